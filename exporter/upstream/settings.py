@@ -1,0 +1,100 @@
+"""How to reach a server: the fields that Prometheus uses for the same thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from exporter.settings import Section
+
+__all__ = ["Authorization", "BasicAuth", "HttpSettings", "HttpUrl", "TlsSettings"]
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an http:// or https:// URL with a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong in a URL; use basic_auth")
+    if parts.query or parts.fragment:
+        raise ValueError("a base URL has no query and no fragment")
+    parts.port  # noqa: B018 - raises ValueError for a port that is not a number.
+    return url.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+ConfigPath = Annotated[Path, Field(strict=False)]
+"""A path in the file; relative ones are relative to the configuration file (resolved on load)."""
+
+
+class BasicAuth(Section):
+    """User name and password; the password may be in a file that is read for every request."""
+
+    username: str = Field(min_length=1, description="User name.")
+    password: SecretStr | None = Field(None, description="Password. `${ENV}` is expanded.")
+    password_file: ConfigPath | None = Field(None, description="File that holds the password.")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if (self.password is None) == (self.password_file is None):
+            raise ValueError("give exactly one of password and password_file")
+        return self
+
+
+class Authorization(Section):
+    """The ``Authorization`` header; ``Bearer`` unless another type is named."""
+
+    type: str = Field("Bearer", description="Authentication scheme.")
+    credentials: SecretStr | None = Field(None, description="Token. `${ENV}` is expanded.")
+    credentials_file: ConfigPath | None = Field(None, description="File that holds the token.")
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if (self.credentials is None) == (self.credentials_file is None):
+            raise ValueError("give exactly one of credentials and credentials_file")
+        if self.type.lower() == "basic":
+            raise ValueError("type must not be Basic; use basic_auth")
+        return self
+
+
+class TlsSettings(Section):
+    """Whom to trust, and who we are."""
+
+    ca_file: ConfigPath | None = Field(None, description="CA bundle that signs the server's certificate.")
+    cert_file: ConfigPath | None = Field(None, description="Client certificate, for mTLS.")
+    key_file: ConfigPath | None = Field(None, description="Key of the client certificate.")
+    server_name: str | None = Field(None, description="Name expected in the server's certificate.")
+    min_version: Literal["TLS12", "TLS13"] = Field("TLS12", description="Lowest TLS version accepted.")
+    insecure_skip_verify: bool = Field(False, description="Accept any certificate. Do not.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
+
+
+class HttpSettings(Section):
+    """One server, its credentials, and how to talk to it."""
+
+    url: HttpUrl = Field(description="Base URL, with the path prefix if there is one.")
+    basic_auth: BasicAuth | None = Field(None, description="User name and password.")
+    authorization: Authorization | None = Field(None, description="Bearer token or another scheme.")
+    tls_config: TlsSettings = Field(TlsSettings(), description="Certificates.")
+    headers: dict[str, SecretStr] = Field(
+        {}, description="More request headers, such as `X-Scope-OrgID`. `${ENV}` is expanded."
+    )
+    follow_redirects: bool = Field(
+        False, description="Follow redirects (GET only, at most 5, same scheme, host and port)."
+    )
+    proxy_from_environment: bool = Field(False, description="Obey HTTP_PROXY, HTTPS_PROXY and NO_PROXY.")
+
+    @model_validator(mode="after")
+    def _one_scheme(self) -> Self:
+        if self.basic_auth is not None and self.authorization is not None:
+            raise ValueError("give at most one of basic_auth and authorization")
+        return self
