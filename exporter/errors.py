@@ -101,10 +101,7 @@ class ConfigError(ExporterError):
 
     def lines(self) -> list[str]:
         """One line a problem: ``config.yaml:14:7: queries[0].expr: message``."""
-        return [
-            f"{self.file}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}"
-            for p in self.problems
-        ]
+        return [f"{self.file}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems]
 
 
 class StateError(ExporterError):

@@ -39,9 +39,7 @@ def parse_duration(text: object) -> float:
         return 0.0
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        raise ValueError(
-            f"not a duration: {text!r}; write whole numbers with y, w, d, h, m, s or ms, such as 1h30m"
-        )
+        raise ValueError(f"not a duration: {text!r}; write whole numbers with y, w, d, h, m, s or ms, such as 1h30m")
     seconds = sum(int(number) * _UNITS[unit] for unit, number in found.groupdict().items() if number)
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is longer than 100 years")
@@ -82,9 +80,7 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 def _label_name(name: Any) -> Any:
     if isinstance(name, str):
         if not _LABEL_NAME.fullmatch(name):
-            raise ValueError(
-                f"not a label name: {name!r}; letters, digits and _ only, not starting with a digit"
-            )
+            raise ValueError(f"not a label name: {name!r}; letters, digits and _ only, not starting with a digit")
         if name.startswith("__"):
             raise ValueError(f"{name!r}: label names that start with __ are reserved by Prometheus")
     return name

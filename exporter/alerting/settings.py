@@ -15,20 +15,14 @@ class AlertSettings(Section):
     """When a query alerts, and what the alert carries. Leave it out and the query only has scores."""
 
     alertname: str = Field("AnomalyDetected", min_length=1, description="Label `alertname`.")
-    for_: Duration = Field(
-        0.0, alias="for", description="How long a series must be anomalous before its alert fires."
-    )
-    keep_firing_for: Duration = Field(
-        0.0, description="How long the alert fires on after the series is normal again."
-    )
+    for_: Duration = Field(0.0, alias="for", description="How long a series must be anomalous before its alert fires.")
+    keep_firing_for: Duration = Field(0.0, description="How long the alert fires on after the series is normal again.")
     no_data: Literal["hold", "resolve", "alert"] = Field(
         "hold",
         description="What a firing alert does when its series is missing from a good answer: wait 3 cycles and "
         "resolve, resolve at once, or fire on.",
     )
-    labels: dict[LabelName, str] = Field(
-        {}, description="Labels added to the alert; they win over the series'."
-    )
+    labels: dict[LabelName, str] = Field({}, description="Labels added to the alert; they win over the series'.")
     annotations: dict[LabelName, str] = Field(
         {}, description="Annotations added to the alert; they win over the built-in ones."
     )
@@ -39,9 +33,7 @@ class AlertingSettings(Section):
 
     resend_delay: Duration = Field(60.0, gt=0, description="How often a firing alert is sent again.")
     resolved_retention: Duration = Field(900.0, gt=0, description="How long a resolved alert is sent again.")
-    source_hold: Duration = Field(
-        900.0, description="How long firing alerts are kept alive while their query fails."
-    )
+    source_hold: Duration = Field(900.0, description="How long firing alerts are kept alive while their query fails.")
     outage_tolerance: Duration = Field(
         3600.0, description="Alerts of an earlier run that are older than this are dropped on start."
     )

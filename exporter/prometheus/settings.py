@@ -13,9 +13,7 @@ __all__ = ["PrometheusSettings"]
 class PrometheusSettings(HttpSettings):
     """Where the samples come from: Prometheus or anything that speaks its query API."""
 
-    url: HttpUrl = Field(
-        "http://localhost:9090", description="Base URL, with the path prefix if there is one."
-    )
+    url: HttpUrl = Field("http://localhost:9090", description="Base URL, with the path prefix if there is one.")
     external_url: HttpUrl | None = Field(
         None, description="URL that people open; links in alerts use it. Default: `url`."
     )
