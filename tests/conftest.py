@@ -1,0 +1,48 @@
+"""What every test may use: golden files and quick property tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# A shared, slow machine must not turn a property into a flake, so no example has a time limit.
+settings.register_profile("default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        default=False,
+        help="Rewrite the files in tests/golden from what the code says now; review the diff.",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes | str], None]:
+    """Compare bytes or text with ``tests/golden/<name>``: ``golden("page.txt", body)``."""
+    update = bool(request.config.getoption("--update-golden"))
+
+    def check(name: str, actual: bytes | str) -> None:
+        file = GOLDEN / name
+        data = actual.encode() if isinstance(actual, str) else actual
+        if update:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            return
+        assert file.exists(), f"{file} is missing; run pytest with --update-golden and review it"
+        expected = file.read_bytes()
+        try:
+            texts = data.decode(), expected.decode()
+        except UnicodeDecodeError:
+            assert data == expected, f"differs from {file}"
+        else:
+            assert texts[0] == texts[1], f"differs from {file}; --update-golden rewrites it"
+
+    return check
