@@ -1,1 +1,1 @@
-"""engine."""
+"""Samples in, scores out: pure arrays, time as an argument."""

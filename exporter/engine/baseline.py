@@ -1,0 +1,182 @@
+"""What is normal for each series at this hour of the week: running statistics in 168 + 24 + 1 buckets.
+
+Every series has one bucket for each hour of the week, one for each hour of the day, and one for all times.
+A sample is learned into the three buckets it falls in, and judged against the finest one that has seen
+enough. Only those three buckets are touched in a cycle, so the work does not depend on how many there are.
+
+Mean and variance are exponentially weighted [1]_ (a plain average until the window is full); quartiles follow
+by stochastic approximation [2]_. Weights are seconds of history, so samples that are five minutes apart
+(backfill) count five times as much as samples that are one minute apart.
+
+References
+----------
+.. [1] T. Finch (2009), Incremental calculation of weighted mean and variance.
+.. [2] L. Tierney (1983), A space-efficient recursive procedure for estimating a quantile of an unknown
+   distribution. SIAM J. Sci. Stat. Comput. 4(4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BUCKETS", "Baseline", "BucketStats", "Place", "place_at"]
+
+FloatArray = npt.NDArray[np.float64]
+
+HOUR = 3600.0
+WEEK_BUCKETS, DAY_BUCKETS = 168, 24
+BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
+_MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
+
+ENOUGH_WEEKS = 2
+"""Visits of an hour of the week before its own bucket is trusted: one visit does not know how weeks differ."""
+ENOUGH_DAYS = 3
+"""Visits of an hour of the day before its bucket is trusted."""
+_NEARLY = 0.9
+"""A visit with a few samples missing still counts."""
+
+_QUARTILE_GAIN = 2.3
+"""Step of the quartiles, in interquartile ranges: 1 / density at the quartile of a normal distribution."""
+_QUARTILE_START = 10
+"""Until so many samples the quartiles are those of a normal distribution: a start that later steps can correct."""
+_NORMAL_QUARTILE = 0.6745
+
+
+class Place(NamedTuple):
+    """The three buckets that an instant falls in."""
+
+    week: int
+    day: int
+    all: int
+
+
+def place_at(at: float, zone: ZoneInfo) -> Place:
+    """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
+
+    >>> place_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
+    Place(week=147, day=171, all=192)
+    """
+    local = datetime.fromtimestamp(at, zone)
+    return Place(local.weekday() * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketStats:
+    """Statistics of the bucket that each series is judged against; arrays of shape (n,), baseline units.
+
+    NaN where nothing was learned. `weight` is in seconds of history.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    q1: FloatArray
+    q3: FloatArray
+    weight: FloatArray
+    fine: npt.NDArray[np.bool_] | None = None
+    """Whether the bucket is one of an hour (of the week or the day), not the one for all times."""
+
+
+class Baseline:
+    """Bucket statistics of all series of a query.
+
+    Parameters
+    ----------
+    window : float, seconds
+        Memory: the weight of a bucket ends at its share of this.
+    """
+
+    def __init__(self, window: float) -> None:
+        visits = window / (7 * 24 * HOUR)
+        self._full = (visits * HOUR, window / 24.0, window)
+        self._enough = (
+            _NEARLY * HOUR * min(ENOUGH_WEEKS, visits),
+            _NEARLY * HOUR * min(ENOUGH_DAYS, window / (24 * HOUR)),
+        )
+        self._stats = [np.zeros((5, 0), np.float32) for _ in range(BUCKETS)]
+        self.touched: set[int] = set()
+        """Buckets that changed since this was last emptied; a checkpoint writes only those."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows. New rows have learned nothing."""
+        for bucket, old in enumerate(self._stats):
+            # zeros() is calloc: memory that no series uses is never touched, so it costs nothing.
+            self._stats[bucket] = np.zeros((5, capacity), np.float32)
+            self._stats[bucket][:, : old.shape[1]] = old
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Empty all buckets of `rows`, shape (m,)."""
+        for stats in self._stats:
+            stats[:, rows] = 0.0
+
+    def stats(self, place: Place, rows: slice) -> BucketStats:
+        """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
+        week, day, every = (self._stats[bucket][:, rows] for bucket in place)
+        by_week = week[_WEIGHT] >= self._enough[0]
+        if by_week.all():
+            chosen, fine = week.astype(np.float64), by_week
+        else:
+            by_day = day[_WEIGHT] >= self._enough[1]
+            chosen = np.where(by_week, week, np.where(by_day, day, every)).astype(np.float64)
+            fine = by_week | by_day
+        chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
+        mean, std, q1, q3, weight = chosen
+        return BucketStats(mean, std, q1, q3, weight, fine)
+
+    def learn(self, place: Place, rows: slice, sample: FloatArray, seconds: float) -> None:
+        """Learn one sample of every series.
+
+        Parameters
+        ----------
+        sample : ndarray of float64, shape (n,)
+            Baseline units; NaN is not learned.
+        seconds : float
+            How much history the sample stands for.
+        """
+        here = np.isfinite(sample)
+        value = np.where(here, sample, 0.0)
+        weight = np.where(here, seconds, 0.0)
+        for bucket, full in zip(place, self._full, strict=True):
+            _learn(self._stats[bucket][:, rows], value, weight, full)
+        self.touched.update(place)
+
+    def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
+        """Return the statistics of one bucket, shape (5, size): mean, std, q1, q3, weight."""
+        return self._stats[index][:, :size]
+
+    def put(self, index: int, stats: npt.NDArray[np.float32], fresh: npt.NDArray[np.bool_]) -> None:
+        """Set one bucket from what `bucket` gave; rows that are `fresh`, shape (size,), stay empty."""
+        here = self._stats[index][:, : stats.shape[1]]
+        here[...] = stats
+        here[:, fresh[: stats.shape[1]]] = 0.0
+
+    def profile(self, row: int, buckets: Iterable[int]) -> FloatArray:
+        """Return mean, std, q1, q3, weight of one row in `buckets`, shape (len(buckets), 5); for explanations."""
+        return np.array([self._stats[bucket][:, row] for bucket in buckets], np.float64)
+
+
+def _learn(stats: npt.NDArray[np.float32], value: FloatArray, seconds: FloatArray, full: float) -> None:
+    """Learn `value` into one bucket, in place; rows with zero `seconds` do not change."""
+    mean, std, q1, q3, weight = stats.astype(np.float64)
+    total = weight + seconds
+    share = np.divide(seconds, total, out=np.zeros_like(total), where=total > 0.0)
+    delta = value - mean
+    new_std = np.sqrt((1.0 - share) * (std * std + share * delta * delta))
+    # The quartiles step by the spread seen so far. The interquartile range alone could close for good on
+    # repeated values, so a part of the standard deviation keeps it open.
+    step = share * np.maximum(_QUARTILE_GAIN * (q3 - q1), new_std)
+    new_mean = mean + share * delta
+    young = share > 1.0 / _QUARTILE_START
+    low = np.where(young, new_mean - _NORMAL_QUARTILE * new_std, q1 + step * (0.25 - (value < q1)))
+    high = np.where(young, new_mean + _NORMAL_QUARTILE * new_std, q3 + step * (0.75 - (value < q3)))
+    stats[_MEAN] = new_mean
+    stats[_STD] = new_std
+    stats[_Q1] = np.minimum(low, high)
+    stats[_Q3] = np.maximum(low, high)
+    stats[_WEIGHT] = np.minimum(total, full)

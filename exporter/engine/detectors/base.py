@@ -1,0 +1,91 @@
+"""What a detector is.
+
+A detector is a frozen parameter object. It judges one sample of every series in one call and never loops
+over series. Its answer is a **severity**: the deviation divided by the detector's own threshold, so 1.0 is
+exactly at the threshold, in every detector. NaN means "cannot say": no sample, or nothing learned so far.
+
+All values are in **baseline units** (see `exporter.engine.scale`): shifted and scaled per series, so that
+float32 state keeps its precision whatever the magnitude of the series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.baseline import BucketStats
+from exporter.settings import Section
+
+__all__ = ["Detector", "FloatArray", "Judgement", "Moment", "Params", "interval_judgement"]
+
+FloatArray = npt.NDArray[np.float64]
+
+SEVERITY_MAX = 1e6
+"""Severities end here, so that a jump from a constant is large and finite."""
+
+
+class Params(Section):
+    """Parameters of a detector: frozen, strict, unknown keys refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All that may be known when a sample is judged: the past, and the sample.
+
+    Attributes
+    ----------
+    sample : ndarray of float64, shape (n,)
+        Baseline units; NaN where the series has no sample.
+    stats : BucketStats
+        What was learned about this time of the week, without this sample.
+    resolution : ndarray of float64, shape (n,)
+        The smallest half-width that has a meaning at this magnitude (rounding of the source's floats).
+    """
+
+    sample: FloatArray
+    stats: BucketStats
+    resolution: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one detector says of one sample of every series; arrays of shape (n,).
+
+    `above` and `below` are the severities of a deviation upward and downward: at most one of them is
+    positive. `lower` and `upper` are the edges at which the severity is 1.0, in baseline units. NaN in
+    all of them: cannot say.
+    """
+
+    above: FloatArray
+    below: FloatArray
+    expected: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+
+class Detector(Protocol):
+    """The contract that every detector keeps; tests/contract checks it for each one."""
+
+    @property
+    def kind(self) -> str:
+        """The name in the configuration file and in explanations."""
+
+    def judge(self, moment: Moment) -> Judgement:
+        """Judge one sample of every series; reads its arguments, changes nothing."""
+
+
+def interval_judgement(moment: Moment, expected: FloatArray, lower: FloatArray, upper: FloatArray) -> Judgement:
+    """Judge by an interval: severity 0 at `expected`, 1 at its edges, growing linearly.
+
+    An interval narrower than the resolution of the values is widened to it; otherwise the last bit of a
+    constant series would be an anomaly.
+    """
+    lower = np.minimum(lower, expected - moment.resolution)
+    upper = np.maximum(upper, expected + moment.resolution)
+    deviation = moment.sample - expected
+    above = np.minimum(np.maximum(deviation, 0.0) / (upper - expected), SEVERITY_MAX)
+    below = np.minimum(np.maximum(-deviation, 0.0) / (expected - lower), SEVERITY_MAX)
+    return Judgement(above, below, expected, lower, upper)

@@ -1,0 +1,47 @@
+"""Tukey's fences around the quartiles of the hour-of-week bucket."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from exporter.engine.detectors.base import Judgement, Moment, Params, interval_judgement
+
+__all__ = ["Iqr"]
+
+
+class Iqr(Params):
+    """Distance from the quartiles, in interquartile ranges of that bucket.
+
+    Robust against outliers in what was learned. Fails where more than three quarters of the values are
+    equal: the fences then close on that value, and `min_deviation` has to say what matters.
+
+    Parameters
+    ----------
+    multiplier : float > 0, interquartile ranges
+        The fences are ``q1 - multiplier * (q3 - q1)`` and ``q3 + multiplier * (q3 - q1)``; severity is 1.0
+        there and 0.0 in the middle of the quartiles. 2.5 is usual for noisy series.
+
+    References
+    ----------
+    .. [1] J. W. Tukey (1977), Exploratory Data Analysis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from exporter.engine.baseline import BucketStats
+    >>> one = np.ones(1)
+    >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
+    >>> Iqr().judge(Moment(14 * one, stats, 1e-9 * one)).above
+    array([1.])
+    """
+
+    kind: Literal["iqr"] = Field("iqr", description="Tukey's fences around the quartiles of the same hour of the week.")
+    multiplier: float = Field(1.5, gt=0, le=100, allow_inf_nan=False, description="Interquartile ranges.")
+
+    def judge(self, moment: Moment) -> Judgement:
+        """Judge one sample of every series; see `Detector`."""
+        q1, q3 = moment.stats.q1, moment.stats.q3
+        reach = self.multiplier * (q3 - q1)
+        return interval_judgement(moment, 0.5 * (q1 + q3), q1 - reach, q3 + reach)

@@ -1,0 +1,142 @@
+"""Label sets to rows: which row of every array belongs to which series.
+
+A series is known by its label set. The server sends it as a JSON object; as long as it sends the same
+bytes, the row is found by those bytes and nothing is parsed again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Labels", "SeriesTable", "labels_of"]
+
+Labels = tuple[tuple[str, str], ...]
+"""A label set: (name, value) pairs in the order of their names; empty values are left out."""
+
+Rows = npt.NDArray[np.intp]
+
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def labels_of(key: bytes) -> Labels:
+    """Parse a label set as the query API sends it.
+
+    >>> labels_of(b'{"job":"node","instance":"a:9100"}')
+    (('instance', 'a:9100'), ('job', 'node'))
+    """
+    return tuple(sorted((name, value) for name, value in _decode(key).items() if value))
+
+
+class SeriesTable:
+    """The rows of one query.
+
+    Rows of forgotten series are used again, the lowest first, so that arrays stay as small as the largest
+    number of series that were there together.
+
+    Parameters
+    ----------
+    limit : int
+        Series beyond this are refused; known ones are never pushed out.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        """One past the highest row in use: the length that arrays over rows must have."""
+        self._row_of: dict[Labels, int] = {}
+        self._row_of_key: dict[bytes, int] = {}
+        self._labels: list[Labels | None] = []
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def labels(self, row: int) -> Labels:
+        """Return the label set of a row in use."""
+        labels = self._labels[row]
+        if labels is None:
+            raise KeyError(row)
+        return labels
+
+    def row(self, labels: Labels) -> int | None:
+        """Return the row of a label set, or None."""
+        return self._row_of.get(labels)
+
+    def items(self) -> list[tuple[int, Labels]]:
+        """Return every row in use with its label set, by row."""
+        return [(row, labels) for row, labels in enumerate(self._labels) if labels is not None]
+
+    def find(self, keys: Sequence[bytes]) -> tuple[Rows, list[int]]:
+        """Find or admit the series of one answer.
+
+        Parameters
+        ----------
+        keys : sequence of bytes, length n
+            Label sets as JSON objects.
+
+        Returns
+        -------
+        rows : ndarray of intp, shape (n,)
+            -1 where the series was refused because the table is full.
+        admitted : list of int
+            Rows that were given to new series; what they held before must be forgotten.
+        """
+        known = self._row_of_key
+        rows = np.fromiter((known.get(key, -1) for key in keys), np.intp, len(keys))
+        admitted: list[int] = []
+        for index in np.flatnonzero(rows < 0).tolist():
+            row = self._admit(keys[index], admitted)
+            if row is not None:
+                rows[index] = row
+        return rows, admitted
+
+    def _admit(self, key: bytes, admitted: list[int]) -> int | None:
+        labels = labels_of(key)
+        row = self._row_of.get(labels)
+        if row is None:
+            if len(self._row_of) >= self.limit:
+                return None
+            row = heapq.heappop(self._free) if self._free else self.size
+            self._place(row, labels)
+            admitted.append(row)
+        # The server may spell one label set in two ways; a runaway of spellings must not fill the memory.
+        if len(self._row_of_key) > 4 * len(self._row_of) + 1024:
+            self._row_of_key.clear()
+        self._row_of_key[key] = row
+        return row
+
+    def _place(self, row: int, labels: Labels) -> None:
+        if row >= len(self._labels):
+            self._labels.extend([None] * (row + 1 - len(self._labels)))
+        self._labels[row] = labels
+        self._row_of[labels] = row
+        self.size = max(self.size, row + 1)
+
+    def restore(self, series: Sequence[tuple[int, bytes]]) -> None:
+        """Fill an empty table with the rows and label sets of an earlier run."""
+        for row, key in series:
+            self._place(row, labels_of(key))
+            self._row_of_key[key] = row
+        used = {row for row, _ in series}
+        self._free = [row for row in range(self.size) if row not in used]
+
+    def release(self, rows: Rows) -> None:
+        """Forget the series of `rows`, shape (m,); the rows will be given to others."""
+        gone = set(rows.tolist())
+        if not gone:
+            return
+        for row in gone:
+            del self._row_of[self.labels(row)]
+            self._labels[row] = None
+            heapq.heappush(self._free, row)
+        self._row_of_key = {key: row for key, row in self._row_of_key.items() if row not in gone}
+
+
+def key_of(labels: Labels) -> bytes:
+    """Write a label set as a JSON object: the inverse of `labels_of`."""
+    return msgspec.json.encode(dict(labels))

@@ -1,0 +1,46 @@
+"""The ``baseline:`` and ``detection:`` sections, and what a query says about its own values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from exporter.engine.detectors import AnyDetector, Iqr, ZScore
+from exporter.settings import Duration, Items, Section
+
+__all__ = ["BaselineSettings", "DetectionSettings", "Direction"]
+
+Direction = Literal["above", "below", "both"]
+
+
+def _by_name(entry: Any) -> Any:
+    return {"kind": entry} if isinstance(entry, str) else entry
+
+
+class BaselineSettings(Section):
+    """What is learned from, and for how long."""
+
+    window: Duration = Field(
+        30 * 86400.0,
+        ge=86400.0,
+        description="History that is learned from: read back on start, and the memory of the running statistics.",
+    )
+    min_history: Duration = Field(
+        7 * 86400.0, description="Younger series are scored and marked `warming_up`, but never alerted on."
+    )
+    backfill_step: Duration = Field(300.0, ge=1.0, description="Resolution at which history is read back on start.")
+    series_ttl: Duration = Field(
+        7 * 86400.0, gt=0, description="A series that is gone for this long is forgotten and its memory reused."
+    )
+
+
+class DetectionSettings(Section):
+    """Who votes, and how many must agree."""
+
+    detectors: Items[Annotated[AnyDetector, BeforeValidator(_by_name)]] = Field(
+        (ZScore(), Iqr()),
+        min_length=1,
+        description="Detectors that vote: names, or mappings with `kind` and parameters.",
+    )
+    quorum: int = Field(2, ge=1, description="Votes needed to call a sample anomalous.")
