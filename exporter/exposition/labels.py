@@ -1,0 +1,143 @@
+r"""From the labels of a source series to the labels of its rows on ``/metrics``.
+
+Prometheus parses the page as a whole: one label that it cannot read costs every score, and two rows
+with the same labels cost one of them in silence. So every name and value is made harmless here, once
+a series, and a set of labels is only ever given out once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["RowLabels", "exposed_labels", "row_prefix"]
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_]")
+
+# Control characters and lone surrogates. A tab is ordinary text; a line feed is escaped instead.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_SPECIAL = re.compile('[\\\\"\n\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]')
+_REPLACEMENT = "\ufffd"
+
+Labels = Sequence[tuple[str, str]]
+
+
+def exposed_labels(labels: Labels, own: Labels) -> tuple[tuple[str, str], ...]:
+    """Return the labels under which a source series is exposed.
+
+    Parameters
+    ----------
+    labels : sequence of (name, value)
+        The labels of the source series, sorted, names distinct.
+    own : sequence of (name, value)
+        What this program adds: ``query``, or ``group`` for the score of a group.
+
+    Returns
+    -------
+    tuple of (name, value)
+        `own` first, then the others by exposed name. Every name is distinct and plain ASCII, every value
+        free of control characters. ``__name__`` and empty values are dropped: to Prometheus an empty
+        label is an absent one.
+
+    Examples
+    --------
+    >>> exposed_labels([("__name__", "up"), ("job", "node"), ("query", "x")], [("query", "cpu")])
+    (('query', 'cpu'), ('exported_query', 'x'), ('job', 'node'))
+    """
+    kept = [(name, value) for name, value in labels if value and name != "__name__"]
+    names = _exposed_names(tuple(name for name, _ in kept), tuple(name for name, _ in own))
+    pairs = [*own, *sorted(zip(names, (value for _, value in kept), strict=True))]
+    return tuple((name, _harmless(value)) for name, value in pairs)
+
+
+def row_prefix(exposed: Labels) -> bytes:
+    r"""Write exposed labels as they stand between the braces of a row, in UTF-8.
+
+    >>> row_prefix([("query", "cpu"), ("path", 'C:\\ "x"')])
+    b'query="cpu",path="C:\\\\ \\"x\\""'
+    """
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in exposed).encode()
+
+
+class RowLabels:
+    """The row prefixes of one query; no two series ever have the same.
+
+    Parameters
+    ----------
+    own : sequence of (name, value)
+        What is added to every row, such as ``[("query", "cpu")]``.
+    """
+
+    def __init__(self, own: Labels) -> None:
+        self._own = tuple(own)
+        self._own_names = tuple(name for name, _ in self._own)
+        self._start = row_prefix([(name, _harmless(value)) for name, value in self._own]).decode()
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._taken: set[bytes] = set()
+
+    def claim(self, labels: Labels) -> bytes | None:
+        """Return the row prefix of a new series, or None where another series already has it.
+
+        Such a series cannot be exposed: count it as rejected. It happens when the source labels differ
+        only in what is not exposed (``__name__``) or had to be replaced.
+
+        Parameters
+        ----------
+        labels : sequence of (name, value)
+            The labels of the source series, sorted by name, so that equal sets give equal prefixes.
+        """
+        kept = [(name, value) for name, value in labels if value and name != "__name__"]
+        source = tuple(name for name, _ in kept)
+        names = self._names.get(source)
+        if names is None:
+            # The series of a query share a few sets of names, so this is rare.
+            names = self._names[source] = _exposed_names(source, self._own_names)
+        parts = [self._start]
+        parts += [
+            f'{name}="{value if _SPECIAL.search(value) is None else _escaped(_harmless(value))}"'
+            for name, (_, value) in sorted(zip(names, kept, strict=True))
+        ]
+        prefix = ",".join(parts).encode()
+        if prefix in self._taken:
+            return None
+        self._taken.add(prefix)
+        return prefix
+
+    def release(self, prefixes: Iterable[bytes]) -> None:
+        """Give back the prefixes of series that are gone."""
+        self._taken.difference_update(prefixes)
+
+
+def _exposed_names(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a distinct, valid name for each of `names`; what is valid and free is never changed."""
+    used = set(own)
+    found: dict[str, str] = {}
+    # Names that need no change come first, so that a sanitised one can never push them aside.
+    for name in sorted(names, key=lambda name: (not _is_plain(name), name)):
+        exposed = name if _is_plain(name) else _sanitised(name)
+        while exposed in used:
+            exposed = "exported_" + exposed
+        used.add(exposed)
+        found[name] = exposed
+    return tuple(found[name] for name in names)
+
+
+def _is_plain(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and not name.startswith("__")
+
+
+def _sanitised(name: str) -> str:
+    plain = _NOT_IN_NAME.sub("_", name)
+    if plain.startswith("__"):
+        # Reserved by Prometheus, and __name__ would pass the row off as another metric.
+        return "exported_" + plain
+    return plain if _NAME.fullmatch(plain) else "_" + plain
+
+
+def _harmless(value: str) -> str:
+    return _HARMFUL.sub(_REPLACEMENT, value)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
