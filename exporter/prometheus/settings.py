@@ -27,7 +27,6 @@ class PrometheusSettings(HttpSettings):
     )
     max_response_bytes: ByteSize = Field(
         ByteSize(64 * 1024 * 1024),
-        strict=False,
         gt=0,
         description="Largest answer that is read, after decompression. A longer one fails the query.",
     )
