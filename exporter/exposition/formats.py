@@ -1,0 +1,100 @@
+"""Which text format and which encoding a client of ``/metrics`` gets.
+
+All formats have the same rows of scores; they differ in the Content-Type, in how the self-metrics
+are written, and in the ``# EOF`` at the end of OpenMetrics. The choice is that of prometheus-client,
+except that q-values are obeyed and that a version we do not speak is never claimed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+__all__ = ["Format", "Negotiated", "gzip_accepted", "negotiate"]
+
+_ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
+
+
+class Format(Enum):
+    """A text format and its Content-Type."""
+
+    TEXT = "text/plain; version=0.0.4; charset=utf-8"
+    TEXT_1 = "text/plain; version=1.0.0; charset=utf-8"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+    def write(self, registry: CollectorRegistry) -> bytes:
+        """Render the metrics of a registry; for OpenMetrics this ends the page."""
+        if self is Format.OPENMETRICS:
+            return bytes(generate_openmetrics(registry))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What a client gets: the format, and the exact Content-Type to answer with."""
+
+    format: Format
+    content_type: str
+
+
+def negotiate(accept: str) -> Negotiated:
+    """Choose the format from an ``Accept`` header: the highest q-value, then the first.
+
+    >>> negotiate("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").format
+    <Format.OPENMETRICS: 'application/openmetrics-text; version=1.0.0; charset=utf-8'>
+    """
+    best = Negotiated(Format.TEXT, Format.TEXT.value)
+    best_quality = 0.0
+    for part in accept.split(","):
+        kind, parameters = _media_type(part)
+        found = _format(kind, parameters.get("version", ""))
+        quality = _quality(parameters)
+        if found is not None and quality > best_quality:
+            best_quality = quality
+            best = Negotiated(found, _content_type(found, parameters))
+    return best
+
+
+def gzip_accepted(accept_encoding: str) -> bool:
+    """Whether an ``Accept-Encoding`` header allows gzip."""
+    for part in accept_encoding.split(","):
+        coding, parameters = _media_type(part)
+        if coding in ("gzip", "x-gzip"):
+            return _quality(parameters) > 0
+    return False
+
+
+def _media_type(part: str) -> tuple[str, dict[str, str]]:
+    kind, *rest = part.split(";")
+    pairs = (token.split("=", 1) for token in rest if "=" in token)
+    return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, value in pairs}
+
+
+def _quality(parameters: dict[str, str]) -> float:
+    try:
+        return float(parameters.get("q", "1"))
+    except ValueError:
+        return 0.0
+
+
+def _format(kind: str, version: str) -> Format | None:
+    if kind == "application/openmetrics-text" and version in ("", "1.0.0"):
+        return Format.OPENMETRICS
+    if kind == "text/plain":
+        return Format.TEXT_1 if version == "1.0.0" else Format.TEXT
+    if kind in ("*/*", "text/*"):
+        return Format.TEXT
+    return None
+
+
+def _content_type(found: Format, parameters: dict[str, str]) -> str:
+    # All our names are plain ASCII, so every escaping scheme gives the same bytes; the client is
+    # told the one it asked for.
+    if found is Format.TEXT or "version" not in parameters:
+        return found.value
+    escaping = parameters.get("escaping", "underscores")
+    return f"{found.value}; escaping={escaping if escaping in _ESCAPINGS else 'underscores'}"

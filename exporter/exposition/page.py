@@ -1,0 +1,227 @@
+"""The ``/metrics`` page: what every query published last, then the program's own metrics.
+
+Scores are judged on a schedule, as recording rules are, and not when somebody scrapes. Every publish
+replaces all rows of a query at once; a scrape takes whole publications, never parts of two.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from exporter.exposition.formats import Format, gzip_accepted, negotiate
+from exporter.exposition.fragment import Fragment, deflate, join_checksums, render_rows
+
+__all__ = ["FAMILIES", "Exposition", "Page", "Rows", "Scrape"]
+
+FloatArray = NDArray[np.float64]
+
+_AS_OF = "as of the last evaluation of its query"
+FAMILIES: Mapping[str, str] = {
+    "anomaly_score": f"How anomalous the sample is, from 0 to 1; 0.5 and above is anomalous ({_AS_OF}).",
+    "expected_value": f"Value that was expected for the sample, in its own unit ({_AS_OF}).",
+    "expected_value_lower": f"Lower edge of the band of values that are not anomalous ({_AS_OF}).",
+    "expected_value_upper": f"Upper edge of the band of values that are not anomalous ({_AS_OF}).",
+    "observed_value": f"The sample that was scored ({_AS_OF}).",
+    "anomaly_votes": f"How many detectors call the sample anomalous ({_AS_OF}).",
+    "anomaly_group_score": "How anomalous the metrics of a group are together, from 0 to 1; 0.5 and above is "
+    "anomalous (as of the last evaluation of the group).",
+}
+"""The metrics that carry scores, in the order of the page, with their help texts. All are gauges."""
+
+_HEADS = {
+    metric: deflate(f"# HELP {metric} {text}\n# TYPE {metric} gauge\n".encode()) for metric, text in FAMILIES.items()
+}
+
+# Deflate, no name, no time, written for speed, on an unknown system.
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one query says in one cycle; arrays of shape (n,), NaN = absent, source units.
+
+    Parameters
+    ----------
+    prefixes : sequence of bytes, length n
+        From `exporter.exposition.labels.RowLabels`.
+    score : (n,) float64
+        0 to 1.
+    expected, lower, upper : (n,) float64
+        What was expected, and the band.
+    observed : (n,) float64
+        The samples that were scored.
+    votes : (n,) float64
+        How many detectors call the sample anomalous.
+    """
+
+    prefixes: Sequence[bytes]
+    score: FloatArray
+    expected: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    observed: FloatArray
+    votes: FloatArray
+
+    def render(self) -> dict[str, Fragment]:
+        """Render every metric; the order is that of the page."""
+        columns = {
+            "anomaly_score": self.score,
+            "expected_value": self.expected,
+            "expected_value_lower": self.lower,
+            "expected_value_upper": self.upper,
+            "observed_value": self.observed,
+            "anomaly_votes": self.votes,
+        }
+        return {metric: render_rows(metric, self.prefixes, values) for metric, values in columns.items()}
+
+
+class Page:
+    """An immutable sequence of fragments.
+
+    Parameters
+    ----------
+    published : sequence of mapping from metric to Fragment
+        One mapping a query or group, in the order of their rows.
+    """
+
+    def __init__(self, published: Sequence[Mapping[str, Fragment]] = ()) -> None:
+        fragments: list[Fragment] = []
+        for metric, head in _HEADS.items():
+            rows = [part for parts in published if (part := parts.get(metric)) is not None and part.size]
+            if rows:
+                fragments += [head, *rows]
+        self.fragments = tuple(fragments)
+        self.size = sum(fragment.size for fragment in fragments)
+        crc = 0
+        for fragment in fragments:
+            crc = join_checksums(crc, fragment)
+        self.crc = crc
+
+    def plain(self, ending: bytes) -> Iterator[bytes]:
+        """Yield the page with `ending` appended, as text."""
+        for fragment in self.fragments:
+            yield from fragment.text()
+        yield ending
+
+    def gzipped(self, ending: bytes) -> list[bytes]:
+        """Return the page with `ending` appended as the pieces of one gzip member."""
+        deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        trailer = struct.pack("<II", zlib.crc32(ending, self.crc), (self.size + len(ending)) & 0xFFFFFFFF)
+        last = deflater.compress(ending) + deflater.flush() + trailer
+        return [_GZIP_HEADER, *(fragment.deflated for fragment in self.fragments), last]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """The answer to one scrape.
+
+    Parameters
+    ----------
+    content_type : str
+    content_encoding : str or None
+        ``gzip``, or None for plain text.
+    length : int
+        Bytes of the body.
+    body : iterator of bytes
+        The body in pieces of any size.
+    """
+
+    content_type: str
+    content_encoding: str | None
+    length: int
+    body: Iterator[bytes]
+
+
+class Exposition:
+    """Holds what is published and answers scrapes; safe to use from several threads.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+        The program's own metrics.
+    refresh : float, seconds
+        How old the program's own metrics on the page may be. Rendering them costs more than all
+        scores of the page, and a storm of scrapes must not cost a cycle its time.
+    monotonic : callable
+        Seconds from any fixed point.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, refresh: float = 1.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._refresh = refresh
+        self._monotonic = monotonic
+        self._publishing = threading.Lock()
+        self._published: dict[tuple[str, str], dict[str, Fragment]] = {}
+        self._page: Page | None = Page()
+        self._writing = threading.Lock()
+        self._own: dict[Format, tuple[float, bytes]] = {}
+
+    def publish(self, query: str, rows: Rows) -> None:
+        """Replace all rows of a query."""
+        self._replace(("query", query), rows.render())
+
+    def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray) -> None:
+        """Replace all rows of a group; arrays of shape (n,), NaN = absent."""
+        metric = "anomaly_group_score"
+        self._replace(("group", group), {metric: render_rows(metric, prefixes, score)})
+
+    def withdraw(self, query: str) -> None:
+        """Remove all rows of a query: it failed this cycle, or it is gone."""
+        self._replace(("query", query), None)
+
+    def withdraw_group(self, group: str) -> None:
+        """Remove all rows of a group."""
+        self._replace(("group", group), None)
+
+    def page(self) -> Page:
+        """Return the page as it is now, without the program's own metrics."""
+        with self._publishing:
+            if self._page is None:
+                # Sorted, so that the order of the rows says nothing about which query was slow.
+                self._page = Page([parts for _, parts in sorted(self._published.items(), key=lambda item: item[0])])
+            return self._page
+
+    def scrape(self, accept: str = "", accept_encoding: str = "") -> Scrape:
+        """Answer a scrape; takes no longer for more series.
+
+        Parameters
+        ----------
+        accept, accept_encoding : str
+            The headers of that name, empty where there was none.
+        """
+        choice = negotiate(accept)
+        page = self.page()
+        own = self._own_metrics(choice.format)
+        if gzip_accepted(accept_encoding):
+            pieces = page.gzipped(own)
+            return Scrape(choice.content_type, "gzip", sum(map(len, pieces)), iter(pieces))
+        return Scrape(choice.content_type, None, page.size + len(own), page.plain(own))
+
+    def _replace(self, key: tuple[str, str], parts: dict[str, Fragment] | None) -> None:
+        with self._publishing:
+            if parts is None:
+                self._published.pop(key, None)
+            else:
+                self._published[key] = parts
+            # Joined when somebody asks: with many queries most publications are never scraped alone.
+            self._page = None
+
+    def _own_metrics(self, kind: Format) -> bytes:
+        with self._writing:
+            now = self._monotonic()
+            rendered_at, text = self._own.get(kind, (float("-inf"), b""))
+            if now - rendered_at >= self._refresh:
+                text = kind.write(self._registry)
+                self._own[kind] = (now, text)
+            return text

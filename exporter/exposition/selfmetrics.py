@@ -1,0 +1,176 @@
+"""The metrics of the program about itself, by prometheus-client in an own registry.
+
+Those of each Alertmanager are made beside the sender, in the same registry. Names end in their unit;
+there is a counter of all and a counter of the failed, never a ``success`` label.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from exporter import __version__
+
+__all__ = ["SERIES_STATES", "SelfMetrics", "build_information"]
+
+SERIES_STATES = ("scored", "warming_up", "no_data", "masked", "over_limit")
+"""Values of the label ``state`` of ``anomaly_exporter_series``."""
+
+# From a small query on loopback to the longest interval that is still sensible.
+_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+def build_information() -> dict[str, str]:
+    """Return the versions that decide what is computed, by name; empty where a package is absent."""
+    return {
+        "version": __version__,
+        "python_version": platform.python_version(),
+        "numpy_version": _version("numpy"),
+        "tzdata_version": _version("tzdata"),
+    }
+
+
+class SelfMetrics:
+    """Every instrument of the exporter, as an attribute named as the metric without its prefix.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+        An empty one of its own; the collectors of process, platform and garbage collector join it.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        # Otherwise every counter gains a second series that nobody asked for. This switch is global in
+        # the library, and setting it twice does no harm.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._by_query: list[Counter | Gauge | Histogram] = []
+
+        Info(
+            "anomaly_exporter_build", "Versions of the exporter and of what it computes with.", registry=registry
+        ).info(build_information())
+        self.config_last_reload_successful = self._gauge(
+            "config_last_reload_successful", "Whether the last attempt to load the configuration file succeeded."
+        )
+        self.config_last_reload_success_timestamp_seconds = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the configuration file was last loaded, in Unix time."
+        )
+        self.web_config_last_reload_successful = self._gauge(
+            "web_config_last_reload_successful",
+            "Whether the web configuration file could be read when it last changed.",
+        )
+        self._cycles()
+        self._samples()
+        self._state()
+
+    def watch(self, query: str) -> None:
+        """Start the counters of a query at zero, so that their first increase is seen by rate()."""
+        for counter in (
+            self.cycles_total,
+            self.cycles_failed_total,
+            self.cycles_missed_total,
+            self.query_warnings_total,
+        ):
+            counter.labels(query=query)
+
+    def forget(self, query: str) -> None:
+        """Drop every series of a query that a reload removed.
+
+        Call it after the last cycle of the query has ended: a later increment would bring it back.
+        """
+        for instrument in self._by_query:
+            instrument.remove_by_labels({"query": query})
+
+    def _cycles(self) -> None:
+        self.cycles_total = self._counter("cycles_total", "Cycles started, also those that failed.", "query")
+        self.cycles_failed_total = self._counter(
+            "cycles_failed_total", "Cycles that could not say anything about their query.", "query"
+        )
+        self.cycles_missed_total = self._counter(
+            "cycles_missed_total",
+            "Cycles skipped because the one before was still running or the host was asleep.",
+            "query",
+        )
+        self.cycle_duration_seconds = Histogram(
+            "anomaly_exporter_cycle_duration_seconds",
+            "How long a cycle spent in each of its phases.",
+            ("query", "phase"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._by_query.append(self.cycle_duration_seconds)
+        self.last_success_timestamp_seconds = self._gauge(
+            "last_success_timestamp_seconds",
+            "Evaluation time of the newest cycle that succeeded, in Unix time.",
+            "query",
+        )
+        self.backfill_progress_ratio = self._gauge(
+            "backfill_progress_ratio", "Share of the history that has been read since the start.", "query"
+        )
+        self.worker_restarts_total = self._counter(
+            "worker_restarts_total", "Threads that died and were started again.", "worker"
+        )
+
+    def _samples(self) -> None:
+        self.source_up = self._gauge("source_up", "Whether the last request to Prometheus was answered.")
+        self.query_errors_total = self._counter(
+            "query_errors_total", "Failed requests to Prometheus.", "query", "reason"
+        )
+        self.query_warnings_total = self._counter(
+            "query_warnings_total", "Warnings that came with an answer of Prometheus.", "query"
+        )
+        self.series = self._gauge("series", "Series of a query, by what can be said about them.", "query", "state")
+        self.series_rejected_total = self._counter(
+            "series_rejected_total", "Series of an answer that could not be used.", "query", "reason"
+        )
+        self.band_coverage_ratio = self._gauge(
+            "band_coverage_ratio", "Share of recent samples inside the band: whether the model is honest.", "query"
+        )
+        self.clock_skew_seconds = self._gauge(
+            "clock_skew_seconds", "How far the clock of another server is ahead of ours.", "peer"
+        )
+
+    def _state(self) -> None:
+        self.alerts = self._gauge("alerts", "Alerts of a query, by state.", "query", "state")
+        self.store_errors_total = self._counter("store_errors_total", "Failed operations of the store.", "reason")
+        self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
+        self.store_recovered = self._gauge(
+            "store_recovered", "Whether a damaged store was set aside at the start and a new one begun."
+        )
+        self.state_restore_age_seconds = self._gauge(
+            "state_restore_age_seconds", "How old the learned state was when it was read at the start."
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        counter = Counter(f"anomaly_exporter_{name}", text, labels, registry=self.registry)
+        if "query" in labels:
+            self._by_query.append(counter)
+        return counter
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        gauge = Gauge(f"anomaly_exporter_{name}", text, labels, registry=self.registry)
+        if "query" in labels:
+            self._by_query.append(gauge)
+        return gauge
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
