@@ -1,0 +1,234 @@
+"""The whole configuration: the sections that live beside their users, the queries, and how they combine.
+
+`Config` is the file as it was written, defaults filled in. `Config.plan` gives what holds for one query when
+everything is combined; the rest of the program reads only that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import zoneinfo
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from exporter.alerting.settings import AlertingSettings, AlertSettings
+from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.settings import Duration, Items, LabelName, Section, overlay
+from exporter.store.settings import StorageSettings
+
+__all__ = ["Config", "GlobalSettings", "LimitsSettings", "QueryPlan", "QuerySettings"]
+
+_QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
+_TIMEOUT_SHARE = 0.8
+"""Share of the interval that a query may take unless its own `timeout` says otherwise: the rest is for scoring."""
+
+_JUDGING_ONLY = frozenset({"threshold", "multiplier"})
+"""Detector parameters that decide how a sample is judged, never what is learned."""
+
+
+def _timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ", such as UTC or Europe/Berlin"
+        raise ValueError(f"not an IANA time zone: {name!r}{hint}") from None
+    return name
+
+
+def _query_name(name: str) -> str:
+    if not _QUERY_NAME.fullmatch(name):
+        raise ValueError(
+            f"not a query name: {name[:140]!r}; letters, digits and _ : . - only, "
+            "starting with a letter or _, at most 128 characters"
+        )
+    return name
+
+
+def _some_alert(alert: Any) -> Any:
+    if alert is None:
+        raise ValueError("empty; write alert: {} to alert with the defaults, or leave it out for scores only")
+    return alert
+
+
+def _two_ends(ends: Any) -> Any:
+    if not isinstance(ends, (list, tuple)) or len(ends) != 2:
+        raise ValueError("write two ends, such as [0, 1]; null leaves an end open: [0, null]")
+    return ends
+
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
+End = Annotated[float, Field(allow_inf_nan=False)] | None
+Range = Annotated[tuple[End, End], Field(strict=False), BeforeValidator(_two_ends)]
+
+
+class GlobalSettings(Section):
+    """What holds for every query that does not say otherwise."""
+
+    interval: Duration = Field(60.0, ge=1.0, description="How often a query is scored.")
+    timeout: Duration = Field(
+        30.0,
+        gt=0,
+        description="Total deadline of one query. A query with a shorter interval gets at most 0.8 of its interval.",
+    )
+    timezone: Timezone = Field("UTC", description="IANA time zone of the hour-of-week buckets.")
+    external_labels: dict[LabelName, str] = Field(
+        {}, description="Labels added to every alert that has no label of that name, as in Prometheus."
+    )
+
+
+class LimitsSettings(Section):
+    """How much is taken on. What is over a limit is counted and shown, and known series stay."""
+
+    max_series: int = Field(200_000, ge=1, description="Series of all queries together.")
+    max_series_per_query: int = Field(
+        100_000, ge=1, description="Series of one query that has no `max_series` of its own."
+    )
+
+
+class QuerySettings(Section):
+    """One PromQL expression whose series are learned and scored."""
+
+    name: Annotated[str, AfterValidator(_query_name)] = Field(
+        description="Label `query` of everything about it. Unique; learned state is kept under this name."
+    )
+    expr: str = Field(description="PromQL expression that gives an instant vector or a scalar.")
+    interval: Duration | None = Field(None, ge=1.0, description="How often it is scored. Default: `global.interval`.")
+    timeout: Duration | None = Field(
+        None, gt=0, description="Total deadline. Default: `global.timeout`, at most 0.8 of the interval."
+    )
+    timezone: Timezone | None = Field(
+        None, description="IANA time zone of the hour-of-week buckets. Default: `global.timezone`."
+    )
+    direction: Direction = Field("both", description="Which deviations count.")
+    min_deviation: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Deviations from the expected value that are smaller never count, in units of the value.",
+    )
+    min_relative_deviation: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Deviations that are smaller than this share of the expected value never count.",
+    )
+    valid_range: Range = Field(
+        (None, None),
+        description="Lowest and highest value that can be true, such as `[0, 1]`; null leaves an end open. "
+        "The band never reaches beyond it.",
+    )
+    baseline: BaselineSettings | None = Field(
+        None, description="Fields of `baseline` that differ for this query; the others stay."
+    )
+    detection: DetectionSettings | None = Field(
+        None, description="Fields of `detection` that differ for this query; the others stay."
+    )
+    alert: Annotated[AlertSettings | None, BeforeValidator(_some_alert)] = Field(
+        None, description="When it alerts. Leave it out and the query only has scores."
+    )
+    max_series: int | None = Field(
+        None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlan:
+    """What holds for one query when everything is combined.
+
+    Attributes
+    ----------
+    interval, timeout : float
+        Seconds.
+    zone : str
+        IANA time zone, known to exist.
+    valid_range : tuple
+        Lowest and highest value that can be true, in source units; None where an end is open.
+    identity : str
+        Changes exactly when learned state cannot be used any more.
+    """
+
+    name: str
+    expr: str
+    interval: float
+    timeout: float
+    zone: str
+    direction: Direction
+    min_deviation: float
+    min_relative_deviation: float
+    valid_range: tuple[float | None, float | None]
+    baseline: BaselineSettings
+    detection: DetectionSettings
+    alert: AlertSettings | None
+    max_series: int
+    identity: str
+
+
+class Config(Section):
+    """The configuration file."""
+
+    global_: GlobalSettings = Field(
+        GlobalSettings(), alias="global", description="What holds for every query that does not say otherwise."
+    )
+    prometheus: PrometheusSettings = Field(PrometheusSettings(), description="Where the samples come from.")
+    alertmanagers: Items[AlertmanagerSettings] = Field(
+        (), description="Where alerts go: every one gets every alert. None: alerts are only shown."
+    )
+    storage: StorageSettings = Field(StorageSettings(), description="What is kept.")
+    alerting: AlertingSettings = Field(AlertingSettings(), description="Constants of the alert protocol.")
+    limits: LimitsSettings = Field(LimitsSettings(), description="How much is taken on.")
+    baseline: BaselineSettings = Field(BaselineSettings(), description="What is learned from; a query may differ.")
+    detection: DetectionSettings = Field(DetectionSettings(), description="Who votes; a query may differ.")
+    queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
+
+    def plan(self, query: QuerySettings) -> QueryPlan:
+        """Combine `query` with the sections it inherits from."""
+        interval = self.global_.interval if query.interval is None else query.interval
+        inherited = min(self.global_.timeout, _TIMEOUT_SHARE * interval)
+        zone = query.timezone or self.global_.timezone
+        baseline = overlay(self.baseline, query.baseline)
+        detection = overlay(self.detection, query.detection)
+        return QueryPlan(
+            name=query.name,
+            expr=query.expr.strip(),
+            interval=interval,
+            timeout=inherited if query.timeout is None else query.timeout,
+            zone=zone,
+            direction=query.direction,
+            min_deviation=query.min_deviation,
+            min_relative_deviation=query.min_relative_deviation,
+            valid_range=query.valid_range,
+            baseline=baseline,
+            detection=detection,
+            alert=query.alert,
+            max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
+            identity=_identity(query.expr.strip(), zone, baseline, detection),
+        )
+
+    def plans(self) -> tuple[QueryPlan, ...]:
+        """Return the plan of every query, in the order of the file."""
+        return tuple(self.plan(query) for query in self.queries)
+
+
+def _identity(expr: str, zone: str, baseline: BaselineSettings, detection: DetectionSettings) -> str:
+    """Hash what learned state depends on.
+
+    Left out: the interval, because samples are weighted by the time they stand for; what decides when a
+    series may alert or is forgotten; and how a sample is judged, because that does not change what was seen.
+    """
+    detectors = [detector.model_dump(mode="json", exclude=set(_JUDGING_ONLY)) for detector in detection.detectors]
+    learned = {
+        "expr": expr,
+        "zone": zone,
+        "window": baseline.window,
+        "backfill_step": baseline.backfill_step,
+        "detectors": sorted(detectors, key=lambda detector: json.dumps(detector, sort_keys=True)),
+    }
+    return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:32]
