@@ -18,7 +18,7 @@ LARGEST = 1e300
 """Values are judged as if they ended here, so that no difference overflows."""
 _LARGEST_BASELINE = 1e18
 """Baseline values end here: their squares stay within float32."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 """Differences below this part of the value itself are rounding in the source."""
 
 

@@ -1,0 +1,86 @@
+"""Log lines as Prometheus writes them: logfmt or JSON, on standard error.
+
+Modules log with the standard library and put what varies in ``extra``; this module only decides the form.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+__all__ = ["Quiet", "set_up"]
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+
+
+def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
+    """Send all log records of the process to standard error."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "component", "msg"], bool_as_flag=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _plain,
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(Quiet())
+    logging.raiseExceptions = False  # A closed standard error must not take the daemon down.
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("apscheduler", "urllib3", "aiohttp", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING if noisy != "apscheduler" else logging.ERROR)
+
+
+def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Name the fields as Prometheus does, and keep control characters of foreign text out of the terminal."""
+    renamed: EventDict = {}
+    for key, value in event.items():
+        key = {"event": "msg", "logger": "component"}.get(key, key)
+        renamed[key] = value.translate(_CONTROL) if isinstance(value, str) and key != "exception" else value
+    renamed["component"] = str(renamed.get("component", "")).removeprefix("exporter.")
+    return renamed
+
+
+class Quiet(logging.Filter):
+    """Lets the same warning or error through once a minute, with the number of those held back."""
+
+    def __init__(self, period: float = 60.0) -> None:
+        super().__init__()
+        self._period = period
+        self._seen: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide whether a record is written."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, record.msg, *(getattr(record, name, None) for name in ("query", "alertmanager", "reason")))
+        now = time.monotonic()
+        since, held = self._seen.get(key, (-self._period, 0))
+        if now - since < self._period:
+            self._seen[key] = (since, held + 1)
+            return False
+        if len(self._seen) > 1000:
+            self._seen.clear()
+        self._seen[key] = (now, 0)
+        if held:
+            record.repeated = held
+        return True

@@ -1,0 +1,268 @@
+"""What every detector has to hold, as functions over an engine factory; each raises AssertionError.
+
+The checks run a whole engine with the one detector, because that is what the daemon runs: a detector that is
+pure by itself can still be wrong in how it meets the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.detectors import Detector
+from exporter.engine.engine import Engine, EngineSettings, Verdict
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+
+FloatArray = npt.NDArray[np.float64]
+Check = Callable[[Detector], None]
+
+START = 1_760_313_600.0  # a Monday, 00:00 UTC
+STEP = 900.0
+DAY = int(86400 / STEP)
+
+
+def engine_of(detector: Detector) -> Engine:
+    detection = DetectionSettings.model_construct(detectors=(detector,), quorum=1)
+    return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
+
+
+def keys(count: int) -> list[bytes]:
+    return [b'{"series":"%d"}' % i for i in range(count)]
+
+
+def seasonal(days: float, count: int = 3, seed: int = 7) -> FloatArray:
+    """Daily shape, weekends at two thirds, 5 % noise; shape (t, count)."""
+    rng = np.random.default_rng(seed)
+    t = START + STEP * np.arange(int(days * DAY))
+    hour, weekday = t % 86400 / 3600, (t // 86400 + 3) % 7
+    shape = (100 + 40 * np.sin((hour - 8) / 24 * 2 * np.pi)) * np.where(weekday >= 5, 0.67, 1.0)
+    return shape[:, None] * (1 + 0.05 * rng.standard_normal((len(t), count)))
+
+
+def run(engine: Engine, samples: FloatArray, first: int = 0) -> list[Verdict]:
+    verdicts = []
+    for index, row in enumerate(samples, start=first):
+        at = START + STEP * index
+        aligned, _, _ = engine.align(keys(len(row)), row, at)
+        verdicts.append(engine.step(at, aligned, STEP))
+    return verdicts
+
+
+def scores(verdicts: list[Verdict]) -> FloatArray:
+    return np.array([verdict.score for verdict in verdicts])
+
+
+def equal(a: list[Verdict], b: list[Verdict]) -> bool:
+    return all(
+        np.array_equal(getattr(x, name), getattr(y, name), equal_nan=True)
+        for x, y in zip(a, b, strict=True)
+        for name in ("score", "expected", "lower", "upper", "votes", "each")
+    )
+
+
+def deterministic(detector: Detector) -> None:
+    samples = seasonal(4)
+    assert equal(run(engine_of(detector), samples), run(engine_of(detector), samples))
+
+
+def causal(detector: Detector) -> None:
+    samples = seasonal(6)
+    later = samples.copy()
+    cut = 4 * DAY
+    later[cut:] *= 50.0
+    assert equal(run(engine_of(detector), samples)[:cut], run(engine_of(detector), later)[:cut])
+
+
+def input_untouched(detector: Detector) -> None:
+    engine, samples = engine_of(detector), seasonal(2)
+    before = samples.copy()
+    samples.setflags(write=False)
+    run(engine, samples)
+    assert np.array_equal(samples, before)
+
+
+def series_do_not_touch_each_other(detector: Detector) -> None:
+    samples = seasonal(5, count=4)
+    together = run(engine_of(detector), samples)
+    alone = run(engine_of(detector), samples[:, :1])
+    assert np.array_equal(scores(together)[:, :1], scores(alone), equal_nan=True)
+
+
+def shift_equivariant(detector: Detector) -> None:
+    samples = np.round(seasonal(9) * 64) / 64  # a grid that survives the shift exactly
+    _close(run(engine_of(detector), samples), run(engine_of(detector), samples + 4096.0), 1.0, 4096.0)
+
+
+def scale_equivariant(detector: Detector) -> None:
+    samples = seasonal(9)
+    for factor in (2.0**40, 2.0**-40, 1e-6, 1e9):
+        _close(run(engine_of(detector), samples), run(engine_of(detector), samples * factor), factor, 0.0)
+
+
+def _close(a: list[Verdict], b: list[Verdict], factor: float, shift: float) -> None:
+    np.testing.assert_allclose(scores(b), scores(a), rtol=1e-3, atol=1e-3)
+    one = np.array([v.expected for v in a])
+    two = np.array([v.expected for v in b])
+    np.testing.assert_allclose((two - shift) / factor, one, rtol=1e-4)
+
+
+def mirror_image(detector: Detector) -> None:
+    samples = seasonal(9)
+    a, b = run(engine_of(detector), samples), run(engine_of(detector), -samples)
+    np.testing.assert_allclose(scores(b), scores(a), rtol=1e-3, atol=1e-3)
+
+
+def spike_is_found(detector: Detector) -> None:
+    samples = seasonal(16)
+    where = 15 * DAY + 40
+    samples[where] *= 4.0
+    verdicts = run(engine_of(detector), samples)
+    assert (verdicts[where].score >= 0.5).all()
+    assert (verdicts[where].observed > verdicts[where].upper).all()
+
+
+def clean_data_is_quiet(detector: Detector) -> None:
+    found = scores(run(engine_of(detector), seasonal(56, count=6)))[42 * DAY :]
+    assert np.mean(found >= 0.5) < 0.03
+
+
+def score_agrees_with_the_band(detector: Detector) -> None:
+    samples = seasonal(16)
+    samples[15 * DAY :: 7] *= 1.5
+    for verdict in run(engine_of(detector), samples)[DAY:]:
+        said = ~np.isnan(verdict.score)
+        outside = (verdict.observed > verdict.upper) | (verdict.observed < verdict.lower)
+        margin = 1e-6 * np.abs(verdict.upper - verdict.lower)
+        edge = np.minimum(abs(verdict.observed - verdict.upper), abs(verdict.observed - verdict.lower)) <= margin
+        assert (((verdict.score >= 0.5) == outside) | edge | ~said).all()
+
+
+def says_nothing_of_the_first_samples(detector: Detector) -> None:
+    for count in (1, 2, 3, 4, 5):
+        assert np.isnan(scores(run(engine_of(detector), seasonal(1)[:count]))).all()
+
+
+def gaps_are_absent(detector: Detector) -> None:
+    samples = seasonal(4)
+    samples[2 * DAY : 2 * DAY + 20] = np.nan
+    samples[::9, 0] = np.nan
+    found = scores(run(engine_of(detector), samples))
+    assert np.isnan(found[np.isnan(samples)]).all()
+    assert not np.isnan(found[DAY:][~np.isnan(samples[DAY:])]).any()
+
+
+def all_missing(detector: Detector) -> None:
+    assert np.isnan(scores(run(engine_of(detector), np.full((DAY, 2), np.nan)))).all()
+
+
+def infinities_are_not_learned(detector: Detector) -> None:
+    samples = seasonal(4)
+    clean = run(engine_of(detector), samples)
+    samples[3 * DAY, 0], samples[3 * DAY, 1] = np.inf, -np.inf
+    verdicts = run(engine_of(detector), samples)
+    assert (verdicts[3 * DAY].score[:2] >= 0.5).all()
+    assert np.isfinite(verdicts[3 * DAY].score).all()
+    gone = np.array([v.expected for v in verdicts])[3 * DAY + 1]
+    assert np.allclose(gone, clean[3 * DAY + 1].expected, rtol=0.05)
+
+
+def constants_stay_quiet_and_jumps_are_found(detector: Detector) -> None:
+    for level in (0.0, 5.0, 1e15, -3e-12):
+        samples = np.full((10 * DAY, 2), level)
+        samples[-1, 0] += max(1.0, abs(level) * 0.01)
+        verdicts = run(engine_of(detector), samples)
+        assert (scores(verdicts)[DAY:-1] < 0.5).all()
+        assert verdicts[-1].score[0] >= 0.5
+        assert np.isfinite(verdicts[-1].score).all()
+        assert verdicts[-1].score[1] < 0.5
+
+
+def huge_values(detector: Detector) -> None:
+    for factor in (1e300, 1e-300, 1e306):
+        found = scores(run(engine_of(detector), seasonal(3) * factor))[DAY:]
+        assert np.isfinite(found).all()
+        assert np.mean(found >= 0.5) < 0.2
+    mixed = seasonal(3)
+    mixed[::2] *= 1e300
+    assert np.isfinite(scores(run(engine_of(detector), mixed))[DAY:]).all()
+
+
+def small_movement_on_a_large_level(detector: Detector) -> None:
+    samples = np.round(seasonal(9))
+    samples[8 * DAY + 30] += 500.0
+    verdicts = run(engine_of(detector), samples + 2.0**40)
+    assert (verdicts[8 * DAY + 30].score >= 0.5).all()
+    np.testing.assert_allclose(scores(verdicts), scores(run(engine_of(detector), samples)), atol=1e-3)
+
+
+def memory_is_bounded(detector: Detector) -> None:
+    engine = engine_of(detector)
+    samples = seasonal(3)
+    run(engine, samples[:DAY])
+    engine.checkpoint()
+    size = sum(part.nbytes for part in engine.checkpoint()[0].values())
+    run(engine, samples[DAY:], first=DAY)
+    engine.checkpoint()
+    assert sum(part.nbytes for part in engine.checkpoint()[0].values()) == size
+    assert size / samples.shape[1] < 8192
+
+
+def state_round_trips(detector: Detector) -> None:
+    samples = seasonal(9)
+    cut = 8 * DAY + 13
+    through = run(engine_of(detector), samples)
+    first = engine_of(detector)
+    parts: dict[str, npt.NDArray[np.generic]] = {}
+    series: list[tuple[int, bytes]] = []
+    for at in range(0, cut, 100):  # many checkpoints, each with only what changed
+        run(first, samples[at : min(at + 100, cut)], first=at)
+        changed, series = first.checkpoint()
+        parts.update(changed)
+    second = engine_of(detector)
+    assert second.restore(first.at, parts, series)
+    assert equal(through[cut:], run(second, samples[cut:], first=cut))
+
+
+def learned_once(detector: Detector) -> None:
+    """A slot that was learned is judged again without being learned again."""
+    samples = seasonal(4)
+    one, two = engine_of(detector), engine_of(detector)
+    run(one, samples[:-1])
+    run(two, samples[:-1])
+    run(two, samples[-20:-1], first=len(samples) - 20)
+    assert equal(run(one, samples[-1:], first=len(samples) - 1), run(two, samples[-1:], first=len(samples) - 1))
+
+
+def a_past_spike_does_not_mask_todays(detector: Detector) -> None:
+    samples = seasonal(16)
+    samples[14 * DAY + 40] *= 20.0
+    samples[15 * DAY + 40] *= 4.0
+    assert (run(engine_of(detector), samples)[15 * DAY + 40].score >= 0.5).all()
+
+
+CHECKS: list[Check] = [
+    deterministic,
+    causal,
+    input_untouched,
+    series_do_not_touch_each_other,
+    shift_equivariant,
+    scale_equivariant,
+    mirror_image,
+    spike_is_found,
+    clean_data_is_quiet,
+    score_agrees_with_the_band,
+    says_nothing_of_the_first_samples,
+    gaps_are_absent,
+    all_missing,
+    infinities_are_not_learned,
+    constants_stay_quiet_and_jumps_are_found,
+    huge_values,
+    small_movement_on_a_large_level,
+    memory_is_bounded,
+    state_round_trips,
+    learned_once,
+    a_past_spike_does_not_mask_todays,
+]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.engine.detectors import Judgement
+from exporter.engine.vote import score_of, vote
+
+finite = st.floats(-100, 100).map(lambda x: round(x, 3))
+
+
+def judged(sample: float, expected: float, half: float) -> Judgement:
+    one = np.ones(1)
+    deviation = sample - expected
+    return Judgement(
+        max(deviation, 0) / half * one, max(-deviation, 0) / half * one,
+        expected * one, (expected - half) * one, (expected + half) * one,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("severity", "score"), [(0, 0), (1, 0.5), (2, 0.75), (5, 0.96875), (1e6, 1.0)])
+def test_score(severity: float, score: float) -> None:
+    assert score_of(np.array([severity])) == pytest.approx(score)
+
+
+def test_score_of_the_unknown_is_unknown() -> None:
+    assert np.isnan(score_of(np.array([np.nan])))[0]
+
+
+@pytest.mark.parametrize(("quorum", "above", "upper"), [(1, 3.0, 2.0), (2, 1.5, 4.0), (3, 0.5, 12.0)])
+def test_quorum_takes_the_kth(quorum: int, above: float, upper: float) -> None:
+    ballot = vote([judged(6, 0, half) for half in (4, 12, 2)], quorum, np.array([6.0]), np.zeros(1))
+    assert ballot.above == pytest.approx(above)
+    assert ballot.upper == pytest.approx(upper)
+    assert ballot.lower == pytest.approx(-upper)
+
+
+def test_a_detector_that_cannot_say_does_not_vote() -> None:
+    unknown = Judgement(*np.full((5, 1), np.nan))
+    one = vote([judged(6, 0, 4), unknown], 1, np.array([6.0]), np.zeros(1))
+    two = vote([judged(6, 0, 4), unknown], 2, np.array([6.0]), np.zeros(1))
+    assert one.above == pytest.approx(1.5)
+    assert np.isnan([two.above, two.upper, two.lower, two.expected]).all()
+
+
+@given(
+    sample=finite,
+    bands=st.lists(st.tuples(finite, st.floats(0.01, 50)), min_size=1, max_size=5),
+    quorum=st.integers(1, 5),
+    smallest=st.sampled_from([0.0, 1.0, 30.0]),
+)
+def test_anomalous_is_outside_the_band(sample, bands, quorum, smallest) -> None:
+    quorum = min(quorum, len(bands))
+    ballot = vote([judged(sample, *band) for band in bands], quorum, np.array([sample]), np.array([smallest]))
+    above, below = ballot.above[0], ballot.below[0]
+    if abs(above - 1) > 1e-9 and abs(below - 1) > 1e-9:
+        outside = bool(sample > ballot.upper[0] or sample < ballot.lower[0])
+        assert (max(above, below) >= 1) == outside
+    agree = max((ballot.each[0] >= 1).sum(), (ballot.each[1] >= 1).sum())
+    assert (max(above, below) >= 1) == (agree >= quorum)
