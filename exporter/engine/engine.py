@@ -20,7 +20,7 @@ from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.engine.vote import score_of, vote
 
-__all__ = ["Engine", "EngineSettings", "Verdict"]
+__all__ = ["Aligned", "Engine", "EngineSettings", "Verdict"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -88,6 +88,28 @@ class Verdict:
         return self.score >= 0.5  # NaN compares false
 
 
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """An answer put into rows.
+
+    Attributes
+    ----------
+    samples
+        Shape (size,) or (t, size); NaN where a series has no sample.
+    admitted
+        Rows that were given to new series.
+    refused
+        Series turned away because the table is full.
+    repeated
+        Label sets that came twice; the first counts.
+    """
+
+    samples: FloatArray
+    admitted: tuple[int, ...]
+    refused: int
+    repeated: int
+
+
 class Engine:
     """Learned state of all series of one query, and the judgement on their samples."""
 
@@ -106,7 +128,7 @@ class Engine:
         self._saved_at = np.full(BUCKETS, -np.inf)
         self._used = 0
 
-    def align(self, keys: Sequence[bytes], values: FloatArray, at: float) -> tuple[FloatArray, int, int]:
+    def align(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
         """Put the samples of an answer into rows; new series are admitted.
 
         Parameters
@@ -115,12 +137,8 @@ class Engine:
             Label sets as JSON objects.
         values : ndarray of float64, shape (n,) or (t, n)
 
-        Returns
-        -------
-        samples : ndarray of float64, shape (size,) or (t, size)
-            NaN where a series has no sample.
-        refused, repeated : int
-            Series turned away because of `max_series`; label sets that came twice (the first counts).
+        at : float, Unix seconds
+            When they came: new series are counted from here until they have a sample.
         """
         rows, admitted = self.table.find(keys)
         if admitted:
@@ -133,7 +151,7 @@ class Engine:
         # Written backward, so that the first of two equal label sets stays.
         samples[..., rows[::-1]] = values[..., ::-1]
         repeated = len(rows) - int(np.count_nonzero(np.bincount(rows, minlength=self.table.size)))
-        return samples, refused, repeated
+        return Aligned(samples, tuple(admitted), refused, repeated)
 
     def step(self, at: float, samples: FloatArray, seconds: float, *, learn: bool = True) -> Verdict:
         """Judge one sample of every series, then learn it.
@@ -241,12 +259,17 @@ class Engine:
         self._admitted[rows] = at
         self._count[rows] = 0
 
-    def expire(self, at: float) -> int:
-        """Forget the series that are gone for longer than `series_ttl`; return how many."""
+    def expire(self, at: float) -> list[int]:
+        """Forget the series that are gone for longer than `series_ttl`; return their rows."""
         used = np.array([row for row, _ in self.table.items()], np.intp)
         gone = used[self._last[used] < at - self.settings.baseline.series_ttl]
         self.table.release(gone)
-        return len(gone)
+        return [int(row) for row in gone]
+
+    def configure(self, settings: EngineSettings) -> None:
+        """Judge by other settings from now on; what was learned must have been learned the same way."""
+        self.settings = settings
+        self.table.limit = settings.max_series
 
     def since(self, row: int) -> float:
         """Return the time of a row's first sample, Unix seconds; NaN before it."""

@@ -46,8 +46,7 @@ def run(engine: Engine, samples: FloatArray, first: int = 0) -> list[Verdict]:
     verdicts = []
     for index, row in enumerate(samples, start=first):
         at = START + STEP * index
-        aligned, _, _ = engine.align(keys(len(row)), row, at)
-        verdicts.append(engine.step(at, aligned, STEP))
+        verdicts.append(engine.step(at, engine.align(keys(len(row)), row, at).samples, STEP))
     return verdicts
 
 
