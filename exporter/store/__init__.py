@@ -1,1 +1,20 @@
-"""store."""
+"""State that outlives the process: alerts, their audit, deliveries, and learned arrays, in SQLite."""
+
+from exporter.store.audit import AuditCursor, AuditPage
+from exporter.store.faults import StoreError, StoreReason
+from exporter.store.learned import Learned
+from exporter.store.opening import Recovery
+from exporter.store.rows import AuditEntry, Delivery
+from exporter.store.store import Store
+
+__all__ = [
+    "AuditCursor",
+    "AuditEntry",
+    "AuditPage",
+    "Delivery",
+    "Learned",
+    "Recovery",
+    "Store",
+    "StoreError",
+    "StoreReason",
+]

@@ -1,0 +1,231 @@
+"""``anomaly.db``: alerts, what Alertmanagers confirmed, the audit, and the newest slot of every query.
+
+Everything here is durable when a call returns, because it is sent or shown afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from exporter.alerting.alert import Alert, AlertState, Step, Transition
+from exporter.store.database import Database
+from exporter.store.rows import Delivery, alert_of, alert_row, audit_row, seal
+from exporter.store.schema import ALERTS
+
+__all__ = ["AlertLog"]
+
+log = logging.getLogger(__name__)
+
+_ALERT = (
+    "query, fingerprint, episode, state, active_at, evaluated_at, fired_at, resolved_at, keep_since, missing, "
+    "generator_url, labels, annotations, crc"
+)
+_SELECT_ALERTS = f"SELECT {_ALERT} FROM alerts"  # noqa: S608 - our own names.
+_INSERT_ALERT = f"INSERT OR REPLACE INTO alerts ({_ALERT}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
+
+
+class AlertLog:
+    """The alerts of all queries and their history, one transaction a step.
+
+    Parameters
+    ----------
+    file : Path
+        In a locked `StateDirectory`.
+    at : float
+        Unix seconds of this start.
+
+    Attributes
+    ----------
+    database : Database
+    damaged : tuple of str
+        Rows that were dropped at the start because their checksum did not hold, as ``table: key``.
+    """
+
+    def __init__(self, file: Path, *, at: float) -> None:
+        self.database = Database(file, ALERTS, synchronous="FULL", at=at)
+        try:
+            self.damaged: tuple[str, ...] = self.database.write(_drop_damaged)
+        except BaseException:
+            self.database.close()
+            raise
+        for row in self.damaged:
+            log.warning("%s: a row was damaged and is dropped: %s", file, row)
+
+    def commit(self, query: str, slot: float, step: Step) -> bool:
+        """Apply the step of a slot: alerts, transitions and watermark, all or nothing.
+
+        Parameters
+        ----------
+        query : str
+        slot : float
+            The evaluation instant, Unix seconds.
+        step : Step
+            `step.alerts` are all alerts of the query afterwards; those missing in it are deleted.
+
+        Returns
+        -------
+        bool
+            False where the slot is not newer than the watermark: nothing was changed.
+
+        Raises
+        ------
+        StoreError
+        """
+        if not math.isfinite(slot):
+            raise ValueError(f"not an evaluation instant: {slot}")
+        rows = _rows_of(query, step)
+
+        def apply(con: sqlite3.Connection) -> bool:
+            reached = _watermark(con, query)
+            if reached is not None and slot <= reached:
+                return False
+            _apply(con, query, rows, step.transitions)
+            at = float(slot)
+            con.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?)", (query, at, seal(query, at)))
+            return True
+
+        return self.database.write(apply)
+
+    def record(self, query: str, step: Step) -> None:
+        """Apply a step that belongs to no slot (hold, restore, withdraw): the watermark stays.
+
+        Raises
+        ------
+        StoreError
+        """
+        rows = _rows_of(query, step)
+        self.database.write(lambda con: _apply(con, query, rows, step.transitions))
+
+    def append(self, transitions: Iterable[Transition]) -> int:
+        """Add events to the audit that change no alert, and return how many were new.
+
+        Raises
+        ------
+        StoreError
+        """
+        rows = tuple(transitions)
+        return self.database.write(lambda con: _append(con, rows))
+
+    def alerts(self) -> dict[str, dict[str, Alert]]:
+        """Return all alerts, by query and fingerprint.
+
+        Raises
+        ------
+        StoreError
+        """
+        found: dict[str, dict[str, Alert]] = {}
+        for row in self.database.read(lambda con: con.execute(_SELECT_ALERTS).fetchall()):
+            alert = alert_of(row)
+            if alert is not None:
+                found.setdefault(alert.query, {})[alert.fingerprint] = alert
+        return found
+
+    def watermark(self, query: str) -> float | None:
+        """Return the newest slot that was committed for a query, or None.
+
+        Raises
+        ------
+        StoreError
+        """
+        return self.database.read(lambda con: _watermark(con, query))
+
+    def delivered(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
+        """Note that an Alertmanager took alerts: (fingerprint, episode, state) as they were sent.
+
+        An episode that is over and deleted meanwhile is not noted.
+
+        Raises
+        ------
+        StoreError
+        """
+        rows = []
+        for fingerprint, episode, state in items:
+            row = (am_key, fingerprint, episode, str(state), float(at))
+            rows.append((*row, seal(*row), fingerprint, episode))
+        self.database.write(
+            lambda con: con.executemany(
+                "INSERT OR REPLACE INTO deliveries SELECT ?, ?, ?, ?, ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM alerts WHERE fingerprint=? AND episode=?)",
+                rows,
+            )
+        )
+
+    def deliveries(self, am_key: str) -> dict[str, Delivery]:
+        """Return what an Alertmanager confirmed last, by fingerprint.
+
+        Raises
+        ------
+        StoreError
+        """
+        select = "SELECT am_key, fingerprint, episode, acked_state, acked_at, crc FROM deliveries WHERE am_key=?"
+        rows = self.database.read(lambda con: con.execute(select, (am_key,)).fetchall())
+        return {
+            row[1]: Delivery(row[1], row[2], AlertState(row[3]), row[4]) for row in rows if seal(*row[:-1]) == row[-1]
+        }
+
+    def forget_alertmanager(self, am_key: str) -> None:
+        """Drop what an Alertmanager confirmed, because it is no longer configured.
+
+        Raises
+        ------
+        StoreError
+        """
+        self.database.write(lambda con: con.execute("DELETE FROM deliveries WHERE am_key=?", (am_key,)))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
+    foreign = {alert.query for alert in step.alerts.values()} - {query}
+    if foreign:
+        raise ValueError(f"a step of {query!r} has alerts of {sorted(foreign)}")
+    return {alert.fingerprint: alert_row(alert) for alert in step.alerts.values()}
+
+
+def _apply(
+    con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], transitions: Sequence[Transition]
+) -> None:
+    stored = {row[1]: row for row in con.execute(f"{_SELECT_ALERTS} WHERE query=?", (query,))}
+    con.executemany(_INSERT_ALERT, [row for name, row in rows.items() if stored.get(name) != row])
+    gone = [name for name in stored if name not in rows]
+    con.executemany("DELETE FROM alerts WHERE query=? AND fingerprint=?", [(query, name) for name in gone])
+    con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in gone])
+    _append(con, transitions)
+
+
+def _append(con: sqlite3.Connection, transitions: Sequence[Transition]) -> int:
+    before = con.total_changes
+    # Named conflict only: OR IGNORE would swallow a missing value as well.
+    con.executemany(
+        "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, crc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint, episode, event) DO NOTHING",
+        [audit_row(transition) for transition in transitions],
+    )
+    return con.total_changes - before
+
+
+def _watermark(con: sqlite3.Connection, query: str) -> float | None:
+    row = con.execute("SELECT query, slot, crc FROM watermarks WHERE query=?", (query,)).fetchone()
+    if row is None or seal(*row[:-1]) != row[-1]:
+        return None
+    slot: float = row[1]
+    return slot
+
+
+def _drop_damaged(con: sqlite3.Connection) -> tuple[str, ...]:
+    """Write the small tables anew where a row does not hold: a damaged key may stand out of order."""
+    damaged: list[str] = []
+    for table, keys in (("alerts", 2), ("deliveries", 2), ("watermarks", 1)):
+        rows = con.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names.
+        good = [row for row in rows if seal(*row[:-1]) == row[-1]]
+        if len(good) < len(rows):
+            damaged += [f"{table}: {' '.join(map(str, row[:keys]))}" for row in rows if row not in good]
+            con.execute(f"DELETE FROM {table}")  # noqa: S608
+            con.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", good)  # noqa: S608
+    return tuple(damaged)

@@ -1,0 +1,119 @@
+"""Arrays as pieces of raw bytes with checksums, and back; nothing that is read is trusted before it is checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.store.rows import seal
+
+__all__ = ["DamagedPartError", "read_part", "write_part"]
+
+Array = NDArray[Any]
+
+PIECE = 8 * 2**20
+"""Bytes in one row; SQLite's own limit is a thousand million for a row."""
+PART_LIMIT = 4 * 2**30
+"""Bytes in one array; what claims more is damaged."""
+
+_NAMES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+)  # fmt: skip
+# On the disk everything is little-endian, whatever machine wrote it.
+_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
+_DIMENSIONS = 8
+
+
+class DamagedPartError(Exception):
+    """A stored array is not what was written; the text says why."""
+
+
+def write_part(con: sqlite3.Connection, query: str, part: str, array: Array) -> None:
+    """Replace a part of a query by `array`.
+
+    Raises
+    ------
+    ValueError
+        The type of the array is none of those that are stored.
+    """
+    name = array.dtype.name
+    if name not in _DTYPES or array.ndim > _DIMENSIONS:
+        raise ValueError(f"part {part!r}: arrays of {array.dtype} with {array.ndim} dimensions are not stored")
+    # Not ascontiguousarray, which makes a vector of a scalar.
+    plain = np.asarray(array, dtype=_DTYPES[name], order="C")
+    data = plain.reshape(-1).view(np.uint8).data
+    shape = json.dumps(plain.shape)
+    delete_part(con, query, part)
+    head = (query, part, name, shape, plain.nbytes)
+    con.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (*head, seal(*head)))
+    for number, start in enumerate(range(0, plain.nbytes, PIECE)):
+        piece = data[start : start + PIECE]
+        row = (query, part, number, _checksum(query, part, number, piece), piece)
+        con.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", row)
+
+
+def delete_part(con: sqlite3.Connection, query: str, part: str) -> None:
+    """Delete a part of a query, if it is there."""
+    con.execute("DELETE FROM parts WHERE query=? AND part=?", (query, part))
+    con.execute("DELETE FROM pieces WHERE query=? AND part=?", (query, part))
+
+
+def read_part(con: sqlite3.Connection, row: tuple[Any, ...]) -> Array:
+    """Return the array of a row of the table ``parts``, writable and in the byte order of this machine.
+
+    Raises
+    ------
+    DamagedPartError
+    """
+    query, part, name, text, size, checksum = row
+    if seal(*row[:-1]) != checksum:
+        raise DamagedPartError("its description does not match its checksum")
+    shape = _shape(text)
+    dtype = _DTYPES.get(name)
+    if dtype is None or shape is None or size > PART_LIMIT or math.prod(shape) * dtype.itemsize != size:
+        raise DamagedPartError(f"{size} bytes are no array of {name} with shape {text}")
+    # What is there is measured before memory is taken for it.
+    stored = con.execute(
+        "SELECT coalesce(sum(length(data)), 0) FROM pieces WHERE query=? AND part=? AND typeof(data)='blob'",
+        (query, part),
+    ).fetchone()[0]
+    if stored != size:
+        raise DamagedPartError(f"{stored} bytes are stored of {size}")
+    buffer = bytearray(size)
+    filled = 0
+    pieces = con.execute(
+        "SELECT piece, crc, data FROM pieces WHERE query=? AND part=? AND typeof(data)='blob' ORDER BY piece",
+        (query, part),
+    )
+    for number, (piece, crc, data) in enumerate(pieces):
+        if piece != number or crc != _checksum(query, part, number, data) or filled + len(data) > size:
+            raise DamagedPartError(f"piece {number} does not match its checksum")
+        buffer[filled : filled + len(data)] = data
+        filled += len(data)
+    array: Array = np.ndarray(shape, dtype, buffer=buffer)
+    if name == "bool" and size and array.view(np.uint8).max() > 1:
+        raise DamagedPartError("a truth value is neither 0 nor 1")
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _checksum(query: str, part: str, number: int, data: bytes | memoryview) -> int:
+    # Begins with the place, so that a piece that stands in another one's place is found too.
+    return zlib.crc32(data, seal(query, part, number))
+
+
+def _shape(text: object) -> tuple[int, ...] | None:
+    try:
+        shape = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if not isinstance(shape, list) or len(shape) > _DIMENSIONS:
+        return None
+    if not all(type(length) is int and 0 <= length < 2**40 for length in shape):
+        return None
+    return tuple(shape)

@@ -1,0 +1,172 @@
+"""Reading the audit page by page, and the one job that may delete from it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from exporter.store.database import Database
+from exporter.store.rows import AuditEntry, entry_of
+
+__all__ = ["AuditCursor", "AuditPage", "read_audit", "retain_audit"]
+
+log = logging.getLogger(__name__)
+
+PAGE_LIMIT = 1000
+_SLICE = 0.05
+"""Seconds of deleting before others may write; the commit that follows takes the rest of 100 ms."""
+_SCAN = 500
+
+AuditCursor = tuple[float, int]
+"""Where a page ended: the time and id of its last entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Entries, newest first, and where the next page begins; None where there is none."""
+
+    entries: tuple[AuditEntry, ...]
+    next: AuditCursor | None
+
+
+def read_audit(
+    database: Database,
+    *,
+    query: str | None = None,
+    fingerprint: str | None = None,
+    since: float | None = None,
+    after: AuditCursor | None = None,
+    limit: int = 100,
+) -> AuditPage:
+    """Return a page of the audit, newest first.
+
+    Parameters
+    ----------
+    database : Database
+    query, fingerprint : str, optional
+        Only entries of these.
+    since : float, optional
+        Only entries at this instant or later, Unix seconds.
+    after : AuditCursor, optional
+        `next` of the page before.
+    limit : int
+        Entries a page, 1 to 1000.
+
+    Raises
+    ------
+    ValueError
+        The limit is out of range.
+    StoreError
+    """
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
+    wanted: list[tuple[str, tuple[object, ...]]] = []
+    if fingerprint is not None:
+        wanted.append(("fingerprint = ?", (fingerprint,)))
+    if query is not None:
+        # The plus keeps SQLite to the index of the narrower filter.
+        wanted.append(("query = ?" if fingerprint is None else "+query = ?", (query,)))
+    if since is not None:
+        wanted.append(("at >= ?", (since,)))
+    if after is not None:
+        wanted.append(("(at, id) < (?, ?)", after))
+    where = " AND ".join(condition for condition, _ in wanted) or "1"
+    values = [value for _, each in wanted for value in each]
+    # The conditions are those above; all data are parameters.
+    select = (
+        "SELECT id, at, query, fingerprint, episode, event, who, why, details, crc FROM audit"  # noqa: S608
+        f" WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
+    )
+    rows = database.read(lambda con: con.execute(select, (*values, limit + 1)).fetchall())
+    entries = tuple(entry_of(row) for row in rows[:limit])
+    return AuditPage(entries, (rows[limit - 1][1], rows[limit - 1][0]) if len(rows) > limit else None)
+
+
+def retain_audit(database: Database, before: float, *, at: float) -> int:
+    """Delete episodes whose last event is older than `before` and that have no alert any more.
+
+    Other writers get their turn every 100 ms. What was deleted is noted in the table ``retention``.
+
+    Parameters
+    ----------
+    database : Database
+    before, at : float
+        Unix seconds; `at` is now.
+
+    Returns
+    -------
+    int
+        Rows deleted.
+
+    Raises
+    ------
+    StoreError
+        What was deleted until then stays deleted.
+    """
+    job = _Retention(before, at)
+    while not database.write(job.slice):
+        pass
+    if job.deleted:
+        log.info("retention deleted %d audit rows of episodes that ended before %.0f", job.deleted, before)
+    return job.deleted
+
+
+class _Retention:
+    """Walks the old part of the audit once, in time order, a slice at a time."""
+
+    def __init__(self, before: float, at: float) -> None:
+        self.deleted = 0
+        self._before = before
+        self._at = at
+        self._cursor: AuditCursor = (-1e300, 0)
+        self._job: int | None = None
+
+    def slice(self, con: sqlite3.Connection) -> bool:
+        """Work for one slice; True when there is nothing left."""
+        until = time.monotonic() + _SLICE
+        deleted = 0
+        cursor = self._cursor
+        rows = con.execute(
+            "SELECT at, id, query, fingerprint, episode FROM audit WHERE at < ? AND (at, id) > (?, ?)"
+            " ORDER BY at, id LIMIT ?",
+            (self._before, *cursor, _SCAN),
+        ).fetchall()
+        done = len(rows) < _SCAN
+        job = self._job
+        for at, number, query, fingerprint, episode in rows:
+            if time.monotonic() > until:
+                done = False
+                break
+            cursor = (at, number)
+            if self._open(con, query, fingerprint, episode):
+                continue
+            if not deleted:
+                job = self._unlock(con, job)
+            deleted += con.execute(
+                "DELETE FROM audit WHERE fingerprint=? AND episode=?", (fingerprint, episode)
+            ).rowcount
+        if deleted:
+            con.execute("UPDATE retention SET running=0, deleted=deleted+? WHERE id=?", (deleted, job))
+            con.execute("PRAGMA incremental_vacuum(100)").fetchall()
+        # Only what is committed counts; a slice that fails is begun again by the next job.
+        self.deleted, self._cursor, self._job = self.deleted + deleted, cursor, job
+        return done
+
+    def _open(self, con: sqlite3.Connection, query: str, fingerprint: str, episode: str) -> bool:
+        found = con.execute(
+            "SELECT EXISTS (SELECT 1 FROM alerts WHERE query=? AND fingerprint=? AND episode=?)"
+            " OR EXISTS (SELECT 1 FROM audit WHERE fingerprint=? AND episode=? AND at >= ?)",
+            (query, fingerprint, episode, fingerprint, episode, self._before),
+        )
+        return bool(found.fetchone()[0])
+
+    def _unlock(self, con: sqlite3.Connection, job: int | None) -> int | None:
+        # Only inside this transaction: the trigger allows deletion while a job runs, and up to its `before`.
+        if job is not None:
+            con.execute("UPDATE retention SET running=1 WHERE id=?", (job,))
+            return job
+        return con.execute(
+            "INSERT INTO retention (at, before, running) VALUES (?, ?, 1)", (self._at, self._before)
+        ).lastrowid

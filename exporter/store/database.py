@@ -1,0 +1,203 @@
+"""One SQLite file: a single writer thread, short-lived readers, and errors that the next call recovers from."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from exporter.store.faults import StoreError, StoreReason, fault_of
+from exporter.store.opening import BUSY_TIMEOUT, Recovery, Schema, connect, prepare
+
+__all__ = ["Database", "Synchronous"]
+
+T = TypeVar("T")
+Synchronous = Literal["FULL", "NORMAL"]
+"""FULL survives power loss with every commit; NORMAL may lose the last ones, and never more."""
+
+_WAL_LIMIT = 64 * 2**20
+_KEEPS_CONNECTION = {StoreReason.FULL, StoreReason.LOCKED}
+
+
+class Database:
+    """A sound database file in WAL mode. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    file : Path
+        In a locked `StateDirectory`.
+    schema : Schema
+    synchronous : "FULL" or "NORMAL"
+    at : float
+        Unix seconds of this start, for the name of a damaged file.
+
+    Attributes
+    ----------
+    recovery : Recovery or None
+        What happened where the file was damaged.
+
+    Raises
+    ------
+    StoreError
+        The file is newer than this program, or cannot be read or written.
+    """
+
+    def __init__(self, file: Path, schema: Schema, *, synchronous: Synchronous, at: float) -> None:
+        self.file = file
+        self._synchronous = synchronous
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        self.recovery: Recovery | None = prepare(file, schema, at=at)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"store-{file.stem}")
+        try:
+            self._submit(self._open_first)
+        except BaseException:
+            self._writer.shutdown()
+            raise
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the writer thread in one transaction and return what it returned, once it is committed.
+
+        Raises
+        ------
+        StoreError
+            Nothing was changed; except after reason ``io``, where a commit may show after a restart, so
+            that `work` must be idempotent. The next call works again once the cause is gone.
+        """
+        return self._submit(lambda: self._transaction(work))
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on one snapshot of the file in the calling thread, without waiting for the writer.
+
+        Raises
+        ------
+        StoreError
+        """
+        if self._closed:
+            raise self._closed_error()
+        try:
+            with contextlib.closing(connect(self.file, read_only=True)) as con:
+                con.execute("BEGIN")
+                return work(con)
+        except sqlite3.Error as error:
+            raise fault_of(error, f"cannot read {self.file}") from error
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the database and cut it to nothing; False while a reader prevents it."""
+        try:
+            return self._submit(lambda: self._truncate_log(self._open()))
+        except sqlite3.Error as error:
+            raise fault_of(error, f"cannot checkpoint {self.file}") from error
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log, in bytes."""
+        return _size(self.file.with_name(self.file.name + "-wal"))
+
+    def size_bytes(self) -> int:
+        """Size of the database and its write-ahead log, in bytes."""
+        return _size(self.file) + self.wal_bytes()
+
+    def close(self) -> None:
+        """Finish what is being written, checkpoint and close. Closing twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.submit(self._finish).result()
+        self._writer.shutdown()
+
+    def _submit(self, job: Callable[[], T]) -> T:
+        if self._closed:
+            raise self._closed_error()
+        try:
+            future = self._writer.submit(job)
+        except RuntimeError as error:
+            # Closed between the check and now.
+            raise self._closed_error() from error
+        return future.result()
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            con = self._open()
+            con.execute("BEGIN IMMEDIATE")
+            result = work(con)
+            con.execute("COMMIT")
+        except sqlite3.Error as error:
+            fault = fault_of(error, f"cannot write {self.file}")
+            self._roll_back(keep=fault.reason in _KEEPS_CONNECTION)
+            raise fault from error
+        except BaseException:
+            self._roll_back(keep=True)
+            raise
+        if self.wal_bytes() > _WAL_LIMIT:
+            # The transaction is committed: that the log stays long must not look like a failed write.
+            with contextlib.suppress(sqlite3.Error):
+                self._truncate_log(con)
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            con = connect(self.file)
+            try:
+                con.execute("PRAGMA trusted_schema=OFF")
+                con.execute(f"PRAGMA synchronous={self._synchronous}")
+                mode = con.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            except BaseException:
+                con.close()
+                raise
+            if mode != "wal":
+                con.close()
+                text = f"{self.file}: the file system has no shared memory for a write-ahead log; use a local disk"
+                raise StoreError(StoreReason.REFUSED, text)
+            self._connection = con
+        return self._connection
+
+    def _open_first(self) -> None:
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            raise fault_of(error, f"cannot open {self.file}") from error
+
+    def _roll_back(self, *, keep: bool) -> None:
+        con = self._connection
+        if con is None:
+            return
+        try:
+            if con.in_transaction:
+                con.execute("ROLLBACK")
+        except sqlite3.Error:
+            keep = False
+        if not keep:
+            # After a failed write or sync the pages that SQLite remembers may not be those on the disk.
+            self._connection = None
+            con.close()
+
+    def _truncate_log(self, con: sqlite3.Connection) -> bool:
+        # Without waiting: a reader that stays for hours must not cost every commit the busy timeout.
+        con.execute("PRAGMA busy_timeout=0")
+        try:
+            busy: int = con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            con.execute(f"PRAGMA busy_timeout={round(BUSY_TIMEOUT * 1000)}")
+        return not busy
+
+    def _finish(self) -> None:
+        con = self._connection
+        self._connection = None
+        if con is not None:
+            # What is committed is in the log; the next start reads it there if it cannot be moved now.
+            with contextlib.suppress(sqlite3.Error):
+                self._truncate_log(con)
+            con.close()
+
+    def _closed_error(self) -> StoreError:
+        return StoreError(StoreReason.REFUSED, f"{self.file} is closed")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

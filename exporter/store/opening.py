@@ -1,0 +1,298 @@
+"""Bring a database file into a sound state of the current schema before anything uses it.
+
+What is damaged is moved aside, never deleted; what is newer than this program is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from exporter.store.faults import StoreError, StoreReason, fault_of, primary_code
+
+__all__ = ["Migration", "Recovery", "Salvage", "Schema", "connect", "prepare"]
+
+log = logging.getLogger(__name__)
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for a lock that an outside process holds on a database."""
+
+Migration = Callable[[sqlite3.Connection], None]
+"""Takes the schema one version up with single statements; it must not commit (`executescript` would)."""
+
+Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
+"""Copies what still reads from a damaged file (first) into a new one; may raise sqlite3.Error at any point."""
+
+_HEADER = struct.Struct(">16s2xBB80x")
+_MAGIC = b"SQLite format 3\x00"
+_SIDES = ("-wal", "-shm", "-journal")
+# Faults of the machine at this moment. All other errors while reading mean that the file is damaged.
+_PASSING = {
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database file is made of.
+
+    Attributes
+    ----------
+    application_id : int
+        Tells our file from any other SQLite file.
+    migrations : tuple of Migration
+        In order: number *i* takes version *i* to *i* + 1; version 0 is an empty file.
+    salvage : Salvage, optional
+        What it copied until it failed is kept.
+    """
+
+    application_id: int
+    migrations: tuple[Migration, ...]
+    salvage: Salvage | None = None
+
+    @property
+    def version(self) -> int:
+        """The version that this program reads and writes."""
+        return len(self.migrations)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A database was damaged, is kept under another name, and was begun afresh.
+
+    Attributes
+    ----------
+    file, moved_to : Path
+    why : str
+        What was wrong with it.
+    salvaged : int
+        Rows that could be carried over.
+    """
+
+    file: Path
+    moved_to: Path
+    why: str
+    salvaged: int
+
+
+class _DamagedError(Exception):
+    """The file cannot be trusted; the text says why."""
+
+
+def connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection that leaves transactions to us and survives text that is not UTF-8."""
+    address = f"{file.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    con = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+    con.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return con
+
+
+def prepare(file: Path, schema: Schema, *, at: float) -> Recovery | None:
+    """Leave at `file` a sound database of the current version; the caller holds the directory's lock.
+
+    Returns
+    -------
+    Recovery or None
+        None where the file was sound, or was not there and has been created.
+
+    Raises
+    ------
+    StoreError
+        The file is newer than this program, or the disk does not let us read or write it.
+    """
+    try:
+        for suffix in ("", *_SIDES):
+            _beside(file, f".new{suffix}").unlink(missing_ok=True)
+        if not file.exists() and not _beside(file, "-wal").exists():
+            _build(file, schema, damaged=False)
+            _beside(file, ".new").rename(file)
+            _sync_directory(file.parent)
+            return None
+        try:
+            _migrate(file, schema, _inspect(file, schema))
+        except _DamagedError as damage:
+            return _replace(file, schema, str(damage), at)
+    except (sqlite3.Error, OSError) as error:
+        raise fault_of(error, f"cannot open {file}") from error
+    return None
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
+
+
+def _inspect(file: Path, schema: Schema) -> int:
+    """Return the version of a sound file, without writing to it."""
+    if not file.exists():
+        raise _DamagedError("there is a write-ahead log, but not the database it belongs to")
+    # SQLite takes an empty file for a new database, and an unknown write version for a read-only one.
+    # New files of ours appear complete, so that neither can be an interrupted start.
+    header = _first_bytes(file)
+    if len(header) < _HEADER.size:
+        raise _DamagedError(f"the file has only {len(header)} bytes")
+    magic, write_version, read_version = _HEADER.unpack(header)
+    if magic != _MAGIC or not {write_version, read_version} <= {1, 2}:
+        raise _DamagedError("the file is not a database")
+    with _damage_noticed(), contextlib.closing(connect(file, read_only=True)) as con:
+        found = con.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _DamagedError(f"the check of the database says: {found}")
+        version: int = con.execute("PRAGMA user_version").fetchone()[0]
+        mark = con.execute("PRAGMA application_id").fetchone()[0]
+        # The header has no checksum. A flipped bit in the version must not be taken for a newer program.
+        recorded = con.execute("SELECT version FROM schema_version").fetchall()
+        if mark != schema.application_id or recorded != [(version,)] or version < 1:
+            raise _DamagedError("the header is not that of a database of this program")
+        if version > schema.version:
+            text = (
+                f"{file} has schema version {version}, this program knows up to {schema.version}: "
+                "it was written by a newer version; run that one, or move the file away"
+            )
+            raise StoreError(StoreReason.REFUSED, text)
+        return version
+
+
+@contextlib.contextmanager
+def _damage_noticed() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if primary_code(error) in _PASSING:
+            raise
+        raise _DamagedError(str(error)) from error
+
+
+def _first_bytes(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_HEADER.size)
+
+
+def _build(file: Path, schema: Schema, *, damaged: bool) -> int:
+    """Build a whole new database beside `file`, with what reads from a damaged one; returns salvaged rows."""
+    new = _beside(file, ".new")
+    _touch(new)
+    salvaged = 0
+    with contextlib.closing(connect(new)) as con:
+        con.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        con.execute("BEGIN IMMEDIATE")
+        con.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+        con.execute("INSERT INTO schema_version VALUES (0)")
+        _climb(con, schema, 0)
+        con.execute(f"PRAGMA application_id={schema.application_id}")
+        con.execute("COMMIT")
+        if damaged and schema.salvage is not None and file.exists():
+            salvaged = _salvage(file, con, schema.salvage)
+        con.execute("PRAGMA journal_mode=WAL")
+    return salvaged
+
+
+def _touch(file: Path) -> None:
+    # Created by us and not by SQLite, because the -wal and -shm files take their mode from it.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def _salvage(file: Path, new: sqlite3.Connection, copy: Salvage) -> int:
+    before = new.total_changes
+    new.execute("BEGIN IMMEDIATE")
+    try:
+        with contextlib.closing(connect(file, read_only=True)) as old:
+            copy(old, new)
+    # A damaged file can answer with anything at all, and a start is worth more than what was in it.
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+        log.warning("salvage of %s ended early: %s", file, error)
+    new.execute("COMMIT")
+    return new.total_changes - before
+
+
+def _climb(con: sqlite3.Connection, schema: Schema, version: int) -> None:
+    for migration in schema.migrations[version:]:
+        migration(con)
+        if not con.in_transaction:
+            raise RuntimeError("a migration ended the transaction it runs in")
+    con.execute("UPDATE schema_version SET version=?", (schema.version,))
+    con.execute(f"PRAGMA user_version={schema.version}")
+
+
+def _migrate(file: Path, schema: Schema, version: int) -> None:
+    if version == schema.version:
+        return
+    try:
+        with contextlib.closing(connect(file)) as con:
+            copy = _back_up(file, con, version)
+            con.execute("PRAGMA synchronous=FULL")
+            con.execute("BEGIN IMMEDIATE")
+            _climb(con, schema, version)
+            con.execute("COMMIT")
+    except sqlite3.Error as error:
+        # Only what SQLite calls damage is damage here: a fault in a migration must not cost the user their state.
+        if fault_of(error, "").reason is StoreReason.CORRUPT:
+            raise _DamagedError(str(error)) from error
+        raise
+    log.info("migrated %s from schema version %d to %d; the old one is kept in %s", file, version, schema.version, copy)
+
+
+def _back_up(file: Path, con: sqlite3.Connection, version: int) -> Path:
+    new, kept = _beside(file, ".new"), _beside(file, f".bak-v{version}")
+    _touch(new)
+    with contextlib.closing(connect(new)) as copy:
+        con.backup(copy)
+    new.replace(kept)
+    _sync_directory(file.parent)
+    return kept
+
+
+def _replace(file: Path, schema: Schema, why: str, at: float) -> Recovery:
+    """Put a new database in the place of a damaged one, which is kept with what belongs to it."""
+    moved_to = _free_name(file, at)
+    # The new file is whole before the old one goes: a kill in between finds the old one again.
+    salvaged = _build(file, schema, damaged=True)
+    if file.exists():
+        _second_name(file, moved_to)
+    for suffix in _SIDES:
+        with contextlib.suppress(FileNotFoundError):
+            _beside(file, suffix).rename(_beside(moved_to, suffix))
+    _beside(file, ".new").replace(file)
+    _sync_directory(file.parent)
+    log.error("%s is damaged (%s); kept as %s, begun afresh with %d rows of it", file, why, moved_to, salvaged)
+    return Recovery(file, moved_to, why, salvaged)
+
+
+def _second_name(file: Path, other: Path) -> None:
+    try:
+        os.link(file, other)
+    except OSError:
+        # A file system without hard links. A kill now means a start without salvage, but nothing is lost.
+        file.rename(other)
+
+
+def _free_name(file: Path, at: float) -> Path:
+    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = _beside(file, f".corrupt-{stamp}")
+    number = 1
+    while any(_beside(name, suffix).exists() for suffix in ("", *_SIDES)):
+        number += 1
+        name = _beside(file, f".corrupt-{stamp}.{number}")
+    return name
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""The tables of ``anomaly.db``, version by version, and what is carried over from a damaged file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from exporter.store.opening import Schema
+from exporter.store.rows import seal
+
+__all__ = ["ALERTS"]
+
+_VERSION_1 = (
+    """
+    CREATE TABLE alerts (
+        query TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        episode TEXT NOT NULL,
+        state TEXT NOT NULL,
+        active_at REAL NOT NULL,
+        evaluated_at REAL NOT NULL,
+        fired_at REAL,
+        resolved_at REAL,
+        keep_since REAL,
+        missing INTEGER NOT NULL,
+        generator_url TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        annotations TEXT NOT NULL,
+        crc INTEGER NOT NULL,
+        PRIMARY KEY (query, fingerprint)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE deliveries (
+        am_key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        episode TEXT NOT NULL,
+        acked_state TEXT NOT NULL,
+        acked_at REAL NOT NULL,
+        crc INTEGER NOT NULL,
+        PRIMARY KEY (am_key, fingerprint)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX alerts_by_fingerprint ON alerts (fingerprint)",
+    "CREATE INDEX deliveries_by_fingerprint ON deliveries (fingerprint)",
+    """
+    CREATE TABLE watermarks (
+        query TEXT NOT NULL PRIMARY KEY,
+        slot REAL NOT NULL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        query TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        episode TEXT NOT NULL,
+        event TEXT NOT NULL,
+        who TEXT NOT NULL,
+        why TEXT NOT NULL,
+        details TEXT NOT NULL,
+        crc INTEGER NOT NULL,
+        UNIQUE (fingerprint, episode, event)
+    )
+    """,
+    "CREATE INDEX audit_by_time ON audit (at)",
+    "CREATE INDEX audit_by_query ON audit (query, at)",
+    "CREATE INDEX audit_by_fingerprint ON audit (fingerprint, at)",
+    # One row a retention job that deleted something: the log of what is gone, and the key to the trigger below.
+    """
+    CREATE TABLE retention (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        before REAL NOT NULL,
+        deleted INTEGER NOT NULL DEFAULT 0,
+        running INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX retention_running ON retention (before) WHERE running = 1",
+    """
+    CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
+    """
+    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
+    """,
+    """
+    CREATE TRIGGER retention_is_not_deleted BEFORE DELETE ON retention
+    BEGIN SELECT RAISE(ABORT, 'the log of retention is append-only'); END
+    """,
+)
+
+
+def _to_version_1(con: sqlite3.Connection) -> None:
+    for statement in _VERSION_1:
+        con.execute(statement)
+
+
+# Columns without the checksum, which is last.
+_SALVAGED = {
+    "watermarks": ("query", "slot"),
+    "alerts": (
+        "query", "fingerprint", "episode", "state", "active_at", "evaluated_at", "fired_at", "resolved_at",
+        "keep_since", "missing", "generator_url", "labels", "annotations",
+    ),
+    "deliveries": ("am_key", "fingerprint", "episode", "acked_state", "acked_at"),
+    "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details"),
+}  # fmt: skip
+
+
+def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    for table, columns in _SALVAGED.items():
+        key = "id" if table == "audit" else columns[0]
+        # From the other end too where reading stopped at a damaged page.
+        if not _copy(old, new, table, columns, f"{key} ASC"):
+            _copy(old, new, table, columns, f"{key} DESC")
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns: tuple[str, ...], order: str) -> bool:
+    names = ", ".join((*columns, "crc"))
+    marks = ", ".join("?" * (len(columns) + 1))
+    # The names are our own, not data.
+    select = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+    try:
+        for row in old.execute(select):
+            if seal(*row[:-1]) == row[-1]:
+                new.execute(insert, row)
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1,), salvage=_salvage)
+"""The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""
