@@ -1,0 +1,59 @@
+# anomaly-exporter. `make` says what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# In a virtual environment of its own, so that nothing is installed into the system.
+STAMP  := $(VENV)/.installed
+LOCKS  := requirements/runtime.txt requirements/dev.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench lock golden servers clean
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with the locked dependencies and this package.
+
+$(STAMP): $(LOCKS) pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing the locked dependencies into $(VENV) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+servers: ## Find Prometheus and Alertmanager, or install them (Debian and Ubuntu, as root).
+	@sh scripts/servers.sh prometheus prometheus-alertmanager
+
+demo: $(STAMP) servers ## A real Prometheus and Alertmanager, four weeks of history, and an anomaly.
+	@$(BIN)/python -m demo $(DEMO_FLAGS)
+
+test: $(STAMP) ## Everything the tests need, then all tests.
+	@sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics || echo "tests that need them are skipped"
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_FLAGS)
+
+check: $(STAMP) ## Lint, types, and import contracts.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Format the code.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) servers ## What a cycle costs at 10,000 and 100,000 series, beside what Prometheus needs.
+	@$(BIN)/python -m benchmarks.cycle
+
+golden: $(STAMP) ## Write the golden files anew; read the difference before you commit it.
+	@$(BIN)/python -m pytest -q tests --update-golden
+
+lock: ## Resolve the dependencies anew.
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		pyproject.toml --group dev -o requirements/dev.txt
+
+clean: ## Remove what was made here.
+	@rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
