@@ -1,0 +1,120 @@
+"""``anomaly-exporter check config FILE``: is this file good, and what would it do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from exporter import __version__
+from exporter.config.load import Loaded, load
+from exporter.config.model import Config, QueryPlan
+from exporter.errors import ConfigError, PrometheusError
+from exporter.schedule import wall_clock
+
+if TYPE_CHECKING:
+    from exporter.prometheus.frame import Frame
+
+__all__ = ["Asked", "add_parser", "run"]
+
+GOOD, BAD = 0, 1
+
+
+class Asked(Protocol):
+    """The part of `PrometheusApi` that a check needs."""
+
+    def check_expression(self, expr: str, *, timeout: float) -> None:
+        """Raise PrometheusError where the server cannot read `expr`."""
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+        """Evaluate `expr`."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``check`` with what it can check."""
+    check = subparsers.add_parser("check", help="check a file without running anything")
+    kinds = check.add_subparsers(dest="kind", required=True, metavar="KIND")
+    config = kinds.add_parser("config", help="check a configuration file; exit code 1 where it has problems")
+    config.add_argument("file", metavar="FILE", help="configuration file")
+    config.add_argument(
+        "--query-prometheus",
+        action="store_true",
+        help="also ask Prometheus to evaluate every expression and say how many series it gives",
+    )
+    config.set_defaults(run=run)
+
+
+def run(
+    args: argparse.Namespace,
+    *,
+    connect: Callable[[Config], Asked] | None = None,
+    clock: Callable[[], float] = wall_clock,
+) -> int:
+    """Check ``args.file``; returns the exit code, 0 or 1.
+
+    Problems and warnings go to standard error, one a line; what is good goes to standard output.
+    """
+    try:
+        loaded = load(args.file)
+    except ConfigError as error:
+        _say(sys.stderr.write, error.lines())
+        return BAD
+    _say(sys.stderr.write, _warnings(args.file, loaded))
+    if args.query_prometheus and not _ask(loaded.config, (connect or _connect)(loaded.config), clock()):
+        return BAD
+    queries = _count(len(loaded.config.queries), "query", "queries")
+    alertmanagers = _count(len(loaded.config.alertmanagers), "Alertmanager", "Alertmanagers")
+    _say(sys.stdout.write, [f"SUCCESS: {args.file} is valid: {queries}, {alertmanagers}"])
+    return GOOD
+
+
+def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
+    for warning in loaded.warnings:
+        yield f"{file}:{warning.line}:{warning.column}: warning: {warning.path}: {warning.message}"
+
+
+def _ask(config: Config, prometheus: Asked, at: float) -> bool:
+    """Let Prometheus evaluate every expression; True where it could."""
+    try:
+        # Every query is asked, so that all faults are seen at once.
+        answers = [_ask_one(plan, prometheus, at) for plan in config.plans()]
+    finally:
+        prometheus.close()
+    return all(answers)
+
+
+def _ask_one(plan: QueryPlan, prometheus: Asked, at: float) -> bool:
+    try:
+        prometheus.check_expression(plan.expr, timeout=plan.timeout)
+        frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
+    except PrometheusError as error:
+        _say(sys.stderr.write, [f"{plan.name}: {error.message}"])
+        return False
+    series = len(frame.keys)
+    _say(sys.stdout.write, [f"{plan.name}: {_count(series, 'series', 'series')}"])
+    if series == 0:
+        _say(sys.stderr.write, [f"{plan.name}: warning: no series now; is the expression right?"])
+    elif series > plan.max_series:
+        _say(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
+    _say(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
+    return True
+
+
+def _connect(config: Config) -> Asked:
+    # A file can be checked without the HTTP client and what it loads.
+    from exporter.prometheus.api import PrometheusApi
+
+    return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _say(write: Callable[[str], int], lines: Iterator[str] | list[str]) -> None:
+    for line in lines:
+        write(f"{line}\n")
