@@ -1,1 +1,8 @@
-"""web."""
+"""Out to people, probes and scrapes: the HTTP server."""
+
+from exporter.web.connection import Limits
+from exporter.web.routes import Site, build_app
+from exporter.web.server import WebServer
+from exporter.web.web_config import WebConfigFile, load_web_config
+
+__all__ = ["Limits", "Site", "WebConfigFile", "WebServer", "build_app", "load_web_config"]

@@ -1,0 +1,150 @@
+"""The endpoints that every Prometheus component has.
+
+Handlers know nothing of the program: what they show and do are plain callables, run in a worker
+thread where they may block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+
+from aiohttp import web
+
+from exporter.errors import ExporterError
+from exporter.exposition.page import Scrape
+from exporter.web.connection import Connection, Limits, plain
+
+__all__ = ["Site", "build_app"]
+
+_CHUNK = 1 << 18
+_LIMITS = Limits()
+
+_LINKS = {
+    "/metrics": "Metrics",
+    "/-/healthy": "Healthy",
+    "/-/ready": "Ready",
+    "/api/v1/status/config": "Configuration",
+    "/api/v1/status/buildinfo": "Build",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the endpoints show and do.
+
+    Parameters
+    ----------
+    metrics : callable
+        From the headers ``Accept`` and ``Accept-Encoding`` to the page: `Exposition.scrape`.
+    not_ready : callable
+        Why scores cannot be served yet, or None. Must not block.
+    config : callable
+        The configuration in force as YAML, its secrets shown as ``<secret>``.
+    build : mapping
+        Versions, by name.
+    state : callable
+        What the front page says, by caption.
+    reload : callable, optional
+        Reads the configuration again; raises ExporterError with the reason. None: not enabled.
+    """
+
+    metrics: Callable[[str, str], Scrape]
+    not_ready: Callable[[], str | None]
+    config: Callable[[], str]
+    build: Mapping[str, str]
+    state: Callable[[], Mapping[str, str]]
+    reload: Callable[[], None] | None = None
+
+
+def build_app(site: Site, *, max_body: int = _LIMITS.body) -> web.Application:
+    """Make the application; more routes may be added before it is served."""
+    handlers = _Handlers(site)
+    app = web.Application(client_max_size=max_body)
+    app.router.add_get("/", handlers.front)
+    app.router.add_get("/metrics", handlers.metrics)
+    app.router.add_get("/-/healthy", handlers.healthy)
+    app.router.add_get("/-/ready", handlers.ready)
+    app.router.add_post("/-/reload", handlers.reload)
+    app.router.add_put("/-/reload", handlers.reload)
+    app.router.add_get("/api/v1/status/config", handlers.config)
+    app.router.add_get("/api/v1/status/buildinfo", handlers.build)
+    return app
+
+
+class _Handlers:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._reloading = asyncio.Lock()
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        headers = request.headers
+        scrape = await asyncio.to_thread(
+            self._site.metrics, headers.get("Accept", ""), headers.get("Accept-Encoding", "")
+        )
+        response = web.StreamResponse(headers={"Content-Type": scrape.content_type, "Vary": "Accept, Accept-Encoding"})
+        if scrape.content_encoding is not None:
+            response.headers["Content-Encoding"] = scrape.content_encoding
+        response.content_length = scrape.length
+        await _write(request, response, scrape.body)
+        return response
+
+    async def healthy(self, _: web.Request) -> web.Response:
+        return plain(200, "Anomaly Exporter is Healthy.")
+
+    async def ready(self, _: web.Request) -> web.Response:
+        reason = self._site.not_ready()
+        if reason is None:
+            return plain(200, "Anomaly Exporter is Ready.")
+        return plain(503, f"Anomaly Exporter is not ready: {reason}")
+
+    async def reload(self, _: web.Request) -> web.Response:
+        if self._site.reload is None:
+            return plain(403, "Reloading is not enabled; start with --web.enable-lifecycle.")
+        try:
+            async with self._reloading:
+                await asyncio.to_thread(self._site.reload)
+        except ExporterError as error:
+            return plain(500, f"The configuration was not reloaded, the old one stays in force:\n{error}")
+        return plain(200, "Reloaded.")
+
+    async def config(self, _: web.Request) -> web.Response:
+        return _success({"yaml": await asyncio.to_thread(self._site.config)})
+
+    async def build(self, _: web.Request) -> web.Response:
+        return _success(dict(self._site.build))
+
+    async def front(self, _: web.Request) -> web.Response:
+        state = await asyncio.to_thread(self._site.state)
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>\n" for name, text in state.items())
+        links = "".join(f'<li><a href="{path[1:]}">{name}</a></li>\n' for path, name in _LINKS.items())
+        page = (
+            '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Anomaly Exporter</title></head>\n'
+            f"<body>\n<h1>Anomaly Exporter</h1>\n<ul>\n{links}</ul>\n<table>\n{rows}</table>\n</body>\n</html>\n"
+        )
+        return web.Response(text=page, content_type="text/html", charset="utf-8")
+
+
+def _success(data: Mapping[str, object]) -> web.Response:
+    return web.json_response({"status": "success", "data": data})
+
+
+async def _write(request: web.Request, response: web.StreamResponse, body: Iterator[bytes]) -> None:
+    """Write a large body; a client that does not take it in time is cut off."""
+    connection = request.protocol
+    limits = connection.limits if isinstance(connection, Connection) else _LIMITS
+    try:
+        async with asyncio.timeout(limits.write):
+            await response.prepare(request)
+            if request.method != "HEAD":
+                for piece in body:
+                    view = memoryview(piece)
+                    for start in range(0, len(view), _CHUNK):
+                        await response.write(view[start : start + _CHUNK])
+            await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        # The page was promised whole, so there is nothing left to say on this connection.
+        if request.transport is not None:
+            request.transport.abort()

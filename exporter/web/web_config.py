@@ -1,0 +1,244 @@
+"""The file of ``--web.config.file``, in the format that all Prometheus components share.
+
+TLS, client certificates, users and response headers. It is read again when it or a certificate
+changes; a version that cannot be used is reported and the last good one stays in force.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from exporter.errors import ConfigError, Problem
+from exporter.settings import Items, Section
+from exporter.web.auth import Users, bcrypt_cost
+from exporter.web.yaml_file import read_section
+
+__all__ = ["Access", "TlsServer", "WebConfig", "WebConfigFile", "load_web_config", "server_tls"]
+
+log = logging.getLogger(__name__)
+
+ConfigPath = Annotated[Path, Field(strict=False)]
+
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_HEADERS: Mapping[str, tuple[str, ...] | None] = {
+    "Content-Security-Policy": None,
+    "Strict-Transport-Security": None,
+    "X-Content-Type-Options": ("", "nosniff"),
+    "X-Frame-Options": ("", "deny", "sameorigin"),
+    "X-XSS-Protection": None,
+}
+
+
+def _client_auth(kind: object) -> object:
+    if kind in ("RequestClientCert", "RequireAnyClientCert"):
+        raise ValueError(f"{kind} does not verify the certificate and is not offered; use VerifyClientCertIfGiven "
+                         "or RequireAndVerifyClientCert")  # fmt: skip
+    return kind
+
+
+def _version(version: object) -> object:
+    if version in ("TLS10", "TLS11"):
+        raise ValueError(f"{version} is broken and not offered; use TLS12 or TLS13")
+    return version
+
+
+TlsVersion = Annotated[Literal["TLS12", "TLS13"], BeforeValidator(_version)]
+
+
+class TlsServer(Section):
+    """Our certificate, and whose certificates we ask for."""
+
+    cert_file: ConfigPath = Field(description="Certificate of the server, with its chain.")
+    key_file: ConfigPath = Field(description="Key of the certificate.")
+    client_ca_file: ConfigPath | None = Field(None, description="CA bundle that signs the certificates of clients.")
+    client_auth_type: Annotated[
+        Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"], BeforeValidator(_client_auth)
+    ] = Field("NoClientCert", description="Whether clients show a certificate.")
+    client_allowed_sans: Items[str] = Field((), description="Names of which a client's certificate must have one.")
+    min_version: TlsVersion = Field("TLS12", description="Lowest TLS version accepted.")
+    max_version: TlsVersion = Field("TLS13", description="Highest TLS version accepted.")
+    prefer_server_cipher_suites: bool = Field(True, description="Let the order of the server decide.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.client_ca_file is None) != (self.client_auth_type == "NoClientCert"):
+            raise ValueError("client_ca_file and a client_auth_type that verifies belong together")
+        if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
+            raise ValueError("client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert")
+        if self.min_version > self.max_version:
+            raise ValueError("min_version is above max_version")
+        return self
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if name not in _HEADERS:
+            raise ValueError(f"{name!r} cannot be set here; these can: {', '.join(_HEADERS)}")
+        allowed = _HEADERS[name]
+        if allowed is not None and value.lower() not in allowed:
+            raise ValueError(f"{name} must be {' or '.join(filter(None, allowed))}")
+        if not value.isprintable() or not value.isascii():
+            raise ValueError(f"{name} has characters that no header may have")
+    return headers
+
+
+class HttpServer(Section):
+    """How we answer."""
+
+    http2: bool = Field(True, description="Accepted for compatibility; HTTP/1.1 is served.")
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        {}, description="Headers of every answer; an empty value removes one that is set by default."
+    )
+
+
+def _users(users: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for user, hashed in users.items():
+        if ":" in user:
+            raise ValueError(f"{user!r}: a user name with a colon can never log in")
+        try:
+            bcrypt_cost(hashed.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"{user}: {error}") from None
+    return users
+
+
+class WebConfig(Section):
+    """The whole file."""
+
+    tls_server_config: TlsServer | None = Field(None, description="Serve HTTPS.")
+    http_server_config: HttpServer = Field(HttpServer(), description="Response headers.")
+    basic_auth_users: Annotated[dict[str, SecretStr], AfterValidator(_users)] = Field(
+        {}, description="User names and bcrypt hashes. Without any, everybody may ask."
+    )
+
+
+def load_web_config(path: Path) -> WebConfig:
+    """Read the file; paths in it are relative to its directory.
+
+    Raises
+    ------
+    ConfigError
+        With every problem and its place. Hashes are never in it.
+    """
+    config = read_section(path, WebConfig)
+    tls = config.tls_server_config
+    if tls is None:
+        return config
+    here = path.parent
+    files = {
+        "cert_file": here / tls.cert_file,
+        "key_file": here / tls.key_file,
+        "client_ca_file": None if tls.client_ca_file is None else here / tls.client_ca_file,
+    }
+    return config.model_copy(update={"tls_server_config": tls.model_copy(update=files)})
+
+
+def server_tls(tls: TlsServer) -> ssl.SSLContext:
+    """Build the context of the server; OSError (of which SSLError is one) where a file is not usable."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[tls.min_version]
+    context.maximum_version = _VERSIONS[tls.max_version]
+    if tls.prefer_server_cipher_suites:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    if tls.client_ca_file is not None:
+        context.load_verify_locations(tls.client_ca_file)
+        required = tls.client_auth_type == "RequireAndVerifyClientCert"
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    return context
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one good version of the file means for a connection."""
+
+    tls: ssl.SSLContext | None
+    users: Users
+    headers: Mapping[str, str]
+    client_names: frozenset[str]
+
+
+class WebConfigFile:
+    """The file, followed as it changes. Not thread-safe: the server's own thread asks.
+
+    Parameters
+    ----------
+    path : Path or None
+        None serves plain HTTP to everybody.
+    loaded : callable
+        Told after every attempt whether the file could be used.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be used now, at the start.
+    """
+
+    def __init__(self, path: Path | None, *, loaded: Callable[[bool], None] = lambda _: None) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._seen: tuple[object, ...] = ()
+        self._access = Access(None, Users({}), {}, frozenset())
+        self._files: tuple[Path, ...] = () if path is None else (path,)
+        if path is not None:
+            # The state before the reading, so that a change during it is not missed.
+            self._seen = self._state()
+            self._read(path)
+        loaded(True)
+
+    def current(self) -> Access:
+        """Return what is in force, after a look at whether a file has changed."""
+        if self._path is not None and (state := self._state()) != self._seen:
+            self._seen = state
+            try:
+                self._read(self._path)
+            except ConfigError as error:
+                log.error("web configuration not reloaded, the last good one stays in force: %s", error)
+                self._loaded(False)
+            else:
+                log.info("web configuration reloaded")
+                self._loaded(True)
+        return self._access
+
+    def _read(self, path: Path) -> None:
+        config = load_web_config(path)
+        tls = config.tls_server_config
+        files = () if tls is None else (tls.cert_file, tls.key_file, tls.client_ca_file)
+        watched = (path, *filter(None, files))
+        if watched != self._files:
+            # Also where they cannot be used yet: they may appear later.
+            self._files = watched
+            self._seen = self._state()
+        try:
+            context = None if tls is None else server_tls(tls)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(str(path), [Problem(1, 1, "tls_server_config", f"certificates: {reason}")]) from error
+        users = {user: hashed.get_secret_value() for user, hashed in config.basic_auth_users.items()}
+        names = frozenset(tls.client_allowed_sans if tls else ())
+        self._access = Access(context, Users(users), config.http_server_config.headers, names)
+
+    def _state(self) -> tuple[object, ...]:
+        return tuple(_stamp(file) for file in self._files)
+
+
+def _stamp(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError as error:
+        return error.errno
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _no_password() -> bytes:
+    # Otherwise OpenSSL asks on the terminal, and a daemon waits there for ever.
+    raise ValueError("the key is encrypted; an unencrypted one is needed")
