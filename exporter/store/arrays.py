@@ -28,6 +28,7 @@ _NAMES = (
 # On the disk everything is little-endian, whatever machine wrote it.
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
 _DIMENSIONS = 8
+_SHAPE_TEXT = 200
 
 
 class DamagedPartError(Exception):
@@ -108,8 +109,11 @@ def _checksum(query: str, part: str, number: int, data: bytes | memoryview) -> i
 
 
 def _shape(text: object) -> tuple[int, ...] | None:
+    # The length is limited, because deep nesting ends the JSON reader with a RecursionError.
+    if not isinstance(text, str) or len(text) > _SHAPE_TEXT:
+        return None
     try:
-        shape = json.loads(text) if isinstance(text, str) else None
+        shape = json.loads(text)
     except ValueError:
         return None
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS:

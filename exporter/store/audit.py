@@ -109,6 +109,7 @@ def retain_audit(database: Database, before: float, *, at: float) -> int:
     while not database.write(job.slice):
         pass
     if job.deleted:
+        database.shrink()
         log.info("retention deleted %d audit rows of episodes that ended before %.0f", job.deleted, before)
     return job.deleted
 
@@ -149,7 +150,6 @@ class _Retention:
             ).rowcount
         if deleted:
             con.execute("UPDATE retention SET running=0, deleted=deleted+? WHERE id=?", (deleted, job))
-            con.execute("PRAGMA incremental_vacuum(100)").fetchall()
         # Only what is committed counts; a slice that fails is begun again by the next job.
         self.deleted, self._cursor, self._job = self.deleted + deleted, cursor, job
         return done

@@ -19,6 +19,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 """FULL survives power loss with every commit; NORMAL may lose the last ones, and never more."""
 
 _WAL_LIMIT = 64 * 2**20
+_SLICE_PAGES = 500
 _KEEPS_CONNECTION = {StoreReason.FULL, StoreReason.LOCKED}
 
 
@@ -53,7 +54,7 @@ class Database:
         self.recovery: Recovery | None = prepare(file, schema, at=at)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"store-{file.stem}")
         try:
-            self._submit(self._open_first)
+            self._submit(_nothing)
         except BaseException:
             self._writer.shutdown()
             raise
@@ -67,7 +68,7 @@ class Database:
             Nothing was changed; except after reason ``io``, where a commit may show after a restart, so
             that `work` must be idempotent. The next call works again once the cause is gone.
         """
-        return self._submit(lambda: self._transaction(work))
+        return self._submit(lambda con: self._transaction(con, work))
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on one snapshot of the file in the calling thread, without waiting for the writer.
@@ -86,11 +87,23 @@ class Database:
             raise fault_of(error, f"cannot read {self.file}") from error
 
     def checkpoint(self) -> bool:
-        """Move the write-ahead log into the database and cut it to nothing; False while a reader prevents it."""
-        try:
-            return self._submit(lambda: self._truncate_log(self._open()))
-        except sqlite3.Error as error:
-            raise fault_of(error, f"cannot checkpoint {self.file}") from error
+        """Move the write-ahead log into the database and cut it to nothing; False while a reader prevents it.
+
+        Raises
+        ------
+        StoreError
+        """
+        return self._submit(self._truncate_log)
+
+    def shrink(self) -> None:
+        """Give free pages back to the file system, in short slices between which others may write.
+
+        Raises
+        ------
+        StoreError
+        """
+        while self._submit(self._give_back):
+            pass
 
     def wal_bytes(self) -> int:
         """Size of the write-ahead log, in bytes."""
@@ -108,22 +121,20 @@ class Database:
         self._writer.submit(self._finish).result()
         self._writer.shutdown()
 
-    def _submit(self, job: Callable[[], T]) -> T:
+    def _submit(self, job: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise self._closed_error()
         try:
-            future = self._writer.submit(job)
+            future = self._writer.submit(self._guard, job)
         except RuntimeError as error:
             # Closed between the check and now.
             raise self._closed_error() from error
         return future.result()
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _guard(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs in the writer thread; whatever happens, the connection is outside a transaction afterwards."""
         try:
-            con = self._open()
-            con.execute("BEGIN IMMEDIATE")
-            result = work(con)
-            con.execute("COMMIT")
+            return job(self._open())
         except sqlite3.Error as error:
             fault = fault_of(error, f"cannot write {self.file}")
             self._roll_back(keep=fault.reason in _KEEPS_CONNECTION)
@@ -131,6 +142,11 @@ class Database:
         except BaseException:
             self._roll_back(keep=True)
             raise
+
+    def _transaction(self, con: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        con.execute("BEGIN IMMEDIATE")
+        result = work(con)
+        con.execute("COMMIT")
         if self.wal_bytes() > _WAL_LIMIT:
             # The transaction is committed: that the log stays long must not look like a failed write.
             with contextlib.suppress(sqlite3.Error):
@@ -153,12 +169,6 @@ class Database:
                 raise StoreError(StoreReason.REFUSED, text)
             self._connection = con
         return self._connection
-
-    def _open_first(self) -> None:
-        try:
-            self._open()
-        except sqlite3.Error as error:
-            raise fault_of(error, f"cannot open {self.file}") from error
 
     def _roll_back(self, *, keep: bool) -> None:
         con = self._connection
@@ -183,6 +193,13 @@ class Database:
             con.execute(f"PRAGMA busy_timeout={round(BUSY_TIMEOUT * 1000)}")
         return not busy
 
+    def _give_back(self, con: sqlite3.Connection) -> bool:
+        before: int = con.execute("PRAGMA freelist_count").fetchone()[0]
+        # A script, because the pragma frees a page a step and `execute` takes one step.
+        con.executescript(f"PRAGMA incremental_vacuum({_SLICE_PAGES})")
+        left: int = con.execute("PRAGMA freelist_count").fetchone()[0]
+        return 0 < left < before
+
     def _finish(self) -> None:
         con = self._connection
         self._connection = None
@@ -194,6 +211,10 @@ class Database:
 
     def _closed_error(self) -> StoreError:
         return StoreError(StoreReason.REFUSED, f"{self.file} is closed")
+
+
+def _nothing(con: sqlite3.Connection) -> None:
+    """Opens the connection, so that a file that cannot be used is found at the start."""
 
 
 def _size(file: Path) -> int:

@@ -184,12 +184,8 @@ class LearnedArrays:
         ------
         StoreError
         """
-
-        def forget(con: sqlite3.Connection) -> None:
-            _forget(con, query)
-            con.execute("PRAGMA incremental_vacuum").fetchall()
-
-        self.database.write(forget)
+        self.database.write(lambda con: _forget(con, query))
+        self.database.shrink()
 
     def queries(self) -> list[str]:
         """Return the names of the queries of which something is stored.

@@ -87,6 +87,18 @@ _VERSION_1 = (
     WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
     BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
     """,
+    # REPLACE deletes without asking the trigger above. IGNORE, because an event that repeats is no mistake.
+    """
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+    WHEN EXISTS (
+        SELECT 1 FROM audit WHERE fingerprint = NEW.fingerprint AND episode = NEW.episode AND event = NEW.event
+    )
+    BEGIN SELECT RAISE(IGNORE); END
+    """,
+    """
+    CREATE TRIGGER audit_id_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
     """
     CREATE TRIGGER retention_is_not_deleted BEFORE DELETE ON retention
     BEGIN SELECT RAISE(ABORT, 'the log of retention is append-only'); END
