@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from exporter.settings import Duration, LabelName, Section
 
 __all__ = ["AlertSettings", "AlertingSettings"]
+
+
+def _not_reserved(labels: dict[str, str]) -> dict[str, str]:
+    for name, instead in (("alertname", "use the field alertname"), ("query", "it is the name of the query")):
+        if name in labels:
+            raise ValueError(f"{name} is set by the exporter: {instead}")
+    return labels
 
 
 class AlertSettings(Section):
@@ -22,7 +29,9 @@ class AlertSettings(Section):
         description="What a firing alert does when its series is missing from a good answer: wait 3 cycles and "
         "resolve, resolve at once, or fire on.",
     )
-    labels: dict[LabelName, str] = Field({}, description="Labels added to the alert; they win over the series'.")
+    labels: Annotated[dict[LabelName, str], AfterValidator(_not_reserved)] = Field(
+        {}, description="Labels added to the alert; they win over the series', and an empty one removes the series'."
+    )
     annotations: dict[LabelName, str] = Field(
         {}, description="Annotations added to the alert; they win over the built-in ones."
     )

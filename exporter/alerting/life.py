@@ -1,0 +1,385 @@
+"""The life of an alert: pending, firing, resolved, gone.
+
+::
+
+    (none) --anomalous--> pending --`for` has passed--> firing --normal--> [keep_firing_for] --> resolved --> (none)
+    pending --normal--> (none)                          resolved --anomalous--> a new episode
+
+Four things can happen to the alerts of a query, and each is one pure function from the alerts before to a
+`Step`: a good answer (`evaluate`), a failed query (`hold`), a start of the program (`restore`) and the
+removal of the query (`withdraw`). The same input always gives the same step, so a slot that is replayed
+after a crash cannot open a second episode.
+
+The rules are those of Prometheus' alerting rules, with three exceptions. A failed query never resolves an
+alert; nor does a missing sample at once; and an episode keeps its `fired_at` for as long as it lives, over
+restarts and when `for` is raised.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from exporter.alerting.alert import Alert, AlertState, Event, Finding, Step, Transition, fingerprint
+from exporter.alerting.settings import AlertingSettings, AlertSettings
+from exporter.errors import ExporterError
+
+__all__ = ["DuplicateAlert", "collect", "evaluate", "hold", "restore", "withdraw"]
+
+_EPISODES = uuid.UUID("6a0fd0ba-5e0c-5a5e-9d3c-1f6f1ad2b1c7")
+"""Namespace of the episode ids."""
+
+_PATIENCE = 3
+"""Good answers in a row that may lack a series before its alert ends."""
+
+
+class DuplicateAlert(ExporterError):  # noqa: N818 - the name that Prometheus gives to the same fault.
+    """Two series of one query have the same alert labels, so neither can be told from the other.
+
+    Parameters
+    ----------
+    labels : mapping
+        The label set that came twice.
+    """
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.labels = dict(labels)
+        super().__init__(f"two series of the query have the same alert labels: {json.dumps(self.labels)}")
+
+
+def collect(findings: Iterable[Finding]) -> dict[str, Finding]:
+    """Return the findings of one slot by fingerprint, in their order.
+
+    Raises
+    ------
+    DuplicateAlert
+        If two of them have the same labels: the query fails in this slot and its alerts are held.
+    """
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        identity = fingerprint(finding.labels)
+        if identity in found:
+            raise DuplicateAlert(finding.labels)
+        found[identity] = finding
+    return found
+
+
+def evaluate(
+    rule: AlertSettings,
+    limits: AlertingSettings,
+    query: str,
+    alerts: Mapping[str, Alert],
+    *,
+    at: float,
+    found: Mapping[str, Finding],
+    missing: Collection[str],
+    unknown: Collection[str] = (),
+    others: int = 0,
+) -> Step:
+    """Apply a good answer.
+
+    Parameters
+    ----------
+    alerts : mapping
+        Every alert of the query by fingerprint, as the step before left them.
+    at : float
+        The slot. One that is not after the newest slot applied to `alerts` changes nothing.
+    found : mapping
+        What is anomalous now (see `collect`). Where `max_alerts` leaves room for a few only, the first ones
+        get it.
+    missing : collection of str
+        Fingerprints of open alerts whose series has no usable sample in the answer.
+    unknown : collection of str
+        Fingerprints of open alerts of which the answer says nothing, because it is partial: they stay as they are.
+    others : int
+        Open alerts of other queries; `max_alerts` counts them all.
+
+    Returns
+    -------
+    Step
+        An alert that is open and in none of `found`, `missing` and `unknown` is normal.
+    """
+    if _applied(alerts, at):
+        return Step(alerts=alerts)
+    after: dict[str, Alert] = {}
+    log: list[Transition] = []
+    for identity, alert in alerts.items():
+        if alert.state is AlertState.RESOLVED:
+            kept = _retained(limits, alert, at)
+        elif identity in found:
+            kept = _anomalous(rule, alert, found[identity], at, log)
+        elif identity in unknown:
+            kept = alert
+        elif identity in missing:
+            kept = _missing(rule, alert, at, log)
+        else:
+            kept = _normal(rule, replace(alert, missing=0), at, log)
+        if kept is not None:
+            after[identity] = replace(kept, evaluated_at=at)
+    begun, suppressed = _begin_all(rule, limits, query, alerts, after, at=at, found=found, others=others, log=log)
+    after.update(begun)
+    return Step(alerts=after, transitions=tuple(log), suppressed=suppressed)
+
+
+def hold(
+    limits: AlertingSettings,
+    query: str,
+    alerts: Mapping[str, Alert],
+    *,
+    at: float,
+    since: float,
+    interval: float,
+) -> Step:
+    """Apply a slot in which the query failed: nothing is known, so nothing is resolved.
+
+    Parameters
+    ----------
+    at : float
+        The slot.
+    since : float
+        The newest slot with a good answer; before the first one, the instant of the start.
+    interval : float
+        Of the query. The source is down from `since + interval` on, when an answer was due and did not come.
+
+    Returns
+    -------
+    Step
+        After `source_hold` the open alerts are given up: firing ones are no longer sent, so that every
+        Alertmanager lets them expire by itself.
+    """
+    if _applied(alerts, at):
+        return Step(alerts=alerts)
+    over = at - since - interval >= limits.source_hold
+    after: dict[str, Alert] = {}
+    log: list[Transition] = []
+    for identity, alert in alerts.items():
+        if alert.state is AlertState.RESOLVED:
+            kept = _retained(limits, alert, at)
+        elif over:
+            event = Event.DROPPED if alert.fired_at is None else Event.EXPIRED_SOURCE_DOWN
+            log.append(_transition(replace(alert, query=query), event, at, "source_down"))
+            kept = None
+        else:
+            kept = alert
+        if kept is not None:
+            after[identity] = replace(kept, evaluated_at=at)
+    return Step(alerts=after, transitions=tuple(log))
+
+
+def restore(limits: AlertingSettings, alerts: Mapping[str, Alert], *, at: float) -> Step:
+    """Take up the alerts that the store kept, after a start.
+
+    The time in between counts for nothing: a pending alert waits for as long as it would have. What is older
+    than `outage_tolerance` is dropped, because every Alertmanager has let it expire long ago.
+
+    Parameters
+    ----------
+    at : float
+        Now; slots up to it count as applied. If the clock was set back in the meantime, no alert is left in the
+        future.
+
+    Returns
+    -------
+    Step
+        The next start may read its alerts or those before: both come to the same. Nothing of it is to be sent before
+        the first `evaluate` or `hold`, which says whether it is still so.
+    """
+    after: dict[str, Alert] = {}
+    log: list[Transition] = []
+    for identity, alert in alerts.items():
+        down = max(0.0, at - alert.evaluated_at)
+        if alert.state is AlertState.RESOLVED:
+            started, ended = _span(alert)
+            kept = _retained(limits, replace(alert, resolved_at=max(started, min(ended, at))), at)
+        elif down > limits.outage_tolerance:
+            log.append(_transition(alert, Event.EXPIRED, at, "outage_tolerance"))
+            kept = None
+        elif alert.state is AlertState.PENDING:
+            kept = replace(alert, active_at=min(alert.active_at + down, at))
+        else:
+            kept = replace(alert, keep_since=None if alert.keep_since is None else min(alert.keep_since, at))
+        if kept is not None:
+            after[identity] = replace(kept, evaluated_at=at)
+    return Step(alerts=after, transitions=tuple(log))
+
+
+def withdraw(alerts: Mapping[str, Alert], *, at: float, why: str) -> Step:
+    """End every open alert of a query that exists no more.
+
+    Parameters
+    ----------
+    at : float
+        Now.
+    why : str
+        For the audit, such as ``rule_removed``.
+
+    Returns
+    -------
+    Step
+        Firing alerts are resolved, pending ones are gone.
+    """
+    after: dict[str, Alert] = {}
+    log: list[Transition] = []
+    for identity, alert in alerts.items():
+        kept = alert if alert.state is AlertState.RESOLVED else _end(alert, at, why, log)
+        if kept is not None:
+            after[identity] = replace(kept, evaluated_at=max(alert.evaluated_at, at))
+    return Step(alerts=after, transitions=tuple(log))
+
+
+def _applied(alerts: Mapping[str, Alert], at: float) -> bool:
+    return any(alert.evaluated_at >= at for alert in alerts.values())
+
+
+def _begin_all(
+    rule: AlertSettings,
+    limits: AlertingSettings,
+    query: str,
+    before: Mapping[str, Alert],
+    after: Mapping[str, Alert],
+    *,
+    at: float,
+    found: Mapping[str, Finding],
+    others: int,
+    log: list[Transition],
+) -> tuple[dict[str, Alert], int]:
+    """Return the episodes that begin now, and how many had to be turned away."""
+    unopened = [identity for identity in found if identity not in before or _is_over(before[identity])]
+    if not unopened:
+        return {}, 0
+    room = limits.max_alerts - others - sum(not _is_over(alert) for alert in after.values())
+    # Resolved alerts stay in the table for a while. Series that come and go must not make it grow without end.
+    rows = 2 * limits.max_alerts - len(after)
+    begun: dict[str, Alert] = {}
+    for identity in unopened:
+        new_row = identity not in after
+        if len(begun) >= room or (new_row and rows <= 0):
+            continue
+        rows -= new_row
+        begun[identity] = _begin(rule, query, identity, found[identity], before.get(identity), at, log)
+    return begun, len(unopened) - len(begun)
+
+
+def _begin(
+    rule: AlertSettings,
+    query: str,
+    identity: str,
+    finding: Finding,
+    last: Alert | None,
+    at: float,
+    log: list[Transition],
+) -> Alert:
+    alert = Alert(
+        fingerprint=identity,
+        query=query,
+        labels=dict(finding.labels),
+        annotations=dict(finding.annotations),
+        generator_url=finding.generator_url,
+        state=AlertState.PENDING,
+        episode=_episode(identity, at, None if last is None else last.episode),
+        active_at=at,
+        evaluated_at=at,
+    )
+    labels = json.dumps(dict(sorted(finding.labels.items())), ensure_ascii=False)
+    log.append(_transition(alert, Event.OPEN, at, "anomalous", {"labels": labels}))
+    return _anomalous(rule, alert, finding, at, log)
+
+
+def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, log: list[Transition]) -> Alert:
+    alert = replace(
+        alert,
+        annotations=dict(finding.annotations),
+        generator_url=finding.generator_url,
+        keep_since=None,
+        missing=0,
+    )
+    waited = at - alert.active_at >= rule.for_
+    if alert.state is AlertState.PENDING:
+        return _fire(alert, at, log) if waited else alert
+    # A reload raised `for` beyond what this alert had waited when it fired, so it waits on. Prometheus does the
+    # same and sends nothing, whether it had sent the alert or not. Comparing with `fired_at` as well keeps a
+    # clock that was set back from looking like a raised `for`.
+    started, _ = _span(alert)
+    if not waited and started <= at and started - alert.active_at < rule.for_:
+        return replace(alert, state=AlertState.PENDING)
+    return alert
+
+
+def _fire(alert: Alert, at: float, log: list[Transition]) -> Alert:
+    if alert.fired_at is not None:
+        # It had fired before `for` was raised: the same episode goes on, and it began when it began.
+        return replace(alert, state=AlertState.FIRING)
+    alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
+    log.append(_transition(alert, Event.FIRING, at, "anomalous", alert.annotations))
+    return alert
+
+
+def _missing(rule: AlertSettings, alert: Alert, at: float, log: list[Transition]) -> Alert | None:
+    alert = replace(alert, missing=alert.missing + 1)
+    if alert.keep_since is not None and at - alert.keep_since >= rule.keep_firing_for:
+        # It was normal when it was last seen, and that it would have been kept for has passed.
+        return _end(alert, at, "normal", log)
+    if rule.no_data == "resolve":
+        return _end(alert, at, "no_data", log)
+    # `alert` means that what fires goes on. A pending alert has to be seen to fire, so it only waits as with `hold`.
+    lasting = rule.no_data == "alert" and alert.state is AlertState.FIRING
+    if alert.missing > _PATIENCE and not lasting:
+        return _end(alert, at, "no_data", log)
+    return alert
+
+
+def _normal(rule: AlertSettings, alert: Alert, at: float, log: list[Transition]) -> Alert | None:
+    if alert.state is AlertState.FIRING and rule.keep_firing_for > 0:
+        since = at if alert.keep_since is None else alert.keep_since
+        if at - since < rule.keep_firing_for:
+            return replace(alert, keep_since=since)
+    return _end(alert, at, "normal", log)
+
+
+def _end(alert: Alert, at: float, why: str, log: list[Transition]) -> Alert | None:
+    if alert.fired_at is None:
+        log.append(_transition(alert, Event.DROPPED, at, why))
+        return None
+    ended = replace(alert, state=AlertState.RESOLVED, resolved_at=max(at, alert.fired_at))
+    log.append(_transition(ended, Event.RESOLVED, at, why))
+    return ended
+
+
+def _retained(limits: AlertingSettings, alert: Alert, at: float) -> Alert | None:
+    _, ended = _span(alert)
+    return None if at - ended > limits.resolved_retention else alert
+
+
+def _is_over(alert: Alert) -> bool:
+    return alert.state is AlertState.RESOLVED
+
+
+def _span(alert: Alert) -> tuple[float, float]:
+    """Return when the episode began and ended to the outside; a row without these instants is read kindly."""
+    started = alert.active_at if alert.fired_at is None else alert.fired_at
+    return started, (alert.evaluated_at if alert.resolved_at is None else alert.resolved_at)
+
+
+def _episode(identity: str, at: float, last: str | None) -> str:
+    # The id follows from what is known, so a replay after a crash gives the same one. It never equals the last one,
+    # not even after the clock was set back.
+    milliseconds = round(at * 1000)
+    while (found := str(uuid.uuid5(_EPISODES, f"{identity}/{milliseconds}"))) == last:
+        milliseconds += 1
+    return found
+
+
+def _transition(
+    alert: Alert, event: Event, at: float, why: str, details: Mapping[str, str] | None = None
+) -> Transition:
+    return Transition(
+        fingerprint=alert.fingerprint,
+        query=alert.query,
+        episode=alert.episode,
+        event=event,
+        at=at,
+        why=why,
+        details={} if details is None else dict(details),
+    )
