@@ -111,7 +111,14 @@ def _global(config: Config) -> Iterator[Finding]:
             ("global", "timeout"),
             f"timeout {_text(general.timeout)} is longer than the interval {_text(general.interval)}",
         )
-    yield from _labels(("global", "external_labels"), general.external_labels)
+    for name, value in general.external_labels.items():
+        loc = ("global", "external_labels", name)
+        if name in _OWN_LABELS:
+            yield Finding(
+                loc, "every alert has this label already, so an external one would never be used", at_key=True
+            )
+        elif not value:
+            yield Finding(loc, "an empty label is the same as no label", warning=True)
 
 
 def _limits(config: Config) -> Iterator[Finding]:
@@ -139,8 +146,6 @@ def _query(loc: Loc, sound: Sound, query: QuerySettings) -> Iterator[Finding]:
         yield from _learning((*loc, "baseline"), config.baseline, query.baseline)
     if query.detection is not None and sound.has(("detection",)):
         yield from _voting((*loc, "detection"), config.detection, query.detection)
-    if query.alert is not None:
-        yield from _labels((*loc, "alert", "labels"), query.alert.labels)
 
 
 def _timing(loc: Loc, sound: Sound, query: QuerySettings) -> Iterator[Finding]:
@@ -154,15 +159,6 @@ def _timing(loc: Loc, sound: Sound, query: QuerySettings) -> Iterator[Finding]:
             (*loc, "interval"),
             f"the window {_text(plan.baseline.window)} holds less than two samples at {_text(plan.interval)}",
         )
-
-
-def _labels(loc: Loc, labels: dict[str, str]) -> Iterator[Finding]:
-    for name, value in labels.items():
-        if name in _OWN_LABELS:
-            advice = "the name of the query" if name == "query" else "the alert's own field alertname"
-            yield Finding((*loc, name), f"label {name} comes from {advice}", at_key=True)
-        elif not value:
-            yield Finding((*loc, name), "an empty label is the same as no label", warning=True)
 
 
 def _learning(loc: Loc, base: BaselineSettings, over: BaselineSettings | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ here, because PromQL grows and MetricsQL has more of it; what no server can read
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _MAX_NESTING = 100
 _MAX_OPERATORS = 100
 _MAX_LENGTH = 16_384
 
+_TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
+_TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
 _OWN_METRICS = re.compile(r"anomaly_.*|expected_value(_lower|_upper)?|observed_value")
 _COUNTS_SERIES = frozenset({"count", "group", "absent", "timestamp", "count_values"})
 
@@ -82,7 +85,7 @@ def examine(expr: str) -> tuple[Remark, ...]:
     if _is_large(tokens):
         return ()
     try:
-        tree = promql.parse(expr)
+        tree = promql.parse(_without_raw_strings(expr, tokens))
     except ValueError as error:
         return (_grammar_remark(expr, tokens, str(error)),)
     if isinstance(tree, (promql.MatrixSelector, promql.SubqueryExpr, promql.StringLiteral)):
@@ -105,6 +108,15 @@ def _tokens(expr: str) -> Iterator[_Token]:
         if found.lastgroup != "space":
             yield _Token(str(found.lastgroup), found[0], at)
         at = found.end()
+
+
+def _without_raw_strings(expr: str, tokens: list[_Token]) -> str:
+    """Write strings in backticks with double quotes: the parser wrongly looks for escapes in them."""
+    for token in reversed(tokens):
+        if token.text.startswith("`"):
+            end = token.start + len(token.text)
+            expr = expr[: token.start] + json.dumps(token.text[1:-1], ensure_ascii=False) + expr[end:]
+    return expr
 
 
 def _unexpected(character: str) -> str:
@@ -149,6 +161,7 @@ def _grammar_remark(expr: str, tokens: list[_Token], message: str) -> Remark:
         start, message = _misplaced(tokens)
     else:
         start = _mentioned(tokens, message)
+    message = _TYPE.sub(lambda found: f"{found[1]}{_TYPES[found[2]]}", message)
     dialect = any(token.kind == "word" and token.text.lower() in _DIALECT for token in tokens)
     if dialect or _SERVERS_DIFFER.search(message):
         message += "; if your server knows it, this is fine"

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.checks import Sound, check, check_expressions
 from exporter.config.environment import Finding, expand_secrets, resolve_files, unexpanded
-from exporter.config.messages import sentence
+from exporter.config.messages import Section, sentence
 from exporter.config.model import Config
-from exporter.config.survey import Survey, survey
+from exporter.config.survey import Survey, models_in, survey
 from exporter.config.yaml_source import Document, Loc, format_path, parse, read_text
 from exporter.errors import ConfigError, Problem
 
@@ -118,10 +118,24 @@ def _explain(
             continue
         if error["type"] == "union_tag_invalid" and isinstance(_at(data, loc), dict):
             loc = (*loc, "kind")
-        section = expected.sections.get(loc[:-1])
-        fields = [info.alias or name for name, info in section.model_fields.items()] if section else []
-        message = sentence(error, _at(data, loc), document.written.get(loc), fields=fields, secret=loc in secrets)
+        around = _around(expected.sections.get(loc[:-1]))
+        message = sentence(error, _at(data, loc), document.written.get(loc), section=around, secret=loc in secrets)
         yield Finding(loc, message, at_key=error["type"] in _AT_KEY or error["loc"][-1] == "[key]")
+
+
+def _around(model: type[BaseModel] | None) -> Section:
+    if model is None:
+        return Section()
+    below: dict[str, tuple[str, ...]] = {}
+    for name, info in model.model_fields.items():
+        for inner in models_in(info.annotation):
+            for field in _names(inner):
+                below[field] = tuple(dict.fromkeys((*below.get(field, ()), info.alias or name)))
+    return Section(tuple(_names(model)), below)
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _location(loc: tuple[str | int, ...], data: Any) -> Loc:

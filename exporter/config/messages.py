@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from exporter.settings import format_duration, parse_duration
 
-__all__ = ["closest", "sentence"]
+__all__ = ["Section", "closest", "sentence"]
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 _SHOWN = 60
@@ -43,7 +44,18 @@ _KINDS: Mapping[str, str] = {
 }
 
 
-def sentence(error: ErrorDetails, value: object, written: str | None, *, fields: Iterable[str], secret: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What may stand beside a field, and in the sections below it; for "did you mean".
+
+    `below` has the names of the sub-sections that know a field.
+    """
+
+    fields: tuple[str, ...] = ()
+    below: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def sentence(error: ErrorDetails, value: object, written: str | None, *, section: Section, secret: bool) -> str:
     """Say what is wrong.
 
     Parameters
@@ -54,8 +66,8 @@ def sentence(error: ErrorDetails, value: object, written: str | None, *, fields:
         What stands there.
     written : str or None
         What was typed, where YAML made something else than text of it.
-    fields : iterable of str
-        Fields of the section that holds the one concerned, for "did you mean".
+    section : Section
+        The fields around the one concerned.
     secret : bool
         Whether the value must not be repeated.
     """
@@ -63,7 +75,7 @@ def sentence(error: ErrorDetails, value: object, written: str | None, *, fields:
     if kind == "missing":
         return "this field is required"
     if kind == "extra_forbidden":
-        return f"unknown field{closest(str(error['loc'][-1]), fields)}"
+        return _unknown(str(error["loc"][-1]), section)
     if kind == "value_error":
         return str(context["error"])
     if kind == "union_tag_invalid":
@@ -77,7 +89,7 @@ def sentence(error: ErrorDetails, value: object, written: str | None, *, fields:
         hint = closest(value, expected) if isinstance(value, str) else ""
         return f"must be {context['expected']}{_got(value, written, secret=secret)}{hint}"
     if kind in _KINDS:
-        advice = ", so put it in quotes if it is text" if kind == "string_type" and written and not secret else ""
+        advice = ", so put it in quotes" if kind == "string_type" and written and not secret else ""
         if kind in ("int_type", "float_type") and isinstance(value, str) and _EXPONENT.fullmatch(value):
             advice = f"; YAML 1.1 reads {value} as text, so write it out, or with a point and a sign: 1.5e+3"
         return _KINDS[kind] + _got(value, written, secret=secret) + advice
@@ -92,6 +104,12 @@ def closest(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _unknown(name: str, section: Section) -> str:
+    if name in section.below:
+        return f"unknown field here; it belongs under {' or '.join(section.below[name])}"
+    return f"unknown field{closest(name, section.fields)}"
 
 
 def _bound(kind: str, context: Mapping[str, Any], value: object) -> str | None:
@@ -130,4 +148,4 @@ def _got(value: object, written: str | None, *, secret: bool) -> str:
     if isinstance(value, (int, float)):
         return f"; got the number {written}"
     shown = str(value)
-    return f"; got {shown[:_SHOWN]!r}{'...' if len(shown) > _SHOWN else ''}"
+    return f"; got the text {shown[:_SHOWN]!r}{'...' if len(shown) > _SHOWN else ''}"

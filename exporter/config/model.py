@@ -38,7 +38,7 @@ def _timezone(name: str) -> str:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ", such as UTC or Europe/Berlin"
+        hint = f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
         raise ValueError(f"not an IANA time zone: {name!r}{hint}") from None
     return name
 
@@ -46,7 +46,7 @@ def _timezone(name: str) -> str:
 def _query_name(name: str) -> str:
     if not _QUERY_NAME.fullmatch(name):
         raise ValueError(
-            f"not a query name: {name[:140]!r}; letters, digits and _ : . - only, "
+            f"not a query name: {name[:60]!r}; letters, digits and _ : . - only, "
             "starting with a letter or _, at most 128 characters"
         )
     return name
@@ -122,8 +122,7 @@ class QuerySettings(Section):
     )
     valid_range: Range = Field(
         (None, None),
-        description="Lowest and highest value that can be true, such as `[0, 1]`; null leaves an end open. "
-        "The band never reaches beyond it.",
+        description="Lowest and highest value that can be true, such as `[0, 1]`; null leaves an end open.",
     )
     baseline: BaselineSettings | None = Field(
         None, description="Fields of `baseline` that differ for this query; the others stay."

@@ -160,6 +160,8 @@ def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
     if "unexpected end of stream" in problem and "quoted" in (error.context or ""):
         start = _place_of(error.context_mark)
         return f"the quoted text that starts at {start.line}:{start.column} does not end"
+    if "unknown escape character" in problem:
+        return "in double quotes a backslash must be doubled; or use single quotes, which leave it alone"
     if "could not find expected ':'" in problem:
         start = _place_of(error.context_mark)
         return f"line {start.line} is not a key with a value; is the ':' or the space after it missing?"
@@ -231,7 +233,7 @@ class _Constructor:
         target = _follow(node)
         if not isinstance(target, Scalar):
             name = f"({node.place.line}:{node.place.column})"
-            self._problem(node.place, (*loc, name), "a key must be text")
+            self._problem(node.place, (*loc, name), "a key must be text", path=loc)
             return name
         if target.kind in _NOT_TEXT:
             typed = target.text or "(empty)"
@@ -239,8 +241,8 @@ class _Constructor:
             self._problem(node.place, (*loc, target.text), message)
         return target.text
 
-    def _problem(self, place: Place, loc: Loc, message: str) -> None:
-        problem = Problem(place.line, place.column, format_path(loc), message)
+    def _problem(self, place: Place, loc: Loc, message: str, *, path: Loc | None = None) -> None:
+        problem = Problem(place.line, place.column, format_path(loc if path is None else path), message)
         self._document.problems.setdefault(loc, []).append(problem)
 
     def _scalar(self, node: Scalar, loc: Loc, place: Place) -> Any:

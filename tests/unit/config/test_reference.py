@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from exporter.config.model import Config
+from exporter.config.reference import render
+from exporter.config.survey import models_in
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
+
+
+def models(model: type[BaseModel] = Config) -> set[type[BaseModel]]:
+    inner = [part for info in model.model_fields.values() for part in models_in(info.annotation)]
+    return {model, *(found for part in inner for found in models(part))}
+
+
+def test_the_document_is_what_the_models_say(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-golden"):
+        DOCUMENT.write_text(render(), encoding="utf-8")
+    assert DOCUMENT.read_text(encoding="utf-8") == render(), "run python -m exporter.config.reference"
+
+
+@pytest.mark.parametrize("model", sorted(models(), key=lambda model: model.__name__))
+def test_every_field_has_a_description(model: type[BaseModel]) -> None:
+    assert [name for name, info in model.model_fields.items() if not info.description] == []
+
+
+@pytest.mark.parametrize("model", sorted(models(), key=lambda model: model.__name__))
+def test_every_field_is_in_the_document(model: type[BaseModel]) -> None:
+    text = render()
+    assert [n for n, info in model.model_fields.items() if f"{info.alias or n}:" not in text] == []
