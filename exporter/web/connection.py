@@ -36,8 +36,9 @@ _END_OF_HEADER = b"\r\n\r\n"
 class Limits:
     """How much of our time and memory a client may take; seconds and bytes."""
 
-    request: float = 9.0
-    """From the connection, or the first byte of a further request, to the last byte of its body."""
+    request: float = 8.5
+    """From the connection, or the first byte of a further request, to the last byte of its body. With
+    `linger` it stays below ten seconds."""
     write: float = 30.0
     """To take one answer."""
     handshake: float = 5.0
@@ -231,7 +232,8 @@ class Connection(web.RequestHandler):
     def _expire(self) -> None:
         if self._header or self._phase is _Phase.SERVING:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
-        self.abort()
+        else:
+            self.abort()
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._phase = _Phase.REFUSED

@@ -12,6 +12,7 @@ import logging
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from socket import socket
 
 from aiohttp import web
@@ -70,6 +71,11 @@ class WebServer:
         """How many connections are open."""
         return len(self._open)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> int:
         """Listen and serve; returns the port.
 
@@ -116,9 +122,11 @@ class WebServer:
         assert server is not None  # noqa: S101 - for the type checker.
         accepting = asyncio.create_task(self._accept(listener, server))
         started.set()
-        await self._stopping.wait()
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([stopped, accepting], return_when=asyncio.FIRST_COMPLETED)
         accepting.cancel()
-        await asyncio.wait([accepting])
+        stopped.cancel()
+        await asyncio.wait([stopped, accepting])
         listener.close()
         server.pre_shutdown()
         deadline = self._loop.time() + self._stop_timeout
@@ -128,6 +136,9 @@ class WebServer:
             self._cut(connection)
         await runner.cleanup()
         self._bcrypt.shutdown(wait=False, cancel_futures=True)
+        if not accepting.cancelled():
+            # Never seen; whoever asks `alive` finds out.
+            accepting.result()
 
     async def _accept(self, listener: socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
@@ -148,7 +159,10 @@ class WebServer:
             connection = Connection(
                 server, loop=loop, limits=self._limits, allowed_names=access.client_names, on_lost=self._forget
             )
-            self._open[connection] = asyncio.create_task(self._connect(accepted, connection, access.tls))
+            connecting = asyncio.create_task(self._connect(accepted, connection, access.tls))
+            # A task that is cancelled before its first step cannot close what it was given.
+            connecting.add_done_callback(partial(_close_if_cancelled, accepted))
+            self._open[connection] = connecting
 
     async def _connect(self, accepted: socket, connection: Connection, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
@@ -168,9 +182,6 @@ class WebServer:
             log.debug("connection failed: %s", error)
             self._forget(connection)
             accepted.close()
-        except asyncio.CancelledError:
-            accepted.close()
-            raise
 
     def _forget(self, connection: Connection) -> None:
         self._open.pop(connection, None)
@@ -188,6 +199,11 @@ class WebServer:
         connecting = self._open.pop(connection)
         connection.abort()
         connecting.cancel()
+
+
+def _close_if_cancelled(accepted: socket, connecting: asyncio.Task[None]) -> None:
+    if connecting.cancelled():
+        accepted.close()
 
 
 def _log_quietly(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
