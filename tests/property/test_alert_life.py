@@ -22,6 +22,9 @@ SERIES = ("a", "b", "c")
 LIMITS = limits(max_alerts=1000)
 INTERVAL = 60.0
 FORS = st.sampled_from([0.0, 60.0, 150.0])
+ANSWERS = st.fixed_dictionaries(
+    dict.fromkeys(SERIES, st.sampled_from(["anomalous", "anomalous", "normal", "missing", "missing", "unknown"]))
+)
 ENDS = {Event.RESOLVED, Event.DROPPED, Event.EXPIRED, Event.EXPIRED_SOURCE_DOWN}
 
 
@@ -119,14 +122,20 @@ class Life(RuleBasedStateMachine):
         living = {one.fingerprint: one.episode for one in self.alerts.values() if one.state != AlertState.RESOLVED}
         assert living == self.open
 
-    @rule(
-        steps=st.integers(1, 3),
-        said=st.fixed_dictionaries(
-            {name: st.sampled_from(["anomalous", "normal", "missing", "unknown"]) for name in SERIES}
-        ),
-    )
-    def slot(self, steps: int, said: dict[str, str]) -> None:
-        self.at += steps * INTERVAL
+    @rule(script=st.lists(ANSWERS, min_size=1, max_size=8), steps=st.integers(1, 2))
+    def slots(self, script: list[dict[str, str]], steps: int) -> None:
+        for said in script:
+            self.at += steps * INTERVAL
+            self.slot(said)
+
+    @rule(name=st.sampled_from(SERIES), script=st.text("xxx.mmu", min_size=1, max_size=12))
+    def slots_of_one_series(self, name: str, script: str) -> None:
+        letters = {"x": "anomalous", ".": "normal", "m": "missing", "u": "unknown"}
+        for letter in script:
+            self.at += INTERVAL
+            self.slot({**dict.fromkeys(SERIES, "unknown"), name: letters[letter]})
+
+    def slot(self, said: dict[str, str]) -> None:
         self.good = self.at
         arguments = {
             "at": self.at,
@@ -142,6 +151,7 @@ class Life(RuleBasedStateMachine):
         if step.alerts:
             again = evaluate(self.rule, LIMITS, "cpu", step.alerts, **arguments)
             assert again == Step(alerts=step.alerts)
+        self.as_the_model_says()
 
     @rule(steps=st.integers(1, 8))
     def failed_slot(self, steps: int) -> None:
@@ -213,4 +223,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestLife.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

@@ -205,8 +205,9 @@ class TestForRaisedByReload:
     def test_an_alert_that_has_waited_enough_fires_on(self) -> None:
         assert states(run("-----xx", rule(for_=240.0), start=dict(run("x")[0].alerts))) == "FF"
 
-    def test_a_clock_that_was_set_back_does_not_look_like_it(self) -> None:
-        alerts = restore(limits(), table([alert(active_at=T0, fired_at=T0 + 300)]), at=T0 - 3600).alerts
+    @pytest.mark.parametrize("waited", [300.0, 0.0], ids=["same-for", "for-raised-long-ago"])
+    def test_a_clock_that_was_set_back_does_not_look_like_it(self, waited: float) -> None:
+        alerts = restore(limits(), table([alert(active_at=T0, fired_at=T0 + waited)]), at=T0 - 3600).alerts
         step = evaluate(rule(for_=300.0), limits(), "cpu", alerts, at=T0 - 3540, found=found("a"), missing=[])
         assert step.alerts[fp()].state is FIRING
 
