@@ -1,0 +1,90 @@
+"""What a library exception means, without its text: such texts quote URLs, headers and other people's bytes."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3.exceptions
+
+from exporter.errors import Reason
+
+__all__ = ["Fault", "classify", "is_stale"]
+
+
+class Fault(Exception):  # noqa: N818 - it is a fact about a call; the error that callers see is an UpstreamError.
+    """A reason and a sentence, on their way to becoming an `UpstreamError`."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason = reason
+        self.message = message
+        super().__init__(message)
+
+
+def classify(error: BaseException) -> Fault:
+    """Say what went wrong in any exception of requests, urllib3, http.client, ssl or socket.
+
+    The most telling exception of the chain decides, however deep the libraries wrapped it.
+    """
+    chain = list(_chain(error))
+    for kinds, reason, sentence in _TABLE:
+        for one in chain:
+            if isinstance(one, kinds):
+                return one if isinstance(one, Fault) else Fault(reason, sentence + _detail(one))
+    return Fault(Reason.CONNECTION, f"the request failed ({type(error).__name__})")
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether the connection was closed: on a reused one, before the server saw the request."""
+    return any(isinstance(one, _STALE) for one in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
+
+
+def _detail(error: BaseException) -> str:
+    text = None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = error.verify_message
+    elif isinstance(error, ssl.SSLError):
+        text = (error.reason or "").replace("_", " ").lower()
+    elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        text = error.strerror
+    return f": {text}" if text else ""
+
+
+# The pool is closed when a thread renews it between another one's finding it and using it.
+_STALE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, urllib3.exceptions.ClosedPoolError)
+
+_TABLE: tuple[tuple[tuple[type[BaseException], ...], Reason, str], ...] = (
+    ((Fault,), Reason.CONNECTION, ""),
+    ((ssl.SSLCertVerificationError, ssl.CertificateError), Reason.TLS, "the server's certificate was refused"),
+    # A peer that hangs up in the middle of an encrypted answer is no question of trust.
+    ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Reason.CONNECTION, "the connection was closed"),
+    ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), Reason.TLS, "TLS failed"),
+    ((socket.gaierror, urllib3.exceptions.NameResolutionError), Reason.DNS, "the host name cannot be resolved"),
+    ((ConnectionRefusedError,), Reason.REFUSED, "connection refused"),
+    ((ConnectionResetError, BrokenPipeError, ConnectionAbortedError), Reason.CONNECTION, "the connection was closed"),
+    ((urllib3.exceptions.NewConnectionError,), Reason.CONNECTION, "no connection"),
+    ((TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError), Reason.TIMEOUT, "no answer in time"),
+    # urllib3 calls a bad chunk header an incomplete read; to us it is the same: not the whole answer.
+    ((http.client.IncompleteRead,), Reason.CONNECTION, "the answer ended early"),
+    ((http.client.HTTPException, urllib3.exceptions.HeaderParsingError), Reason.MALFORMED, "the answer is not HTTP"),
+    ((urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError), Reason.MALFORMED, "bad compression"),
+    ((urllib3.exceptions.ProxyError, requests.exceptions.ProxyError), Reason.CONNECTION, "the proxy failed"),
+    ((requests.exceptions.InvalidHeader, urllib3.exceptions.InvalidHeader), Reason.CREDENTIALS, "a bad header value"),
+    ((requests.exceptions.ChunkedEncodingError,), Reason.CONNECTION, "the answer ended early"),
+    ((urllib3.exceptions.ProtocolError,), Reason.CONNECTION, "the connection broke"),
+    ((OSError,), Reason.CONNECTION, "the connection failed"),
+)
