@@ -124,7 +124,7 @@ def parse(text: str, path: Path) -> Document:
     except yaml.reader.ReaderError:
         raise _fatal(path, _control_character(text), "control characters are not allowed in YAML") from None
     except yaml.MarkedYAMLError as error:
-        raise _fatal(path, _place_of(error.problem_mark), _syntax_message(error, text)) from None
+        raise _fatal(path, *_syntax_problem(error, text)) from None
     return document
 
 
@@ -145,6 +145,18 @@ def _control_character(text: str) -> Place:
     return _place_after(text[: found.start()]) if found else Place(1, 1)
 
 
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[Place, str]:
+    """Return where a syntax error was made, which may be before where it was noticed, and what it is."""
+    problem, context = error.problem or "", error.context or ""
+    if error.context_mark:
+        start = _place_of(error.context_mark)
+        if "unexpected end of stream" in problem and "quoted" in context:
+            return start, "the quoted text that starts here does not end"
+        if "could not find expected ':'" in problem:
+            return start, "this line is not a key with a value; is the ':' or the space after it missing?"
+    return _place_of(error.problem_mark), _syntax_message(error, text)
+
+
 def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or ""
     place = _place_of(error.problem_mark)
@@ -157,14 +169,8 @@ def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
         return f"a plain value cannot start with {here!r}; put it in quotes"
     if "mapping values are not allowed" in problem:
         return "a colon is not allowed here; put a value that contains ': ' in quotes, or check the indentation"
-    if "unexpected end of stream" in problem and "quoted" in (error.context or ""):
-        start = _place_of(error.context_mark)
-        return f"the quoted text that starts at {start.line}:{start.column} does not end"
     if "unknown escape character" in problem:
         return "in double quotes a backslash must be doubled; or use single quotes, which leave it alone"
-    if "could not find expected ':'" in problem:
-        start = _place_of(error.context_mark)
-        return f"line {start.line} is not a key with a value; is the ':' or the space after it missing?"
     if error.context and error.context_mark:
         start = _place_of(error.context_mark)
         return f"not valid YAML: {problem} {error.context} that starts at {start.line}:{start.column}"
