@@ -183,7 +183,7 @@ def test_a_client_that_never_reads_many_small_answers_is_cut_off(serve):
             id="chunks without end",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_too_large_is_refused(serve, request_, status):
     served = serve(limits=Limits(linger=0.2))
     said = served.say(request_)
@@ -224,7 +224,7 @@ def test_a_bomb_in_a_body_is_not_opened(serve):
         pytest.param(b"GET /metr\0ics HTTP/1.1\r\nHost: x\r\n\r\n", id="NUL in the path"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n", id="NUL in a field"),
     ],
-)  # fmt: skip
+)
 def test_what_can_be_read_in_two_ways_is_refused_and_closed(serve, request_):
     served = serve(limits=SHORT)
     said = served.say(request_)
