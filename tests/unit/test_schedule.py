@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.schedule import Job, Schedule, offset_of, slot_at
+
+seconds = st.floats(0, 4e9, allow_nan=False)
+intervals = st.sampled_from([1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0])
+
+
+@given(seconds, intervals, st.text(min_size=1))
+def test_slot_is_on_the_grid_and_not_ahead(now: float, interval: float, name: str) -> None:
+    offset = offset_of(name, interval)
+    slot = slot_at(now, interval, offset)
+    assert slot <= now < slot + interval + 1e-3
+    assert abs((slot - offset) / interval - round((slot - offset) / interval)) < 1e-6
+
+
+@given(st.text(min_size=1), intervals)
+def test_offset_is_whole_milliseconds_within_the_interval(name: str, interval: float) -> None:
+    offset = offset_of(name, interval)
+    assert 0 <= offset < interval
+    assert offset * 1000 == pytest.approx(round(offset * 1000))
+
+
+def test_offset_is_the_same_in_every_process() -> None:
+    assert offset_of("api_latency_p99", 60.0) == 18.275
+
+
+def test_offsets_spread_the_load() -> None:
+    thirds = [int(offset_of(f"query_{i}", 60.0) // 20) for i in range(300)]
+    assert all(60 < thirds.count(third) < 140 for third in range(3))
+
+
+class Runs:
+    """Records what a schedule runs; the test waits for what it expects."""
+
+    def __init__(self) -> None:
+        self.slots: list[float] = []
+        self.missed = 0
+        self._came = threading.Condition()
+
+    def run(self, slot: float) -> None:
+        with self._came:
+            self.slots.append(slot)
+            self._came.notify_all()
+
+    def miss(self, count: int) -> None:
+        self.missed += count
+
+    def wait(self, count: int) -> list[float]:
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.slots) >= count, 20), self.slots
+            return self.slots[:]
+
+
+@pytest.fixture
+def failures():
+    return []
+
+
+@pytest.fixture
+def schedule(failures):
+    schedule = Schedule(2, clock=time.time, failed=failures.append)
+    schedule.start()
+    yield schedule
+    schedule.stop()
+
+
+def test_slots_follow_each_other_on_the_grid(schedule) -> None:
+    runs = Runs()
+    schedule.set({"cpu": Job(1.0, runs.run, runs.miss)})
+    slots = runs.wait(3)
+    assert [round((slot - offset_of("cpu", 1.0)) % 1.0, 6) % 1.0 for slot in slots] == [0.0] * 3
+    assert slots == sorted(set(slots))
+    assert schedule.alive
+
+
+def test_a_slow_run_is_never_overtaken_and_what_it_cost_is_counted(schedule) -> None:
+    runs, together, most = Runs(), threading.Semaphore(1), []
+
+    def slow(slot: float) -> None:
+        assert together.acquire(blocking=False)
+        runs.run(slot)
+        most.append(slot)
+        threading.Event().wait(2.2)  # the subject of the test: longer than two intervals
+        together.release()
+
+    schedule.set({"cpu": Job(1.0, slow, runs.miss)})
+    runs.wait(3)
+    assert runs.missed >= 2
+
+
+def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures) -> None:
+    runs = Runs()
+    schedule.set({"bad": Job(1.0, lambda _: 1 / 0, runs.miss), "good": Job(1.0, runs.run, runs.miss)})
+    runs.wait(3)
+    assert set(failures) == {"bad"}
+
+
+def test_a_removed_job_does_not_run(schedule) -> None:
+    gone, kept = Runs(), Runs()
+    schedule.set({"gone": Job(1.0, gone.run, gone.miss), "kept": Job(1.0, kept.run, kept.miss)})
+    gone.wait(1)
+    schedule.set({"kept": Job(1.0, kept.run, kept.miss)})
+    before = len(gone.slots)
+    kept.wait(len(kept.slots) + 3)
+    assert len(gone.slots) <= before + 1  # one may have been under way
+
+
+def test_a_replaced_job_keeps_its_slots(schedule) -> None:
+    old, new = Runs(), Runs()
+    schedule.set({"cpu": Job(1.0, old.run, old.miss)})
+    old.wait(2)
+    schedule.set({"cpu": Job(1.0, new.run, new.miss)})
+    new.wait(2)
+    slots = old.slots + new.slots
+    assert slots == sorted(set(slots))
+    assert new.missed == 0
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
+def test_runs_go_on_when_the_clock_is_set(step: float, failures) -> None:
+    ahead = [0.0]
+    schedule = Schedule(2, clock=lambda: time.time() + ahead[0], failed=failures.append)
+    runs = Runs()
+    assert not schedule.check_clock()
+    schedule.set({"cpu": Job(1.0, runs.run, runs.miss)})
+    ahead[0] = step
+    assert schedule.check_clock()
+    assert not schedule.check_clock()
+    assert schedule._done["cpu"] == pytest.approx(time.time() + step, abs=2.0)
+    assert runs.missed == 0
