@@ -38,10 +38,10 @@ _DIALECT = frozenset(
 )
 _SERVERS_DIFFER = re.compile(r"unknown function|argument\(s\)|not supported|experimental|inside brackets")
 
-# The parser is recursive in native code: beyond this it could exhaust a thread's stack and end the process.
+# The parser is recursive in native code: beyond this it could exhaust a thread's stack and end the process,
+# so what is larger is left to the server once its brackets and strings are right.
 _MAX_NESTING = 100
 _MAX_OPERATORS = 100
-_MAX_LENGTH = 16_384
 
 _TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
 _TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
@@ -98,8 +98,6 @@ def examine(expr: str) -> tuple[Remark, ...]:
 
 
 def _tokens(expr: str) -> Iterator[_Token]:
-    if len(expr) > _MAX_LENGTH:
-        raise _Malformed(0, f"the expression is longer than {_MAX_LENGTH} characters")
     at = 0
     while at < len(expr):
         found = _TOKEN.match(expr, at)

@@ -26,7 +26,6 @@ __all__ = ["Loaded", "load", "redacted"]
 _SECTIONS = frozenset(info.alias or name for name, info in Config.model_fields.items())
 _LISTS = ("queries", "alertmanagers")
 _REQUIRED = frozenset({"name", "expr", "url"})
-_AT_KEY = frozenset({"extra_forbidden"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,10 @@ def _explain(
             loc = (*loc, "kind")
         around = _around(expected.sections.get(loc[:-1]))
         message = sentence(error, _at(data, loc), document.written.get(loc), section=around, secret=loc in secrets)
-        yield Finding(loc, message, at_key=error["type"] in _AT_KEY or error["loc"][-1] == "[key]")
+        # What is wrong with a section as a whole is shown at its name, not at the first thing in it.
+        of_section = error["type"] == "value_error" and isinstance(_at(data, loc), dict)
+        at_key = of_section or error["type"] == "extra_forbidden" or error["loc"][-1] == "[key]"
+        yield Finding(loc, message, at_key=at_key)
 
 
 def _around(model: type[BaseModel] | None) -> Section:

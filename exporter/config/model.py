@@ -7,6 +7,7 @@ everything is combined; the rest of the program reads only that.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -37,10 +38,15 @@ def _timezone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
-        raise ValueError(f"not an IANA time zone: {name!r}{hint}") from None
+        raise ValueError(f"not an IANA time zone: {name[:60]!r}{_nearest_zone(name[:60])}") from None
     return name
+
+
+@functools.lru_cache(maxsize=16)
+def _nearest_zone(name: str) -> str:
+    """Return advice. Kept, because the list of zones is read from many folders and a mistake is often repeated."""
+    near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
 
 
 def _query_name(name: str) -> str:

@@ -48,7 +48,7 @@ def test_what_only_some_servers_know_is_left_to_the_server(expr: str) -> None:
 @pytest.mark.parametrize(
     "expr",
     [
-        pytest.param("(" * 50_000 + "x" + ")" * 50_000, id="too long"),
+        pytest.param("(" * 50_000 + "x" + ")" * 50_000, id="more parentheses"),
         pytest.param("(" * 5000 + "x" + ")" * 5000, id="parentheses"),
         pytest.param("-" * 5000 + "x", id="signs"),
         pytest.param("+".join(["x"] * 5000), id="sum"),
@@ -56,7 +56,9 @@ def test_what_only_some_servers_know_is_left_to_the_server(expr: str) -> None:
     ],
 )
 def test_an_endless_expression_does_not_end_the_process(expr: str) -> None:
-    assert all(remark.message.startswith("1:1: the expression is longer") for remark in examine(expr))
+    assert examine(expr) == ()
+    (remark,) = examine(expr + ")")
+    assert remark.message.endswith("unexpected ')'; nothing is open")
 
 
 def test_positions_count_lines_and_columns_inside_the_expression() -> None:
