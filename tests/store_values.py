@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,16 @@ UNPRIVILEGED = f"""
 import os, sys
 from pathlib import Path
 from exporter.store import Store, StoreError
+from tests.store_values import a_step, an_alert
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 path = Path(sys.argv[1])
 """
+
+
+def chance(seed: int | str) -> random.Random:
+    """Chance that falls the same way every time."""
+    return random.Random(seed)  # noqa: S311 - no secret comes of it.
 
 
 def clock() -> float:

@@ -48,7 +48,7 @@ class AlertLog:
     def __init__(self, file: Path, *, at: float) -> None:
         self.database = Database(file, ALERTS, synchronous="FULL", at=at)
         try:
-            self.damaged: tuple[str, ...] = self.database.write(_drop_damaged)
+            self.damaged: tuple[str, ...] = self.database.write(_clean)
         except BaseException:
             self.database.close()
             raise
@@ -218,7 +218,7 @@ def _watermark(con: sqlite3.Connection, query: str) -> float | None:
     return slot
 
 
-def _drop_damaged(con: sqlite3.Connection) -> tuple[str, ...]:
+def _clean(con: sqlite3.Connection) -> tuple[str, ...]:
     """Write the small tables anew where a row does not hold: a damaged key may stand out of order."""
     damaged: list[str] = []
     for table, keys in (("alerts", 2), ("deliveries", 2), ("watermarks", 1)):
@@ -228,4 +228,9 @@ def _drop_damaged(con: sqlite3.Connection) -> tuple[str, ...]:
             damaged += [f"{table}: {' '.join(map(str, row[:keys]))}" for row in rows if row not in good]
             con.execute(f"DELETE FROM {table}")  # noqa: S608
             con.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", good)  # noqa: S608
+    # Those of alerts that were lost, here or with a damaged file: nothing would delete them later.
+    con.execute(
+        "DELETE FROM deliveries WHERE NOT EXISTS"
+        " (SELECT 1 FROM alerts WHERE alerts.fingerprint = deliveries.fingerprint)"
+    )
     return tuple(damaged)

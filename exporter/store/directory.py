@@ -93,10 +93,15 @@ class StateDirectory:
             raise StoreError(StoreReason.REFUSED, f"{path} is not a regular file; symbolic links are not followed")
         if found.st_uid != os.geteuid():
             raise StoreError(StoreReason.REFUSED, _foreign(path, found.st_uid))
+        if name.endswith(_BESIDE[1:]):
+            # SQLite gave them the mode that the database had then; what counts is the database itself.
+            if stat.S_IMODE(found.st_mode) != 0o600:
+                _set_mode(path, 0o600)
+            return
         if not os.access(name, os.R_OK | os.W_OK, dir_fd=self._descriptor, effective_ids=True):
             raise StoreError(StoreReason.REFUSED, f"{path} is read-only; the state must be readable and writable")
         if found.st_mode & 0o177:
-            _tighten(path, found.st_mode & 0o600)
+            _set_mode(path, found.st_mode & 0o600)
 
 
 def _open_directory(path: Path) -> int:
@@ -125,7 +130,7 @@ def _check_directory(path: Path, descriptor: int) -> None:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise StoreError(StoreReason.REFUSED, f"the state directory {path} is read-only; it must be writable")
     if found.st_mode & 0o077:
-        _tighten(path, found.st_mode & 0o700)
+        _set_mode(path, found.st_mode & 0o700)
 
 
 def _lock_directory(path: Path, directory: int) -> int:
@@ -152,7 +157,7 @@ def _lock_directory(path: Path, directory: int) -> int:
     return lock
 
 
-def _tighten(path: Path, mode: int) -> None:
+def _set_mode(path: Path, mode: int) -> None:
     try:
         path.chmod(mode)
     except OSError as error:

@@ -38,9 +38,8 @@ def insert(value: object):
 @pytest.mark.parametrize(("synchronous", "number"), [("FULL", 2), ("NORMAL", 1)])
 def test_the_file_is_in_wal_mode_and_synced_as_asked(tmp_path: Path, synchronous, number: int) -> None:
     database = Database(tmp_path / "one.db", SCHEMA, synchronous=synchronous, at=NOW)
-    found = database.write(
-        lambda con: [con.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "busy_timeout")]
-    )  # fmt: skip
+    names = ("journal_mode", "synchronous", "busy_timeout")
+    found = database.write(lambda con: [con.execute(f"PRAGMA {name}").fetchone()[0] for name in names])
     database.close()
     assert found == ["wal", number, 5000]
 

@@ -139,6 +139,15 @@ def test_a_read_only_database_is_refused_with_a_sentence() -> None:
     assert "anomaly.db is read-only" in said
 
 
+def test_a_log_that_was_made_while_the_database_was_read_only_is_made_writable() -> None:
+    with directory_for_anybody() as path:
+        assert run_child(OPEN_AND_SAY, path) == "opened\n"
+        (path / "anomaly.db-wal").touch(mode=0o400)
+        if os.geteuid() == 0:
+            os.chown(path / "anomaly.db-wal", NOBODY, NOBODY)
+        assert run_child(OPEN_AND_SAY, path) == "opened\n"
+
+
 def test_an_unprivileged_process_can_use_the_store() -> None:
     with directory_for_anybody() as path:
         assert run_child(OPEN_AND_SAY, path) == "opened\n"

@@ -185,10 +185,13 @@ def test_pieces_that_were_exchanged_are_found(store: Store) -> None:
     assert store.load_learned("q", "v").damaged == ("a", "b")  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("column", ["version", "at", "crc"])
-def test_a_damaged_head_means_that_nothing_is_loaded_and_a_save_begins_anew(store: Store, column: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    ["SET version = version || '1'", "SET at = at + 1", "SET crc = crc + 1", "SET at = 'x'", "SET crc = x'00'"],
+)
+def test_a_damaged_head_means_that_nothing_is_loaded_and_a_save_begins_anew(store: Store, change: str) -> None:
     store.save_learned("q", "v", 60.0, {"a": np.ones(1), "b": np.ones(1)})
-    statement(store, f"UPDATE learned SET {column} = {column} || '1'")
+    statement(store, f"UPDATE learned {change}")
     assert store.load_learned("q", "v") is None
     store.save_learned("q", "v", 120.0, {"b": np.ones(1)})
     assert set(store.load_learned("q", "v").parts) == {"b"}  # type: ignore[union-attr]
