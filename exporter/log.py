@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -39,7 +39,7 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
             renderer,
         ],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(formatter)
     handler.addFilter(Quiet())
     logging.raiseExceptions = False  # A closed standard error must not take the daemon down.
@@ -48,6 +48,21 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
     root.setLevel(level.upper())
     for noisy in ("apscheduler", "urllib3", "aiohttp", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING if noisy != "apscheduler" else logging.ERROR)
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error now: a progress bar replaces it for a while."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Ignore the stream that the base class chose."""
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -137,6 +137,12 @@ class Schedule:
         return True
 
     @property
+    def jobs(self) -> dict[str, Job]:
+        """The jobs, by name."""
+        with self._lock:
+            return dict(self._jobs)
+
+    @property
     def alive(self) -> bool:
         """Whether the thread that starts the runs is there."""
         thread = getattr(self._scheduler, "_thread", None)

@@ -1,10 +1,5 @@
-"""The command line: no command runs the daemon."""
+"""The command line: no command runs the daemon; each other command has its own file."""
 
-from __future__ import annotations
+from exporter.cli.main import main
 
 __all__ = ["main"]
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run `anomaly-exporter`; returns the exit code."""
-    raise NotImplementedError(argv)

@@ -1,0 +1,7 @@
+"""One slot of one query, from the question to Prometheus to the alerts that are sent."""
+
+from exporter.cycle.cycle import Cycle
+from exporter.cycle.departed import Departed
+from exporter.cycle.surroundings import Surroundings
+
+__all__ = ["Cycle", "Departed", "Surroundings"]

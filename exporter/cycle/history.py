@@ -1,0 +1,77 @@
+"""Learning from history: what a query missed is read back with range queries.
+
+A new query reads its whole window. After a restart only the time since the last checkpoint is missing; it is
+read at the query's own interval, slot by slot, so that the state is the same as if there had been no restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from exporter.engine.engine import Engine
+from exporter.prometheus import Block
+
+__all__ = ["HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
+
+HISTORY_TIMEOUT = 120.0
+"""Seconds that one range query may take; it reads far more than a slot does."""
+_FINE_POINTS = 1000
+"""A gap of at most so many slots is read slot by slot."""
+
+
+class History(Protocol):
+    """Reads a range of an expression's past, in chunks, in the order of time."""
+
+    def __call__(self, start: float, end: float, step: float) -> Iterator[Block]:
+        """Yield the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A range to learn: the grid from `start` to `end`, both included, Unix seconds."""
+
+    start: float
+    end: float
+    step: float
+
+    @property
+    def points(self) -> int:
+        """How many instants the grid has; 0 where nothing is missing."""
+        return max(0, int((self.end - self.start) // self.step) + 1)
+
+
+def missing_history(learned: float, now: float, *, window: float, interval: float, step: float) -> list[Plan]:
+    """Plan what has to be read so that everything up to the slot `now` is learned.
+
+    Parameters
+    ----------
+    learned : float, Unix seconds
+        The newest slot that was learned; -inf where nothing was.
+    now : float, Unix seconds
+        The newest slot that has passed.
+    window, interval, step : float, seconds
+        How far back to go, how far slots are apart, and the resolution of history.
+
+    >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
+    [10]
+    """
+    start = max(learned + interval, now - window)
+    if start > now:
+        return []
+    if (now - start) / interval <= _FINE_POINTS:
+        return [Plan(start, now, interval)]
+    # The coarse grid ends where the fine one, a few slots, can meet the grid of the slots.
+    points = int((now - start) // step)
+    coarse = Plan(now - points * step, now, step)
+    return [coarse]
+
+
+def learn(engine: Engine, plan: Plan, history: History) -> Iterator[int]:
+    """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned."""
+    for block in history(plan.start, plan.end, plan.step):
+        aligned = engine.align(block.keys, block.values, float(block.times[0]))
+        for at, samples in zip(block.times.tolist(), aligned.samples, strict=True):
+            engine.step(at, samples, plan.step)
+        yield len(block.times)

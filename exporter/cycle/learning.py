@@ -1,0 +1,162 @@
+"""What a query has learned: restored at the start, completed from history, written at checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from time import perf_counter
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from exporter.config.model import QueryPlan
+from exporter.cycle.history import HISTORY_TIMEOUT, History, learn, missing_history
+from exporter.cycle.surroundings import Surroundings
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.errors import StateError
+from exporter.prometheus import Block
+
+__all__ = ["Abandoned", "Learning"]
+
+log = logging.getLogger(__name__)
+
+
+def engine_settings(plan: QueryPlan) -> EngineSettings:
+    """Return what the engine of a query has to know."""
+    low, high = plan.valid_range
+    return EngineSettings(
+        zone=ZoneInfo(plan.zone),
+        baseline=plan.baseline,
+        detection=plan.detection,
+        direction=plan.direction,
+        min_deviation=plan.min_deviation,
+        min_relative_deviation=plan.min_relative_deviation,
+        valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
+        max_series=plan.max_series,
+    )
+
+
+class Abandoned(Exception):  # noqa: N818 - not an error: somebody asked for it.
+    """Reading history was given up, because the query ends or changes."""
+
+
+class Learning:
+    """The engine of one query and its state on disk.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : Surroundings
+    """
+
+    def __init__(self, plan: QueryPlan, around: Surroundings) -> None:
+        self.plan = plan
+        self.around = around
+        self.engine = Engine(engine_settings(plan))
+        self.saved = -np.inf
+        """The newest slot that is on disk, Unix seconds."""
+        self.progress = 0.0
+        """How much of the history that was missing is learned, 0 to 1."""
+        self.abandoned = False
+        """Set it from another thread to end `catch_up`."""
+
+    def configure(self, plan: QueryPlan, around: Surroundings) -> None:
+        """Go on under a configuration of the same identity."""
+        self.plan, self.around, self.abandoned = plan, around, False
+        self.engine.configure(engine_settings(plan))
+
+    def restore(self, now: float) -> None:
+        """Take up what an earlier run learned, if anything of it can be used."""
+        name = self.plan.name
+        try:
+            with self.around.storing(name):
+                learned = self.around.store.load_learned(name, self.plan.identity)
+        except StateError:
+            return
+        if learned is None:
+            return
+        if learned.damaged:
+            log.warning("damaged state is learned again", extra={"query": name, "parts": ",".join(learned.damaged)})
+        if not self.engine.restore(learned.at, learned.parts, learned.series):
+            log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
+            return
+        self.saved = learned.at
+        self.around.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
+        more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
+        log.info("learned state restored", extra=more)
+
+    def catch_up(self, now: float) -> None:
+        """Learn from history so that every slot up to `now` is learned.
+
+        Raises
+        ------
+        PrometheusError, Abandoned
+            What was learned so far stays; call it again.
+        """
+        plan = self.plan
+        ranges = missing_history(
+            self.engine.at,
+            now,
+            window=plan.baseline.window,
+            interval=plan.interval,
+            step=plan.baseline.backfill_step,
+        )
+        total = sum(part.points for part in ranges)
+        if not total:
+            self._progress(1.0)
+            return
+        self._progress(0.0)
+        # How many series there are decides how much is asked for at once; and a wrong expression shows here.
+        series = len(self.around.api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
+        log.info("reading history", extra={"query": plan.name, "points": total, "series": series})
+        begin = perf_counter()
+        self.engine.table.limit = self.limit()
+        done = 0
+        for part in ranges:
+            for points in learn(self.engine, part, self._history(series)):
+                done += points
+                self._progress(done / total)
+                if self.abandoned:
+                    raise Abandoned
+        self._progress(1.0)
+        self.checkpoint()
+        took = round(perf_counter() - begin, 3)
+        more = {"query": plan.name, "points": total, "series": len(self.engine.table), "seconds": took}
+        log.info("history learned", extra=more)
+
+    def _progress(self, share: float) -> None:
+        self.progress = share
+        self.around.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
+
+    def _history(self, series: int) -> History:
+        api, expr, offset = self.around.api, self.plan.expr, self.around.query_offset
+
+        def read(start: float, end: float, step: float) -> Iterator[Block]:
+            blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
+            for block in blocks:
+                yield Block(block.times + offset, block.keys, block.values)
+
+        return read
+
+    def limit(self) -> int:
+        """Return how many series the query may have now."""
+        return max(0, min(self.plan.max_series, len(self.engine.table) + self.around.room()))
+
+    def due(self, at: float) -> bool:
+        """Return whether it is time for a checkpoint."""
+        return at - self.saved >= self.around.checkpoint_interval
+
+    def checkpoint(self) -> None:
+        """Write what was learned since the last time; where the store fails, the next time writes it too."""
+        if self.engine.at <= self.saved:
+            return
+        name, changed = self.plan.name, self.engine.checkpoint()
+        try:
+            with self.around.storing(name):
+                self.around.store.save_learned(
+                    name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
+                )
+        except StateError:
+            return
+        self.engine.saved(changed)
+        self.saved = changed.at

@@ -1,0 +1,59 @@
+"""What the cycles of all queries share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from exporter.alerting.settings import AlertingSettings
+from exporter.alertmanager import AlertBoard
+from exporter.errors import StateError
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.prometheus import PrometheusApi
+from exporter.store import Store
+
+__all__ = ["Surroundings"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The servers, the store and the page, and the settings that hold for every query.
+
+    Attributes
+    ----------
+    utf8_labels : bool
+        Whether every Alertmanager takes label names of any form.
+    source_url : str
+        URL of Prometheus that people open.
+    query_offset, checkpoint_interval : float, seconds
+    room : callable
+        Returns how many more series the limit of all queries together allows.
+    """
+
+    api: PrometheusApi
+    store: Store
+    exposition: Exposition
+    board: AlertBoard
+    metrics: SelfMetrics
+    alerting: AlertingSettings
+    external_labels: Mapping[str, str]
+    utf8_labels: bool
+    source_url: str
+    query_offset: float
+    checkpoint_interval: float
+    room: Callable[[], int]
+
+    @contextmanager
+    def storing(self, query: str) -> Iterator[None]:
+        """Run something that writes to the store; a failure is counted and logged, and passed on."""
+        try:
+            yield
+        except StateError as fault:
+            reason = str(getattr(fault, "reason", "other"))
+            self.metrics.store_errors_total.labels(reason=reason).inc()
+            log.error("the store failed", extra={"query": query, "reason": reason, "error": str(fault)})
+            raise

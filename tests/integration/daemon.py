@@ -1,0 +1,170 @@
+"""The exporter as its users run it: a process, a file, signals, HTTP; and a source that feeds Prometheus."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.process import Process, ask, eventually, free_port
+from tests.integration.servers import Prometheus
+
+__all__ = ["Exporter", "Feed", "configuration"]
+
+DAY = 86400.0
+
+
+def configuration(prometheus: str, alertmanagers: list[str], **changes: Any) -> dict[str, Any]:
+    """Return a configuration with one query, quick enough for a test."""
+    query = {
+        "name": "load",
+        "expr": "load",
+        "direction": "above",
+        "min_relative_deviation": 0.3,
+        "alert": {"for": "2s", "labels": {"severity": "page"}},
+    }
+    return {
+        "global": {"interval": "1s", "timeout": "2s", "external_labels": {"cluster": "test"}},
+        "prometheus": {"url": prometheus},
+        "alertmanagers": [{"url": url, "timeout": "2s"} for url in alertmanagers],
+        "alerting": {"resend_delay": "2s"},
+        "storage": {"checkpoint_interval": "5s"},
+        "baseline": {"window": "9d"},
+        "queries": [query],
+        **changes,
+    }
+
+
+class Exporter:
+    """One daemon. A second start uses the same port, configuration and state."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], *flags: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.config_file = directory / "config.yaml"
+        self.write(config)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        argv = [
+            sys.executable,
+            "-m",
+            "exporter",
+            f"--config.file={self.config_file}",
+            f"--storage.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-lifecycle",
+            *flags,
+        ]
+        self.process = Process(argv, directory / "log", lambda: self.ask("/-/ready").status_code == 200, grace=15.0)
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration file."""
+        self.config_file.write_text(yaml.safe_dump(dict(config)))
+
+    def ask(self, path: str, method: str = "GET", **options: Any) -> Any:
+        """Make one request; the options are those of `process.ask`."""
+        return ask(method, self.url + path, **options)
+
+    def samples(self, name: str, **labels: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """Return the samples of one metric on ``/metrics`` that have `labels`."""
+        page = self.ask("/metrics").text
+        return {
+            tuple(sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        }
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """Return the one sample of a metric that has `labels`; None where there is none."""
+        found = list(self.samples(name, **labels).values())
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def wait_for_scores(self, timeout: float = 60.0) -> None:
+        """Wait until history is learned and a score is served."""
+        eventually(lambda: self.samples("anomaly_score"), timeout, what="a score on /metrics")
+
+    def reload(self) -> Any:
+        """Ask for a reload over HTTP."""
+        return self.ask("/-/reload", "POST")
+
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        self.signal(signal.SIGHUP)
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.process.pid, number)
+
+    def start(self) -> Self:
+        """Start, or start again."""
+        self.process.start()
+        return self
+
+    def stop(self) -> None:
+        """SIGTERM, as a supervisor does it."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.stop()
+        if kind is not None:
+            print(self.process.tail())
+
+
+class Feed:
+    """Writes ``load`` of a few instances into Prometheus: nine days at once, then a sample every half second.
+
+    Parameters
+    ----------
+    prometheus : Prometheus
+    instances : int
+    """
+
+    def __init__(self, prometheus: Prometheus, instances: int = 3) -> None:
+        self._prometheus = prometheus
+        self._rng = np.random.default_rng(11)
+        self._labels = [
+            {"__name__": "load", "job": "app", "instance": f"host{i}:9100", "query": "mine"} for i in range(instances)
+        ]
+        self.factor = [1.0] * instances
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+
+    def _values(self, at: np.ndarray) -> np.ndarray:
+        shape = 100 + 20 * np.sin(at / DAY * 2 * np.pi)
+        return shape * (1 + 0.02 * self._rng.standard_normal(len(at)))
+
+    def _feed(self) -> None:
+        while not self._stopping.wait(0.5):
+            now = np.array([time.time()])
+            values = [self._values(now) * factor for factor in self.factor]
+            with contextlib.suppress(OSError):  # It is down: that is some test's subject.
+                self._prometheus.push((labels, now, v) for labels, v in zip(self._labels, values, strict=True))
+
+    def __enter__(self) -> Self:
+        at = np.arange(time.time() - 9 * DAY, time.time(), 60.0)
+        self._prometheus.push((labels, at, self._values(at)) for labels in self._labels)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
