@@ -18,7 +18,7 @@ from exporter.config.environment import Finding, expand_secrets, resolve_files, 
 from exporter.config.messages import Section, sentence
 from exporter.config.model import Config
 from exporter.config.survey import Survey, models_in, survey
-from exporter.config.yaml_source import Document, Loc, format_path, parse, read_text
+from exporter.config.yaml_source import Document, Loc, parse, problem_at, read_text
 from exporter.errors import ConfigError, Problem
 
 __all__ = ["Loaded", "load", "redacted"]
@@ -67,7 +67,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     if not isinstance(data, dict):
         message = "the file is empty" if data is None else "the file must be a mapping of sections, such as queries:"
         place = document.place(())
-        raise ConfigError(str(path), [Problem(place.line, place.column, "", message)])
+        raise ConfigError(str(path), [problem_at(place, (), message)])
     # A section whose fields are all commented out is the section's defaults.
     data = {name: value for name, value in data.items() if value is not None or name not in _SECTIONS}
     expected = survey(Config, data)
@@ -198,8 +198,7 @@ def _placed(findings: Iterable[Finding], document: Document) -> list[Problem]:
     problems: dict[Problem, None] = {}
     for finding in findings:
         place = document.place(finding.loc, key=finding.at_key)
-        problem = Problem(place.line, place.column, format_path(finding.loc), finding.message)
-        problems[problem] = None
+        problems[problem_at(place, finding.loc, finding.message)] = None
     return list(problems)
 
 

@@ -6,6 +6,7 @@ that says how to write it; of two equal keys the second is a problem, not the wi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,13 +29,15 @@ from exporter.config.yaml_tree import (
 )
 from exporter.errors import ConfigError, Problem
 
-__all__ = ["Document", "Loc", "format_path", "parse", "read_text"]
+__all__ = ["Document", "Loc", "format_path", "parse", "problem_at", "read_text"]
 
 Loc = tuple[str | int, ...]
 """Keys and indices from the top of the file down to a value."""
 
 MAX_BYTES = 1024 * 1024
 _LONGEST_NUMBER = 40
+_LONGEST_MESSAGE = 400
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_:-]+")
 _NOT_TEXT = {"bool": "a boolean", "int": "a number", "float": "a number", "null": "nothing"}
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _SPECIAL_FLOATS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
@@ -78,11 +81,28 @@ def format_path(loc: Loc) -> str:
 
     >>> format_path(("queries", 0, "alert", "for"))
     'queries[0].alert.for'
+    >>> format_path(("alert", "labels", "a key"))
+    'alert.labels["a key"]'
     """
     text = ""
     for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not _PLAIN_KEY.fullmatch(part):
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+        else:
+            text += f".{part}" if text else part
     return text
+
+
+def problem_at(place: Place, loc: Loc, message: str) -> Problem:
+    """Make a problem that is one line of sensible length, whatever the file holds."""
+    return Problem(place.line, place.column, _one_line(format_path(loc)), _one_line(message))
+
+
+def _one_line(text: str) -> str:
+    shown = text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def read_text(path: Path) -> str:
@@ -129,7 +149,7 @@ def parse(text: str, path: Path) -> Document:
 
 
 def _fatal(path: Path, place: Place, message: str) -> ConfigError:
-    return ConfigError(str(path), [Problem(place.line, place.column, "", message)])
+    return ConfigError(str(path), [problem_at(place, (), message)])
 
 
 def _place_after(before: str) -> Place:
@@ -248,7 +268,7 @@ class _Constructor:
         return target.text
 
     def _problem(self, place: Place, loc: Loc, message: str, *, path: Loc | None = None) -> None:
-        problem = Problem(place.line, place.column, format_path(loc if path is None else path), message)
+        problem = problem_at(place, loc if path is None else path, message)
         self._document.problems.setdefault(loc, []).append(problem)
 
     def _scalar(self, node: Scalar, loc: Loc, place: Place) -> Any:

@@ -112,6 +112,7 @@ def loads_or_says_why(file: Path) -> None:
             assert 1 <= problem.line <= len(lines) + 1
             assert problem.column >= 1
             assert problem.message
+            assert (problem.path + problem.message).isprintable()
             assert "s3cret" not in problem.message
     else:
         # What loads can be planned and shown.
