@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.load import load, redacted
 from exporter.config.model import Config
+from exporter.config.yaml_source import format_path
 from exporter.errors import ConfigError
 
 FULL = """
@@ -147,3 +149,38 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(FULL, encoding="utf-8")
     assert not load(file, environ=ENVIRON).warnings
+
+
+@pytest.mark.parametrize("path", PATHS, ids=format_path)
+def test_a_wrong_type_is_refused_at_the_key_it_stands_at(tmp_path: Path, path: Path_) -> None:
+    tree = copy.deepcopy(TREE)
+    parent, last = around(tree, path), path[-1]
+    # No field takes a list of a list, or a negative fraction.
+    parent[last] = -1.5 if isinstance(parent[last], (dict, list)) else [["wrong"]]
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load(file, environ=ENVIRON)
+    assert format_path(path) in [problem.path for problem in refused.value.problems]
+    assert all(problem.path.startswith(format_path(path)) for problem in refused.value.problems)
+
+
+# Without its kind nobody can say which fields a detector has.
+NAMED = [path for path in PATHS if isinstance(path[-1], str) and path[-1] != "kind"]
+
+
+@pytest.mark.parametrize("path", NAMED, ids=format_path)
+def test_a_misspelt_key_is_refused_at_its_place(tmp_path: Path, path: Path_) -> None:
+    tree = copy.deepcopy(TREE)
+    parent, last = around(tree, path), str(path[-1])
+    free = {"external_labels", "headers", "labels", "annotations"}
+    parent[last + "x"] = parent.pop(last)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    answer = load_or_refuse(file)
+    if free.intersection(path[:-1]):
+        assert isinstance(answer, Config)
+    else:
+        assert isinstance(answer, ConfigError)
+        hinted = f"{format_path((*path[:-1], last + 'x'))}: unknown field; did you mean {last!r}?"
+        assert any(line.endswith(hinted) for line in answer.lines())
