@@ -192,7 +192,10 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what could not be parsed, without saying anything about ourselves."""
-        log.debug("request from %s: %s", request.remote, message or exc)
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(exc, ConnectionError):
+            log.debug("request from %s: %r", request.remote, message or exc)
+        else:
+            log.error("answering %s failed", request.remote, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; nothing else can be said")
         response = plain(status, HTTPStatus(status).phrase)

@@ -62,12 +62,21 @@ def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor)
             return None
         return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
 
+    async def refusal(request: web.Request) -> web.Response | None:
+        # Compared with None, and not by truth: whether a response is true is up to the library.
+        refused = await refused_login(request)
+        if refused is None:
+            refused = _foreign(request)
+        if refused is None:
+            refused = await _body(request, limits)
+        return refused
+
     async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
-        response = await refused_login(request) or _foreign(request) or await _body(request, limits)
-        if response is not None:
+        refused = await refusal(request)
+        if refused is not None:
             if request.can_read_body:
-                response.force_close()
-            return response
+                refused.force_close()
+            return refused
         if connection is not None:
             connection.request_complete()
         return await handler(request)

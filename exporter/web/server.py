@@ -27,8 +27,10 @@ __all__ = ["WebServer"]
 
 log = logging.getLogger(__name__)
 
-# After the system ran out of descriptors or memory.
+# When the system has run out of descriptors or memory, and nobody can make room.
 _PAUSE = 0.2
+# How long a connection that is cut takes to be gone.
+_ROOM = 0.01
 
 
 class WebServer:
@@ -142,15 +144,21 @@ class WebServer:
 
     async def _accept(self, listener: socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
+        starved = False
         while True:
+            # A flood must not keep those who are in already from being heard before they have to make room.
+            await asyncio.sleep(0)
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except OSError as error:
-                # No descriptors are left, or the client has gone already. Whoever waits longest makes room.
-                log.warning("cannot accept a connection: %s", error)
-                self._make_room()
-                await asyncio.sleep(_PAUSE)
+                if not starved:
+                    # Once, and not for every client that waits outside.
+                    log.warning("cannot accept connections: %s", error)
+                starved = True
+                # No descriptors are left. Whoever has kept us waiting longest makes room, a moment later.
+                await asyncio.sleep(_ROOM if self._make_room() else _PAUSE)
                 continue
+            starved = False
             if len(self._open) >= self._limits.connections and not self._make_room():
                 self.refused += 1
                 accepted.close()

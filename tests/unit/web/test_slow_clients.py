@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from exporter.exposition import Rows
 from exporter.web import Limits
+from tests.unit.web.conftest import read_all
 
 SHORT = Limits(request=0.6, write=0.6, handshake=0.5, idle=0.9, linger=0.2)
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -246,3 +252,66 @@ def test_a_connection_is_kept_for_the_next_scrape(serve):
             client.sendall(GET)
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert served.server.connections == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.sampled_from(
+                [GET, POST, START, b"\r\n", b"Connection: upgrade\r\n", b"Expect: 100-continue\r\n", b"CONNECT "]
+            ),
+        ),
+        max_size=6,
+    )
+)
+def test_no_bytes_end_the_server_or_trouble_the_log(serve_once, caplog, pieces):
+    served = serve_once
+    with served.connect() as client:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"".join(pieces))
+            client.shutdown(socket.SHUT_WR)
+        read_all(client)
+    assert served.say(CLOSE).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+@pytest.fixture
+def serve_once(serve):
+    return serve(limits=SHORT)
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+from exporter.exposition import Exposition
+from exporter.web import Site, WebServer, build_app
+from prometheus_client import CollectorRegistry
+
+site = Site(Exposition(CollectorRegistry()).scrape, lambda: None, str, {}, dict)
+server = WebServer(build_app(site), "127.0.0.1:0")
+port = server.start()
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+print(port, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+def test_a_server_that_runs_out_of_descriptors_serves_on():
+    with subprocess.Popen(
+        [sys.executable, "-c", FEW_DESCRIPTORS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            port = int(program.stdout.readline())
+            idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+            with contextlib.ExitStack() as stack:
+                for client in idle:
+                    stack.enter_context(client)
+                for _ in range(3):
+                    assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).status_code == 200
+            assert requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).status_code == 200
+            program.stdin.close()
+            assert program.wait(20) == 0
+        finally:
+            program.kill()
