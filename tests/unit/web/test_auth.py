@@ -104,6 +104,7 @@ def test_an_unknown_user_costs_a_hash_of_the_highest_cost_in_use(users, monkeypa
         "$2b$31$" + "." * 53,
         "$2b$03$" + "." * 53,
     ],
+    ids=["empty", "a password", "short", "md5", "too long", "cut", "2x", "cost 31", "cost 3"],
 )
 def test_what_is_no_usable_hash_is_said_at_load(hashed):
     with pytest.raises(ValueError, match="bcrypt") as caught:
