@@ -15,9 +15,9 @@ __all__ = ["AuditCursor", "AuditPage", "read_audit", "retain_audit"]
 log = logging.getLogger(__name__)
 
 PAGE_LIMIT = 1000
-_SLICE = 0.05
+_SLICE = 0.03
 """Seconds of deleting before others may write; the commit that follows takes the rest of 100 ms."""
-_SCAN = 500
+_SCAN = 250
 
 AuditCursor = tuple[float, int]
 """Where a page ended: the time and id of its last entry."""

@@ -15,7 +15,7 @@ from tests.store_values import ROOT
 
 # `child` writes lines to descriptor 1 until it is killed; the nursery says when it started and when it is dead.
 NURSERY = """
-import os, sys
+import os, signal, sys
 {imports}
 
 def child(argument):
@@ -25,12 +25,17 @@ for line in sys.stdin:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
+        # It must not outlive a test that failed for long.
+        signal.alarm(120)
         try:
             child(line.strip())
         except BaseException:
             import traceback
             os.write(1, ("error " + traceback.format_exc().replace(chr(10), "|") + chr(10)).encode())
-        os._exit(0)
+        # It stays until it is killed: its number must not be free for another process before that.
+        os.write(1, b"end\\n")
+        while True:
+            signal.pause()
     os.write(1, b"pid %d\\n" % pid)
     os.waitpid(pid, 0)
     os.write(1, b"dead\\n")
@@ -50,7 +55,7 @@ class Nursery:
     def run(self, argument: str, delay: float) -> list[str]:
         """Start a child, kill it `delay` seconds after its first line, and return all lines that it wrote.
 
-        A child that ends by itself before that is not killed.
+        A child that is done before that is killed at once.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(f"{argument}\n".encode())
@@ -73,6 +78,9 @@ class Nursery:
                 if word == "dead":
                     return lines
                 assert word != "error", rest.replace("|", "\n")
+                if word == "end":
+                    until = 0.0
+                    continue
                 lines.append(line)
                 if until is None:
                     until = time.monotonic() + delay

@@ -159,24 +159,28 @@ def test_a_kill_in_a_migration_leaves_the_old_or_the_new_and_never_something_bet
 
 
 REPLACEMENT_IMPORTS = """
+import time
 from pathlib import Path
 from tests.store_values import open_store
 """
 REPLACEMENT = """
     os.write(1, b"begin\\n")
-    with open_store(Path(argument)):
-        os.write(1, b"done\\n")
+    begin = time.monotonic()
+    open_store(Path(argument)).close()
+    os.write(1, b"done %f\\n" % (time.monotonic() - begin))
 """
 
 
 def test_a_kill_while_a_damaged_file_is_replaced_loses_neither_file(tmp_path: Path) -> None:
     luck = chance(SEED)
     with Nursery(REPLACEMENT_IMPORTS, REPLACEMENT) as nursery:
-        for kill in range(20):
+        whole = 0.0
+        for kill in range(21):
             path = tmp_path / str(kill)
             path.mkdir(mode=0o700)
             (path / "anomaly.db").write_text("precious")
-            nursery.run(str(path), luck.uniform(0.0, 0.02))
+            lines = nursery.run(str(path), luck.uniform(0.0, whole) if kill else 60.0)
+            whole = whole or float(lines[-1].removeprefix("done "))
             with open_store(path) as store:
                 assert store.alerts() == {}
             assert {file.read_text() for file in path.glob("anomaly.db.corrupt-*")} == {"precious"}
