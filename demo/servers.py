@@ -59,6 +59,11 @@ class Process:
             # Its own session: Ctrl-C in the terminal is ours to pass on, in the right order.
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)  # noqa: S603
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def wait(self, path: str = "/-/ready", seconds: float = 60.0) -> None:
         """Wait until the server is ready."""
         end = time.monotonic() + seconds

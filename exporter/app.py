@@ -273,8 +273,8 @@ class App:
             Something died that cannot be brought back: the process has to be started again.
         """
         self._schedule.check_clock()
-        if not self._web.alive:
-            raise ExporterError("the web server died")
+        if not self._web.alive or not self._senders.alive:
+            raise ExporterError("the web server or a sender died")
         if not self._schedule.alive:
             self.metrics.worker_restarts_total.labels(worker="scheduler").inc()
             self._revivals = [at for at in self._revivals if self._clock() - at < _REVIVAL_PERIOD] + [self._clock()]

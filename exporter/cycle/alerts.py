@@ -128,7 +128,7 @@ class QueryAlerts:
 
     def send(self) -> None:
         """Hand the alerts to the senders, as they are now."""
-        self.around.board.publish(self.plan.name, self.alerts)
+        self.around.board.publish(self.plan.name, self.alerts, interval=self.plan.interval)
 
     def forget_rows(self, rows: Collection[int]) -> None:
         """Note that rows belong to other series from now on."""

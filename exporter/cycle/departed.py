@@ -28,24 +28,20 @@ class Departed:
         # A failure is counted and logged; the senders go on from memory.
         with contextlib.suppress(StateError), around.storing(query):
             around.store.record(query, step)
-        around.board.publish(query, step.alerts)
+        around.board.publish(query, step.alerts, interval=0.0)
 
     def take(self, query: str) -> Mapping[str, Alert]:
         """Return the alerts of a query that is there again."""
         return self._alerts.pop(query, {})
 
     def age(self, around: Surroundings, *, at: float) -> None:
-        """Forget what was resolved long enough ago."""
+        """Send what was resolved again, and forget what was resolved long enough ago."""
         for query, alerts in list(self._alerts.items()):
             step = hold(around.alerting, query, alerts, at=at, since=at, interval=0.0)
-            if len(step.alerts) == len(alerts):
-                continue
-            try:
-                with around.storing(query):
+            if len(step.alerts) < len(alerts):
+                with contextlib.suppress(StateError), around.storing(query):
                     around.store.record(query, step)
-            except StateError:
-                continue
-            around.board.publish(query, step.alerts)
             self._alerts[query] = step.alerts
             if not step.alerts:
                 del self._alerts[query]
+            around.board.publish(query, step.alerts, interval=0.0)
