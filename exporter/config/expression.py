@@ -42,6 +42,7 @@ _SERVERS_DIFFER = re.compile(r"unknown function|argument\(s\)|not supported|expe
 # so what is larger is left to the server once its brackets and strings are right.
 _MAX_NESTING = 100
 _MAX_OPERATORS = 100
+_LONGEST_DURATION = 1e12
 
 _TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
 _TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
@@ -80,6 +81,7 @@ def examine(expr: str) -> tuple[Remark, ...]:
     try:
         tokens = list(_tokens(expr))
         _check_brackets(tokens)
+        _check_durations(tokens)
     except _Malformed as found:
         return (Remark(f"{_position(expr, found.start)}: {found.message}", fatal=True),)
     if _is_large(tokens):
@@ -88,6 +90,13 @@ def examine(expr: str) -> tuple[Remark, ...]:
         tree = promql.parse(_without_raw_strings(expr, tokens))
     except ValueError as error:
         return (_grammar_remark(expr, tokens, str(error)),)
+    except OverflowError:
+        return (Remark("1:1: a number is out of range", fatal=True),)
+    except BaseException as error:
+        # A panic of the native parser is not an Exception. The server will say what is wrong.
+        if type(error).__name__ != "PanicException":
+            raise
+        return ()
     if isinstance(tree, (promql.MatrixSelector, promql.SubqueryExpr, promql.StringLiteral)):
         if isinstance(tree, promql.StringLiteral):
             return (Remark("1:1: the expression is a string, not a vector of values", fatal=True),)
@@ -142,6 +151,26 @@ def _check_brackets(tokens: list[_Token]) -> None:
             stack.pop()
     if stack:
         raise _Malformed(stack[-1].start, f"{stack[-1].text!r} is not closed")
+
+
+def _check_durations(tokens: list[_Token]) -> None:
+    """Refuse endless durations, on which the parser would panic."""
+    inside = wanted = False
+    for token in tokens:
+        if (inside or wanted) and not _is_finite(token.text):
+            raise _Malformed(token.start, f"a duration cannot be {token.text}")
+        if token.text in ("[", "]"):
+            inside = token.text == "["
+        # A sign may stand between the word and its duration.
+        wanted = token.text.lower() == "offset" or (wanted and token.text in ("+", "-"))
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return abs(float(text)) < _LONGEST_DURATION
+    except ValueError:
+        # Not a plain number: a duration, or something that the parser refuses.
+        return True
 
 
 def _is_large(tokens: list[_Token]) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.config.expression import Remark, examine
 
@@ -22,6 +24,7 @@ from exporter.config.expression import Remark, examine
         "up @ start()",
         "time() - process_start_time_seconds",
         "1",
+        "x + inf > -1e400",
         '{"a.metric"}',
         "mad_over_time(x[5m])",
     ],
@@ -59,6 +62,32 @@ def test_an_endless_expression_does_not_end_the_process(expr: str) -> None:
     assert examine(expr) == ()
     (remark,) = examine(expr + ")")
     assert remark.message.endswith("unexpected ')'; nothing is open")
+
+
+@pytest.mark.parametrize(
+    ("expr", "message"),
+    [
+        pytest.param("x offset inf", "1:10: a duration cannot be inf", id="infinite"),
+        pytest.param("x offset -1e400", "1:11: a duration cannot be 1e400", id="too large for a float"),
+        pytest.param("x[1e400]", "1:3: a duration cannot be 1e400", id="endless range"),
+        pytest.param("x offset 9223372036854775808", "1:10: a duration cannot be 9223372036854775808", id="too large"),
+    ],
+)
+def test_what_the_parser_cannot_stand_is_kept_from_it(expr: str, message: str) -> None:
+    assert examine(expr) == (Remark(message, fatal=True),)
+
+
+WORDS = "sum by x y_total rate 5m 1h: [5m] {a='b'} and offset on bool topk 1e400 inf `b\\d` start() é 0x 1..2 99y -5m"
+PIECES = st.sampled_from([*"()[]{},+-*/%^@= ", "#\n", *WORDS.split()])
+
+
+@given(expr=st.lists(PIECES, max_size=12).map(" ".join) | st.lists(PIECES, max_size=12).map("".join) | st.text())
+def test_any_text_can_be_examined(expr: str) -> None:
+    for remark in examine(expr):
+        line, column, message = remark.message.split(":", 2)
+        assert int(line) >= 1
+        assert int(column) >= 1
+        assert message
 
 
 def test_positions_count_lines_and_columns_inside_the_expression() -> None:
