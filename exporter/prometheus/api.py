@@ -1,0 +1,139 @@
+"""The Prometheus HTTP API, as much of it as this program asks for; Thanos, Mimir, VictoriaMetrics speak it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from exporter.errors import PrometheusError, Reason
+from exporter.prometheus.decode import Envelope, LabelCheck, Matrix, Unusable, read_matrix, read_vector
+from exporter.prometheus.frame import Block, Frame
+from exporter.prometheus.history import blocks, grid
+from exporter.prometheus.refusal import read_answer
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.upstream.client import Client
+
+__all__ = ["PrometheusApi"]
+
+_SMALL = 1024 * 1024
+_BUILD = msgspec.json.Decoder(dict[str, str], strict=False)
+
+
+class PrometheusApi:
+    """Queries one server; safe to use from many threads at once. Every method raises `PrometheusError`.
+
+    Parameters
+    ----------
+    settings : PrometheusSettings
+    user_agent : str
+    """
+
+    def __init__(self, settings: PrometheusSettings, *, user_agent: str) -> None:
+        self._settings = settings
+        self._client = Client(settings, user_agent=user_agent, pool=settings.concurrency, error=PrometheusError)
+        self._labels = LabelCheck()
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+        """Evaluate `expr` at Unix time `at`, within `timeout` seconds in all.
+
+        A scalar is one series without labels. `query_offset` is the caller's to subtract from `at`.
+        """
+        path = "/api/v1/query"
+        form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
+        envelope = self._ask(path, form, timeout)
+        try:
+            vector = read_vector(envelope.data, self._labels)
+        except Unusable as error:
+            fault = self._unusable(path, error)
+        else:
+            return Frame(at, vector.keys, vector.values, vector.timestamps, vector.rejected, envelope.said)
+        raise fault
+
+    def history(
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+    ) -> Iterator[Block]:
+        """Evaluate `expr` at `start`, `start + step`, ... up to `end`, in bounded chunks, oldest first.
+
+        Parameters
+        ----------
+        expr : str
+        start, end : float
+            Unix seconds.
+        step : float
+            Seconds.
+        timeout : float
+            Seconds for each chunk.
+        series : int
+            How many series to expect, from an instant query; it sets the length of the first chunk.
+        """
+        path = "/api/v1/query_range"
+
+        def fetch(first: float, last: float) -> tuple[Matrix, tuple[str, ...]]:
+            form = {"query": expr, "start": _seconds(first), "end": _seconds(last), "step": _seconds(step)}
+            # VictoriaMetrics would move the instants to multiples of the step for the sake of its cache.
+            envelope = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
+            try:
+                return read_matrix(envelope.data, self._labels), envelope.said
+            except Unusable as error:
+                fault = self._unusable(path, error)
+            raise fault
+
+        return blocks(fetch, grid(start, end, step), step, series)
+
+    def check_expression(self, expr: str, *, timeout: float) -> None:
+        """Raise `PrometheusError` (BAD_DATA, with the server's sentence) if the server cannot parse `expr`."""
+        try:
+            self._ask("/api/v1/format_query", {"query": expr}, timeout)
+        except PrometheusError as error:
+            if error.reason is not Reason.HTTP:
+                raise
+            # Servers without format_query (Prometheus before 2.38, VictoriaMetrics) parse before they evaluate.
+            self._ask("/api/v1/query", {"query": expr, **self._options(timeout)}, timeout)
+
+    def buildinfo(self, *, timeout: float) -> Mapping[str, str]:
+        """Return what the server says it is, such as ``{"version": "2.42.0"}``; empty for VictoriaMetrics."""
+        path = "/api/v1/status/buildinfo"
+        answer = self._client.get(path, timeout=timeout, max_bytes=_SMALL)
+        envelope = read_answer(self._settings.url + path, answer)
+        try:
+            return _BUILD.decode(envelope.data)
+        except msgspec.DecodeError:
+            return {}
+
+    def ready(self, *, timeout: float) -> bool:
+        """Return whether the server answers queries: not while it is down or reads its log after a start."""
+        try:
+            self._ask("/api/v1/query", {"query": "vector(1)"}, timeout)
+        except PrometheusError as error:
+            if error.reason.retryable:
+                return False
+            raise
+        return True
+
+    def cancel(self) -> None:
+        """Break off every query under way."""
+        self._client.cancel()
+
+    def close(self) -> None:
+        """Break off every query and close the connections."""
+        self._client.close()
+
+    def _ask(self, path: str, form: Mapping[str, str], timeout: float) -> Envelope:
+        # A form, because a long expression does not fit into a URL.
+        limit = int(self._settings.max_response_bytes)
+        answer = self._client.post_form(path, form, timeout=timeout, max_bytes=limit)
+        return read_answer(self._settings.url + path, answer)
+
+    def _options(self, timeout: float) -> dict[str, str]:
+        options = {"timeout": _seconds(max(timeout, 0.001))}
+        if self._settings.lookback_delta is not None:
+            options["lookback_delta"] = _seconds(self._settings.lookback_delta)
+        return options
+
+    def _unusable(self, path: str, error: Unusable) -> PrometheusError:
+        return PrometheusError(self._settings.url + path, error.reason, error.message, status=200)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}"

@@ -1,0 +1,185 @@
+"""Odd rows, odd numbers, odd shapes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from msgspec import Raw
+
+from exporter.errors import Reason
+from exporter.prometheus.decode import LabelCheck, Unusable, Vector, read_envelope, read_matrix, read_vector
+from exporter.prometheus.frame import labels_of
+
+
+def vector(*rows: str) -> Vector:
+    return read_vector(Raw(f'{{"resultType":"vector","result":[{",".join(rows)}]}}'.encode()), LabelCheck())
+
+
+def row(value: str, metric: str = '{"a":"b"}') -> str:
+    return f'{{"metric":{metric},"value":{value}}}'
+
+
+GOOD = row('[1.5,"2"]')
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1.0), ("-0", -0.0), ("1e-300", 1e-300), ("1.2345678901234568e+29", 1.2345678901234568e29),
+        ("4.9406564584124654e-324", 5e-324), ("1e308", 1e308), ("+5", 5.0), (".5", 0.5), ("5.", 5.0), ("007", 7.0),
+        ("1E5", 1e5), ("9007199254740993", 9007199254740992.0), ("+Inf", math.inf), ("-Inf", -math.inf),
+        ("Inf", math.inf), ("NaN", math.nan), ("nan", math.nan),
+    ],
+)  # fmt: skip
+def test_numbers_as_go_writes_and_reads_them(text: str, value: float) -> None:
+    read = vector(row(json.dumps([1.5, text])), GOOD)
+    np.testing.assert_array_equal(read.values, [value, 2.0])
+    assert math.copysign(1, read.values[0]) == math.copysign(1, value) or math.isnan(value)
+    assert read.rejected == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1_0", " 1 ", "1 ", "\t1", "1\n", "٣", "\uff11", "", "-", "+", "e5", "1e", "0x10", "1,2",
+     "1e999", "-1e999", "9" * 5000, "-NaN", "+nan", "infinity", "Infinity", "∞", "null", "true", "1.2.3", "--1",
+     "1\u0000", "NaN1", "1f"],
+)  # fmt: skip
+def test_what_go_would_not_read_rejects_the_row_and_only_that(text: str) -> None:
+    read = vector(GOOD, row(json.dumps([1.5, text])), row('[2,"NaN"]'))
+    np.testing.assert_array_equal(read.values, [2.0, np.nan])
+    np.testing.assert_array_equal(read.timestamps, [1.5, 2.0])
+    assert read.rejected == 1
+    assert len(read.keys) == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(
+            '{"metric":{"a":"b"},"histogram":[1,{"count":"1","sum":"2","buckets":[]}]}', id="native histogram"
+        ),
+        pytest.param(row('["1","2"]'), id="time is text"),
+        pytest.param(row("[1,2]"), id="value is a number"),
+        pytest.param(row("[1,1e999]"), id="value is a number out of range"),
+        pytest.param(row('[1e999,"1"]'), id="time out of range"),
+        pytest.param(row('[null,"1"]'), id="no time"),
+        pytest.param(row("[1,null]"), id="no value"),
+        pytest.param(row("[1,true]"), id="value is a boolean"),
+        pytest.param(row('[1,"2",3]'), id="three of a pair"),
+        pytest.param(row("[1]"), id="half a pair"),
+        pytest.param(row("[]"), id="empty pair"),
+        pytest.param(row('"1"'), id="no pair"),
+        pytest.param(row("null"), id="null for a pair"),
+        pytest.param(row('[1,"2"]', '{"a":1}'), id="label value is a number"),
+        pytest.param(row('[1,"2"]', '{"a":null}'), id="label value is null"),
+        pytest.param(row('[1,"2"]', "[]"), id="labels are a list"),
+        pytest.param(row('[1,"2"]', "null"), id="no labels"),
+        pytest.param('{"metric":{}}', id="no value at all"),
+        pytest.param('{"value":[1,"2"]}', id="no metric"),
+        pytest.param("5", id="a number"),
+        pytest.param("null", id="null"),
+        pytest.param("[]", id="a list"),
+    ],
+)
+def test_an_unreadable_row_is_counted_and_the_others_are_used(bad: str) -> None:
+    for rows in ((bad, GOOD), (GOOD, bad), (GOOD, bad, bad, GOOD)):
+        read = vector(*rows)
+        assert read.rejected == rows.count(bad)
+        np.testing.assert_array_equal(read.values, [2.0] * rows.count(GOOD))
+        assert read.keys == [b'{"a":"b"}'] * rows.count(GOOD)
+
+
+def test_values_that_lend_each_other_a_number_are_not_read_across_rows() -> None:
+    read = vector(row('[1,"2,3"]'), row('[,"4"]'.replace("[,", "[5,").replace('"4"', '""')), GOOD)
+    assert (read.values.tolist(), read.rejected) == ([2.0], 2)
+
+
+def test_spaces_are_no_obstacle() -> None:
+    read = vector(' { "value" : [ 1.5 , "2" ] , "more" : {} , "metric" : { "a" : "b" } } ')
+    assert (read.values.tolist(), read.timestamps.tolist(), read.rejected) == ([2.0], [1.5], 0)
+    assert labels_of(read.keys[0]) == (("a", "b"),)
+
+
+@pytest.mark.parametrize("result", ["[]", "null"])
+def test_no_series_is_no_error(result: str) -> None:
+    read = read_vector(Raw(f'{{"resultType":"vector","result":{result}}}'.encode()), LabelCheck())
+    assert (read.keys, len(read.values), read.rejected) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("NaN", math.nan), ("+Inf", math.inf)])
+def test_a_scalar_is_one_series_without_labels(text: str, value: float) -> None:
+    read = read_vector(Raw(b'{"resultType":"scalar","result":[7.5,"%s"]}' % text.encode()), LabelCheck())
+    np.testing.assert_array_equal(read.values, [value])
+    assert (read.keys, read.timestamps.tolist()) == ([b"{}"], [7.5])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ('{"resultType":"string","result":[1,"s"]}', Reason.BAD_DATA),
+        ('{"resultType":"matrix","result":[]}', Reason.BAD_DATA),
+        ('{"resultType":"vector","result":{}}', Reason.MALFORMED),
+        ('{"resultType":"vector","result":5}', Reason.MALFORMED),
+        ('{"resultType":5,"result":[]}', Reason.MALFORMED),
+        ('{"result":[]}', Reason.MALFORMED),
+        ("{}", Reason.MALFORMED),
+        ("null", Reason.MALFORMED),
+        ("[]", Reason.MALFORMED),
+    ],
+)
+def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
+    with pytest.raises(Unusable) as caught:
+        read_vector(Raw(data.encode()), LabelCheck())
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{}", b'{"status":5}', b"Service Unavailable", b"\xff", b'{"status":"success"',
+     b'{"status":"success","data":NaN}', b'{"status":"success","data":' + b"[" * 100_000,
+     b'{"status":"success"}{"status":"success"}', b'{"status":"success","data":"\\ud800"}'],
+    ids=range(12),
+)  # fmt: skip
+def test_what_is_no_answer_of_the_api_is_said_to_be_none(body: bytes) -> None:
+    with pytest.raises(Unusable, match="not an answer of the Prometheus API"):
+        read_envelope(body)
+
+
+def test_deep_nesting_costs_the_row_and_not_the_program() -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    data = f'{{"status":"success","data":{{"resultType":"vector","result":[{GOOD},{row(deep)}]}}}}'.encode()
+    with pytest.raises(Unusable):
+        read_vector(read_envelope(data).data, LabelCheck())
+
+
+def matrix(*values: str) -> object:
+    rows = ",".join(f'{{"metric":{{"i":"{i}"}},"values":{one}}}' for i, one in enumerate(values))
+    return read_matrix(Raw(f'{{"resultType":"matrix","result":[{rows}]}}'.encode()), LabelCheck())
+
+
+def test_a_matrix_keeps_the_good_samples_of_every_series() -> None:
+    read = matrix('[[1,"1"],[2,"NaN"],[3.5,"3"]]', '[[1,"+Inf"],[2,"x"],[3,"4"]]', "[]", '[[1,"5"],7]', "null")
+    assert [t.tolist() for t in read.times] == [[1, 2, 3.5], [1, 3], [], [1], []]
+    np.testing.assert_array_equal(read.values[0], [1, np.nan, 3])
+    np.testing.assert_array_equal(read.values[1], [np.inf, 4])
+    assert read.rejected == 2
+
+
+def test_a_series_of_histograms_is_counted() -> None:
+    good = '{"metric":{},"values":[[1,"2"]]}'
+    bad = '{"metric":{},"histograms":[[1,{}]]}'
+    read = read_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{bad}]}}'.encode()), LabelCheck())
+    assert (len(read.keys), read.rejected) == (1, 1)
+    with pytest.raises(Unusable, match="returned a vector"):
+        read_matrix(Raw(b'{"resultType":"vector","result":[]}'), LabelCheck())
+
+
+def test_the_memory_of_label_sets_is_bounded_and_bad_ones_stay_bad() -> None:
+    check = LabelCheck(limit=10)
+    for number in range(100):
+        keys = [b'{"i":"%d"}' % number, b"[]"]
+        assert check.bad(keys) == check.bad(keys) == [1]
+        assert len(check._known) <= 10
