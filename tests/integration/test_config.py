@@ -60,7 +60,6 @@ def test_every_query_of_the_example_works_on_a_stock_prometheus(stock: Prometheu
 
 @pytest.fixture
 def check() -> Any:
-    pytest.importorskip("exporter.prometheus.api", reason="the client of Prometheus is not there yet")
     parser = argparse.ArgumentParser(prog="anomaly-exporter")
     add_parser(parser.add_subparsers(required=True))
 
