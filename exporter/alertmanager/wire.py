@@ -1,0 +1,80 @@
+"""What goes over the wire: the body of ``POST /api/v2/alerts``, as Prometheus writes it.
+
+Both ends of an alert are always sent. Without an end Alertmanager would use its own timeout; with an end and no start
+it would start the alert at its end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.labels import is_link
+
+__all__ = ["PATH", "Outgoing", "payload", "validity"]
+
+PATH = "/api/v2/alerts"
+
+_SHORTEST_VALIDITY = 240.0
+"""Must be longer than any planned restart of this program."""
+
+_LAST_MILLISECOND = 253_402_300_799_999
+"""Of the year 9999, the last one that RFC 3339 can write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An alert on its way, and for how many seconds it fires if nobody speaks of it again."""
+
+    alert: Alert
+    validity: float
+
+
+def validity(interval: float, resend_delay: float) -> float:
+    """Return for how long a firing alert is good: until two evaluations or two sends have failed, at least.
+
+    >>> validity(interval=60.0, resend_delay=120.0)
+    480.0
+    """
+    return max(4 * max(interval, resend_delay), _SHORTEST_VALIDITY)
+
+
+def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0) -> bytes:
+    """Return the request body for alerts that are firing or resolved, as of `now`.
+
+    Parameters
+    ----------
+    now : float
+        When it is sent, not when it was decided: every attempt gives a firing alert its full validity.
+    ahead : float
+        What the time would be if the clock had not been set back. The Alertmanager may have that time, and
+        would let an alert expire whose end is in its past.
+    """
+    # Plain ASCII: there is no text, not even a broken one, that it cannot write.
+    return json.dumps([_postable(one, now, ahead) for one in alerts], separators=(",", ":")).encode("ascii")
+
+
+def _postable(outgoing: Outgoing, now: float, ahead: float) -> dict[str, object]:
+    alert = outgoing.alert
+    starts = alert.active_at if alert.fired_at is None else alert.fired_at
+    if alert.state is AlertState.RESOLVED:
+        # An end in the future would keep it firing until then.
+        ends = now if alert.resolved_at is None else min(alert.resolved_at, now)
+    else:
+        ends = max(now, ahead, starts) + outgoing.validity
+    return {
+        "annotations": dict(alert.annotations),
+        "endsAt": _instant(max(starts, ends)),
+        "startsAt": _instant(starts),
+        # A link that it does not take would cost the alert.
+        "generatorURL": alert.generator_url if is_link(alert.generator_url) else "",
+        "labels": {name: value for name, value in alert.labels.items() if value},
+    }
+
+
+def _instant(at: float) -> str:
+    seconds, milliseconds = divmod(min(max(round(at * 1000), 0), _LAST_MILLISECOND), 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
