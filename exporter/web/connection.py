@@ -116,8 +116,9 @@ class Connection(web.RequestHandler):
         """Start the clock, or cut a client whose certificate has none of the allowed names."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker.
         super().connection_made(transport)
-        # With no buffer of its own the transport says at once when the client does not read.
-        transport.set_write_buffer_limits(high=0)
+        # With next to no buffer of its own the transport says at once when the client does not read. Not
+        # with none: over TLS asyncio takes an empty buffer that may hold nothing for a full one.
+        transport.set_write_buffer_limits(high=1, low=0)
         if self._allowed_names and not _has_name(transport.get_extra_info("peercert") or {}, self._allowed_names):
             transport.abort()
             return

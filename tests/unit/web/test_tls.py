@@ -128,6 +128,19 @@ def test_clients_show_a_certificate(serve, web_config, client, authority, kind, 
     wait_until(lambda: served.server.connections == 0)
 
 
+def test_many_answers_over_one_tls_connection(serve, web_config, client):
+    served = serve(web_config=web_config(TLS), limits=Limits(write=10.0))
+    ask = CLOSE.replace(b"Connection: close\r\n", b"").replace(b"/-/healthy", b"/metrics")
+    with served.connect(client()) as connection:
+        for _ in range(20):
+            connection.sendall(ask)
+            answer = b""
+            while not answer.endswith(b"\n") or b"anomaly_exporter_state_restore_age_seconds 0.0" not in answer:
+                piece = connection.recv(65536)
+                assert piece
+                answer += piece
+
+
 def test_plain_http_to_a_tls_port_gets_nothing_and_the_other_way_round(serve, web_config, client):
     served = serve(web_config=web_config(TLS))
     assert not served.say(CLOSE).startswith(b"HTTP/1.1 200")
@@ -136,7 +149,7 @@ def test_plain_http_to_a_tls_port_gets_nothing_and_the_other_way_round(serve, we
 
 
 def test_silent_and_noisy_clients_do_not_keep_a_tls_scrape_waiting(serve, web_config, client):
-    served = serve(web_config=web_config(TLS), limits=Limits(handshake=1.0, request=1.0, linger=0.2))
+    served = serve(web_config=web_config(TLS), limits=Limits(handshake=3.0, request=1.0, linger=0.2))
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
     async def bad(say):
