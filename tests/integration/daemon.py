@@ -34,7 +34,7 @@ def configuration(prometheus: str, alertmanagers: list[str], **changes: Any) -> 
         "alert": {"for": "2s", "labels": {"severity": "page"}},
     }
     return {
-        "global": {"interval": "1s", "timeout": "2s", "external_labels": {"cluster": "test"}},
+        "global": {"interval": "1s", "external_labels": {"cluster": "test"}},
         "prometheus": {"url": prometheus},
         "alertmanagers": [{"url": url, "timeout": "2s"} for url in alertmanagers],
         "alerting": {"resend_delay": "2s"},
