@@ -20,6 +20,8 @@ __all__ = ["Abandoned", "Learning"]
 
 log = logging.getLogger(__name__)
 
+_WORTH_A_LINE = 10
+
 
 def engine_settings(plan: QueryPlan) -> EngineSettings:
     """Return what the engine of a query has to know."""
@@ -108,7 +110,9 @@ class Learning:
         self._progress(0.0)
         # How many series there are decides how much is asked for at once; and a wrong expression shows here.
         series = len(self.around.api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
-        log.info("reading history", extra={"query": plan.name, "points": total, "series": series})
+        # A slot or two is what every restart misses; nobody wants to read that.
+        level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
+        log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
         begin = perf_counter()
         self.engine.table.limit = self.limit()
         done = 0
@@ -122,7 +126,7 @@ class Learning:
         self.checkpoint()
         took = round(perf_counter() - begin, 3)
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), "seconds": took}
-        log.info("history learned", extra=more)
+        log.log(level, "history learned", extra=more)
 
     def _progress(self, share: float) -> None:
         self.progress = share

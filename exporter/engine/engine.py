@@ -20,7 +20,7 @@ from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.engine.vote import score_of, vote
 
-__all__ = ["Aligned", "Engine", "EngineSettings", "Verdict"]
+__all__ = ["Aligned", "Checkpoint", "Engine", "EngineSettings", "Verdict"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -110,6 +110,28 @@ class Aligned:
     repeated: int
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Learned state as far as it changed: what `Engine.restore` needs, when all checkpoints are laid over each other.
+
+    Attributes
+    ----------
+    at
+        The newest instant that is in it.
+    parts
+        Named arrays over rows. Buckets that no sample fell in are left out: what was written of them still holds.
+    series
+        Rows that are new or have another series, with their label sets as JSON objects.
+    removed
+        Rows that have no series now.
+    """
+
+    at: float
+    parts: dict[str, npt.NDArray[np.generic]]
+    series: list[tuple[int, bytes]]
+    removed: tuple[int, ...]
+
+
 class Engine:
     """Learned state of all series of one query, and the judgement on their samples."""
 
@@ -127,6 +149,7 @@ class Engine:
         self._count = np.zeros(0, np.int64)
         self._saved_at = np.full(BUCKETS, -np.inf)
         self._used = 0
+        self._renamed: set[int] = set()
 
     def align(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
         """Put the samples of an answer into rows; new series are admitted.
@@ -258,12 +281,14 @@ class Engine:
         self._last[rows] = at
         self._admitted[rows] = at
         self._count[rows] = 0
+        self._renamed.update(rows.tolist())
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
         used = np.array([row for row, _ in self.table.items()], np.intp)
         gone = used[self._last[used] < at - self.settings.baseline.series_ttl]
         self.table.release(gone)
+        self._renamed.update(gone.tolist())
         return [int(row) for row in gone]
 
     def configure(self, settings: EngineSettings) -> None:
@@ -277,22 +302,27 @@ class Engine:
 
     # ------------------------------------------------------------------ state
 
-    def checkpoint(self) -> tuple[dict[str, npt.NDArray[np.generic]], list[tuple[int, bytes]]]:
-        """Return what changed since the last checkpoint: named arrays over rows, and the series of the rows.
-
-        Buckets that no sample fell in since then are left out: what was written of them still holds.
-        """
+    def checkpoint(self) -> Checkpoint:
+        """Return what changed since the last checkpoint that was `saved`."""
         size = self.table.size
         touched = sorted(self._baseline.touched)
-        self._saved_at[touched] = self.at
+        saved_at = self._saved_at.copy()
+        saved_at[touched] = self.at
         parts: dict[str, npt.NDArray[np.generic]] = {
             f"bucket/{index:03}": self._baseline.bucket(index, size).copy() for index in touched
         }
         for name, column in self._columns().items():
             parts[name] = column[:size].copy()
-        parts["saved_at"] = self._saved_at.copy()
+        parts["saved_at"] = saved_at
+        series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
+        removed = tuple(self._renamed - series.keys())
+        return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint is stored: the next one holds only what changes from now on."""
+        self._saved_at = checkpoint.parts["saved_at"].astype(np.float64)
         self._baseline.touched.clear()
-        return parts, [(row, key_of(labels)) for row, labels in self.table.items()]
+        self._renamed.clear()
 
     def restore(
         self, at: float, parts: Mapping[str, npt.NDArray[np.generic]], series: Sequence[tuple[int, bytes]]
@@ -302,15 +332,17 @@ class Engine:
         A bucket that is missing (its blob was damaged) is learned again. Returns False, with the engine
         unchanged, where a column is missing or does not fit: nothing can be kept then.
         """
-        size = 1 + max((row for row, _ in series), default=-1)
-        columns = {name: parts.get(name) for name in self._columns()}
-        saved_at = parts.get("saved_at")
-        if saved_at is None or saved_at.shape != (BUCKETS,):
+        saved_at, columns = parts.get("saved_at"), [parts.get(name) for name in self._columns()]
+        if saved_at is None or saved_at.shape != (BUCKETS,) or columns[0] is None:
             return False
-        if any(column is None or column.shape != (size,) for column in columns.values()):
+        size = len(columns[0])
+        if any(column is None or column.shape != (size,) for column in columns):
             return False
-        self.table.restore(series)
+        if any(not 0 <= row < size for row, _ in series):
+            return False
+        self.table.restore(series, size)
         self._admit(np.arange(size), at)
+        self._renamed.clear()
         for name, target in self._columns().items():
             target[:size] = parts[name]
         for index in range(BUCKETS):

@@ -63,6 +63,10 @@ class SeriesTable:
             raise KeyError(row)
         return labels
 
+    def in_use(self, row: int) -> bool:
+        """Return whether a row has a series."""
+        return row < len(self._labels) and self._labels[row] is not None
+
     def row(self, labels: Labels) -> int | None:
         """Return the row of a label set, or None."""
         return self._row_of.get(labels)
@@ -117,11 +121,13 @@ class SeriesTable:
         self._row_of[labels] = row
         self.size = max(self.size, row + 1)
 
-    def restore(self, series: Sequence[tuple[int, bytes]]) -> None:
-        """Fill an empty table with the rows and label sets of an earlier run."""
+    def restore(self, series: Sequence[tuple[int, bytes]], size: int) -> None:
+        """Fill an empty table with the rows and label sets of an earlier run; the other rows below `size` are free."""
         for row, key in series:
             self._place(row, labels_of(key))
             self._row_of_key[key] = row
+        self.size = size
+        self._labels.extend([None] * (size - len(self._labels)))
         used = {row for row, _ in series}
         self._free = [row for row in range(self.size) if row not in used]
 

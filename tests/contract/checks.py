@@ -197,15 +197,18 @@ def small_movement_on_a_large_level(detector: Detector) -> None:
     np.testing.assert_allclose(scores(verdicts), scores(run(engine_of(detector), samples)), atol=1e-3)
 
 
+def state_of(engine: Engine) -> dict[str, npt.NDArray[np.generic]]:
+    """Everything that was learned, because nothing of it was saved so far."""
+    return engine.checkpoint().parts
+
+
 def memory_is_bounded(detector: Detector) -> None:
     engine = engine_of(detector)
-    samples = seasonal(3)
-    run(engine, samples[:DAY])
-    engine.checkpoint()
-    size = sum(part.nbytes for part in engine.checkpoint()[0].values())
-    run(engine, samples[DAY:], first=DAY)
-    engine.checkpoint()
-    assert sum(part.nbytes for part in engine.checkpoint()[0].values()) == size
+    samples = seasonal(28)
+    run(engine, samples[: 8 * DAY])
+    size = sum(part.nbytes for part in state_of(engine).values())
+    run(engine, samples[8 * DAY :], first=8 * DAY)
+    assert sum(part.nbytes for part in state_of(engine).values()) == size
     assert size / samples.shape[1] < 8192
 
 
@@ -215,13 +218,15 @@ def state_round_trips(detector: Detector) -> None:
     through = run(engine_of(detector), samples)
     first = engine_of(detector)
     parts: dict[str, npt.NDArray[np.generic]] = {}
-    series: list[tuple[int, bytes]] = []
+    series: dict[int, bytes] = {}
     for at in range(0, cut, 100):  # many checkpoints, each with only what changed
         run(first, samples[at : min(at + 100, cut)], first=at)
-        changed, series = first.checkpoint()
-        parts.update(changed)
+        checkpoint = first.checkpoint()
+        parts.update(checkpoint.parts)
+        series.update(checkpoint.series)
+        first.saved(checkpoint)
     second = engine_of(detector)
-    assert second.restore(first.at, parts, series)
+    assert second.restore(first.at, parts, list(series.items()))
     assert equal(through[cut:], run(second, samples[cut:], first=cut))
 
 

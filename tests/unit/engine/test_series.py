@@ -69,7 +69,7 @@ def test_a_restored_table_finds_the_same_rows(sets: list[dict[str, str]]) -> Non
     rows, _ = table.find(keys)
     table.release(np.unique(rows[::3]))
     again = SeriesTable(1000)
-    again.restore([(row, key_of(labels)) for row, labels in table.items()])
+    again.restore([(row, key_of(labels)) for row, labels in table.items()], table.size)
     assert again.items() == table.items()
     assert again.find(keys)[0].tolist() == table.find(keys)[0].tolist()
 
