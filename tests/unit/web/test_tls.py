@@ -132,6 +132,8 @@ def test_many_answers_over_one_tls_connection(serve, web_config, client):
     served = serve(web_config=web_config(TLS), limits=Limits(write=10.0))
     ask = CLOSE.replace(b"Connection: close\r\n", b"").replace(b"/-/healthy", b"/metrics")
     with served.connect(client()) as connection:
+        wait_until(lambda: any(ours.connected for ours in served.server._open))
+        assert not any(ours.writing_paused for ours in served.server._open)
         for _ in range(20):
             connection.sendall(ask)
             answer = b""
@@ -139,6 +141,11 @@ def test_many_answers_over_one_tls_connection(serve, web_config, client):
                 piece = connection.recv(65536)
                 assert piece
                 answer += piece
+            # asyncio takes the empty buffer of a TLS connection for a full one if none is allowed.
+            [ours] = served.server._open
+            wait_until(lambda: not ours.busy)
+            assert not ours.writing_paused
+            assert ours._stall is None
 
 
 def test_plain_http_to_a_tls_port_gets_nothing_and_the_other_way_round(serve, web_config, client):
