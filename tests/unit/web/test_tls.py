@@ -133,7 +133,8 @@ def test_many_answers_over_one_tls_connection(serve, web_config, client):
     ask = CLOSE.replace(b"Connection: close\r\n", b"").replace(b"/-/healthy", b"/metrics")
     with served.connect(client()) as connection:
         wait_until(lambda: any(ours.connected for ours in served.server._open))
-        assert not any(ours.writing_paused for ours in served.server._open)
+        [ours] = served.server._open
+        assert not ours.writing_paused
         for _ in range(20):
             connection.sendall(ask)
             answer = b""
@@ -142,7 +143,6 @@ def test_many_answers_over_one_tls_connection(serve, web_config, client):
                 assert piece
                 answer += piece
             # asyncio takes the empty buffer of a TLS connection for a full one if none is allowed.
-            [ours] = served.server._open
             wait_until(lambda: not ours.busy)
             assert not ours.writing_paused
             assert ours._stall is None
