@@ -10,7 +10,7 @@ from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.decode import Envelope, LabelCheck, Matrix, Unusable, read_matrix, read_vector
 from exporter.prometheus.frame import Block, Frame
 from exporter.prometheus.history import blocks, grid
-from exporter.prometheus.refusal import read_answer
+from exporter.prometheus.refusal import http_date, read_answer
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.upstream.client import Client
 
@@ -41,13 +41,21 @@ class PrometheusApi:
         """
         path = "/api/v1/query"
         form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
-        envelope = self._ask(path, form, timeout)
+        envelope, headers = self._answer(path, form, timeout)
         try:
             vector = read_vector(envelope.data, self._labels)
         except Unusable as error:
             fault = self._unusable(path, error)
         else:
-            return Frame(at, vector.keys, vector.values, vector.timestamps, vector.rejected, envelope.said)
+            return Frame(
+                at,
+                vector.keys,
+                vector.values,
+                vector.timestamps,
+                vector.rejected,
+                envelope.said,
+                http_date(headers.get("Date", "")),
+            )
         raise fault
 
     def history(
@@ -120,10 +128,13 @@ class PrometheusApi:
         self._client.close()
 
     def _ask(self, path: str, form: Mapping[str, str], timeout: float) -> Envelope:
+        return self._answer(path, form, timeout)[0]
+
+    def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[Envelope, Mapping[str, str]]:
         # A form, because a long expression does not fit into a URL.
         limit = int(self._settings.max_response_bytes)
         answer = self._client.post_form(path, form, timeout=timeout, max_bytes=limit)
-        return read_answer(self._settings.url + path, answer)
+        return read_answer(self._settings.url + path, answer), answer.headers
 
     def _options(self, timeout: float) -> dict[str, str]:
         options = {"timeout": _seconds(max(timeout, 0.001))}

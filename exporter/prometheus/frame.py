@@ -33,6 +33,8 @@ class Frame:
         Rows that could not be read: native histograms, numbers outside the grammar, wrong types.
     warnings : tuple of str
         What the server wants said; with a warning, series may be missing.
+    server_time : float or None
+        When the server answered by its own clock, in whole Unix seconds, for the skew between the clocks.
     """
 
     at: float
@@ -41,6 +43,7 @@ class Frame:
     timestamps: FloatArray
     rejected: int = 0
     warnings: tuple[str, ...] = ()
+    server_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

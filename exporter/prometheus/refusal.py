@@ -10,7 +10,7 @@ from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.decode import Envelope, Unusable, read_envelope
 from exporter.upstream.client import Answer
 
-__all__ = ["asks_too_much", "one_line", "read_answer"]
+__all__ = ["asks_too_much", "http_date", "one_line", "read_answer"]
 
 _LONGEST = 200
 _STATUSES = {
@@ -89,6 +89,16 @@ def one_line(text: str) -> str:
     return short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
 
 
+def http_date(text: str) -> float | None:
+    """Return the Unix seconds of an HTTP date, None if it is not one."""
+    try:
+        found = parsedate_to_datetime(text)
+        # A date without a zone would be read in ours; HTTP dates are always GMT.
+        return found.timestamp() if found.tzinfo is not None else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def _reason(status: int, envelope: Envelope, message: str) -> Reason:
     reason = _STATUSES.get(status) if status in (401, 403, 429) else None
     reason = reason or _TYPES.get(envelope.errorType or "") or _STATUSES.get(status)
@@ -106,9 +116,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    try:
-        # A date counts from the server's own clock, not from ours.
-        seconds = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, seconds.total_seconds())
+    # A date counts from the server's own clock, not from ours.
+    until, now = http_date(text), http_date(headers.get("Date", ""))
+    return None if until is None or now is None else max(0.0, until - now)

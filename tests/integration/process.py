@@ -8,13 +8,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import requests
 
-__all__ = ["REQUIRED", "Process", "ask", "binary", "eventually", "free_port"]
+__all__ = ["REQUIRED", "Process", "ask", "binary", "eventually", "free_port", "owns"]
 
 REQUIRED = "ANOMALY_EXPORTER_REQUIRE_SERVERS"
 """Set this variable and a missing server fails the test instead of skipping it."""
@@ -88,6 +89,20 @@ def ask(
         )
 
 
+def owns(pid: int, port: int) -> bool:
+    """Whether process `pid` is the one that listens on TCP `port`; True where there is no /proc to ask."""
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    if not rows:
+        return True
+    listening = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    held = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held.add(str(link.readlink()))
+    return bool(listening & held)
+
+
 class Process:
     """One server process that can be stopped, killed and started again with the same command line.
 
@@ -98,14 +113,25 @@ class Process:
         Where its output goes; the end of it is shown when it does not start.
     ready : callable
         Whether it answers; connection errors mean no.
+    port : int, optional
+        The port it listens on; then an answer counts only once the socket is this process' own.
     grace : float
         Seconds between SIGTERM and SIGKILL.
     """
 
-    def __init__(self, argv: Sequence[str], log: Path, ready: Callable[[], bool], *, grace: float = 5.0) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        log: Path,
+        ready: Callable[[], bool],
+        *,
+        port: int | None = None,
+        grace: float = 5.0,
+    ) -> None:
         self.argv = list(argv)
         self.log = log
         self._ready = ready
+        self._port = port
         self._grace = grace
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -137,7 +163,7 @@ class Process:
             except requests.RequestException:
                 answers = False
             # Asked after the answer: a dead process whose port another one took must not look ready.
-            if answers and self.alive:
+            if answers and self.alive and (self._port is None or owns(self.pid, self._port)):
                 return
             time.sleep(0.03)
         code = self._process.poll() if self._process is not None else None

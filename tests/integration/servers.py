@@ -92,7 +92,10 @@ class Prometheus:
         if web_config is not None:
             _write(directory / "web.yml", web_config)
             argv.append(f"--web.config.file={directory / 'web.yml'}")
-        self.process = Process(argv, directory / "log", lambda: self.ask("GET", "/-/ready").status_code == 200)
+        self.process = Process(argv, directory / "log", self._ready, port=self.port)
+
+    def _ready(self) -> bool:
+        return bool(self.ask("GET", "/-/ready").status_code == 200)
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """Make one request to `path`; the options are those of `process.ask`."""
@@ -209,7 +212,10 @@ class Alertmanager:
         if web_config is not None:
             _write(directory / "web.yml", web_config)
             argv.append(f"--web.config.file={directory / 'web.yml'}")
-        self.process = Process(argv, directory / "log", lambda: self.ask("GET", "/-/ready").status_code == 200)
+        self.process = Process(argv, directory / "log", self._ready, port=self.port)
+
+    def _ready(self) -> bool:
+        return bool(self.ask("GET", "/-/ready").status_code == 200)
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """Make one request to `path`; the options are those of `process.ask`."""

@@ -74,6 +74,8 @@ def test_an_instant_vector_is_one_row_a_series(asked: PrometheusApi) -> None:
     assert frame.timestamps.tolist() == [NOW] * 3
     assert labels_of(frame.keys[1]) == (("__name__", "load"), ("zone", "z1"))
     assert (frame.rejected, frame.warnings) == (0, ())
+    assert frame.server_time is not None
+    assert abs(frame.server_time - time.time()) < 60
 
 
 def test_numbers_arrive_as_they_are(asked: PrometheusApi) -> None:

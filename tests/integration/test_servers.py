@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.integration.conftest import RunAlertmanager, RunPrometheus
-from tests.integration.process import Process, eventually, free_port
+from tests.integration.process import Process, eventually, free_port, owns
 from tests.integration.remote_write import STALE, snappy, write_request
 from tests.integration.servers import Alertmanager, Prometheus, VictoriaMetrics
 from tests.integration.webhook import Target, Webhook
@@ -116,6 +117,12 @@ def test_a_server_that_ends_at_once_is_an_error_even_if_another_one_answers_on_i
     process = Process(["false"], tmp_path / "log", neighbour_answers)
     with pytest.raises(RuntimeError, match="not ready"):
         process.start()
+
+
+def test_a_port_belongs_to_the_process_that_listens_on_it(prometheus: Prometheus) -> None:
+    assert owns(prometheus.process.pid, prometheus.port)
+    assert not owns(os.getpid(), prometheus.port)
+    assert not owns(prometheus.process.pid, free_port())
 
 
 def test_free_ports_can_be_bound() -> None:

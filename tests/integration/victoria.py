@@ -33,7 +33,10 @@ class VictoriaMetrics:
             "-search.latencyOffset=0s",
             *flags,
         ]
-        self.process = Process(argv, directory / "log", lambda: ask("GET", self.url + "/health").status_code == 200)
+        self.process = Process(argv, directory / "log", self._ready, port=self.port)
+
+    def _ready(self) -> bool:
+        return bool(ask("GET", self.url + "/health").status_code == 200)
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """Return ``data.result`` of an instant query."""

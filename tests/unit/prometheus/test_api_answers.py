@@ -106,6 +106,22 @@ def test_warnings_and_infos_come_with_the_data() -> None:
         assert one.instant("up", 0.0, timeout=20).warnings == ("partial response", "not a counter")
 
 
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [
+        ("Sun, 22 Nov 2026 10:00:00 GMT", 1795341600.0),
+        ("Sun, 22 Nov 2026 10:00:00", None),
+        ("Sun, 22 Nov 2026 10:00:00 -0000", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_the_clock_of_the_server_comes_with_the_data(date: str, at: float | None) -> None:
+    with Scripted.run(lambda e: e.send(answer(json.dumps(EMPTY).encode(), Date=date))) as server:
+        one = PrometheusApi(PrometheusSettings(url=server.url), user_agent="test/1")
+        assert one.instant("up", 0.0, timeout=20).server_time == at
+
+
 def test_what_is_asked_is_a_form_with_the_time_and_the_time_left() -> None:
     with Scripted.run(lambda e: e.send(answer(json.dumps(EMPTY).encode()))) as server:
         settings = PrometheusSettings(url=server.url + "/prom", lookback_delta="90s")
