@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from exporter.store.faults import StoreError, StoreReason, fault_of
+from exporter.store.faults import SQLITE_ERRORS, StoreError, StoreReason, fault_of
 from exporter.store.opening import BUSY_TIMEOUT, Recovery, Schema, connect, prepare
 
 __all__ = ["Database", "Synchronous"]
@@ -83,7 +83,7 @@ class Database:
             with contextlib.closing(connect(self.file, read_only=True)) as con:
                 con.execute("BEGIN")
                 return work(con)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise fault_of(error, f"cannot read {self.file}") from error
 
     def checkpoint(self) -> bool:
@@ -135,7 +135,7 @@ class Database:
         """Runs in the writer thread; whatever happens, the connection is outside a transaction afterwards."""
         try:
             return job(self._open())
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             fault = fault_of(error, f"cannot write {self.file}")
             self._roll_back(keep=fault.reason in _KEEPS_CONNECTION)
             raise fault from error

@@ -8,7 +8,10 @@ from enum import StrEnum
 
 from exporter.errors import StateError
 
-__all__ = ["StoreError", "StoreReason", "fault_of", "primary_code"]
+__all__ = ["SQLITE_ERRORS", "StoreError", "StoreReason", "fault_of", "primary_code"]
+
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of SQLite may raise; the second where a damaged file puts bytes of its own into the message."""
 
 
 class StoreReason(StrEnum):
@@ -50,8 +53,10 @@ _REASONS = {
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
-def fault_of(error: sqlite3.Error | OSError, what: str) -> StoreError:
+def fault_of(error: sqlite3.Error | UnicodeDecodeError | OSError, what: str) -> StoreError:
     """Map an error of SQLite or of the system to a `StoreError`; `what` begins the message."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(StoreReason.CORRUPT, f"{what}: {error.object!r}")
     if isinstance(error, OSError):
         reason = StoreReason.FULL if error.errno in _NO_SPACE else StoreReason.IO
         return StoreError(reason, f"{what}: {error.strerror or error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from exporter.store.faults import SQLITE_ERRORS
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
 
@@ -141,7 +142,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
         for row in old.execute(select):
             if seal(*row[:-1]) == row[-1]:
                 new.execute(insert, row)
-    except sqlite3.DatabaseError:
+    except SQLITE_ERRORS:
         return False
     return True
 

@@ -76,6 +76,11 @@ def log_of_another_database(file: Path, luck: random.Random) -> None:
     shutil.copy(beside(other, "-wal"), beside(file, "-wal"))
 
 
+def schema_that_is_no_text(file: Path, luck: random.Random) -> None:
+    name = luck.choice([b"schema_version", b"CREATE TABLE", b"PRIMARY KEY", b"NOT NULL"])
+    rewrite(file, lambda data: data.replace(name, b"\xff" + name[1:], 1))
+
+
 def flip(file: Path, at: int, luck: random.Random) -> None:
     with file.open("r+b") as stream:
         stream.seek(at)
@@ -127,6 +132,7 @@ def check_nothing_is_invented(store: Store) -> None:
 MUTATIONS: list[Change] = [
     truncated, page_of_zeros, page_of_noise, bad_header, flipped_header_bit, flipped_bits, text_file, empty_file,
     no_log, only_the_log, damaged_log, log_of_another_database,
+    schema_that_is_no_text,
 ]  # fmt: skip
 ALWAYS_NOTICED = {bad_header, text_file, empty_file, only_the_log}
 

@@ -168,8 +168,10 @@ def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Pat
     with open_store(path) as store:
         store.append(episode(1, (Event.OPEN, 1.0)) + episode(2, (Event.OPEN, 2.0)))
     con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
+    ((trigger,),) = con.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_is_not_updated'").fetchall()
     con.execute("DROP TRIGGER audit_is_not_updated")
     con.execute("UPDATE audit SET why = x'ff', details = '{' WHERE fingerprint = 'f1'")
+    con.execute(trigger)
     con.close()
     with open_store(path) as store:
         assert [(entry.fingerprint, entry.intact) for entry in store.audit().entries] == [("f2", True), ("f1", False)]

@@ -198,6 +198,36 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
         assert store.recovered == ()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TRIGGER audit_is_not_updated",
+        "DROP INDEX audit_by_query",
+        "DROP TABLE deliveries",
+        "ALTER TABLE alerts RENAME COLUMN episode TO epysode",
+    ],
+)
+def test_a_file_without_what_this_program_made_is_begun_afresh_with_what_reads(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "state"
+    with open_store(path) as store:
+        store.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
+    ask(path / "anomaly.db", change)
+    with open_store(path) as store:
+        assert "is not as this program made it" in store.recovered[0].why
+        assert store.watermark("q") == 60.0
+        assert len(store.audit().entries) == 1
+        assert store.commit("q", 120.0, a_step(an_alert()))
+
+
+def test_what_an_operator_added_to_a_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with open_store(path):
+        pass
+    ask(path / "anomaly.db", "CREATE INDEX mine ON audit (who)")
+    with open_store(path) as store:
+        assert store.recovered == ()
+
+
 def test_a_row_that_does_not_hold_is_not_carried_over(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
