@@ -114,7 +114,10 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> Table:
     table.add_row("ours / Prometheus'", f"{ratio:.2f}")
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
     table.add_row("state on disk, bytes a series", f"{store.size_bytes() / count:.0f}")
-    table.add_row("learned arrays in memory, bytes a series", f"{_learned_bytes(cycle) / count:.0f}")
+    table.add_row(
+        "learned arrays in memory, bytes a series",
+        f"{cycle.learning.engine.nbytes / cycle.learning.engine._capacity:.0f}",
+    )
     return table
 
 
@@ -164,10 +167,6 @@ def _cpu(pid: int | None = None) -> Iterator[list[float]]:
     spent: list[float] = []
     yield spent
     spent.append(now() - begin)
-
-
-def _learned_bytes(cycle: Cycle) -> int:
-    return sum(part.nbytes for part in cycle.learning.engine.checkpoint().parts.values())
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from exporter.alerting.life import collect, evaluate, hold, withdraw
 from exporter.alerting.settings import AlertSettings
 from exporter.config.model import QueryPlan
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.engine import Verdict
 from exporter.engine.series import Labels, SeriesTable
+from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 
 __all__ = ["QueryAlerts"]

@@ -20,7 +20,7 @@ from exporter.config.model import QueryPlan
 from exporter.cycle.alerts import QueryAlerts
 from exporter.cycle.learning import Abandoned, Learning
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.engine import Aligned, Verdict
+from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError
 from exporter.exposition import SERIES_STATES, RowLabels, Rows
 from exporter.prometheus import Frame

@@ -72,6 +72,5 @@ def learn(engine: Engine, plan: Plan, history: History) -> Iterator[int]:
     """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned."""
     for block in history(plan.start, plan.end, plan.step):
         aligned = engine.align(block.keys, block.values, float(block.times[0]))
-        for at, samples in zip(block.times.tolist(), aligned.samples, strict=True):
-            engine.step(at, samples, plan.step)
+        engine.run(block.times, aligned.samples, plan.step)
         yield len(block.times)

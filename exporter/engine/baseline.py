@@ -80,7 +80,7 @@ class BucketStats:
     q3: FloatArray
     weight: FloatArray
     fine: npt.NDArray[np.bool_] | None = None
-    """Whether the bucket is one of an hour (of the week or the day), not the one for all times."""
+    """Whether the bucket is that of the hour of the week: none is finer."""
 
 
 class Baseline:
@@ -120,30 +120,27 @@ class Baseline:
         week, day, every = (self._stats[bucket][:, rows] for bucket in place)
         by_week = week[_WEIGHT] >= self._enough[0]
         if by_week.all():
-            chosen, fine = week.astype(np.float64), by_week
+            chosen = week.astype(np.float64)
         else:
             by_day = day[_WEIGHT] >= self._enough[1]
             chosen = np.where(by_week, week, np.where(by_day, day, every)).astype(np.float64)
-            fine = by_week | by_day
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
-        return BucketStats(mean, std, q1, q3, weight, fine)
+        return BucketStats(mean, std, q1, q3, weight, by_week)
 
-    def learn(self, place: Place, rows: slice, sample: FloatArray, seconds: float) -> None:
-        """Learn one sample of every series.
+    def learn(self, place: Place, rows: slice, samples: FloatArray, seconds: float) -> None:
+        """Learn some samples of every series, all of the same place.
 
         Parameters
         ----------
-        sample : ndarray of float64, shape (n,)
+        samples : ndarray of float64, shape (k, n)
             Baseline units; NaN is not learned.
         seconds : float
-            How much history the sample stands for.
+            How much history each sample stands for.
         """
-        here = np.isfinite(sample)
-        value = np.where(here, sample, 0.0)
-        weight = np.where(here, seconds, 0.0)
+        batch = _Batch(samples, seconds)
         for bucket, full in zip(place, self._full, strict=True):
-            _learn(self._stats[bucket][:, rows], value, weight, full)
+            _learn(self._stats[bucket][:, rows], batch, full)
         self.touched.update(place)
 
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
@@ -156,25 +153,61 @@ class Baseline:
         here[...] = stats
         here[:, fresh[: stats.shape[1]]] = 0.0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buckets, with the room that no series uses yet."""
+        return sum(stats.nbytes for stats in self._stats)
+
     def profile(self, row: int, buckets: Iterable[int]) -> FloatArray:
         """Return mean, std, q1, q3, weight of one row in `buckets`, shape (len(buckets), 5); for explanations."""
         return np.array([self._stats[bucket][:, row] for bucket in buckets], np.float64)
 
 
-def _learn(stats: npt.NDArray[np.float32], value: FloatArray, seconds: FloatArray, full: float) -> None:
-    """Learn `value` into one bucket, in place; rows with zero `seconds` do not change."""
+class _Batch:
+    """Samples that are learned together, shape (k, n), and what all buckets need of them, shape (n,)."""
+
+    def __init__(self, samples: FloatArray, seconds: float) -> None:
+        self.samples = samples
+        self.each = seconds
+        self.here = here = np.isfinite(samples)
+        values = np.where(here, samples, 0.0)
+        self.count = _in_order(here.astype(np.float64))
+        share = np.divide(1.0, self.count, out=np.zeros_like(self.count), where=self.count > 0.0)
+        self.mean = _in_order(values) * share
+        self.variance = _in_order(np.where(here, (samples - self.mean) ** 2, 0.0)) * share
+        self.seconds = self.count * seconds
+
+
+def _in_order(rows: FloatArray) -> FloatArray:
+    """Add up along the first axis, first to last.
+
+    The order of numpy's own sum depends on the shape, and a series alone must give the same bits as among many.
+    """
+    total: FloatArray = rows[0].copy()
+    for row in rows[1:]:
+        total += row
+    return total
+
+
+def _learn(stats: npt.NDArray[np.float32], batch: _Batch, full: float) -> None:
+    """Learn a batch into one bucket, in place; rows without a sample do not change."""
     mean, std, q1, q3, weight = stats.astype(np.float64)
-    total = weight + seconds
-    share = np.divide(seconds, total, out=np.zeros_like(total), where=total > 0.0)
-    delta = value - mean
-    new_std = np.sqrt((1.0 - share) * (std * std + share * delta * delta))
+    total = weight + batch.seconds
+    share = np.divide(batch.seconds, total, out=np.zeros_like(total), where=total > 0.0)
+    delta = batch.mean - mean
+    new_mean = mean + share * delta
+    new_std = np.sqrt((1.0 - share) * (std * std + share * delta * delta) + share * batch.variance)
+    young = (weight < _QUARTILE_START * batch.each) & (batch.count > 0.0)
+    reach = _NORMAL_QUARTILE * new_std
     # The quartiles step by the spread seen so far. The interquartile range alone could close for good on
     # repeated values, so a part of the standard deviation keeps it open.
-    step = share * np.maximum(_QUARTILE_GAIN * (q3 - q1), new_std)
-    new_mean = mean + share * delta
-    young = share > 1.0 / _QUARTILE_START
-    low = np.where(young, new_mean - _NORMAL_QUARTILE * new_std, q1 + step * (0.25 - (value < q1)))
-    high = np.where(young, new_mean + _NORMAL_QUARTILE * new_std, q3 + step * (0.75 - (value < q3)))
+    spread = np.maximum(_QUARTILE_GAIN * (q3 - q1), new_std)
+    for sample, here in zip(batch.samples, batch.here, strict=True):
+        weight = weight + np.where(here, batch.each, 0.0)
+        step = np.where(here, spread * (batch.each / np.minimum(weight, full)), 0.0)
+        q1 = q1 + step * (0.25 - (sample < q1))
+        q3 = q3 + step * (0.75 - (sample < q3))
+    low, high = np.where(young, new_mean - reach, q1), np.where(young, new_mean + reach, q3)
     stats[_MEAN] = new_mean
     stats[_STD] = new_std
     stats[_Q1] = np.minimum(low, high)

@@ -1,31 +1,40 @@
-"""One query's engine: a sample of every series in, a verdict on each out; then the samples are learned.
+"""One query's engine: samples of every series in, a verdict on each out; then the samples are learned.
 
-The daemon, `detect` and `backtest` all call `Engine.step`. It reads no clock: time is an argument, and what
-comes later never changes what was said before.
+The daemon, `detect` and `backtest` all call it. It reads no clock: time is an argument, and what comes later
+never changes what was said before.
+
+Instants are learned in blocks of twelve: within a block all samples are judged by what was known before it.
+So many instants are worked on at once where they are at hand (history, `detect`), and a daemon that gets one
+at a time learns only at the end of a block; both give the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKETS, Baseline, Place, place_at
+from exporter.engine.baseline import BUCKETS, Baseline, place_at
 from exporter.engine.detectors import Moment
+from exporter.engine.register import Register
 from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
+from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
 from exporter.engine.vote import score_of, vote
 
-__all__ = ["Aligned", "Checkpoint", "Engine", "EngineSettings", "Verdict"]
+__all__ = ["Engine", "EngineSettings"]
 
 FloatArray = npt.NDArray[np.float64]
 
-BLOCK = 8192
-"""Rows that are worked on together: the temporaries of so many stay in the processor's cache."""
+BLOCK = 12
+"""Instants that are learned together."""
+ROWS = 2048
+"""Series that are worked on together: the temporaries of so many stay in the processor's cache."""
 MIN_SAMPLES = 12
 """Samples that a series must have before anything is said of the next one."""
 OUT_OF_RANGE_SEVERITY = 5.0
@@ -54,84 +63,6 @@ class EngineSettings:
     max_series: int = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was said of every row at one instant. Arrays of shape (size,), in source units, NaN = absent.
-
-    Attributes
-    ----------
-    score
-        0..1; >= 0.5 is anomalous. NaN: no sample, or nothing can be said of it so far.
-    lower, upper
-        The band outside which the vote would pass; NaN where there is no such edge.
-    votes
-        How many detectors call the sample anomalous.
-    each
-        Severity of every detector, shape (d, size).
-    ready
-        Whether the series is old enough to be alerted on.
-    """
-
-    at: float
-    observed: FloatArray
-    score: FloatArray
-    expected: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    votes: FloatArray
-    each: FloatArray
-    ready: npt.NDArray[np.bool_]
-
-    @property
-    def anomalous(self) -> npt.NDArray[np.bool_]:
-        """Rows whose sample is anomalous, shape (size,)."""
-        return self.score >= 0.5  # NaN compares false
-
-
-@dataclass(frozen=True, slots=True)
-class Aligned:
-    """An answer put into rows.
-
-    Attributes
-    ----------
-    samples
-        Shape (size,) or (t, size); NaN where a series has no sample.
-    admitted
-        Rows that were given to new series.
-    refused
-        Series turned away because the table is full.
-    repeated
-        Label sets that came twice; the first counts.
-    """
-
-    samples: FloatArray
-    admitted: tuple[int, ...]
-    refused: int
-    repeated: int
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Learned state as far as it changed: what `Engine.restore` needs, when all checkpoints are laid over each other.
-
-    Attributes
-    ----------
-    at
-        The newest instant that is in it.
-    parts
-        Named arrays over rows. Buckets that no sample fell in are left out: what was written of them still holds.
-    series
-        Rows that are new or have another series, with their label sets as JSON objects.
-    removed
-        Rows that have no series now.
-    """
-
-    at: float
-    parts: dict[str, npt.NDArray[np.generic]]
-    series: list[tuple[int, bytes]]
-    removed: tuple[int, ...]
-
-
 class Engine:
     """Learned state of all series of one query, and the judgement on their samples."""
 
@@ -139,16 +70,17 @@ class Engine:
         self.settings = settings
         self.table = SeriesTable(settings.max_series)
         self.at = -np.inf
-        """The newest instant that was learned."""
+        """The newest instant that was judged and learned."""
         self._capacity = 0
+        self._used = 0
         self._scale = Scale()
         self._baseline = Baseline(settings.baseline.window)
-        self._first = np.zeros(0)
-        self._last = np.zeros(0)
-        self._admitted = np.zeros(0)
-        self._count = np.zeros(0, np.int64)
+        self._register = Register()
+        self._pending = np.zeros((BLOCK, 0))
+        self._filled = self._flushed = 0
+        self._seconds = 0.0
+        self._place = place_at(0.0, settings.zone)
         self._saved_at = np.full(BUCKETS, -np.inf)
-        self._used = 0
         self._renamed: set[int] = set()
 
     def align(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
@@ -176,51 +108,70 @@ class Engine:
         repeated = len(rows) - int(np.count_nonzero(np.bincount(rows, minlength=self.table.size)))
         return Aligned(samples, tuple(admitted), refused, repeated)
 
-    def step(self, at: float, samples: FloatArray, seconds: float, *, learn: bool = True) -> Verdict:
-        """Judge one sample of every series, then learn it.
+    def step(self, at: float, samples: FloatArray, seconds: float) -> Verdict:
+        """Judge one sample of every series, then learn it: `run` for a single instant."""
+        return self.run(np.array([at]), samples[None], seconds)[0]
+
+    def run(self, times: FloatArray, samples: FloatArray, seconds: float) -> Verdicts:
+        """Judge and learn samples of every series.
 
         Parameters
         ----------
-        at : float, Unix seconds
-            An instant that is not after `self.at` was learned before: it is judged and not learned again.
-        samples : ndarray of float64, shape (table.size,)
+        times : ndarray of float64, shape (t,), Unix seconds
+            Ascending. Nothing is said of instants that are not after `self.at`: they were judged before.
+        samples : ndarray of float64, shape (t, table.size)
             Source units, by row; NaN = no sample. Not changed.
         seconds : float
             How much history a sample stands for.
         """
-        size = self.table.size
-        place = place_at(at, self.settings.zone)
-        learn = learn and at > self.at
-        score, expected, lower, upper, votes = np.full((5, size), np.nan)
-        each = np.full((len(self.settings.detection.detectors), size), np.nan)
-        ready = np.zeros(size, np.bool_)
-        verdict = Verdict(at, samples.copy(), score, expected, lower, upper, votes, each, ready)
+        verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
+        begin, end = int(np.searchsorted(times, self.at, side="right")), len(times)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
-            for start in range(0, size, BLOCK):
-                self._block(slice(start, min(start + BLOCK, size)), place, verdict, seconds, learn)
-        if learn:
-            self.at = at
-        return verdict
+            while begin < end:
+                place = place_at(float(times[begin]), self.settings.zone)
+                if self._flushed < self._filled and (place != self._place or seconds != self._seconds):
+                    self._flush()
+                stop = begin + 1
+                limit = min(end, begin + BLOCK - self._filled)
+                while stop < limit and place_at(float(times[stop]), self.settings.zone) == place:
+                    stop += 1
+                self._place, self._seconds = place, seconds
+                for rows in self._rows():
+                    self._judge(rows, slice(begin, stop), verdicts)
+                self._filled += stop - begin
+                self.at = float(times[stop - 1])
+                if self._filled == BLOCK:
+                    self._close()
+                begin = stop
+        return verdicts
 
-    def _block(self, rows: slice, place: Place, verdict: Verdict, seconds: float, learn: bool) -> None:
-        settings, at = self.settings, verdict.at
-        value = np.clip(verdict.observed[rows], -LARGEST, LARGEST)
+    def _rows(self) -> Iterator[slice]:
+        size = self.table.size
+        return (slice(start, min(start + ROWS, size)) for start in range(0, size, ROWS))
+
+    def _judge(self, rows: slice, when: slice, verdicts: Verdicts) -> None:
+        """Judge the samples of some series at some instants of one block and one place."""
+        settings, register = self.settings, self._register
+        times, observed = verdicts.times[when], verdicts.observed[when, rows]
+        value = np.clip(observed, -LARGEST, LARGEST)
         here = ~np.isnan(value)
         low, high = settings.valid_range
         valid = (value >= low) & (value <= high)
-        if learn:
-            self._scale.see(rows, np.where(valid & np.isfinite(verdict.observed[rows]), value, np.nan))
-            self._first[rows] = np.where(here & np.isnan(self._first[rows]), at, self._first[rows])
-            self._last[rows] = np.where(here, at, self._last[rows])
+        usable = valid & np.isfinite(observed)
+        self._scale.see(rows, np.where(usable, value, np.nan))
+        register.see(rows, times, here)
 
         sample = self._scale.inward(rows, value)
-        stats = self._baseline.stats(place, rows)
-        moment = Moment(sample, stats, self._scale.resolution(rows, value))
-        judgements = [detector.judge(moment) for detector in settings.detection.detectors]
-        mean = np.abs(self._scale.outward(rows, stats.mean))
-        least = np.maximum(settings.min_deviation, settings.min_relative_deviation * mean)
-        smallest = self._scale.lengths(rows, np.where(np.isnan(least), 0.0, least))
-        ballot = vote(judgements, settings.detection.quorum, sample, smallest)
+        stats = self._baseline.stats(self._place, rows)
+        mean = self._scale.outward(rows, stats.mean)
+        local = times + _offset(float(times[0]), settings.zone)
+        moment = Moment(local, sample, stats, self._scale.resolution(rows, mean))
+        detectors = settings.detection.detectors
+        judgements = [detector.judge(moment) for detector in detectors]
+        least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
+        smallest = self._scale.lengths(rows, least)
+        votes = [detector.votes for detector in detectors]
+        ballot = vote(judgements, votes, settings.detection.quorum, sample, smallest)
 
         above, below = ballot.above, ballot.below
         each_above, each_below = ballot.each
@@ -228,65 +179,73 @@ class Engine:
             below, each_below = np.minimum(below, 0.0), np.minimum(each_below, 0.0)
         elif settings.direction == "below":
             above, each_above = np.minimum(above, 0.0), np.minimum(each_above, 0.0)
-        can = here & (self._count[rows] >= MIN_SAMPLES)
+        known = register.count[rows] >= MIN_SAMPLES
+        can = here & known
         severity = np.where(can, np.maximum(above, below), np.nan)
-        each = np.where(can, np.maximum(each_above, each_below), np.nan)
-        votes = np.maximum((each_above >= 1.0).sum(axis=0), (each_below >= 1.0).sum(axis=0)).astype(np.float64)
+        weight = np.array(votes)[:, None, None]
+        cast = np.maximum(*((weight * (side >= 1.0)).sum(axis=0) for side in (each_above, each_below)))
         impossible = here & ~valid
         severity = np.where(impossible, np.fmax(severity, OUT_OF_RANGE_SEVERITY), severity)
-        votes = np.where(impossible, float(len(each)), votes)
+        cast = np.where(impossible, weight.sum(), cast)
         said = ~np.isnan(severity)
 
-        edge_low = (
-            np.full(len(value), low) if settings.direction == "above" else self._scale.outward(rows, ballot.lower)
-        )
-        edge_high = (
-            np.full(len(value), high) if settings.direction == "below" else self._scale.outward(rows, ballot.upper)
-        )
-        verdict.score[rows] = score_of(severity)
-        verdict.expected[rows] = np.where(can, np.clip(self._scale.outward(rows, ballot.expected), low, high), np.nan)
-        verdict.lower[rows] = np.where(can & np.isfinite(edge_low), np.clip(edge_low, low, high), np.nan)
-        verdict.upper[rows] = np.where(can & np.isfinite(edge_high), np.clip(edge_high, low, high), np.nan)
-        verdict.votes[rows] = np.where(said, votes, np.nan)
-        verdict.each[:, rows] = each
-        verdict.ready[rows] = said & (at - self._first[rows] >= settings.baseline.min_history)
+        verdicts.score[when, rows] = score_of(severity)
+        verdicts.votes[when, rows] = np.where(said, cast, np.nan)
+        verdicts.each[when, :, rows] = np.where(can[:, None], np.maximum(each_above, each_below).swapaxes(0, 1), np.nan)
+        old = times[:, None] - register.first[rows] >= settings.baseline.min_history
+        verdicts.ready[when, rows] = said & old
+        expected = np.clip(self._scale.outward(rows, ballot.expected), low, high)
+        verdicts.expected[when, rows] = np.where(can, expected, np.nan)
+        for edges, edge, bound, counts in (
+            (verdicts.lower, ballot.lower, low, settings.direction != "above"),
+            (verdicts.upper, ballot.upper, high, settings.direction != "below"),
+        ):
+            outer = np.clip(self._scale.outward(rows, edge), low, high) if counts else np.full(len(edge), bound)
+            edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
 
-        if learn:
-            # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. The
-            # bucket of all times is too coarse to judge by: clipping to it would cut off every daily peak.
-            clip = can if stats.fine is None else can & stats.fine
-            learned = np.where(clip, np.fmin(np.fmax(sample, ballot.lower), ballot.upper), sample)
-            learned = np.where(valid & np.isfinite(verdict.observed[rows]), learned, np.nan)
-            self._baseline.learn(place, rows, learned, seconds)
-            self._count[rows] += np.isfinite(learned)
+        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. Not by a
+        # coarser bucket than that of the hour of the week, which would cut off weekends or daily peaks.
+        clip = known if stats.fine is None else known & stats.fine
+        learned = np.where(clip, np.fmin(np.fmax(sample, ballot.lower), ballot.upper), sample)
+        block = slice(self._filled, self._filled + len(times))
+        self._pending[block, rows] = np.where(usable, learned, np.nan)
+
+    def _flush(self) -> None:
+        """Learn what was judged and not learned so far into the buckets."""
+        for rows in self._rows():
+            samples = self._pending[self._flushed : self._filled, rows]
+            self._baseline.learn(self._place, rows, samples, self._seconds)
+            self._register.count[rows] += np.isfinite(samples).sum(axis=0)
+        self._flushed = self._filled
+
+    def _close(self) -> None:
+        """End a block."""
+        self._flush()
+        self._filled = self._flushed = 0
 
     def _admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Give `rows` to new series: whatever they held before is forgotten."""
         size = self.table.size
         if size > self._capacity:
             self._capacity = max(size, 2 * self._capacity)
-            self._scale.grow(self._capacity)
-            self._baseline.grow(self._capacity)
-            for name in ("_first", "_last", "_admitted", "_count"):
-                old = getattr(self, name)
-                new = np.zeros(self._capacity, old.dtype)
-                new[: len(old)] = old
-                setattr(self, name, new)
+            for columns in (self._scale, self._baseline, self._register):
+                columns.grow(self._capacity)
+            pending = np.full((BLOCK, self._capacity), np.nan)
+            pending[:, : self._pending.shape[1]] = self._pending
+            self._pending = pending
         again = rows[rows < self._used]
         if len(again):
             self._scale.forget(again)
             self._baseline.forget(again)
         self._used = max(self._used, size)
-        self._first[rows] = np.nan
-        self._last[rows] = at
-        self._admitted[rows] = at
-        self._count[rows] = 0
+        self._pending[:, rows] = np.nan
+        self._register.admit(rows, at)
         self._renamed.update(rows.tolist())
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
         used = np.array([row for row, _ in self.table.items()], np.intp)
-        gone = used[self._last[used] < at - self.settings.baseline.series_ttl]
+        gone = used[self._register.last[used] < at - self.settings.baseline.series_ttl]
         self.table.release(gone)
         self._renamed.update(gone.tolist())
         return [int(row) for row in gone]
@@ -295,10 +254,6 @@ class Engine:
         """Judge by other settings from now on; what was learned must have been learned the same way."""
         self.settings = settings
         self.table.limit = settings.max_series
-
-    def since(self, row: int) -> float:
-        """Return the time of a row's first sample, Unix seconds; NaN before it."""
-        return float(self._first[row])
 
     # ------------------------------------------------------------------ state
 
@@ -312,8 +267,9 @@ class Engine:
             f"bucket/{index:03}": self._baseline.bucket(index, size).copy() for index in touched
         }
         for name, column in self._columns().items():
-            parts[name] = column[:size].copy()
+            parts[name] = column[..., :size].copy()
         parts["saved_at"] = saved_at
+        parts["block"] = np.array([self._filled, self._flushed, self._seconds])
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
         removed = tuple(self._renamed - series.keys())
         return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
@@ -330,38 +286,53 @@ class Engine:
         """Go on from an earlier run's checkpoints; only for a new engine.
 
         A bucket that is missing (its blob was damaged) is learned again. Returns False, with the engine
-        unchanged, where a column is missing or does not fit: nothing can be kept then.
+        unchanged, where anything else is missing or does not fit: nothing can be kept then.
         """
-        saved_at, columns = parts.get("saved_at"), [parts.get(name) for name in self._columns()]
-        if saved_at is None or saved_at.shape != (BUCKETS,) or columns[0] is None:
+        saved_at, block = parts.get("saved_at"), parts.get("block")
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (3,):
             return False
-        size = len(columns[0])
-        if any(column is None or column.shape != (size,) for column in columns):
-            return False
+        size = parts["first"].shape[-1] if "first" in parts else 0
+        for name, column in self._columns().items():
+            if name not in parts or parts[name].shape != (*column.shape[:-1], size):
+                return False
         if any(not 0 <= row < size for row, _ in series):
             return False
         self.table.restore(series, size)
         self._admit(np.arange(size), at)
         self._renamed.clear()
-        for name, target in self._columns().items():
-            target[:size] = parts[name]
+        for name, column in self._columns().items():
+            column[..., :size] = parts[name]
         for index in range(BUCKETS):
             stats = parts.get(f"bucket/{index:03}")
             if stats is None or stats.ndim != 2 or stats.shape[0] != 5 or stats.shape[1] > size:
                 continue
             # A row may have been given to another series after this bucket was written.
-            fresh = self._admitted[:size] > float(saved_at[index])
+            fresh = self._register.admitted[:size] > float(saved_at[index])
             self._baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
         self.at = at
+        self._filled, self._flushed, self._seconds = int(block[0]), int(block[1]), float(block[2])
+        self._place = place_at(at, self.settings.zone)
         return True
 
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays that have a value a row, rows last."""
         return {
             "origin": self._scale.origin,
             "unit": self._scale.unit,
-            "first": self._first,
-            "last": self._last,
-            "admitted": self._admitted,
-            "count": self._count,
+            "first": self._register.first,
+            "last": self._register.last,
+            "admitted": self._register.admitted,
+            "count": self._register.count,
+            "pending": self._pending,
         }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all learned arrays, with the room that no series uses yet."""
+        return self._baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+
+
+def _offset(at: float, zone: ZoneInfo) -> float:
+    offset = datetime.fromtimestamp(at, zone).utcoffset()
+    return 0.0 if offset is None else offset.total_seconds()

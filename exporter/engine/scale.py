@@ -40,8 +40,14 @@ class Scale:
         self.origin[rows] = np.nan
         self.unit[rows] = 0.0
 
-    def see(self, rows: slice, value: FloatArray) -> None:
-        """Settle the origin and the unit of the series for which `value`, source units, shape (n,), decides it."""
+    def see(self, rows: slice, values: FloatArray) -> None:
+        """Settle the origin and the unit of the series for which `values`, source units, shape (t, n), decide it."""
+        if not (self.unit[rows] == 0.0).any():
+            return
+        for value in values:
+            self._see(rows, value)
+
+    def _see(self, rows: slice, value: FloatArray) -> None:
         finite = np.isfinite(value)
         origin, unit = self.origin[rows], self.unit[rows]
         new = np.isnan(origin) & finite
@@ -71,8 +77,8 @@ class Scale:
         return np.minimum(units, _LARGEST_BASELINE)
 
     def resolution(self, rows: slice, value: FloatArray) -> FloatArray:
-        """Return the smallest length that has a meaning at the magnitude of `value` (source units)."""
-        magnitude = np.maximum(np.abs(value), np.abs(self.origin[rows]))
+        """Return the smallest length that has a meaning at the magnitude of `value` (source units, NaN: none)."""
+        magnitude = np.fmax(np.abs(value), np.abs(self.origin[rows]))
         return self.lengths(rows, np.maximum(_ROUNDING * magnitude, 1e-307))
 
     def _unit(self, rows: slice) -> FloatArray:

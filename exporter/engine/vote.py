@@ -22,10 +22,16 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """The joint judgement; arrays of shape (n,), in baseline units. NaN: fewer than `quorum` detectors could say.
+    """The joint judgement, in baseline units. NaN: the detectors that could say have fewer votes than the quorum.
 
-    `above` and `below` are the joint severities of the two directions; `each` has shape (2, d, n): above and
-    below of every detector, after the smallest deviation that counts.
+    Attributes
+    ----------
+    above, below : ndarray, shape (t, n)
+        The joint severities of the two directions.
+    expected, lower, upper : ndarray, shape (n,)
+        No sample inside is anomalous. One outside is where the detectors without an interval agree.
+    each : ndarray, shape (2, d, t, n)
+        Above and below of every detector, after the smallest deviation that counts.
     """
 
     above: FloatArray
@@ -36,47 +42,67 @@ class Ballot:
     each: FloatArray
 
 
-def vote(judgements: Sequence[Judgement], quorum: int, sample: FloatArray, smallest: FloatArray) -> Ballot:
+def vote(
+    judgements: Sequence[Judgement], votes: Sequence[int], quorum: int, sample: FloatArray, smallest: FloatArray
+) -> Ballot:
     """Count the votes.
 
     Parameters
     ----------
     judgements : sequence of Judgement, length d
+    votes : sequence of int, length d
+        How many votes each detector has.
     quorum : int
-        1 to d.
-    sample : ndarray, shape (n,)
+        1 to the sum of `votes`.
+    sample : ndarray, shape (t, n)
         Baseline units.
     smallest : ndarray, shape (n,)
         Deviations from the expected value below this never count, whatever the detectors say; baseline units.
     """
-    able = [~np.isnan(judgement.expected) for judgement in judgements]
-    count = np.sum(able, axis=0)
-    total = np.sum([np.where(ok, j.expected, 0.0) for ok, j in zip(able, judgements, strict=True)], axis=0)
-    # The mean of a detector may lie a little outside the band of the others.
-    expected = np.divide(total, count, out=np.full(len(sample), np.nan), where=count >= quorum)
-    lower = _kth_largest([judgement.lower for judgement in judgements], quorum)
-    upper = -_kth_largest([-judgement.upper for judgement in judgements], quorum)
+    expected = _mean([judgement.expected for judgement in judgements])
+    # Detectors without an interval may agree at any value, so those with one have to withhold what is left.
+    free = sum(count for judgement, count in zip(judgements, votes, strict=True) if np.isnan(judgement.expected).all())
+    needed = max(1, quorum - free)
+    lower = _kth_largest([judgement.lower for judgement in judgements], votes, needed)
+    upper = -_kth_largest([-judgement.upper for judgement in judgements], votes, needed)
+    # The mean of the detectors may lie a little outside the band of some of them.
     expected = np.clip(expected, np.minimum(lower, upper), np.maximum(lower, upper))
 
-    deviation = np.abs(sample - expected)
-    counts = np.divide(deviation, smallest, out=np.full(len(sample), np.inf), where=smallest > 0.0)
+    counts = np.divide(np.abs(sample - expected), smallest, out=np.full(sample.shape, np.inf), where=smallest > 0.0)
     each = np.array([[j.above for j in judgements], [j.below for j in judgements]])
     each = np.minimum(each, counts)
-    above, below = _kth_largest(list(each[0]), quorum), _kth_largest(list(each[1]), quorum)
+    above, below = (_kth_largest(list(side), votes, quorum) for side in each)
     return Ballot(
         above, below, expected, np.minimum(lower, expected - smallest), np.maximum(upper, expected + smallest), each
     )
 
 
-def _kth_largest(rows: list[FloatArray], k: int) -> FloatArray:
-    """Return the k-th largest of d arrays elementwise; NaN counts as smallest, and wins where k reaches it."""
-    if len(rows) == 1:
-        return rows[0]
-    if len(rows) == 2:
-        # fmax and fmin skip NaN; minimum passes it on, which is what a quorum of both has to do.
-        both: FloatArray = np.fmax(rows[0], rows[1]) if k == 1 else np.minimum(rows[0], rows[1])
-        return both
-    ranked: FloatArray = -np.sort(-np.array(rows), axis=0)  # Descending, NaN last.
+def _mean(rows: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of the rows that are not NaN; NaN where all are."""
+    known = [~np.isnan(row) for row in rows]
+    total, count = np.zeros(len(rows[0])), np.zeros(len(rows[0]))
+    for row, ok in zip(rows, known, strict=True):
+        total += np.where(ok, row, 0.0)
+        count += ok
+    mean: FloatArray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0.0)
+    return mean
+
+
+def _kth_largest(rows: list[FloatArray], votes: Sequence[int], k: int) -> FloatArray:
+    """Return the k-th largest of d arrays elementwise, each counted `votes` times.
+
+    NaN counts as smallest, and wins where k reaches it.
+    """
+    ballots = [row for row, count in zip(rows, votes, strict=True) for _ in range(min(count, k))]
+    if k > len(ballots):
+        return np.full_like(rows[0], np.nan)
+    if k == 1:
+        largest: FloatArray = np.fmax.reduce(ballots)
+        return largest
+    if k == len(ballots):
+        smallest: FloatArray = np.minimum.reduce(ballots)
+        return smallest
+    ranked: FloatArray = -np.sort(-np.array(ballots), axis=0)  # Descending, NaN last.
     kth: FloatArray = ranked[k - 1]
     return kth
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors import Detector
-from exporter.engine.engine import Engine, EngineSettings, Verdict
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.verdict import Verdict
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,6 +66,23 @@ def equal(a: list[Verdict], b: list[Verdict]) -> bool:
 def deterministic(detector: Detector) -> None:
     samples = seasonal(4)
     assert equal(run(engine_of(detector), samples), run(engine_of(detector), samples))
+
+
+def any_pieces(detector: Detector) -> None:
+    """One instant at a time, or many at once in pieces of any size: the same bits."""
+    samples = seasonal(4)
+    times = START + STEP * np.arange(len(samples))
+    one_by_one = run(engine_of(detector), samples)
+    rng = np.random.default_rng(1)
+    engine, at = engine_of(detector), 0
+    verdicts: list[Verdict] = []
+    while at < len(samples):
+        size = int(rng.integers(1, 40))
+        piece = samples[at : at + size]
+        some = engine.run(times[at : at + size], engine.align(keys(3), piece, times[at]).samples, STEP)
+        verdicts += [some[i] for i in range(len(some))]
+        at += size
+    assert equal(one_by_one, verdicts)
 
 
 def causal(detector: Detector) -> None:
@@ -249,6 +267,7 @@ def a_past_spike_does_not_mask_todays(detector: Detector) -> None:
 
 CHECKS: list[Check] = [
     deterministic,
+    any_pieces,
     causal,
     input_untouched,
     series_do_not_touch_each_other,

@@ -24,6 +24,7 @@ class Bad:
     """A z-score that is changed on the way out; `twist` gets the moment and the right judgement."""
 
     kind = "bad"
+    votes = 1
 
     def __init__(self, twist) -> None:
         self.twist = twist

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.settings import Section
@@ -30,21 +31,28 @@ SEVERITY_MAX = 1e6
 class Params(Section):
     """Parameters of a detector: frozen, strict, unknown keys refused."""
 
+    votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """All that may be known when a sample is judged: the past, and the sample.
+    """All that may be known when samples are judged: the past, and the samples.
+
+    The instants of one moment follow each other and lie in one hour; nothing is learned between them.
 
     Attributes
     ----------
-    sample : ndarray of float64, shape (n,)
+    times : ndarray of float64, shape (t,)
+        Local time: Unix seconds plus the offset of the zone, so that ``times % 86400`` is the time of day.
+    sample : ndarray of float64, shape (t, n)
         Baseline units; NaN where the series has no sample.
     stats : BucketStats
-        What was learned about this time of the week, without this sample.
+        What was learned about this time of the week, without these samples; arrays of shape (n,).
     resolution : ndarray of float64, shape (n,)
         The smallest half-width that has a meaning at this magnitude (rounding of the source's floats).
     """
 
+    times: FloatArray
     sample: FloatArray
     stats: BucketStats
     resolution: FloatArray
@@ -52,11 +60,15 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one detector says of one sample of every series; arrays of shape (n,).
+    """What one detector says of every sample.
 
-    `above` and `below` are the severities of a deviation upward and downward: at most one of them is
-    positive. `lower` and `upper` are the edges at which the severity is 1.0, in baseline units. NaN in
-    all of them: cannot say.
+    Attributes
+    ----------
+    above, below : ndarray of float64, shape (t, n)
+        Severity of a deviation upward and downward. A detector that knows no direction gives the same in both.
+        NaN: cannot say.
+    expected, lower, upper : ndarray of float64, shape (n,)
+        The middle and the edges at which the severity is 1.0, in baseline units. NaN: the detector has no interval.
     """
 
     above: FloatArray
@@ -73,8 +85,12 @@ class Detector(Protocol):
     def kind(self) -> str:
         """The name in the configuration file and in explanations."""
 
+    @property
+    def votes(self) -> int:
+        """How many votes it has."""
+
     def judge(self, moment: Moment) -> Judgement:
-        """Judge one sample of every series; reads its arguments, changes nothing."""
+        """Judge the samples of every series; reads its arguments, changes nothing."""
 
 
 def interval_judgement(moment: Moment, expected: FloatArray, lower: FloatArray, upper: FloatArray) -> Judgement:

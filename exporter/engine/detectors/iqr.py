@@ -33,15 +33,15 @@ class Iqr(Params):
     >>> from exporter.engine.baseline import BucketStats
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
-    >>> Iqr().judge(Moment(14 * one, stats, 1e-9 * one)).above
-    array([1.])
+    >>> Iqr().judge(Moment(one, 14 * one[None], stats, 1e-9 * one)).above
+    array([[1.]])
     """
 
     kind: Literal["iqr"] = Field("iqr", description="Tukey's fences around the quartiles of the same hour of the week.")
     multiplier: float = Field(1.5, gt=0, le=100, allow_inf_nan=False, description="Interquartile ranges.")
 
     def judge(self, moment: Moment) -> Judgement:
-        """Judge one sample of every series; see `Detector`."""
+        """Judge the samples of every series; see `Detector`."""
         q1, q3 = moment.stats.q1, moment.stats.q3
         reach = self.multiplier * (q3 - q1)
         return interval_judgement(moment, 0.5 * (q1 + q3), q1 - reach, q3 + reach)

@@ -32,14 +32,14 @@ class ZScore(Params):
     >>> from exporter.engine.baseline import BucketStats
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
-    >>> ZScore(threshold=3.0).judge(Moment(16 * one, stats, 1e-9 * one)).above
-    array([1.])
+    >>> ZScore(threshold=3.0).judge(Moment(one, 16 * one[None], stats, 1e-9 * one)).above
+    array([[1.]])
     """
 
     kind: Literal["zscore"] = Field("zscore", description="Z-score against the same hour of the week.")
     threshold: float = Field(3.0, gt=0, le=100, allow_inf_nan=False, description="Standard deviations.")
 
     def judge(self, moment: Moment) -> Judgement:
-        """Judge one sample of every series; see `Detector`."""
+        """Judge the samples of every series; see `Detector`."""
         mean, reach = moment.stats.mean, self.threshold * moment.stats.std
         return interval_judgement(moment, mean, mean - reach, mean + reach)

@@ -52,7 +52,7 @@ def learned(values: np.ndarray, *, step: float = 300.0, window: float = 4 * WEEK
     baseline = Baseline(window)
     baseline.grow(values.shape[1])
     for index, row in enumerate(values):
-        baseline.learn(place_at(start + index * step, UTC), slice(None), row, step)
+        baseline.learn(place_at(start + index * step, UTC), slice(None), row[None], step)
     return baseline
 
 
@@ -93,11 +93,26 @@ def test_backfill_and_live_samples_weigh_by_time() -> None:
     assert coarse.stats(place, slice(None)).weight[0] == fine.stats(place, slice(None)).weight[0]
 
 
+def test_samples_learned_together_count_like_samples_learned_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(10.0, 2.0, (2016 * 3, 30))
+    place = place_at(MONDAY, UTC)
+    one, many = learned(values), Baseline(4 * WEEK)
+    many.grow(30)
+    for index in range(0, len(values), 12):
+        many.learn(place_at(MONDAY + index * 300.0, UTC), slice(None), values[index : index + 12], 300.0)
+    a, b = one.stats(place, slice(None)), many.stats(place, slice(None))
+    np.testing.assert_allclose(b.mean, a.mean, rtol=1e-5)
+    np.testing.assert_allclose(b.std, a.std, rtol=1e-4)
+    np.testing.assert_allclose(b.weight, a.weight)
+    assert 0.8 < np.median((b.q3 - b.q1) / (a.q3 - a.q1)) < 1.25
+
+
 def test_missing_samples_change_nothing() -> None:
     baseline = learned(np.arange(2016.0 * 3)[:, None])
     place = place_at(MONDAY, UTC)
     before = baseline.bucket(place.week, 1).copy()
-    baseline.learn(place, slice(None), np.array([np.nan]), 300.0)
+    baseline.learn(place, slice(None), np.array([[np.nan]]), 300.0)
     assert np.array_equal(before, baseline.bucket(place.week, 1))
 
 

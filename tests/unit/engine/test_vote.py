@@ -15,7 +15,7 @@ def judged(sample: float, expected: float, half: float) -> Judgement:
     one = np.ones(1)
     deviation = sample - expected
     return Judgement(
-        max(deviation, 0) / half * one, max(-deviation, 0) / half * one,
+        max(deviation, 0) / half * one[None], max(-deviation, 0) / half * one[None],
         expected * one, (expected - half) * one, (expected + half) * one,
     )  # fmt: skip
 
@@ -31,18 +31,35 @@ def test_score_of_the_unknown_is_unknown() -> None:
 
 @pytest.mark.parametrize(("quorum", "above", "upper"), [(1, 3.0, 2.0), (2, 1.5, 4.0), (3, 0.5, 12.0)])
 def test_quorum_takes_the_kth(quorum: int, above: float, upper: float) -> None:
-    ballot = vote([judged(6, 0, half) for half in (4, 12, 2)], quorum, np.array([6.0]), np.zeros(1))
-    assert ballot.above == pytest.approx(above)
+    ballot = vote([judged(6, 0, half) for half in (4, 12, 2)], [1, 1, 1], quorum, np.array([[6.0]]), np.zeros(1))
+    assert ballot.above[0] == pytest.approx(above)
     assert ballot.upper == pytest.approx(upper)
     assert ballot.lower == pytest.approx(-upper)
 
 
 def test_a_detector_that_cannot_say_does_not_vote() -> None:
-    unknown = Judgement(*np.full((5, 1), np.nan))
-    one = vote([judged(6, 0, 4), unknown], 1, np.array([6.0]), np.zeros(1))
-    two = vote([judged(6, 0, 4), unknown], 2, np.array([6.0]), np.zeros(1))
-    assert one.above == pytest.approx(1.5)
-    assert np.isnan([two.above, two.upper, two.lower, two.expected]).all()
+    unknown = Judgement(*np.full((2, 1, 1), np.nan), *np.full((3, 1), np.nan))
+    one = vote([judged(6, 0, 4), unknown], [1, 1], 1, np.array([[6.0]]), np.zeros(1))
+    two = vote([judged(6, 0, 4), unknown], [1, 1], 2, np.array([[6.0]]), np.zeros(1))
+    assert one.above[0] == pytest.approx(1.5)
+    assert np.isnan([two.above[0], two.below[0]]).all()
+
+
+def without_interval(severity: float) -> Judgement:
+    return Judgement(*np.full((2, 1, 1), severity), *np.full((3, 1), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("novel", "sample", "anomalous"),
+    [(2.0, 6.0, True), (2.0, 1.0, False), (0.5, 6.0, False), (np.nan, 6.0, False)],
+    ids=["both", "inside-the-band", "not-novel", "cannot-say"],
+)
+def test_a_detector_without_an_interval_needs_one_with(novel: float, sample: float, anomalous: bool) -> None:
+    """Two votes of one that knows no interval, one vote of either of two that do: three are needed."""
+    judgements = [judged(sample, 0, 4), judged(sample, 0, 8), without_interval(novel)]
+    ballot = vote(judgements, [1, 1, 2], 3, np.array([[sample]]), np.zeros(1))
+    assert (ballot.above[0, 0] >= 1.0) == anomalous
+    assert ballot.upper == pytest.approx(4.0)
 
 
 @given(
@@ -53,8 +70,9 @@ def test_a_detector_that_cannot_say_does_not_vote() -> None:
 )
 def test_anomalous_is_outside_the_band(sample, bands, quorum, smallest) -> None:
     quorum = min(quorum, len(bands))
-    ballot = vote([judged(sample, *band) for band in bands], quorum, np.array([sample]), np.array([smallest]))
-    above, below = ballot.above[0], ballot.below[0]
+    votes = [1] * len(bands)
+    ballot = vote([judged(sample, *band) for band in bands], votes, quorum, np.array([[sample]]), np.array([smallest]))
+    above, below = ballot.above[0, 0], ballot.below[0, 0]
     if abs(above - 1) > 1e-9 and abs(below - 1) > 1e-9:
         outside = bool(sample > ballot.upper[0] or sample < ballot.lower[0])
         assert (max(above, below) >= 1) == outside

@@ -1,0 +1,127 @@
+"""What the engine takes and gives: aligned samples, verdicts, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Aligned", "Checkpoint", "Verdict", "Verdicts"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was said of every row at one instant. Arrays of shape (size,), in source units, NaN = absent.
+
+    Attributes
+    ----------
+    score
+        0..1; >= 0.5 is anomalous. NaN: no sample, or nothing can be said of it so far.
+    lower, upper
+        The band outside which the vote can pass; NaN where there is no such edge.
+    votes
+        How many votes call the sample anomalous.
+    each
+        Severity of every detector, shape (d, size).
+    ready
+        Whether the series is old enough to be alerted on.
+    """
+
+    at: float
+    observed: FloatArray
+    score: FloatArray
+    expected: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    votes: FloatArray
+    each: FloatArray
+    ready: npt.NDArray[np.bool_]
+
+    @property
+    def anomalous(self) -> npt.NDArray[np.bool_]:
+        """Rows whose sample is anomalous, shape (size,)."""
+        return self.score >= 0.5  # NaN compares false
+
+
+class Verdicts:
+    """Verdicts at several instants: the same arrays with the instants as first axis, (t, size) and (t, d, size).
+
+    Parameters
+    ----------
+    times : ndarray, shape (t,)
+    observed : ndarray, shape (t, size)
+        Copied.
+    detectors : int
+        How many detectors vote.
+    """
+
+    def __init__(self, times: FloatArray, observed: FloatArray, detectors: int) -> None:
+        t, size = observed.shape
+        self.times = times
+        self.observed = observed.copy()
+        self.score, self.expected, self.lower, self.upper, self.votes = np.full((5, t, size), np.nan)
+        self.each = np.full((t, detectors, size), np.nan)
+        self.ready = np.zeros((t, size), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, index: int) -> Verdict:
+        return Verdict(
+            float(self.times[index]),
+            self.observed[index],
+            self.score[index],
+            self.expected[index],
+            self.lower[index],
+            self.upper[index],
+            self.votes[index],
+            self.each[index],
+            self.ready[index],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """An answer put into rows.
+
+    Attributes
+    ----------
+    samples
+        Shape (size,) or (t, size); NaN where a series has no sample.
+    admitted
+        Rows that were given to new series.
+    refused
+        Series turned away because the table is full.
+    repeated
+        Label sets that came twice; the first counts.
+    """
+
+    samples: FloatArray
+    admitted: tuple[int, ...]
+    refused: int
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Learned state as far as it changed: what `Engine.restore` needs, when all checkpoints are laid over each other.
+
+    Attributes
+    ----------
+    at
+        The newest instant that is in it.
+    parts
+        Named arrays over rows. Buckets that no sample fell in are left out: what was written of them still holds.
+    series
+        Rows that are new or have another series, with their label sets as JSON objects.
+    removed
+        Rows that have no series now.
+    """
+
+    at: float
+    parts: dict[str, npt.NDArray[np.generic]]
+    series: list[tuple[int, bytes]]
+    removed: tuple[int, ...]
