@@ -1,0 +1,95 @@
+"""Life, board and senders with the real client, as the daemon has them, on a rule and slots in the test's hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from prometheus_client import CollectorRegistry
+
+from exporter.alerting import evaluate, hold
+from exporter.alerting.alert import Alert, AlertState
+from exporter.alertmanager import AlertBoard, AlertmanagerSettings, Senders
+from tests.alerts import finding, fp, limits, rule
+
+__all__ = ["Delivering", "Ledger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """One row of `Ledger`."""
+
+    episode: str
+    state: AlertState
+    at: float
+
+
+class Ledger:
+    """What the store keeps of deliveries, in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Confirmed]] = {}
+
+    def delivered(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
+        rows = self.kept.setdefault(am_key, {})
+        rows.update({identity: Confirmed(episode, state, at) for identity, episode, state in items})
+
+    def deliveries(self, am_key: str) -> Mapping[str, Confirmed]:
+        return dict(self.kept.get(am_key, {}))
+
+    def forget_alertmanager(self, am_key: str) -> None:
+        self.kept.pop(am_key, None)
+
+
+class Delivering:
+    """Publishes slots of one query to the given Alertmanagers. Everything in it is what the daemon runs."""
+
+    def __init__(
+        self,
+        *urls: str,
+        interval: float = 1.0,
+        ledger: Ledger | None = None,
+        alerts: Mapping[str, Alert] | None = None,
+        rule_fields: Mapping[str, Any] | None = None,
+        am_fields: Mapping[str, Any] | None = None,
+        **limit_fields: Any,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.limits = limits(**limit_fields)
+        self.rule = rule(**(rule_fields or {}))
+        self.interval = interval
+        self.alerts: Mapping[str, Alert] = alerts or {}
+        self.board = AlertBoard()
+        self.ledger = ledger or Ledger()
+        self.senders = Senders(self.board, self.ledger, clock=time.time, registry=self.registry)
+        self.settings = [AlertmanagerSettings(url=url, **(am_fields or {})) for url in urls]
+        self._at = 0.0
+        self._good = time.time()
+
+    def __enter__(self) -> Self:
+        self.senders.apply(self.settings, self.limits)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.senders.close()
+
+    def slot(self, *anomalous: str, at: float | None = None, failed: bool = False) -> None:
+        """Evaluate these series as anomalous and all others as normal, or fail, at `at` or now; publish."""
+        # Two slots never have the same instant.
+        self._at = max(time.time() if at is None else at, self._at + 0.001)
+        if failed:
+            step = hold(self.limits, "cpu", self.alerts, at=self._at, since=self._good, interval=self.interval)
+        else:
+            self._good = self._at
+            found = {fp(name): finding(name) for name in anomalous}
+            step = evaluate(self.rule, self.limits, "cpu", self.alerts, at=self._at, found=found, missing=[])
+        self.alerts = step.alerts
+        self.board.publish("cpu", step.alerts, interval=self.interval)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of ``anomaly_exporter_<name>``; of the first Alertmanager unless told otherwise."""
+        labels = {"alertmanager": self.settings[0].url, **labels}
+        return self.registry.get_sample_value(f"anomaly_exporter_{name}", labels) or 0.0
