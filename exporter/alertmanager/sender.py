@@ -111,6 +111,7 @@ class Sender:
         self._end: tuple[float, bool] | None = None
         self._deadline: float | None = None
         self._trouble: Reason | None = None
+        self._skewed = False
         self._thread = threading.Thread(target=self._run, name=f"alertmanager {self.key}", daemon=True)
 
     def start(self) -> None:
@@ -293,11 +294,13 @@ class Sender:
         skew = theirs + 0.5 - now
         skew = 0.0 if abs(skew) <= 1.0 else skew
         self._metrics.clock_skew_seconds.labels(self.key).set(skew)
-        if abs(skew) > validity(0.0, self._limits.resend_delay) / 4:
+        skewed = abs(skew) > validity(0.0, self._limits.resend_delay) / 4
+        if skewed and not self._skewed:
             log.warning(
                 "the clock of the alertmanager differs from ours",
                 extra={"alertmanager": self.key, "seconds": round(skew)},
             )
+        self._skewed = skewed
 
     def _oldest(self) -> float:
         since = self._outbox.oldest_dirty
