@@ -189,11 +189,11 @@ def _voting(loc: Loc, base: DetectionSettings, over: DetectionSettings | None) -
     voted, own = overlay(base, over), over or base
     kinds = [detector.kind for detector in voted.detectors]
     voters = list(dict.fromkeys(kinds))
-    if voted.quorum > len(voters):
-        yield Finding(
-            (*loc, _written(own, "quorum", "detectors")),
-            f"{voted.quorum} votes are needed, but there {_are(len(voters))}: {', '.join(voters)}",
-        )
+    votes = sum({detector.kind: detector.votes for detector in voted.detectors}.values())
+    if voted.quorum > votes:
+        have = f"there {_are(len(voters))}" if votes == len(voters) else f"together they have only {votes}"
+        message = f"{voted.quorum} votes are needed, but {have}: {', '.join(voters)}"
+        yield Finding((*loc, _written(own, "quorum", "detectors")), message)
     if own.model_fields_set >= {"detectors"}:
         yield from _unique(
             [((*loc, "detectors", at), kind) for at, kind in enumerate(kinds)],

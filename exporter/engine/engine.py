@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, Baseline, place_at
-from exporter.engine.detectors import Moment
+from exporter.engine.detectors import Detector, Memory, Moment, Remembering
 from exporter.engine.register import Register
 from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.series import SeriesTable, key_of
@@ -76,9 +76,11 @@ class Engine:
         self._scale = Scale()
         self._baseline = Baseline(settings.baseline.window)
         self._register = Register()
+        self._memories = [_memory(detector) for detector in settings.detection.detectors]
         self._pending = np.zeros((BLOCK, 0))
         self._filled = self._flushed = 0
         self._seconds = 0.0
+        self._blocks = 0
         self._place = place_at(0.0, settings.zone)
         self._saved_at = np.full(BUCKETS, -np.inf)
         self._renamed: set[int] = set()
@@ -165,9 +167,13 @@ class Engine:
         stats = self._baseline.stats(self._place, rows)
         mean = self._scale.outward(rows, stats.mean)
         local = times + _offset(float(times[0]), settings.zone)
-        moment = Moment(local, sample, stats, self._scale.resolution(rows, mean))
+        resolution = self._scale.resolution(rows, mean)
+        moment = Moment(local, self._filled, self._blocks, sample, usable, stats, resolution)
         detectors = settings.detection.detectors
-        judgements = [detector.judge(moment) for detector in detectors]
+        judgements = [
+            detector.judge(moment) if memory is None else memory.judge(moment, rows)
+            for detector, memory in zip(detectors, self._memories, strict=True)
+        ]
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = self._scale.lengths(rows, least)
         votes = [detector.votes for detector in detectors]
@@ -221,26 +227,36 @@ class Engine:
     def _close(self) -> None:
         """End a block."""
         self._flush()
+        for memory in self._memories:
+            if memory is not None:
+                for rows in self._rows():
+                    memory.close(rows)
         self._filled = self._flushed = 0
+        self._blocks += 1
 
     def _admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Give `rows` to new series: whatever they held before is forgotten."""
         size = self.table.size
         if size > self._capacity:
             self._capacity = max(size, 2 * self._capacity)
-            for columns in (self._scale, self._baseline, self._register):
+            for columns in self._forgetful():
                 columns.grow(self._capacity)
+            self._register.grow(self._capacity)
             pending = np.full((BLOCK, self._capacity), np.nan)
             pending[:, : self._pending.shape[1]] = self._pending
             self._pending = pending
         again = rows[rows < self._used]
         if len(again):
-            self._scale.forget(again)
-            self._baseline.forget(again)
+            for columns in self._forgetful():
+                columns.forget(again)
         self._used = max(self._used, size)
         self._pending[:, rows] = np.nan
         self._register.admit(rows, at)
         self._renamed.update(rows.tolist())
+
+    def _forgetful(self) -> list[Scale | Baseline | Memory]:
+        memories = [memory for memory in self._memories if memory is not None]
+        return [self._scale, self._baseline, *memories]
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
@@ -254,6 +270,9 @@ class Engine:
         """Judge by other settings from now on; what was learned must have been learned the same way."""
         self.settings = settings
         self.table.limit = settings.max_series
+        for detector, memory in zip(settings.detection.detectors, self._memories, strict=True):
+            if memory is not None:
+                memory.params = detector
 
     # ------------------------------------------------------------------ state
 
@@ -269,7 +288,7 @@ class Engine:
         for name, column in self._columns().items():
             parts[name] = column[..., :size].copy()
         parts["saved_at"] = saved_at
-        parts["block"] = np.array([self._filled, self._flushed, self._seconds])
+        parts["block"] = np.array([self._filled, self._flushed, self._seconds, self._blocks])
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
         removed = tuple(self._renamed - series.keys())
         return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
@@ -289,7 +308,7 @@ class Engine:
         unchanged, where anything else is missing or does not fit: nothing can be kept then.
         """
         saved_at, block = parts.get("saved_at"), parts.get("block")
-        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (3,):
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (4,):
             return False
         size = parts["first"].shape[-1] if "first" in parts else 0
         for name, column in self._columns().items():
@@ -311,13 +330,14 @@ class Engine:
             self._baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
         self.at = at
-        self._filled, self._flushed, self._seconds = int(block[0]), int(block[1]), float(block[2])
+        self._filled, self._flushed, self._blocks = int(block[0]), int(block[1]), int(block[3])
+        self._seconds = float(block[2])
         self._place = place_at(at, self.settings.zone)
         return True
 
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the arrays that have a value a row, rows last."""
-        return {
+        columns: dict[str, npt.NDArray[np.generic]] = {
             "origin": self._scale.origin,
             "unit": self._scale.unit,
             "first": self._register.first,
@@ -326,11 +346,19 @@ class Engine:
             "count": self._register.count,
             "pending": self._pending,
         }
+        for detector, memory in zip(self.settings.detection.detectors, self._memories, strict=True):
+            if memory is not None:
+                columns |= {f"{detector.kind}/{name}": array for name, array in memory.arrays().items()}
+        return columns
 
     @property
     def nbytes(self) -> int:
         """Bytes of all learned arrays, with the room that no series uses yet."""
         return self._baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+
+
+def _memory(detector: Detector) -> Memory | None:
+    return detector.memory() if isinstance(detector, Remembering) else None
 
 
 def _offset(at: float, zone: ZoneInfo) -> float:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import Detector, Judgement, Moment
+from exporter.engine.detectors.base import Detector, Judgement, Memory, Moment, Remembering
 from exporter.engine.detectors.iqr import Iqr
 from exporter.engine.detectors.zscore import ZScore
 
-__all__ = ["AnyDetector", "Detector", "Iqr", "Judgement", "Moment", "ZScore"]
+__all__ = ["AnyDetector", "Detector", "Iqr", "Judgement", "Memory", "Moment", "Remembering", "ZScore"]
 
 AnyDetector = Annotated[ZScore | Iqr, Field(discriminator="kind")]

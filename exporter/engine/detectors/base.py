@@ -11,7 +11,7 @@ float32 state keeps its precision whatever the magnitude of the series.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from pydantic import Field
 from exporter.engine.baseline import BucketStats
 from exporter.settings import Section
 
-__all__ = ["Detector", "FloatArray", "Judgement", "Moment", "Params", "interval_judgement"]
+__all__ = ["Detector", "FloatArray", "Judgement", "Memory", "Moment", "Params", "Remembering", "interval_judgement"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,8 +44,12 @@ class Moment:
     ----------
     times : ndarray of float64, shape (t,)
         Local time: Unix seconds plus the offset of the zone, so that ``times % 86400`` is the time of day.
+    index, block : int
+        Place of the first instant in its block of twelve, and the number of the block.
     sample : ndarray of float64, shape (t, n)
         Baseline units; NaN where the series has no sample.
+    usable : ndarray of bool, shape (t, n)
+        Whether the sample may be learned: it is there, finite, and possible.
     stats : BucketStats
         What was learned about this time of the week, without these samples; arrays of shape (n,).
     resolution : ndarray of float64, shape (n,)
@@ -53,7 +57,10 @@ class Moment:
     """
 
     times: FloatArray
+    index: int
+    block: int
     sample: FloatArray
+    usable: npt.NDArray[np.bool_]
     stats: BucketStats
     resolution: FloatArray
 
@@ -90,7 +97,42 @@ class Detector(Protocol):
         """How many votes it has."""
 
     def judge(self, moment: Moment) -> Judgement:
-        """Judge the samples of every series; reads its arguments, changes nothing."""
+        """Judge the samples of every series; reads its arguments, changes nothing. Unused where it remembers."""
+
+
+class Memory(Protocol):
+    """What a detector has learned of all series beyond the bucket statistics: arrays with the series as last axis.
+
+    The engine shows it every sample once, in the order of time, some rows at a time: first `judge`, for one or more
+    instants of a block, and `close` when the block of twelve has ended. What is learned may change only in `close`,
+    so that it does not matter how many instants are judged together.
+    """
+
+    params: Any
+    """The detector; the engine replaces it when a configuration changes how it judges."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`."""
+
+    def judge(self, moment: Moment, rows: slice) -> Judgement:
+        """Judge samples of `rows`, and note them for `close`."""
+
+    def close(self, rows: slice) -> None:
+        """Learn the block that has ended."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all of the state, by name: what is stored and restored."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A detector with a memory; its `judge` is that of the memory."""
+
+    def memory(self) -> Memory:
+        """Return an empty memory."""
 
 
 def interval_judgement(moment: Moment, expected: FloatArray, lower: FloatArray, upper: FloatArray) -> Judgement:

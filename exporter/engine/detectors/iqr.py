@@ -33,7 +33,9 @@ class Iqr(Params):
     >>> from exporter.engine.baseline import BucketStats
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
-    >>> Iqr().judge(Moment(one, 14 * one[None], stats, 1e-9 * one)).above
+    >>> sample = 14 * one[None]
+    >>> moment = Moment(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
+    >>> Iqr().judge(moment).above
     array([[1.]])
     """
 

@@ -32,7 +32,9 @@ class ZScore(Params):
     >>> from exporter.engine.baseline import BucketStats
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
-    >>> ZScore(threshold=3.0).judge(Moment(one, 16 * one[None], stats, 1e-9 * one)).above
+    >>> sample = 16 * one[None]
+    >>> moment = Moment(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
+    >>> ZScore(threshold=3.0).judge(moment).above
     array([[1.]])
     """
 
