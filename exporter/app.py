@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -95,7 +96,7 @@ class App:
         web_config = WebConfigFile(
             options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
         )
-        self._web = WebServer(build_app(site), options.listen_address, web_config)
+        self._web = WebServer(build_app(site, prefix=_prefix(options.external_url)), options.listen_address, web_config)
         self.port = 0
         """Where it listens, once started."""
 
@@ -331,3 +332,13 @@ class App:
     def _end_cycles(self) -> None:
         for cycle in self._cycles.values():
             cycle.retire(checkpoint=True)
+
+
+def _prefix(external_url: str | None) -> str:
+    """Return the path under which everything is served."""
+    if external_url is None:
+        return ""
+    parts = urlsplit(external_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ExporterError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")
+    return parts.path.rstrip("/")

@@ -7,7 +7,7 @@ thread where they may block.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -59,19 +59,37 @@ class Site:
     reload: Callable[[], None] | None = None
 
 
-def build_app(site: Site, *, max_body: int = _LIMITS.body) -> web.Application:
-    """Make the application; more routes may be added before it is served."""
+def build_app(site: Site, *, prefix: str = "", max_body: int = _LIMITS.body) -> web.Application:
+    """Make the application; more routes may be added before it is served.
+
+    Parameters
+    ----------
+    site : Site
+    prefix : str
+        Path under which everything is served, such as ``/anomaly``: that of ``--web.external-url``.
+    max_body : int, bytes
+    """
     handlers = _Handlers(site)
     app = web.Application(client_max_size=max_body)
-    app.router.add_get("/", handlers.front)
-    app.router.add_get("/metrics", handlers.metrics)
-    app.router.add_get("/-/healthy", handlers.healthy)
-    app.router.add_get("/-/ready", handlers.ready)
-    app.router.add_post("/-/reload", handlers.reload)
-    app.router.add_put("/-/reload", handlers.reload)
-    app.router.add_get("/api/v1/status/config", handlers.config)
-    app.router.add_get("/api/v1/status/buildinfo", handlers.build)
+    add = app.router
+    add.add_get(prefix + "/", handlers.front)
+    add.add_get(prefix + "/metrics", handlers.metrics)
+    add.add_get(prefix + "/-/healthy", handlers.healthy)
+    add.add_get(prefix + "/-/ready", handlers.ready)
+    add.add_post(prefix + "/-/reload", handlers.reload)
+    add.add_put(prefix + "/-/reload", handlers.reload)
+    add.add_get(prefix + "/api/v1/status/config", handlers.config)
+    add.add_get(prefix + "/api/v1/status/buildinfo", handlers.build)
+    if prefix:
+        add.add_get("/", _to(prefix + "/"))
     return app
+
+
+def _to(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(path)
+
+    return redirect
 
 
 class _Handlers:

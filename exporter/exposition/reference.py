@@ -1,0 +1,78 @@
+"""``python -m exporter.exposition.reference`` writes docs/metrics.md from the instruments themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Metric
+
+from exporter.alertmanager import AlertmanagerMetrics
+from exporter.exposition.page import FAMILIES
+from exporter.exposition.selfmetrics import SelfMetrics
+
+__all__ = ["render"]
+
+_HEAD = """# Metrics
+
+<!-- Written by `python -m exporter.exposition.reference` from the instruments. Do not edit by hand. -->
+
+## Scores
+
+Every row keeps the labels of its source series, `job` and `instance` included (set `honor_labels: true` where
+Prometheus scrapes it), without `__name__`, and has a label `query`. A label of the source that is called `query`
+becomes `exported_query`. What cannot be said is absent, never 0; a series that is gone disappears with the next
+evaluation; when a query fails, all of its rows disappear. No row has a timestamp.
+
+| metric | meaning |
+| --- | --- |
+"""
+
+_OWN = """
+## The exporter itself
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |
+"""
+
+_TAIL = """
+The label `state` of `anomaly_exporter_series` is one of
+
+| state | meaning |
+| --- | --- |
+| `scored` | judged, and old enough to alert |
+| `warming_up` | judged or not, but younger than `baseline.min_history` |
+| `no_data` | known, and without a sample in the newest answer; all series while the query fails |
+| `masked` | under a silence or a calendar entry |
+| `over_limit` | refused because of `max_series` |
+
+`python_*` and `process_*` are those of every Python client.
+"""
+
+
+def render() -> str:
+    """Return the text of docs/metrics.md."""
+    registry = CollectorRegistry()
+    SelfMetrics(registry)
+    AlertmanagerMetrics(registry)
+    scores = "".join(f"| `{name}` | {text} |\n" for name, text in FAMILIES.items())
+    return _HEAD + scores + _OWN + "".join(sorted(_rows(registry))) + _TAIL
+
+
+def _rows(registry: CollectorRegistry) -> Iterator[str]:
+    # The instruments of a registry are known by name; their labels only by the instrument.
+    for collector in {id(one): one for one in registry._names_to_collectors.values()}.values():  # noqa: SLF001
+        names = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
+        for family in collector.describe() if hasattr(collector, "describe") else ():
+            if family.name.startswith("anomaly_exporter_"):
+                yield f"| `{_name(family)}` | {family.type} | {names} | {family.documentation} |\n"
+
+
+def _name(family: Metric) -> str:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    return family.name + suffix
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/metrics.md").write_text(render(), encoding="utf-8")

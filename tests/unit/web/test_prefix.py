@@ -1,0 +1,36 @@
+"""Everything lies under the path of ``--web.external-url``."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.app import _prefix
+from exporter.errors import ExporterError
+from exporter.web.routes import build_app
+
+
+class _Nothing:
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix"),
+    [
+        (None, ""),
+        ("http://localhost:9877", ""),
+        ("http://localhost:9877/", ""),
+        ("https://ops.example.org/anomaly", "/anomaly"),
+        ("https://ops.example.org/a/b/", "/a/b"),
+    ],
+)
+def test_prefix_is_the_path(url: str | None, prefix: str) -> None:
+    assert _prefix(url) == prefix
+    paths = {route.resource.canonical for route in build_app(_Nothing(), prefix=prefix).router.routes()}
+    assert all(path.startswith(prefix) or path == "/" for path in paths)
+
+
+@pytest.mark.parametrize("url", ["localhost:9877", "/anomaly", "ftp://host/", "http://host/?a=b"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(ExporterError, match="--web.external-url"):
+        _prefix(url)
