@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from exporter.engine.detectors import Detector
 from exporter.engine.engine import Engine, EngineSettings
-from exporter.engine.verdict import Verdict
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.verdict import Verdict
 
 FloatArray = npt.NDArray[np.float64]
 Check = Callable[[Detector], None]

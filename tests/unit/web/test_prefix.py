@@ -32,5 +32,5 @@ def test_prefix_is_the_path(url: str | None, prefix: str) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:9877", "/anomaly", "ftp://host/", "http://host/?a=b"])
 def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(ExporterError, match="--web.external-url"):
+    with pytest.raises(ExporterError, match=r"--web\.external-url"):
         _prefix(url)
