@@ -202,7 +202,9 @@ class World:
             for identity, start in firing_said - ended_said:
                 one = known.get(identity)
                 if one is not None and one.episode != self.episodes[identity, start]:
-                    assert self.now - self.ended[self.episodes[identity, start]] < PROMPT
+                    # Long after its end nobody is told any more: it has expired by itself.
+                    age = self.now - self.ended[self.episodes[identity, start]]
+                    assert age < PROMPT or age > LIMITS.resolved_retention
 
 
 WEATHERS = ["fair", "narrow", "response lost", "black hole", "busy", "unauthorized"]
