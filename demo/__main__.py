@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -75,12 +77,13 @@ def main() -> int:
     """Run the demo; returns the exit code."""
     flags = argparse.ArgumentParser(prog="make demo", description=__doc__)
     flags.add_argument("--until-alert", action="store_true", help="end when the alert is in Alertmanager")
+    flags.add_argument("--screenshot", type=Path, metavar="FILE", help="draw the terminal with the alert as SVG")
     args = flags.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = time.monotonic()
     try:
         with contextlib.ExitStack() as running:
-            _run(running, begin, until_alert=args.until_alert)
+            _run(running, begin, until_alert=args.until_alert, screenshot=args.screenshot)
     except KeyboardInterrupt:
         console.print("\nStopped everything.")
     except Stopped as fault:
@@ -89,7 +92,7 @@ def main() -> int:
     return 0
 
 
-def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool) -> None:
+def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool, screenshot: Path | None) -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
     home = HOME.resolve()
@@ -132,7 +135,7 @@ def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool) -> N
     _say_where(urls)
     now = time.time()
     shop[0] = Shop(breaks_at=now + GOOD_FOR, mends_at=now + GOOD_FOR + BAD_FOR)
-    _watch(shop[0], prom, am, daemon, begin, until_alert=until_alert)
+    _watch(shop[0], prom, am, daemon, begin, until_alert=until_alert, screenshot=screenshot)
 
 
 def _seed(home: Path, rng: random.Random) -> Path:
@@ -188,25 +191,45 @@ def _scores(prom: Process) -> dict[tuple[str, str], dict[str, float]]:
     return found
 
 
-def _watch(shop: Shop, prom: Process, am: Process, daemon: Process, begin: float, *, until_alert: bool) -> None:
-    """Show the scores as Prometheus has them, and the alert when it is there."""
+def _watch(
+    shop: Shop,
+    prom: Process,
+    am: Process,
+    daemon: Process,
+    begin: float,
+    *,
+    until_alert: bool,
+    screenshot: Path | None,
+) -> None:
+    """Show the scores as Prometheus has them, and the alerts when they are there."""
     told = over = False
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             for process in (prom, am, daemon):
                 process.check()
             alerts = ask(f"{am.url}/api/v2/alerts?active=true")
-            live.update(Group(_story(shop), _table(_scores(prom)), *map(_panel, alerts)))
+            view = Group(_story(shop), _table(_scores(prom)), *map(_panel, alerts))
+            live.update(view)
             if alerts and not told:
                 told = True
                 took = time.monotonic() - begin
                 live.console.print(f"[bold green]The alert is in Alertmanager, {took:.0f} s after the start.")
+                if screenshot:
+                    _draw(view, screenshot)
                 if until_alert:
                     return
             if told and not alerts and not over:
                 over = True
                 live.console.print("[green]The shop is well again and the alert is resolved. Ctrl-C stops everything.")
             time.sleep(1.0)
+
+
+def _draw(view: Group, file: Path) -> None:
+    paper = Console(record=True, width=108, file=io.StringIO())
+    paper.print(view)
+    drawn = paper.export_svg(title="make demo")
+    # A picture of ours asks no other host for fonts.
+    file.write_text(re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", drawn, flags=re.DOTALL))
 
 
 def _story(shop: Shop) -> str:
@@ -221,15 +244,21 @@ def _story(shop: Shop) -> str:
 def _table(scores: dict[tuple[str, str], dict[str, float]]) -> Table:
     table = Table("query", "service", title="as scraped by Prometheus", title_justify="left")
     for column in ("observed", "expected", "band", "anomaly_score"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for (query, service), row in sorted(scores.items()):
         score = row.get("anomaly_score")
         low, high = row.get("expected_value_lower"), row.get("expected_value_upper")
-        band = f"{_number(low)} .. {_number(high)}"
+        band = _band(low, high)
         style = "bold red" if score is not None and score >= 0.5 else None
         seen, usual = _number(row.get("observed_value")), _number(row.get("expected_value"))
         table.add_row(query, service, seen, usual, band, _number(score), style=style)
     return table
+
+
+def _band(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "" if high is None else f"to {_number(high)}"
+    return f"from {_number(low)}" if high is None else f"{_number(low)} to {_number(high)}"
 
 
 def _number(value: float | None) -> str:

@@ -56,12 +56,13 @@ class Shop:
         """Yield the past as lines of OpenMetrics, `labels` added to every series."""
         points = int((end - start) // step) + 1
         rows = [list(self.at(start + step * i, rng)) for i in range(points)]
+        order = [(metric, service) for metric, service, _ in rows[0]]
         for metric, text in HELP.items():
             yield f"# HELP {metric} {text}\n# TYPE {metric} gauge\n"
             for service in SERVICES:
+                column = order.index((metric, service))
                 for i, row in enumerate(rows):
-                    value = next(v for name, owner, v in row if name == metric and owner == service)
-                    yield f'{metric}{{service="{service}",{labels}}} {value!r} {start + step * i:.3f}\n'
+                    yield f'{metric}{{service="{service}",{labels}}} {row[column][2]!r} {start + step * i:.3f}\n'
         yield "# EOF\n"
 
 
