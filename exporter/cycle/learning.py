@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from time import perf_counter
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
 from exporter.cycle.history import HISTORY_TIMEOUT, History, learn, missing_history
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.engine import Engine
 from exporter.errors import StateError
 from exporter.prometheus import Block
 
@@ -21,21 +21,6 @@ __all__ = ["Abandoned", "Learning"]
 log = logging.getLogger(__name__)
 
 _WORTH_A_LINE = 10
-
-
-def engine_settings(plan: QueryPlan) -> EngineSettings:
-    """Return what the engine of a query has to know."""
-    low, high = plan.valid_range
-    return EngineSettings(
-        zone=ZoneInfo(plan.zone),
-        baseline=plan.baseline,
-        detection=plan.detection,
-        direction=plan.direction,
-        min_deviation=plan.min_deviation,
-        min_relative_deviation=plan.min_relative_deviation,
-        valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
-        max_series=plan.max_series,
-    )
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error: somebody asked for it.

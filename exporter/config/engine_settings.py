@@ -1,0 +1,27 @@
+"""From the plan of a query to what its engine has to know."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from exporter.config.model import QueryPlan
+from exporter.engine.engine import EngineSettings
+
+__all__ = ["engine_settings"]
+
+
+def engine_settings(plan: QueryPlan) -> EngineSettings:
+    """Return what the engine of a query has to know: the same for the daemon, `detect` and `backtest`."""
+    low, high = plan.valid_range
+    return EngineSettings(
+        zone=ZoneInfo(plan.zone),
+        baseline=plan.baseline,
+        detection=plan.detection,
+        direction=plan.direction,
+        min_deviation=plan.min_deviation,
+        min_relative_deviation=plan.min_relative_deviation,
+        valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
+        max_series=plan.max_series,
+    )
