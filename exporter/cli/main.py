@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 
 from exporter import __version__
-from exporter.cli import check, run
 
 __all__ = ["main", "parser"]
 
 GOOD, PROBLEM, USAGE = 0, 1, 2
 
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it.
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+
+def _check(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    from exporter.cli import check
+
+    check.add_parser(subparsers)
+
+
+def _detect(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    from exporter.cli import detect
+
+    detect.add_parser(subparsers)
+
+
+COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
+    "check": _check,
+    "detect": _detect,
+}
+"""Each imports its module only when it is called: `detect` starts without the web server and the HTTP client."""
+
+
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of one command alone."""
     top = argparse.ArgumentParser(
         prog="anomaly-exporter",
         description="Learns what is normal for every listed PromQL series, serves scores and bands on /metrics, "
@@ -22,14 +44,25 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"anomaly-exporter {__version__}")
-    run.add_flags(top)
-    top.set_defaults(run=run.run)
-    check.add_parser(top.add_subparsers(title="commands", metavar="COMMAND"))
+    if command is None:
+        from exporter.cli import run
+
+        run.add_flags(top)
+        top.set_defaults(run=run.run)
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name, add in COMMANDS.items():
+        if command in (None, name):
+            add(subparsers)
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run `anomaly-exporter`; returns the exit code."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    command = words[0] if words and words[0] in COMMANDS else None
+    whole = parser(command)
+    args = whole.parse_args(words)
+    if command is None and args.command is not None:
+        whole.error(f"flags of the daemon do not go with a command; begin with: anomaly-exporter {args.command}")
     code: int = args.run(args)
     return code

@@ -1,0 +1,170 @@
+"""``anomaly-exporter detect``: scores for recorded samples, from a file or a pipe."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.errors import ConfigError, ExporterError
+
+if TYPE_CHECKING:
+    from exporter.engine.engine import EngineSettings
+
+__all__ = ["add_parser", "run"]
+
+# What this command needs is imported when it runs: it is often run once a series, and for `--help` of others.
+
+GOOD, FOUND, UNUSABLE = 0, 1, 2
+INTERRUPTED = 130
+
+_ABOUT = """\
+Judges every sample by what came before it, as the daemon would have, and writes the scores.
+"""
+_MORE = """\
+Input: an answer of Prometheus' query_range (or its list of series, or [[timestamp, "value"], ...]); the text of
+promtool query; CSV timestamp,value. Timestamps are Unix seconds, milliseconds, or ISO 8601 (UTC if no zone is written).
+
+Output: CSV has a row a sample; JSON has the verdict on the newest sample, and every anomaly before it.
+
+Exit codes: 0 good; 1 an anomaly was found and --fail-on-anomaly given; 2 the input, the configuration or the command
+line cannot be used.
+"""
+
+
+class _UnusableError(ExporterError):
+    """The command cannot be run like this."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``detect``."""
+    detect = subparsers.add_parser(
+        "detect",
+        help="score recorded samples",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = detect.add_argument
+    add("--input", required=True, metavar="FILE", help="recorded samples; - is standard input")
+    add("--output", default="-", metavar="FILE", help="- is standard output (default)")
+    add("--format", choices=("auto", "prometheus-json", "csv", "promtool"), default="auto", dest="input_format",
+        help="of the input (default: %(default)s)")  # fmt: skip
+    add("--output-format", choices=("auto", "csv", "json"), default="auto",
+        help="auto: csv for a file that ends in .csv, else json (default: %(default)s)")  # fmt: skip
+    add("--step", metavar="DURATION",
+        help="what a sample stands for, such as 1m (default: the median spacing of the first 200)")  # fmt: skip
+    add("--config.file", dest="config_file", metavar="FILE", type=Path,
+        help="take time zone, detectors, quorum and the rest from a query of this file")  # fmt: skip
+    add("--query", metavar="NAME", help="that query; may be left out where the file has one")
+    add("--fail-on-anomaly", nargs="?", choices=("any", "newest"), const="any",
+        help="exit with 1 if any sample is anomalous, or with =newest, if the newest is")  # fmt: skip
+    detect.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score ``args.input``; returns the exit code. What is wrong goes to standard error, a line each."""
+    try:
+        return _detect(args)
+    except ConfigError as error:
+        lines = error.lines()
+    except ExporterError as error:
+        lines = str(error).splitlines()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return UNUSABLE
+
+
+def _detect(args: argparse.Namespace) -> int:
+    settings = _settings(args.config_file, args.query)
+    given = _step(args.step)
+    data = _read(args.input)
+
+    from exporter.replay.read import read
+    from exporter.replay.replay import replay, step_of
+    from exporter.replay.written import is_anomaly_now, to_csv, to_json
+
+    series = read(data, args.input_format, source=_name(args.input))
+    step = given or step_of(series)
+    judged = replay(series, settings, step)
+    if args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv")):
+        text = to_csv(judged)
+    else:
+        text = to_json(judged, settings.detection, step)
+    _write(args.output, text)
+    if args.fail_on_anomaly == "newest":
+        return FOUND if is_anomaly_now(judged, step) else GOOD
+    if args.fail_on_anomaly == "any":
+        return FOUND if any(one.anomalous.any() for one in judged) else GOOD
+    return GOOD
+
+
+def _settings(file: Path | None, query: str | None) -> EngineSettings:
+    from exporter.engine.engine import EngineSettings
+    from exporter.engine.settings import BaselineSettings, DetectionSettings
+
+    if file is None:
+        if query is not None:
+            raise _UnusableError("--query names a query of --config.file, which is missing")
+        from zoneinfo import ZoneInfo
+
+        return EngineSettings(zone=ZoneInfo("UTC"), baseline=BaselineSettings(), detection=DetectionSettings())
+    from exporter.config.engine_settings import engine_settings
+    from exporter.config.load import load
+
+    plans = {plan.name: plan for plan in load(file).config.plans()}
+    if query is None and len(plans) > 1:
+        raise _UnusableError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
+    name = next(iter(plans)) if query is None else query
+    if name not in plans:
+        raise _UnusableError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
+    return engine_settings(plans[name])
+
+
+def _step(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from exporter.settings import parse_duration
+
+    try:
+        step = parse_duration(text)
+    except ValueError as error:
+        raise _UnusableError(f"--step: {error}") from None
+    if step <= 0.0:
+        raise _UnusableError("--step: must be longer than 0")
+    return step
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file != "-":
+            return Path(file).read_bytes()
+        if sys.stdin.isatty():
+            sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise _UnusableError(f"{_name(file)}: {error.strerror or error}") from None
+
+
+def _write(file: str, text: bytes) -> None:
+    try:
+        if file != "-":
+            Path(file).write_bytes(text)
+            return
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Who reads has had enough, as `head` does. Python would complain when it flushes at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise _UnusableError(f"{'standard output' if file == '-' else file}: {error.strerror or error}") from None
