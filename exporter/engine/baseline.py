@@ -112,8 +112,10 @@ class Baseline:
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty all buckets of `rows`, shape (m,)."""
-        for stats in self._stats:
-            stats[:, rows] = 0.0
+        for bucket, stats in enumerate(self._stats):
+            if stats[_WEIGHT, rows].any():
+                stats[:, rows] = 0.0
+                self.touched.add(bucket)
 
     def stats(self, place: Place, rows: slice) -> BucketStats:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""

@@ -24,8 +24,9 @@ from exporter.engine.register import Register
 from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
+from exporter.engine.shift import LevelShift, Shift
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
-from exporter.engine.vote import score_of, vote
+from exporter.engine.vote import Ballot, score_of, vote
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -71,10 +72,13 @@ class Engine:
         self.table = SeriesTable(settings.max_series)
         self.at = -np.inf
         """The newest instant that was judged and learned."""
+        self.shifts: list[Shift] = []
+        """Level shifts that were accepted; whoever reads them empties the list."""
         self._capacity = 0
         self._used = 0
         self._scale = Scale()
         self._baseline = Baseline(settings.baseline.window)
+        self._shift = LevelShift()
         self._register = Register()
         self._memories = [_memory(detector) for detector in settings.detection.detectors]
         self._pending = np.zeros((BLOCK, 0))
@@ -153,68 +157,69 @@ class Engine:
 
     def _judge(self, rows: slice, when: slice, verdicts: Verdicts) -> None:
         """Judge the samples of some series at some instants of one block and one place."""
-        settings, register = self.settings, self._register
+        settings = self.settings
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
         value = np.clip(observed, -LARGEST, LARGEST)
-        here = ~np.isnan(value)
         low, high = settings.valid_range
-        valid = (value >= low) & (value <= high)
-        usable = valid & np.isfinite(observed)
+        usable = np.isfinite(observed) & (value >= low) & (value <= high)
         self._scale.see(rows, np.where(usable, value, np.nan))
-        register.see(rows, times, here)
+        self._register.see(rows, times, ~np.isnan(value))
 
         sample = self._scale.inward(rows, value)
-        stats = self._baseline.stats(self._place, rows)
+        stats = self._shift.today(self._baseline.stats(self._place, rows), rows)
         mean = self._scale.outward(rows, stats.mean)
         local = times + _offset(float(times[0]), settings.zone)
         resolution = self._scale.resolution(rows, mean)
         moment = Moment(local, self._filled, self._blocks, sample, usable, stats, resolution)
-        detectors = settings.detection.detectors
         judgements = [
             detector.judge(moment) if memory is None else memory.judge(moment, rows)
-            for detector, memory in zip(detectors, self._memories, strict=True)
+            for detector, memory in zip(settings.detection.detectors, self._memories, strict=True)
         ]
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = self._scale.lengths(rows, least)
-        votes = [detector.votes for detector in detectors]
+        votes = [detector.votes for detector in settings.detection.detectors]
         ballot = vote(judgements, votes, settings.detection.quorum, sample, smallest)
+        self._say(rows, when, verdicts, ballot, value)
 
-        above, below = ballot.above, ballot.below
-        each_above, each_below = ballot.each
-        if settings.direction == "above":
-            below, each_below = np.minimum(below, 0.0), np.minimum(each_below, 0.0)
-        elif settings.direction == "below":
-            above, each_above = np.minimum(above, 0.0), np.minimum(each_above, 0.0)
-        known = register.count[rows] >= MIN_SAMPLES
-        can = here & known
+        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. Not by a
+        # coarser bucket than that of the hour of the week, which would cut off weekends or daily peaks.
+        known = self._register.count[rows] >= MIN_SAMPLES
+        clip = known if stats.fine is None else known & stats.fine
+        band = (ballot.lower, ballot.expected, ballot.upper)
+        self._shift.note(rows, np.where(usable & clip, sample, np.nan), band, self._seconds)
+        learned = np.where(clip, np.fmin(np.fmax(sample, ballot.lower), ballot.upper), sample)
+        block = slice(self._filled, self._filled + len(times))
+        self._pending[block, rows] = np.where(usable, self._shift.bucket(learned, rows), np.nan)
+
+    def _say(self, rows: slice, when: slice, verdicts: Verdicts, ballot: Ballot, value: FloatArray) -> None:
+        """Write what follows from the votes, in source units; `value` has shape (t, n)."""
+        settings, register = self.settings, self._register
+        low, high = settings.valid_range
+        upward, downward = settings.direction != "below", settings.direction != "above"
+        here = ~np.isnan(value)
+        can = here & (register.count[rows] >= MIN_SAMPLES)
+        votes = np.array([detector.votes for detector in settings.detection.detectors])[:, None, None]
+        above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
+        each = np.array([_counting(ballot.each[0], upward), _counting(ballot.each[1], downward)])
+        cast = (votes * (each >= 1.0)).sum(axis=1).max(axis=0)
         severity = np.where(can, np.maximum(above, below), np.nan)
-        weight = np.array(votes)[:, None, None]
-        cast = np.maximum(*((weight * (side >= 1.0)).sum(axis=0) for side in (each_above, each_below)))
-        impossible = here & ~valid
+        impossible = here & ~((value >= low) & (value <= high))
         severity = np.where(impossible, np.fmax(severity, OUT_OF_RANGE_SEVERITY), severity)
-        cast = np.where(impossible, weight.sum(), cast)
         said = ~np.isnan(severity)
 
         verdicts.score[when, rows] = score_of(severity)
-        verdicts.votes[when, rows] = np.where(said, cast, np.nan)
-        verdicts.each[when, :, rows] = np.where(can[:, None], np.maximum(each_above, each_below).swapaxes(0, 1), np.nan)
-        old = times[:, None] - register.first[rows] >= settings.baseline.min_history
+        verdicts.votes[when, rows] = np.where(said, np.where(impossible, votes.sum(), cast), np.nan)
+        verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
+        old = verdicts.times[when, None] - register.first[rows] >= settings.baseline.min_history
         verdicts.ready[when, rows] = said & old
         expected = np.clip(self._scale.outward(rows, ballot.expected), low, high)
         verdicts.expected[when, rows] = np.where(can, expected, np.nan)
         for edges, edge, bound, counts in (
-            (verdicts.lower, ballot.lower, low, settings.direction != "above"),
-            (verdicts.upper, ballot.upper, high, settings.direction != "below"),
+            (verdicts.lower, ballot.lower, low, downward),
+            (verdicts.upper, ballot.upper, high, upward),
         ):
             outer = np.clip(self._scale.outward(rows, edge), low, high) if counts else np.full(len(edge), bound)
             edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
-
-        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. Not by a
-        # coarser bucket than that of the hour of the week, which would cut off weekends or daily peaks.
-        clip = known if stats.fine is None else known & stats.fine
-        learned = np.where(clip, np.fmin(np.fmax(sample, ballot.lower), ballot.upper), sample)
-        block = slice(self._filled, self._filled + len(times))
-        self._pending[block, rows] = np.where(usable, learned, np.nan)
 
     def _flush(self) -> None:
         """Learn what was judged and not learned so far into the buckets."""
@@ -227,12 +232,21 @@ class Engine:
     def _close(self) -> None:
         """End a block."""
         self._flush()
-        for memory in self._memories:
-            if memory is not None:
-                for rows in self._rows():
+        for rows in self._rows():
+            for memory in self._memories:
+                if memory is not None:
                     memory.close(rows)
+            self.shifts += self._accept(self._shift.close(rows, self.settings.baseline.accept_level_shift_after))
         self._filled = self._flushed = 0
         self._blocks += 1
+
+    def _accept(self, shifts: list[Shift]) -> list[Shift]:
+        """Begin anew with the buckets of the rows for which the old ones are of no use."""
+        anew = np.array([shift.row for shift in shifts if shift.anew], np.intp)
+        if len(anew):
+            self._baseline.forget(anew)
+            self._register.count[anew] = 0
+        return shifts
 
     def _admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Give `rows` to new series: whatever they held before is forgotten."""
@@ -254,9 +268,9 @@ class Engine:
         self._register.admit(rows, at)
         self._renamed.update(rows.tolist())
 
-    def _forgetful(self) -> list[Scale | Baseline | Memory]:
+    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Memory]:
         memories = [memory for memory in self._memories if memory is not None]
-        return [self._scale, self._baseline, *memories]
+        return [self._scale, self._baseline, self._shift, *memories]
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
@@ -345,6 +359,7 @@ class Engine:
             "admitted": self._register.admitted,
             "count": self._register.count,
             "pending": self._pending,
+            **self._shift.arrays(),
         }
         for detector, memory in zip(self.settings.detection.detectors, self._memories, strict=True):
             if memory is not None:
@@ -355,6 +370,11 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes of all learned arrays, with the room that no series uses yet."""
         return self._baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+
+
+def _counting(severity: FloatArray, counts: bool) -> FloatArray:
+    """Return the severity of one direction: none where that direction does not count, NaN kept."""
+    return severity if counts else np.minimum(severity, 0.0)
 
 
 def _memory(detector: Detector) -> Memory | None:

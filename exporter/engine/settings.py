@@ -30,6 +30,12 @@ class BaselineSettings(Section):
         7 * 86400.0, description="Younger series are scored and marked `warming_up`, but never alerted on."
     )
     backfill_step: Duration = Field(300.0, ge=1.0, description="Resolution at which history is read back on start.")
+    accept_level_shift_after: Duration = Field(
+        86400.0,
+        ge=3600.0,
+        description="A series that stays outside its band on one side for this long has a new normal: its baseline "
+        "moves there, and its alert ends.",
+    )
     series_ttl: Duration = Field(
         7 * 86400.0, gt=0, description="A series that is gone for this long is forgotten and its memory reused."
     )
