@@ -367,9 +367,10 @@ class Engine:
         return columns
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all learned arrays, with the room that no series uses yet."""
-        return self._baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+    def bytes_per_series(self) -> float:
+        """Bytes of learned arrays that a series takes."""
+        total = self._baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+        return total / max(1, self._capacity)
 
 
 def _counting(severity: FloatArray, counts: bool) -> FloatArray:
