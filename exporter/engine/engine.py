@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, Baseline, place_at
-from exporter.engine.detectors import Detector, Memory, Moment, Remembering
+from exporter.engine.detectors import BLOCK, Detector, Memory, Moment, Remembering
 from exporter.engine.register import Register
 from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.series import SeriesTable, key_of
@@ -32,8 +32,6 @@ __all__ = ["Engine", "EngineSettings"]
 
 FloatArray = npt.NDArray[np.float64]
 
-BLOCK = 12
-"""Instants that are learned together."""
 ROWS = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
 MIN_SAMPLES = 12
@@ -179,6 +177,7 @@ class Engine:
         smallest = self._scale.lengths(rows, least)
         votes = [detector.votes for detector in settings.detection.detectors]
         ballot = vote(judgements, votes, settings.detection.quorum, sample, smallest)
+        verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
         self._say(rows, when, verdicts, ballot, value)
 
         # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. Not by a

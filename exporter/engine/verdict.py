@@ -24,6 +24,8 @@ class Verdict:
         The band outside which the vote can pass; NaN where there is no such edge.
     votes
         How many votes call the sample anomalous.
+    z
+        Distance from the mean of this time of the week, in its standard deviations; negative below it.
     each
         Severity of every detector, shape (d, size).
     ready
@@ -37,6 +39,7 @@ class Verdict:
     lower: FloatArray
     upper: FloatArray
     votes: FloatArray
+    z: FloatArray
     each: FloatArray
     ready: npt.NDArray[np.bool_]
 
@@ -62,7 +65,7 @@ class Verdicts:
         t, size = observed.shape
         self.times = times
         self.observed = observed.copy()
-        self.score, self.expected, self.lower, self.upper, self.votes = np.full((5, t, size), np.nan)
+        self.score, self.expected, self.lower, self.upper, self.votes, self.z = np.full((6, t, size), np.nan)
         self.each = np.full((t, detectors, size), np.nan)
         self.ready = np.zeros((t, size), np.bool_)
 
@@ -78,6 +81,7 @@ class Verdicts:
             self.lower[index],
             self.upper[index],
             self.votes[index],
+            self.z[index],
             self.each[index],
             self.ready[index],
         )
