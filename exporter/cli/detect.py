@@ -148,6 +148,8 @@ def _read(file: str) -> bytes:
     try:
         if file != "-":
             return Path(file).read_bytes()
+        if sys.stdin is None:
+            raise _UnusableError("standard input: it is closed")
         if sys.stdin.isatty():
             sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
         return sys.stdin.buffer.read()
@@ -160,6 +162,8 @@ def _write(file: str, text: bytes) -> None:
         if file != "-":
             Path(file).write_bytes(text)
             return
+        if sys.stdout is None:
+            raise _UnusableError("standard output: it is closed; give --output")
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     except BrokenPipeError:

@@ -13,20 +13,23 @@ from exporter.replay.recorded import NATIVE_HISTOGRAM, Recorded, name_of, read_v
 __all__ = ["read_answer"]
 
 
+_ABSENT = Raw()
+
+
 class _Object(Struct):
     """Any object that may come: the envelope, its ``data``, or one series."""
 
     status: str | None = None
     errorType: str | None = None  # noqa: N815 - the API's name.
     error: str | None = None
-    data: Raw | None = None
+    data: Raw = _ABSENT
     resultType: str | None = None  # noqa: N815 - the API's name.
-    result: Raw | None = None
+    result: Raw = _ABSENT
     metric: dict[str, str] | None = None
-    values: Raw | None = None
-    value: Raw | None = None
-    histograms: Raw | None = None
-    histogram: Raw | None = None
+    values: Raw = _ABSENT
+    value: Raw = _ABSENT
+    histograms: Raw = _ABSENT
+    histogram: Raw = _ABSENT
 
 
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -84,22 +87,22 @@ def _of_object(found: _Object, faults: Faults) -> list[tuple[Mapping[str, str], 
     if found.status is not None and found.status != "success":
         kind = f"{found.errorType}: " if found.errorType else ""
         raise faults.stop(f"the server answered with an error: {kind}{found.error or found.status}")
-    if found.data is not None:
+    if found.data:
         return _of_object(_object(bytes(found.data), faults, "data"), faults)
     if found.resultType == "string":
         raise faults.stop("the expression is a string; it has no samples")
-    if found.result is not None:
+    if found.result:
         return _series(bytes(found.result).strip(), faults)
     return _of_series(found, faults, "series 1")
 
 
 def _of_series(found: _Object, faults: Faults, place: str) -> list[tuple[Mapping[str, str], bytes]]:
     labels = {name: value for name, value in (found.metric or {}).items() if value}
-    if found.values is not None:
+    if found.values:
         return [(labels, bytes(found.values))]
-    if found.value is not None:
+    if found.value:
         return [(labels, b"[" + bytes(found.value) + b"]")]
-    if found.histograms is not None or found.histogram is not None:
+    if found.histograms or found.histogram:
         faults.add(place, NATIVE_HISTOGRAM)
         return []
     raise faults.stop(f"{place}: neither values nor value; {_WANTED}" if found.metric is not None else _WANTED)

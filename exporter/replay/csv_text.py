@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 
 from exporter.replay.faults import Faults
@@ -34,6 +33,10 @@ def read_csv(text: str, faults: Faults) -> list[Recorded]:
     lines: list[int] = []
     columns = None
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text))
+
+    def wrong(message: str) -> None:
+        faults.add(f"line {rows.line_num}", message, line=rows.line_num, advice=_FORM)
+
     try:
         for row in rows:
             if not row or (len(row) == 1 and not row[0].strip()):
@@ -43,20 +46,21 @@ def read_csv(text: str, faults: Faults) -> list[Recorded]:
                 if header:
                     continue
             if len(row) <= max(columns):
-                faults.add(f"line {rows.line_num}", f"{_shown(row)}: no value", advice=_FORM)
+                wrong(f"no value: {','.join(row)[:60]!r}")
                 continue
             stamp, number = row[columns[0]], row[columns[1]]
             value = read_value(number)
             if value is None:
-                faults.add(f"line {rows.line_num}", f"not a number: {number[:60]!r}", advice=_FORM)
-                # Kept, so that its timestamp is looked at too.
-                value = math.nan
+                if read_time(stamp) is None:
+                    wrong(f"not a timestamp: {stamp[:60]!r}")
+                wrong(f"not a number: {number[:60]!r}")
+                continue
             stamps.append(stamp)
             values.append(value)
             lines.append(rows.line_num)
     except csv.Error as error:
-        faults.add(f"line {rows.line_num}", str(error))
-    series = recorded({}, stamps, values, lambda index: f"line {lines[index]}", faults)
+        wrong(str(error))
+    series = recorded({}, stamps, values, lambda index: f"line {lines[index]}", faults, lines=lines)
     faults.check()
     return [series] if series is not None and stamps else []
 
@@ -80,7 +84,3 @@ def _named(row: Sequence[str]) -> tuple[int, int] | None:
     time = next((names.index(name) for name in _TIME_NAMES if name in names), None)
     value = next((names.index(name) for name in _VALUE_NAMES if name in names), None)
     return None if time is None or value is None else (time, value)
-
-
-def _shown(row: Sequence[str]) -> str:
-    return repr(",".join(row)[:60])

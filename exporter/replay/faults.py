@@ -37,23 +37,22 @@ class Faults:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.count = 0
-        self._problems: list[str] = []
+        self._problems: list[tuple[int, str]] = []
         self._advice = ""
 
-    def add(self, place: str, message: str, *, advice: str = "") -> None:
-        """Note a problem; of many with the same `advice` it is given once, at the end."""
-        self.count += 1
+    def add(self, place: str, message: str, *, line: int = 0, advice: str = "") -> None:
+        """Note a problem; they are shown by `line`. Of many with the same `advice` it is given once, at the end."""
         self._advice = advice or self._advice
-        if len(self._problems) < _SHOWN:
-            self._problems.append(f"{place}: {message}" if place else message)
+        self._problems.append((line, f"{place}: {message}" if place else message))
 
     def check(self) -> None:
-        """Raise `InputError` with all problems if there are any."""
-        if not self.count:
+        """Raise `InputError` with the problems if there are any."""
+        if not self._problems:
             return
-        more = [f"and {self.count - _SHOWN} more problems"] if self.count > _SHOWN else []
-        raise InputError(self.source, [*self._problems, *more, *([self._advice] if self._advice else [])])
+        shown = [problem for _, problem in sorted(self._problems, key=lambda problem: problem[0])[:_SHOWN]]
+        left = len(self._problems) - len(shown)
+        more = [f"and {left} more problems"] if left else []
+        raise InputError(self.source, [*shown, *more, *([self._advice] if self._advice else [])])
 
     def stop(self, message: str) -> InputError:
         """Return the error that says that nothing of the input can be read."""

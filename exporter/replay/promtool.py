@@ -44,31 +44,31 @@ def read_promtool(text: str, faults: Faults) -> list[Recorded]:
     for number, line in enumerate(text.split("\n"), 1):
         line = line.rstrip("\r ")
         row = _ROW.fullmatch(line)
-        if row is None:
-            if not line:
-                continue
-            if _HISTOGRAM.fullmatch(line):
-                faults.add(f"line {number}", NATIVE_HISTOGRAM)
-                continue
+        if row is None and line:
             row = _INSTANT.fullmatch(line)
-            head = (row["head"] or "") if row is not None else line.removesuffix(_ARROW)
-            labels = _labels(head) if row is not None or line.endswith(_ARROW) else None
+            labels = _labels_of_line(line, row)
             if labels is None:
-                faults.add(f"line {number}", f"neither a series nor a sample of it: {line[:60]!r}")
+                histogram = _HISTOGRAM.fullmatch(line)
+                message = NATIVE_HISTOGRAM if histogram else f"neither a series nor a sample of one: {line[:60]!r}"
+                faults.add(f"line {number}", message, line=number)
                 continue
             key = tuple(sorted(labels.items()))
             if key in found:
-                faults.add(f"line {number}", f"the same series as in line {found[key].line}")
+                faults.add(f"line {number}", f"the same series as in line {found[key].line}", line=number)
             current = found.setdefault(key, _Samples(labels, number))
-            if row is None:
-                continue
-        if current is None:
-            faults.add(f"line {number}", "a sample before any series")
-            continue
-        current.add(number, row["stamp"], row["value"], faults)
+        if row is not None and current is None:
+            faults.add(f"line {number}", "a sample before any series", line=number)
+        elif row is not None and current is not None:
+            current.add(number, row["stamp"], row["value"], faults)
     series = [one.recorded(faults) for one in found.values()]
     faults.check()
     return [one for one in series if one is not None and len(one.times)]
+
+
+def _labels_of_line(line: str, instant: re.Match[str] | None) -> dict[str, str] | None:
+    if instant is not None:
+        return _labels(instant["head"] or "")
+    return _labels(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
 
 
 class _Samples:
@@ -84,14 +84,17 @@ class _Samples:
     def add(self, line: int, stamp: str, text: str, faults: Faults) -> None:
         value = read_value(text)
         if value is None:
-            faults.add(f"line {line}", f"not a number: {text[:60]!r}")
+            faults.add(f"line {line}", f"not a number: {text[:60]!r}", line=line)
             return
         self._stamps.append(stamp)
         self._values.append(value)
         self._lines.append(line)
 
     def recorded(self, faults: Faults) -> Recorded | None:
-        return recorded(self.labels, self._stamps, self._values, lambda index: f"line {self._lines[index]}", faults)
+        lines = self._lines
+        return recorded(
+            self.labels, self._stamps, self._values, lambda index: f"line {lines[index]}", faults, lines=lines
+        )
 
 
 def _labels(head: str) -> dict[str, str] | None:

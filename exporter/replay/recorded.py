@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such as histogram_quantile(0.99, ...)"
 
 _MISSING = frozenset({"", "nan", "null"})
-_UNSORTED = "sort the samples by time first; for Unix seconds: sort -t, -k1,1n"
+_UNSORTED = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ def recorded(
     values: Sequence[float] | FloatArray,
     place: Callable[[int], str],
     faults: Faults,
+    *,
+    lines: Sequence[int] = (),
 ) -> Recorded | None:
     """Check the samples of one series; None where `faults` got something.
 
@@ -58,12 +60,15 @@ def recorded(
     stamps, values : sequences of length n
     place : callable
         Says where a sample stands, by its index, for messages.
+    lines : sequence of int
+        The order of problems, where the format has lines.
     """
     times, wrong = read_times(stamps)
     numbers = np.asarray(values, np.float64)
     messages = {**wrong, **_out_of_order(stamps, times, numbers, place)}
     for index in sorted(messages):
-        faults.add(place(index), messages[index], advice="" if index in wrong else _UNSORTED)
+        advice = "" if index in wrong else _UNSORTED
+        faults.add(place(index), messages[index], line=lines[index] if lines else 0, advice=advice)
     if messages:
         return None
     return Recorded(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers)
