@@ -11,7 +11,7 @@ float32 state keeps its precision whatever the magnitude of the series.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,39 @@ from pydantic import Field
 from exporter.engine.baseline import BucketStats
 from exporter.settings import Section
 
-__all__ = ["Detector", "FloatArray", "Judgement", "Memory", "Moment", "Params", "Remembering", "interval_judgement"]
+__all__ = [
+    "BLOCK",
+    "Detector",
+    "FloatArray",
+    "Judgement",
+    "Memory",
+    "Moment",
+    "Params",
+    "Remembering",
+    "interval_judgement",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
+BLOCK = 12
+"""Instants that are learned together."""
 SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
 
 
 class Params(Section):
-    """Parameters of a detector: frozen, strict, unknown keys refused."""
+    """Parameters of a detector: frozen, strict, unknown keys refused.
+
+    Attributes
+    ----------
+    interval : bool
+        Whether its judgement is an interval around an expected value. One without has no band.
+    single : bool
+        Whether a single sample can be anomalous to it.
+    """
+
+    interval: ClassVar[bool] = True
+    single: ClassVar[bool] = True
 
     votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
 

@@ -1,0 +1,183 @@
+"""Everything that is learned of the series of one query: arrays with one row a series, and their state on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.baseline import BUCKETS, Baseline, Place
+from exporter.engine.detectors import Memory, Remembering
+from exporter.engine.detectors.base import BLOCK
+from exporter.engine.register import Register
+from exporter.engine.scale import Scale
+from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.settings import DetectionSettings
+from exporter.engine.shift import LevelShift
+from exporter.engine.verdict import Checkpoint
+
+__all__ = ["Learned"]
+
+
+class Learned:
+    """Rows, what is known of each, and the block under way.
+
+    Parameters
+    ----------
+    window : float, seconds
+        Memory of the bucket statistics.
+    detection : DetectionSettings
+        Detectors may have memories of their own.
+    limit : int
+        Most series.
+
+    Attributes
+    ----------
+    at : float, Unix seconds
+        The newest instant that was judged and noted.
+    pending : ndarray, shape (12, capacity)
+        Samples of the block under way, as they will be learned.
+    filled, flushed : int
+        Instants in `pending`, and how many of them the buckets have learned.
+    place, seconds
+        Of the instants in between: the buckets they fall in, and how much history each stands for.
+    blocks : int
+        How many blocks have ended.
+    """
+
+    def __init__(self, window: float, detection: DetectionSettings, limit: int) -> None:
+        self.at = -np.inf
+        self.table = SeriesTable(limit)
+        self.scale = Scale()
+        self.baseline = Baseline(window)
+        self.shift = LevelShift()
+        self.register = Register()
+        self.memories: dict[str, Memory] = {
+            detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
+        }
+        self.pending = np.zeros((BLOCK, 0))
+        self.filled = self.flushed = self.blocks = 0
+        self.place = Place(0, 0, 0)
+        self.seconds = 0.0
+        self._capacity = 0
+        self._used = 0
+        self._saved_at = np.full(BUCKETS, -np.inf)
+        self._renamed: set[int] = set()
+
+    def admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
+        """Give `rows` to new series: whatever they held before is forgotten."""
+        size = self.table.size
+        if size > self._capacity:
+            self._capacity = max(size, 2 * self._capacity)
+            for columns in self._forgetful():
+                columns.grow(self._capacity)
+            self.register.grow(self._capacity)
+            pending = np.full((BLOCK, self._capacity), np.nan)
+            pending[:, : self.pending.shape[1]] = self.pending
+            self.pending = pending
+        again = rows[rows < self._used]
+        if len(again):
+            for columns in self._forgetful():
+                columns.forget(again)
+        self._used = max(self._used, size)
+        self.pending[:, rows] = np.nan
+        self.register.admit(rows, at)
+        self._renamed.update(rows.tolist())
+
+    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Memory]:
+        return [self.scale, self.baseline, self.shift, *self.memories.values()]
+
+    def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
+        """Empty the buckets of `rows`; the series stay."""
+        self.baseline.forget(rows)
+        self.register.count[rows] = 0
+
+    def expire(self, before: float) -> list[int]:
+        """Forget the series whose last sample came before an instant; return their rows."""
+        used = np.array([row for row, _ in self.table.items()], np.intp)
+        gone = used[self.register.last[used] < before]
+        self.table.release(gone)
+        self._renamed.update(gone.tolist())
+        return [int(row) for row in gone]
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what changed since the last checkpoint that was `saved`."""
+        size = self.table.size
+        touched = sorted(self.baseline.touched)
+        saved_at = self._saved_at.copy()
+        saved_at[touched] = self.at
+        parts: dict[str, npt.NDArray[np.generic]] = {
+            f"bucket/{index:03}": self.baseline.bucket(index, size).copy() for index in touched
+        }
+        for name, column in self._columns().items():
+            parts[name] = column[..., :size].copy()
+        parts["saved_at"] = saved_at
+        parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place])
+        series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
+        removed = tuple(self._renamed - series.keys())
+        return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint is stored: the next one holds only what changes from now on."""
+        self._saved_at = checkpoint.parts["saved_at"].astype(np.float64)
+        self.baseline.touched.clear()
+        self._renamed.clear()
+
+    def restore(
+        self, at: float, parts: Mapping[str, npt.NDArray[np.generic]], series: Sequence[tuple[int, bytes]]
+    ) -> bool:
+        """Go on from an earlier run's checkpoints; only while nothing was learned.
+
+        A bucket that is missing (its blob was damaged) is learned again. Returns False, with nothing
+        changed, where anything else is missing or does not fit: nothing can be kept then.
+        """
+        saved_at, block = parts.get("saved_at"), parts.get("block")
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (7,):
+            return False
+        size = parts["first"].shape[-1] if "first" in parts else 0
+        for name, column in self._columns().items():
+            if name not in parts or parts[name].shape != (*column.shape[:-1], size):
+                return False
+        if any(not 0 <= row < size for row, _ in series):
+            return False
+        self.table.restore(series, size)
+        self.admit(np.arange(size), at)
+        self._renamed.clear()
+        for name, column in self._columns().items():
+            column[..., :size] = parts[name]
+        for index in range(BUCKETS):
+            stats = parts.get(f"bucket/{index:03}")
+            if stats is None or stats.ndim != 2 or stats.shape[0] != 5 or stats.shape[1] > size:
+                continue
+            # A row may have been given to another series after this bucket was written.
+            fresh = self.register.admitted[:size] > float(saved_at[index])
+            self.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
+            self._saved_at[index] = saved_at[index]
+        self.at = at
+        filled, flushed, blocks, self.seconds, *place = block.tolist()
+        self.filled, self.flushed, self.blocks = int(filled), int(flushed), int(blocks)
+        self.place = Place(*map(int, place))
+        return True
+
+    def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays that have a value a row, rows last."""
+        columns: dict[str, npt.NDArray[np.generic]] = {
+            "origin": self.scale.origin,
+            "unit": self.scale.unit,
+            "first": self.register.first,
+            "last": self.register.last,
+            "admitted": self.register.admitted,
+            "count": self.register.count,
+            "pending": self.pending,
+            **self.shift.arrays(),
+        }
+        for kind, memory in self.memories.items():
+            columns |= {f"{kind}/{name}": array for name, array in memory.arrays().items()}
+        return columns
+
+    @property
+    def bytes_per_series(self) -> float:
+        """Bytes of learned arrays that a series takes."""
+        total = self.baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+        return total / max(1, self._capacity)
