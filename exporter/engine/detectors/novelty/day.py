@@ -1,0 +1,117 @@
+"""What is usual at this time of the day, and whether the last two hours look like those of any earlier day."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.engine.detectors.columns import Array, Column
+from exporter.engine.detectors.novelty.ordered import add_up, count_of, median
+
+__all__ = ["DayProfile", "day_columns"]
+
+SLOT = 1800.0
+"""Seconds of a slot."""
+SLOTS = int(86400.0 / SLOT)
+DAYS = 7
+"""Days that are remembered, today included."""
+SPAN = 4
+"""Slots that are compared with those of other days: two hours."""
+SHIFT = 1
+"""Slots by which an earlier day may have been earlier or later."""
+_NEVER = np.iinfo(np.int32).min
+_EARLIER = (-SLOTS * np.arange(1, DAYS)[:, None] + np.arange(-SHIFT, SHIFT + 1)).ravel()
+"""Where an earlier day's span may end, in slots from the end of this one."""
+
+
+def day_columns() -> dict[str, Column]:
+    """Return the state: means of the slots of the last days, and the slot that is open."""
+    return {
+        "day.means": Column((DAYS * SLOTS,), np.float32, np.nan),
+        "day.open": Column((), np.int32, _NEVER),
+        "day.sum": Column((), np.float64),
+        "day.count": Column((), np.float32),
+        "day.usual": Column((3,), np.float32, np.nan),
+        "day.unlike": Column((), np.float32, np.nan),
+    }
+
+
+class DayProfile:
+    """The last days of some series."""
+
+    def __init__(self, columns: dict[str, Array]) -> None:
+        self._means, self._open = columns["day.means"], columns["day.open"]
+        self._sum, self._count = columns["day.sum"], columns["day.count"]
+        self._usual, self._unlike = columns["day.usual"], columns["day.unlike"]
+
+    def see(self, times: Array, sample: Array, usable: Array) -> tuple[Array, Array]:
+        """Compare samples with the days before, and add them to the slot they lie in.
+
+        Parameters
+        ----------
+        times : ndarray of float64, shape (t,), local seconds
+        sample : ndarray, shape (t, n)
+        usable : ndarray of bool, shape (t, n)
+
+        Returns
+        -------
+        usual : ndarray of float32, shape (t, n)
+            Median over the days of the mean at this time of the day; NaN where no day is known.
+        unlike : ndarray of float32, shape (t, n)
+            Root mean square distance of the last full slots from the most similar earlier day's.
+        """
+        usual, unlike = np.empty(sample.shape, np.float32), np.empty(sample.shape, np.float32)
+        slots = (times // SLOT).astype(np.int64)
+        begin = 0
+        while begin < len(times):
+            end = int(np.searchsorted(slots[begin:] != slots[begin], True)) + begin
+            here = slice(begin, end)
+            slot = int(slots[begin])
+            if slot != self._last():
+                self._next(slot)
+            for row, ok in zip(sample[here], usable[here], strict=True):
+                self._sum += np.where(ok, row, 0.0)
+                self._count += ok
+            # Between the middles of two slots the usual value moves in a straight line.
+            place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
+            before, now, after = self._usual
+            side = np.where(place > 0.0, after, before)
+            usual[here] = now + np.abs(place) * np.where(np.isnan(side), np.float32(0.0), side - now)
+            unlike[here] = self._unlike
+            begin = end
+        return usual, unlike
+
+    def _last(self) -> int:
+        """Return the slot that is open. Series without a past have none, and it does not matter which one closes."""
+        return int(self._open.max())
+
+    def _next(self, slot: int) -> None:
+        """Close the open slot and open another one; by the wall clock it can be an earlier one."""
+        last, size = self._last(), len(self._means)
+        if last != _NEVER:
+            mean = np.where(self._count > 0.0, self._sum / np.maximum(self._count, 1.0), np.nan)
+            self._means[last % size] = mean
+            for missed in range(max(last + 1, slot - size), slot):
+                self._means[missed % size] = np.nan
+            self._unlike[...] = self._distance(slot - 1)
+        self._open[...] = slot
+        self._sum[...], self._count[...] = 0.0, 0.0
+        days = -SLOTS * np.arange(1, DAYS)
+        for index, beside in enumerate((-1, 0, 1)):
+            self._usual[index] = median(self._means[(slot + beside + days) % size])
+
+    def _distance(self, last: int) -> Array:
+        """Return how unlike all earlier days the slots up to `last` are; NaN where none can be compared."""
+        size = len(self._means)
+        span = -np.arange(SPAN)
+        now = self._means[(last + span) % size]
+        wanted = count_of(~np.isnan(now))
+        nearest = np.full(now.shape[-1], np.inf, np.float32)
+        for earlier in _EARLIER:
+            square = (self._means[(last + earlier + span) % size] - now) ** 2
+            known = ~np.isnan(square)
+            number = count_of(known)
+            mean = add_up(np.where(known, square, np.float32(0.0))) / np.maximum(number, 1).astype(np.float32)
+            # A day of which less than half is known says nothing.
+            nearest = np.where((number > 0) & (2 * number >= wanted), np.minimum(nearest, mean), nearest)
+        distance: Array = np.where(nearest < np.inf, np.sqrt(nearest), np.float32(np.nan))
+        return distance

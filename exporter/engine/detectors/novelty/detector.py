@@ -1,0 +1,162 @@
+"""The detector: signals, their surprise, and what they amount to."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from exporter.engine.detectors.base import Judgement, Moment, Params
+from exporter.engine.detectors.columns import Array, Column, Columns
+from exporter.engine.detectors.novelty.day import DayProfile, day_columns
+from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
+from exporter.engine.detectors.novelty.recent import FEATURES, Recent, recent_columns
+from exporter.engine.detectors.novelty.surprise import Surprise, surprise_columns
+
+__all__ = ["Novelty", "NoveltyMemory"]
+
+SIGNALS = FEATURES + 3
+"""Distances of the features from all known values; and how unlike other days, how much wider or narrower than
+before, and how differently distributed the last hours are."""
+WARM_UP = 60
+"""Samples before the first answer."""
+LASTING = np.float32(0.3)
+"""Weight of the recent mean of the evidence: what lasts weighs more."""
+RECENT = np.float32(2.0 / 11.0)
+"""Part of a new sample in that mean."""
+_UNLIKE_ANYTHING = 5.0
+"""Severity of a value that is not a number to reckon with, such as infinity; as sure as five times the threshold."""
+_ROUNDING = np.float32(4e-7)
+"""Part of a value that is the rounding of float32."""
+
+
+class Novelty(Params):
+    """How unlike everything that the series has shown before a sample is.
+
+    Eight signals are computed of each sample: the distance of the value, of its change, of its deviation from
+    the running median and from the usual value at this time of day, and of the mean of the last twelve such
+    deviations, from every value they ever had; and how unlike other days, how much wider or narrower, and how
+    differently distributed the last samples are. Each signal becomes its surprise, -log10 of its probability in
+    its own past, and the mean of the surprises is the evidence. The evidence needed grows with the logarithm of
+    the age, because an old series has had more chances to surprise.
+
+    A spike that recurs is not novel, so it stops alerting; another kind of spike is. So it raises few alerts,
+    and early ones. It has no band: what is unlike the past cannot be said as an interval.
+
+    Fails on an anomaly that looks like an earlier one, and on a value that is usual at another time of the day
+    where noise is as large as the daily movement. Cannot say in the first 60 samples, and alerts more easily in
+    the first week.
+
+    Parameters
+    ----------
+    threshold : float > 0, decades of probability for each decade of age
+        Severity is 1.0 where the mean surprise is this times log10 of the number of samples seen.
+    tolerance : float, 0..1
+        A feature this part of its own size from a known value is that value again.
+
+    References
+    ----------
+    .. [1] A. Siffer, P. Fouque, A. Termier, C. Largouet (2017), Anomaly Detection in Streams with Extreme Value
+       Theory. KDD. doi:10.1145/3097983.3098144
+    """
+
+    interval: ClassVar[bool] = False
+
+    kind: Literal["novelty"] = Field("novelty", description="Unlike everything that the series has shown before.")
+    threshold: float = Field(
+        0.275, gt=0, le=100, allow_inf_nan=False, description="Mean surprise for each decade of age; more is quieter."
+    )
+    tolerance: float = Field(
+        0.02, ge=0, le=1, description="What differs from a known value by this part of itself is not novel."
+    )
+
+    def judge(self, moment: Moment) -> Judgement:
+        """Judge without any past, where nothing can be said."""
+        return _judgement(moment, np.full(moment.sample.shape, np.nan))
+
+    def memory(self) -> NoveltyMemory:
+        """Return an empty memory; see `Remembering`."""
+        return NoveltyMemory(self)
+
+
+def _layout() -> dict[str, Column]:
+    own = {"age": Column((), np.int32), "level": Column((), np.float32)}
+    return own | recent_columns() | gap_columns(FEATURES) | day_columns() | surprise_columns(SIGNALS)
+
+
+class NoveltyMemory:
+    """What was seen of every series; see `Memory`."""
+
+    def __init__(self, params: Novelty) -> None:
+        self.params = params
+        self._columns = Columns(_layout())
+        # Not state: the block of the last `judge` is the one that `close` ends.
+        self._block = 0
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        self._columns.grow(capacity)
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`."""
+        self._columns.forget(rows)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state, by name."""
+        return self._columns.all()
+
+    def judge(self, moment: Moment, rows: slice) -> Judgement:
+        """Judge samples of `rows`, and note them for `close`."""
+        columns = self._columns.of(rows)
+        usable, index = moment.usable, moment.index
+        self._block = moment.block
+        recent, surprise = Recent(columns), Surprise(columns)
+        sample = recent.see(index, moment.sample.astype(np.float32), usable)
+        usual, unlike = DayProfile(columns).see(moment.times, sample, usable)
+        recent.compare(index, usual)
+
+        signals = np.empty((SIGNALS, *sample.shape), np.float32)
+        features = recent.features(index, len(sample))
+        sizes = np.abs(features)
+        noise = _ROUNDING * (np.abs(sample) + np.fmax.reduce(sizes))
+        # Where the zero of the values lies means nothing; from the running median it does.
+        sizes[0] = np.where(np.isnan(sizes[1]), np.float32(0.0), sizes[1])
+        near = sizes * np.float32(self.params.tolerance)
+        signals[:FEATURES] = Gaps(columns).distance(features, noise, near)
+        signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
+        surprise.note(index, signals, usable)
+
+        evidence = np.zeros(sample.shape, np.float32)
+        for one in surprise.of(signals):
+            evidence += one
+        evidence /= np.float32(SIGNALS)
+        level = columns["level"]
+        for row, ok in zip(evidence, usable, strict=True):
+            level += np.where(ok, RECENT * (row - level), np.float32(0.0))
+            row += LASTING * level
+        age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
+        columns["age"][...] = age[-1]
+        needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
+        severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
+        return _judgement(moment, np.where(age > WARM_UP, severity, np.nan))
+
+    def close(self, rows: slice) -> None:
+        """Learn the block that has ended."""
+        columns = self._columns.of(rows)
+        recent, surprise = Recent(columns), Surprise(columns)
+        novel = surprise.novel(FEATURES)
+        if novel.any():
+            gaps, features = Gaps(columns), recent.features(0, len(novel))
+            for index in range(len(novel)):
+                gaps.learn(features[:, index], novel[index])
+        surprise.close(self._block)
+        recent.close()
+
+
+def _judgement(moment: Moment, severity: npt.NDArray[np.float64]) -> Judgement:
+    """Return a severity that knows neither direction nor interval."""
+    severity = np.where(np.isnan(moment.sample), np.nan, severity)
+    nothing = np.full(moment.sample.shape[1], np.nan)
+    return Judgement(severity, severity, nothing, nothing, nothing)

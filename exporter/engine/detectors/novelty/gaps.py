@@ -1,0 +1,88 @@
+"""Which values a feature has taken, as the widest gaps between them.
+
+How far a value is from everything seen before is its distance to the nearer edge of the gap it falls into, and
+zero where values lie dense. Only the sparse regions matter for that, and there this memory is exact; yesterday's
+spike costs one gap, and neither resolution nor the memory of the others. A sorted history would answer the same
+and grow without end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.engine.detectors.columns import Array, Column
+
+__all__ = ["GAPS", "Gaps", "gap_columns"]
+
+GAPS = 16
+"""Gaps that are remembered of each feature, those beyond the extremes included."""
+
+
+def gap_columns(features: int) -> dict[str, Column]:
+    """Return the state of `features` features: one gap from end to end, the others empty, from 0 to 0."""
+    edge = np.where(np.arange(GAPS) == 0, np.inf, 0.0)[:, None]
+    return {
+        "gaps.low": Column((features, GAPS), np.float32, -edge),
+        "gaps.high": Column((features, GAPS), np.float32, edge),
+    }
+
+
+class Gaps:
+    """The gaps of some series: `low` and `high` edges, shape (f, GAPS, n), infinite beyond the extremes."""
+
+    def __init__(self, columns: dict[str, Array]) -> None:
+        self._low, self._high = columns["gaps.low"], columns["gaps.high"]
+
+    def distance(self, values: Array, noise: Array, near: Array) -> Array:
+        """Return how far values are from all that was learned.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (f, t, n)
+            NaN: cannot say.
+        noise : ndarray of float32, shape (t, n)
+            Distances up to this are rounding: the values are known.
+        near : ndarray of float32, shape (f, t, n)
+            What is taken off every distance: values so near to a known one are that value again.
+
+        Returns
+        -------
+        ndarray of float32, shape (f, t, n)
+            Infinite where nothing was learned so far.
+        """
+        far = np.zeros_like(values)
+        above, below = np.empty_like(values), np.empty_like(values)
+        for gap in range(GAPS):
+            np.subtract(values, self._low[:, gap, None], out=above)
+            np.subtract(self._high[:, gap, None], values, out=below)
+            np.maximum(far, np.minimum(above, below, out=above), out=far)
+        far = np.where(far <= noise, np.float32(0.0), np.maximum(far - near, np.float32(0.0)))
+        return np.where(np.isnan(values), np.float32(np.nan), far)
+
+    def learn(self, values: Array, novel: Array) -> None:
+        """Learn one value of each feature and series, shape (f, n), where `novel`.
+
+        A value splits the gap it falls into; of what are then GAPS + 1 gaps the narrowest is forgotten.
+        """
+        feature, series = np.nonzero(novel & ~np.isnan(values))
+        if not len(feature):
+            return
+        value = values[feature, series]
+        low, high = self._low[feature, :, series], self._high[feature, :, series]  # (m, GAPS)
+        near = np.minimum(value[:, None] - low, high - value[:, None])
+        hit = near.argmax(axis=1)
+        every = np.arange(len(value))
+        inside = near[every, hit] > 0.0
+        left, right = low[every, hit], high[every, hit]
+        keeps_left = value - left >= right - value  # The wider half stays in place.
+        stays = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
+        moves = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
+        low[every, hit] = np.where(inside, stays[0], left)
+        high[every, hit] = np.where(inside, stays[1], right)
+        # The other half takes the place of the narrowest gap, if that is narrower.
+        width = high - low
+        narrowest = width.argmin(axis=1)
+        wider = inside & (moves[1] - moves[0] > width[every, narrowest])
+        low[every, narrowest] = np.where(wider, moves[0], low[every, narrowest])
+        high[every, narrowest] = np.where(wider, moves[1], high[every, narrowest])
+        self._low[feature, :, series], self._high[feature, :, series] = low, high

@@ -1,0 +1,85 @@
+"""Sums and quantiles along the first axis whose bits do not depend on how many series there are.
+
+numpy adds in pairs along a contiguous axis and in order along the others, so the sum of one series alone can
+differ in its last bit from the same series among many. Here everything is added first to last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.engine.detectors.columns import Array
+
+__all__ = ["add_up", "count_of", "median", "rolling_sum", "suffix_sums"]
+
+_FEW = 64
+"""Series below which one call that adds in order is faster than a loop over the rows."""
+
+
+def add_up(rows: Array) -> Array:
+    """Add up along the first axis, first to last.
+
+    >>> add_up(np.array([[1.0, 2.0], [10.0, 20.0]]))
+    array([11., 22.])
+    """
+    if rows.shape[-1] < _FEW:
+        total: Array = np.add.accumulate(rows, axis=0)[-1]
+        return total
+    total = rows[0].copy()
+    for row in rows[1:]:
+        total += row
+    return total
+
+
+def suffix_sums(rows: Array) -> Array:
+    """Return for each row the sum of it and all after it, added last to first.
+
+    >>> suffix_sums(np.array([[1.0], [10.0], [100.0]])).ravel()
+    array([111., 110., 100.])
+    """
+    if rows.shape[-1] < _FEW:
+        sums: Array = np.add.accumulate(rows[::-1], axis=0)[::-1]
+        return sums
+    sums = rows.copy()
+    for index in range(len(rows) - 2, -1, -1):
+        sums[index] += sums[index + 1]
+    return sums
+
+
+def count_of(flags: Array) -> Array:
+    """Count along the first axis, of at most 255, what is true."""
+    counts: Array = np.add.reduce(flags.view(np.uint8), axis=0, dtype=np.uint8)
+    return counts.astype(np.int64)
+
+
+def rolling_sum(rows: Array, width: int) -> Array:
+    """Return the sums of `width` consecutive rows; shape (t, n) to (t - width + 1, n).
+
+    By doubling, so that which terms are added first does not depend on how many rows there are.
+
+    >>> rolling_sum(np.arange(5.0)[:, None], 3).ravel()
+    array([3., 6., 9.])
+    """
+    count, size, done = len(rows) - width + 1, 1, 0
+    total = np.zeros_like(rows[:count])
+    while True:
+        if width & size:
+            total += rows[done : done + count]
+            done += size
+        if 2 * size > width:
+            return total
+        rows, size = rows[:-size] + rows[size:], 2 * size
+
+
+def median(rows: Array) -> Array:
+    """Return the median along the first axis of what is not NaN; NaN where there is nothing.
+
+    >>> median(np.array([[3.0], [np.nan], [1.0]]))
+    array([2.])
+    """
+    rows = np.sort(rows, axis=0)  # NaN comes last.
+    known = count_of(~np.isnan(rows))
+    low = np.take_along_axis(rows, np.maximum(known - 1, 0)[None] // 2, 0)[0]
+    high = np.take_along_axis(rows, np.minimum(known // 2, len(rows) - 1)[None], 0)[0]
+    middle: Array = np.where(known > 0, 0.5 * (low + high), np.nan)
+    return middle

@@ -1,0 +1,176 @@
+"""The last samples of each series, and what the slow signals say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from exporter.engine.detectors.base import BLOCK
+from exporter.engine.detectors.columns import Array, Column
+from exporter.engine.detectors.novelty.ordered import add_up, count_of, median, rolling_sum
+
+__all__ = ["FEATURES", "Recent", "recent_columns"]
+
+FEATURES = 5
+"""The sample; the same minus the running median, minus the sample before, minus what is usual at this time of the
+day; and the mean of the last twelve of these residuals."""
+WINDOW = 48
+"""Samples that the slow signals compare with the past."""
+MEDIANS = 25
+"""Blocks whose medians make the running median."""
+KEPT = 87
+"""Samples, one of each block, that stand for the past of the distribution."""
+SLOW = 1.0 / 42.0
+"""Part of a new block in the running variance."""
+_ENOUGH = 8
+"""Samples of the past before a distribution can be compared with it."""
+_PSEUDO_COUNT = 0.05 / WINDOW
+"""Part of the samples that every bin has at least, so that no ratio is infinite."""
+_NOTHING = 0.01
+"""A relative entropy below this is rounding."""
+
+
+def recent_columns() -> dict[str, Column]:
+    """Return the state, all in baseline units."""
+    return {
+        "recent.sample": Column((WINDOW + BLOCK,), np.float32, np.nan),
+        "recent.residual": Column((2 * BLOCK,), np.float32, np.nan),
+        "recent.medians": Column((MEDIANS,), np.float32, np.nan),
+        "recent.median": Column((), np.float32, np.nan),
+        "past.sample": Column((KEPT,), np.float32, np.nan),
+        "past.blocks": Column((), np.int32),
+        "past.mean": Column((), np.float64),
+        "past.variance": Column((), np.float64),
+        "change.variance": Column((), np.float32, np.nan),
+        "change.entropy": Column((), np.float32, np.nan),
+    }
+
+
+class Recent:
+    """The last samples of some series: `sample` ends, and `residual` ends, with the block that is going on."""
+
+    def __init__(self, columns: dict[str, Array]) -> None:
+        self._columns = columns
+        self._sample, self._residual = columns["recent.sample"], columns["recent.residual"]
+        self.median = columns["recent.median"]
+        self.change = columns["change.variance"], columns["change.entropy"]
+
+    def see(self, index: int, sample: Array, usable: Array) -> Array:
+        """Take in samples of this block, shape (t, n); return them with each unusable one as the one before it."""
+        start = WINDOW + index
+        here = self._sample[start : start + len(sample)]
+        here[...] = sample
+        if not usable.all():
+            for offset, ok in enumerate(usable):
+                here[offset] = np.where(ok, here[offset], self._sample[start + offset - 1])
+        return here
+
+    def compare(self, index: int, usual: Array) -> None:
+        """Take in what is usual at the samples of this block, shape (t, n)."""
+        begin, count = WINDOW + index, len(usual)
+        here = slice(BLOCK + index, BLOCK + index + count)
+        self._residual[here] = self._sample[begin : begin + count] - usual
+
+    def features(self, index: int, count: int) -> Array:
+        """Return the features of samples of this block, shape (FEATURES, t, n), float32."""
+        i, j = WINDOW + index, BLOCK + index
+        sample = self._sample[i : i + count]
+        features = np.empty((FEATURES, *sample.shape), np.float32)
+        features[0] = sample
+        np.subtract(sample, self.median, out=features[1])
+        np.subtract(sample, self._sample[i - 1 : i + count - 1], out=features[2])
+        features[3] = self._residual[j : j + count]
+        features[4] = rolling_sum(self._residual[j - BLOCK + 1 : j + count], BLOCK) * np.float32(1.0 / BLOCK)
+        return features
+
+    def close(self) -> None:
+        """End a block: it becomes the past."""
+        columns = self._columns
+        medians, kept = columns["recent.medians"], columns["past.sample"]
+        block = np.sort(self._sample[WINDOW:], axis=0)
+        medians[:-1] = medians[1:]
+        medians[-1] = np.float32(0.5) * (block[BLOCK // 2 - 1] + block[BLOCK // 2])
+        self.median[...] = median(medians)
+        kept[:-1] = kept[1:]
+        kept[-1] = self._sample[-1]
+        now, before = self._sample[BLOCK:], self._sample[:BLOCK]
+        # What is still in the window is not the past.
+        past = np.sort(kept[: -(WINDOW // BLOCK)], axis=0)
+        known = count_of(~np.isnan(past))
+        variance, entropy = self.change
+        variance[...] = self._change_of_variance(now, before, past, known)
+        entropy[...] = relative_entropy(now, past, known)
+        self._sample[:-BLOCK] = self._sample[BLOCK:].copy()
+        self._residual[:BLOCK] = self._residual[BLOCK:]
+
+    def _change_of_variance(self, now: Array, before: Array, past: Array, known: Array) -> Array:
+        """Return how much the standard deviation differs from its running mean, as the size of the log of the ratio.
+
+        `before`, shape (BLOCK, n), is the block that leaves the window and joins the mean.
+        """
+        blocks, mean, variance = (self._columns[f"past.{name}"] for name in ("blocks", "mean", "variance"))
+        new_mean, new_variance = _moments(before)
+        has = ~np.isnan(new_variance)
+        blocks += has
+        share = np.where(has, np.maximum(1.0 / np.maximum(blocks, 1), SLOW), 0.0)
+        step = np.where(has, new_mean - mean, 0.0)
+        mean += share * step
+        variance[...] = (1.0 - share) * (variance + share * step * step) + share * np.where(has, new_variance, 0.0)
+
+        # A series that stands still and then moves by its rounding has changed by a huge factor, and not at all.
+        end = np.maximum(known - 1, 0)
+        edge = (0.05 * end).astype(np.int64)[None]
+        low, high = (np.take_along_axis(past, at, axis=0)[0] for at in (edge, end - edge))
+        floor = 1e-3 * (high - low) + 1e-12
+        ratio = (np.sqrt(_moments(now)[1]) + floor) / (np.sqrt(variance) + floor)
+        return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
+
+
+def relative_entropy(now: Array, past: Array, known: Array) -> Array:
+    """Return the relative entropy of samples against the past, over the deciles of the past; shape (n,).
+
+    Parameters
+    ----------
+    now : ndarray, shape (t, n)
+    past : ndarray, shape (m, n)
+        Sorted, NaN last; `known`, shape (n,), are not NaN.
+    """
+    end = np.maximum(known - 1, 0)
+    old_above, new_above = known.astype(np.float64), np.full(known.shape, float(len(now)))
+    shares = []
+    for old_next, new_next in (*_counts_above(now, past, end), (np.zeros_like(old_above), np.zeros_like(new_above))):
+        old = (old_above - old_next) / np.maximum(known, 1) + _PSEUDO_COUNT
+        new = (new_above - new_next) / len(now) + _PSEUDO_COUNT
+        shares.append(new * np.log(new / old))
+        old_above, new_above = old_next, new_next
+    entropy = add_up(np.array(shares)) / (1.0 + 10 * _PSEUDO_COUNT)
+    entropy = np.where(entropy < _NOTHING, 0.0, entropy)
+    return np.where((known >= _ENOUGH) & ~np.isnan(now[0]), entropy, np.nan)
+
+
+def _counts_above(now: Array, past: Array, end: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield how many of the past and of now are above each decile of the past.
+
+    A sample on a decile counts to the outer side, so that the mirror image of a series has the same counts.
+    """
+    for tenth in range(1, 10):
+        low = np.take_along_axis(past, (tenth * end // 10)[None], axis=0)[0]
+        high = np.take_along_axis(past, ((tenth * end + 9) // 10)[None], axis=0)[0]
+        decile = np.float32(0.5) * (low + high)
+        yield _above(past, decile, tenth), _above(now, decile, tenth)
+
+
+def _above(rows: Array, decile: Array, tenth: int) -> Array:
+    if tenth < 5:
+        return count_of(rows >= decile).astype(np.float64)
+    if tenth > 5:
+        return count_of(rows > decile).astype(np.float64)
+    return 0.5 * (count_of(rows > decile) + count_of(rows >= decile))
+
+
+def _moments(rows: Array) -> tuple[Array, Array]:
+    """Return mean and variance along the first axis, float64."""
+    rows = rows.astype(np.float64)
+    mean = add_up(rows) / len(rows)
+    return mean, add_up((rows - mean) ** 2) / len(rows)

@@ -1,0 +1,127 @@
+"""The upper tail of a histogram of half octaves: where it begins, and the generalised Pareto that goes on from there.
+
+The parameters are fitted by probability-weighted moments [1]_, which need two sums and no iteration, so all series
+are fitted at once. That excesses over a high threshold follow this distribution is [2]_.
+
+References
+----------
+.. [1] J. R. M. Hosking, J. R. Wallis (1987), Parameter and Quantile Estimation for the Generalized Pareto
+   Distribution. Technometrics 29(3). doi:10.1080/00401706.1987.10488243
+.. [2] J. Pickands (1975), Statistical Inference Using Extreme Order Statistics. Annals of Statistics 3(1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.engine.detectors.columns import Array
+from exporter.engine.detectors.novelty.ordered import add_up, count_of, suffix_sums
+
+__all__ = ["TAIL", "Tail", "fit_tail"]
+
+TAIL = 0.1
+"""Part of the past that is the tail."""
+_ENOUGH = 5.0
+"""Samples in the tail before its shape is believed; until then the surprise stays that of its start."""
+_BEND_MAX = 1.0
+"""Shape parameters end here, where the mean of a Pareto tail becomes infinite."""
+_SCALE_MIN = 0.05
+"""Part of the mean excess that the scale is at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What was fitted; arrays of shape (s, n). Positions are in bins: 1.0 is the lower edge of bin 1, 0.0 is zero.
+
+    Attributes
+    ----------
+    total
+        Samples that were counted.
+    gate, start
+        Positions where the surprise passes the gate and where the tail begins.
+    at_gate, at_start
+        Surprise there, above the gate.
+    shape, scale
+        Of the generalised Pareto; the scale in units of the signal at position 0. Infinite: not known.
+    """
+
+    total: Array
+    gate: Array
+    start: Array
+    at_gate: Array
+    at_start: Array
+    shape: Array
+    scale: Array
+
+
+def fit_tail(counts: Array, gate: float) -> Tail:
+    """Fit the tails of histograms.
+
+    Parameters
+    ----------
+    counts : ndarray of float32, shape (s, BINS, n)
+        Samples in each bin; bin 0 holds zeros, bin j the half octave from position j.
+    gate : float
+        Surprise (-log10 of a probability) that counts as none.
+    """
+    by_bin = counts.swapaxes(0, 1)  # (BINS, s, n)
+    above = suffix_sums(by_bin)
+    total = above[0]
+    survival = (above + np.float32(0.5)) / (total + np.float32(1.0))
+    start, at_start = _fall(survival, TAIL)
+    passed, at_passed = _fall(survival, 10.0**-gate)
+    shape, scale = _pareto(by_bin, start)
+    return Tail(
+        total=total,
+        gate=passed,
+        start=start,
+        at_gate=np.maximum(-np.log10(at_passed) - gate, 0.0),
+        at_start=-np.log10(at_start) - gate,
+        shape=shape,
+        scale=scale,
+    )
+
+
+def _fall(survival: Array, level: float) -> tuple[Array, Array]:
+    """Return where the survival function falls to `level`, and its value there.
+
+    Log-linear within a bin. Position 0 where all that is not zero is already rarer than `level`.
+    """
+    bins = len(survival)
+    reached = np.maximum(count_of(survival > level), 1)  # The first bin that begins at or below the level.
+    after = np.take_along_axis(survival, np.minimum(reached, bins - 1)[None], axis=0)[0]
+    after = np.where(reached == bins, 0.5 * survival[-1], after)
+    before = np.take_along_axis(survival, (reached - 1)[None], axis=0)[0]
+    inside = (reached > 1) & (before > level)
+    part = np.log(np.where(inside, before / level, 1.0)) / np.maximum(np.log(before / after), 1e-9)
+    position = reached - 1 + np.where(inside, np.clip(part, 0.0, 1.0), 1.0)
+    return np.where(reached == 1, 0.0, position), np.where(inside, level, after)
+
+
+def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
+    """Return shape and scale of the excesses over `start`, from the first two probability-weighted moments.
+
+    A bin stands at the geometric middle of its part that lies beyond the start.
+    """
+    bins = np.arange(len(by_bin), dtype=np.float32)[:, None, None]
+    begin = start.astype(np.float32)
+    part = np.clip(bins + 1 - begin, 0, 1)
+    part[0] = 0
+    weight = by_bin * part
+    origin = np.where(begin > 0.0, np.exp2(0.5 * begin), np.float32(0.0))
+    excess = np.exp2(0.5 * (bins + 1) - 0.25 * part) - origin
+    excess = np.where(weight > 0.0, np.maximum(excess, 0), np.float32(0.0))
+    beyond = suffix_sums(weight)
+    number = np.maximum(beyond[0], 1e-9)
+    mass = weight * excess
+    mean = add_up(mass) / number
+    second = add_up(mass * (beyond - np.float32(0.5) * weight)) / (number * number)
+    spread = mean - 2.0 * second
+    bent = spread > 1e-12 * mean
+    shape = np.where(bent, 2.0 - mean / np.where(bent, spread, 1.0), _BEND_MAX)
+    shape = np.clip(shape, 0.0, _BEND_MAX)
+    scale = mean * np.maximum(1.0 - shape, _SCALE_MIN)
+    usable = (number >= _ENOUGH) & (scale > 0.0)
+    return shape, np.where(usable, scale, np.inf)
