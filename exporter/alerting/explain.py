@@ -30,6 +30,7 @@ def explain(
     quorum: int,
     templates: Mapping[str, str],
     since: float | None = None,
+    series: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the annotations of one anomalous series.
 
@@ -51,19 +52,21 @@ def explain(
         ``lower``, ``upper``, ``score``, ``query`` and ``labels.NAME``.
     since : float, optional
         When the series became anomalous, in Unix seconds.
+    series : mapping, optional
+        The series' own labels, for the summary; `labels` unless given.
 
     Examples
     --------
     >>> found = explain("api_latency_p99", {"instance": "a:9100"}, observed=0.93, expected=0.21, lower=0.1,
     ...                 upper=0.35, score=0.97, votes=["zscore", "iqr"], quorum=2, templates={})
     >>> found["summary"]
-    'query=api_latency_p99 instance=a:9100: 0.93 observed, expected 0.21 (band 0.10 to 0.35)'
+    'api_latency_p99 of instance=a:9100 is 0.93, expected 0.21 (band 0.10 to 0.35)'
     >>> found["votes"]
     'zscore, iqr (2 of 2 needed)'
     """
     seen, usual, low, high = format_numbers([observed, expected, lower, upper])
     band = _band(lower, upper, low, high)
-    sentence = f"{_series(query, labels)}: {seen} observed"
+    sentence = f"{_series(query, labels if series is None else series)} is {seen}"
     if not math.isnan(expected):
         sentence += f", expected {usual}"
     if band:
@@ -153,9 +156,9 @@ def _band(lower: float, upper: float, low: str, high: str) -> str:
 
 
 def _series(query: str, labels: Mapping[str, str]) -> str:
-    pairs = [("query", query)]
-    pairs += [(name, value) for name, value in sorted(labels.items()) if name not in ("alertname", "query")]
-    return _short(" ".join(f"{name}={_short(value, _LONGEST_VALUE)}" for name, value in pairs), _LONGEST_SERIES)
+    own = [(name, value) for name, value in sorted(labels.items()) if name not in ("__name__", "alertname", "query")]
+    pairs = " ".join(f"{name}={_short(value, _LONGEST_VALUE)}" for name, value in own)
+    return _short(f"{query} of {pairs}" if pairs else query, _LONGEST_SERIES)
 
 
 def _short(text: str, longest: int) -> str:

@@ -33,7 +33,7 @@ def told(**changes: Any) -> dict[str, str]:
 
 def test_the_built_in_annotations() -> None:
     assert told(since=1_800_000_000.0) == {
-        "summary": "query=api_latency_p99 instance=a:9100: 0.93 observed, expected 0.21 (band 0.10 to 0.35)",
+        "summary": "api_latency_p99 of instance=a:9100 is 0.93, expected 0.21 (band 0.10 to 0.35)",
         "observed": "0.93",
         "expected": "0.21",
         "band": "0.10 to 0.35",
@@ -49,8 +49,8 @@ def test_the_built_in_annotations() -> None:
         pytest.param({"lower": -INF}, "(band up to 0.35)", id="no-lower-edge"),
         pytest.param({"upper": INF}, "(band from 0.10)", id="no-upper-edge"),
         pytest.param({"lower": -INF, "upper": INF}, "expected 0.21", id="no-band"),
-        pytest.param({"expected": NAN, "lower": NAN, "upper": NAN}, ": 0.93 observed", id="nothing-expected"),
-        pytest.param({"observed": INF}, "+Inf observed, expected 0.21 (band 0.10 to 0.35)", id="infinite"),
+        pytest.param({"expected": NAN, "lower": NAN, "upper": NAN}, " is 0.93", id="nothing-expected"),
+        pytest.param({"observed": INF}, "is +Inf, expected 0.21 (band 0.10 to 0.35)", id="infinite"),
     ],
 )
 def test_the_summary_says_only_what_is_known(changes: dict, end: str) -> None:
