@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,13 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> Table:
     metrics = SelfMetrics(CollectorRegistry())
     exposition = Exposition(metrics.registry)
     store = running.enter_context(Store.open(home / "state", clock=time.time))
-    api = PrometheusApi(PrometheusSettings(url=server.url), user_agent="benchmark")
+    connect = partial(PrometheusApi, PrometheusSettings(url=server.url), user_agent="benchmark")
+    api = connect()
     running.callback(api.close)
     around = Surroundings(
         api=api,
+        connect=connect,
+        clock=time.time,
         store=store,
         exposition=exposition,
         board=AlertBoard(),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__
-from exporter.alerting.alert import Alert, Step
+from exporter.alerting.alert import Alert
 from exporter.alerting.life import restore
 from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
@@ -43,6 +45,12 @@ _REVIVALS, _REVIVAL_PERIOD = 5, 600.0
 _PREPARERS = 2
 """Queries whose history is read at the same time: gentle on a Prometheus that others use too."""
 _STOP_WEB = 1.0
+_PATIENCE = 2.0
+"""Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
+_END = 4.0
+"""Seconds for the end, beside the time for Alertmanagers."""
+_CONFIRMED = 3600.0
+"""Seconds: nothing is deleted for its age unless a slot so recent was judged. The clock may be years wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +84,16 @@ class App:
         self._cycles: dict[str, Cycle] = {}
         self._departed = Departed()
         self._in_preparation: set[Cycle] = set()
-        self._retained_at = 0.0
+        self._retained_at: float | None = None
         self._revivals: list[float] = []
         self._started = False
+        self._broken: str | None = None
 
         registry = CollectorRegistry()
         self.metrics = SelfMetrics(registry)
         self._exposition = Exposition(registry)
         self._board = AlertBoard()
-        self._preparing = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
+        self._preparing = _new_preparers()
         site = Site(
             metrics=self._exposition.scrape,
             not_ready=self._not_ready,
@@ -125,10 +134,11 @@ class App:
             undo.callback(self._senders.close)
             self._schedule = self._new_schedule(loaded.config)
             self._apply(loaded, stored=self._store.alerts())
-            undo.callback(self._end_cycles)
+            undo.callback(self._api.close)
             self.port = self._web.start()
             undo.pop_all()
         self._schedule.start()
+        self._prepare_all()
         self._started = True
         log.info("ready", extra={"version": __version__, "port": self.port, "queries": len(self._cycles)})
 
@@ -150,10 +160,17 @@ class App:
                 loaded = load(self._options.config_file)
                 if not self._stopping:
                     self._apply(loaded, stored={})
+                    self._prepare_all()
             except ExporterError as fault:
                 self.metrics.config_last_reload_successful.set(0)
                 log.error("the configuration was not reloaded, the old one stays in force", extra={"error": str(fault)})
                 raise
+            except Exception as mistake:
+                # Neither the old one nor the new one is in force, so the process has to begin anew.
+                self.metrics.config_last_reload_successful.set(0)
+                log.exception("the configuration was reloaded in part")
+                self._broken = f"a reload failed half-way: {mistake!r}"
+                raise ExporterError(self._broken) from mistake
 
     def _apply(self, loaded: Loaded, *, stored: Mapping[str, Mapping[str, Alert]]) -> None:
         """Put a configuration into force. What can fail is built first."""
@@ -167,32 +184,29 @@ class App:
 
         around = self._surroundings(config, api)
         plans = {plan.name: plan for plan in config.plans()}
-        old, self._cycles = self._cycles, {}
         restored = {query: restore(config.alerting, alerts, at=now) for query, alerts in stored.items()}
-        for name in old.keys() - plans.keys():
-            old[name].retire(checkpoint=False)
-            self._departed.add(name, Step(alerts=old[name].alerts.alerts), around, at=now)
-            self._exposition.withdraw(name)
-            self.metrics.forget(name)
+        self._end(self._cycles.values())
+        # Built aside: others count the series of all cycles meanwhile.
+        cycles = {
+            name: old.take_over(plans[name], around, at=now) for name, old in self._cycles.items() if name in plans
+        }
+        for name, old in self._cycles.items():
+            if name not in plans:
+                self._departed.add(name, old.alerts.left, around, at=now)
+                self._exposition.withdraw(name)
+                self.metrics.forget(name)
         for name in restored.keys() - plans.keys():
             self._departed.add(name, restored[name], around, at=now)
-        for name, plan in plans.items():
-            if name in old:
-                self._cycles[name] = old[name].take_over(plan, around)
-            else:
-                kept = restored.get(name) or Step(alerts=self._departed.take(name))
-                self._cycles[name] = Cycle(plan, around, kept, started=now)
+        for name in plans.keys() - cycles.keys():
+            kept = restored.get(name) or self._departed.take(name)
+            cycles[name] = Cycle(plans[name], around, kept, started=now)
+        self._cycles = cycles
         self._forget_learned(plans.keys())
 
         if before is not None and changed_source:
             self._api.close()
         self._api, self._around, self._loaded = api, around, loaded
-        jobs = {name: self._job(cycle) for name, cycle in self._cycles.items()}
-        self._schedule.set(
-            {**jobs, _HOUSEKEEPING: Job(_HOUSEKEEPING_INTERVAL, self._keep_house, missed=lambda _: None)}
-        )
-        for cycle in self._cycles.values():
-            self._prepare(cycle)
+        self._set_jobs()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set(now)
         if before is not None:
@@ -201,6 +215,8 @@ class App:
     def _surroundings(self, config: Config, api: PrometheusApi) -> Surroundings:
         return Surroundings(
             api=api,
+            connect=partial(PrometheusApi, config.prometheus, user_agent=USER_AGENT),
+            clock=self._clock,
             store=self._store,
             exposition=self._exposition,
             board=self._board,
@@ -214,6 +230,20 @@ class App:
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
         )
 
+    def _end(self, cycles: Collection[Cycle]) -> None:
+        """End cycles: wait a little for slots under way, then break their queries off. What hangs is left behind."""
+        for cycle in cycles:
+            cycle.leave()
+        for _ in range(2):
+            deadline = monotonic() + _PATIENCE
+            # All of them are asked, so that one that hangs does not make the others look as if they did.
+            ended = [cycle.join(max(0.0, deadline - monotonic())) for cycle in cycles]
+            if all(ended):
+                return
+            self._api.cancel()
+        hanging = [cycle.plan.name for cycle in cycles if not cycle.ended]
+        log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
+
     def _forget_learned(self, names: Collection[str]) -> None:
         """Drop what was learned of queries that are gone; it can be learned again."""
         try:
@@ -224,17 +254,25 @@ class App:
 
     # ------------------------------------------------------------------ jobs
 
+    def _set_jobs(self) -> None:
+        jobs = {name: self._job(cycle) for name, cycle in self._cycles.items()}
+        house = Job(_HOUSEKEEPING_INTERVAL, self._keep_house, missed=lambda _: None)
+        self._schedule.set({**jobs, _HOUSEKEEPING: house})
+
     def _job(self, cycle: Cycle) -> Job:
         def run(slot: float) -> None:
-            if not cycle.ready:
-                self._prepare(cycle)  # Again, where the last attempt failed.
             cycle.run(slot)
+            self._prepare(cycle)  # Again, where the last attempt failed or a long gap opened.
 
         missed = self.metrics.cycles_missed_total.labels(query=cycle.plan.name)
         return Job(cycle.plan.interval, run, missed.inc)
 
+    def _prepare_all(self) -> None:
+        for cycle in self._cycles.values():
+            self._prepare(cycle)
+
     def _prepare(self, cycle: Cycle) -> None:
-        if cycle.ready or cycle in self._in_preparation:
+        if cycle.ready or self._stopping or cycle in self._in_preparation:
             return
         self._in_preparation.add(cycle)
 
@@ -242,21 +280,23 @@ class App:
             try:
                 interval = cycle.plan.interval
                 cycle.prepare(slot_at(self._clock(), interval, offset_of(cycle.plan.name, interval)))
-            except Exception:
-                log.exception("history could not be learned", extra={"query": cycle.plan.name})
-                self._job_failed(cycle.plan.name)
             finally:
                 self._in_preparation.discard(cycle)
 
-        self._preparing.submit(prepare)
+        try:
+            self._preparing.submit(prepare)
+        except RuntimeError:
+            # The end came in between, or the system has no more threads; then the next slot tries again.
+            self._in_preparation.discard(cycle)
 
     def _keep_house(self, at: float) -> None:
         assert self._around is not None  # noqa: S101 - set before any job runs.
         self._departed.age(self._around, at=at)
         try:
             self.metrics.store_wal_bytes.set(self._store.wal_bytes())
-            if at - self._retained_at >= _RETENTION_ROUND:
-                self._retained_at = at
+            due = self._retained_at is None or monotonic() - self._retained_at >= _RETENTION_ROUND
+            if due and any(abs(at - cycle.judged) < _CONFIRMED for cycle in self._cycles.values()):
+                self._retained_at = monotonic()
                 self._store.retain(at - self.config.storage.retention)
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})
@@ -273,19 +313,51 @@ class App:
         ExporterError
             Something died that cannot be brought back: the process has to be started again.
         """
+        if self._broken is not None:
+            raise ExporterError(self._broken)
         self._schedule.check_clock()
         if not self._web.alive or not self._senders.alive:
             raise ExporterError("the web server or a sender died")
         if not self._schedule.alive:
-            self.metrics.worker_restarts_total.labels(worker="scheduler").inc()
-            self._revivals = [at for at in self._revivals if self._clock() - at < _REVIVAL_PERIOD] + [self._clock()]
-            if len(self._revivals) > _REVIVALS:
-                raise ExporterError("the scheduler keeps dying")
+            self._count_revival("scheduler")
             log.error("the scheduler died and is started again")
-            jobs = self._schedule.jobs
-            self._schedule = self._new_schedule(self.config)
-            self._schedule.set(jobs)
-            self._schedule.start()
+            self._revive()
+        # A reload deals with what hangs by itself.
+        if any(cycle.stuck for cycle in self._cycles.values()) and self._reloading.acquire(blocking=False):
+            try:
+                self._replace_stuck()
+            finally:
+                self._reloading.release()
+
+    def _replace_stuck(self) -> None:
+        """Go on beside threads that hang, with what the store has: a thread cannot be ended from outside."""
+        assert self._around is not None  # noqa: S101 - set before any cycle runs.
+        now, replaced = self._clock(), dict(self._cycles)
+        for name, old in self._cycles.items():
+            if old.stuck:
+                log.error("a run hangs and is left behind", extra={"query": name})
+                self._count_revival("cycle")
+                old.leave()
+                replaced[name] = old.take_over(old.plan, self._around, at=now)
+        self._cycles = replaced
+        self._preparing.shutdown(wait=False)
+        self._preparing = _new_preparers()
+        self._revive()
+        self._prepare_all()
+
+    def _count_revival(self, worker: str) -> None:
+        self.metrics.worker_restarts_total.labels(worker=worker).inc()
+        now = monotonic()
+        self._revivals = [*(at for at in self._revivals if now - at < _REVIVAL_PERIOD), now]
+        if len(self._revivals) > _REVIVALS:
+            raise ExporterError(f"a {worker} dies again and again")
+
+    def _revive(self) -> None:
+        """Begin a new schedule; runs of the old one that are under way go on."""
+        self._schedule.stop()
+        self._schedule = self._new_schedule(self.config)
+        self._set_jobs()
+        self._schedule.start()
 
     # ------------------------------------------------------------------ what is shown
 
@@ -317,21 +389,48 @@ class App:
         """End: nothing is resolved, everything is written, and what fires is sent once more."""
         self._stopping = True
         log.info("stopping")
-        self._schedule.stop()
+        began = monotonic()
+        _try(self._schedule.stop)
         self._preparing.shutdown(wait=False, cancel_futures=True)
-        self._api.cancel()
-        with self._reloading:
-            self._end_cycles()
-        self._senders.drain(self.config.alerting.drain_timeout)
-        self._senders.close()
-        self._web.stop(_STOP_WEB)
-        self._store.close()
-        self._api.close()
+        # A reload under way ends soon; one that does not is not waited for.
+        reloading = self._reloading.acquire(timeout=2 * _PATIENCE)
+        _try(lambda: self._end(self._cycles.values()))
+        # The last checkpoint and the last scrapes do not need the last word to Alertmanagers.
+        others = [
+            threading.Thread(target=_try, args=(last,), daemon=True) for last in (self._close_cycles, self._stop_web)
+        ]
+        for other in others:
+            other.start()
+        timeout = self.config.alerting.drain_timeout
+        _try(lambda: self._senders.drain(timeout))
+        _try(self._senders.close)
+        for other in others:
+            other.join(max(1.0, _END + timeout - (monotonic() - began)))
+        _try(self._store.close)
+        _try(self._api.close)
+        if reloading:
+            self._reloading.release()
         log.info("stopped")
 
-    def _end_cycles(self) -> None:
+    def _close_cycles(self) -> None:
         for cycle in self._cycles.values():
-            cycle.retire(checkpoint=True)
+            if cycle.ended:
+                _try(cycle.close)
+
+    def _stop_web(self) -> None:
+        self._web.stop(_STOP_WEB)
+
+
+def _new_preparers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
+
+
+def _try(step: Callable[[], object]) -> None:
+    """Do one of the last things; whatever comes of it, the others are done too."""
+    try:
+        step()
+    except Exception:
+        log.exception("the end was not as it should be")
 
 
 def _prefix(external_url: str | None) -> str:

@@ -75,6 +75,10 @@ def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     return renamed
 
 
+_MEMORY = 1000
+"""Causes that are remembered before those are forgotten that may speak again anyway."""
+
+
 class Quiet(logging.Filter):
     """Lets the same warning or error through once a minute, with the number of those held back."""
 
@@ -93,8 +97,8 @@ class Quiet(logging.Filter):
         if now - since < self._period:
             self._seen[key] = (since, held + 1)
             return False
-        if len(self._seen) > 1000:
-            self._seen.clear()
+        if len(self._seen) > _MEMORY:
+            self._seen = {key: seen for key, seen in list(self._seen.items()) if now - seen[0] < self._period}
         self._seen[key] = (now, 0)
         if held:
             record.repeated = held

@@ -35,12 +35,14 @@ def wall_clock() -> float:
 
 
 def slot_at(now: float, interval: float, offset: float) -> float:
-    """Return the newest evaluation instant not after `now`, in Unix seconds.
+    """Return the newest evaluation instant not after `now`, in Unix seconds, to the millisecond.
 
     >>> slot_at(125.0, interval=60.0, offset=10.0)
     70.0
     """
-    return math.floor((now - offset) / interval) * interval + offset
+    # Rounded, so that an instant is the same number however it was come by: a slot that was learned from history
+    # must not look newer than the one that was judged.
+    return round(math.floor((now - offset) / interval) * interval + offset, 3)
 
 
 def offset_of(name: str, interval: float) -> float:

@@ -30,6 +30,8 @@ Drawing = Callable[[], None]
 _TICK = 1.0
 _LAST_WAY_OUT = 2.0
 """Seconds that threads of libraries have to end by themselves when all is written and sent."""
+_LONGEST_END = 9.5
+"""Seconds after which the end comes by force, unless Alertmanagers may take longer. What is on disk is good."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns the exit code."""
+    _open_standard_streams()
     set_up(args.log_level, args.log_format)
     signals = _Signals()
     options = Options(
@@ -69,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
         app = App(options)
         app.start()
     except ExporterError as fault:
-        sys.stderr.write(f"anomaly-exporter: {fault}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"anomaly-exporter: {fault}\n")
+            sys.stderr.flush()
+        _leave_anyway(1, _LAST_WAY_OUT)
         return 1
     code = 0
     try:
@@ -77,10 +83,24 @@ def run(args: argparse.Namespace) -> int:
     except ExporterError as fault:
         log.critical("giving up", extra={"error": str(fault)})
         code = 1
-    finally:
-        app.stop()
-    _leave_anyway(code)
+    except Exception:
+        log.critical("giving up", exc_info=True)
+        code = 1
+    _leave_anyway(1, max(_LONGEST_END, app.config.alerting.drain_timeout + _LONGEST_END / 2))
+    app.stop()
+    _leave_anyway(code, _LAST_WAY_OUT)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Make descriptors 0 to 2 something: a database that gets one of them would be written to as a log."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # The lowest one that is free.
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as the process lives.
 
 
 def _serve(app: App, signals: _Signals) -> None:
@@ -156,8 +176,9 @@ def _progress_bars(app: App) -> Iterator[Drawing]:
         yield draw
 
 
-def _leave_anyway(code: int) -> None:
-    """End the process even if a thread of a library does not: everything that counts is written and sent."""
-    last = threading.Timer(_LAST_WAY_OUT, os._exit, args=(code,))
+def _leave_anyway(code: int, seconds: float) -> None:
+    """End the process by then, even if a thread does not end: everything that counts is on disk."""
+    last = threading.Timer(seconds, os._exit, args=(code,))
     last.daemon = True
-    last.start()
+    with contextlib.suppress(RuntimeError):  # No more threads; a second signal ends it at once.
+        last.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
 from exporter.alerting.explain import explain, generator_url
 from exporter.alerting.labels import alert_labels
-from exporter.alerting.life import collect, evaluate, hold, withdraw
+from exporter.alerting.life import collect, evaluate, hold, restore, withdraw
 from exporter.alerting.settings import AlertSettings
 from exporter.config.model import QueryPlan
 from exporter.cycle.surroundings import Surroundings
@@ -22,6 +22,9 @@ from exporter.errors import StateError
 __all__ = ["QueryAlerts"]
 
 log = logging.getLogger(__name__)
+
+_REMINDER = 60.0
+"""Seconds."""
 
 
 class QueryAlerts:
@@ -43,13 +46,39 @@ class QueryAlerts:
         self.alerts: dict[str, Alert] = dict(restored.alerts)
         self.succeeded = succeeded
         self._unsaved = restored.transitions
+        self._written = -np.inf
         self._row_of: dict[str, int] = {}
-        self._indexed = False
+        self._unindexed: list[int] | None = None
 
-    def configure(self, plan: QueryPlan, around: Surroundings) -> None:
-        """Go on under another configuration; alerts that it gives other labels end as their series were gone."""
+    @property
+    def newest(self) -> float:
+        """The newest slot that was applied to an alert, Unix seconds."""
+        return max((alert.evaluated_at for alert in self.alerts.values()), default=-np.inf)
+
+    @property
+    def left(self) -> Step:
+        """The alerts as they are, with the transitions that the store did not take so far."""
+        return Step(alerts=self.alerts, transitions=self._unsaved)
+
+    def configure(self, plan: QueryPlan, around: Surroundings, table: SeriesTable, *, at: float) -> None:
+        """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
+        same = not self.alerts or _naming(self.plan, self.around) == _naming(plan, around)
+        known = set() if same else self._identities(table)
         self.plan, self.around = plan, around
-        self._row_of, self._indexed = {}, False
+        self.forget_rows()
+        renamed = (known & self.alerts.keys()) - self._identities(table) if known and plan.alert is not None else set()
+        if renamed:
+            ended = withdraw({identity: self.alerts[identity] for identity in renamed}, at=at, why="rule_changed")
+            others = {identity: alert for identity, alert in self.alerts.items() if identity not in renamed}
+            self.alerts = {**others, **ended.alerts}
+            self._unsaved += ended.transitions
+
+    def rewind(self, at: float) -> None:
+        """Go on from `at` although slots after it were judged, because the clock had been wrong until now."""
+        back = restore(self.around.alerting, self.alerts, at=at)
+        self.alerts = dict(back.alerts)
+        self._unsaved += back.transitions
+        self.succeeded = min(self.succeeded, at)
 
     def judge(self, verdict: Verdict, table: SeriesTable, *, partial: bool) -> Step:
         """Return the step that a verdict leads to.
@@ -57,7 +86,7 @@ class QueryAlerts:
         Parameters
         ----------
         partial : bool
-            The server calls its answer incomplete, so it does not say that a series is gone.
+            The answer may be incomplete, so it does not say that a series is gone.
 
         Raises
         ------
@@ -99,41 +128,66 @@ class QueryAlerts:
         limits, plan = self.around.alerting, self.plan
         return hold(limits, plan.name, self.alerts, at=at, since=self.succeeded, interval=plan.interval)
 
-    def commit(self, slot: float, step: Step) -> bool:
-        """Make the step of a slot durable; return whether it counts (a slot counts once)."""
-        return self._store(step, lambda whole: self.around.store.commit(self.plan.name, slot, whole))
+    def commit(self, slot: float, step: Step) -> None:
+        """Make the step of a slot durable."""
+        name, store = self.plan.name, self.around.store
 
-    def record(self, step: Step) -> None:
-        """Make a step durable that judges no slot."""
-        if step.alerts or step.transitions or self.alerts or self._unsaved:
+        def write(whole: Step) -> None:
+            # A slot counts once. That one before the newest came here means that the clock was set back, and the
+            # step follows from what is known now all the same.
+            if not store.commit(name, slot, whole):
+                store.record(name, whole)
 
-            def write(whole: Step) -> bool:
-                self.around.store.record(self.plan.name, whole)
-                return True
+        self._store(step, write, slot)
 
-            self._store(step, write)
+    def record(self, slot: float, step: Step) -> None:
+        """Make the step of a slot durable that could not be judged.
 
-    def _store(self, step: Step, write: Callable[[Step], bool]) -> bool:
+        That nothing changed is written once a minute: the next start wants to know when that was.
+        """
+        changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
+        if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
+            self._store(step, lambda whole: self.around.store.record(self.plan.name, whole), slot)
+        else:
+            self.alerts = dict(step.alerts)
+
+    def flush(self) -> None:
+        """Write what the store did not take, before the end."""
+        if self._unsaved:
+            self._store(
+                Step(alerts=self.alerts), lambda whole: self.around.store.record(self.plan.name, whole), self._written
+            )
+
+    def _store(self, step: Step, write: Callable[[Step], None], slot: float) -> None:
         whole = replace(step, transitions=self._unsaved + step.transitions)
         try:
             with self.around.storing(self.plan.name):
-                if not write(whole):
-                    return False
-            self._unsaved = ()
+                write(whole)
+            self._unsaved, self._written = (), slot
         except StateError:
             # The people on call matter more than the audit: go on from memory, and write it all next time.
             self._unsaved = whole.transitions
         self.alerts = dict(step.alerts)
-        return True
 
     def send(self) -> None:
         """Hand the alerts to the senders, as they are now."""
         self.around.board.publish(self.plan.name, self.alerts, interval=self.plan.interval)
 
-    def forget_rows(self, rows: Collection[int]) -> None:
-        """Note that rows belong to other series from now on."""
+    def claim_rows(self, rows: Iterable[int]) -> None:
+        """Note that rows were given to series: an open alert may be about one of them."""
+        if self._unindexed is not None:
+            self._unindexed.extend(rows)
+
+    def release_rows(self, rows: Collection[int]) -> None:
+        """Note that rows have no series any more."""
         gone = set(rows)
         self._row_of = {identity: row for identity, row in self._row_of.items() if row not in gone}
+        if self._unindexed:
+            self._unindexed = [row for row in self._unindexed if row not in gone]
+
+    def forget_rows(self) -> None:
+        """Note that all rows may belong to other series, or alerts to other rows."""
+        self._row_of, self._unindexed = {}, None
 
     def _without_rule(self, at: float) -> Step:
         """Let the alerts of an earlier configuration go: resolve them, and forget them once that was sent."""
@@ -165,11 +219,24 @@ class QueryAlerts:
         around = self.around
         return alert_labels(dict(series), self.plan.name, rule, around.external_labels, utf8=around.utf8_labels)
 
+    def _identities(self, table: SeriesTable) -> set[str]:
+        """Return the fingerprints that the alerts of all series have or would have."""
+        rule = self.plan.alert
+        return set() if rule is None else {fingerprint(self._labels(rule, labels)) for _, labels in table.items()}
+
     def _find(self, rule: AlertSettings, table: SeriesTable, identity: str) -> int | None:
         """Return the row of the series that an open alert is about, or None where there is none."""
-        if identity not in self._row_of and not self._indexed:
-            # After a start: an alert is kept under its own labels, and only the rule leads there from a series.
-            self._indexed = True
-            for row, labels in table.items():
-                self._row_of.setdefault(fingerprint(self._labels(rule, labels)), row)
+        if identity not in self._row_of and self._unindexed != []:
+            # After a start, or when a series is back: an alert is kept under its own labels, and only the rule leads
+            # there from a series.
+            rows = [row for row, _ in table.items()] if self._unindexed is None else self._unindexed
+            self._unindexed = []
+            for row in rows:
+                self._row_of.setdefault(fingerprint(self._labels(rule, table.labels(row))), row)
         return self._row_of.get(identity)
+
+
+def _naming(plan: QueryPlan, around: Surroundings) -> tuple[object, ...]:
+    """Return everything but its series that the labels of an alert follow from."""
+    own = None if plan.alert is None else (plan.alert.alertname, plan.alert.labels)
+    return own, dict(around.external_labels), around.utf8_labels

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import numpy as np
 
@@ -18,10 +18,13 @@ from exporter.alerting.alert import AlertState, Step
 from exporter.alerting.life import DuplicateAlert
 from exporter.config.model import QueryPlan
 from exporter.cycle.alerts import QueryAlerts
+from exporter.cycle.beats import Beats
+from exporter.cycle.clocks import Clocks, OutOfTime
+from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.learning import Abandoned, Learning
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.verdict import Aligned, Verdict
-from exporter.errors import PrometheusError
+from exporter.errors import PrometheusError, Reason
 from exporter.exposition import SERIES_STATES, RowLabels, Rows
 from exporter.prometheus import Frame
 
@@ -31,6 +34,14 @@ log = logging.getLogger(__name__)
 
 _COVERAGE_MEMORY = 86400.0
 """Seconds over which the share of samples inside the band is averaged."""
+_LONGEST_REST = 300.0
+"""Seconds. No server and no mistake keeps a query from being asked for longer."""
+_MISTAKES = 3
+"""Slots in a row that end in an unexpected error before everything is taken up again from the store."""
+_IN_PASSING = 100
+"""Slots that a cycle reads back by itself; more of them are read beside the cycles, which go on."""
+_ANSWERED = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
+"""Failures of the query, and not of the server."""
 
 
 class Cycle:
@@ -54,14 +65,31 @@ class Cycle:
         self.around = around
         self.ready = False
         """Whether history was learned, so that slots can be judged."""
-        self.learning = Learning(plan, around)
+        self.ended = False
+        """Whether it was retired and nothing of it runs any more, so that another can go on with what it has."""
+        self.judged = -np.inf
+        """The newest slot that was judged, Unix seconds."""
         self.alerts = QueryAlerts(plan, around, restored, succeeded=started)
-        self._lock = threading.Lock()
+        # A slot never waits for history: what fires is sent on meanwhile.
+        self._slot, self._history = threading.Lock(), threading.Lock()
         self._retired = False
-        self._row_labels = RowLabels([("query", plan.name)])
-        self._prefixes: list[bytes] = []
+        self._rest_until = -np.inf
+        self._mistakes = 0
+        self._disowned = False
+        self._beats = Beats()
+        self._clocks = Clocks()
         self._coverage: float | None = None
+        self._begin_anew()
         around.metrics.watch(plan.name)
+
+    def _begin_anew(self) -> None:
+        """Forget what was learned in memory; the store and history have it."""
+        self.ready = False
+        self.learning = Learning(self.plan, self.around)
+        self.learning.beat = self._chunk
+        self.alerts.forget_rows()
+        self._row_labels = RowLabels([("query", self.plan.name)])
+        self._prefixes: list[bytes] = []
 
     @property
     def series(self) -> int:
@@ -81,8 +109,8 @@ class Cycle:
         now : float, Unix seconds
             The newest slot of the query.
         """
-        with self._lock:
-            if self._retired or self.ready:
+        with self._history, self._beats.working(HISTORY_TIMEOUT):
+            if self._retired or self.ready or self._resting:
                 return self.ready
             learning = self.learning
             try:
@@ -94,72 +122,123 @@ class Cycle:
                 return False
             except Abandoned:
                 return False
-            finally:
-                self._claim(row for row, _ in learning.engine.table.items())
+            except Exception:
+                self._count_failed()
+                log.exception("history could not be learned", extra={"query": self.plan.name})
+                self._mistakes += 1
+                self._rest(self.plan.interval * 2.0**self._mistakes)
+                self._begin_anew()
+                return False
+            self._claim_all()
+            # Of long ago: they are no news.
+            learning.engine.shifts.clear()
             self.ready = True
             return True
 
     def run(self, slot: float) -> None:
         """Judge one slot; nothing that goes wrong here reaches another query."""
-        metrics, name = self.around.metrics, self.plan.name
-        if not self.ready:
-            # History is being read, under the lock. Alerts of an earlier run are sent on meanwhile.
-            self._unknown(slot)
-            return
-        with self._lock:
+        with self._slot, self._beats.working(self.plan.timeout):
             if self._retired:
                 return
-            metrics.cycles_total.labels(query=name).inc()
+            if not self.ready or self.learning.engine.at == slot:
+                # History is being read, or has come this far. What fires is sent on meanwhile.
+                self._unknown(slot)
+                return
+            self.around.metrics.cycles_total.labels(query=self.plan.name).inc()
+            if self._resting:
+                self._count_failed()
+                self._unknown(slot)
+                return
             try:
                 self._judge(slot)
-            except PrometheusError as fault:
-                self._failed(fault)
-                self._unknown(slot)
+                self._mistakes = 0
             except Abandoned:
                 return
+            except PrometheusError as fault:
+                if not self._retired:
+                    self._failed(fault)
+                    self._unknown(slot)
+            except OutOfTime as reason:
+                self._count_failed()
+                log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
+                self._frozen()
             except DuplicateAlert as fault:
-                metrics.cycles_failed_total.labels(query=name).inc()
-                log.error("alerts cannot be told apart", extra={"query": name, "error": str(fault)})
+                self._count_failed()
+                log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
                 self._unknown(slot)
             except Exception:
                 # Whatever it is: what is firing stays firing, and what is not known is not shown.
-                metrics.cycles_failed_total.labels(query=name).inc()
-                log.exception("a cycle failed", extra={"query": name})
+                self._count_failed()
+                log.exception("a cycle failed", extra={"query": self.plan.name})
                 self._unknown(slot)
+                self._mistakes += 1
+                if self._mistakes >= _MISTAKES:
+                    # The mistake may have left the arrays in a state that they cannot leave by themselves.
+                    log.error("what was learned is taken up from the store again", extra={"query": self.plan.name})
+                    self._rest(self.plan.interval * self._mistakes)
+                    self._begin_anew()
 
     def _judge(self, slot: float) -> None:
         around, plan, learning = self.around, self.plan, self.learning
         engine = learning.engine
-        if engine.at < slot - 1.5 * plan.interval:
-            with self._phase("catch_up"):
-                learning.catch_up(slot - plan.interval)
-        with self._phase("fetch"):
+        with self._phase("fetch", plan.timeout):
             frame = around.api.instant(plan.expr, slot - around.query_offset, timeout=plan.timeout)
+        if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.newest)):
+            learning.rewind(slot - plan.interval)
+            self.alerts.rewind(slot - plan.interval)
+        if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
+            return
         with self._phase("score"):
             engine.table.limit = learning.limit()
             aligned = engine.align(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
             verdict = engine.step(slot, aligned.samples, plan.interval)
         with self._phase("judge"):
-            step = self.alerts.judge(verdict, engine.table, partial=bool(frame.warnings))
+            step = self.alerts.judge(verdict, engine.table, partial=_is_partial(frame))
         with self._phase("commit"):
-            counts = self.alerts.commit(slot, step)
+            if self._disowned:
+                raise Abandoned
+            self.alerts.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
-        if counts:
-            self.alerts.send()
-        self.alerts.succeeded = slot
+        self.alerts.send()
+        self.alerts.succeeded = self.judged = slot
         self._count(verdict, aligned, frame)
+        if engine.shifts:
+            log.info("series have a new normal", extra={"query": plan.name, "series": len(engine.shifts)})
+            engine.shifts.clear()
         self._release(engine.expire(slot))
         if learning.due(slot):
             with self._phase("checkpoint"):
                 learning.checkpoint()
 
+    def _close_gap(self, slot: float, series: int) -> bool:
+        """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
+        before = slot - self.plan.interval
+        missing = self.learning.missing(before)
+        if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
+            self.ready = False
+            self._count_failed()
+            self._unknown(slot)
+            return False
+        try:
+            with self._phase("catch_up", HISTORY_TIMEOUT):
+                self.learning.catch_up(before, series=series)
+        finally:
+            self._claim_all()
+        return True
+
     def _unknown(self, slot: float) -> None:
         """Nothing is known of this slot: no score is shown, and what is firing stays firing for a while."""
+        if self._disowned:
+            return
+        self.alerts.record(slot, self.alerts.hold(slot))
+        self._frozen()
+
+    def _frozen(self) -> None:
+        """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
         self.around.exposition.withdraw(self.plan.name)
         self._set_series(no_data=self.series)
-        self.alerts.record(self.alerts.hold(slot))
         self.alerts.send()
         self._count_alerts()
 
@@ -177,9 +256,10 @@ class Cycle:
 
     # ------------------------------------------------------------------ rows
 
-    def _claim(self, rows: Iterable[int]) -> None:
+    def _claim(self, rows: Sequence[int]) -> None:
         """Give new rows their place on the page."""
         table = self.learning.engine.table
+        self.alerts.claim_rows(rows)
         self._prefixes.extend([b""] * (table.size - len(self._prefixes)))
         for row in rows:
             if self._prefixes[row]:
@@ -190,6 +270,10 @@ class Cycle:
             else:
                 self._prefixes[row] = prefix
 
+    def _claim_all(self) -> None:
+        """Give every row its place: after history, or after a part of it."""
+        self._claim([row for row, _ in self.learning.engine.table.items()])
+
     def _release(self, rows: list[int]) -> None:
         """Take the places of forgotten series back."""
         if not rows:
@@ -197,7 +281,7 @@ class Cycle:
         self._row_labels.release(self._prefixes[row] for row in rows)
         for row in rows:
             self._prefixes[row] = b""
-        self.alerts.forget_rows(rows)
+        self.alerts.release_rows(rows)
 
     # ------------------------------------------------------------------ figures
 
@@ -234,41 +318,91 @@ class Cycle:
 
     def _failed(self, fault: PrometheusError) -> None:
         metrics, name = self.around.metrics, self.plan.name
-        metrics.cycles_failed_total.labels(query=name).inc()
+        self._count_failed()
         metrics.query_errors_total.labels(query=name, reason=str(fault.reason)).inc()
-        if fault.status is None:
-            metrics.source_up.set(0)
+        metrics.source_up.set(fault.reason in _ANSWERED)
+        if fault.retry_after is not None:
+            self._rest(fault.retry_after)
         more = {"query": name, "reason": str(fault.reason), "error": fault.message}
         log.warning("the query failed", extra=more)
 
+    def _count_failed(self) -> None:
+        self.around.metrics.cycles_failed_total.labels(query=self.plan.name).inc()
+
     @contextmanager
-    def _phase(self, phase: str) -> Iterator[None]:
+    def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
         begin = perf_counter()
+        self._beats.beat(allowed)
         try:
             yield
         finally:
             took = perf_counter() - begin
             self.around.metrics.cycle_duration_seconds.labels(query=self.plan.name, phase=phase).observe(took)
+            self._beats.beat()
+
+    # ------------------------------------------------------------------ time
+
+    @property
+    def _resting(self) -> bool:
+        return monotonic() < self._rest_until
+
+    def _rest(self, seconds: float) -> None:
+        """Ask nothing for so long."""
+        self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
+
+    def _chunk(self) -> None:
+        self._beats.beat(HISTORY_TIMEOUT)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a run, or reading history, has not been heard of for longer than it can take."""
+        return self._beats.stopped
 
     # ------------------------------------------------------------------ life
 
-    def retire(self, *, checkpoint: bool) -> None:
-        """End: wait for a run under way, start no other, and write what was learned if asked to."""
+    def leave(self) -> None:
+        """Start no other run, and break off reading history; see `join`."""
         self._retired = True
-        self.learning.abandoned = True
-        with self._lock:
-            if checkpoint:
-                self.learning.checkpoint()
+        self.learning.abandon()
 
-    def take_over(self, plan: QueryPlan, around: Surroundings) -> Cycle:
-        """Return a cycle for a changed configuration that goes on where this one stops."""
-        self.retire(checkpoint=False)
-        new = Cycle(plan, around, Step(alerts={}), started=0.0)
+    def join(self, timeout: float) -> bool:
+        """Wait for what is under way; return whether it ended."""
+        deadline = monotonic() + timeout
+        for lock in (self._slot, self._history):
+            if self.ended:
+                break
+            if not lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                return False
+            lock.release()
+        self.ended = True
+        return True
+
+    def close(self) -> None:
+        """Write what is not written so far; only when it has ended."""
+        self.alerts.flush()
+        self.learning.checkpoint()
+
+    def take_over(self, plan: QueryPlan, around: Surroundings, *, at: float) -> Cycle:
+        """Return a cycle that goes on where this one, which has left, stops.
+
+        Where something of this one still runs, nothing that it may change is shared.
+        """
+        new = Cycle(plan, around, self.alerts.left, started=self.alerts.succeeded)
+        new.judged = self.judged
+        if not self.ended:
+            self._disowned = True
+            return new
         new.alerts = self.alerts
-        new.alerts.configure(plan, around)
+        new.alerts.configure(plan, around, self.learning.engine.table, at=at)
         if self.plan.identity == plan.identity:
             new.learning, new.ready = self.learning, self.ready
             new.learning.configure(plan, around)
+            new.learning.beat = new._chunk
             new._row_labels, new._prefixes = self._row_labels, self._prefixes
-            new._coverage = self._coverage
+            new._coverage, new._mistakes = self._coverage, self._mistakes
         return new
+
+
+def _is_partial(frame: Frame) -> bool:
+    """Return whether series may be missing in an answer: warnings about the expression do not say so."""
+    return any(not said.startswith(("PromQL info", "PromQL warning")) for said in frame.warnings)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
 
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
-from exporter.cycle.history import HISTORY_TIMEOUT, History, learn, missing_history
+from exporter.cycle.history import HISTORY_TIMEOUT, History, Plan, learn, missing_history
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.engine import Engine
-from exporter.errors import StateError
-from exporter.prometheus import Block
+from exporter.errors import PrometheusError, StateError
+from exporter.prometheus import Block, PrometheusApi
 
 __all__ = ["Abandoned", "Learning"]
 
@@ -44,13 +45,22 @@ class Learning:
         """The newest slot that is on disk, Unix seconds."""
         self.progress = 0.0
         """How much of the history that was missing is learned, 0 to 1."""
-        self.abandoned = False
-        """Set it from another thread to end `catch_up`."""
+        self.beat: Callable[[], None] = lambda: None
+        """Called after every chunk of history: whoever watches sees that it goes on."""
+        self._abandoned = False
+        self._reading: PrometheusApi | None = None
 
     def configure(self, plan: QueryPlan, around: Surroundings) -> None:
         """Go on under a configuration of the same identity."""
-        self.plan, self.around, self.abandoned = plan, around, False
+        self.plan, self.around, self._abandoned = plan, around, False
         self.engine.configure(engine_settings(plan))
+
+    def abandon(self) -> None:
+        """End `catch_up` from another thread, now and whenever it is called before `configure`."""
+        self._abandoned = True
+        reading = self._reading
+        if reading is not None:
+            reading.close()
 
     def restore(self, now: float) -> None:
         """Take up what an earlier run learned, if anything of it can be used."""
@@ -72,29 +82,64 @@ class Learning:
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
         log.info("learned state restored", extra=more)
 
-    def catch_up(self, now: float) -> None:
-        """Learn from history so that every slot up to `now` is learned.
-
-        Raises
-        ------
-        PrometheusError, Abandoned
-            What was learned so far stays; call it again.
-        """
+    def missing(self, now: float) -> list[Plan]:
+        """Plan what has to be read so that every slot up to `now` is learned."""
         plan = self.plan
-        ranges = missing_history(
+        return missing_history(
             self.engine.at,
             now,
             window=plan.baseline.window,
             interval=plan.interval,
             step=plan.baseline.backfill_step,
         )
+
+    def catch_up(self, now: float, *, series: int | None = None) -> None:
+        """Learn from history so that every slot up to `now` is learned.
+
+        Parameters
+        ----------
+        now : float, Unix seconds
+        series : int, optional
+            How many series there are, where that is known.
+
+        Raises
+        ------
+        PrometheusError, Abandoned
+            What was learned so far stays; call it again.
+        """
+        ranges = self.missing(now)
         total = sum(part.points for part in ranges)
         if not total:
             self._progress(1.0)
             return
         self._progress(0.0)
-        # How many series there are decides how much is asked for at once; and a wrong expression shows here.
-        series = len(self.around.api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
+        try:
+            with self._reader() as api:
+                self._read(api, ranges, total, now, series)
+        except PrometheusError:
+            if self._abandoned:
+                raise Abandoned from None
+            raise
+        self._progress(1.0)
+        self.checkpoint()
+
+    @contextmanager
+    def _reader(self) -> Iterator[PrometheusApi]:
+        """Yield a client that `abandon` breaks off."""
+        self._reading = api = self.around.connect()
+        try:
+            if self._abandoned:
+                raise Abandoned
+            yield api
+        finally:
+            self._reading = None
+            api.close()
+
+    def _read(self, api: PrometheusApi, ranges: list[Plan], total: int, now: float, series: int | None) -> None:
+        plan = self.plan
+        if series is None:
+            # It decides how much is asked for at once; and a wrong expression shows here.
+            series = len(api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
         # A slot or two is what every restart misses; nobody wants to read that.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
@@ -102,13 +147,12 @@ class Learning:
         self.engine.table.limit = self.limit()
         done = 0
         for part in ranges:
-            for points in learn(self.engine, part, self._history(series)):
+            for points in learn(self.engine, part, self._history(api, series)):
                 done += points
                 self._progress(done / total)
-                if self.abandoned:
+                self.beat()
+                if self._abandoned:
                     raise Abandoned
-        self._progress(1.0)
-        self.checkpoint()
         took = round(perf_counter() - begin, 3)
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), "seconds": took}
         log.log(level, "history learned", extra=more)
@@ -117,15 +161,22 @@ class Learning:
         self.progress = share
         self.around.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
-    def _history(self, series: int) -> History:
-        api, expr, offset = self.around.api, self.plan.expr, self.around.query_offset
+    def _history(self, api: PrometheusApi, series: int) -> History:
+        expr, offset = self.plan.expr, self.around.query_offset
 
         def read(start: float, end: float, step: float) -> Iterator[Block]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
             for block in blocks:
-                yield Block(block.times + offset, block.keys, block.values)
+                # To the millisecond, as slots are: adding and taking away must not make it another instant.
+                yield Block(np.round(block.times + offset, 3), block.keys, block.values)
 
         return read
+
+    def rewind(self, at: float) -> None:
+        """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""
+        self.engine.at = min(self.engine.at, at)
+        # What is on disk says a later time, and has to be written over.
+        self.saved = min(self.saved, at)
 
     def limit(self) -> int:
         """Return how many series the query may have now."""

@@ -25,6 +25,12 @@ class Surroundings:
 
     Attributes
     ----------
+    api : PrometheusApi
+        What slots ask, all queries one client.
+    connect : callable
+        Makes another client of the same server: reading history can be broken off without failing a slot.
+    clock : callable
+        The wall clock, in Unix seconds. Slots are given; this tells how far it is from the server's clock.
     utf8_labels : bool
         Whether every Alertmanager takes label names of any form.
     source_url : str
@@ -35,6 +41,8 @@ class Surroundings:
     """
 
     api: PrometheusApi
+    connect: Callable[[], PrometheusApi]
+    clock: Callable[[], float]
     store: Store
     exposition: Exposition
     board: AlertBoard

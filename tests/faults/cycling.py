@@ -1,0 +1,216 @@
+"""Cycles with everything around them real but the server: slots are in the test's hand, samples follow from time."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from exporter.alerting.alert import AlertState
+from exporter.alerting.life import restore
+from exporter.alerting.settings import AlertingSettings
+from exporter.alertmanager import AlertBoard
+from exporter.config.model import Config, QueryPlan
+from exporter.cycle import Cycle, Surroundings
+from exporter.errors import PrometheusError, Reason
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.prometheus import Block, Frame
+from exporter.store import Store
+
+__all__ = ["START", "Source", "World", "plan_of", "refused"]
+
+START = 1_790_000_040.0
+"""A slot of a minute."""
+
+Value = Callable[[str, float], float]
+
+
+def plan_of(**query: Any) -> QueryPlan:
+    """A query of a minute that has learned enough after two hours of history."""
+    fields = {
+        "name": "load",
+        "expr": "load",
+        "interval": "1m",
+        "min_relative_deviation": 0.3,
+        "baseline": {"window": "1d", "min_history": "1h"},
+        "alert": {},
+        **query,
+    }
+    return Config.model_validate({"queries": [fields]}).plans()[0]
+
+
+def calm(name: str, at: float) -> float:
+    """What a series says when nothing is wrong: a little noise that follows from its name and the time."""
+    return 100.0 + 5.0 * math.sin(at * 12.9898 + len(name)) + 5.0 * math.sin(at / 777.0)
+
+
+class Source:
+    """Answers as `PrometheusApi` does. `faults` are raised or called, one a request; `loud` series are anomalous."""
+
+    def __init__(self, *series: str, labels: Mapping[str, str] | None = None) -> None:
+        self.series = list(series or ("a", "b"))
+        self.labels = dict(labels or {})
+        self.loud: set[str] = set()
+        self.gone: set[str] = set()
+        self.faults: list[Exception | Callable[[], None]] = []
+        self.down: Exception | None = None
+        self.warnings: tuple[str, ...] = ()
+        self.server_time: Callable[[], float | None] = time.time
+        self.instants: list[float] = []
+        self.ranges: list[tuple[float, float, float]] = []
+        self.extra: dict[str, dict[str, str]] = {}
+        self.clients = 0
+
+    def value(self, name: str, at: float) -> float:
+        return calm(name, at)
+
+    def keys(self) -> list[str]:
+        return [name for name in self.series if name not in self.gone]
+
+    def key(self, name: str) -> bytes:
+        return json.dumps({"__name__": "load", "instance": name, **self.labels, **self.extra.get(name, {})}).encode()
+
+    def _trouble(self) -> None:
+        if self.down is not None:
+            raise self.down
+        if self.faults:
+            fault = self.faults.pop(0)
+            if isinstance(fault, Exception):
+                raise fault
+            fault()
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+        self.instants.append(at)
+        self._trouble()
+        names = self.keys()
+        values = np.array([self.value(name, at) * (5.0 if name in self.loud else 1.0) for name in names])
+        clock = self.server_time()
+        return Frame(at, [self.key(name) for name in names], values, np.full(len(names), at), 0, self.warnings, clock)
+
+    def history(
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+    ) -> Iterator[Block]:
+        self.ranges.append((start, end, step))
+        self._trouble()
+        times = start + step * np.arange(math.floor((end - start + 0.0005) / step) + 1)
+        for part in np.array_split(times, max(1, len(times) // 300)):
+            names = self.keys()
+            yield Block(
+                part, [self.key(name) for name in names], np.array([[self.value(n, t) for n in names] for t in part])
+            )
+
+    def cancel(self) -> None:
+        """Nothing is ever under way."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def connect(self) -> Source:
+        self.clients += 1
+        return self
+
+
+class World:
+    """One query in its surroundings. `slot()` runs the next slot; `restart()` is a new process on the same store."""
+
+    def __init__(self, directory: Path, source: Any = None, *, plan: QueryPlan | None = None, **limits: Any) -> None:
+        self.directory = directory
+        self.source = source or Source()
+        self.plan = plan or plan_of()
+        self.limits = AlertingSettings().model_copy(update=limits)
+        self.now = START
+        self.room = 1000
+        self.skew = 0.0
+        self.checkpoint_interval = 300.0
+        self.external_labels: dict[str, str] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        self.store = Store.open(self.directory, clock=time.time)
+        self.board = AlertBoard()
+        self.metrics = SelfMetrics(CollectorRegistry())
+        self.exposition = Exposition(self.metrics.registry)
+        kept = self.store.alerts().get(self.plan.name, {})
+        step = restore(self.limits, kept, at=self.now)
+        self.cycle = Cycle(self.plan, self.around(), step, started=self.now)
+
+    def around(self) -> Surroundings:
+        return Surroundings(
+            api=self.source,
+            connect=self.source.connect,
+            clock=lambda: time.time() + self.skew,
+            store=self.store,
+            exposition=self.exposition,
+            board=self.board,
+            metrics=self.metrics,
+            alerting=self.limits,
+            external_labels=self.external_labels,
+            utf8_labels=False,
+            source_url="http://prometheus",
+            query_offset=0.0,
+            checkpoint_interval=self.checkpoint_interval,
+            room=lambda: self.room - self.cycle.series,
+        )
+
+    def prepare(self) -> bool:
+        return self.cycle.prepare(self.now)
+
+    def slot(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now += self.plan.interval
+            self.cycle.run(self.now)
+
+    def end(self) -> None:
+        self.cycle.leave()
+        assert self.cycle.join(10)
+        self.cycle.close()
+        self.store.close()
+
+    def restart(self, downtime: float = 0.0) -> None:
+        self.end()
+        self.now += downtime
+        self.begin()
+
+    def reload(self, plan: QueryPlan) -> None:
+        self.cycle.leave()
+        assert self.cycle.join(10)
+        self.plan = plan
+        self.cycle = self.cycle.take_over(plan, self.around(), at=self.now)
+
+    def states(self) -> dict[str, AlertState]:
+        """Open and resolved alerts by instance."""
+        return {alert.labels["instance"]: alert.state for alert in self.cycle.alerts.alerts.values()}
+
+    def shown(self) -> dict[str, AlertState]:
+        """What senders see."""
+        sheet = self.board.read().sheets.get(self.plan.name)
+        return {} if sheet is None else {one.labels["instance"]: one.state for one in sheet.alerts.values()}
+
+    def audit(self) -> list[tuple[str, str]]:
+        """(instance or fingerprint, event), oldest first."""
+        names = {fp: alert.labels["instance"] for fp, alert in self.cycle.alerts.alerts.items()}
+        page = self.store.audit(limit=1000)
+        return [(names.get(row.fingerprint, "?"), str(row.event)) for row in reversed(page.entries)]
+
+    def sample(self, name: str, **labels: str) -> float:
+        return (
+            self.metrics.registry.get_sample_value(f"anomaly_exporter_{name}", {"query": self.plan.name, **labels})
+            or 0.0
+        )
+
+    def page(self) -> str:
+        return b"".join(self.exposition.scrape("", "").body).decode()
+
+    def scores(self) -> int:
+        return self.page().count("\nanomaly_score{")
+
+
+def refused(**fields: Any) -> PrometheusError:
+    """A server that is not there."""
+    return PrometheusError("http://prometheus", Reason.REFUSED, "connection refused", **fields)
