@@ -37,6 +37,9 @@ ROWS = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
 MIN_SAMPLES = 12
 """Samples that a series must have before anything is said of the next one."""
+LENIENCE = 1.0
+"""Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not known:
+the band of the hour of the day is too narrow for a first weekend."""
 OUT_OF_RANGE_SEVERITY = 5.0
 """A value that cannot be is an anomaly whatever was learned; as sure as five times the threshold."""
 
@@ -185,14 +188,13 @@ class Engine:
         verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
         self._say(rows, when, verdicts, ballot, value)
 
-        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned. Not by a
-        # coarser bucket than that of the hour of the week, which would cut off weekends or daily peaks.
-        clip = known.register.count[rows] >= MIN_SAMPLES
-        if stats.fine is not None:
-            clip &= stats.fine
+        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned.
+        settled = known.register.count[rows] >= MIN_SAMPLES
+        fine = settled if stats.fine is None else settled & stats.fine
         band = (ballot.lower, ballot.expected, ballot.upper)
-        known.shift.note(rows, np.where(usable & clip, sample, np.nan), band, known.seconds)
-        learned = np.where(clip, np.fmin(np.fmax(sample, ballot.lower), ballot.upper), sample)
+        known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, known.seconds)
+        lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
+        learned = np.where(settled, np.fmin(np.fmax(sample, lower), upper), sample)
         block = slice(known.filled, known.filled + len(times))
         known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
 

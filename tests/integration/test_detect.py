@@ -91,9 +91,7 @@ def test_a_jump_from_a_constant_is_found_and_the_constant_is_not(tmp_path: Path)
     "days",
     [
         35,
-        pytest.param(
-            9, marks=pytest.mark.xfail(strict=False, reason="outliers are learned in full while a series is young")
-        ),
+        9,
     ],
     ids="{} days".format,
 )
