@@ -119,12 +119,20 @@ class Source:
 class World:
     """One query in its surroundings. `slot()` runs the next slot; `restart()` is a new process on the same store."""
 
-    def __init__(self, directory: Path, source: Any = None, *, plan: QueryPlan | None = None, **limits: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        source: Any = None,
+        *,
+        plan: QueryPlan | None = None,
+        start: float = START,
+        **limits: Any,
+    ) -> None:
         self.directory = directory
         self.source = source or Source()
         self.plan = plan or plan_of()
         self.limits = AlertingSettings().model_copy(update=limits)
-        self.now = START
+        self.now = start
         self.room = 1000
         self.skew = 0.0
         self.checkpoint_interval = 300.0
@@ -136,6 +144,8 @@ class World:
         self.board = AlertBoard()
         self.metrics = SelfMetrics(CollectorRegistry())
         self.exposition = Exposition(self.metrics.registry)
+        # A killed process is followed by the next one at once: no slot is missed.
+        self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
         kept = self.store.alerts().get(self.plan.name, {})
         step = restore(self.limits, kept, at=self.now)
         self.cycle = Cycle(self.plan, self.around(), step, started=self.now)
@@ -163,7 +173,7 @@ class World:
 
     def slot(self, count: int = 1) -> None:
         for _ in range(count):
-            self.now += self.plan.interval
+            self.now = round(self.now + self.plan.interval, 3)
             self.cycle.run(self.now)
 
     def end(self) -> None:
