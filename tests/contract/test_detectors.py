@@ -14,8 +14,11 @@ from tests.contract import checks
 DETECTORS = get_args(get_args(AnyDetector)[0])
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", DETECTORS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [(kind, check) for kind in DETECTORS for check in checks.checks_of(kind)],
+    ids=lambda value: value.__name__,
+)
 def test_detector_holds(kind: type[Detector], check: checks.Check) -> None:
     check(kind())
 
@@ -25,6 +28,8 @@ class Bad:
 
     kind = "bad"
     votes = 1
+    interval = single = True
+    warm_up = 0.0
 
     def __init__(self, twist) -> None:
         self.twist = twist
@@ -89,6 +94,8 @@ def _one_sided(m, j):
         (checks.series_do_not_touch_each_other, lambda: _counts_neighbours),
         (checks.scale_equivariant, lambda: _absolute),
         (checks.spike_is_found, lambda: _blind),
+        (checks.leak_is_found, lambda: _blind),
+        (checks.leak_is_found, lambda: _nervous),
         (checks.score_agrees_with_the_band, lambda: _blind),
         (checks.constants_stay_quiet_and_jumps_are_found, lambda: _blind),
         (checks.small_movement_on_a_large_level, lambda: _blind),

@@ -6,10 +6,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import Detector, Judgement, Memory, Moment, Remembering
+from exporter.engine.detectors.base import BLOCK, Detector, Judgement, Memory, Moment, Remembering
+from exporter.engine.detectors.collective import Collective
 from exporter.engine.detectors.iqr import Iqr
+from exporter.engine.detectors.novelty import Novelty
 from exporter.engine.detectors.zscore import ZScore
 
-__all__ = ["AnyDetector", "Detector", "Iqr", "Judgement", "Memory", "Moment", "Remembering", "ZScore"]
+__all__ = [
+    "BLOCK",
+    "AnyDetector",
+    "Collective",
+    "Detector",
+    "Iqr",
+    "Judgement",
+    "Memory",
+    "Moment",
+    "Novelty",
+    "Remembering",
+    "ZScore",
+]
 
-AnyDetector = Annotated[ZScore | Iqr, Field(discriminator="kind")]
+AnyDetector = Annotated[ZScore | Iqr | Novelty | Collective, Field(discriminator="kind")]

@@ -49,10 +49,13 @@ class Params(Section):
         Whether its judgement is an interval around an expected value. One without has no band.
     single : bool
         Whether a single sample can be anomalous to it.
+    warm_up : float, seconds
+        History that it needs before it says anything, where that is more than some samples.
     """
 
     interval: ClassVar[bool] = True
     single: ClassVar[bool] = True
+    warm_up: ClassVar[float] = 0.0
 
     votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
 

@@ -28,6 +28,9 @@ MARGIN = 1.5
 """A series that wanders by habit must wander so much further than ever before."""
 FADE = 0.9995
 """What is left after an hour of the longest way that was ever wandered: half after two months."""
+SEVERITY_MAX = 1.0
+"""A sum grows with time, so beyond the threshold it says how long a drift goes on, not how bad it is. It must not
+hide what other detectors see meanwhile."""
 _SUM_MAX = 3.0
 """Sums end at so many limits, so that the end of a leak is seen within hours."""
 _NEVER = np.iinfo(np.int32).min
@@ -42,7 +45,8 @@ class Collective(Params):
     new level is accepted within days.
 
     Blind to a single sample, to drifts shorter than half a day, and to those slower than the baseline learns;
-    cannot say in the first two weeks. It goes on for some hours after a drift has ended.
+    cannot say in the first two weeks. It goes on for some hours after a drift has ended. Severity is never more
+    than 1.0.
 
     Parameters
     ----------
@@ -58,6 +62,7 @@ class Collective(Params):
 
     interval: ClassVar[bool] = False
     single: ClassVar[bool] = False
+    warm_up: ClassVar[float] = WARM_UP * HOUR
 
     kind: Literal["collective"] = Field("collective", description="Slow leaks: deviations that add up over hours.")
     limit: float = Field(10.0, gt=0, le=1000, allow_inf_nan=False, description="Sum of hourly deviations.")
@@ -121,7 +126,8 @@ class CollectiveMemory:
             state["count"] += ok
         limit = np.maximum(self.params.limit, MARGIN * state["longest"])
         known = state["hours"] >= WARM_UP
-        return _judgement(moment, np.where(known, np.stack([state["above"], state["below"]]) / limit, np.nan))
+        severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)
+        return _judgement(moment, np.where(known, severity, np.nan))
 
     def close(self, rows: slice) -> None:
         """Learn nothing: what a block was is in the hour."""
