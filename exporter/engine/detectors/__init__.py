@@ -10,6 +10,7 @@ from exporter.engine.detectors.base import BLOCK, Detector, Judgement, Memory, M
 from exporter.engine.detectors.collective import Collective
 from exporter.engine.detectors.iqr import Iqr
 from exporter.engine.detectors.novelty import Novelty
+from exporter.engine.detectors.stl import Stl
 from exporter.engine.detectors.zscore import ZScore
 
 __all__ = [
@@ -23,7 +24,8 @@ __all__ = [
     "Moment",
     "Novelty",
     "Remembering",
+    "Stl",
     "ZScore",
 ]
 
-AnyDetector = Annotated[ZScore | Iqr | Novelty | Collective, Field(discriminator="kind")]
+AnyDetector = Annotated[ZScore | Iqr | Stl | Novelty | Collective, Field(discriminator="kind")]
