@@ -1,0 +1,136 @@
+"""One group: its things, what was learned of them, and the judgement on their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.groups.isolation_forest import IsolationForest
+from exporter.engine.groups.joint import Array, FloatArray, JointDetector, Rows
+from exporter.engine.groups.load import load_factor
+from exporter.engine.groups.reading import Matrix
+from exporter.engine.groups.settings import GroupSettings
+from exporter.engine.groups.whitened import Whitened
+from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.vote import score_of
+
+__all__ = ["Group", "GroupVerdict"]
+
+_SUPPRESSED = 0.5
+"""Severity of a thing under coordinated load at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupVerdict:
+    """What was said of every thing at one instant; arrays with the thing as first axis.
+
+    Attributes
+    ----------
+    score : ndarray, shape (n,)
+        0..1; >= 0.5 is anomalous. NaN: fewer than two metrics are known, or too little was learned.
+    share : ndarray, shape (n, p)
+        Part of each metric in it, 0 to 1.
+    load : ndarray, shape (n,)
+        The common factor by which all metrics are up, where that is why the score is held down; else NaN.
+    """
+
+    at: float
+    score: FloatArray
+    share: FloatArray
+    load: FloatArray
+
+    @property
+    def anomalous(self) -> npt.NDArray[np.bool_]:
+        """Things that are anomalous, shape (n,)."""
+        return self.score >= 0.5  # NaN compares false.
+
+
+class Group:
+    """Learned state of one group.
+
+    Parameters
+    ----------
+    settings : GroupSettings
+    memory : float, seconds
+        How far back is learned from.
+    """
+
+    def __init__(self, settings: GroupSettings, memory: float) -> None:
+        self.settings = settings
+        self.table = SeriesTable(settings.max_things)
+        self.at = -np.inf
+        """The newest instant that was judged."""
+        metrics, share = len(settings.queries), settings.share
+        kind = Whitened if settings.detector == "whitened" else IsolationForest
+        self.detector: JointDetector = kind(metrics, share, memory)
+        self._seen = np.zeros(0)
+
+    def admit(self, keys: Sequence[bytes], at: float) -> Rows:
+        """Return the row of each thing, shape (m,), -1 where there are too many; new ones are admitted.
+
+        Parameters
+        ----------
+        keys : sequence of bytes, length m
+            The values of the `by` labels as JSON objects.
+        at : float, Unix seconds
+        """
+        rows, admitted = self.table.find(keys)
+        if admitted:
+            if self.table.size > len(self._seen):
+                capacity = max(self.table.size, 2 * len(self._seen))
+                self._seen = np.append(self._seen, np.zeros(capacity - len(self._seen)))
+                self.detector.grow(capacity)
+            again = np.array(admitted, np.intp)
+            self.detector.forget(again)
+            self._seen[again] = at
+        return rows
+
+    def step(self, at: float, matrix: Matrix, seconds: float) -> GroupVerdict:
+        """Judge one instant, then learn it.
+
+        Parameters
+        ----------
+        at : float, Unix seconds
+        matrix : Matrix
+            By the rows of `table`.
+        seconds : float
+            How much time an instant stands for.
+        """
+        load = load_factor(matrix)
+        loaded = ~np.isnan(load)
+        with np.errstate(all="ignore"):
+            joint = self.detector.judge(at, matrix.z, loaded, seconds)
+        severity = np.where(loaded, np.minimum(joint.severity, _SUPPRESSED), joint.severity)
+        self._seen[: len(severity)][(~np.isnan(matrix.z)).any(axis=1)] = at
+        self.at = at
+        return GroupVerdict(at, score_of(severity), joint.share, load)
+
+    def expire(self, before: float) -> list[int]:
+        """Forget the things that were not seen since `before`, Unix seconds; return their rows."""
+        used = np.array([row for row, _ in self.table.items()], np.intp)
+        gone = used[self._seen[used] < before]
+        self.table.release(gone)
+        return [int(row) for row in gone]
+
+    def arrays(self) -> dict[str, Array]:
+        """Return copies of all of the state but the things themselves, by name."""
+        return {name: array.copy() for name, array in ({"seen": self._seen} | self.detector.arrays()).items()}
+
+    def things(self) -> list[tuple[int, bytes]]:
+        """Return the row and the labels, as a JSON object, of each thing."""
+        return [(row, key_of(labels)) for row, labels in self.table.items()]
+
+    def restore(self, at: float, parts: Mapping[str, Array], things: Sequence[tuple[int, bytes]]) -> bool:
+        """Go on from an earlier run; only for a new group. False, with nothing changed, where it does not fit."""
+        seen = parts.get("seen")
+        if seen is None or seen.ndim != 1 or any(not 0 <= row < len(seen) for row, _ in things):
+            return False
+        if not self.detector.restore(parts, len(seen)):
+            return False
+        self._seen = seen.astype(np.float64)
+        self.table.restore(things, max((row + 1 for row, _ in things), default=0))
+        self.at = at
+        return True

@@ -1,0 +1,68 @@
+"""What a joint detector is: it judges the metrics of every thing of a group in one call.
+
+Its answer is a severity for each thing, 1.0 exactly at its threshold, as in every detector; NaN means "cannot say".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "Rows"]
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+Array = npt.NDArray[Any]
+
+LONGEST = 10.0
+"""Standard deviations that a metric counts at most: beyond, it is no matter of several metrics any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What was said of every thing.
+
+    Attributes
+    ----------
+    severity : ndarray, shape (n,)
+        NaN: cannot say.
+    share : ndarray, shape (n, p)
+        Part of each metric in it, 0 to 1; their sum is 1, or 0 where there is nothing to explain.
+    """
+
+    severity: FloatArray
+    share: FloatArray
+
+
+class JointDetector(Protocol):
+    """Learned state of one group, arrays with the thing as first axis where they have one."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` things."""
+
+    def forget(self, rows: Rows) -> None:
+        """Begin anew for the things in `rows`; what all of them taught stays."""
+
+    def judge(self, at: float, z: FloatArray, loaded: npt.NDArray[np.bool_], seconds: float) -> Joint:
+        """Judge one instant, then learn it.
+
+        Parameters
+        ----------
+        at : float, Unix seconds
+        z : ndarray, shape (n, p)
+            Distance of each metric from its mean, in standard deviations; NaN = missing. Not changed.
+        loaded : ndarray of bool, shape (n,)
+            Things under a coordinated load: not learned, and as good as normal.
+        seconds : float
+            How much time an instant stands for.
+        """
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state, by name: what is stored."""
+
+    def restore(self, parts: Mapping[str, Array], size: int) -> bool:
+        """Take up stored state of `size` things; False, with nothing changed, where it does not fit."""

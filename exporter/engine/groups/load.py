@@ -1,0 +1,49 @@
+"""Coordinated load: all metrics of a thing up together by about the same factor.
+
+A batch job or a good day for sales multiplies requests, processor time and bytes alike. Every metric is then far
+from what is usual, and nothing is broken. A failure pulls metrics apart instead: some rise, others stay or fall.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.groups.reading import Matrix
+
+__all__ = ["load_factor"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_SMALLEST = 0.02
+"""Logarithm of the smallest factor that is a load."""
+_SPREAD = 0.25
+"""How far a metric may be from the common factor, as part of its logarithm."""
+_NOISES = 2.0
+"""And beside that, how many of its own standard deviations."""
+_NOISE_FLOOR, _NOISE_CEILING = 0.05, 0.5
+"""No metric is so quiet that it decides the factor alone, or so noisy that everything agrees with it."""
+_CERTAIN = 2.0
+"""Standard deviations from which a metric is certainly up; at least half of them must be."""
+
+
+def load_factor(matrix: Matrix) -> FloatArray:
+    """Return the common factor of each thing whose metrics are all up together; NaN for the others, shape (n,).
+
+    A metric that is expected to be zero and is zero does not speak against it: zero times a factor is zero.
+    One for which a ratio has no meaning does.
+    """
+    known = ~np.isnan(matrix.z)
+    growth = np.where(known, matrix.growth, 0.0)
+    zero = known & (growth == 0.0) & (matrix.z == 0.0)
+    counted = known & ~zero
+    with np.errstate(all="ignore"):
+        noise = np.clip(np.where(counted, matrix.noise, 0.0), 0.0, _NOISE_CEILING)
+        weight = np.where(counted, 1.0 / np.maximum(noise, _NOISE_FLOOR) ** 2, 0.0)
+        factor = (weight * np.where(np.isfinite(growth), growth, 0.0)).sum(axis=1) / weight.sum(axis=1)
+        apart = np.abs(growth - factor[:, None])
+        together = ~counted | (apart <= _SPREAD * factor[:, None] + _NOISES * noise)
+        number = counted.sum(axis=1)
+        certain = (counted & (matrix.z >= _CERTAIN)).sum(axis=1)
+        loaded = (number >= 2) & (factor >= _SMALLEST) & (2 * certain >= number) & together.all(axis=1)
+        return np.where(loaded, np.exp(factor), np.nan)

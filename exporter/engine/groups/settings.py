@@ -1,0 +1,59 @@
+"""The ``groups:`` section."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from exporter.settings import Items, LabelName, Section
+
+__all__ = ["GroupSettings"]
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
+
+
+def _group_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"not a group name: {name[:60]!r}; letters, digits and _ : . - only, "
+            "starting with a letter or _, at most 128 characters"
+        )
+    return name
+
+
+class GroupSettings(Section):
+    """Several metrics of one thing, judged together."""
+
+    name: Annotated[str, AfterValidator(_group_name)] = Field(
+        description="Label `group` of its scores. Unique; learned state is kept under this name."
+    )
+    by: Items[LabelName] = Field(
+        (),
+        description="Labels that say which series of the queries belong to one thing, such as `[namespace, pod]`. "
+        "Series without all of them belong to none. Empty: all series belong to one thing.",
+    )
+    queries: Items[str] = Field(
+        min_length=2, max_length=64, description="Names of the queries whose metrics are judged together."
+    )
+    detector: Literal["whitened", "isolation_forest"] = Field(
+        "whitened",
+        description="`whitened` knows how the metrics go together, finds more, and costs less; "
+        "`isolation_forest` needs scikit-learn (`pip install 'prometheus-anomaly-exporter[forest]'`).",
+    )
+    contamination: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="Share of the past that is as unusual as a score of 0.5, the threshold. "
+        "Default: 0.001 for `whitened`, 0.02 for `isolation_forest`.",
+    )
+    max_things: int = Field(10_000, ge=1, description="Things judged at most; those that are known stay.")
+
+    @property
+    def share(self) -> float:
+        """The contamination in force."""
+        if self.contamination is not None:
+            return self.contamination
+        return 0.001 if self.detector == "whitened" else 0.02
