@@ -29,6 +29,7 @@ def explain(
     votes: Sequence[str],
     quorum: int,
     templates: Mapping[str, str],
+    cast: int | None = None,
     since: float | None = None,
     series: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -46,7 +47,9 @@ def explain(
     votes : sequence of str
         The detectors that call it anomalous.
     quorum : int
-        How many have to.
+        How many votes it takes.
+    cast : int, optional
+        How many votes those detectors have together; one each unless given.
     templates : mapping
         The user's annotations; they win over the built-in ones. They may use ``{{ observed }}``, ``expected``,
         ``lower``, ``upper``, ``score``, ``query`` and ``labels.NAME``.
@@ -76,7 +79,7 @@ def explain(
         "observed": seen,
         "expected": "" if math.isnan(expected) else usual,
         "band": band,
-        "votes": f"{', '.join(votes) or 'none'} ({len(votes)} of {quorum} needed)",
+        "votes": f"{', '.join(votes) or 'none'} ({len(votes) if cast is None else cast} of {quorum} needed)",
         "score": "" if math.isnan(score) else f"{score:.2f}",
         "since": "" if since is None else _instant(since),
     }

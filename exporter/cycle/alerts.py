@@ -209,9 +209,11 @@ class QueryAlerts:
             upper=float(verdict.upper[row]),
             score=float(verdict.score[row]),
             votes=[detector.kind for detector, severity in votes if severity >= 1.0],
+            cast=int(verdict.votes[row]),
             quorum=plan.detection.quorum,
             templates=rule.annotations,
             since=verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at,
+            series=dict(table.labels(row)),
         )
         return Finding(labels, annotations, generator_url(around.source_url, plan.expr))
 

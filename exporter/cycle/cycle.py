@@ -205,6 +205,7 @@ class Cycle:
         self.alerts.succeeded = self.judged = slot
         self._count(verdict, aligned, frame)
         if engine.shifts:
+            around.metrics.level_shifts_total.labels(query=plan.name).inc(len(engine.shifts))
             log.info("series have a new normal", extra={"query": plan.name, "series": len(engine.shifts)})
             engine.shifts.clear()
         self._release(engine.expire(slot))

@@ -85,6 +85,7 @@ class SelfMetrics:
             self.cycles_failed_total,
             self.cycles_missed_total,
             self.query_warnings_total,
+            self.level_shifts_total,
         ):
             counter.labels(query=query)
 
@@ -137,6 +138,9 @@ class SelfMetrics:
         self.series = self._gauge("series", "Series of a query, by what can be said about them.", "query", "state")
         self.series_rejected_total = self._counter(
             "series_rejected_total", "Series of an answer that could not be used.", "query", "reason"
+        )
+        self.level_shifts_total = self._counter(
+            "level_shifts_total", "Series whose new level was accepted as normal after it had lasted.", "query"
         )
         self.band_coverage_ratio = self._gauge(
             "band_coverage_ratio", "Share of recent samples inside the band: whether the model is honest.", "query"
