@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.checks import Sound, check, check_expressions
 from exporter.config.environment import Finding, expand_secrets, resolve_files, unexpanded
+from exporter.config.groups import check_groups
 from exporter.config.messages import Section, sentence
 from exporter.config.model import Config
 from exporter.config.survey import Survey, models_in, survey
@@ -24,8 +25,8 @@ from exporter.errors import ConfigError, Problem
 __all__ = ["Loaded", "load", "redacted"]
 
 _SECTIONS = frozenset(info.alias or name for name, info in Config.model_fields.items())
-_LISTS = ("queries", "alertmanagers")
-_REQUIRED = frozenset({"name", "expr", "url"})
+_LISTS = ("queries", "alertmanagers", "groups")
+_REQUIRED = frozenset({"name", "expr", "url", "queries"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         *unexpanded(expected, data),
         *resolve_files(data, expected, file.parent),
         *check_expressions(data),
+        *check_groups(data),
     ]
     config, errors = _validate(data)
     findings += _explain(errors, data, expected, document)

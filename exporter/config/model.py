@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.settings import Duration, Items, LabelName, Section, overlay
@@ -30,7 +31,7 @@ _QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 _TIMEOUT_SHARE = 0.8
 """Share of the interval that a query may take unless its own `timeout` says otherwise: the rest is for scoring."""
 
-_JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes"})
+_JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance"})
 """Detector parameters that decide how a sample is judged, never what is learned."""
 
 
@@ -192,6 +193,8 @@ class Config(Section):
     baseline: BaselineSettings = Field(BaselineSettings(), description="What is learned from; a query may differ.")
     detection: DetectionSettings = Field(DetectionSettings(), description="Who votes; a query may differ.")
     queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
+
+    groups: Items[GroupSettings] = Field((), description="Several metrics of one thing, judged together.")
 
     def plan(self, query: QuerySettings) -> QueryPlan:
         """Combine `query` with the sections it inherits from."""
