@@ -185,7 +185,7 @@ class App:
         around = self._surroundings(config, api)
         plans = {plan.name: plan for plan in config.plans()}
         restored = {query: restore(config.alerting, alerts, at=now) for query, alerts in stored.items()}
-        self._end(self._cycles.values())
+        free = self._end(self._cycles.values())
         # Built aside: others count the series of all cycles meanwhile.
         cycles = {
             name: old.take_over(plans[name], around, at=now) for name, old in self._cycles.items() if name in plans
@@ -206,7 +206,10 @@ class App:
         if before is not None and changed_source:
             self._api.close()
         self._api, self._around, self._loaded = api, around, loaded
-        self._set_jobs()
+        if free:
+            self._set_jobs()
+        else:
+            self._revive()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set(now)
         if before is not None:
@@ -230,8 +233,8 @@ class App:
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
         )
 
-    def _end(self, cycles: Collection[Cycle]) -> None:
-        """End cycles: wait a little for slots under way, then break their queries off. What hangs is left behind."""
+    def _end(self, cycles: Collection[Cycle]) -> bool:
+        """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
         for cycle in cycles:
             cycle.leave()
         for _ in range(2):
@@ -239,10 +242,11 @@ class App:
             # All of them are asked, so that one that hangs does not make the others look as if they did.
             ended = [cycle.join(max(0.0, deadline - monotonic())) for cycle in cycles]
             if all(ended):
-                return
+                return True
             self._api.cancel()
         hanging = [cycle.plan.name for cycle in cycles if not cycle.ended]
         log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
+        return False
 
     def _forget_learned(self, names: Collection[str]) -> None:
         """Drop what was learned of queries that are gone; it can be learned again."""
@@ -340,8 +344,6 @@ class App:
                 old.leave()
                 replaced[name] = old.take_over(old.plan, self._around, at=now)
         self._cycles = replaced
-        self._preparing.shutdown(wait=False)
-        self._preparing = _new_preparers()
         self._revive()
         self._prepare_all()
 
@@ -353,7 +355,9 @@ class App:
             raise ExporterError(f"a {worker} dies again and again")
 
     def _revive(self) -> None:
-        """Begin a new schedule; runs of the old one that are under way go on."""
+        """Begin anew with threads that nothing hangs in; runs of the old ones that are under way go on."""
+        self._preparing.shutdown(wait=False)
+        self._preparing = _new_preparers()
         self._schedule.stop()
         self._schedule = self._new_schedule(self.config)
         self._set_jobs()

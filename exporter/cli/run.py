@@ -13,13 +13,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from exporter.app import App, Options
 from exporter.errors import ExporterError
 from exporter.log import set_up
+
+if TYPE_CHECKING:
+    from exporter.app import App
 
 __all__ = ["add_flags", "run"]
 
@@ -60,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
     _open_standard_streams()
     set_up(args.log_level, args.log_format)
     signals = _Signals()
+    # Here, because it takes a second or two, and signals are heard meanwhile: a reload that somebody asks for too
+    # early must not end the process.
+    from exporter.app import App, Options
+
     options = Options(
         config_file=args.config_file,
         storage_path=args.storage_path,

@@ -146,6 +146,11 @@ class Process:
         """Whether our own process (not whoever answers on the port) still runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def start(self, timeout: float = 30.0, *, wait: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it is ready."""
         assert not self.alive, "already running"

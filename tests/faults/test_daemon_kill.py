@@ -1,0 +1,136 @@
+"""The daemon is killed again and again while its Alertmanager has troubles of its own: nobody hears less or more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+
+from exporter.store import Store
+from tests.integration.conftest import RunAlertmanager
+from tests.integration.daemon import Exporter, Feed, configuration
+from tests.integration.process import eventually
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Prometheus
+from tests.integration.webhook import Notification, Webhook
+
+pytestmark = pytest.mark.integration
+
+EPISODES = 40
+EVERY, LASTS = 1.2, 20.0
+"""Seconds from one episode to the next, and its length: longer than any of the troubles and a restart."""
+
+
+class Episodes:
+    """Makes series anomalous, one after the other."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self.begun = time.monotonic()
+        self.over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self.over.wait(0.1):
+            now = time.monotonic() - self.begun
+            for number in range(EPISODES):
+                self._feed.factor[number] = 3.0 if EVERY * number <= now < EVERY * number + LASTS else 1.0
+            if now > EVERY * EPISODES + LASTS:
+                self.over.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self._thread.join()
+
+
+def told(notes: list[Notification]) -> dict[str, list[str]]:
+    heard: dict[str, list[str]] = {}
+    for note in notes:
+        for alert in note.alerts:
+            heard.setdefault(alert["labels"]["instance"], []).append(alert["status"])
+    return heard
+
+
+@pytest.mark.timeout(240)
+def test_every_episode_is_told_exactly_once_whatever_is_killed(
+    prometheus: Prometheus, run_alertmanager: RunAlertmanager, webhook: Webhook, stack: ExitStack, tmp_path: Path
+) -> None:
+    seed = np.random.SeedSequence().entropy
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    alertmanager = run_alertmanager(webhook=webhook.url, group_by=["instance"])
+    feed = stack.enter_context(Feed(prometheus, instances=EPISODES))
+    proxy = stack.enter_context(Proxy(alertmanager.address))
+    config = configuration(prometheus.url, [proxy.url])
+    config["queries"][0]["alert"]["for"] = "0s"
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+    exporter.wait_for_scores()
+
+    def trouble(mode: str, seconds: float) -> None:
+        proxy.mode = mode
+        proxy.cut()
+        time.sleep(seconds)
+        proxy.mode = "pass"
+        proxy.cut()
+
+    def outage(seconds: float) -> None:
+        alertmanager.stop()
+        time.sleep(seconds)
+        alertmanager.start()
+
+    troubles = [
+        lambda: trouble("lose response", 3.0),
+        lambda: outage(2.0),
+        lambda: trouble("black hole", 4.0),
+        lambda: trouble("reset", 3.0),
+    ]
+    kills = 0
+    with Episodes(feed) as episodes:
+        while not episodes.over.wait(rng.uniform(0.5, 4.0)):
+            # Half of the kills fall into a trouble.
+            helper = threading.Thread(target=troubles[kills // 2 % len(troubles)]) if kills % 2 else None
+            if helper:
+                helper.start()
+                time.sleep(rng.uniform(0.0, 2.0))
+            exporter.kill()
+            kills += 1
+            exporter.start()
+            if helper:
+                helper.join()
+    assert kills >= 5
+
+    everyone = {f"host{number}:9100" for number in range(EPISODES)}
+
+    def all_over(notes: list[Notification]) -> bool:
+        heard = told(notes)
+        return all("resolved" in heard.get(name, []) for name in everyone)
+
+    try:
+        webhook.wait_for(all_over, 60.0)
+    except AssertionError:
+        silent = {name: told(webhook.notifications).get(name) for name in everyone}
+        pytest.fail(f"not told: {[(name, said) for name, said in silent.items() if 'resolved' not in (said or [])]}")
+    time.sleep(4.0)  # Nothing more comes.
+    heard = told(webhook.notifications)
+    assert {name: said for name, said in heard.items() if said != ["firing", "resolved"]} == {}
+    assert heard.keys() == everyone
+    eventually(lambda: exporter.sample("anomaly_exporter_alertmanager_dirty") == 0, 20.0)
+    exporter.stop()
+    assert exporter.process.exit_code == 0
+    with Store.open(exporter.directory / "data", clock=time.time) as store:
+        assert store.recovered == ()
+        assert store.damaged == ()
+        entries = store.audit(limit=1000).entries
+    events = Counter((one.fingerprint, one.episode) for one in entries)
+    assert len(events) == EPISODES
+    assert Counter(str(one.event) for one in entries) == {"open": EPISODES, "firing": EPISODES, "resolved": EPISODES}

@@ -1,0 +1,144 @@
+"""The daemon in this process, where a test can reach inside: what hangs, what dies, what fails half-way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.app import App, Options
+from exporter.cycle.cycle import Cycle
+from exporter.errors import ExporterError
+from tests.faults.cycling import Source
+from tests.integration.process import eventually
+
+CONFIG: dict[str, Any] = {
+    "global": {"interval": "1s"},
+    "baseline": {"window": "1d", "min_history": "1h"},
+    "alerting": {"drain_timeout": "1s"},
+    "queries": [{"name": "load", "expr": "load", "alert": {}}, {"name": "other", "expr": "other"}],
+}
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source("a", "b")
+
+
+@pytest.fixture
+def app(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("exporter.app.PrometheusApi", lambda *_, **__: source)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(CONFIG))
+    app = App(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"))
+    app.start()
+    with ExitStack() as stack:
+        stack.callback(app.stop)
+        eventually(lambda: scored(app) == {"load", "other"}, 30.0)
+        yield app
+
+
+def scored(app: App) -> set[str]:
+    page = b"".join(app._exposition.scrape("", "").body).decode()
+    return {line.split('query="')[1].split('"')[0] for line in page.splitlines() if line.startswith("anomaly_score{")}
+
+
+def value(app: App, name: str, **labels: str) -> float:
+    return app.metrics.registry.get_sample_value(f"anomaly_exporter_{name}", labels) or 0.0
+
+
+def slots(app: App, query: str = "load", count: int = 2) -> None:
+    now = value(app, "cycles_total", query=query)
+    eventually(lambda: value(app, "cycles_total", query=query) >= now + count, 30.0)
+
+
+class Hang:
+    """Makes the judgement of one query hang, once."""
+
+    def __init__(self, app: App, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hanging, self.go_on = threading.Event(), threading.Event()
+        engine = app._cycles[query].learning.engine
+        step = engine.step
+
+        def hang(*args: Any, **options: Any) -> Any:
+            if not self.hanging.is_set():
+                self.hanging.set()
+                assert self.go_on.wait(60)
+            return step(*args, **options)
+
+        monkeypatch.setattr(engine, "step", hang)
+        assert self.hanging.wait(30)
+
+
+def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    hang = Hang(app, "load", monkeypatch)
+    slots(app, "other")
+    old = app._cycles["load"]
+    # As if it had been silent for longer than it may.
+    old._beats._until = dict.fromkeys(old._beats._until, time.monotonic() - 1)
+    app.watch()
+    assert app._cycles["load"] is not old
+    assert value(app, "worker_restarts_total", worker="cycle") == 1
+    slots(app, "load", 3)
+    slots(app, "other")
+    hang.go_on.set()
+    eventually(lambda: not old.stuck, 20.0)
+    slots(app, "load")
+
+
+def test_a_query_that_hangs_holds_up_neither_a_reload_nor_the_end(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    hang = Hang(app, "load", monkeypatch)
+    began = time.monotonic()
+    app.reload()
+    slots(app, "load", 2)
+    again = Hang(app, "other", monkeypatch)
+    app.stop()
+    assert time.monotonic() - began < 40
+    hang.go_on.set()
+    again.go_on.set()
+
+
+def test_a_dead_scheduler_is_started_again_and_one_that_keeps_dying_ends_the_process(app: App) -> None:
+    for number in range(5):
+        app._schedule._scheduler.shutdown(wait=False)
+        app.watch()
+        assert value(app, "worker_restarts_total", worker="scheduler") == number + 1
+    slots(app)
+    app._schedule._scheduler.shutdown(wait=False)
+    with pytest.raises(ExporterError, match="again and again"):
+        app.watch()
+
+
+def test_a_reload_that_fails_half_way_ends_the_process(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Cycle, "take_over", wrong)
+    with pytest.raises(ExporterError, match="half-way"):
+        app.reload()
+    assert value(app, "config_last_reload_successful") == 0
+    with pytest.raises(ExporterError, match="half-way"):
+        app.watch()
+
+
+def test_nothing_is_deleted_for_its_age_while_the_clock_is_not_confirmed(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[float] = []
+    monkeypatch.setattr(app._store, "retain", deleted.append)
+    app._retained_at = None
+    app._keep_house(time.time() + 12 * 365 * 86400.0)
+    assert deleted == []
+    app._keep_house(time.time())
+    assert len(deleted) == 1
+
+
+def test_a_state_directory_that_is_used_is_told(app: App, tmp_path: Path) -> None:
+    other = App(Options(tmp_path / "config.yaml", tmp_path / "state", listen_address="127.0.0.1:0"))
+    with pytest.raises(ExporterError):
+        other.start()
