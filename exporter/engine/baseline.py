@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BUCKETS", "Baseline", "BucketStats", "Place", "place_at"]
+__all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Place", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import place_at
+from exporter.engine.baseline import HOUR, place_at
 from exporter.engine.detectors import Moment
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.learned import Learned
@@ -145,7 +145,10 @@ class Engine:
                     self._flush()
                 stop = begin + 1
                 limit = min(end, begin + BLOCK - known.filled)
-                while stop < limit and place_at(float(times[stop]), zone) == place:
+                # The same place may come again after a week; a moment is within one hour.
+                while (
+                    stop < limit and times[stop] - times[begin] < HOUR and place_at(float(times[stop]), zone) == place
+                ):
                     stop += 1
                 known.place, known.seconds = place, seconds
                 for rows in self._rows():
@@ -183,8 +186,7 @@ class Engine:
         ]
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = known.scale.lengths(rows, least)
-        votes = [detector.votes for detector in settings.detection.detectors]
-        ballot = vote(judgements, votes, settings.detection.quorum, sample, smallest)
+        ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest)
         verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
         self._say(rows, when, verdicts, ballot, value)
 

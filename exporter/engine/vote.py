@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.detectors import Judgement
+from exporter.engine.detectors import Detector, Judgement
 
 __all__ = ["Ballot", "score_of", "vote"]
 
@@ -43,25 +43,30 @@ class Ballot:
 
 
 def vote(
-    judgements: Sequence[Judgement], votes: Sequence[int], quorum: int, sample: FloatArray, smallest: FloatArray
+    judgements: Sequence[Judgement],
+    detectors: Sequence[Detector],
+    quorum: int,
+    sample: FloatArray,
+    smallest: FloatArray,
 ) -> Ballot:
     """Count the votes.
 
     Parameters
     ----------
     judgements : sequence of Judgement, length d
-    votes : sequence of int, length d
-        How many votes each detector has.
+    detectors : sequence of Detector, length d
+        Whose judgements they are.
     quorum : int
-        1 to the sum of `votes`.
+        1 to the votes of all detectors together.
     sample : ndarray, shape (t, n)
         Baseline units.
     smallest : ndarray, shape (n,)
         Deviations from the expected value below this never count, whatever the detectors say; baseline units.
     """
     expected = _mean([judgement.expected for judgement in judgements])
+    votes = [detector.votes for detector in detectors]
     # Detectors without an interval may agree at any value, so those with one have to withhold what is left.
-    free = sum(count for judgement, count in zip(judgements, votes, strict=True) if np.isnan(judgement.expected).all())
+    free = sum(detector.votes for detector in detectors if not detector.interval)
     needed = max(1, quorum - free)
     lower = _kth_largest([judgement.lower for judgement in judgements], votes, needed)
     upper = -_kth_largest([-judgement.upper for judgement in judgements], votes, needed)

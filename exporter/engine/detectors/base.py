@@ -122,6 +122,10 @@ class Detector(Protocol):
     def votes(self) -> int:
         """How many votes it has."""
 
+    @property
+    def interval(self) -> bool:
+        """Whether its judgement is an interval around an expected value."""
+
     def judge(self, moment: Moment) -> Judgement:
         """Judge the samples of every series; reads its arguments, changes nothing. Unused where it remembers."""
 

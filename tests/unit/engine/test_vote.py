@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,20 @@ from exporter.engine.detectors import Judgement
 from exporter.engine.vote import score_of, vote
 
 finite = st.floats(-100, 100).map(lambda x: round(x, 3))
+
+
+@dataclass(frozen=True)
+class Voter:
+    votes: int
+    interval: bool = True
+    kind: str = "voter"
+
+    def judge(self, moment: object) -> Judgement:
+        raise NotImplementedError
+
+
+def voters(*votes: int) -> list[Voter]:
+    return [Voter(count) for count in votes]
 
 
 def judged(sample: float, expected: float, half: float) -> Judgement:
@@ -31,7 +47,7 @@ def test_score_of_the_unknown_is_unknown() -> None:
 
 @pytest.mark.parametrize(("quorum", "above", "upper"), [(1, 3.0, 2.0), (2, 1.5, 4.0), (3, 0.5, 12.0)])
 def test_quorum_takes_the_kth(quorum: int, above: float, upper: float) -> None:
-    ballot = vote([judged(6, 0, half) for half in (4, 12, 2)], [1, 1, 1], quorum, np.array([[6.0]]), np.zeros(1))
+    ballot = vote([judged(6, 0, half) for half in (4, 12, 2)], voters(1, 1, 1), quorum, np.array([[6.0]]), np.zeros(1))
     assert ballot.above[0] == pytest.approx(above)
     assert ballot.upper == pytest.approx(upper)
     assert ballot.lower == pytest.approx(-upper)
@@ -39,8 +55,8 @@ def test_quorum_takes_the_kth(quorum: int, above: float, upper: float) -> None:
 
 def test_a_detector_that_cannot_say_does_not_vote() -> None:
     unknown = Judgement(*np.full((2, 1, 1), np.nan), *np.full((3, 1), np.nan))
-    one = vote([judged(6, 0, 4), unknown], [1, 1], 1, np.array([[6.0]]), np.zeros(1))
-    two = vote([judged(6, 0, 4), unknown], [1, 1], 2, np.array([[6.0]]), np.zeros(1))
+    one = vote([judged(6, 0, 4), unknown], voters(1, 1), 1, np.array([[6.0]]), np.zeros(1))
+    two = vote([judged(6, 0, 4), unknown], voters(1, 1), 2, np.array([[6.0]]), np.zeros(1))
     assert one.above[0] == pytest.approx(1.5)
     assert np.isnan([two.above[0], two.below[0]]).all()
 
@@ -57,7 +73,7 @@ def without_interval(severity: float) -> Judgement:
 def test_a_detector_without_an_interval_needs_one_with(novel: float, sample: float, anomalous: bool) -> None:
     """Two votes of one that knows no interval, one vote of either of two that do: three are needed."""
     judgements = [judged(sample, 0, 4), judged(sample, 0, 8), without_interval(novel)]
-    ballot = vote(judgements, [1, 1, 2], 3, np.array([[sample]]), np.zeros(1))
+    ballot = vote(judgements, [*voters(1, 1), Voter(2, interval=False)], 3, np.array([[sample]]), np.zeros(1))
     assert (ballot.above[0, 0] >= 1.0) == anomalous
     assert ballot.upper == pytest.approx(4.0)
 
@@ -70,7 +86,7 @@ def test_a_detector_without_an_interval_needs_one_with(novel: float, sample: flo
 )
 def test_anomalous_is_outside_the_band(sample, bands, quorum, smallest) -> None:
     quorum = min(quorum, len(bands))
-    votes = [1] * len(bands)
+    votes = voters(*[1] * len(bands))
     ballot = vote([judged(sample, *band) for band in bands], votes, quorum, np.array([[sample]]), np.array([smallest]))
     above, below = ballot.above[0, 0], ballot.below[0, 0]
     if abs(above - 1) > 1e-9 and abs(below - 1) > 1e-9:
