@@ -48,8 +48,9 @@ def seal(*values: object) -> int:
 
     SQLite keeps no checksums: a flipped bit in a row is still a valid row for it.
     """
-    # Bytes, which are never written, are what a flipped type makes of text.
-    return zlib.crc32(json.dumps(values, default=repr).encode())
+    # SQLite drops the sign of a zero. Bytes, which are never written, are what a flipped type makes of text.
+    plain = [value + 0.0 if isinstance(value, float) else value for value in values]
+    return zlib.crc32(json.dumps(plain, default=repr).encode())
 
 
 def alert_row(alert: Alert) -> Row:
