@@ -177,7 +177,7 @@ def _default(info: FieldInfo) -> str:
     if value is None or value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), {}, (None, None)):
         return ""
     if isinstance(value, tuple):
-        return f" | default = {', '.join(item.kind if hasattr(item, 'kind') else str(item) for item in value)}"
+        return f" | default = {', '.join(map(_item, value))}"
     if _type(info) == "<duration>":
         return f" | default = {format_duration(value)}"
     if isinstance(value, ByteSize):
@@ -185,6 +185,16 @@ def _default(info: FieldInfo) -> str:
     if isinstance(value, bool):
         return f" | default = {str(value).lower()}"
     return f" | default = {value:g}" if isinstance(value, float) else f" | default = {value}"
+
+
+def _item(value: object) -> str:
+    """Write an entry of a default list as it could stand in the file; what it has by default is left out."""
+    if not isinstance(value, BaseModel):
+        return str(value)
+    own = value.model_dump(mode="json", exclude_defaults=True)
+    kind = getattr(value, "kind", "")
+    fields = "".join(f", {name}: {number:g}" for name, number in own.items() if name != "kind")
+    return f"{{kind: {kind}{fields}}}" if fields else str(kind)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from exporter.engine.detectors import AnyDetector, Iqr, ZScore
+from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
 from exporter.settings import Duration, Items, Section
 
 __all__ = ["BaselineSettings", "DetectionSettings", "Direction"]
@@ -42,11 +42,15 @@ class BaselineSettings(Section):
 
 
 class DetectionSettings(Section):
-    """Who votes, and how many must agree."""
+    """Who votes, and how many must agree.
+
+    By default `novelty` and `collective` decide, each alone; `zscore` and `iqr` draw the band, say what was expected,
+    and cannot alert even together. docs/detection.md says what was measured, and what other sets are for.
+    """
 
     detectors: Items[Annotated[AnyDetector, BeforeValidator(_by_name)]] = Field(
-        (ZScore(), Iqr()),
+        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=3), Collective(votes=3)),
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",
     )
-    quorum: int = Field(2, ge=1, description="Votes needed to call a sample anomalous.")
+    quorum: int = Field(3, ge=1, description="Votes needed to call a sample anomalous.")

@@ -15,9 +15,7 @@ __all__ = ["Collective", "CollectiveMemory"]
 
 HOUR = 3600.0
 WARM_UP = 336
-"""Hours with samples before the first answer: two weeks, so that weekends are known."""
-SETTLED = 72
-"""Hours before sums begin: the first ones still learn the daily shape."""
+"""Hours with samples before sums begin: two weeks, or every first weekend would be a drift."""
 CLIP = 3.0
 """Deviations of one hour count at most this many times the usual one: a single jump is for other detectors."""
 RATE = 1.0 / 72.0
@@ -144,7 +142,7 @@ class CollectiveMemory:
 
         usual = NORMAL * size.astype(np.float64)
         counted = np.where(usual > 0.0, np.clip(deviation / np.where(usual > 0.0, usual, 1.0), -CLIP, CLIP), 0.0)
-        begun = known & (hours >= SETTLED)
+        begun = known & (hours >= WARM_UP)
         for name, toward in (("above", counted), ("below", -counted)):
             total = np.clip(state[name] + toward - self.params.allowance, 0.0, _SUM_MAX * limit)
             state[name][...] = np.where(begun, total, state[name])

@@ -40,6 +40,9 @@ def test_the_timeout_of_a_query_fits_its_interval(
     assert plan(query, **{"global": general}).timeout == timeout
 
 
+FOUR = ["zscore", "iqr", "novelty", "collective"]
+
+
 @pytest.mark.parametrize(
     ("query", "same"),
     [
@@ -51,8 +54,11 @@ def test_the_timeout_of_a_query_fits_its_interval(
         pytest.param({"baseline": {"backfill_step": "1m"}}, False, id="backfill step"),
         pytest.param({"baseline": {"min_history": "1d"}}, True, id="min_history only decides who may alert"),
         pytest.param({"detection": {"detectors": ["zscore"]}}, False, id="detectors"),
-        pytest.param({"detection": {"detectors": ["iqr", "zscore"]}}, True, id="order of the detectors"),
-        pytest.param({"detection": {"detectors": [{"kind": "zscore", "threshold": 4}, "iqr"]}}, True, id="threshold"),
+        pytest.param({"detection": {"detectors": FOUR[::-1]}}, True, id="order of the detectors"),
+        pytest.param(
+            {"detection": {"detectors": [{"kind": "zscore", "threshold": 4}, *FOUR[1:]]}}, True, id="threshold"
+        ),
+        pytest.param({"detection": {"detectors": [*FOUR[:3], {"kind": "collective", "limit": 20}]}}, True, id="limit"),
         pytest.param({"detection": {"quorum": 1}}, True, id="quorum"),
         pytest.param({"alert": {"labels": {"severity": "page"}}}, True, id="alert"),
         pytest.param({"interval": "5m"}, True, id="interval"),
@@ -66,4 +72,4 @@ def test_the_identity_changes_exactly_when_learned_state_is_of_no_use(query: dic
 
 def test_the_identity_is_stable_over_versions_of_this_program() -> None:
     # A change here makes every installation relearn after an upgrade: do it on purpose only.
-    assert plan().identity == "fd54738eadb97d14379b96da4b9484c3"
+    assert plan().identity == "6e04165d64e46b2010e0d6b8fbc2726c"

@@ -166,7 +166,7 @@ def test_json_is_the_verdict_on_the_newest_sample() -> None:
     assert next(iter(answer)) == "is_anomaly"
     assert answer["is_anomaly"] is True
     assert answer["anomaly_score"] > 0.9
-    assert answer["votes"] == answer["quorum"] == 2
+    assert answer["votes"] >= answer["quorum"] == 3
     assert answer["detectors"].keys() == {detector.kind for detector in SETTINGS.detection.detectors}
     assert answer["detectors"]["zscore"]["severity"] > 1.0
     assert answer["observed_value"] == 500.0

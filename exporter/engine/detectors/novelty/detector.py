@@ -43,7 +43,8 @@ class Novelty(Params):
     the age, because an old series has had more chances to surprise.
 
     A spike that recurs is not novel, so it stops alerting; another kind of spike is. So it raises few alerts,
-    and early ones. It has no band: what is unlike the past cannot be said as an interval.
+    and early ones. It has no band: what is unlike the past cannot be said as an interval. Above or below is meant
+    from the running median.
 
     Fails on an anomaly that looks like an earlier one, and on a value that is usual at another time of the day
     where noise is as large as the daily movement. Cannot say in the first 60 samples, and alerts more easily in
@@ -74,7 +75,8 @@ class Novelty(Params):
 
     def judge(self, moment: Moment) -> Judgement:
         """Judge without any past, where nothing can be said."""
-        return _judgement(moment, np.full(moment.sample.shape, np.nan))
+        unknown = np.full(moment.sample.shape, np.nan)
+        return _judgement(moment, unknown, unknown)
 
     def memory(self) -> NoveltyMemory:
         """Return an empty memory; see `Remembering`."""
@@ -140,7 +142,11 @@ class NoveltyMemory:
         columns["age"][...] = age[-1]
         needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
-        return _judgement(moment, np.where(age > WARM_UP, severity, np.nan))
+        severity = np.where(age > WARM_UP, severity, np.nan)
+        # What is novel is above or below where the series has been; on the median itself it is both.
+        above = np.where(moment.sample < recent.median, np.minimum(severity, 0.0), severity)
+        below = np.where(moment.sample > recent.median, np.minimum(severity, 0.0), severity)
+        return _judgement(moment, above, below)
 
     def close(self, rows: slice) -> None:
         """Learn the block that has ended."""
@@ -155,8 +161,8 @@ class NoveltyMemory:
         recent.close()
 
 
-def _judgement(moment: Moment, severity: npt.NDArray[np.float64]) -> Judgement:
-    """Return a severity that knows neither direction nor interval."""
-    severity = np.where(np.isnan(moment.sample), np.nan, severity)
+def _judgement(moment: Moment, above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> Judgement:
+    """Return severities, shape (t, n), without an interval."""
+    missing = np.isnan(moment.sample)
     nothing = np.full(moment.sample.shape[1], np.nan)
-    return Judgement(severity, severity, nothing, nothing, nothing)
+    return Judgement(np.where(missing, np.nan, above), np.where(missing, np.nan, below), nothing, nothing, nothing)

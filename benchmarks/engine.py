@@ -1,0 +1,72 @@
+"""What the engine costs by itself: bytes a series, seconds an instant, instants a second of one series.
+
+Samples are learned in blocks of twelve, so one instant in twelve is slower; both are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+
+__all__ = ["main"]
+
+MONDAY = 1_760_313_600.0
+MINUTE = 60.0
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    flags = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
+    flags.add_argument("--series", type=int, default=100_000)
+    flags.add_argument("--instants", type=int, default=120, help="instants that are counted, after 72 that are not")
+    args = flags.parse_args()
+    _many(args.series, args.instants)
+    _one(20_000)
+    return 0
+
+
+def _engine(count: int) -> tuple[Engine, list[bytes]]:
+    settings = EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), max_series=count)
+    return Engine(settings), [b'{"series":"%d"}' % i for i in range(count)]
+
+
+def _many(count: int, instants: int) -> None:
+    rng = np.random.default_rng(1)
+    engine, keys = _engine(count)
+    level = rng.uniform(1.0, 10.0, count)
+    engine.align(keys, level, MONDAY)
+    spent = []
+    for index in range(instants + 72):
+        samples = level * (10.0 + np.sin(index / 50.0)) + rng.standard_normal(count)
+        begin = time.perf_counter()
+        engine.step(MONDAY + MINUTE * index, samples, MINUTE)
+        spent.append(time.perf_counter() - begin)
+    counted = np.array(spent[72:])
+    print(f"{count} series: {engine.bytes_per_series:.0f} bytes a series")
+    print(
+        f"seconds an instant: mean {counted.mean():.3f}, median {np.median(counted):.3f}, worst {counted.max():.3f}, "
+        f"worst of the first 72 {max(spent[:72]):.3f}"
+    )
+
+
+def _one(instants: int) -> None:
+    rng = np.random.default_rng(1)
+    for name, pieces in (("together", 1), ("one by one", instants)):
+        engine, keys = _engine(1)
+        times = MONDAY + 300.0 * np.arange(instants)
+        samples = engine.align(keys, rng.standard_normal((instants, 1)), MONDAY).samples
+        begin = time.perf_counter()
+        for piece in np.array_split(np.arange(instants), pieces):
+            engine.run(times[piece], samples[piece], 300.0)
+        print(f"one series, {name}: {instants / (time.perf_counter() - begin):.0f} instants a second")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
