@@ -60,6 +60,9 @@ def values(start: float) -> list[tuple[dict[str, str], np.ndarray, np.ndarray]]:
         now = np.arange(len(at)) - HISTORY
         for begin in range(20 + 13 * name, SLOTS, 90 + 11 * name):
             load[(now >= begin) & (now < begin + 4 + 3 * name)] *= 3
+        if name < 3:
+            # Too short to fire.
+            load[(now > 0) & ((now + 7 * name) % 61 < 2)] *= 4
         here = np.ones(len(at), bool)
         if name == 5:
             here = now > 150
