@@ -21,7 +21,7 @@ from exporter.alerting.life import restore
 from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
-from exporter.cycle import Cycle, Departed, Surroundings
+from exporter.cycle import Cycle, Departed, Groups, Surroundings
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
@@ -83,6 +83,7 @@ class App:
         self._around: Surroundings | None = None
         self._cycles: dict[str, Cycle] = {}
         self._departed = Departed()
+        self._groups = Groups()
         self._in_preparation: set[Cycle] = set()
         self._retained_at: float | None = None
         self._revivals: list[float] = []
@@ -201,7 +202,8 @@ class App:
             kept = restored.get(name) or self._departed.take(name)
             cycles[name] = Cycle(plans[name], around, kept, started=now)
         self._cycles = cycles
-        self._forget_learned(plans.keys())
+        self._groups.apply(config.groups, plans, around)
+        self._forget_learned(plans.keys() | self._groups.cycles.keys())
 
         if before is not None and changed_source:
             self._api.close()
@@ -231,6 +233,7 @@ class App:
             query_offset=config.prometheus.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            judged=self._groups.readings.put,
         )
 
     def _end(self, cycles: Collection[Cycle]) -> bool:
@@ -261,7 +264,8 @@ class App:
     def _set_jobs(self) -> None:
         jobs = {name: self._job(cycle) for name, cycle in self._cycles.items()}
         house = Job(_HOUSEKEEPING_INTERVAL, self._keep_house, missed=lambda _: None)
-        self._schedule.set({**jobs, _HOUSEKEEPING: house})
+        groups = {name: Job(one.interval, one.run, lambda _: None) for name, one in self._groups.cycles.items()}
+        self._schedule.set({**jobs, **groups, _HOUSEKEEPING: house})
 
     def _job(self, cycle: Cycle) -> Job:
         def run(slot: float) -> None:
@@ -420,6 +424,7 @@ class App:
         for cycle in self._cycles.values():
             if cycle.ended:
                 _try(cycle.close)
+        _try(self._groups.close)
 
     def _stop_web(self) -> None:
         self._web.stop(_STOP_WEB)

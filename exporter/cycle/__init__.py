@@ -2,6 +2,7 @@
 
 from exporter.cycle.cycle import Cycle
 from exporter.cycle.departed import Departed
+from exporter.cycle.groups import GroupCycle, Groups
 from exporter.cycle.surroundings import Surroundings
 
-__all__ = ["Cycle", "Departed", "Surroundings"]
+__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "Surroundings"]

@@ -201,6 +201,7 @@ class Cycle:
             self.alerts.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
+            around.judged(plan, verdict, engine.table)
         self.alerts.send()
         self.alerts.succeeded = self.judged = slot
         self._count(verdict, aligned, frame)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
+from exporter.config.model import QueryPlan
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import PrometheusApi
@@ -38,6 +41,8 @@ class Surroundings:
     query_offset, checkpoint_interval : float, seconds
     room : callable
         Returns how many more series the limit of all queries together allows.
+    judged : callable
+        Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
 
     api: PrometheusApi
@@ -54,6 +59,7 @@ class Surroundings:
     query_offset: float
     checkpoint_interval: float
     room: Callable[[], int]
+    judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 
     @contextmanager
     def storing(self, query: str) -> Iterator[None]:

@@ -48,6 +48,8 @@ class SeriesTable:
         self.limit = limit
         self.size = 0
         """One past the highest row in use: the length that arrays over rows must have."""
+        self.version = 0
+        """Changes whenever a row gets or loses a series."""
         self._row_of: dict[Labels, int] = {}
         self._row_of_key: dict[bytes, int] = {}
         self._labels: list[Labels | None] = []
@@ -119,6 +121,7 @@ class SeriesTable:
             self._labels.extend([None] * (row + 1 - len(self._labels)))
         self._labels[row] = labels
         self._row_of[labels] = row
+        self.version += 1
         self.size = max(self.size, row + 1)
 
     def restore(self, series: Sequence[tuple[int, bytes]], size: int) -> None:
@@ -136,6 +139,7 @@ class SeriesTable:
         gone = set(rows.tolist())
         if not gone:
             return
+        self.version += 1
         for row in gone:
             del self._row_of[self.labels(row)]
             self._labels[row] = None

@@ -1,0 +1,250 @@
+"""One slot of one group: join what its queries said last, judge it, publish it, keep what was learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.model import QueryPlan
+from exporter.cycle.readings import Left, Readings
+from exporter.cycle.surroundings import Surroundings
+from exporter.engine.groups import Forest, Group, GroupSettings, GroupVerdict, IsolationForest, fit, join
+from exporter.errors import StateError
+from exporter.exposition import RowLabels
+
+__all__ = ["GroupCycle", "Groups"]
+
+log = logging.getLogger(__name__)
+
+_TOLD = 10
+"""Things of a group that get a line of the log in one slot at most."""
+_PATIENCE = 5.0
+"""Seconds that a reload or the end waits for a slot under way."""
+_NONE = np.zeros(0, np.intp)
+
+
+class GroupCycle:
+    """Everything about one group: what it has learned, and its rows on the page.
+
+    Parameters
+    ----------
+    settings : GroupSettings
+    plans : sequence of QueryPlan
+        Of its queries, in its order.
+    around : Surroundings
+    readings : Readings
+    training : ThreadPoolExecutor
+        Where forests are trained, so that no slot waits for one.
+    before : GroupCycle, optional
+        One of the same name that has ended.
+    """
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        plans: Sequence[QueryPlan],
+        around: Surroundings,
+        readings: Readings,
+        training: ThreadPoolExecutor,
+        before: GroupCycle | None = None,
+    ) -> None:
+        self.job = job_of(settings)
+        self.settings = settings
+        self.around = around
+        self.interval = max(plan.interval for plan in plans)
+        """How often it is judged, seconds: as often as its slowest query."""
+        self.identity = _identity(settings, plans)
+        self.group = Group(settings, max(plan.baseline.window for plan in plans))
+        self._ttl = max(plan.baseline.series_ttl for plan in plans)
+        self._readings = readings
+        self._training = training
+        self._lock = threading.Lock()
+        self._retired = False
+        self.saved = -np.inf
+        """The newest slot that is on disk, Unix seconds."""
+        self.ended = False
+        """Whether nothing of it runs any more, so that another can go on with what it has."""
+        self._forest: Future[Forest] | None = None
+        self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
+        self._labels = RowLabels([("group", settings.name)])
+        self._prefixes: list[bytes] = []
+        self._told = np.zeros((2, 0), np.bool_)
+        if (
+            before is not None
+            and before.ended
+            and (before.identity, before.settings.share) == (self.identity, settings.share)
+        ):
+            self.group, self.saved = before.group, before.saved
+        else:
+            self._restore()
+
+    def run(self, slot: float) -> None:
+        """Judge one slot; nothing that goes wrong here reaches a query or another group."""
+        with self._lock:
+            if self._retired:
+                return
+            try:
+                self._judge(slot)
+            except Exception:
+                log.exception("a group could not be judged", extra={"group": self.settings.name})
+                self.around.exposition.withdraw_group(self.settings.name)
+
+    def _judge(self, slot: float) -> None:
+        settings, group = self.settings, self.group
+        left = [self._readings.get(query, settings.by) for query in settings.queries]
+        # Twice, because one query may admit a thing into a row that another one has looked up before.
+        for _ in range(2):
+            places = [self._place(query, one, slot) for query, one in zip(settings.queries, left, strict=True)]
+        readings = [None if one is None else one.reading for one in left]
+        matrix = join(readings, places, group.table.size, since=slot - 2.0 * self.interval)
+        self._train(slot)
+        verdict = group.step(slot, matrix, self.interval)
+        self._claim()
+        if self._retired:
+            return
+        self.around.exposition.publish_group(settings.name, self._prefixes, verdict.score)
+        self._tell(verdict)
+        gone = group.expire(slot - self._ttl)
+        self._labels.release(self._prefixes[row] for row in gone)
+        for row in gone:
+            self._prefixes[row] = b""
+        if slot - self.saved >= self.around.checkpoint_interval:
+            self._save()
+
+    def _place(self, query: str, left: Left | None, slot: float) -> npt.NDArray[np.intp]:
+        """Return the row of the thing of every row of a query, -1 where there is none."""
+        if left is None:
+            return _NONE
+        things, version, place = self._places.get(query, (None, -1, _NONE))
+        if things is left.things and version == self.group.table.version:
+            return place
+        known = [(row, thing) for row, thing in enumerate(left.things) if thing is not None]
+        place = np.full(len(left.things), -1, np.intp)
+        place[[row for row, _ in known]] = self.group.admit([thing for _, thing in known], slot)
+        self._places[query] = (left.things, self.group.table.version, place)
+        return place
+
+    def _claim(self) -> None:
+        """Give new things their row on the page."""
+        self._prefixes.extend([b""] * (self.group.table.size - len(self._prefixes)))
+        for row, labels in self.group.table.items() if b"" in self._prefixes else ():
+            if not self._prefixes[row]:
+                self._prefixes[row] = self._labels.claim(labels) or b""
+
+    def _tell(self, verdict: GroupVerdict) -> None:
+        """Say what has turned since the last slot, and why."""
+        now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
+        before = np.zeros_like(now)
+        before[:, : self._told.shape[1]] = self._told[:, : now.shape[1]]
+        self._told = now
+        more: dict[str, object]
+        for row in np.flatnonzero(now[0] & ~before[0])[:_TOLD].tolist():
+            shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
+            why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
+            more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
+            log.info("a group is anomalous", extra={**more, "thing": self._prefixes[row].decode()})
+        for row in np.flatnonzero(now[1] & ~before[1])[:_TOLD].tolist():
+            more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
+            log.info("all metrics up together: load", extra={**more, "thing": self._prefixes[row].decode()})
+
+    def _train(self, slot: float) -> None:
+        """Begin to train a forest where it is time, and take up one that is ready."""
+        detector = self.group.detector
+        if not isinstance(detector, IsolationForest):
+            return
+        if self._forest is None:
+            if detector.due(slot):
+                self._forest = self._training.submit(fit, detector.training(slot), self.settings.share, slot)
+        elif self._forest.done():
+            done, self._forest = self._forest, None
+            detector.adopt(done.result())
+            log.info("a forest was trained", extra={"group": self.settings.name})
+
+    # ------------------------------------------------------------------ state
+
+    def _restore(self) -> None:
+        try:
+            with self.around.storing(self.job):
+                learned = self.around.store.load_learned(self.job, self.identity)
+        except StateError:
+            return
+        if learned is None:
+            return
+        if learned.damaged or not self.group.restore(learned.at, learned.parts, learned.series):
+            log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
+            return
+        self.saved = learned.at
+
+    def _save(self) -> None:
+        group = self.group
+        things = group.things()
+        free = set(range(group.table.size)) - {row for row, _ in things}
+        try:
+            with self.around.storing(self.job):
+                self.around.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
+        except StateError:
+            return
+        self.saved = group.at
+
+    def retire(self) -> None:
+        """End: no other slot is judged. Its rows stay on the page until somebody takes them off."""
+        self._retired = True
+        if self._lock.acquire(timeout=_PATIENCE):
+            if self.group.at > self.saved:
+                self._save()
+            self.ended = True
+            self._lock.release()
+        else:
+            log.error("a group hangs and is left behind", extra={"group": self.settings.name})
+
+
+class Groups:
+    """All groups, over reloads."""
+
+    def __init__(self) -> None:
+        self.readings = Readings()
+        """Where the cycles of queries leave their verdicts."""
+        self.cycles: dict[str, GroupCycle] = {}
+        """The groups in force, by the names of their jobs."""
+        self._training = ThreadPoolExecutor(1, thread_name_prefix="forest")
+
+    def apply(self, groups: Sequence[GroupSettings], plans: Mapping[str, QueryPlan], around: Surroundings) -> None:
+        """Put a configuration into force. A group whose metrics did not change goes on with what it learned."""
+        wanted = {query: {group.by for group in groups if query in group.queries} for query in plans}
+        self.readings.want({query: frozenset(by) for query, by in wanted.items() if by})
+        self.retire()
+        cycles = {}
+        for group in groups:
+            members, before = [plans[query] for query in group.queries], self.cycles.get(job_of(group))
+            cycles[job_of(group)] = GroupCycle(group, members, around, self.readings, self._training, before)
+        for gone in self.cycles.keys() - cycles.keys():
+            around.exposition.withdraw_group(self.cycles[gone].settings.name)
+        self.cycles = cycles
+
+    def retire(self) -> None:
+        """End all groups; what they learned is stored."""
+        for cycle in self.cycles.values():
+            cycle.retire()
+
+    def close(self) -> None:
+        """End for good."""
+        self.retire()
+        self._training.shutdown(wait=False, cancel_futures=True)
+
+
+def job_of(settings: GroupSettings) -> str:
+    """Return the name of a group's job and of its learned state; no query can have it."""
+    return f"(group) {settings.name}"
+
+
+def _identity(settings: GroupSettings, plans: Sequence[QueryPlan]) -> str:
+    """Hash what learned state depends on."""
+    learned = [settings.by, settings.detector, [(plan.name, plan.identity, plan.baseline.window) for plan in plans]]
+    return hashlib.sha256(json.dumps(learned).encode()).hexdigest()[:32]

@@ -1,0 +1,80 @@
+"""Where the cycles of queries leave what groups need: the newest reading, and which thing each row belongs to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.config.model import QueryPlan
+from exporter.engine.groups import Reading, reading_of
+from exporter.engine.series import Labels, SeriesTable, key_of
+from exporter.engine.verdict import Verdict
+
+__all__ = ["Left", "Readings", "things_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What one query left for one choice of labels.
+
+    Attributes
+    ----------
+    reading : Reading
+    things : sequence of bytes or None, by the rows of the query
+        The thing of each series as a JSON object; None: it belongs to none. The same object as long as nothing changed.
+    """
+
+    reading: Reading
+    things: Sequence[bytes | None]
+
+
+class Readings:
+    """The newest readings; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: Mapping[str, frozenset[tuple[str, ...]]] = {}
+        self._left: dict[tuple[str, tuple[str, ...]], Left] = {}
+        self._rows: dict[tuple[str, tuple[str, ...]], tuple[SeriesTable, int]] = {}
+
+    def want(self, wanted: Mapping[str, frozenset[tuple[str, ...]]]) -> None:
+        """Say by which labels each query is read; everything else is dropped."""
+        with self._lock:
+            self._wanted = wanted
+            for query, by in [(query, by) for query, by in self._left if by not in wanted.get(query, ())]:
+                del self._left[query, by], self._rows[query, by]
+
+    def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Leave a verdict; called by the cycle of the query, which alone changes `table`."""
+        wanted = self._wanted.get(plan.name)
+        if not wanted:
+            return
+        reading = reading_of(verdict, plan.min_deviation, plan.min_relative_deviation)
+        for by in wanted:
+            key, rows = (plan.name, by), (table, table.version)
+            with self._lock:
+                left = self._left.get(key)
+                same = left is not None and self._rows.get(key) == rows
+            things = left.things if left is not None and same else things_of(table, by)
+            with self._lock:
+                self._left[key], self._rows[key] = Left(reading, things), rows
+
+    def get(self, query: str, by: tuple[str, ...]) -> Left | None:
+        """Return what a query left last."""
+        with self._lock:
+            return self._left.get((query, by))
+
+
+def things_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
+    """Return the thing of every row: the values of the labels `by`, as a JSON object; None where one is missing."""
+    things: list[bytes | None] = [None] * table.size
+    known: dict[Labels, bytes] = {}
+    wanted = frozenset(by)
+    for row, labels in table.items():
+        chosen = tuple(pair for pair in labels if pair[0] in wanted)
+        if len(chosen) == len(wanted):
+            if chosen not in known:
+                known[chosen] = key_of(chosen)
+            things[row] = known[chosen]
+    return things

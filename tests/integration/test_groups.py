@@ -1,0 +1,99 @@
+"""A group of three queries in the daemon: metrics that disagree are found, load on all of them is not."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+
+from tests.integration.daemon import DAY, Exporter, configuration
+from tests.integration.process import eventually
+from tests.integration.servers import Prometheus
+
+pytestmark = pytest.mark.integration
+
+QUERIES = ("cpu", "requests", "sent")
+PODS = 20
+
+
+class Pods:
+    """Writes three metrics of some pods, which go up and down together, into Prometheus."""
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._prometheus = prometheus
+        self._rng = np.random.default_rng(11)
+        self.odd: tuple[float, ...] = (1.0, 1.0, 1.0)
+        """Factors by which the metrics of pod p3 differ from what they would be."""
+        self._common = self._rng.standard_normal((PODS, 1))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+
+    def _push(self, at: np.ndarray) -> None:
+        common = self._rng.standard_normal((PODS, len(at)))
+        if len(at) == 1:
+            # Slow against the second in which the three queries are asked one after the other.
+            common = self._common = 0.98 * self._common + 0.2 * common
+        series = []
+        for pod in range(PODS):
+            for metric, factor in zip(QUERIES, self.odd, strict=True):
+                own = self._rng.standard_normal(len(at))
+                values = 100.0 * (1.0 + 0.05 * (0.97 * common[pod] + 0.24 * own))
+                series.append(({"__name__": metric, "pod": f"p{pod}"}, at, values * (factor if pod == 3 else 1.0)))
+        self._prometheus.push(series)
+
+    def _feed(self) -> None:
+        while not self._stopping.wait(0.5):
+            with contextlib.suppress(OSError):
+                self._push(np.array([time.time()]))
+
+    def __enter__(self) -> Self:
+        self._push(np.arange(time.time() - 9 * DAY, time.time(), 300.0))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def pods(prometheus: Prometheus, stack: ExitStack) -> Pods:
+    return stack.enter_context(Pods(prometheus))
+
+
+def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
+    prometheus: Prometheus, pods: Pods, stack: ExitStack, tmp_path: Path
+) -> None:
+    queries = [{"name": name, "expr": name} for name in QUERIES]
+    groups = [{"name": "api", "by": ["pod"], "queries": list(QUERIES)}]
+    config = configuration(prometheus.url, [], queries=queries, groups=groups)
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+
+    def score(pod: str = "p3") -> float | None:
+        return exporter.sample("anomaly_group_score", group="api", pod=pod)
+
+    eventually(lambda: score() is not None, 150.0, what="a score of the group")
+    assert len(exporter.samples("anomaly_group_score", group="api")) == PODS
+
+    # Each metric alone stays well inside what is usual: 1.4 standard deviations.
+    pods.odd = (1.07, 0.93, 1.0)
+    eventually(lambda: (score() or 0.0) >= 0.5, 30.0, what="an anomalous group")
+    pods.odd = (1.0, 1.0, 1.0)
+    eventually(lambda: (score() or 1.0) < 0.5, 30.0, what="a group that is well again")
+
+    pods.odd = (1.5, 1.5, 1.5)
+    eventually(lambda: "all metrics up together" in exporter.process.log.read_text(), 30.0, what="load")
+    for _ in range(20):
+        assert (score() or 0.0) < 0.5
+        time.sleep(0.5)
+
+    del config["groups"]
+    exporter.write(config)
+    assert exporter.reload().status_code == 200
+    assert exporter.samples("anomaly_group_score") == {}

@@ -1,0 +1,203 @@
+"""The cycles of groups: joined by labels, published, restored, withdrawn; a real store and page, verdicts by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.alerting.settings import AlertingSettings
+from exporter.alertmanager import AlertBoard
+from exporter.config.model import Config, QueryPlan
+from exporter.cycle import Groups, Surroundings
+from exporter.cycle.readings import things_of
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.store import Store
+from tests.integration.process import eventually
+
+QUERIES = ("cpu", "latency", "errors")
+PODS = 12
+
+
+class Stage:
+    """Three queries of a few pods each, and the groups over them."""
+
+    def __init__(self, directory: Path, **group: object) -> None:
+        self.store = Store.open(directory, clock=time.time)
+        self.registry = CollectorRegistry()
+        self.metrics = SelfMetrics(self.registry)
+        self.exposition = Exposition(self.registry)
+        self.groups = Groups()
+        self.tables = {query: SeriesTable(1000) for query in QUERIES}
+        for query, table in self.tables.items():
+            table.find([b'{"pod":"p%d","query":"%s"}' % (pod, query.encode()) for pod in range(PODS)])
+        self.rng = np.random.default_rng(3)
+        self.slot = 6000.0
+        self.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES), **group})
+
+    def apply(self, *groups: dict[str, object]) -> None:
+        queries = [{"name": name, "expr": "up"} for name in QUERIES]
+        config = Config.model_validate({"queries": queries, "groups": list(groups)})
+        self.plans: dict[str, QueryPlan] = {plan.name: plan for plan in config.plans()}
+        around = Surroundings(
+            api=None,
+            connect=None,
+            clock=time.time,
+            store=self.store,
+            exposition=self.exposition,
+            board=AlertBoard(),
+            metrics=self.metrics,
+            alerting=AlertingSettings(),
+            external_labels={},
+            utf8_labels=False,
+            source_url="",
+            query_offset=0.0,
+            checkpoint_interval=300.0,
+            room=lambda: 0,
+        )
+        self.groups.apply(config.groups, self.plans, around)
+
+    def say(self, query: str, z: np.ndarray) -> None:
+        observed = 100.0 + 2.0 * z
+        n = len(z)
+        none, expected = np.zeros(n), np.full(n, 100.0)
+        verdict = Verdict(self.slot, observed, none + 0.1, expected, none, none, none, z, none[None], none == 0)
+        self.groups.readings.put(self.plans[query], verdict, self.tables[query])
+
+    def step(self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = ()) -> None:
+        for _ in range(steps):
+            self.slot += 60.0
+            common = self.rng.standard_normal(PODS)
+            for index, query in enumerate(QUERIES):
+                z = 0.95 * common + 0.3 * self.rng.standard_normal(PODS)
+                if odd is not None:
+                    z[4] = odd[index]
+                if query not in silent:
+                    self.say(query, z)
+            for cycle in self.groups.cycles.values():
+                cycle.run(self.slot + 1.0)
+
+    def page(self) -> dict[str, float]:
+        text = b"".join(self.exposition.scrape().body).decode()
+        return {
+            sample.labels["pod"]: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "anomaly_group_score" and sample.labels["group"] == "api"
+        }
+
+    def close(self) -> None:
+        self.groups.close()
+        self.store.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "data")
+    yield stage
+    stage.close()
+
+
+def test_a_thing_whose_metrics_disagree_is_on_the_page(stage: Stage) -> None:
+    stage.step(30)
+    assert stage.page() == {}
+    stage.step(90)
+    assert len(stage.page()) == PODS
+    stage.step(8, odd=[1.5, -1.5, 0.0])
+    scores = stage.page()
+    assert scores.pop("p4") >= 0.5
+    assert max(scores.values()) < 0.5
+
+
+def test_load_on_all_metrics_is_not_anomalous(stage: Stage) -> None:
+    stage.step(120)
+    for _ in range(8):
+        stage.step(odd=[25.0, 25.0, 25.0])
+        assert stage.page()["p4"] < 0.5
+
+
+def test_a_query_that_says_nothing_is_missing_and_without_two_nothing_is_said(stage: Stage) -> None:
+    stage.step(120)
+    stage.step(4, silent=("errors",))
+    assert len(stage.page()) == PODS
+    stage.step(4, silent=("errors", "cpu"))
+    assert stage.page() == {}
+
+
+@pytest.mark.parametrize("how", ["restart", "reload"])
+def test_what_was_learned_stays(how: str, stage: Stage, tmp_path: Path) -> None:
+    stage.step(120)
+    if how == "restart":
+        stage.groups.close()
+        stage.store.close()
+        stage.store = Store.open(tmp_path / "data", clock=time.time)
+        stage.groups = Groups()
+    stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES)})
+    stage.exposition.withdraw_group("api")
+    stage.step()
+    assert len(stage.page()) == PODS
+
+
+def test_a_group_of_other_metrics_learns_anew(stage: Stage) -> None:
+    stage.step(120)
+    stage.apply({"name": "api", "by": ["pod"], "queries": ["cpu", "latency"]})
+    stage.step()
+    assert stage.page() == {}
+
+
+def test_a_group_that_is_removed_leaves_the_page(stage: Stage) -> None:
+    stage.step(120)
+    stage.apply()
+    assert stage.page() == {}
+    stage.step()
+    assert stage.page() == {}
+
+
+def test_a_forest_is_trained_beside_the_slots(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "data", detector="isolation_forest")
+    stage.step(60)
+
+    def scored() -> bool:
+        stage.step()
+        return len(stage.page()) == PODS
+
+    eventually(scored, 60.0, what="scores of a forest")
+    stage.step(2, odd=[9.0, -9.0, 9.0])
+    assert stage.page()["p4"] >= 0.5
+    stage.close()
+
+
+def test_a_fault_withdraws_the_group_and_is_not_passed_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.step(120)
+    (cycle,) = stage.groups.cycles.values()
+    cycle.group.detector.judge = None  # type: ignore[method-assign]
+    stage.step()
+    assert stage.page() == {}
+    assert "a group could not be judged" in caplog.text
+
+
+def test_series_without_all_of_the_labels_belong_to_no_thing() -> None:
+    table = SeriesTable(10)
+    table.find([b'{"pod":"a","zone":"x"}', b'{"pod":"a"}', b'{"pod":"b","zone":"x","le":"1"}'])
+    assert things_of(table, ("zone", "pod")) == [b'{"pod":"a","zone":"x"}', None, b'{"pod":"b","zone":"x"}']
+    assert things_of(table, ()) == [b"{}"] * 3
+
+
+def test_pods_that_come_later_are_things_too(stage: Stage) -> None:
+    stage.step(120)
+    for query, table in stage.tables.items():
+        table.find([b'{"pod":"new","query":"%s"}' % query.encode()])
+    stage.slot += 60.0
+    for query in QUERIES:
+        stage.say(query, stage.rng.standard_normal(PODS + 1))
+    (cycle,) = stage.groups.cycles.values()
+    cycle.run(stage.slot + 1.0)
+    assert len(stage.page()) == PODS + 1
+    assert "new" in stage.page()
