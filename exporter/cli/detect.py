@@ -90,6 +90,9 @@ def _detect(args: argparse.Namespace) -> int:
     from exporter.replay.written import is_anomaly_now, to_csv, to_json
 
     series = read(data, args.input_format, source=_name(args.input))
+    for one in series:
+        if one.warning:
+            sys.stderr.write(f"{_name(args.input)}: {one.warning}\n")
     step = given or step_of(series)
     judged = replay(series, settings, step)
     if args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv")):

@@ -19,6 +19,10 @@ FloatArray = npt.NDArray[np.float64]
 NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such as histogram_quantile(0.99, ...)"
 
 _MISSING = frozenset({"", "nan", "null"})
+_MOST_DISORDER = 1 / 3
+"""Share of samples that may stand out of order: clocks are set back, but a file that is not sorted is a mistake."""
+_TICK = 0.001
+"""Seconds, the resolution of Prometheus."""
 _UNSORTED = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
 
 
@@ -33,15 +37,19 @@ class Recorded:
     stamps : ndarray of bytes, shape (t,)
         Timestamps as they were written.
     times : ndarray, shape (t,), Unix seconds
-        Rising; a sample that was written twice stands twice.
+        Rising; a sample that was written twice stands twice. One that does not come after the one before it
+        (a clock was set back) is taken to come a millisecond after.
     values : ndarray, shape (t,)
         NaN = missing.
+    warning : str
+        What is odd about them, for the user; empty where nothing is.
     """
 
     labels: Mapping[str, str]
     stamps: npt.NDArray[np.bytes_]
     times: FloatArray
     values: FloatArray
+    warning: str = ""
 
 
 def recorded(
@@ -65,13 +73,30 @@ def recorded(
     """
     times, wrong = read_times(stamps)
     numbers = np.asarray(values, np.float64)
-    messages = {**wrong, **_out_of_order(stamps, times, numbers, place)}
+    disorder = _out_of_order(stamps, times, numbers, place)
+    messages = {**wrong, **disorder} if len(disorder) > _MOST_DISORDER * len(times) else wrong
     for index in sorted(messages):
         advice = "" if index in wrong else _UNSORTED
         faults.add(place(index), messages[index], line=lines[index] if lines else 0, advice=advice)
     if messages:
         return None
-    return Recorded(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers)
+    warning = ""
+    if disorder:
+        first = min(disorder)
+        warning = f"{place(first)}: {disorder[first]}"
+        if len(disorder) > 1:
+            warning += f"; so it is with {len(disorder)} samples"
+        warning += ": scored in the order in which they stand"
+        times = _in_order(times, first)
+    return Recorded(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
+
+
+def _in_order(times: FloatArray, first: int) -> FloatArray:
+    """Let every sample from `first` on come after the one before it."""
+    rising = times.copy()
+    for index in range(first, len(times)):
+        rising[index] = max(times[index], rising[index - 1] + _TICK)
+    return rising
 
 
 def _out_of_order(
