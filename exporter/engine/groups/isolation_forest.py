@@ -4,8 +4,8 @@ The features are the metrics in standard deviations from their own means, and th
 another thing than a slow rise to the same value. One forest serves all things of a group, because standardised
 metrics of different things are alike. It is trained on a bounded sample of the last 30 days.
 
-It looks at one metric a cut, so it is nearly blind to broken correlations: measured, `whitened` finds about twice as
-much (docs/groups.md). A missing metric counts as its mean.
+It looks at one metric a cut, so it is nearly blind to broken correlations: measured, `whitened` is better by far
+(docs/groups.md). A missing metric counts as its mean.
 
 References
 ----------

@@ -19,7 +19,7 @@ _SMALLEST = 0.02
 """Logarithm of the smallest factor that is a load."""
 _SPREAD = 0.25
 """How far a metric may be from the common factor, as part of its logarithm."""
-_NOISES = 2.0
+_NOISES = 3.0
 """And beside that, how many of its own standard deviations."""
 _NOISE_FLOOR, _NOISE_CEILING = 0.05, 0.5
 """No metric is so quiet that it decides the factor alone, or so noisy that everything agrees with it."""
