@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -28,7 +27,7 @@ from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, Schedule, offset_of, slot_at, wall_clock
 from exporter.store import Store
-from exporter.web import Site, WebConfigFile, WebServer, build_app
+from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 
 __all__ = ["App", "Options"]
 
@@ -106,7 +105,9 @@ class App:
         web_config = WebConfigFile(
             options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
         )
-        self._web = WebServer(build_app(site, prefix=_prefix(options.external_url)), options.listen_address, web_config)
+        self._web = WebServer(
+            build_app(site, prefix=path_prefix(options.external_url)), options.listen_address, web_config
+        )
         self.port = 0
         """Where it listens, once started."""
 
@@ -440,13 +441,3 @@ def _try(step: Callable[[], object]) -> None:
         step()
     except Exception:
         log.exception("the end was not as it should be")
-
-
-def _prefix(external_url: str | None) -> str:
-    """Return the path under which everything is served."""
-    if external_url is None:
-        return ""
-    parts = urlsplit(external_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ExporterError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")
-    return parts.path.rstrip("/")

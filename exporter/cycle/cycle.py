@@ -14,34 +14,32 @@ from time import monotonic, perf_counter
 
 import numpy as np
 
-from exporter.alerting.alert import AlertState, Step
+from exporter.alerting.alert import Step
 from exporter.alerting.life import DuplicateAlert
 from exporter.config.model import QueryPlan
 from exporter.cycle.alerts import QueryAlerts
 from exporter.cycle.beats import Beats
 from exporter.cycle.clocks import Clocks, OutOfTime
+from exporter.cycle.figures import Figures
 from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.learning import Abandoned, Learning
+from exporter.cycle.rows import PageRows
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.verdict import Aligned, Verdict
-from exporter.errors import PrometheusError, Reason
-from exporter.exposition import SERIES_STATES, RowLabels, Rows
+from exporter.engine.verdict import Verdict
+from exporter.errors import PrometheusError
+from exporter.exposition import Rows
 from exporter.prometheus import Frame
 
 __all__ = ["Cycle"]
 
 log = logging.getLogger(__name__)
 
-_COVERAGE_MEMORY = 86400.0
-"""Seconds over which the share of samples inside the band is averaged."""
 _LONGEST_REST = 300.0
 """Seconds. No server and no mistake keeps a query from being asked for longer."""
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before everything is taken up again from the store."""
 _IN_PASSING = 100
 """Slots that a cycle reads back by itself; more of them are read beside the cycles, which go on."""
-_ANSWERED = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
-"""Failures of the query, and not of the server."""
 
 
 class Cycle:
@@ -78,9 +76,8 @@ class Cycle:
         self._disowned = False
         self._beats = Beats()
         self._clocks = Clocks()
-        self._coverage: float | None = None
+        self._figures = Figures(around.metrics, plan.name)
         self._begin_anew()
-        around.metrics.watch(plan.name)
 
     def _begin_anew(self) -> None:
         """Forget what was learned in memory; the store and history have it."""
@@ -88,8 +85,7 @@ class Cycle:
         self.learning = Learning(self.plan, self.around)
         self.learning.beat = self._chunk
         self.alerts.forget_rows()
-        self._row_labels = RowLabels([("query", self.plan.name)])
-        self._prefixes: list[bytes] = []
+        self._rows = PageRows([("query", self.plan.name)])
 
     @property
     def series(self) -> int:
@@ -123,7 +119,7 @@ class Cycle:
             except Abandoned:
                 return False
             except Exception:
-                self._count_failed()
+                self._figures.failed()
                 log.exception("history could not be learned", extra={"query": self.plan.name})
                 self._mistakes += 1
                 self._rest(self.plan.interval * 2.0**self._mistakes)
@@ -144,9 +140,9 @@ class Cycle:
                 # History is being read, or has come this far. What fires is sent on meanwhile.
                 self._unknown(slot)
                 return
-            self.around.metrics.cycles_total.labels(query=self.plan.name).inc()
+            self._figures.begin()
             if self._resting:
-                self._count_failed()
+                self._figures.failed()
                 self._unknown(slot)
                 return
             try:
@@ -159,16 +155,16 @@ class Cycle:
                     self._failed(fault)
                     self._unknown(slot)
             except OutOfTime as reason:
-                self._count_failed()
+                self._figures.failed()
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
                 self._frozen()
             except DuplicateAlert as fault:
-                self._count_failed()
+                self._figures.failed()
                 log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
                 self._unknown(slot)
             except Exception:
                 # Whatever it is: what is firing stays firing, and what is not known is not shown.
-                self._count_failed()
+                self._figures.failed()
                 log.exception("a cycle failed", extra={"query": self.plan.name})
                 self._unknown(slot)
                 self._mistakes += 1
@@ -204,10 +200,10 @@ class Cycle:
             around.judged(plan, verdict, engine.table)
         self.alerts.send()
         self.alerts.succeeded = self.judged = slot
-        self._count(verdict, aligned, frame)
+        self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
+        self._figures.alerts(self.alerts.alerts.values())
         if engine.shifts:
-            around.metrics.level_shifts_total.labels(query=plan.name).inc(len(engine.shifts))
-            log.info("series have a new normal", extra={"query": plan.name, "series": len(engine.shifts)})
+            self._figures.shifted(len(engine.shifts))
             engine.shifts.clear()
         self._release(engine.expire(slot))
         if learning.due(slot):
@@ -220,7 +216,7 @@ class Cycle:
         missing = self.learning.missing(before)
         if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
             self.ready = False
-            self._count_failed()
+            self._figures.failed()
             self._unknown(slot)
             return False
         try:
@@ -240,13 +236,13 @@ class Cycle:
     def _frozen(self) -> None:
         """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
         self.around.exposition.withdraw(self.plan.name)
-        self._set_series(no_data=self.series)
+        self._figures.series(no_data=self.series)
         self.alerts.send()
-        self._count_alerts()
+        self._figures.alerts(self.alerts.alerts.values())
 
     def _publish(self, verdict: Verdict) -> None:
         rows = Rows(
-            prefixes=self._prefixes,
+            prefixes=self._rows.prefixes,
             score=verdict.score,
             expected=verdict.expected,
             lower=verdict.lower,
@@ -262,15 +258,7 @@ class Cycle:
         """Give new rows their place on the page."""
         table = self.learning.engine.table
         self.alerts.claim_rows(rows)
-        self._prefixes.extend([b""] * (table.size - len(self._prefixes)))
-        for row in rows:
-            if self._prefixes[row]:
-                continue
-            prefix = self._row_labels.claim(table.labels(row))
-            if prefix is None:
-                self.around.metrics.series_rejected_total.labels(query=self.plan.name, reason="same_labels").inc()
-            else:
-                self._prefixes[row] = prefix
+        self._figures.rejected(same_labels=self._rows.claim(rows, table))
 
     def _claim_all(self) -> None:
         """Give every row its place: after history, or after a part of it."""
@@ -280,56 +268,15 @@ class Cycle:
         """Take the places of forgotten series back."""
         if not rows:
             return
-        self._row_labels.release(self._prefixes[row] for row in rows)
-        for row in rows:
-            self._prefixes[row] = b""
+        self._rows.release(rows)
         self.alerts.release_rows(rows)
 
-    # ------------------------------------------------------------------ figures
-
-    def _count(self, verdict: Verdict, aligned: Aligned, frame: Frame) -> None:
-        metrics, name = self.around.metrics, self.plan.name
-        metrics.source_up.set(1)
-        metrics.last_success_timestamp_seconds.labels(query=name).set(verdict.at)
-        here = int(np.count_nonzero(~np.isnan(verdict.observed)))
-        scored = int(np.count_nonzero(verdict.ready))
-        no_data = self.series - here
-        self._set_series(scored=scored, warming_up=here - scored, no_data=no_data, over_limit=aligned.refused)
-        rejected = {"over_limit": aligned.refused, "duplicate": aligned.repeated, "malformed": frame.rejected}
-        for reason, count in rejected.items():
-            if count:
-                metrics.series_rejected_total.labels(query=name, reason=reason).inc(count)
-        if frame.warnings:
-            metrics.query_warnings_total.labels(query=name).inc(len(frame.warnings))
-            log.warning("prometheus warns", extra={"query": name, "warning": frame.warnings[0]})
-        if scored:
-            inside = 1.0 - np.count_nonzero(verdict.anomalous & verdict.ready) / scored
-            share = min(1.0, self.plan.interval / _COVERAGE_MEMORY)
-            self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
-            metrics.band_coverage_ratio.labels(query=name).set(self._coverage)
-        self._count_alerts()
-
-    def _count_alerts(self) -> None:
-        states = [alert.state for alert in self.alerts.alerts.values()]
-        for state in AlertState:
-            self.around.metrics.alerts.labels(query=self.plan.name, state=str(state)).set(states.count(state))
-
-    def _set_series(self, **states: int) -> None:
-        for state in SERIES_STATES:
-            self.around.metrics.series.labels(query=self.plan.name, state=state).set(states.get(state, 0))
+    # ------------------------------------------------------------------ time
 
     def _failed(self, fault: PrometheusError) -> None:
-        metrics, name = self.around.metrics, self.plan.name
-        self._count_failed()
-        metrics.query_errors_total.labels(query=name, reason=str(fault.reason)).inc()
-        metrics.source_up.set(fault.reason in _ANSWERED)
+        self._figures.refused(fault)
         if fault.retry_after is not None:
             self._rest(fault.retry_after)
-        more = {"query": name, "reason": str(fault.reason), "error": fault.message}
-        log.warning("the query failed", extra=more)
-
-    def _count_failed(self) -> None:
-        self.around.metrics.cycles_failed_total.labels(query=self.plan.name).inc()
 
     @contextmanager
     def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
@@ -338,11 +285,8 @@ class Cycle:
         try:
             yield
         finally:
-            took = perf_counter() - begin
-            self.around.metrics.cycle_duration_seconds.labels(query=self.plan.name, phase=phase).observe(took)
+            self._figures.took(phase, perf_counter() - begin)
             self._beats.beat()
-
-    # ------------------------------------------------------------------ time
 
     @property
     def _resting(self) -> bool:
@@ -400,8 +344,7 @@ class Cycle:
             new.learning, new.ready = self.learning, self.ready
             new.learning.configure(plan, around)
             new.learning.beat = new._chunk
-            new._row_labels, new._prefixes = self._row_labels, self._prefixes
-            new._coverage, new._mistakes = self._coverage, self._mistakes
+            new._rows, new._figures, new._mistakes = self._rows, self._figures, self._mistakes
         return new
 
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from exporter.config.model import QueryPlan
 from exporter.cycle.readings import Left, Readings
+from exporter.cycle.rows import PageRows
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.groups import Forest, Group, GroupSettings, GroupVerdict, IsolationForest, fit, join
 from exporter.errors import StateError
-from exporter.exposition import RowLabels
 
 __all__ = ["GroupCycle", "Groups"]
 
@@ -73,8 +73,7 @@ class GroupCycle:
         """Whether nothing of it runs any more, so that another can go on with what it has."""
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
-        self._labels = RowLabels([("group", settings.name)])
-        self._prefixes: list[bytes] = []
+        self._rows = PageRows([("group", settings.name)])
         self._told = np.zeros((2, 0), np.bool_)
         if (
             before is not None
@@ -106,15 +105,12 @@ class GroupCycle:
         matrix = join(readings, places, group.table.size, since=slot - 2.0 * self.interval)
         self._train(slot)
         verdict = group.step(slot, matrix, self.interval)
-        self._claim()
+        self._rows.claim((row for row, _ in group.table.items()), group.table)
         if self._retired:
             return
-        self.around.exposition.publish_group(settings.name, self._prefixes, verdict.score)
+        self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
         self._tell(verdict)
-        gone = group.expire(slot - self._ttl)
-        self._labels.release(self._prefixes[row] for row in gone)
-        for row in gone:
-            self._prefixes[row] = b""
+        self._rows.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.around.checkpoint_interval:
             self._save()
 
@@ -131,13 +127,6 @@ class GroupCycle:
         self._places[query] = (left.things, self.group.table.version, place)
         return place
 
-    def _claim(self) -> None:
-        """Give new things their row on the page."""
-        self._prefixes.extend([b""] * (self.group.table.size - len(self._prefixes)))
-        for row, labels in self.group.table.items() if b"" in self._prefixes else ():
-            if not self._prefixes[row]:
-                self._prefixes[row] = self._labels.claim(labels) or b""
-
     def _tell(self, verdict: GroupVerdict) -> None:
         """Say what has turned since the last slot, and why."""
         now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
@@ -149,10 +138,10 @@ class GroupCycle:
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
-            log.info("a group is anomalous", extra={**more, "thing": self._prefixes[row].decode()})
+            log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
         for row in np.flatnonzero(now[1] & ~before[1])[:_TOLD].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
-            log.info("all metrics up together: load", extra={**more, "thing": self._prefixes[row].decode()})
+            log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
 
     def _train(self, slot: float) -> None:
         """Begin to train a forest where it is time, and take up one that is ready."""

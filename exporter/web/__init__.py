@@ -1,8 +1,8 @@
 """Out to people, probes and scrapes: the HTTP server."""
 
 from exporter.web.connection import Limits
-from exporter.web.routes import Site, build_app
+from exporter.web.routes import Site, build_app, path_prefix
 from exporter.web.server import WebServer
 from exporter.web.web_config import WebConfigFile, load_web_config
 
-__all__ = ["Limits", "Site", "WebConfigFile", "WebServer", "build_app", "load_web_config"]
+__all__ = ["Limits", "Site", "WebConfigFile", "WebServer", "build_app", "load_web_config", "path_prefix"]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -17,7 +18,7 @@ from exporter.errors import ExporterError
 from exporter.exposition.page import Scrape
 from exporter.web.connection import Connection, Limits, plain
 
-__all__ = ["Site", "build_app"]
+__all__ = ["Site", "build_app", "path_prefix"]
 
 _CHUNK = 1 << 18
 _LIMITS = Limits()
@@ -90,6 +91,16 @@ def _to(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         raise web.HTTPFound(path)
 
     return redirect
+
+
+def path_prefix(external_url: str | None) -> str:
+    """Return the path under which everything is served, from the value of ``--web.external-url``."""
+    if external_url is None:
+        return ""
+    parts = urlsplit(external_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ExporterError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")
+    return parts.path.rstrip("/")
 
 
 class _Handlers:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.app import _prefix
 from exporter.errors import ExporterError
-from exporter.web.routes import build_app
+from exporter.web.routes import build_app, path_prefix
 
 
 class _Nothing:
@@ -25,7 +24,7 @@ class _Nothing:
     ],
 )
 def test_prefix_is_the_path(url: str | None, prefix: str) -> None:
-    assert _prefix(url) == prefix
+    assert path_prefix(url) == prefix
     paths = {route.resource.canonical for route in build_app(_Nothing(), prefix=prefix).router.routes()}
     assert all(path.startswith(prefix) or path == "/" for path in paths)
 
@@ -33,4 +32,4 @@ def test_prefix_is_the_path(url: str | None, prefix: str) -> None:
 @pytest.mark.parametrize("url", ["localhost:9877", "/anomaly", "ftp://host/", "http://host/?a=b"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ExporterError, match=r"--web\.external-url"):
-        _prefix(url)
+        path_prefix(url)
