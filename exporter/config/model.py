@@ -31,7 +31,7 @@ _QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 _TIMEOUT_SHARE = 0.8
 """Share of the interval that a query may take unless its own `timeout` says otherwise: the rest is for scoring."""
 
-_JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance"})
+_JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual"})
 """Detector parameters that decide how a sample is judged, never what is learned."""
 
 

@@ -152,13 +152,14 @@ class CollectiveMemory:
         state["longest"][...] = np.where(ended, np.maximum(state["longest"], way), state["longest"]) * FADE
         state["way"][...] = np.where(ended, 0.0, way)
 
-        # The first day is learned as it is. An hour far from usual counts as far, and while a drift is suspected
-        # the size is left alone, or the drift would make itself usual.
+        # The first day is learned as it is. After that an hour far from usual counts as far and no more: else one
+        # spike would move the offset, and the hours after it would seem to drift the other way. While a drift is
+        # suspected the size is left alone, or the drift would make itself usual.
         clipped = np.where(hours > 24, np.clip(deviation, -reach, reach), deviation)
         suspected = farther >= 0.5 * np.maximum(limit, MARGIN * state["longest"])
         rate = np.maximum(RATE, 1.0 / (hours + 1.0))
         learned = known & ~(suspected & (hours >= WARM_UP))
-        state["offset"] += np.where(known, RATE * deviation, 0.0)
+        state["offset"] += np.where(known, RATE * clipped, 0.0)
         size += np.where(learned, rate * (np.abs(clipped) - size), 0.0)
         hours += known
         state["sum"][...], state["count"][...] = 0.0, 0

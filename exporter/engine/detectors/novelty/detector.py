@@ -36,7 +36,7 @@ class Novelty(Params):
     """How unlike everything that the series has shown before a sample is.
 
     Eight signals are computed of each sample: the distance of the value, of its change, of its deviation from
-    the running median and from the usual value at this time of day, and of the mean of the last twelve such
+    the running median and from the usual value at this hour of the week, and of the mean of the last twelve such
     deviations, from every value they ever had; and how unlike other days, how much wider or narrower, and how
     differently distributed the last samples are. Each signal becomes its surprise, -log10 of its probability in
     its own past, and the mean of the surprises is the evidence. The evidence needed grows with the logarithm of
@@ -56,6 +56,8 @@ class Novelty(Params):
         Severity is 1.0 where the mean surprise is this times log10 of the number of samples seen.
     tolerance : float, 0..1
         A feature this part of its own size from a known value is that value again.
+    usual : float >= 0, standard deviations
+        Severity is at most the distance from the mean of the hour of the week, divided by this.
 
     References
     ----------
@@ -71,6 +73,13 @@ class Novelty(Params):
     )
     tolerance: float = Field(
         0.02, ge=0, le=1, description="What differs from a known value by this part of itself is not novel."
+    )
+    usual: float = Field(
+        1.5,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Standard deviations of the hour of the week within which a sample is usual, whatever came before.",
     )
 
     def judge(self, moment: Moment) -> Judgement:
@@ -117,6 +126,9 @@ class NoveltyMemory:
         recent, surprise = Recent(columns), Surprise(columns)
         sample = recent.see(index, moment.sample.astype(np.float32), usable)
         usual, unlike = DayProfile(columns).see(moment.times, sample, usable)
+        # The day before a Monday is a Sunday: once the baseline knows the hours of the week, they are what is usual.
+        if moment.stats.fine is not None:
+            usual = np.where(moment.stats.fine, moment.stats.mean, usual)
         recent.compare(index, usual)
 
         signals = np.empty((SIGNALS, *sample.shape), np.float32)
@@ -142,6 +154,9 @@ class NoveltyMemory:
         columns["age"][...] = age[-1]
         needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
+        # After an anomaly the slow signals remember it for hours; it is over when the values are usual again.
+        reach = np.maximum(self.params.usual * moment.stats.std, moment.resolution)
+        severity = np.fmin(severity, np.abs(moment.sample - moment.stats.mean) / reach)
         severity = np.where(age > WARM_UP, severity, np.nan)
         # What is novel is above or below where the series has been; on the median itself it is both.
         above = np.where(moment.sample < recent.median, np.minimum(severity, 0.0), severity)
