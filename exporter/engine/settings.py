@@ -44,12 +44,12 @@ class BaselineSettings(Section):
 class DetectionSettings(Section):
     """Who votes, and how many must agree.
 
-    By default `novelty` and `collective` decide, each alone; `zscore` and `iqr` draw the band, say what was expected,
-    and cannot alert even together. docs/detection.md says what was measured, and what other sets are for.
+    By default a sample is anomalous where it is novel and `zscore` or `iqr` agrees, so outside the band, or where
+    deviations have added up to a drift. docs/detection.md says what was measured, and what other sets are for.
     """
 
     detectors: Items[Annotated[AnyDetector, BeforeValidator(_by_name)]] = Field(
-        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=3), Collective(votes=3)),
+        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Collective(votes=3)),
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",
     )

@@ -71,7 +71,7 @@ def test_an_anomaly_is_one_firing_and_one_resolved(exporter: Exporter, feed: Fee
         "severity": "page",
     }
     notes = alert["annotations"]
-    assert notes["votes"] == "zscore, iqr (2 of 2 needed)"
+    assert notes["votes"] == "zscore, iqr, novelty (4 of 3 needed)"
     assert float(notes["observed"]) > 2 * float(notes["expected"])
     assert {"summary", "band", "score", "since"} <= notes.keys()
     assert "g0.expr=load" in alert["generatorURL"]

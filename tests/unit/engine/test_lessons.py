@@ -44,8 +44,8 @@ def at(week: int, day: int, hour: float) -> int:
     return week * WEEK + day * DAY + int(hour * HOUR)
 
 
-def test_by_default_novelty_and_drifts_decide_and_the_classics_draw_the_band() -> None:
-    assert DEFAULT.detectors == (ZScore(), Iqr(multiplier=2.5), Novelty(votes=3), Collective(votes=3))
+def test_the_default_is_novelty_and_one_that_agrees_or_a_drift() -> None:
+    assert DEFAULT.detectors == (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Collective(votes=3))
     assert DEFAULT.quorum == 3
 
 
@@ -82,6 +82,23 @@ def test_a_dip_of_every_sunday_is_quiet_and_the_vote_by_hour_of_the_week_finds_i
             # The vote may find a few samples on the edge of an hour; it raises no alert, which needs several.
             assert found[at(week, 6, 20) : at(week, 6, 24)].mean() < 0.02
     assert found[wednesday].mean() > 0.9
+
+
+def test_an_anomaly_ends_with_its_last_sample() -> None:
+    samples = weeks(4)
+    spike = slice(at(3, 2, 12), at(3, 2, 12) + 6)
+    samples[spike] *= 3.0
+    found = anomalous(samples)
+    assert found[spike].all()
+    # What came before is what novelty still sees, so a later sample outside the band may count again.
+    assert found[spike.stop : spike.stop + DAY].mean() < 0.01
+
+
+def test_an_outage_is_anomalous_as_long_as_it_lasts() -> None:
+    samples = weeks(4)
+    outage = slice(at(3, 2, 12), at(3, 2, 15))
+    samples[outage] *= 0.1
+    assert anomalous(samples)[outage].all()
 
 
 def test_a_drop_to_exactly_zero_is_found_at_once() -> None:

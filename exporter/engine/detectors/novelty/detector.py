@@ -43,8 +43,8 @@ class Novelty(Params):
     the age, because an old series has had more chances to surprise.
 
     A spike that recurs is not novel, so it stops alerting; another kind of spike is. So it raises few alerts,
-    and early ones. It has no band: what is unlike the past cannot be said as an interval. Above or below is meant
-    from the running median.
+    and early ones. An anomaly lasts until a sample is usual again. It has no band: what is unlike the past cannot
+    be said as an interval. Above or below is meant from the running median.
 
     Fails on an anomaly that looks like an earlier one, and on a value that is usual at another time of the day
     where noise is as large as the daily movement. Cannot say in the first 60 samples, and alerts more easily in
@@ -93,7 +93,7 @@ class Novelty(Params):
 
 
 def _layout() -> dict[str, Column]:
-    own = {"age": Column((), np.int32), "level": Column((), np.float32)}
+    own = {"age": Column((), np.int32), "level": Column((), np.float32), "held": Column((), np.bool_)}
     return own | recent_columns() | gap_columns(FEATURES) | day_columns() | surprise_columns(SIGNALS)
 
 
@@ -156,8 +156,13 @@ class NoveltyMemory:
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
         # After an anomaly the slow signals remember it for hours; it is over when the values are usual again.
         reach = np.maximum(self.params.usual * moment.stats.std, moment.resolution)
-        severity = np.fmin(severity, np.abs(moment.sample - moment.stats.mean) / reach)
-        severity = np.where(age > WARM_UP, severity, np.nan)
+        distance = np.abs(moment.sample - moment.stats.mean) / reach
+        severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
+        # And not before: a value that lasts is soon known, but what made it has not ended.
+        held = columns["held"]
+        for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
+            held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
+            row[held] = np.fmax(row[held], 1.0)
         # What is novel is above or below where the series has been; on the median itself it is both.
         above = np.where(moment.sample < recent.median, np.minimum(severity, 0.0), severity)
         below = np.where(moment.sample > recent.median, np.minimum(severity, 0.0), severity)
