@@ -37,9 +37,10 @@ ROWS = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
 MIN_SAMPLES = 12
 """Samples that a series must have before anything is said of the next one."""
-LENIENCE = 1.0
+LENIENCE = 9.0
 """Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not known:
-the band of the hour of the day is too narrow for a first weekend."""
+the band of the hour of the day is too narrow for a first weekend, and a weekend that was cut off looks like a
+drift for weeks. A spike that is farther out is no weekend."""
 OUT_OF_RANGE_SEVERITY = 5.0
 """A value that cannot be is an anomaly whatever was learned; as sure as five times the threshold."""
 

@@ -38,7 +38,7 @@ def keys(count: int) -> list[bytes]:
 
 def settled(detector: Detector) -> int:
     """Return after how many samples, without gaps of more than a tenth, the detector has something to say."""
-    return LEARNED + int(1.2 * detector.warm_up / STEP)
+    return LEARNED + int(1.5 * detector.warm_up / STEP)
 
 
 def seasonal(days: float, count: int = 3, seed: int = 7) -> FloatArray:

@@ -14,8 +14,8 @@ from exporter.engine.detectors.columns import Array, Column, Columns
 __all__ = ["Collective", "CollectiveMemory"]
 
 HOUR = 3600.0
-WARM_UP = 336
-"""Hours with samples before sums begin: two weeks, or every first weekend would be a drift."""
+SETTLED = 72
+"""Hours that are compared with their own hour of the week before sums begin: so the usual deviation is known."""
 CLIP = 3.0
 """Deviations of one hour count at most this many times the usual one: a single jump is for other detectors."""
 RATE = 1.0 / 72.0
@@ -43,8 +43,9 @@ class Collective(Params):
     new level is accepted within days.
 
     Blind to a single sample, to drifts shorter than half a day, and to those slower than the baseline learns;
-    cannot say in the first two weeks. It goes on for some hours after a drift has ended. Severity is never more
-    than 1.0.
+    cannot say before the baseline knows the hours of the week (two weeks) and three days have been compared with
+    them. After a large drift has ended it goes on for hours, and may then see one the other way for up to three
+    days, until what was accepted of the new level is taken back. Severity is never more than 1.0.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class Collective(Params):
 
     interval: ClassVar[bool] = False
     single: ClassVar[bool] = False
-    warm_up: ClassVar[float] = WARM_UP * HOUR
+    warm_up: ClassVar[float] = 17 * 24 * HOUR
 
     kind: Literal["collective"] = Field("collective", description="Slow leaks: deviations that add up over hours.")
     limit: float = Field(10.0, gt=0, le=1000, allow_inf_nan=False, description="Sum of hourly deviations.")
@@ -80,7 +81,7 @@ LAYOUT = {
     "usual": Column((), np.float32, np.nan),  # What the baseline said of it when it began; baseline units.
     "sum": Column((), np.float64),  # Of its samples.
     "count": Column((), np.int32),
-    "hours": Column((), np.int32),  # That have ended, and had samples.
+    "hours": Column((), np.int32),  # That have ended, and were compared.
     "size": Column((), np.float32),  # Usual size of a deviation; baseline units.
     "offset": Column((), np.float32),  # Deviation that is accepted as the new level; baseline units.
     "above": Column((), np.float32),  # The two sums, in usual deviations.
@@ -118,12 +119,16 @@ class CollectiveMemory:
             state["open"][...] = hour
         # The baseline learns within the hour; it is to be compared with what was known before.
         began = state["count"] == 0
-        state["usual"][...] = np.where(began, moment.stats.mean, state["usual"])
+        usual = moment.stats.mean
+        if moment.stats.fine is not None:
+            # Against a coarser bucket every weekend would be a drift.
+            usual = np.where(moment.stats.fine, usual, np.nan)
+        state["usual"][...] = np.where(began, usual, state["usual"])
         for row, ok in zip(moment.sample, moment.usable, strict=True):
             state["sum"] += np.where(ok, row, 0.0)
             state["count"] += ok
         limit = np.maximum(self.params.limit, MARGIN * state["longest"])
-        known = state["hours"] >= WARM_UP
+        known = state["hours"] >= SETTLED
         severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)
         return _judgement(moment, np.where(known, severity, np.nan))
 
@@ -142,7 +147,7 @@ class CollectiveMemory:
 
         usual = NORMAL * size.astype(np.float64)
         counted = np.where(usual > 0.0, np.clip(deviation / np.where(usual > 0.0, usual, 1.0), -CLIP, CLIP), 0.0)
-        begun = known & (hours >= WARM_UP)
+        begun = known & (hours >= SETTLED)
         for name, toward in (("above", counted), ("below", -counted)):
             total = np.clip(state[name] + toward - self.params.allowance, 0.0, _SUM_MAX * limit)
             state[name][...] = np.where(begun, total, state[name])
@@ -158,7 +163,7 @@ class CollectiveMemory:
         clipped = np.where(hours > 24, np.clip(deviation, -reach, reach), deviation)
         suspected = farther >= 0.5 * np.maximum(limit, MARGIN * state["longest"])
         rate = np.maximum(RATE, 1.0 / (hours + 1.0))
-        learned = known & ~(suspected & (hours >= WARM_UP))
+        learned = known & ~suspected
         state["offset"] += np.where(known, RATE * clipped, 0.0)
         size += np.where(learned, rate * (np.abs(clipped) - size), 0.0)
         hours += known

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from exporter.engine.detectors import Collective, ZScore
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+
+FloatArray = npt.NDArray[np.float64]
+
+MONDAY = 1_760_313_600.0
+STEP = 900.0
+DAY = 96
+WEEK = 7 * DAY
+
+
+def found(samples: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether the detector calls each sample anomalous, beside one that draws the band."""
+    detection = DetectionSettings(detectors=(ZScore(), Collective()), quorum=2)
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
+    times = MONDAY + STEP * np.arange(len(samples))
+    return engine.run(times, engine.align([b'{"a":"1"}'], samples, MONDAY).samples, STEP).each[:, 1] >= 1.0
+
+
+def weeks(count: float) -> FloatArray:
+    """Weekends at half, noise of 2; shape (t, 1)."""
+    days = np.arange(int(count * WEEK)) // DAY % 7
+    noise = np.random.default_rng(8).standard_normal(len(days))
+    return (100.0 * np.where(days >= 5, 0.5, 1.0) + 2.0 * noise)[:, None]
+
+
+def test_the_first_weekends_are_no_drift() -> None:
+    assert not found(weeks(5)).any()
+
+
+@pytest.mark.parametrize("size", [20.0, 1000.0])
+def test_one_spike_is_no_drift_toward_the_other_side(size: float) -> None:
+    samples = weeks(5)
+    begin = 4 * WEEK + DAY
+    samples[begin : begin + 4] += size
+    assert not found(samples).any()
+
+
+def test_a_drift_is_found_and_ends_within_days() -> None:
+    samples = weeks(6)
+    begin, end = 4 * WEEK + DAY, 4 * WEEK + 4 * DAY
+    samples[begin:end] += np.linspace(0.0, 12.0, end - begin)[:, None]
+    anomalous = found(samples)
+    assert anomalous[begin:end].any()
+    assert not anomalous[:begin].any()
+    # What was accepted of the drift has to be taken back, which looks like a drift the other way for days.
+    assert not anomalous[end + 4 * DAY :].any()

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from exporter.engine.detectors.columns import Columns
+from exporter.engine.detectors.novelty.gaps import GAPS, Gaps, gap_columns
+from exporter.engine.detectors.novelty.histogram import BINS, Histogram, histogram_columns
+from exporter.engine.detectors.novelty.ordered import add_up, median, rolling_sum, suffix_sums
+from exporter.engine.detectors.novelty.recent import relative_entropy
+from exporter.engine.detectors.novelty.surprise import GATE
+from exporter.engine.detectors.novelty.tail import fit_tail
+
+
+@pytest.mark.parametrize("reduce", [add_up, suffix_sums, median, lambda rows: rolling_sum(rows, 12)])
+def test_a_series_alone_has_the_bits_that_it_has_among_many(reduce) -> None:
+    rows = np.random.default_rng(1).standard_normal((37, 200)).astype(np.float32)
+    assert np.array_equal(reduce(rows)[..., :1], reduce(rows[:, :1].copy()))
+
+
+def distances(known: list[float], asked: list[float]) -> list[float]:
+    columns = Columns(gap_columns(1))
+    columns.grow(1)
+    gaps = Gaps(columns.of(slice(0, 1)))
+    for value in known:
+        gaps.learn(np.array([[value]], np.float32), np.array([[True]]))
+    values = np.array(asked, np.float32)[None, :, None]
+    return gaps.distance(values, np.zeros(values.shape[1:], np.float32), np.zeros_like(values)).ravel().tolist()
+
+
+def test_the_distance_is_that_to_the_nearest_known_value() -> None:
+    assert distances([0, 10, 20], [0, 4, 13, 25, -3]) == [0, 4, 3, 5, 3]
+
+
+def test_nothing_is_near_while_nothing_is_known() -> None:
+    assert distances([], [1.0]) == [np.inf]
+
+
+def test_far_values_stay_known_where_more_come_than_there_are_gaps() -> None:
+    dense = np.random.default_rng(2).uniform(0, 1, 50 * GAPS).tolist()
+    near, far, between = distances([1000, *dense], [0.5, 1000, 400])
+    assert near < 0.1
+    assert far == 0
+    assert between == pytest.approx(399, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [0.05, 0.3, 0.6])
+def test_the_tail_of_a_generalised_pareto_is_found(shape: float) -> None:
+    uniform = np.random.default_rng(3).uniform(size=200_000)
+    values = (uniform**-shape - 1) / shape
+    bins = np.clip(np.floor(2 * np.log2(values)) + 21, 1, BINS - 1).astype(int)
+    counts = np.bincount(bins, minlength=BINS).astype(np.float32)[None, :, None]
+    fit = fit_tail(counts, GATE)
+    start = 2.0 ** ((fit.start[0, 0] - 21) / 2)
+    assert start == pytest.approx((0.1**-shape - 1) / shape, rel=0.05)
+    assert fit.shape[0, 0] == pytest.approx(shape, abs=0.1)
+    assert fit.at_start[0, 0] == pytest.approx(1.0 - GATE)
+
+
+def test_bins_do_not_depend_on_the_unit_of_the_signal() -> None:
+    signals = np.random.default_rng(4).exponential(size=(1, 500, 1)).astype(np.float32)
+    usable = np.ones((500, 1), np.bool_)
+    bins = []
+    for factor in (1.0, 1e-6, 3e7):
+        columns = Columns(histogram_columns(1))
+        columns.grow(1)
+        bins.append(Histogram(columns.of(slice(0, 1))).bins_of(signals * np.float32(factor), usable))
+    assert np.mean(bins[0] != bins[1]) < 0.01
+    assert np.mean(bins[0] != bins[2]) < 0.01
+
+
+def test_relative_entropy_is_the_same_in_the_mirror() -> None:
+    rng = np.random.default_rng(5)
+    past, now = np.sort(rng.standard_normal((83, 4)), axis=0), rng.standard_normal((48, 4)) + 1.0
+    known = np.full(4, 83)
+    straight, mirrored = relative_entropy(now, past, known), relative_entropy(-now, -past[::-1], known)
+    np.testing.assert_allclose(straight, mirrored, rtol=1e-9)
+    assert (straight > 0.2).all()
