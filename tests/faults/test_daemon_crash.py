@@ -139,7 +139,9 @@ def test_a_run_with_kills_learns_and_says_the_same(server: Prometheus, tmp_path:
     assert kills >= KILLS // 2, "too few"
     said = audit(clean)
     assert {event for _, _, event, *_ in said} == {"open", "firing", "resolved", "dropped"}
-    assert len(said) > 60
+    # How many it is depends on the hours of the week that the test runs in.
+    assert len({fingerprint for fingerprint, *_ in said}) > 3
+    assert len(said) > 20
     assert audit(killed) == said
     expected, found = learned(clean, version), learned(killed, version)
     assert found.keys() == expected.keys()
