@@ -86,7 +86,8 @@ def test_make_targets_that_the_readme_names_exist() -> None:
 
 def test_dependencies_have_their_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {re.split(r"[<>=\[]", one)[0].strip() for one in project["dependencies"]}
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    names = {re.split(r"[<>=\[]", one)[0].strip() for one in [*project["dependencies"], *extras]}
     reasons = set(re.findall(r"^\| ([a-z][a-z0-9-]+) \|", README.split("## Dependencies")[1], re.MULTILINE)) - {
         "package"
     }
