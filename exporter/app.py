@@ -25,7 +25,7 @@ from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
-from exporter.schedule import Job, Schedule, offset_of, slot_at, wall_clock
+from exporter.schedule import Job, Schedule, slot_at, wall_clock
 from exporter.store import Store
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 
@@ -234,7 +234,7 @@ class App:
             query_offset=config.prometheus.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
-            judged=self._groups.readings.put,
+            judged=self._groups.judged,
         )
 
     def _end(self, cycles: Collection[Cycle]) -> bool:
@@ -264,8 +264,10 @@ class App:
 
     def _set_jobs(self) -> None:
         jobs = {name: self._job(cycle) for name, cycle in self._cycles.items()}
-        house = Job(_HOUSEKEEPING_INTERVAL, self._keep_house, missed=lambda _: None)
-        groups = {name: Job(one.interval, one.run, lambda _: None) for name, one in self._groups.cycles.items()}
+        house = Job(_HOUSEKEEPING_INTERVAL, 0.0, self._keep_house, missed=lambda _: None)
+        groups = {
+            name: Job(one.interval, one.offset, one.run, lambda _: None) for name, one in self._groups.cycles.items()
+        }
         self._schedule.set({**jobs, **groups, _HOUSEKEEPING: house})
 
     def _job(self, cycle: Cycle) -> Job:
@@ -274,7 +276,7 @@ class App:
             self._prepare(cycle)  # Again, where the last attempt failed or a long gap opened.
 
         missed = self.metrics.cycles_missed_total.labels(query=cycle.plan.name)
-        return Job(cycle.plan.interval, run, missed.inc)
+        return Job(cycle.plan.interval, cycle.plan.offset, run, missed.inc)
 
     def _prepare_all(self) -> None:
         for cycle in self._cycles.values():
@@ -287,8 +289,7 @@ class App:
 
         def prepare() -> None:
             try:
-                interval = cycle.plan.interval
-                cycle.prepare(slot_at(self._clock(), interval, offset_of(cycle.plan.name, interval)))
+                cycle.prepare(slot_at(self._clock(), cycle.plan.interval, cycle.plan.offset))
             finally:
                 self._in_preparation.discard(cycle)
 

@@ -1,13 +1,12 @@
 """When to run: slots on a grid, one run at a time for each query.
 
 The only place that reads the wall clock; everything else is told the time. Evaluation instants are fixed,
-shifted by a hash of the query's name so that queries do not all start together, and a slot that was missed is
+shifted for each query so that they do not all start together (`exporter.config.grid`), and a slot that was missed is
 counted and not run later: its samples are read from Prometheus instead.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
@@ -21,7 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-__all__ = ["Job", "Schedule", "offset_of", "slot_at", "wall_clock"]
+__all__ = ["Job", "Schedule", "slot_at", "wall_clock"]
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +44,15 @@ def slot_at(now: float, interval: float, offset: float) -> float:
     return round(math.floor((now - offset) / interval) * interval + offset, 3)
 
 
-def offset_of(name: str, interval: float) -> float:
-    """Return the shift of a query on its grid: whole milliseconds below `interval`, equal in every process."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return math.floor(int.from_bytes(digest, "big") / 2**64 * interval * 1000) / 1000
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is run at every slot: `run(slot)`; `missed(count)` is told of slots that passed without a run."""
+    """What is run at every slot: `run(slot)`; `missed(count)` is told of slots that passed without a run.
+
+    `interval` and `offset` are seconds: the grid that the slots lie on.
+    """
 
     interval: float
+    offset: float
     run: Callable[[float], None]
     missed: Callable[[int], None]
 
@@ -93,19 +90,18 @@ class Schedule:
         self._scheduler.start()
 
     def set(self, jobs: Mapping[str, Job]) -> None:
-        """Replace the jobs. One that stays under its name with the same interval keeps its grid and its past."""
+        """Replace the jobs. One that stays under its name with the same grid keeps its past."""
         with self._lock:
             old, self._jobs = self._jobs, dict(jobs)
             for name in old.keys() - jobs.keys():
                 self._scheduler.remove_job(name)
                 self._done.pop(name, None)
             for name, job in jobs.items():
-                if name not in old or old[name].interval != job.interval:
+                if name not in old or (old[name].interval, old[name].offset) != (job.interval, job.offset):
                     self._plan(name, job)
 
     def _plan(self, name: str, job: Job) -> None:
-        offset = offset_of(name, job.interval)
-        first = slot_at(self._clock(), job.interval, offset) + job.interval
+        first = slot_at(self._clock(), job.interval, job.offset) + job.interval
         self._done[name] = first - job.interval
         trigger = IntervalTrigger(seconds=job.interval, start_date=datetime.fromtimestamp(first, UTC), timezone=UTC)
         self._scheduler.add_job(self._run, trigger, args=(name,), id=name, replace_existing=True)
@@ -116,7 +112,7 @@ class Schedule:
             if job is None:
                 return
             # The library does not say for which instant it runs us; the grid does.
-            slot = slot_at(self._clock() + 0.001, job.interval, offset_of(name, job.interval))
+            slot = slot_at(self._clock() + 0.001, job.interval, job.offset)
             gone = slot - self._done[name]
             if gone <= 0:
                 return

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.config.grid import offsets
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.prometheus.settings import PrometheusSettings
@@ -151,8 +152,8 @@ class QueryPlan:
 
     Attributes
     ----------
-    interval, timeout : float
-        Seconds.
+    interval, offset, timeout : float
+        Seconds; its slots are `offset` after multiples of `interval`.
     zone : str
         IANA time zone, known to exist.
     valid_range : tuple
@@ -164,6 +165,7 @@ class QueryPlan:
     name: str
     expr: str
     interval: float
+    offset: float
     timeout: float
     zone: str
     direction: Direction
@@ -196,9 +198,9 @@ class Config(Section):
 
     groups: Items[GroupSettings] = Field((), description="Several metrics of one thing, judged together.")
 
-    def plan(self, query: QuerySettings) -> QueryPlan:
+    def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:
         """Combine `query` with the sections it inherits from."""
-        interval = self.global_.interval if query.interval is None else query.interval
+        interval = self._interval(query)
         inherited = min(self.global_.timeout, _TIMEOUT_SHARE * interval)
         zone = query.timezone or self.global_.timezone
         baseline = overlay(self.baseline, query.baseline)
@@ -207,6 +209,7 @@ class Config(Section):
             name=query.name,
             expr=query.expr.strip(),
             interval=interval,
+            offset=offset,
             timeout=inherited if query.timeout is None else query.timeout,
             zone=zone,
             direction=query.direction,
@@ -222,7 +225,12 @@ class Config(Section):
 
     def plans(self) -> tuple[QueryPlan, ...]:
         """Return the plan of every query, in the order of the file."""
-        return tuple(self.plan(query) for query in self.queries)
+        intervals = {query.name: self._interval(query) for query in self.queries}
+        shifts = offsets(intervals, [group.queries for group in self.groups])
+        return tuple(self.plan(query, offset=shifts[query.name]) for query in self.queries)
+
+    def _interval(self, query: QuerySettings) -> float:
+        return self.global_.interval if query.interval is None else query.interval
 
 
 def _identity(expr: str, zone: str, baseline: BaselineSettings, detection: DetectionSettings) -> str:

@@ -17,12 +17,18 @@ from exporter.cycle.readings import Left, Readings
 from exporter.cycle.rows import PageRows
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.groups import Forest, Group, GroupSettings, GroupVerdict, IsolationForest, fit, join
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 
 __all__ = ["GroupCycle", "Groups"]
 
 log = logging.getLogger(__name__)
 
+_DEADLINE = 0.9
+"""Part of the interval after which a slot is judged without the queries that have no answer."""
+_ROUND = 0.95
+"""Part of the interval within which readings belong to the same round."""
 _TOLD = 10
 """Things of a group that get a line of the log in one slot at most."""
 _PATIENCE = 5.0
@@ -58,8 +64,13 @@ class GroupCycle:
         self.job = job_of(settings)
         self.settings = settings
         self.around = around
-        self.interval = max(plan.interval for plan in plans)
+        slowest = max(plans, key=lambda plan: plan.interval)
+        self.interval = slowest.interval
         """How often it is judged, seconds: as often as its slowest query."""
+        self.offset = (slowest.offset + _DEADLINE * slowest.interval) % slowest.interval
+        """When `run` is due, seconds after multiples of the interval: late enough for every query to be judged."""
+        self._intervals = {plan.name: plan.interval for plan in plans}
+        self._judged = -np.inf
         self.identity = _identity(settings, plans)
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
@@ -84,11 +95,25 @@ class GroupCycle:
         else:
             self._restore()
 
+    def arrived(self) -> None:
+        """Judge the newest slot if all queries have been judged in it; called after each of them."""
+        left = {query: self._readings.get(query, self.settings.by) for query in self.settings.queries}
+        newest = {query: one.reading.at for query, one in left.items() if one is not None}
+        slot = max((at for query, at in newest.items() if self._intervals[query] == self.interval), default=-np.inf)
+        # The slots of a faster query are among them or in between.
+        if len(newest) == len(left) and all(at > slot - self._intervals[query] for query, at in newest.items()):
+            self._run(slot, after=slot)
+
     def run(self, slot: float) -> None:
-        """Judge one slot; nothing that goes wrong here reaches a query or another group."""
+        """Judge with what is known, unless `arrived` did: a query may have failed."""
+        self._run(slot, after=slot - self.interval)
+
+    def _run(self, slot: float, *, after: float) -> None:
+        """Judge a slot, if none was after an instant; what goes wrong reaches no query and no other group."""
         with self._lock:
-            if self._retired:
+            if self._retired or self._judged >= after:
                 return
+            self._judged = slot
             try:
                 self._judge(slot)
             except Exception:
@@ -102,7 +127,8 @@ class GroupCycle:
         for _ in range(2):
             places = [self._place(query, one, slot) for query, one in zip(settings.queries, left, strict=True)]
         readings = [None if one is None else one.reading for one in left]
-        matrix = join(readings, places, group.table.size, since=slot - 2.0 * self.interval)
+        # Of this round only: metrics read at different times disagree whenever all of them change.
+        matrix = join(readings, places, group.table.size, since=slot - _ROUND * self.interval)
         self._train(slot)
         verdict = group.step(slot, matrix, self.interval)
         self._rows.claim((row for row, _ in group.table.items()), group.table)
@@ -216,6 +242,13 @@ class Groups:
         for gone in self.cycles.keys() - cycles.keys():
             around.exposition.withdraw_group(self.cycles[gone].settings.name)
         self.cycles = cycles
+
+    def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Take up what a query said; called by its cycle, which alone changes `table`."""
+        self.readings.put(plan, verdict, table)
+        for cycle in list(self.cycles.values()):
+            if plan.name in cycle.settings.queries:
+                cycle.arrived()
 
     def retire(self) -> None:
         """End all groups; what they learned is stored."""

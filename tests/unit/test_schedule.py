@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.schedule import Job, Schedule, offset_of, slot_at
+from exporter.config.grid import offset_of, offsets
+from exporter.schedule import Job, Schedule, slot_at
 
 seconds = st.floats(0, 4e9, allow_nan=False)
 intervals = st.sampled_from([1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0])
@@ -35,6 +36,15 @@ def test_offset_is_the_same_in_every_process() -> None:
 def test_offsets_spread_the_load() -> None:
     thirds = [int(offset_of(f"query_{i}", 60.0) // 20) for i in range(300)]
     assert all(60 < thirds.count(third) < 140 for third in range(3))
+
+
+def test_queries_of_a_group_share_their_instants_and_others_do_not() -> None:
+    intervals = {"a": 60.0, "b": 60.0, "c": 300.0, "d": 60.0, "e": 15.0, "f": 60.0}
+    shifts = offsets(intervals, [["b", "c"], ["c", "d"], ["e", "f"]])
+    assert shifts["b"] == shifts["c"] == shifts["d"] == offset_of("b", 60.0)
+    assert shifts["e"] == shifts["f"] == offset_of("e", 15.0)
+    assert shifts["a"] == offset_of("a", 60.0)
+    assert len(set(shifts.values())) == 3
 
 
 class Runs:
@@ -74,9 +84,9 @@ def schedule(failures):
 
 def test_slots_follow_each_other_on_the_grid(schedule) -> None:
     runs = Runs()
-    schedule.set({"cpu": Job(1.0, runs.run, runs.miss)})
+    schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
     slots = runs.wait(3)
-    assert [round((slot - offset_of("cpu", 1.0)) % 1.0, 6) % 1.0 for slot in slots] == [0.0] * 3
+    assert [round((slot - 0.25) % 1.0, 6) % 1.0 for slot in slots] == [0.0] * 3
     assert slots == sorted(set(slots))
     assert schedule.alive
 
@@ -91,23 +101,23 @@ def test_a_slow_run_is_never_overtaken_and_what_it_cost_is_counted(schedule) -> 
         threading.Event().wait(2.2)  # the subject of the test: longer than two intervals
         together.release()
 
-    schedule.set({"cpu": Job(1.0, slow, runs.miss)})
+    schedule.set({"cpu": Job(1.0, 0.25, slow, runs.miss)})
     runs.wait(3)
     assert runs.missed >= 2
 
 
 def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures) -> None:
     runs = Runs()
-    schedule.set({"bad": Job(1.0, lambda _: 1 / 0, runs.miss), "good": Job(1.0, runs.run, runs.miss)})
+    schedule.set({"bad": Job(1.0, 0.25, lambda _: 1 / 0, runs.miss), "good": Job(1.0, 0.25, runs.run, runs.miss)})
     runs.wait(3)
     assert set(failures) == {"bad"}
 
 
 def test_a_removed_job_does_not_run(schedule) -> None:
     gone, kept = Runs(), Runs()
-    schedule.set({"gone": Job(1.0, gone.run, gone.miss), "kept": Job(1.0, kept.run, kept.miss)})
+    schedule.set({"gone": Job(1.0, 0.25, gone.run, gone.miss), "kept": Job(1.0, 0.25, kept.run, kept.miss)})
     gone.wait(1)
-    schedule.set({"kept": Job(1.0, kept.run, kept.miss)})
+    schedule.set({"kept": Job(1.0, 0.25, kept.run, kept.miss)})
     before = len(gone.slots)
     kept.wait(len(kept.slots) + 3)
     assert len(gone.slots) <= before + 1  # one may have been under way
@@ -115,9 +125,9 @@ def test_a_removed_job_does_not_run(schedule) -> None:
 
 def test_a_replaced_job_keeps_its_slots(schedule) -> None:
     old, new = Runs(), Runs()
-    schedule.set({"cpu": Job(1.0, old.run, old.miss)})
+    schedule.set({"cpu": Job(1.0, 0.25, old.run, old.miss)})
     old.wait(2)
-    schedule.set({"cpu": Job(1.0, new.run, new.miss)})
+    schedule.set({"cpu": Job(1.0, 0.25, new.run, new.miss)})
     new.wait(2)
     slots = old.slots + new.slots
     assert slots == sorted(set(slots))
@@ -130,7 +140,7 @@ def test_runs_go_on_when_the_clock_is_set(step: float, failures) -> None:
     schedule = Schedule(2, clock=lambda: time.time() + ahead[0], failed=failures.append)
     runs = Runs()
     assert not schedule.check_clock()
-    schedule.set({"cpu": Job(1.0, runs.run, runs.miss)})
+    schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
     ahead[0] = step
     assert schedule.check_clock()
     assert not schedule.check_clock()

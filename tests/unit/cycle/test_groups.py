@@ -69,7 +69,7 @@ class Stage:
         n = len(z)
         none, expected = np.zeros(n), np.full(n, 100.0)
         verdict = Verdict(self.slot, observed, none + 0.1, expected, none, none, none, z, none[None], none == 0)
-        self.groups.readings.put(self.plans[query], verdict, self.tables[query])
+        self.groups.judged(self.plans[query], verdict, self.tables[query])
 
     def step(self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = ()) -> None:
         for _ in range(steps):
@@ -82,7 +82,7 @@ class Stage:
                 if query not in silent:
                     self.say(query, z)
             for cycle in self.groups.cycles.values():
-                cycle.run(self.slot + 1.0)
+                cycle.run(self.slot + 54.0)
 
     def page(self) -> dict[str, float]:
         text = b"".join(self.exposition.scrape().body).decode()
@@ -143,6 +143,26 @@ def test_what_was_learned_stays(how: str, stage: Stage, tmp_path: Path) -> None:
     stage.exposition.withdraw_group("api")
     stage.step()
     assert len(stage.page()) == PODS
+
+
+def test_a_group_is_judged_when_its_last_query_is(stage: Stage) -> None:
+    stage.step(120)
+    stage.exposition.withdraw_group("api")
+    stage.slot += 60.0
+    for query in QUERIES:
+        assert stage.page() == {}
+        stage.say(query, np.zeros(PODS))
+    assert len(stage.page()) == PODS
+
+
+def test_load_that_one_query_has_not_seen_so_far_is_no_disagreement(stage: Stage) -> None:
+    stage.step(120)
+    stage.slot += 60.0
+    for query in QUERIES[:2]:
+        stage.say(query, np.full(PODS, 25.0))
+    (cycle,) = stage.groups.cycles.values()
+    cycle.run(stage.slot + 54.0)
+    assert max(stage.page().values()) < 0.5
 
 
 def test_a_group_of_other_metrics_learns_anew(stage: Stage) -> None:
