@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from exporter.web.auth import basic_credentials
 from exporter.web.connection import SECURITY_HEADERS, Connection, Limits, plain
+from exporter.web.identity import USER
 from exporter.web.web_config import Access
 
 __all__ = ["guard", "header_hook"]
@@ -58,7 +59,8 @@ def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor)
                 accepted = await asyncio.get_running_loop().run_in_executor(one_at_a_time, users.check, *login)
             finally:
                 waiting -= 1
-        if accepted:
+        if accepted and login is not None:
+            request[USER] = login[0]
             return None
         return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
 

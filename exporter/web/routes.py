@@ -1,4 +1,4 @@
-"""The endpoints that every Prometheus component has.
+"""The endpoints that every Prometheus component has, and those of the API.
 
 Handlers know nothing of the program: what they show and do are plain callables, run in a worker
 thread where they may block.
@@ -7,15 +7,17 @@ thread where they may block.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from exporter.errors import ExporterError
 from exporter.exposition.page import Scrape
+from exporter.web.api import Endpoint, add_endpoints, status_endpoints
 from exporter.web.connection import Connection, Limits, plain
 
 __all__ = ["Site", "build_app", "path_prefix"]
@@ -29,6 +31,7 @@ _LINKS = {
     "/-/ready": "Ready",
     "/api/v1/status/config": "Configuration",
     "/api/v1/status/buildinfo": "Build",
+    "/api/v1/openapi.json": "API",
 }
 
 
@@ -60,12 +63,20 @@ class Site:
     reload: Callable[[], None] | None = None
 
 
-def build_app(site: Site, *, prefix: str = "", max_body: int = _LIMITS.body) -> web.Application:
+def build_app(
+    site: Site,
+    *,
+    endpoints: Iterable[Endpoint[Any, Any]] = (),
+    prefix: str = "",
+    max_body: int = _LIMITS.body,
+) -> web.Application:
     """Make the application; more routes may be added before it is served.
 
     Parameters
     ----------
     site : Site
+    endpoints : iterable of Endpoint
+        What is served below ``/api/v1``, beside the status of the program.
     prefix : str
         Path under which everything is served, such as ``/anomaly``: that of ``--web.external-url``.
     max_body : int, bytes
@@ -79,8 +90,7 @@ def build_app(site: Site, *, prefix: str = "", max_body: int = _LIMITS.body) -> 
     add.add_get(prefix + "/-/ready", handlers.ready)
     add.add_post(prefix + "/-/reload", handlers.reload)
     add.add_put(prefix + "/-/reload", handlers.reload)
-    add.add_get(prefix + "/api/v1/status/config", handlers.config)
-    add.add_get(prefix + "/api/v1/status/buildinfo", handlers.build)
+    add_endpoints(app, prefix, (*status_endpoints(site.config, site.build), *endpoints))
     if prefix:
         add.add_get("/", _to(prefix + "/"))
     return app
@@ -139,12 +149,6 @@ class _Handlers:
             return plain(500, f"The configuration was not reloaded, the old one stays in force:\n{error}")
         return plain(200, "Reloaded.")
 
-    async def config(self, _: web.Request) -> web.Response:
-        return _success({"yaml": await asyncio.to_thread(self._site.config)})
-
-    async def build(self, _: web.Request) -> web.Response:
-        return _success(dict(self._site.build))
-
     async def front(self, _: web.Request) -> web.Response:
         state = await asyncio.to_thread(self._site.state)
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>\n" for name, text in state.items())
@@ -154,10 +158,6 @@ class _Handlers:
             f"<body>\n<h1>Anomaly Exporter</h1>\n<ul>\n{links}</ul>\n<table>\n{rows}</table>\n</body>\n</html>\n"
         )
         return web.Response(text=page, content_type="text/html", charset="utf-8")
-
-
-def _success(data: Mapping[str, object]) -> web.Response:
-    return web.json_response({"status": "success", "data": data})
 
 
 async def _write(request: web.Request, response: web.StreamResponse, body: Iterator[bytes]) -> None:

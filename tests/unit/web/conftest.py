@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from exporter.errors import ConfigError, Problem
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.web import Limits, Site, WebConfigFile, WebServer, build_app
+from exporter.web.api import Endpoint
 
 # Everything waits for a condition; this is only how long a failing test takes.
 PATIENCE = 20.0
@@ -78,6 +79,7 @@ def serve() -> Iterator[Callable[..., Served]]:
             web_config: WebConfigFile | None = None,
             lifecycle: bool = True,
             address: str = "127.0.0.1:0",
+            endpoints: Iterable[Endpoint] = (),
         ) -> Served:
             program = Program()
             registry = CollectorRegistry()
@@ -91,7 +93,7 @@ def serve() -> Iterator[Callable[..., Served]]:
                 state=lambda: program.state,
                 reload=program.reload if lifecycle else None,
             )
-            server = WebServer(build_app(site), address, web_config, limits=limits or Limits())
+            server = WebServer(build_app(site, endpoints=endpoints), address, web_config, limits=limits or Limits())
             served = Served(server, program, exposition)
             running.callback(server.stop, 2.0)
             return served

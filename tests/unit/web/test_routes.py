@@ -17,6 +17,7 @@ ROUTES = {
     "/-/reload": ("POST", "PUT"),
     "/api/v1/status/config": ("GET", "HEAD"),
     "/api/v1/status/buildinfo": ("GET", "HEAD"),
+    "/api/v1/openapi.json": ("GET", "HEAD"),
 }
 
 

@@ -1,0 +1,24 @@
+"""``/api/v1``: Prometheus' envelope around endpoints that check and document themselves.
+
+An endpoint is a declaration (`Endpoint`). The same declaration checks the parameters of a request, decides
+whether strangers may make it, and is what the OpenAPI document at ``/api/v1/openapi.json`` is made of.
+"""
+
+from exporter.web.api.endpoint import Call, Endpoint, Instant, NoParameters
+from exporter.web.api.envelope import ApiError, ErrorType
+from exporter.web.api.openapi import openapi
+from exporter.web.api.routes import ROOT, add_endpoints
+from exporter.web.api.status import status_endpoints
+
+__all__ = [
+    "ROOT",
+    "ApiError",
+    "Call",
+    "Endpoint",
+    "ErrorType",
+    "Instant",
+    "NoParameters",
+    "add_endpoints",
+    "openapi",
+    "status_endpoints",
+]
