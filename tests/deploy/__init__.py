@@ -1,0 +1,1 @@
+"""Everything that is shipped in deploy/ and grafana_dashboards/, judged by the tool that it is made for."""

@@ -1,0 +1,126 @@
+"""Routes and texts, by amtool; inhibition, by a real Alertmanager."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.tools import DEPLOY, run
+from tests.integration.servers import Alertmanager, eventually
+
+FOLDER = DEPLOY / "alertmanager"
+CONFIG = FOLDER / "alertmanager.yml"
+TEMPLATE = FOLDER / "anomaly.tmpl"
+
+
+def test_configuration_is_valid() -> None:
+    assert "SUCCESS" in run("amtool", "check-config", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        ("alertname=AnomalyWidespread query=cpu severity=page", "pager,webhook,chat"),
+        ("alertname=AnomalyDetected query=cpu severity=critical", "pager,webhook,chat"),
+        ("alertname=AnomalyDetected query=cpu severity=warning", "webhook,chat"),
+        ("alertname=AnomalyDetected query=cpu", "webhook,chat"),
+        ("alertname=AnomalyGroup group=api severity=ticket", "webhook,chat"),
+        ("alertname=AnomalyExporterDown severity=page", "pager,webhook,chat"),
+        ("alertname=CheckoutIsSlow query=latency severity=page", "pager,chat"),
+        ("alertname=SomethingElse severity=ticket", "chat"),
+    ],
+)
+def test_alert_goes_where_it_should(labels: str, receivers: str) -> None:
+    run(
+        "amtool",
+        "config",
+        "routes",
+        "test",
+        f"--config.file={CONFIG}",
+        f"--verify.receivers={receivers}",
+        *labels.split(),
+    )
+
+
+def render(name: str, data: dict[str, Any], tmp_path: Any) -> str:
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps(data))
+    text = f'{{{{ template "{name}" . }}}}'
+    glob, given = f"--template.glob={TEMPLATE}", f"--template.data={file}"
+    return run("amtool", "template", "render", glob, given, f"--template.text={text}")
+
+
+def alert(status: str = "firing", **annotations: str) -> dict[str, Any]:
+    return {"status": status, "labels": {"alertname": "AnomalyDetected"}, "annotations": annotations}
+
+
+def test_messages_say_what_happened(tmp_path: Any) -> None:
+    alerts = [alert(summary="cpu of a is 0.93, expected 0.21", votes="zscore, iqr"), alert("resolved")]
+    data = {"status": "firing", "commonLabels": {"alertname": "AnomalyDetected", "query": "cpu"}, "alerts": alerts}
+    assert render("anomaly.title", data, tmp_path) == "[FIRING:1] AnomalyDetected cpu"
+    text = render("anomaly.text", data, tmp_path)
+    assert text == "cpu of a is 0.93, expected 0.21\n  votes: zscore, iqr\nresolved: AnomalyDetected\n"
+
+
+def test_message_of_a_storm_is_short(tmp_path: Any) -> None:
+    data = {"status": "firing", "commonLabels": {}, "alerts": [alert(summary=f"number {i}") for i in range(500)]}
+    text = render("anomaly.text", data, tmp_path)
+    assert text.splitlines()[9:] == ["number 9", "and 490 more"]
+
+
+@pytest.fixture
+def shipped(run_alertmanager: Callable[..., Alertmanager]) -> Alertmanager:
+    """A real Alertmanager with the shipped routes and inhibition; its receivers do nothing."""
+    config = yaml.safe_load(CONFIG.read_text())
+    config["receivers"] = [{"name": receiver["name"]} for receiver in config["receivers"]]
+    config["templates"] = []
+    return run_alertmanager(config=config)
+
+
+@pytest.mark.integration
+def test_worse_alerts_inhibit_what_follows_from_them(shipped: Alertmanager) -> None:
+    begin = time.time()
+
+    def fire(name: str, **labels: str) -> dict[str, Any]:
+        stamps = {
+            key: datetime.fromtimestamp(at, UTC).isoformat()
+            for key, at in (("startsAt", begin), ("endsAt", begin + 300))
+        }
+        return {"labels": {"alertname": name, **labels}, **stamps}
+
+    one = {"query": "cpu", "instance": "a", "job": "node"}
+    shipped.post(
+        [
+            fire("AnomalyWidespread", query="cpu"),
+            fire("AnomalyDetected", **one),
+            fire("AnomalyExtreme", query="latency", instance="a"),
+            fire("AnomalyLasting", query="latency", instance="a"),
+            fire("AnomalyLasting", query="latency", instance="b"),
+            fire("AnomalyExporterSourceDown", instance="ae:9877"),
+            fire("AnomalyExporterQueryStale", instance="ae:9877", query="latency"),
+            fire("AnomalyExporterStoreErrors", instance="ae:9877"),
+        ]
+    )
+
+    def inhibited() -> list[tuple[str, str | None]]:
+        # Inhibition is worked out when an alert is notified, so all of them have to have been looked at.
+        found = [one for one in shipped.alerts() if one["status"]["inhibitedBy"]]
+        return sorted((one["labels"]["alertname"], one["labels"].get("instance")) for one in found)
+
+    expected = [
+        ("AnomalyDetected", "a"),
+        ("AnomalyExporterQueryStale", "ae:9877"),
+        ("AnomalyLasting", "a"),
+    ]
+    eventually(lambda: inhibited() == expected, what=str(expected))
+
+
+def test_secrets_are_in_files() -> None:
+    assert not re.search(r"(routing_key|api_url|password|token):", CONFIG.read_text())
