@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -135,7 +135,7 @@ class App:
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
             self._schedule = self._new_schedule(loaded.config)
-            self._apply(loaded, stored=self._store.alerts())
+            self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
             undo.callback(self._api.close)
             self.port = self._web.start()
             undo.pop_all()
@@ -161,7 +161,7 @@ class App:
             try:
                 loaded = load(self._options.config_file)
                 if not self._stopping:
-                    self._apply(loaded, stored={})
+                    self._apply(loaded, stored={}, notes={})
                     self._prepare_all()
             except ExporterError as fault:
                 self.metrics.config_last_reload_successful.set(0)
@@ -174,7 +174,7 @@ class App:
                 self._broken = f"a reload failed half-way: {mistake!r}"
                 raise ExporterError(self._broken) from mistake
 
-    def _apply(self, loaded: Loaded, *, stored: Mapping[str, Mapping[str, Alert]]) -> None:
+    def _apply(self, loaded: Loaded, *, stored: Mapping[str, Mapping[str, Alert]], notes: Mapping[str, bytes]) -> None:
         """Put a configuration into force. What can fail is built first."""
         for problem in loaded.warnings:
             log.warning("configuration", extra={"line": problem.line, "path": problem.path, "warning": problem.message})
@@ -186,7 +186,10 @@ class App:
 
         around = self._surroundings(config, api)
         plans = {plan.name: plan for plan in config.plans()}
-        restored = {query: restore(config.alerting, alerts, at=now) for query, alerts in stored.items()}
+        restored = {
+            query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
+            for query, alerts in stored.items()
+        }
         free = self._end(self._cycles.values())
         # Built aside: others count the series of all cycles meanwhile.
         cycles = {
@@ -194,7 +197,7 @@ class App:
         }
         for name, old in self._cycles.items():
             if name not in plans:
-                self._departed.add(name, old.alerts.left, around, at=now)
+                self._departed.add(name, old.alerts.book.left, around, at=now)
                 self._exposition.withdraw(name)
                 self.metrics.forget(name)
         for name in restored.keys() - plans.keys():

@@ -99,6 +99,8 @@ class Step:
     transitions: tuple[Transition, ...] = ()
     suppressed: int = 0
     """Findings that had to be turned away because `max_alerts` was reached."""
+    notes: bytes | None = None
+    """What has to be remembered beside the alerts to go on after a restart; None: as before."""
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

@@ -1,30 +1,26 @@
-"""The alerts of one query: from verdicts to a step, durable before it is sent."""
+"""The alerts of one query: from verdicts to a step."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
 from exporter.alerting.explain import explain, generator_url
 from exporter.alerting.labels import alert_labels
-from exporter.alerting.life import collect, evaluate, hold, restore, withdraw
+from exporter.alerting.life import collect, evaluate, withdraw
 from exporter.alerting.settings import AlertSettings
 from exporter.config.model import QueryPlan
+from exporter.cycle.book import AlertBook
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
-from exporter.errors import StateError
 
 __all__ = ["QueryAlerts"]
 
 log = logging.getLogger(__name__)
-
-_REMINDER = 60.0
-"""Seconds."""
 
 
 class QueryAlerts:
@@ -43,42 +39,26 @@ class QueryAlerts:
     def __init__(self, plan: QueryPlan, around: Surroundings, restored: Step, *, succeeded: float) -> None:
         self.plan = plan
         self.around = around
-        self.alerts: dict[str, Alert] = dict(restored.alerts)
-        self.succeeded = succeeded
-        self._unsaved = restored.transitions
-        self._written = -np.inf
+        self.book = AlertBook(plan.name, around, restored, interval=plan.interval, succeeded=succeeded)
+        """Keeps and sends them."""
         self._row_of: dict[str, int] = {}
         self._unindexed: list[int] | None = None
 
     @property
-    def newest(self) -> float:
-        """The newest slot that was applied to an alert, Unix seconds."""
-        return max((alert.evaluated_at for alert in self.alerts.values()), default=-np.inf)
-
-    @property
-    def left(self) -> Step:
-        """The alerts as they are, with the transitions that the store did not take so far."""
-        return Step(alerts=self.alerts, transitions=self._unsaved)
+    def alerts(self) -> dict[str, Alert]:
+        """All alerts by fingerprint."""
+        return self.book.alerts
 
     def configure(self, plan: QueryPlan, around: Surroundings, table: SeriesTable, *, at: float) -> None:
         """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
         same = not self.alerts or _naming(self.plan, self.around) == _naming(plan, around)
         known = set() if same else self._identities(table)
         self.plan, self.around = plan, around
+        self.book.around, self.book.interval = around, plan.interval
         self.forget_rows()
         renamed = (known & self.alerts.keys()) - self._identities(table) if known and plan.alert is not None else set()
         if renamed:
-            ended = withdraw({identity: self.alerts[identity] for identity in renamed}, at=at, why="rule_changed")
-            others = {identity: alert for identity, alert in self.alerts.items() if identity not in renamed}
-            self.alerts = {**others, **ended.alerts}
-            self._unsaved += ended.transitions
-
-    def rewind(self, at: float) -> None:
-        """Go on from `at` although slots after it were judged, because the clock had been wrong until now."""
-        back = restore(self.around.alerting, self.alerts, at=at)
-        self.alerts = dict(back.alerts)
-        self._unsaved += back.transitions
-        self.succeeded = min(self.succeeded, at)
+            self.book.withdraw(renamed, at=at, why="rule_changed")
 
     def judge(self, verdict: Verdict, table: SeriesTable, *, partial: bool) -> Step:
         """Return the step that a verdict leads to.
@@ -123,56 +103,6 @@ class QueryAlerts:
             log.warning("max_alerts is reached", extra={"query": self.plan.name, "suppressed": step.suppressed})
         return step
 
-    def hold(self, at: float) -> Step:
-        """Return the step of a slot of which nothing is known."""
-        limits, plan = self.around.alerting, self.plan
-        return hold(limits, plan.name, self.alerts, at=at, since=self.succeeded, interval=plan.interval)
-
-    def commit(self, slot: float, step: Step) -> None:
-        """Make the step of a slot durable."""
-        name, store = self.plan.name, self.around.store
-
-        def write(whole: Step) -> None:
-            # A slot counts once. That one before the newest came here means that the clock was set back, and the
-            # step follows from what is known now all the same.
-            if not store.commit(name, slot, whole):
-                store.record(name, whole)
-
-        self._store(step, write, slot)
-
-    def record(self, slot: float, step: Step) -> None:
-        """Make the step of a slot durable that could not be judged.
-
-        That nothing changed is written once a minute: the next start wants to know when that was.
-        """
-        changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
-        if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
-            self._store(step, lambda whole: self.around.store.record(self.plan.name, whole), slot)
-        else:
-            self.alerts = dict(step.alerts)
-
-    def flush(self) -> None:
-        """Write what the store did not take, before the end."""
-        if self._unsaved:
-            self._store(
-                Step(alerts=self.alerts), lambda whole: self.around.store.record(self.plan.name, whole), self._written
-            )
-
-    def _store(self, step: Step, write: Callable[[Step], None], slot: float) -> None:
-        whole = replace(step, transitions=self._unsaved + step.transitions)
-        try:
-            with self.around.storing(self.plan.name):
-                write(whole)
-            self._unsaved, self._written = (), slot
-        except StateError:
-            # The people on call matter more than the audit: go on from memory, and write it all next time.
-            self._unsaved = whole.transitions
-        self.alerts = dict(step.alerts)
-
-    def send(self) -> None:
-        """Hand the alerts to the senders, as they are now."""
-        self.around.board.publish(self.plan.name, self.alerts, interval=self.plan.interval)
-
     def claim_rows(self, rows: Iterable[int]) -> None:
         """Note that rows were given to series: an open alert may be about one of them."""
         if self._unindexed is not None:
@@ -193,7 +123,7 @@ class QueryAlerts:
         """Let the alerts of an earlier configuration go: resolve them, and forget them once that was sent."""
         if any(alert.state is not AlertState.RESOLVED for alert in self.alerts.values()):
             return withdraw(self.alerts, at=at, why="rule_removed")
-        return self.hold(at)
+        return self.book.hold(at)
 
     def _finding(self, rule: AlertSettings, verdict: Verdict, table: SeriesTable, row: int) -> Finding:
         plan, around = self.plan, self.around

@@ -179,9 +179,9 @@ class Cycle:
         engine = learning.engine
         with self._phase("fetch", plan.timeout):
             frame = around.api.instant(plan.expr, slot - around.query_offset, timeout=plan.timeout)
-        if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.newest)):
+        if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.book.newest)):
             learning.rewind(slot - plan.interval)
-            self.alerts.rewind(slot - plan.interval)
+            self.alerts.book.rewind(slot - plan.interval)
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
@@ -194,12 +194,12 @@ class Cycle:
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned
-            self.alerts.commit(slot, step)
+            self.alerts.book.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
             around.judged(plan, verdict, engine.table)
-        self.alerts.send()
-        self.alerts.succeeded = self.judged = slot
+        self.alerts.book.send()
+        self.alerts.book.succeeded = self.judged = slot
         self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
         self._figures.alerts(self.alerts.alerts.values())
         if engine.shifts:
@@ -230,14 +230,14 @@ class Cycle:
         """Nothing is known of this slot: no score is shown, and what is firing stays firing for a while."""
         if self._disowned:
             return
-        self.alerts.record(slot, self.alerts.hold(slot))
+        self.alerts.book.record(slot, self.alerts.book.hold(slot))
         self._frozen()
 
     def _frozen(self) -> None:
         """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
         self.around.exposition.withdraw(self.plan.name)
         self._figures.series(no_data=self.series)
-        self.alerts.send()
+        self.alerts.book.send()
         self._figures.alerts(self.alerts.alerts.values())
 
     def _publish(self, verdict: Verdict) -> None:
@@ -325,7 +325,7 @@ class Cycle:
 
     def close(self) -> None:
         """Write what is not written so far; only when it has ended."""
-        self.alerts.flush()
+        self.alerts.book.flush()
         self.learning.checkpoint()
 
     def take_over(self, plan: QueryPlan, around: Surroundings, *, at: float) -> Cycle:
@@ -333,7 +333,7 @@ class Cycle:
 
         Where something of this one still runs, nothing that it may change is shared.
         """
-        new = Cycle(plan, around, self.alerts.left, started=self.alerts.succeeded)
+        new = Cycle(plan, around, self.alerts.book.left, started=self.alerts.book.succeeded)
         new.judged = self.judged
         if not self.ended:
             self._disowned = True

@@ -83,7 +83,7 @@ class AlertLog:
             reached = _watermark(con, query)
             if reached is not None and slot <= reached:
                 return False
-            _apply(con, query, rows, step.transitions)
+            _apply(con, query, rows, step)
             at = float(slot)
             con.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?)", (query, at, seal(query, at)))
             return True
@@ -98,7 +98,7 @@ class AlertLog:
         StoreError
         """
         rows = _rows_of(query, step)
-        self.database.write(lambda con: _apply(con, query, rows, step.transitions))
+        self.database.write(lambda con: _apply(con, query, rows, step))
 
     def append(self, transitions: Iterable[Transition]) -> int:
         """Add events to the audit that change no alert, and return how many were new.
@@ -123,6 +123,16 @@ class AlertLog:
             if alert is not None:
                 found.setdefault(alert.query, {})[alert.fingerprint] = alert
         return found
+
+    def notes(self) -> dict[str, bytes]:
+        """Return what is remembered beside the alerts, by query; see `Step.notes`.
+
+        Raises
+        ------
+        StoreError
+        """
+        rows = self.database.read(lambda con: con.execute("SELECT query, value, crc FROM notes").fetchall())
+        return {row[0]: row[1] for row in rows if seal(*row[:-1]) == row[-1]}
 
     def watermark(self, query: str) -> float | None:
         """Return the newest slot that was committed for a query, or None.
@@ -188,15 +198,15 @@ def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
     return {alert.fingerprint: alert_row(alert) for alert in step.alerts.values()}
 
 
-def _apply(
-    con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], transitions: Sequence[Transition]
-) -> None:
+def _apply(con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], step: Step) -> None:
     stored = {row[1]: row for row in con.execute(f"{_SELECT_ALERTS} WHERE query=?", (query,))}
     con.executemany(_INSERT_ALERT, [row for name, row in rows.items() if stored.get(name) != row])
     gone = [name for name in stored if name not in rows]
     con.executemany("DELETE FROM alerts WHERE query=? AND fingerprint=?", [(query, name) for name in gone])
     con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in gone])
-    _append(con, transitions)
+    if step.notes is not None:
+        con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (query, step.notes, seal(query, step.notes)))
+    _append(con, step.transitions)
 
 
 def _append(con: sqlite3.Connection, transitions: Sequence[Transition]) -> int:
@@ -221,7 +231,7 @@ def _watermark(con: sqlite3.Connection, query: str) -> float | None:
 def _clean(con: sqlite3.Connection) -> tuple[str, ...]:
     """Write the small tables anew where a row does not hold: a damaged key may stand out of order."""
     damaged: list[str] = []
-    for table, keys in (("alerts", 2), ("deliveries", 2), ("watermarks", 1)):
+    for table, keys in (("alerts", 2), ("deliveries", 2), ("watermarks", 1), ("notes", 1)):
         rows = con.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names.
         good = [row for row in rows if seal(*row[:-1]) == row[-1]]
         if len(good) < len(rows):

@@ -44,13 +44,11 @@ class AuditEntry:
 
 
 def seal(*values: object) -> int:
-    """Return the CRC-32 of values as SQLite returns them (text, float, int, None).
+    """Return the CRC-32 of values as SQLite returns them (text, float, int, bytes, None).
 
     SQLite keeps no checksums: a flipped bit in a row is still a valid row for it.
     """
-    # SQLite drops the sign of a zero. Bytes, which are never written, are what a flipped type makes of text.
-    plain = [value + 0.0 if isinstance(value, float) else value for value in values]
-    return zlib.crc32(json.dumps(plain, default=repr).encode())
+    return zlib.crc32(json.dumps([_plain(value) for value in values]).encode())
 
 
 def alert_row(alert: Alert) -> Row:
@@ -126,6 +124,13 @@ def entry_of(row: Row) -> AuditEntry:
         details=json.loads(details) if intact else {},
         intact=intact,
     )
+
+
+def _plain(value: object) -> object:
+    # SQLite drops the sign of a zero. A flipped type makes bytes of text, which is not sealed as that text is.
+    if isinstance(value, float):
+        return value + 0.0
+    return zlib.crc32(value) if isinstance(value, bytes) else value
 
 
 def _time(at: float | None) -> float | None:

@@ -107,9 +107,23 @@ _VERSION_1 = (
 )
 
 
+_NOTES = """
+    CREATE TABLE notes (
+        query TEXT NOT NULL PRIMARY KEY,
+        value BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+"""
+
+
 def _to_version_1(con: sqlite3.Connection) -> None:
     for statement in _VERSION_1:
         con.execute(statement)
+
+
+def _add_notes(con: sqlite3.Connection) -> None:
+    """Storms, and what is known of causes: what alerts go on from beside themselves."""
+    con.execute(_NOTES)
 
 
 # Columns without the checksum, which is last.
@@ -120,6 +134,7 @@ _SALVAGED = {
         "keep_since", "missing", "generator_url", "labels", "annotations",
     ),
     "deliveries": ("am_key", "fingerprint", "episode", "acked_state", "acked_at"),
+    "notes": ("query", "value"),
     "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details"),
 }  # fmt: skip
 
@@ -147,5 +162,5 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
     return True
 
 
-ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1,), salvage=_salvage)
+ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1, _add_notes), salvage=_salvage)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""

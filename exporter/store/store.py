@@ -90,6 +90,10 @@ class Store:
         """Return all alerts, by query and fingerprint."""
         return self._alerts.alerts()
 
+    def notes(self) -> dict[str, bytes]:
+        """Return what is remembered beside the alerts, by query; see `Step.notes`."""
+        return self._alerts.notes()
+
     def watermark(self, query: str) -> float | None:
         """Return the newest slot that was committed for a query, or None."""
         return self._alerts.watermark(query)

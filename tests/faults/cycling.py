@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class World:
         # A killed process is followed by the next one at once: no slot is missed.
         self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
         kept = self.store.alerts().get(self.plan.name, {})
-        step = restore(self.limits, kept, at=self.now)
+        step = replace(restore(self.limits, kept, at=self.now), notes=self.store.notes().get(self.plan.name))
         self.cycle = Cycle(self.plan, self.around(), step, started=self.now)
 
     def around(self) -> Surroundings:

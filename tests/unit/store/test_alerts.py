@@ -1,5 +1,6 @@
 import math
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,14 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="closed") as caught:
             call()
         assert caught.value.reason is StoreReason.REFUSED
+
+
+def test_notes_are_written_with_the_step_and_stay_until_there_are_others(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.commit("q", 60.0, replace(a_step(an_alert()), notes=b"\x00one"))
+        store.record("other", replace(a_step(), notes=b"two"))
+        store.commit("q", 120.0, a_step(an_alert()))
+        assert store.notes() == {"q": b"\x00one", "other": b"two"}
+        assert not store.commit("q", 120.0, replace(a_step(), notes=b"late"))
+    with open_store(tmp_path) as store:
+        assert store.notes() == {"q": b"\x00one", "other": b"two"}
