@@ -5,12 +5,15 @@ A section lives beside the code that uses it and inherits `Section`; `exporter.c
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
+import zoneinfo
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-__all__ = ["Duration", "Items", "LabelName", "Section", "format_duration", "overlay", "parse_duration"]
+__all__ = ["Duration", "Items", "LabelName", "Section", "Timezone", "format_duration", "overlay", "parse_duration"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 _DURATION = re.compile(r"(?:(?P<y>[0-9]+)y)?(?:(?P<w>[0-9]+)w)?(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?"
@@ -87,6 +90,24 @@ def _label_name(name: Any) -> Any:
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name)]
+
+
+def _timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"not an IANA time zone: {name[:60]!r}{_nearest_zone(name[:60])}") from None
+    return name
+
+
+@functools.lru_cache(maxsize=16)
+def _nearest_zone(name: str) -> str:
+    """Return advice. Kept, because the list of zones is read from many folders and a mistake is often repeated."""
+    near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
+
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
 
 
 def overlay(base: SectionT, over: SectionT | None) -> SectionT:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.config.calendar import check_calendar
 from exporter.config.checks import Sound, check, check_expressions
 from exporter.config.environment import Finding, expand_secrets, resolve_files, unexpanded
 from exporter.config.groups import check_groups
@@ -25,8 +26,8 @@ from exporter.errors import ConfigError, Problem
 __all__ = ["Loaded", "load", "redacted"]
 
 _SECTIONS = frozenset(info.alias or name for name, info in Config.model_fields.items())
-_LISTS = ("queries", "alertmanagers", "groups")
-_REQUIRED = frozenset({"name", "expr", "url", "queries"})
+_LISTS = ("queries", "alertmanagers", "groups", "calendar")
+_REQUIRED = frozenset({"name", "expr", "url", "queries", "match", "action"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         *resolve_files(data, expected, file.parent),
         *check_expressions(data),
         *check_groups(data),
+        *check_calendar(data),
     ]
     config, errors = _validate(data)
     findings += _explain(errors, data, expected, document)

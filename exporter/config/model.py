@@ -6,12 +6,9 @@ everything is combined; the rest of the program reads only that.
 
 from __future__ import annotations
 
-import difflib
-import functools
 import hashlib
 import json
 import re
-import zoneinfo
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,11 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.calendar.entries import CalendarEntry
 from exporter.config.grid import offsets
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.settings import Duration, Items, LabelName, Section, overlay
+from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.store.settings import StorageSettings
 
 __all__ = ["Config", "GlobalSettings", "LimitsSettings", "QueryPlan", "QuerySettings"]
@@ -34,21 +32,6 @@ _TIMEOUT_SHARE = 0.8
 
 _JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual"})
 """Detector parameters that decide how a sample is judged, never what is learned."""
-
-
-def _timezone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"not an IANA time zone: {name[:60]!r}{_nearest_zone(name[:60])}") from None
-    return name
-
-
-@functools.lru_cache(maxsize=16)
-def _nearest_zone(name: str) -> str:
-    """Return advice. Kept, because the list of zones is read from many folders and a mistake is often repeated."""
-    near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
 
 
 def _query_name(name: str) -> str:
@@ -72,7 +55,6 @@ def _two_ends(ends: Any) -> Any:
     return ends
 
 
-Timezone = Annotated[str, AfterValidator(_timezone)]
 End = Annotated[float, Field(allow_inf_nan=False)] | None
 Range = Annotated[tuple[End, End], Field(strict=False), BeforeValidator(_two_ends)]
 
@@ -197,6 +179,7 @@ class Config(Section):
     queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
 
     groups: Items[GroupSettings] = Field((), description="Several metrics of one thing, judged together.")
+    calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
 
     def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:
         """Combine `query` with the sections it inherits from."""

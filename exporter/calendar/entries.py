@@ -1,0 +1,207 @@
+"""The entries of ``calendar:``, and when they are in effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+
+from exporter.calendar.cron import Cron, parse_cron
+from exporter.calendar.matchers import Matcher, parse_matcher
+from exporter.settings import Duration, Items, Section, Timezone
+
+__all__ = ["Action", "CalendarEntry", "EntryName", "Match", "Multiplier", "Occasion", "Window", "merged", "read_moment"]
+
+Action = Literal["silence", "ignore", "expect"]
+
+_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.:/#-]{0,127}")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
+_LONGEST_CRON = 31 * 86400.0
+
+
+def _entry_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"not a name: {name[:60]!r}; letters, digits and _ . : / # - only, at most 128 characters, "
+            "such as nightly-batch"
+        )
+    return name
+
+
+def _matcher(text: str) -> str:
+    parse_matcher(text)
+    return text
+
+
+def _cron(text: str) -> str:
+    parse_cron(text)
+    return text
+
+
+def _moment(text: str) -> str:
+    read_moment(text, ZoneInfo("UTC"))
+    return text
+
+
+def _not_everything(match: tuple[str, ...]) -> tuple[str, ...]:
+    if all(matcher.matches("") for matcher in map(parse_matcher, match)):
+        raise ValueError(
+            "every matcher is true of a label that is not there, so this concerns everything; "
+            "Alertmanager refuses that: name something, such as 'query=~\".+\"'"
+        )
+    return match
+
+
+EntryName = Annotated[str, AfterValidator(_entry_name)]
+MatcherText = Annotated[str, AfterValidator(_matcher)]
+Match = Annotated[Items[MatcherText], Field(min_length=1, max_length=50), AfterValidator(_not_everything)]
+Multiplier = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+Moment = Annotated[str, AfterValidator(_moment)]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `start` until before `end`, Unix seconds."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """A known event with one of its windows: who is concerned, when, and what is done.
+
+    Attributes
+    ----------
+    name : str
+    action : Action
+    multiplier : float
+        Of what is expected; 1 unless the action is ``expect``.
+    matchers : tuple of Matcher
+        Against the labels that the alert of a series has, or would have.
+    window : Window
+    comment : str
+        For people.
+    """
+
+    name: str
+    action: Action
+    multiplier: float
+    matchers: tuple[Matcher, ...]
+    window: Window
+    comment: str = ""
+
+
+class CalendarEntry(Section):
+    """A known event: one that comes again (`cron` and `duration`) or one with dates (`starts_at` and `ends_at`)."""
+
+    name: EntryName = Field(description="Unique. It is named in silences and explanations.")
+    cron: Annotated[str, AfterValidator(_cron)] | None = Field(
+        None, description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`."
+    )
+    duration: Duration | None = Field(None, gt=0, le=_LONGEST_CRON, description="How long it lasts from then on.")
+    starts_at: Moment | None = Field(
+        None, description="When it begins, such as `2026-11-27T00:00:00Z`; without an offset, in `timezone`."
+    )
+    ends_at: Moment | None = Field(None, description="When it ends.")
+    timezone: Timezone | None = Field(None, description="IANA time zone. Default: `global.timezone`.")
+    match: Match = Field(
+        description="Matchers as in Alertmanager, all of which must hold for the labels of a series' alert, such as "
+        '`query="cpu"` or `instance=~"db-.*"`.'
+    )
+    action: Action = Field(
+        description="`silence`: a silence in every Alertmanager, nothing learned. `ignore`: no alert, nothing learned. "
+        "`expect`: the band is widened by `multiplier`, nothing learned."
+    )
+    multiplier: Multiplier | None = Field(None, description="For `expect`: how many times the usual value is expected.")
+    comment: str | None = Field(
+        None, max_length=500, description="For people: added to the silence and to explanations."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        recurs, dated = self.cron is not None, self.starts_at is not None or self.ends_at is not None
+        if recurs == dated:
+            raise ValueError("give either cron and duration, or starts_at and ends_at")
+        if recurs and self.duration is None:
+            raise ValueError("cron says when it begins; give its duration too")
+        if dated and (self.starts_at is None or self.ends_at is None):
+            raise ValueError("starts_at and ends_at belong together")
+        if dated and self.duration is not None:
+            raise ValueError("duration goes with cron; ends_at says when this ends")
+        if self.action == "expect" and (self.multiplier is None or self.multiplier == 1):
+            raise ValueError("expect needs a multiplier other than 1, such as 3")
+        if self.action != "expect" and self.multiplier is not None:
+            raise ValueError(f"multiplier has no meaning for {self.action}; it goes with expect")
+        if self.starts_at is not None and self.ends_at is not None:
+            zone = ZoneInfo(self.timezone or "UTC")
+            if read_moment(self.ends_at, zone) <= read_moment(self.starts_at, zone):
+                raise ValueError("it ends before it begins")
+        return self
+
+    @cached_property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """What `match` says."""
+        return tuple(map(parse_matcher, self.match))
+
+    @cached_property
+    def _starts(self) -> Cron | None:
+        return None if self.cron is None else parse_cron(self.cron)
+
+    def windows(self, begin: float, end: float, zone: str) -> list[Window]:
+        """Return the windows that touch the time from `begin` to `end`; those that overlap are one.
+
+        Parameters
+        ----------
+        begin, end : float, Unix seconds
+        zone : str
+            IANA time zone, for an entry that names none.
+        """
+        here = ZoneInfo(self.timezone or zone)
+        if self._starts is None or self.duration is None:
+            assert self.starts_at is not None and self.ends_at is not None  # noqa: S101, PT018 - validated.
+            found = [Window(read_moment(self.starts_at, here), read_moment(self.ends_at, here))]
+        else:
+            starts = self._starts.starts(begin - self.duration, end, here)
+            found = merged(Window(start, start + self.duration) for start in starts)
+        return [window for window in found if window.start <= end and begin < window.end]
+
+    def occasions(self, begin: float, end: float, zone: str) -> list[Occasion]:
+        """Return the entry with each of its `windows`."""
+        multiplier = 1.0 if self.multiplier is None else self.multiplier
+        return [
+            Occasion(self.name, self.action, multiplier, self.matchers, window, self.comment or "")
+            for window in self.windows(begin, end, zone)
+        ]
+
+
+def read_moment(text: str, zone: ZoneInfo) -> float:
+    """Return a date and time in Unix seconds; `zone` is that of a text without an offset.
+
+    >>> read_moment("2026-11-27T00:00:00Z", ZoneInfo("UTC"))
+    1795737600.0
+    """
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(f"not a date and time: {text[:60]!r}; write one such as 2026-11-27T00:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"there is no such date and time: {text[:60]!r}") from None
+
+
+def merged(windows: Iterable[Window]) -> list[Window]:
+    """Return ascending windows with those that overlap or touch made one."""
+    found: list[Window] = []
+    for window in windows:
+        if found and window.start <= found[-1].end:
+            found[-1] = Window(found[-1].start, max(found[-1].end, window.end))
+        else:
+            found.append(window)
+    return found
