@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,9 +24,10 @@ from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
-from exporter.schedule import Job, Schedule, slot_at, wall_clock
+from exporter.schedule import Job, wall_clock
 from exporter.store import Store
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
+from exporter.workers import Workers
 
 __all__ = ["App", "Options"]
 
@@ -39,10 +39,6 @@ _HOUSEKEEPING = "(housekeeping)"
 """Job of what nobody waits for; no query can have this name."""
 _HOUSEKEEPING_INTERVAL = 15.0
 _RETENTION_ROUND = 3600.0
-_REVIVALS, _REVIVAL_PERIOD = 5, 600.0
-"""The scheduler is started again so many times in so many seconds; then the process gives up."""
-_PREPARERS = 2
-"""Queries whose history is read at the same time: gentle on a Prometheus that others use too."""
 _STOP_WEB = 1.0
 _PATIENCE = 2.0
 """Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
@@ -83,9 +79,7 @@ class App:
         self._cycles: dict[str, Cycle] = {}
         self._departed = Departed()
         self._groups = Groups()
-        self._in_preparation: set[Cycle] = set()
         self._retained_at: float | None = None
-        self._revivals: list[float] = []
         self._started = False
         self._broken: str | None = None
 
@@ -93,7 +87,6 @@ class App:
         self.metrics = SelfMetrics(registry)
         self._exposition = Exposition(registry)
         self._board = AlertBoard()
-        self._preparing = _new_preparers()
         site = Site(
             metrics=self._exposition.scrape,
             not_ready=self._not_ready,
@@ -134,19 +127,15 @@ class App:
             self.metrics.store_recovered.set(bool(self._store.recovered))
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
-            self._schedule = self._new_schedule(loaded.config)
+            concurrency = _concurrency(loaded.config)
+            self._workers = Workers(concurrency, clock=self._clock, metrics=self.metrics)
             self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
             undo.callback(self._api.close)
             self.port = self._web.start()
             undo.pop_all()
-        self._schedule.start()
-        self._prepare_all()
+        self._workers.start()
         self._started = True
         log.info("ready", extra={"version": __version__, "port": self.port, "queries": len(self._cycles)})
-
-    def _new_schedule(self, config: Config) -> Schedule:
-        workers = config.prometheus.concurrency + 1  # one for housekeeping
-        return Schedule(workers, clock=self._clock, failed=self._job_failed)
 
     # ------------------------------------------------------------------ configuration
 
@@ -162,7 +151,7 @@ class App:
                 loaded = load(self._options.config_file)
                 if not self._stopping:
                     self._apply(loaded, stored={}, notes={})
-                    self._prepare_all()
+                    self._workers.prepare()
             except ExporterError as fault:
                 self.metrics.config_last_reload_successful.set(0)
                 log.error("the configuration was not reloaded, the old one stays in force", extra={"error": str(fault)})
@@ -212,10 +201,7 @@ class App:
         if before is not None and changed_source:
             self._api.close()
         self._api, self._around, self._loaded = api, around, loaded
-        if free:
-            self._set_jobs()
-        else:
-            self._revive()
+        self._set_jobs(anew=not free)
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set(now)
         if before is not None:
@@ -265,42 +251,13 @@ class App:
 
     # ------------------------------------------------------------------ jobs
 
-    def _set_jobs(self) -> None:
-        jobs = {name: self._job(cycle) for name, cycle in self._cycles.items()}
+    def _set_jobs(self, *, anew: bool = False) -> None:
         house = Job(_HOUSEKEEPING_INTERVAL, 0.0, self._keep_house, missed=lambda _: None)
         groups = {
             name: Job(one.interval, one.offset, one.run, lambda _: None) for name, one in self._groups.cycles.items()
         }
-        self._schedule.set({**jobs, **groups, _HOUSEKEEPING: house})
-
-    def _job(self, cycle: Cycle) -> Job:
-        def run(slot: float) -> None:
-            cycle.run(slot)
-            self._prepare(cycle)  # Again, where the last attempt failed or a long gap opened.
-
-        missed = self.metrics.cycles_missed_total.labels(query=cycle.plan.name)
-        return Job(cycle.plan.interval, cycle.plan.offset, run, missed.inc)
-
-    def _prepare_all(self) -> None:
-        for cycle in self._cycles.values():
-            self._prepare(cycle)
-
-    def _prepare(self, cycle: Cycle) -> None:
-        if cycle.ready or self._stopping or cycle in self._in_preparation:
-            return
-        self._in_preparation.add(cycle)
-
-        def prepare() -> None:
-            try:
-                cycle.prepare(slot_at(self._clock(), cycle.plan.interval, cycle.plan.offset))
-            finally:
-                self._in_preparation.discard(cycle)
-
-        try:
-            self._preparing.submit(prepare)
-        except RuntimeError:
-            # The end came in between, or the system has no more threads; then the next slot tries again.
-            self._in_preparation.discard(cycle)
+        others = {**groups, _HOUSEKEEPING: house}
+        self._workers.set(self._cycles, others, anew=_concurrency(self.config) if anew else None)
 
     def _keep_house(self, at: float) -> None:
         assert self._around is not None  # noqa: S101 - set before any job runs.
@@ -314,10 +271,6 @@ class App:
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})
 
-    def _job_failed(self, name: str) -> None:
-        if name in self._cycles:
-            self.metrics.cycles_failed_total.labels(query=name).inc()
-
     def watch(self) -> None:
         """Look after what must always run; call it about every second.
 
@@ -328,13 +281,9 @@ class App:
         """
         if self._broken is not None:
             raise ExporterError(self._broken)
-        self._schedule.check_clock()
         if not self._web.alive or not self._senders.alive:
             raise ExporterError("the web server or a sender died")
-        if not self._schedule.alive:
-            self._count_revival("scheduler")
-            log.error("the scheduler died and is started again")
-            self._revive()
+        self._workers.watch()
         # A reload deals with what hangs by itself.
         if any(cycle.stuck for cycle in self._cycles.values()) and self._reloading.acquire(blocking=False):
             try:
@@ -349,28 +298,12 @@ class App:
         for name, old in self._cycles.items():
             if old.stuck:
                 log.error("a run hangs and is left behind", extra={"query": name})
-                self._count_revival("cycle")
+                self._workers.count_revival("cycle")
                 old.leave()
                 replaced[name] = old.take_over(old.plan, self._around, at=now)
         self._cycles = replaced
-        self._revive()
-        self._prepare_all()
-
-    def _count_revival(self, worker: str) -> None:
-        self.metrics.worker_restarts_total.labels(worker=worker).inc()
-        now = monotonic()
-        self._revivals = [*(at for at in self._revivals if now - at < _REVIVAL_PERIOD), now]
-        if len(self._revivals) > _REVIVALS:
-            raise ExporterError(f"a {worker} dies again and again")
-
-    def _revive(self) -> None:
-        """Begin anew with threads that nothing hangs in; runs of the old ones that are under way go on."""
-        self._preparing.shutdown(wait=False)
-        self._preparing = _new_preparers()
-        self._schedule.stop()
-        self._schedule = self._new_schedule(self.config)
-        self._set_jobs()
-        self._schedule.start()
+        self._set_jobs(anew=True)
+        self._workers.prepare()
 
     # ------------------------------------------------------------------ what is shown
 
@@ -403,8 +336,7 @@ class App:
         self._stopping = True
         log.info("stopping")
         began = monotonic()
-        _try(self._schedule.stop)
-        self._preparing.shutdown(wait=False, cancel_futures=True)
+        _try(self._workers.stop)
         # A reload under way ends soon; one that does not is not waited for.
         reloading = self._reloading.acquire(timeout=2 * _PATIENCE)
         _try(lambda: self._end(self._cycles.values()))
@@ -435,8 +367,8 @@ class App:
         self._web.stop(_STOP_WEB)
 
 
-def _new_preparers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
+def _concurrency(config: Config) -> int:
+    return config.prometheus.concurrency + 1  # One for housekeeping.
 
 
 def _try(step: Callable[[], object]) -> None:

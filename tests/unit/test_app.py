@@ -105,11 +105,11 @@ def test_a_query_that_hangs_holds_up_neither_a_reload_nor_the_end(app: App, monk
 
 def test_a_dead_scheduler_is_started_again_and_one_that_keeps_dying_ends_the_process(app: App) -> None:
     for number in range(5):
-        app._schedule._scheduler.shutdown(wait=False)
+        app._workers._schedule._scheduler.shutdown(wait=False)
         app.watch()
         assert value(app, "worker_restarts_total", worker="scheduler") == number + 1
     slots(app)
-    app._schedule._scheduler.shutdown(wait=False)
+    app._workers._schedule._scheduler.shutdown(wait=False)
     with pytest.raises(ExporterError, match="again and again"):
         app.watch()
 
