@@ -94,7 +94,7 @@ class Baseline:
 
     def __init__(self, window: float) -> None:
         visits = window / (7 * 24 * HOUR)
-        self._full = (visits * HOUR, window / 24.0, window)
+        self._full = np.array([[visits * HOUR], [window / 24.0], [window]])
         self._enough = (
             _NEARLY * HOUR * min(ENOUGH_WEEKS, visits),
             _NEARLY * HOUR * min(ENOUGH_DAYS, window / (24 * HOUR)),
@@ -112,6 +112,8 @@ class Baseline:
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty all buckets of `rows`, shape (m,)."""
+        if not len(rows):
+            return
         for bucket, stats in enumerate(self._stats):
             if stats[_WEIGHT, rows].any():
                 stats[:, rows] = 0.0
@@ -141,8 +143,10 @@ class Baseline:
             How much history each sample stands for.
         """
         batch = _Batch(samples, seconds)
-        for bucket, full in zip(place, self._full, strict=True):
-            _learn(self._stats[bucket][:, rows], batch, full)
+        buckets = [self._stats[bucket][:, rows] for bucket in place]
+        learned = _learn(np.stack(buckets).astype(np.float64), batch, self._full)
+        for bucket, stats in zip(buckets, learned, strict=True):
+            bucket[...] = stats
         self.touched.update(place)
 
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
@@ -191,9 +195,9 @@ def _in_order(rows: FloatArray) -> FloatArray:
     return total
 
 
-def _learn(stats: npt.NDArray[np.float32], batch: _Batch, full: float) -> None:
-    """Learn a batch into one bucket, in place; rows without a sample do not change."""
-    mean, std, q1, q3, weight = stats.astype(np.float64)
+def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
+    """Learn a batch into some buckets, shape (b, 5, n); rows without a sample do not change."""
+    mean, std, q1, q3, weight = stats.swapaxes(0, 1)
     total = weight + batch.seconds
     share = np.divide(batch.seconds, total, out=np.zeros_like(total), where=total > 0.0)
     delta = batch.mean - mean
@@ -210,8 +214,5 @@ def _learn(stats: npt.NDArray[np.float32], batch: _Batch, full: float) -> None:
         q1 = q1 + step * (0.25 - (sample < q1))
         q3 = q3 + step * (0.75 - (sample < q3))
     low, high = np.where(young, new_mean - reach, q1), np.where(young, new_mean + reach, q3)
-    stats[_MEAN] = new_mean
-    stats[_STD] = new_std
-    stats[_Q1] = np.minimum(low, high)
-    stats[_Q3] = np.maximum(low, high)
-    stats[_WEIGHT] = np.minimum(total, full)
+    learned = (new_mean, new_std, np.minimum(low, high), np.maximum(low, high), np.minimum(total, full))
+    return np.stack(learned, axis=1)

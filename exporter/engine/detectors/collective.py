@@ -10,6 +10,7 @@ from pydantic import Field
 
 from exporter.engine.detectors.base import Judgement, Moment, Params
 from exporter.engine.detectors.columns import Array, Column, Columns
+from exporter.engine.detectors.ordered import add_to
 
 __all__ = ["Collective", "CollectiveMemory"]
 
@@ -124,9 +125,8 @@ class CollectiveMemory:
             # Against a coarser bucket every weekend would be a drift.
             usual = np.where(moment.stats.fine, usual, np.nan)
         state["usual"][...] = np.where(began, usual, state["usual"])
-        for row, ok in zip(moment.sample, moment.usable, strict=True):
-            state["sum"] += np.where(ok, row, 0.0)
-            state["count"] += ok
+        add_to(state["sum"], np.where(moment.usable, moment.sample, 0.0))
+        state["count"] += moment.usable.sum(axis=0)
         limit = np.maximum(self.params.limit, MARGIN * state["longest"])
         known = state["hours"] >= SETTLED
         severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)

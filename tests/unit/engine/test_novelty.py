@@ -6,10 +6,10 @@ import pytest
 from exporter.engine.detectors.columns import Columns
 from exporter.engine.detectors.novelty.gaps import GAPS, Gaps, gap_columns
 from exporter.engine.detectors.novelty.histogram import BINS, Histogram, histogram_columns
-from exporter.engine.detectors.novelty.ordered import add_up, median, rolling_sum, suffix_sums
 from exporter.engine.detectors.novelty.recent import relative_entropy
 from exporter.engine.detectors.novelty.surprise import GATE
 from exporter.engine.detectors.novelty.tail import fit_tail
+from exporter.engine.detectors.ordered import add_up, median, rolling_sum, suffix_sums
 
 
 @pytest.mark.parametrize("reduce", [add_up, suffix_sums, median, lambda rows: rolling_sum(rows, 12)])
@@ -23,7 +23,7 @@ def distances(known: list[float], asked: list[float]) -> list[float]:
     columns.grow(1)
     gaps = Gaps(columns.of(slice(0, 1)))
     for value in known:
-        gaps.learn(np.array([[value]], np.float32), np.array([[True]]))
+        gaps.learn(np.array([[[value]]], np.float32), np.array([[[True]]]))
     values = np.array(asked, np.float32)[None, :, None]
     return gaps.distance(values, np.zeros(values.shape[1:], np.float32), np.zeros_like(values)).ravel().tolist()
 

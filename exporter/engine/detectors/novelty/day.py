@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.novelty.ordered import add_up, count_of, median
+from exporter.engine.detectors.ordered import add_to, median
 
 __all__ = ["DayProfile", "day_columns"]
 
@@ -21,6 +21,8 @@ SHIFT = 1
 _NEVER = np.iinfo(np.int32).min
 _EARLIER = (-SLOTS * np.arange(1, DAYS)[:, None] + np.arange(-SHIFT, SHIFT + 1)).ravel()
 """Where an earlier day's span may end, in slots from the end of this one."""
+_DAYS = -SLOTS * np.arange(1, DAYS)
+_SPAN = -np.arange(SPAN)
 
 
 def day_columns() -> dict[str, Column]:
@@ -68,9 +70,8 @@ class DayProfile:
             slot = int(slots[begin])
             if slot != self._last():
                 self._next(slot)
-            for row, ok in zip(sample[here], usable[here], strict=True):
-                self._sum += np.where(ok, row, 0.0)
-                self._count += ok
+            add_to(self._sum, np.where(usable[here], sample[here], 0.0))
+            self._count += usable[here].sum(axis=0)
             # Between the middles of two slots the usual value moves in a straight line.
             place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
             before, now, after = self._usual
@@ -87,6 +88,7 @@ class DayProfile:
     def _next(self, slot: int) -> None:
         """Close the open slot and open another one; by the wall clock it can be an earlier one."""
         last, size = self._last(), len(self._means)
+        follows = slot == last + 1
         if last != _NEVER:
             mean = np.where(self._count > 0.0, self._sum / np.maximum(self._count, 1.0), np.nan)
             self._means[last % size] = mean
@@ -95,23 +97,25 @@ class DayProfile:
             self._unlike[...] = self._distance(slot - 1)
         self._open[...] = slot
         self._sum[...], self._count[...] = 0.0, 0.0
-        days = -SLOTS * np.arange(1, DAYS)
-        for index, beside in enumerate((-1, 0, 1)):
-            self._usual[index] = median(self._means[(slot + beside + days) % size])
+        if follows:  # What was usual in the slot before and now is known already.
+            self._usual[:2] = self._usual[1:].copy()
+        for index, beside in ((2, 1),) if follows else ((0, -1), (1, 0), (2, 1)):
+            self._usual[index] = median(self._means[(slot + beside + _DAYS) % size])
 
     def _distance(self, last: int) -> Array:
         """Return how unlike all earlier days the slots up to `last` are; NaN where none can be compared."""
         size = len(self._means)
-        span = -np.arange(SPAN)
-        now = self._means[(last + span) % size]
-        wanted = count_of(~np.isnan(now))
-        nearest = np.full(now.shape[-1], np.inf, np.float32)
-        for earlier in _EARLIER:
-            square = (self._means[(last + earlier + span) % size] - now) ** 2
+        now = self._means[(last + _SPAN) % size]
+        wanted = (~np.isnan(now)).sum(axis=0)
+        number = np.zeros((len(_EARLIER), now.shape[-1]), np.int64)
+        total = np.zeros(number.shape, np.float32)
+        for back, mean in zip(_SPAN, now, strict=True):
+            square = (self._means[(last + _EARLIER + back) % size] - mean) ** 2
             known = ~np.isnan(square)
-            number = count_of(known)
-            mean = add_up(np.where(known, square, np.float32(0.0))) / np.maximum(number, 1).astype(np.float32)
-            # A day of which less than half is known says nothing.
-            nearest = np.where((number > 0) & (2 * number >= wanted), np.minimum(nearest, mean), nearest)
+            number += known
+            total += np.where(known, square, np.float32(0.0))
+        # A day of which less than half is known says nothing.
+        says = (number > 0) & (2 * number >= wanted)
+        nearest = np.where(says, total / np.maximum(number, 1).astype(np.float32), np.float32(np.inf)).min(axis=0)
         distance: Array = np.where(nearest < np.inf, np.sqrt(nearest), np.float32(np.nan))
         return distance

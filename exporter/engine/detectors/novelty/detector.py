@@ -14,6 +14,7 @@ from exporter.engine.detectors.novelty.day import DayProfile, day_columns
 from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
 from exporter.engine.detectors.novelty.recent import FEATURES, Recent, recent_columns
 from exporter.engine.detectors.novelty.surprise import Surprise, surprise_columns
+from exporter.engine.detectors.ordered import add_up
 
 __all__ = ["Novelty", "NoveltyMemory"]
 
@@ -142,13 +143,11 @@ class NoveltyMemory:
         signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
         surprise.note(index, signals, usable)
 
-        evidence = np.zeros(sample.shape, np.float32)
-        for one in surprise.of(signals):
-            evidence += one
-        evidence /= np.float32(SIGNALS)
-        level = columns["level"]
+        evidence = add_up(surprise.of(signals)) / np.float32(SIGNALS)
+        level, every = columns["level"], usable.all()
         for row, ok in zip(evidence, usable, strict=True):
-            level += np.where(ok, RECENT * (row - level), np.float32(0.0))
+            step = RECENT * (row - level)
+            level += step if every else np.where(ok, step, np.float32(0.0))
             row += LASTING * level
         age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
         columns["age"][...] = age[-1]
@@ -159,10 +158,11 @@ class NoveltyMemory:
         distance = np.abs(moment.sample - moment.stats.mean) / reach
         severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
         # And not before: a value that lasts is soon known, but what made it has not ended.
-        held = columns["held"]
-        for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
-            held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
-            row[held] = np.fmax(row[held], 1.0)
+        held, found = columns["held"], severity >= 1.0
+        if held.any() or found.any():
+            for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
+                held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
+                row[held] = np.fmax(row[held], 1.0)
         # What is novel is above or below where the series has been; on the median itself it is both.
         above = np.where(moment.sample < recent.median, np.minimum(severity, 0.0), severity)
         below = np.where(moment.sample > recent.median, np.minimum(severity, 0.0), severity)
@@ -174,9 +174,7 @@ class NoveltyMemory:
         recent, surprise = Recent(columns), Surprise(columns)
         novel = surprise.novel(FEATURES)
         if novel.any():
-            gaps, features = Gaps(columns), recent.features(0, len(novel))
-            for index in range(len(novel)):
-                gaps.learn(features[:, index], novel[index])
+            Gaps(columns).learn(recent.features(0, len(novel)).swapaxes(0, 1), novel)
         surprise.close(self._block)
         recent.close()
 

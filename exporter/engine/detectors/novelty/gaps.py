@@ -60,29 +60,42 @@ class Gaps:
         return np.where(np.isnan(values), np.float32(np.nan), far)
 
     def learn(self, values: Array, novel: Array) -> None:
-        """Learn one value of each feature and series, shape (f, n), where `novel`.
+        """Learn values of each feature and series, shape (t, f, n), where `novel`, one after the other.
 
         A value splits the gap it falls into; of what are then GAPS + 1 gaps the narrowest is forgotten.
         """
-        feature, series = np.nonzero(novel & ~np.isnan(values))
-        if not len(feature):
+        series = novel.shape[-1]
+        place, instant = np.nonzero((novel & ~np.isnan(values)).reshape(len(novel), -1).T)
+        if not len(place):
             return
-        value = values[feature, series]
-        low, high = self._low[feature, :, series], self._high[feature, :, series]  # (m, GAPS)
-        near = np.minimum(value[:, None] - low, high - value[:, None])
-        hit = near.argmax(axis=1)
-        every = np.arange(len(value))
-        inside = near[every, hit] > 0.0
-        left, right = low[every, hit], high[every, hit]
-        keeps_left = value - left >= right - value  # The wider half stays in place.
-        stays = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
-        moves = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
-        low[every, hit] = np.where(inside, stays[0], left)
-        high[every, hit] = np.where(inside, stays[1], right)
-        # The other half takes the place of the narrowest gap, if that is narrower.
-        width = high - low
-        narrowest = width.argmin(axis=1)
-        wider = inside & (moves[1] - moves[0] > width[every, narrowest])
-        low[every, narrowest] = np.where(wider, moves[0], low[every, narrowest])
-        high[every, narrowest] = np.where(wider, moves[1], high[every, narrowest])
-        self._low[feature, :, series], self._high[feature, :, series] = low, high
+        value = values.reshape(len(values), -1)[instant, place]
+        first = np.flatnonzero(np.diff(place, prepend=-1))  # Where the values of the next feature and series begin.
+        count = np.diff(first, append=len(place))
+        most = np.argsort(-count, kind="stable")
+        first, count = first[most], count[most]
+        feature, which = np.divmod(place[first], series)
+        low, high = self._low[feature, :, which], self._high[feature, :, which]  # (m, GAPS)
+        for turn in range(int(count[0])):
+            left = int(np.searchsorted(-count, -turn))  # Those that have one more value.
+            _split(low[:left], high[:left], value[first[:left] + turn])
+        self._low[feature, :, which], self._high[feature, :, which] = low, high
+
+
+def _split(low: Array, high: Array, value: Array) -> None:
+    """Learn one value of each row of gaps in place; shapes (m, GAPS) and (m,)."""
+    near = np.minimum(value[:, None] - low, high - value[:, None])
+    hit = near.argmax(axis=1)
+    every = np.arange(len(value))
+    inside = near[every, hit] > 0.0
+    left, right = low[every, hit], high[every, hit]
+    keeps_left = value - left >= right - value  # The wider half stays in place.
+    stays = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
+    moves = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
+    low[every, hit] = np.where(inside, stays[0], left)
+    high[every, hit] = np.where(inside, stays[1], right)
+    # The other half takes the place of the narrowest gap, if that is narrower.
+    width = high - low
+    narrowest = width.argmin(axis=1)
+    wider = inside & (moves[1] - moves[0] > width[every, narrowest])
+    low[every, narrowest] = np.where(wider, moves[0], low[every, narrowest])
+    high[every, narrowest] = np.where(wider, moves[1], high[every, narrowest])

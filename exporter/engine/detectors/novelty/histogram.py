@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.novelty.ordered import add_up
+from exporter.engine.detectors.ordered import add_up
 
 __all__ = ["BINS", "MISSING", "Histogram", "histogram_columns"]
 

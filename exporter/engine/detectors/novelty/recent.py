@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.novelty.ordered import add_up, count_of, median, rolling_sum
+from exporter.engine.detectors.ordered import add_up, count_of, median, pick, rolling_sum
 
 __all__ = ["FEATURES", "Recent", "recent_columns"]
 
@@ -27,6 +25,7 @@ _ENOUGH = 8
 """Samples of the past before a distribution can be compared with it."""
 _PSEUDO_COUNT = 0.05 / WINDOW
 """Part of the samples that every bin has at least, so that no ratio is infinite."""
+_TENTHS = np.arange(1, 10)[:, None]
 _NOTHING = 0.01
 """A relative entropy below this is rounding."""
 
@@ -120,8 +119,8 @@ class Recent:
 
         # A series that stands still and then moves by its rounding has changed by a huge factor, and not at all.
         end = np.maximum(known - 1, 0)
-        edge = (0.05 * end).astype(np.int64)[None]
-        low, high = (np.take_along_axis(past, at, axis=0)[0] for at in (edge, end - edge))
+        edge = (0.05 * end).astype(np.int64)
+        low, high = pick(past, np.stack([edge, end - edge]))
         floor = 1e-3 * (high - low) + 1e-12
         ratio = (np.sqrt(_moments(now)[1]) + floor) / (np.sqrt(variance) + floor)
         return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
@@ -137,36 +136,31 @@ def relative_entropy(now: Array, past: Array, known: Array) -> Array:
         Sorted, NaN last; `known`, shape (n,), are not NaN.
     """
     end = np.maximum(known - 1, 0)
-    old_above, new_above = known.astype(np.float64), np.full(known.shape, float(len(now)))
-    shares = []
-    for old_next, new_next in (*_counts_above(now, past, end), (np.zeros_like(old_above), np.zeros_like(new_above))):
-        old = (old_above - old_next) / np.maximum(known, 1) + _PSEUDO_COUNT
-        new = (new_above - new_next) / len(now) + _PSEUDO_COUNT
-        shares.append(new * np.log(new / old))
-        old_above, new_above = old_next, new_next
-    entropy = add_up(np.array(shares)) / (1.0 + 10 * _PSEUDO_COUNT)
+    low, high = pick(past, np.stack([_TENTHS * end // 10, (_TENTHS * end + 9) // 10]))
+    deciles = np.float32(0.5) * (low + high)
+    old, new = _shares(past, known, deciles), _shares(now, np.full(known.shape, len(now)), deciles)
+    entropy = add_up(new * np.log(new / old)) / (1.0 + 10 * _PSEUDO_COUNT)
     entropy = np.where(entropy < _NOTHING, 0.0, entropy)
     return np.where((known >= _ENOUGH) & ~np.isnan(now[0]), entropy, np.nan)
 
 
-def _counts_above(now: Array, past: Array, end: Array) -> Iterator[tuple[Array, Array]]:
-    """Yield how many of the past and of now are above each decile of the past.
+def _shares(rows: Array, total: Array, deciles: Array) -> Array:
+    """Return the part of `total` rows, shape (t, n), that lies between deciles, shape (9, n); shape (10, n).
 
-    A sample on a decile counts to the outer side, so that the mirror image of a series has the same counts.
+    A sample on a decile counts to the outer side, so that the mirror image of a series has the same shares; one on
+    the middle to both.
     """
-    for tenth in range(1, 10):
-        low = np.take_along_axis(past, (tenth * end // 10)[None], axis=0)[0]
-        high = np.take_along_axis(past, ((tenth * end + 9) // 10)[None], axis=0)[0]
-        decile = np.float32(0.5) * (low + high)
-        yield _above(past, decile, tenth), _above(now, decile, tenth)
+    at_least, more = _number(rows >= deciles[:5, None]), _number(rows > deciles[4:, None])
+    nothing = np.zeros_like(more[:1])
+    above = np.concatenate([total[None], at_least[:4], 0.5 * (at_least[4:] + more[:1]), more[1:], nothing])
+    share: Array = (above[:-1] - above[1:]) / np.maximum(total, 1) + _PSEUDO_COUNT
+    return share
 
 
-def _above(rows: Array, decile: Array, tenth: int) -> Array:
-    if tenth < 5:
-        return count_of(rows >= decile).astype(np.float64)
-    if tenth > 5:
-        return count_of(rows > decile).astype(np.float64)
-    return 0.5 * (count_of(rows > decile) + count_of(rows >= decile))
+def _number(flags: Array) -> Array:
+    """Count along the second axis, of at most 255, what is true."""
+    number: Array = np.add.reduce(flags.view(np.uint8), axis=1, dtype=np.uint8).astype(np.float64)
+    return number
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:

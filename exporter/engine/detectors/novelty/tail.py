@@ -12,12 +12,13 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exporter.engine.detectors.columns import Array
-from exporter.engine.detectors.novelty.ordered import add_up, count_of, suffix_sums
+from exporter.engine.detectors.ordered import add_up, count_of, pick, suffix_sums
 
 __all__ = ["TAIL", "Tail", "fit_tail"]
 
@@ -70,8 +71,7 @@ def fit_tail(counts: Array, gate: float) -> Tail:
     above = suffix_sums(by_bin)
     total = above[0]
     survival = (above + np.float32(0.5)) / (total + np.float32(1.0))
-    start, at_start = _fall(survival, TAIL)
-    passed, at_passed = _fall(survival, 10.0**-gate)
+    (start, passed), (at_start, at_passed) = _fall(survival, (TAIL, 10.0**-gate))
     shape, scale = _pareto(by_bin, start)
     return Tail(
         total=total,
@@ -84,20 +84,22 @@ def fit_tail(counts: Array, gate: float) -> Tail:
     )
 
 
-def _fall(survival: Array, level: float) -> tuple[Array, Array]:
-    """Return where the survival function falls to `level`, and its value there.
+def _fall(survival: Array, levels: Sequence[float]) -> tuple[Array, Array]:
+    """Return where the survival function falls to each level, and its value there; shapes (levels, s, n).
 
-    Log-linear within a bin. Position 0 where all that is not zero is already rarer than `level`.
+    Log-linear within a bin. Position 0 where all that is not zero is already rarer than the level.
     """
-    bins = len(survival)
-    reached = np.maximum(count_of(survival > level), 1)  # The first bin that begins at or below the level.
-    after = np.take_along_axis(survival, np.minimum(reached, bins - 1)[None], axis=0)[0]
-    after = np.where(reached == bins, 0.5 * survival[-1], after)
-    before = np.take_along_axis(survival, (reached - 1)[None], axis=0)[0]
+    bins, *shape = survival.shape
+    survival, level = survival.reshape(bins, -1), np.array(levels, np.float32)[:, None]
+    # The first bin that begins at or below the level.
+    reached = np.maximum(np.stack([count_of(survival > one) for one in levels]), 1)
+    after = np.where(reached == bins, 0.5 * survival[-1], pick(survival, np.minimum(reached, bins - 1)))
+    before = pick(survival, reached - 1)
     inside = (reached > 1) & (before > level)
     part = np.log(np.where(inside, before / level, 1.0)) / np.maximum(np.log(before / after), 1e-9)
     position = reached - 1 + np.where(inside, np.clip(part, 0.0, 1.0), 1.0)
-    return np.where(reached == 1, 0.0, position), np.where(inside, level, after)
+    position, value = np.where(reached == 1, 0.0, position), np.where(inside, level, after)
+    return position.reshape(-1, *shape), value.reshape(-1, *shape)
 
 
 def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from exporter.engine.detectors.columns import Array
 
-__all__ = ["add_up", "count_of", "median", "rolling_sum", "suffix_sums"]
+__all__ = ["add_to", "add_up", "count_of", "median", "pick", "rolling_sum", "suffix_sums"]
 
 _FEW = 64
 """Series below which one call that adds in order is faster than a loop over the rows."""
@@ -29,6 +29,31 @@ def add_up(rows: Array) -> Array:
     for row in rows[1:]:
         total += row
     return total
+
+
+def add_to(total: Array, rows: Array) -> None:
+    """Add rows to a total of theirs in place, first to last; it does not matter in how many calls.
+
+    >>> total = np.ones(1)
+    >>> add_to(total, np.array([[1.0], [10.0]]))
+    >>> total
+    array([12.])
+    """
+    if len(rows) > 1 and rows.shape[-1] < _FEW:
+        total[...] = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
+        return
+    for row in rows:
+        total += row
+
+
+def pick(rows: Array, index: Array) -> Array:
+    """Return of each series the rows of its indexes; (m, n) and (..., n) to (..., n).
+
+    >>> pick(np.array([[1.0, 2.0], [10.0, 20.0]]), np.array([0, 1]))
+    array([ 1., 20.])
+    """
+    picked: Array = rows[index, np.arange(rows.shape[-1])]
+    return picked
 
 
 def suffix_sums(rows: Array) -> Array:
@@ -79,7 +104,6 @@ def median(rows: Array) -> Array:
     """
     rows = np.sort(rows, axis=0)  # NaN comes last.
     known = count_of(~np.isnan(rows))
-    low = np.take_along_axis(rows, np.maximum(known - 1, 0)[None] // 2, 0)[0]
-    high = np.take_along_axis(rows, np.minimum(known // 2, len(rows) - 1)[None], 0)[0]
-    middle: Array = np.where(known > 0, 0.5 * (low + high), np.nan)
+    low, high = pick(rows, np.stack([np.maximum(known - 1, 0) // 2, np.minimum(known // 2, len(rows) - 1)]))
+    middle: Array = 0.5 * (low + high)
     return middle
