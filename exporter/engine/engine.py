@@ -266,7 +266,7 @@ class Engine:
                 self._learned.memories[detector.kind].params = detector
 
     def checkpoint(self) -> Checkpoint:
-        """Return what changed since the last checkpoint that was `saved`."""
+        """Return what changed since the last checkpoint that was `saved`; its arrays hold until the next `run`."""
         return self._learned.checkpoint()
 
     def saved(self, checkpoint: Checkpoint) -> None:

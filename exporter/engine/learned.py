@@ -102,16 +102,19 @@ class Learned:
         return [int(row) for row in gone]
 
     def checkpoint(self) -> Checkpoint:
-        """Return what changed since the last checkpoint that was `saved`."""
+        """Return what changed since the last checkpoint that was `saved`.
+
+        Its arrays are views, because copies would take as much memory again: write them before anything is learned.
+        """
         size = self.table.size
         touched = sorted(self.baseline.touched)
         saved_at = self._saved_at.copy()
         saved_at[touched] = self.at
         parts: dict[str, npt.NDArray[np.generic]] = {
-            f"bucket/{index:03}": self.baseline.bucket(index, size).copy() for index in touched
+            f"bucket/{index:03}": self.baseline.bucket(index, size) for index in touched
         }
         for name, column in self._columns().items():
-            parts[name] = column[..., :size].copy()
+            parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
         parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place])
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}

@@ -14,7 +14,7 @@ class StorageSettings(Section):
 
     retention: Duration = Field(90 * 86400.0, gt=0, description="How long the history of anomalies is kept.")
     checkpoint_interval: Duration = Field(
-        300.0,
+        900.0,
         gt=0,
         description="How often learned arrays are written. A crash loses at most this much learning, "
         "and it is read again from Prometheus.",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from exporter.engine.detectors import Detector
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Checkpoint, Verdict
 
 FloatArray = npt.NDArray[np.float64]
 Check = Callable[[Detector], None]
@@ -244,7 +244,11 @@ def small_movement_on_a_large_level(detector: Detector) -> None:
 
 def state_of(engine: Engine) -> dict[str, npt.NDArray[np.generic]]:
     """Everything that was learned, because nothing of it was saved so far."""
-    return engine.checkpoint().parts
+    return copied(engine.checkpoint())
+
+
+def copied(checkpoint: Checkpoint) -> dict[str, npt.NDArray[np.generic]]:
+    return {name: part.copy() for name, part in checkpoint.parts.items()}
 
 
 def memory_is_bounded(detector: Detector) -> None:
@@ -267,7 +271,7 @@ def state_round_trips(detector: Detector) -> None:
     for at in range(0, cut, 100):  # many checkpoints, each with only what changed
         run(first, samples[at : min(at + 100, cut)], first=at)
         checkpoint = first.checkpoint()
-        parts.update(checkpoint.parts)
+        parts.update(copied(checkpoint))
         series.update(checkpoint.series)
         first.saved(checkpoint)
     second = engine_of(detector)

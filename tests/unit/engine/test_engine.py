@@ -114,9 +114,9 @@ def test_configure_changes_how_it_is_judged_and_not_what_is_known() -> None:
     times = START + STEP * np.arange(len(samples))
     one = engine()
     run(one, times[:-1], samples[:-1])
-    before = one.checkpoint()
+    before = {name: part.copy() for name, part in one.checkpoint().parts.items()}
     detection = DetectionSettings(detectors=(Iqr(), ZScore(threshold=0.001)), quorum=1)
     one.configure(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
-    after = one.checkpoint()
-    assert all(np.array_equal(before.parts[name], after.parts[name], equal_nan=True) for name in before.parts)
+    after = one.checkpoint().parts
+    assert all(np.array_equal(before[name], after[name], equal_nan=True) for name in before)
     assert run(one, times[-1:], samples[-1:]).score[0, 0] >= 0.5

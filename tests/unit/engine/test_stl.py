@@ -280,7 +280,7 @@ def test_state_goes_through_a_restart(cut):
     first, second = engine_of(), engine_of()
     judge(first, samples[:cut])
     checkpoint = first.checkpoint()
-    assert second.restore(first.at, checkpoint.parts, checkpoint.series)
+    assert second.restore(first.at, checks.copied(checkpoint), checkpoint.series)
     assert same(judge(first, samples[cut:], cut), [judge(second, samples[cut:], cut)])
 
 
