@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.installed
 LOCKS  := requirements/runtime.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock golden servers clean
+.PHONY: help install demo test check format bench dashboards lock golden servers clean
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the locked dependencies and this package.
 
@@ -30,6 +30,7 @@ demo: $(STAMP) servers ## A real Prometheus and Alertmanager, four weeks of hist
 
 test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics || echo "tests that need them are skipped"
+	@sh scripts/validators.sh || echo "tests that need them are skipped"
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_FLAGS)
 
 check: $(STAMP) ## Lint, types, and import contracts.
@@ -48,6 +49,9 @@ bench: $(STAMP) servers ## What a cycle costs at 10,000 and 100,000 series, besi
 golden: $(STAMP) ## Write the golden files anew; read the difference before you commit it.
 	@$(BIN)/python -m pytest -q tests --update-golden
 
+dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
+	@$(BIN)/python -m grafana_dashboards
+
 lock: ## Resolve the dependencies anew.
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
@@ -56,4 +60,4 @@ lock: ## Resolve the dependencies anew.
 		pyproject.toml --group dev -o requirements/dev.txt
 
 clean: ## Remove what was made here.
-	@rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .demo .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

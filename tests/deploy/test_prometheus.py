@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.tools import DEPLOY, ROOT, run
+from tests.deploy.tools import DEPLOY, METRICS, run
 
 FOLDER = DEPLOY / "prometheus"
 RULES = sorted((FOLDER / "rules").glob("*.rules.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.test.yml"))
-METRICS = set(re.findall(r"^\| `([a-z_]+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
 
 
 def rules(file: Path) -> list[dict[str, str]]:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.integration.process import binary
+from tests.integration.process import REQUIRED, binary
 
-__all__ = ["DEPLOY", "ROOT", "documents", "run"]
+__all__ = ["DEPLOY", "METRICS", "ROOT", "documents", "npm_tool", "run"]
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
+METRICS = set(re.findall(r"^\| `([a-z_]+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+"""Names of the metrics that the exporter has."""
+
+
+def npm_tool(name: str) -> Path:
+    """Return the path of a program that scripts/validators.sh has installed; skip or fail where it has not."""
+    path = ROOT / ".validators" / "node_modules" / ".bin" / name
+    if not path.exists():
+        say = pytest.fail if os.environ.get(REQUIRED) else pytest.skip
+        say(f"{name} is not installed: sh scripts/validators.sh")
+    return path
 
 
 def run(

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.exposition import Exposition, RowLabels, Rows, SelfMetrics
 from exporter.web import Site, WebServer, build_app
+from tests.integration.dashboards import questions
 from tests.integration.servers import eventually
 
 pytestmark = pytest.mark.integration
@@ -75,6 +76,9 @@ def test_prometheus_takes_every_row_packed_and_as_openmetrics(exporter, run_prom
     assert eventually(lambda: instant(prometheus, "anomaly_score") or None, 30) == expected
     assert set(instant(prometheus, "anomaly_votes").values()) == {5.125, math.inf, 5.0}
     assert list(instant(prometheus, "anomaly_group_score").values()) == [0.5]
+    for question in questions("anomalies"):
+        if "anomaly_group_score" in question.expr:
+            assert question.ask(prometheus, {"$__range": "1m"}), question.where
     assert len(instant(prometheus, "anomaly_exporter_cycles_total")) == 1
     assert list(instant(prometheus, 'up{job="exporter"}').values()) == [1.0]
     assert ("application/openmetrics-text; version=1.0.0; charset=utf-8", "gzip") in {

@@ -1,0 +1,129 @@
+"""How the exporter itself is: does it see, does it deliver, is its model honest, has it the means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from grafana_dashboards.panels import BAD, GOOD, WARN, board, figure, over_time, query, query_variable
+
+__all__ = ["dashboard"]
+
+OWN = '{instance=~"$instance"}'
+UP = ((None, BAD), (1.0, GOOD))
+
+
+def dashboard() -> Dashboard:
+    """Return the dashboard *Anomaly exporter*."""
+    built = board("Anomaly exporter", "anomaly-exporter-itself", "How anomaly-exporter itself is.")
+    built.with_variable(query_variable("instance", "Instance", "label_values(anomaly_exporter_build_info, instance)"))
+    for figures in _now():
+        built.with_panel(figures)
+    rows = {
+        "Seeing": _seeing(),
+        "Judging": _judging(),
+        "Delivering": _delivering(),
+        "State and resources": _resources(),
+    }
+    for title, panels in rows.items():
+        built.with_row(Row(title))
+        for panel in panels:
+            built.with_panel(panel)
+    return built
+
+
+def _rate(metric: str, *by: str) -> str:
+    """How often a second, by these labels."""
+    return f"sum by ({', '.join(by)}) (rate({metric}{OWN}[$__rate_interval]))"
+
+
+def _now() -> Iterator[stat.Panel]:
+    yield figure("Prometheus answers", f"min(anomaly_exporter_source_up{OWN})", steps=UP)
+    yield figure("Alertmanagers up", f"avg(anomaly_exporter_alertmanager_up{OWN})", unit="percentunit", steps=UP)
+    yield figure("Configuration loaded", f"min(anomaly_exporter_config_last_reload_successful{OWN})", steps=UP)
+    yield figure(
+        "Oldest evaluation",
+        f"time() - min(anomaly_exporter_last_success_timestamp_seconds{OWN})",
+        unit="s",
+        steps=((None, GOOD), (180.0, WARN), (600.0, BAD)),
+        text="Of the query that has waited longest.",
+    )
+    yield figure("Alerts firing", 'sum(anomaly_exporter_alerts{instance=~"$instance",state="firing"})')
+    yield figure(
+        "History read",
+        f"avg(anomaly_exporter_backfill_progress_ratio{OWN})",
+        unit="percentunit",
+        steps=((None, WARN), (1.0, GOOD)),
+        text="Since the start. Scores begin when it is complete.",
+    )
+
+
+def _seeing() -> Iterator[timeseries.Panel]:
+    age = f"time() - anomaly_exporter_last_success_timestamp_seconds{OWN}"
+    yield over_time("Age of the scores", query(age, "{{query}}"), unit="s")
+    spent = _rate("anomaly_exporter_cycle_duration_seconds_sum", "phase")
+    cycles = _rate("anomaly_exporter_cycle_duration_seconds_count", "phase")
+    text = "`fetch` is the time in which Prometheus answers."
+    yield over_time("Time of a cycle by phase", query(f"{spent} / {cycles}", "{{phase}}"), unit="s", text=text)
+    yield over_time(
+        "Cycles failed and missed",
+        query(_rate("anomaly_exporter_cycles_failed_total", "query"), "{{query}} failed"),
+        query(_rate("anomaly_exporter_cycles_missed_total", "query"), "{{query}} missed"),
+        unit="cps",
+    )
+    # A counter with a reason begins to exist with its first error; until then a zero says more than "No data".
+    errors = _rate("anomaly_exporter_query_errors_total", "query", "reason")
+    yield over_time("Errors of Prometheus", query(f"{errors} or vector(0)", "{{query}} {{reason}}"), unit="cps")
+
+
+def _judging() -> Iterator[timeseries.Panel]:
+    text = "`over_limit` are refused because of `max_series`."
+    states = f"sum by (state) (anomaly_exporter_series{OWN})"
+    yield over_time("Series by state", query(states, "{{state}}"), text=text)
+    text = "Whether the model is honest: well below 1 over hours means that it does not fit."
+    inside = query(f"anomaly_exporter_band_coverage_ratio{OWN}", "{{query}}")
+    yield over_time("Samples inside the band", inside, unit="percentunit", text=text)
+    shifts = _rate("anomaly_exporter_level_shifts_total", "query").replace("rate(", "increase(")
+    yield over_time("New levels accepted", query(shifts, "{{query}}"), text="Series whose level moved and stayed.")
+    rejected = _rate("anomaly_exporter_series_rejected_total", "query", "reason")
+    unusable = query(f"{rejected} or vector(0)", "{{query}} {{reason}}")
+    yield over_time("Series that could not be used", unusable, unit="cps")
+
+
+def _delivering() -> Iterator[timeseries.Panel]:
+    alerts = f"sum by (query, state) (anomaly_exporter_alerts{OWN})"
+    yield over_time("Alerts by state", query(alerts, "{{query}} {{state}}"))
+    errors = _rate("anomaly_exporter_alertmanager_errors_total", "alertmanager", "reason")
+    yield over_time(
+        "Requests to Alertmanagers",
+        query(_rate("anomaly_exporter_alertmanager_requests_total", "alertmanager"), "{{alertmanager}}"),
+        query(f"{errors} or vector(0)", "{{alertmanager}} {{reason}}"),
+        unit="reqps",
+    )
+    yield over_time(
+        "Alerts that wait",
+        query(f"anomaly_exporter_alertmanager_dirty{OWN}", "{{alertmanager}}"),
+        query(f"anomaly_exporter_alertmanager_oldest_dirty_seconds{OWN}", "{{alertmanager}}, seconds"),
+        text="How many, and for how long the one that waits longest has waited.",
+    )
+    buckets = _rate("anomaly_exporter_alertmanager_request_duration_seconds_bucket", "le", "alertmanager")
+    slowest = query(f"histogram_quantile(0.99, {buckets})", "{{alertmanager}}")
+    yield over_time("Time of a request, 99th percentile", slowest, unit="s")
+
+
+def _resources() -> Iterator[timeseries.Panel]:
+    def ours(expr: str) -> str:
+        # Every Python program has these; the variable can hold instances of this one alone.
+        return f"{expr} and on (instance) anomaly_exporter_build_info"
+
+    processor = ours(f"rate(process_cpu_seconds_total{OWN}[$__rate_interval])")
+    yield over_time("Processor", query(processor, "{{instance}}"), unit="percentunit", text="Of one core.")
+    memory = ours(f"process_resident_memory_bytes{OWN}")
+    yield over_time("Memory", query(memory, "{{instance}}"), unit="bytes")
+    errors = _rate("anomaly_exporter_store_errors_total", "reason")
+    yield over_time("Errors of the store", query(f"{errors} or vector(0)", "{{reason}}"), unit="cps")
+    log = query(f"anomaly_exporter_store_wal_bytes{OWN}", "{{instance}}")
+    text = "A checkpoint empties it; if it grows without end, something holds the database open."
+    yield over_time("Write-ahead log", log, unit="bytes", text=text)

@@ -1,0 +1,132 @@
+"""What both dashboards are put together from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders.common import ReduceDataOptions, VizLegendOptions, VizTooltipOptions
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, SortOrder, TooltipDisplayMode
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    DataSourceRef,
+    DynamicConfigValue,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+__all__ = [
+    "ACCENT", "BAD", "GOOD", "MUTED", "SOURCE", "WARN", "annotation", "as_json", "board", "figure", "instant",
+    "looks", "over_time", "query", "query_variable", "table_of",
+]  # fmt: skip
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+GOOD, WARN, BAD, ACCENT, MUTED = "green", "orange", "red", "blue", "gray"
+
+_TAG = "anomaly-exporter"
+
+
+def query(expr: str, legend: str = "__auto") -> prometheus.Dataquery:
+    """Ask for a range."""
+    return prometheus.Dataquery().expr(expr).range().legend_format(legend).datasource(SOURCE)
+
+
+def instant(expr: str, name: str) -> prometheus.Dataquery:
+    """Ask for the newest values; `name` is that of the query."""
+    return prometheus.Dataquery().expr(expr).instant().ref_id(name).datasource(SOURCE)
+
+
+def over_time(
+    title: str,
+    *queries: prometheus.Dataquery,
+    unit: str = "short",
+    width: int = 12,
+    height: int = 8,
+    text: str = "",
+) -> timeseries.Panel:
+    """Return a panel with lines."""
+    panel = timeseries.Panel().title(title).description(text).datasource(SOURCE).unit(unit).span(width).height(height)
+    for i, asked in enumerate(queries):
+        panel.with_target(asked.ref_id(chr(ord("A") + i)))
+    legend = VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+    tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    return panel.legend(legend).tooltip(tooltip).fill_opacity(0).line_width(1)
+
+
+def figure(
+    title: str,
+    expr: str,
+    *,
+    unit: str = "short",
+    steps: tuple[tuple[float | None, str], ...] = ((None, ACCENT),),
+    text: str = "",
+) -> stat.Panel:
+    """Return a panel with one number; `steps` are values with the colour that begins there."""
+    thresholds = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE)
+    thresholds.steps([Threshold(value=value, color=color) for value, color in steps])
+    panel = stat.Panel().title(title).description(text).datasource(SOURCE).unit(unit).span(4).height(4)
+    panel.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    return panel.thresholds(thresholds).with_target(instant(expr, "A"))
+
+
+def table_of(title: str, *queries: prometheus.Dataquery, text: str = "") -> table.Panel:
+    """Return a table; the columns with the values are called ``Value #NAME`` after the queries."""
+    panel = table.Panel().title(title).description(text).datasource(SOURCE).span(24).height(9)
+    return panel.targets([asked.format(PromQueryFormat.TABLE) for asked in queries])
+
+
+def looks(**properties: object) -> list[DynamicConfigValue]:
+    """Return properties of a field; ``custom__lineWidth`` stands for ``custom.lineWidth``."""
+    return [DynamicConfigValue(id_val=name.replace("__", "."), value=value) for name, value in properties.items()]
+
+
+def query_variable(name: str, label: str, expr: str, *, all_of_them: bool = True) -> dashboard.QueryVariable:
+    """Return a variable whose values come from Prometheus, several at a time."""
+    variable = dashboard.QueryVariable(name).label(label).query(expr).datasource(SOURCE)
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(all_of_them)
+
+
+def annotation(name: str, expr: str, color: str) -> dashboard.AnnotationQuery:
+    """Return marks on every panel, wherever `expr` has a sample; Grafana calls them after the label ``alertname``."""
+    return dashboard.AnnotationQuery().name(name).datasource(SOURCE).expr(expr).enable(True).icon_color(color)
+
+
+def board(title: str, uid: str, text: str) -> dashboard.Dashboard:
+    """Return an empty dashboard with the variable of the data source and a link to the other one."""
+    built = dashboard.Dashboard(title).uid(uid).description(text).tags([_TAG]).editable().refresh("1m")
+    built.tooltip(DashboardCursorSync.CROSSHAIR).timezone("browser").time("now-6h", "now")
+    link = dashboard.DashboardLink("anomaly-exporter").type(DashboardLinkType.DASHBOARDS).tags([_TAG])
+    built.link(link.keep_time(True))
+    return built.with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+
+
+def as_json(built: dashboard.Dashboard) -> str:
+    """Return the file. What is not set is left out: Grafana's schema knows no null in most places."""
+    whole = json.loads(json.dumps(built.build(), cls=JSONEncoder))
+    # Grafana has forgotten it since.
+    whole.pop("style", None)
+    for number, panel in enumerate(whole["panels"], 1):
+        panel["id"] = number
+    for variable in whole["templating"]["list"]:
+        # The builder writes them for every kind, and Grafana has them for one or none.
+        for name in ("id", "auto", "auto_count", "auto_min"):
+            variable.pop(name, None)
+    return json.dumps(_without_nothing(whole), indent=2, sort_keys=True) + "\n"
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        # The first threshold begins at minus infinity, which Grafana does write as null.
+        return {
+            key: _without_nothing(one)
+            for key, one in value.items()
+            if one is not None or (key == "value" and "color" in value)
+        }
+    if isinstance(value, list):
+        return [_without_nothing(one) for one in value]
+    return value

@@ -1,0 +1,63 @@
+"""The dashboards: in step with their code, of the types that Grafana wants, and about what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import promql_parser
+import pytest
+
+from grafana_dashboards.__main__ import FOLDER, render
+from tests.deploy.tools import METRICS, ROOT, npm_tool, run
+from tests.integration.dashboards import Question, questions
+
+NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
+QUESTIONS = [one for name in NAMES for one in questions(name)]
+TYPES = (ROOT / "tests" / "deploy" / "types.ts").read_text()
+
+
+def compile_(texts: dict[str, str], folder: Path, code: int = 0) -> str:
+    tsc = npm_tool("tsc")
+    (folder / "node_modules").symlink_to(tsc.parent.parent)
+    for name, text in texts.items():
+        (folder / f"{name}.ts").write_text(TYPES.replace("= DASHBOARD", f"= {text}"))
+    flags = "--noEmit --strict --skipLibCheck --moduleResolution bundler --module esnext --target es2022"
+    return run(str(tsc), *flags.split(), *(folder / f"{name}.ts" for name in texts), code=code)
+
+
+def test_files_are_in_step_with_their_code() -> None:
+    assert {file.name: file.read_text() for file in FOLDER.glob("*.json")} == render(), "make dashboards"
+
+
+def test_dashboards_have_the_types_of_grafana(tmp_path: Path) -> None:
+    compile_({name: (FOLDER / f"{name}.json").read_text() for name in NAMES}, tmp_path)
+
+
+def test_types_are_really_checked(tmp_path: Path) -> None:
+    bad = json.loads((FOLDER / "exporter.json").read_text())
+    bad["panels"][0]["gridPos"]["h"] = "4"
+    bad["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["mode"] = "sometimes"
+    bad["panles"] = []
+    said = compile_({"bad": json.dumps(bad, indent=1)}, tmp_path, code=2)
+    assert len(re.findall(r"error TS", said)) >= 2, said
+    assert "sometimes" in said
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.where)
+def test_query_is_promql_about_metrics_that_exist(question: Question) -> None:
+    expr = question.expr.replace("${series:raw}", 'query="cpu"')
+    promql_parser.parse(re.sub(r"\$__[a-z_]+", "5m", expr))
+    named = set(re.findall(r"\b(?:anomaly|expected|observed)_[a-z_]+", question.expr))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= METRICS
+
+
+def test_every_panel_asks_something_and_has_its_place() -> None:
+    for name in NAMES:
+        panels = [one for one in json.loads((FOLDER / f"{name}.json").read_text())["panels"] if one["type"] != "row"]
+        assert all(one["targets"] for one in panels)
+        places = [tuple(one["gridPos"][key] for key in "xywh") for one in panels]
+        assert all(x + w <= 24 for x, _, w, _ in places)
+        assert len({one[:2] for one in places}) == len(places)
+        assert len({one["title"] for one in panels}) == len(panels)

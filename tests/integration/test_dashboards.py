@@ -1,0 +1,64 @@
+"""Every query of the dashboards has an answer, from a real Prometheus that scrapes the real exporter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.daemon import Exporter, Feed, configuration
+from tests.integration.dashboards import Question, questions, series_variable
+from tests.integration.process import eventually
+from tests.integration.servers import Alertmanager, Prometheus
+
+pytestmark = pytest.mark.integration
+
+VARIABLES = {"$query": "(both|load)", "$instance": ".+", "$__range": "1m", "$__rate_interval": "10s"}
+ALERT = {"alert": "AnomalyOfATest", "expr": "anomaly_score >= 0.5"}
+
+
+def test_every_panel_has_data(
+    prometheus: Prometheus,
+    alertmanager: Alertmanager,
+    run_prometheus: Callable[..., Prometheus],
+    stack: ExitStack,
+    tmp_path: Path,
+) -> None:
+    feed = stack.enter_context(Feed(prometheus))
+    config = configuration(prometheus.url, [alertmanager.url])
+    # With a lower edge, which `direction: above` has not.
+    config["queries"].append({"name": "both", "expr": "load"})
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+    target = [{"targets": [f"127.0.0.1:{exporter.port}"]}]
+    scrape = [{"job_name": "anomaly-exporter", "honor_labels": True, "static_configs": target}]
+    rules = {"groups": [{"name": "test", "rules": [ALERT]}]}
+    grafanas = run_prometheus(config={"scrape_configs": scrape}, rules=rules)
+    exporter.wait_for_scores()
+    feed.factor[1] = 3.0
+    eventually(lambda: grafanas.query('anomaly_exporter_alerts{state="firing"} > 0'), 40.0, what="an alert")
+    worst = series_variable(grafanas, VARIABLES)
+    assert len(worst) == 6
+    assert 'instance="host1:9100"' in worst[0]
+    variables = {**VARIABLES, "${series:raw}": worst[0]}
+
+    def answered() -> bool:
+        asked = [one for name in ("anomalies", "exporter") for one in questions(name) if not of_groups(one)]
+        without = [one.where for one in asked if not one.ask(grafanas, variables)]
+        assert not without
+        return True
+
+    # A rate needs two scrapes, and what is rare, such as a checkpoint, its time.
+    eventually(answered, 30.0)
+    names = grafanas.ask("GET", "/api/v1/label/query/values", params={"match[]": "anomaly_score"})
+    assert names.json()["data"] == ["both", "load"]
+    [band] = next(one for one in questions("anomalies") if one.where == "$series A").ask(grafanas, variables)
+    assert band["metric"]["instance"] == "host1:9100"
+    assert float(band["values"][-1][0]) > time.time() - 30
+
+
+def of_groups(question: Question) -> bool:
+    """Whether it is about groups: those have their first score after a minute, so they are asked in test_scrape."""
+    return "anomaly_group_score" in question.expr
