@@ -188,7 +188,7 @@ class Cycle:
             engine.table.limit = learning.limit()
             aligned = engine.align(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
-            verdict = engine.step(slot, aligned.samples, plan.interval)
+            verdict = engine.step(slot, aligned.samples, plan.interval, learning.treatment(np.array([slot])))
         with self._phase("judge"):
             step = self.alerts.judge(verdict, engine.table, partial=_is_partial(frame))
         with self._phase("commit"):

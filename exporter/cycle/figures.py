@@ -68,14 +68,17 @@ class Figures:
         metrics.source_up.set(1)
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))
-        scored = int(np.count_nonzero(verdict.ready))
-        self.series(scored=scored, warming_up=here - scored, no_data=series - here, over_limit=aligned.refused)
+        masked = int(np.count_nonzero(verdict.masked))
+        told = verdict.ready & ~verdict.masked
+        scored = int(np.count_nonzero(told))
+        young, gone = here - scored - masked, series - here
+        self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
         self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
         if frame.warnings:
             metrics.query_warnings_total.labels(query=query).inc(len(frame.warnings))
             log.warning("prometheus warns", extra={"query": query, "warning": frame.warnings[0]})
         if scored:
-            inside = 1.0 - np.count_nonzero(verdict.anomalous & verdict.ready) / scored
+            inside = 1.0 - np.count_nonzero(verdict.anomalous & told) / scored
             share = min(1.0, interval / _COVERAGE_MEMORY)
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
             metrics.band_coverage_ratio.labels(query=query).set(self._coverage)

@@ -6,11 +6,12 @@ read at the query's own interval, slot by slot, so that the state is the same as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from exporter.engine.engine import Engine
+from exporter.engine.treatment import FloatArray, Treatment
 from exporter.prometheus import Block
 
 __all__ = ["HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
@@ -19,6 +20,8 @@ HISTORY_TIMEOUT = 120.0
 """Seconds that one range query may take; it reads far more than a slot does."""
 _FINE_POINTS = 1000
 """A gap of at most so many slots is read slot by slot."""
+
+Treating = Callable[[FloatArray], Treatment | None]
 
 
 class History(Protocol):
@@ -68,9 +71,12 @@ def missing_history(learned: float, now: float, *, window: float, interval: floa
     return [coarse]
 
 
-def learn(engine: Engine, plan: Plan, history: History) -> Iterator[int]:
-    """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned."""
+def learn(engine: Engine, plan: Plan, history: History, treatment: Treating = lambda _: None) -> Iterator[int]:
+    """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned.
+
+    `treatment` says how the samples at some instants are taken, once their series have rows.
+    """
     for block in history(plan.start, plan.end, plan.step):
         aligned = engine.align(block.keys, block.values, float(block.times[0]))
-        engine.run(block.times, aligned.samples, plan.step)
+        engine.run(block.times, aligned.samples, plan.step, treatment(block.times))
         yield len(block.times)

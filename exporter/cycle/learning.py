@@ -14,6 +14,7 @@ from exporter.config.model import QueryPlan
 from exporter.cycle.history import HISTORY_TIMEOUT, History, Plan, learn, missing_history
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.engine import Engine
+from exporter.engine.treatment import FloatArray, Treatment
 from exporter.errors import PrometheusError, StateError
 from exporter.prometheus import Block, PrometheusApi
 
@@ -147,7 +148,7 @@ class Learning:
         self.engine.table.limit = self.limit()
         done = 0
         for part in ranges:
-            for points in learn(self.engine, part, self._history(api, series)):
+            for points in learn(self.engine, part, self._history(api, series), self.treatment):
                 done += points
                 self._progress(done / total)
                 self.beat()
@@ -171,6 +172,10 @@ class Learning:
                 yield Block(np.round(block.times + offset, 3), block.keys, block.values)
 
         return read
+
+    def treatment(self, times: FloatArray) -> Treatment | None:
+        """Return how samples at `times`, shape (t,), are to be taken."""
+        return self.around.treatment(self.plan, self.engine.table, times)
 
     def rewind(self, at: float) -> None:
         """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""

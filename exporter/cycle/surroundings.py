@@ -11,6 +11,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
 from exporter.engine.series import SeriesTable
+from exporter.engine.treatment import FloatArray, Treatment
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 from exporter.exposition import Exposition, SelfMetrics
@@ -41,6 +42,10 @@ class Surroundings:
     query_offset, checkpoint_interval : float, seconds
     room : callable
         Returns how many more series the limit of all queries together allows.
+    treatment : callable
+        Given the plan of a query, its series and instants, shape (t,), returns how the engine is to take the samples,
+        or None where there is nothing to say. Asked of every slot and of all history, so that a restart, which
+        reads slots again, leaves out what was left out before.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -59,6 +64,7 @@ class Surroundings:
     query_offset: float
     checkpoint_interval: float
     room: Callable[[], int]
+    treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 
     @contextmanager

@@ -119,7 +119,7 @@ class Baseline:
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
-    def stats(self, place: Place, rows: slice) -> BucketStats:
+    def stats(self, place: Place, rows: slice | npt.NDArray[np.intp]) -> BucketStats:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
         week, day, every = (self._stats[bucket][:, rows] for bucket in place)
         by_week = week[_WEIGHT] >= self._enough[0]

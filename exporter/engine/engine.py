@@ -11,7 +11,7 @@ at a time learns only at the end of a block; both give the same bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import HOUR, place_at
-from exporter.engine.detectors import Moment
+from exporter.engine.detectors import Judgement, Memory, Moment
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.learned import Learned
 from exporter.engine.scale import LARGEST
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.engine.shift import Shift
+from exporter.engine.treatment import BoolArray, Treatment, forgive, widen
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
 
@@ -120,11 +121,13 @@ class Engine:
         repeated = len(rows) - int(np.count_nonzero(np.bincount(rows, minlength=self.table.size)))
         return Aligned(samples, tuple(admitted), refused, repeated)
 
-    def step(self, at: float, samples: FloatArray, seconds: float) -> Verdict:
+    def step(self, at: float, samples: FloatArray, seconds: float, treatment: Treatment | None = None) -> Verdict:
         """Judge one sample of every series, then learn it: `run` for a single instant."""
-        return self.run(np.array([at]), samples[None], seconds)[0]
+        return self.run(np.array([at]), samples[None], seconds, treatment)[0]
 
-    def run(self, times: FloatArray, samples: FloatArray, seconds: float) -> Verdicts:
+    def run(
+        self, times: FloatArray, samples: FloatArray, seconds: float, treatment: Treatment | None = None
+    ) -> Verdicts:
         """Judge and learn samples of every series.
 
         Parameters
@@ -135,8 +138,12 @@ class Engine:
             Source units, by row; NaN = no sample. Not changed.
         seconds : float
             How much history a sample stands for.
+        treatment : Treatment, optional
+            What is not to be learned, and where a multiple of the usual value is expected.
         """
         known, zone = self._learned, self.settings.zone
+        # What a memory does not keep must not reach the next instant by way of a moment that both are in.
+        together = treatment is None or bool(treatment.learn.all())
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
         begin, end = int(np.searchsorted(times, known.at, side="right")), len(times)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
@@ -145,7 +152,7 @@ class Engine:
                 if known.flushed < known.filled and (place != known.place or seconds != known.seconds):
                     self._flush()
                 stop = begin + 1
-                limit = min(end, begin + BLOCK - known.filled)
+                limit = min(end, begin + BLOCK - known.filled) if together else stop
                 # The same place may come again after a week; a moment is within one hour.
                 while (
                     stop < limit and times[stop] - times[begin] < HOUR and place_at(float(times[stop]), zone) == place
@@ -153,7 +160,8 @@ class Engine:
                     stop += 1
                 known.place, known.seconds = place, seconds
                 for rows in self._rows():
-                    self._judge(rows, slice(begin, stop), verdicts)
+                    when = slice(begin, stop)
+                    self._judge(rows, when, verdicts, None if treatment is None else treatment.part(when, rows))
                 known.filled += stop - begin
                 known.at = float(times[stop - 1])
                 if known.filled == BLOCK:
@@ -165,44 +173,61 @@ class Engine:
         size = self.table.size
         return (slice(start, min(start + ROWS, size)) for start in range(0, size, ROWS))
 
-    def _judge(self, rows: slice, when: slice, verdicts: Verdicts) -> None:
-        """Judge the samples of some series at some instants of one block and one place."""
+    def _judge(self, rows: slice, when: slice, verdicts: Verdicts, treatment: Treatment | None) -> None:
+        """Judge the samples of some series at some instants of one block and one place; `treatment` is theirs."""
         settings, known = self.settings, self._learned
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
         value = np.clip(observed, -LARGEST, LARGEST)
         low, high = settings.valid_range
+        here = ~np.isnan(value)
         usable = np.isfinite(observed) & (value >= low) & (value <= high)
-        known.scale.see(rows, np.where(usable, value, np.nan))
-        known.register.see(rows, times, ~np.isnan(value))
+        learn = here if treatment is None else here & treatment.learn
+        known.scale.see(rows, np.where(usable & learn, value, np.nan))
+        known.register.see(rows, times, here, learn)
+        verdicts.masked[when, rows] = here & ~learn
 
-        sample = known.scale.inward(rows, value)
         stats = known.shift.today(known.baseline.stats(known.place, rows), rows)
         mean = known.scale.outward(rows, stats.mean)
+        factor = None if treatment is None else treatment.factor
+        sample = known.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
         local = times + _offset(float(times[0]), settings.zone)
         resolution = known.scale.resolution(rows, mean)
         moment = Moment(local, known.filled, known.blocks, sample, usable, stats, resolution)
         judgements = [
-            memory.judge(moment, rows) if (memory := known.memories.get(detector.kind)) else detector.judge(moment)
+            _shown(memory, moment, rows, learn | ~here)
+            if (memory := known.memories.get(detector.kind))
+            else detector.judge(moment)
             for detector in settings.detection.detectors
         ]
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = known.scale.lengths(rows, least)
         ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest)
         verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
-        self._say(rows, when, verdicts, ballot, value)
+        self._say(rows, when, verdicts, ballot, value, mean, factor)
 
         # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned.
         settled = known.register.count[rows] >= MIN_SAMPLES
         fine = settled if stats.fine is None else settled & stats.fine
         band = (ballot.lower, ballot.expected, ballot.upper)
+        known.shift.follow(rows, np.where(usable, sample, np.nan), band)
+        usable &= learn
         known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, known.seconds)
         lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
         learned = np.where(settled, np.fmin(np.fmax(sample, lower), upper), sample)
         block = slice(known.filled, known.filled + len(times))
         known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
 
-    def _say(self, rows: slice, when: slice, verdicts: Verdicts, ballot: Ballot, value: FloatArray) -> None:
-        """Write what follows from the votes, in source units; `value` has shape (t, n)."""
+    def _say(
+        self,
+        rows: slice,
+        when: slice,
+        verdicts: Verdicts,
+        ballot: Ballot,
+        value: FloatArray,
+        mean: FloatArray,
+        factor: FloatArray | None,
+    ) -> None:
+        """Write what follows from the votes, in source units; `value` has shape (t, n), `mean` (n,)."""
         settings, known = self.settings, self._learned
         low, high = settings.valid_range
         upward, downward = settings.direction != "below", settings.direction != "above"
@@ -228,7 +253,8 @@ class Engine:
             (verdicts.lower, ballot.lower, low, downward),
             (verdicts.upper, ballot.upper, high, upward),
         ):
-            outer = np.clip(known.scale.outward(rows, edge), low, high) if counts else np.full(len(edge), bound)
+            outer = known.scale.outward(rows, edge) if counts else np.full(len(edge), bound)
+            outer = np.clip(outer if factor is None or not counts else widen(outer, mean, factor), low, high)
             edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
 
     def _flush(self) -> None:
@@ -247,11 +273,51 @@ class Engine:
         for rows in self._rows():
             for memory in known.memories.values():
                 memory.close(rows)
-            shifts = known.shift.close(rows, self.settings.baseline.accept_level_shift_after)
-            known.learn_anew(np.array([shift.row for shift in shifts if shift.anew], np.intp))
-            self.shifts += shifts
+            self._move(known.shift.close(rows, self.settings.baseline.accept_level_shift_after))
         known.filled = known.flushed = 0
         known.blocks += 1
+
+    def _move(self, shifts: list[Shift]) -> None:
+        """Let everything follow level shifts that were accepted."""
+        if not shifts:
+            return
+        known = self._learned
+        known.learn_anew(np.array([shift.row for shift in shifts if shift.anew], np.intp))
+        rows, by = np.array([shift.row for shift in shifts], np.intp), np.array([shift.by for shift in shifts])
+        for memory in known.memories.values():
+            memory.accept(rows, by)
+        self.shifts += [self._outward(shift) for shift in shifts]
+
+    def _outward(self, shift: Shift) -> Shift:
+        """Return a level shift in source units."""
+        rows = np.array([shift.row])
+        before, after = self._learned.scale.outward(rows, np.array([[shift.before], [shift.after]]))[:, 0].tolist()
+        return replace(shift, before=before, after=after)
+
+    def moving(self, row: int) -> Shift | None:
+        """Return where the level of a series has gone, source units, or None where it is inside its band.
+
+        "Moved from `before` to `after`, `seconds` ago": what an alert says while the shift is not accepted.
+        """
+        shift = self._learned.shift.moving(row)
+        return None if shift is None else self._outward(shift)
+
+    def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
+        """Take the present level of some series as their new normal at once: somebody said that it is.
+
+        The level alone moves, by the mean of the newest samples; where a series has been outside its band for hours,
+        the size of its daily shape is fitted as well, as for a shift that is accepted by itself.
+
+        Parameters
+        ----------
+        rows : ndarray of intp, shape (m,)
+        at : float, Unix seconds
+            Now.
+        """
+        known, rows = self._learned, np.unique(rows)
+        with np.errstate(all="ignore"):
+            expected = known.shift.today(known.baseline.stats(place_at(at, self.settings.zone), rows), rows).mean
+            self._move(known.shift.accept(rows, expected))
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
@@ -281,6 +347,19 @@ class Engine:
         Returns False, with the engine unchanged, where they do not fit.
         """
         return self._learned.restore(at, parts, series)
+
+
+def _shown(memory: Memory, moment: Moment, rows: slice, keep: BoolArray) -> Judgement:
+    """Let a memory judge samples of one instant, of which it keeps only some; `keep` has shape (t, n)."""
+    if keep.all():
+        return memory.judge(moment, rows)
+    before = {name: array[..., rows].copy() for name, array in memory.arrays().items()}
+    judgement = memory.judge(moment, rows)
+    for name, array in memory.arrays().items():
+        array[..., rows] = before[name]
+    kept = replace(moment, sample=np.where(keep, moment.sample, np.nan), usable=moment.usable & keep)
+    memory.judge(kept, rows)
+    return judgement
 
 
 def _counting(severity: FloatArray, counts: bool) -> FloatArray:

@@ -8,10 +8,11 @@ import numpy.typing as npt
 __all__ = ["Register"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class Register:
-    """Times of each row, Unix seconds: `first` and `last` sample (NaN before the first), `admitted` to the row.
+    """Times of each row, Unix seconds: `first` sample that was to be learned (NaN before), `last` sample, `admitted`.
 
     `count` is how many samples were learned.
     """
@@ -36,9 +37,11 @@ class Register:
         self.admitted[rows] = at
         self.count[rows] = 0
 
-    def see(self, rows: slice, times: FloatArray, here: npt.NDArray[np.bool_]) -> None:
-        """Note which series have samples at `times`; `here` has shape (t, n)."""
-        some = here.any(axis=0)
-        first, last = times[here.argmax(axis=0)], times[len(times) - 1 - here[::-1].argmax(axis=0)]
-        self.first[rows] = np.where(some & np.isnan(self.first[rows]), first, self.first[rows])
-        self.last[rows] = np.where(some, last, self.last[rows])
+    def see(self, rows: slice, times: FloatArray, here: BoolArray, learned: BoolArray) -> None:
+        """Note which series have samples at `times`, and which of them may be learned; shapes (t, n).
+
+        A series that was only seen while nothing was to be learned is not known for as long: `first` does not count it.
+        """
+        first, last = times[learned.argmax(axis=0)], times[len(times) - 1 - here[::-1].argmax(axis=0)]
+        self.first[rows] = np.where(learned.any(axis=0) & np.isnan(self.first[rows]), first, self.first[rows])
+        self.last[rows] = np.where(here.any(axis=0), last, self.last[rows])

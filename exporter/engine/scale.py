@@ -13,6 +13,7 @@ import numpy.typing as npt
 __all__ = ["LARGEST", "Scale"]
 
 FloatArray = npt.NDArray[np.float64]
+Rows = slice | npt.NDArray[np.intp]
 
 LARGEST = 1e300
 """Values are judged as if they ended here, so that no difference overflows."""
@@ -66,7 +67,7 @@ class Scale:
         units: FloatArray = (value - origin) / unit
         return np.clip(units, -_LARGEST_BASELINE, _LARGEST_BASELINE)
 
-    def outward(self, rows: slice, value: FloatArray) -> FloatArray:
+    def outward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return baseline values in source units."""
         source: FloatArray = self.origin[rows] + value * self._unit(rows)
         return source
@@ -81,6 +82,6 @@ class Scale:
         magnitude = np.fmax(np.abs(value), np.abs(self.origin[rows]))
         return self.lengths(rows, np.maximum(_ROUNDING * magnitude, 1e-307))
 
-    def _unit(self, rows: slice) -> FloatArray:
+    def _unit(self, rows: Rows) -> FloatArray:
         unit = self.unit[rows]
         return np.where(unit == 0.0, 1.0, unit)

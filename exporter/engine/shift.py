@@ -19,6 +19,7 @@ from exporter.engine.baseline import BucketStats
 __all__ = ["Band", "LevelShift", "Shift"]
 
 FloatArray = npt.NDArray[np.float64]
+Rows = slice | npt.NDArray[np.intp]
 Band = tuple[FloatArray, FloatArray, FloatArray]
 """Lower edge, expected value, upper edge; shape (n,), baseline units, NaN where nothing is known."""
 
@@ -29,19 +30,26 @@ LEAST_GAIN, MOST_GAIN = 1e-6, 1e6
 BETTER = 0.8
 """A factor is believed where it leaves at most this part of the variance that the level alone leaves."""
 
+RECENT = 0.25
+"""Part of a sample in the running mean of the deviation."""
+SHAPED = 6 * 3600.0
+"""Seconds of a run from which on it says something about the size of the daily shape."""
+
 _SECONDS, _ABOVE, _BELOW = range(3)
 _LASTED, _HALF, _D, _E, _DD, _EE, _DE = range(7)
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A level shift that was accepted.
+    """A level shift that was accepted, or that may be.
 
     Attributes
     ----------
     row : int
     before, after : float
-        Mean of what was expected and of what came, in baseline units.
+        Mean of what was expected and of what came.
+    seconds : float
+        For how long samples have been outside the band, on one side.
     anew : bool
         The buckets do not fit the new normal and have to be learned anew.
     """
@@ -49,7 +57,13 @@ class Shift:
     row: int
     before: float
     after: float
-    anew: bool
+    seconds: float
+    anew: bool = False
+
+    @property
+    def by(self) -> float:
+        """How far the level moved."""
+        return self.after - self.before
 
 
 class LevelShift:
@@ -66,6 +80,9 @@ class LevelShift:
     run : ndarray of float32, shape (7, n)
         Of the run under way: its seconds (negative where it is below the band), and weighted sums of half the
         width of the band, the deviation d, the expected value e, and of d*d, e*e and d*e.
+    recent : ndarray of float32, shape (n,)
+        Running mean of the deviation since the series left its band or came back to it, of samples that are not
+        learned as well.
     """
 
     def __init__(self) -> None:
@@ -73,6 +90,7 @@ class LevelShift:
         self.gain = np.zeros(0)
         self.block = np.zeros((3, 0), np.float32)
         self.run = np.zeros((7, 0), np.float32)
+        self.recent = np.zeros(0, np.float32)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
@@ -81,6 +99,7 @@ class LevelShift:
         self.gain = np.concatenate([self.gain, np.ones(more)])
         self.block = np.concatenate([self.block, np.zeros((3, more), np.float32)], axis=1)
         self.run = np.concatenate([self.run, np.zeros((7, more), np.float32)], axis=1)
+        self.recent = np.concatenate([self.recent, np.zeros(more, np.float32)])
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`."""
@@ -88,8 +107,9 @@ class LevelShift:
         self.gain[rows] = 1.0
         self.block[:, rows] = 0.0
         self.run[:, rows] = 0.0
+        self.recent[rows] = 0.0
 
-    def today(self, stats: BucketStats, rows: slice) -> BucketStats:
+    def today(self, stats: BucketStats, rows: Rows) -> BucketStats:
         """Return bucket statistics at today's level."""
         offset, gain = self.offset[rows], self.gain[rows]
         return replace(
@@ -104,6 +124,19 @@ class LevelShift:
         """Return samples at the level that the buckets were filled at."""
         level: FloatArray = (sample - self.offset[rows]) / self.gain[rows]
         return level
+
+    def follow(self, rows: slice, sample: FloatArray, band: Band) -> None:
+        """Note how far samples, shape (t, n), are from what is expected; baseline units, NaN: unknown."""
+        lower, expected, upper = band
+        least, most = lower - expected, upper - expected
+        recent = self.recent[rows]
+        for one in sample:
+            deviation = one - expected
+            # A mean over the edge of the band would be between the levels, at none of them.
+            inside = (deviation >= least) & (deviation <= most)
+            part = np.where(inside == ((recent >= least) & (recent <= most)), RECENT, 1.0)
+            step = part * (deviation - recent)
+            recent += np.where(np.isnan(step), 0.0, step)
 
     def note(self, rows: slice, sample: FloatArray, band: Band, seconds: float) -> None:
         """Note samples of a block.
@@ -143,15 +176,35 @@ class LevelShift:
         run[:, seen & ~goes_on] = 0.0
         block[...] = 0.0
         lasted = np.abs(run[_LASTED]) >= after
-        if not lasted.any():
-            return []
-        shifts = self._accept(rows, np.flatnonzero(lasted))
-        run[:, lasted] = 0.0
-        return shifts
+        return self._accept(rows.start + np.flatnonzero(lasted)) if lasted.any() else []
 
-    def _accept(self, rows: slice, which: npt.NDArray[np.intp]) -> list[Shift]:
-        run = self.run[:, rows][:, which].astype(np.float64)
-        seconds = np.abs(run[_LASTED])
+    def accept(self, rows: npt.NDArray[np.intp], expected: FloatArray) -> list[Shift]:
+        """Accept where `rows` are now, and return how they moved; `expected` is what they were to be. Shapes (m,)."""
+        lasted = np.abs(self.run[_LASTED, rows])
+        short = lasted < SHAPED
+        shifts = [] if short.all() else self._accept(rows[~short], may_forget=False)
+        by = self.recent[rows].astype(np.float64)
+        self.offset[rows[short]] += by[short]
+        self._begin(rows[short])
+        columns = (rows[short], expected[short], (expected + by)[short], lasted[short])
+        return shifts + [Shift(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def moving(self, row: int) -> Shift | None:
+        """Return how the level of a series has moved if its run under way goes on, or None where there is none."""
+        run, block = self.run[:, row].astype(np.float64), float(self.block[_SECONDS, row])
+        lasted = abs(float(run[_LASTED]))
+        if not lasted:
+            return None
+        e, d = (float(run[which]) / (lasted + block) for which in (_E, _D))
+        return Shift(row, e, e + d, lasted + block)
+
+    def _begin(self, rows: npt.NDArray[np.intp]) -> None:
+        """Let nothing be known of where `rows` are against their level."""
+        self.run[:, rows] = self.block[:, rows] = self.recent[rows] = 0.0
+
+    def _accept(self, index: npt.NDArray[np.intp], *, may_forget: bool = True) -> list[Shift]:
+        run = self.run[:, index].astype(np.float64)
+        seconds = np.abs(run[_LASTED]) + self.block[_SECONDS, index]
         half, d, e, dd, ee, de = run[_HALF:] / seconds
         spread, together = np.maximum(ee - e * e, 0.0), de - d * e
         slope = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 0.0)
@@ -161,16 +214,22 @@ class LevelShift:
         fits &= left <= (gain * half) ** 2
         gain, left = np.where(fits, gain, 1.0), np.where(fits, left, alone)
         # With more than half a band's width of spread left, most samples would go on being anomalous.
-        anew = left > (gain * half) ** 2
-        index = rows.start + which
+        anew = may_forget & (left > (gain * half) ** 2)
         offset = d + e - gain * e
         self.offset[index] = np.where(anew, 0.0, offset + gain * self.offset[index])
         self.gain[index] = np.where(anew, 1.0, gain * self.gain[index])
+        self._begin(index)
         return [
-            Shift(int(row), float(before), float(before + by), bool(new))
-            for row, before, by, new in zip(index, e, d, anew, strict=True)
+            Shift(int(row), float(before), float(before + by), float(lasted), bool(new))
+            for row, before, by, lasted, new in zip(index, e, d, seconds, anew, strict=True)
         ]
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all of the state, by name."""
-        return {"offset": self.offset, "gain": self.gain, "shift_block": self.block, "shift_run": self.run}
+        return {
+            "offset": self.offset,
+            "gain": self.gain,
+            "shift_block": self.block,
+            "shift_run": self.run,
+            "shift_recent": self.recent,
+        }

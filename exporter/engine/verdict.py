@@ -30,6 +30,8 @@ class Verdict:
         Severity of every detector, shape (d, size).
     ready
         Whether the series is old enough to be alerted on.
+    masked
+        Whether the sample was judged and is not learned.
     """
 
     at: float
@@ -42,6 +44,7 @@ class Verdict:
     z: FloatArray
     each: FloatArray
     ready: npt.NDArray[np.bool_]
+    masked: npt.NDArray[np.bool_]
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -67,7 +70,7 @@ class Verdicts:
         self.observed = observed.copy()
         self.score, self.expected, self.lower, self.upper, self.votes, self.z = np.full((6, t, size), np.nan)
         self.each = np.full((t, detectors, size), np.nan)
-        self.ready = np.zeros((t, size), np.bool_)
+        self.ready, self.masked = np.zeros((2, t, size), np.bool_)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -84,6 +87,7 @@ class Verdicts:
             self.z[index],
             self.each[index],
             self.ready[index],
+            self.masked[index],
         )
 
 

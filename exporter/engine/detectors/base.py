@@ -153,6 +153,9 @@ class Memory(Protocol):
     def close(self, rows: slice) -> None:
         """Learn the block that has ended."""
 
+    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
+        """Follow the baseline of `rows`, which was moved `by`, shapes (m,): what is there now is normal."""
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all of the state, by name: what is stored and restored."""
 

@@ -135,6 +135,12 @@ class CollectiveMemory:
     def close(self, rows: slice) -> None:
         """Learn nothing: what a block was is in the hour."""
 
+    def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:  # noqa: ARG002
+        """Let the sums begin anew: they were about the old level."""
+        state = self._columns.all()
+        for name in ("sum", "count", "offset", "above", "below", "way"):
+            state[name][rows] = 0
+
     def _end_hour(self, state: dict[str, Array]) -> None:
         """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample."""
         limit = self.params.limit

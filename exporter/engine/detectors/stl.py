@@ -183,6 +183,14 @@ class StlMemory:
             state["away"] += np.where(usable & np.isfinite(away), away, 0.0)
         return judgement
 
+    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
+        """Move what was seen to the new level."""
+        state = self._columns.all()
+        for name in ("hours", "ahead"):
+            state[name][:, rows] += by
+        for name in ("count", "total", "away"):
+            state[name][rows] = 0
+
     def close(self, rows: slice) -> None:
         """Do nothing: it is the hour that counts here, not the block."""
 

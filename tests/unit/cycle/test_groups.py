@@ -68,7 +68,9 @@ class Stage:
         observed = 100.0 + 2.0 * z
         n = len(z)
         none, expected = np.zeros(n), np.full(n, 100.0)
-        verdict = Verdict(self.slot, observed, none + 0.1, expected, none, none, none, z, none[None], none == 0)
+        verdict = Verdict(
+            self.slot, observed, none + 0.1, expected, none, none, none, z, none[None], none == 0, none > 0
+        )
         self.groups.judged(self.plans[query], verdict, self.tables[query])
 
     def step(self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = ()) -> None:

@@ -168,6 +168,10 @@ class NoveltyMemory:
         below = np.where(moment.sample > recent.median, np.minimum(severity, 0.0), severity)
         return _judgement(moment, above, below)
 
+    def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:  # noqa: ARG002
+        """End the anomaly that goes on; what comes next is near what the baseline finds usual now."""
+        self._columns.all()["held"][rows] = False
+
     def close(self, rows: slice) -> None:
         """Learn the block that has ended."""
         columns = self._columns.of(rows)

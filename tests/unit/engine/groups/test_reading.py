@@ -17,7 +17,7 @@ NAN = float("nan")
 def verdict(observed: list[float], expected: list[float], z: list[float], score: list[float]) -> Verdict:
     rows = [np.array(column) for column in (observed, score, expected)]
     rest = np.zeros(len(observed))
-    return Verdict(60.0, *rows, rest, rest, rest, np.array(z), rest[None], rest > 0)
+    return Verdict(60.0, *rows, rest, rest, rest, np.array(z), rest[None], rest > 0, rest > 0)
 
 
 def test_a_reading_is_unknown_where_nothing_was_said() -> None:
