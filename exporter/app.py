@@ -19,6 +19,7 @@ from exporter.alerting.life import restore
 from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
+from exporter.config.shards import sharded
 from exporter.cycle import Cycle, Departed, Groups, Surroundings
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
@@ -58,6 +59,7 @@ class Options:
     web_config_file: Path | None = None
     external_url: str | None = None
     enable_lifecycle: bool = False
+    shard: tuple[int, int] = (0, 1)
 
 
 class App:
@@ -170,11 +172,11 @@ class App:
         config, now = loaded.config, self._clock()
         before = None if self._loaded is None else self._loaded.config
         changed_source = before is None or before.prometheus != config.prometheus
+        plans = {plan.name: plan for plan in sharded(config, *self._options.shard)}
         api = PrometheusApi(config.prometheus, user_agent=USER_AGENT) if changed_source else self._api
         self._senders.apply(config.alertmanagers, config.alerting)
 
         around = self._surroundings(config, api)
-        plans = {plan.name: plan for plan in config.plans()}
         restored = {
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
             for query, alerts in stored.items()

@@ -52,6 +52,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="URL under which people reach this web server")  # fmt: skip
     add("--web.enable-lifecycle", dest="enable_lifecycle", action="store_true",
         help="allow a reload by POST /-/reload")  # fmt: skip
+    add("--shard.index", dest="shard_index", metavar="INDEX", type=int, default=0,
+        help="which part of the series this process takes, from 0 (default: %(default)s)")  # fmt: skip
+    add("--shard.count", dest="shard_count", metavar="COUNT", type=int, default=1,
+        help="into how many parts the series of every query are split (default: %(default)s)")  # fmt: skip
     add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="info",
         help="(default: %(default)s)")  # fmt: skip
     add("--log.format", dest="log_format", choices=("logfmt", "json"), default="logfmt",
@@ -61,6 +65,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns the exit code."""
     _open_standard_streams()
+    if not 0 <= args.shard_index < args.shard_count:
+        sys.stderr.write("anomaly-exporter: --shard.index must be from 0 to one less than --shard.count\n")
+        return 2
     set_up(args.log_level, args.log_format)
     signals = _Signals()
     # Here, because it takes a second or two, and signals are heard meanwhile: a reload that somebody asks for too
@@ -74,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         web_config_file=args.web_config_file,
         external_url=args.external_url,
         enable_lifecycle=args.enable_lifecycle,
+        shard=(args.shard_index, args.shard_count),
     )
     try:
         app = App(options)

@@ -21,6 +21,7 @@ from exporter.config.grid import offsets
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.prometheus.settings import PrometheusSettings
+from exporter.prometheus.shard import Shard
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.store.settings import StorageSettings
 
@@ -142,6 +143,8 @@ class QueryPlan:
         Lowest and highest value that can be true, in source units; None where an end is open.
     identity : str
         Changes exactly when learned state cannot be used any more.
+    shard : Shard or None
+        The part of its series that belongs to this process; None: all of them.
     """
 
     name: str
@@ -159,6 +162,7 @@ class QueryPlan:
     alert: AlertSettings | None
     max_series: int
     identity: str
+    shard: Shard | None = None
 
 
 class Config(Section):

@@ -179,6 +179,8 @@ class Cycle:
         engine = learning.engine
         with self._phase("fetch", plan.timeout):
             frame = around.api.instant(plan.expr, slot - around.query_offset, timeout=plan.timeout)
+        if plan.shard is not None:
+            frame = plan.shard.frame(frame)
         if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.book.newest)):
             learning.rewind(slot - plan.interval)
             self.alerts.book.rewind(slot - plan.interval)

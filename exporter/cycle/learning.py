@@ -163,13 +163,14 @@ class Learning:
         self.around.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
     def _history(self, api: PrometheusApi, series: int) -> History:
-        expr, offset = self.plan.expr, self.around.query_offset
+        expr, offset, shard = self.plan.expr, self.around.query_offset, self.plan.shard
 
         def read(start: float, end: float, step: float) -> Iterator[Block]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
             for block in blocks:
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
-                yield Block(np.round(block.times + offset, 3), block.keys, block.values)
+                block = Block(np.round(block.times + offset, 3), block.keys, block.values)
+                yield block if shard is None else shard.block(block)
 
         return read
 

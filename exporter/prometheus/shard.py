@@ -1,0 +1,69 @@
+"""A share of the series: several processes split those of every query between them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.series import key_of, labels_of
+from exporter.prometheus.frame import Block, Frame
+
+__all__ = ["Shard"]
+
+
+class Shard:
+    """The series of one query that belong to one process.
+
+    A series belongs to the same shard in every process and after every restart: it is chosen by a hash of the
+    label set, whatever the order of the labels.
+
+    Parameters
+    ----------
+    index, count : int
+        This is shard `index` of `count`, from 0.
+    by : sequence of str
+        Only these labels choose, so that what has them in common stays together; empty: all labels.
+    """
+
+    def __init__(self, index: int, count: int, by: Sequence[str] = ()) -> None:
+        self.index, self.count, self.by = index, count, frozenset(by)
+        self._known: dict[bytes, bool] = {}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Shard):
+            return NotImplemented
+        return (self.index, self.count, self.by) == (other.index, other.count, other.by)
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.count, self.by))
+
+    def frame(self, frame: Frame) -> Frame:
+        """Return the part of an answer that belongs here."""
+        kept = self._kept(frame.keys)
+        keys = [frame.keys[at] for at in kept.tolist()]
+        return replace(frame, keys=keys, values=frame.values[kept], timestamps=frame.timestamps[kept])
+
+    def block(self, block: Block) -> Block:
+        """Return the part of a chunk of history that belongs here."""
+        kept = self._kept(block.keys)
+        return replace(block, keys=[block.keys[at] for at in kept.tolist()], values=block.values[:, kept])
+
+    def _kept(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        known = self._known
+        # Series come and go; those of long ago must not fill the memory.
+        if len(known) > 4 * len(keys) + 1024:
+            known.clear()
+        for key in keys:
+            if key not in known:
+                known[key] = self._belongs(key)
+        return np.flatnonzero(np.fromiter((known[key] for key in keys), np.bool_, len(keys)))
+
+    def _belongs(self, key: bytes) -> bool:
+        labels = labels_of(key)
+        chosen = tuple(pair for pair in labels if pair[0] in self.by) if self.by else labels
+        digest = hashlib.blake2b(key_of(chosen), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.index

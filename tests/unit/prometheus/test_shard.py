@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.config.model import Config
+from exporter.config.shards import sharded
+from exporter.errors import ExporterError
+from exporter.prometheus.frame import Block, Frame
+from exporter.prometheus.shard import Shard
+
+KEYS = [json.dumps({"__name__": "load", "pod": f"p{i % 40}", "path": f"/{i}"}).encode() for i in range(400)]
+
+
+def frame_of(keys: list[bytes]) -> Frame:
+    return Frame(0.0, keys, np.arange(len(keys), dtype=float), np.zeros(len(keys)))
+
+
+@given(st.integers(1, 9))
+def test_every_series_belongs_to_exactly_one_shard(count: int) -> None:
+    parts = [Shard(index, count).frame(frame_of(KEYS)) for index in range(count)]
+    assert sorted(key for part in parts for key in part.keys) == sorted(KEYS)
+    for part in parts:
+        assert [KEYS[int(value)] for value in part.values] == part.keys
+        assert len(part.timestamps) == len(part.keys)
+
+
+def test_shares_are_about_equal() -> None:
+    sizes = [len(Shard(index, 4).frame(frame_of(KEYS)).keys) for index in range(4)]
+    assert min(sizes) > 70
+
+
+def test_the_order_of_labels_does_not_choose() -> None:
+    turned = [json.dumps(dict(reversed(json.loads(key).items()))).encode() for key in KEYS]
+    shard = Shard(1, 3)
+    assert [json.loads(key) for key in shard.frame(frame_of(turned)).keys] == [
+        json.loads(key) for key in shard.frame(frame_of(KEYS)).keys
+    ]
+
+
+def test_the_choice_is_the_same_in_every_version() -> None:
+    assert [Shard(0, 3)._belongs(key) for key in KEYS[:12]] == [bool(int(bit)) for bit in "110001000001"]
+
+
+def test_what_has_the_chosen_labels_in_common_stays_together() -> None:
+    for index in range(3):
+        kept = {json.loads(key)["pod"] for key in Shard(index, 3, ["pod"]).frame(frame_of(KEYS)).keys}
+        assert len(Shard(index, 3, ["pod"]).frame(frame_of(KEYS)).keys) == 10 * len(kept)
+
+
+def test_history_is_split_the_same_way() -> None:
+    block = Block(np.arange(3.0), KEYS, np.arange(1200.0).reshape(3, 400))
+    kept = Shard(1, 2).block(block)
+    assert kept.keys == Shard(1, 2).frame(frame_of(KEYS)).keys
+    assert [KEYS[int(value)] for value in kept.values[0]] == kept.keys
+
+
+def config(*groups: dict[str, object]) -> Config:
+    queries = [{"name": name, "expr": "up"} for name in "abcd"]
+    return Config.model_validate({"queries": queries, "groups": list(groups)})
+
+
+def test_one_process_takes_all() -> None:
+    assert [plan.shard for plan in sharded(config(), 0, 1)] == [None] * 4
+    assert [plan.identity for plan in sharded(config(), 0, 1)] == [plan.identity for plan in config().plans()]
+
+
+def test_members_of_groups_stay_together() -> None:
+    groups = [
+        {"name": "one", "by": ["pod", "namespace"], "queries": ["a", "b"]},
+        {"name": "two", "by": ["namespace"], "queries": ["b", "c"]},
+    ]
+    by = [set(plan.shard.by) for plan in sharded(config(*groups), 0, 2)]
+    assert by == [{"namespace"}, {"namespace"}, {"namespace"}, set()]
+
+
+def test_groups_that_cannot_be_kept_together_are_refused() -> None:
+    groups = [
+        {"name": "one", "by": ["pod"], "queries": ["a", "b"]},
+        {"name": "two", "by": ["node"], "queries": ["b", "c"]},
+    ]
+    with pytest.raises(ExporterError, match=r"group '(one|two)' cannot be split"):
+        sharded(config(*groups), 0, 2)
+
+
+def test_another_share_learns_anew() -> None:
+    assert len({sharded(config(), index, count)[0].identity for index, count in [(0, 1), (0, 2), (1, 2), (0, 3)]}) == 4
