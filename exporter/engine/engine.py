@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import HOUR, place_at
+from exporter.engine.budget import SETTLED, Budget, Calibration
 from exporter.engine.detectors import Judgement, Memory, Moment
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.learned import Learned
@@ -56,6 +57,8 @@ class EngineSettings:
     min_relative_deviation : float, part of the expected value
     valid_range : pair of float
         Values outside are anomalous by themselves and never learned; infinite where there is no limit.
+    budget : Budget, optional
+        How many alerts are wanted; the threshold follows from it.
     """
 
     zone: ZoneInfo
@@ -66,6 +69,7 @@ class EngineSettings:
     min_relative_deviation: float = 0.0
     valid_range: tuple[float, float] = (-np.inf, np.inf)
     max_series: int = 100_000
+    budget: Budget | None = None
 
 
 class Engine:
@@ -75,7 +79,7 @@ class Engine:
         self.settings = settings
         self.shifts: list[Shift] = []
         """Level shifts that were accepted; whoever reads them empties the list."""
-        self._learned = Learned(settings.baseline.window, settings.detection, settings.max_series)
+        self._learned = Learned(settings.baseline.window, settings.detection, settings.max_series, settings.budget)
 
     @property
     def table(self) -> SeriesTable:
@@ -90,6 +94,12 @@ class Engine:
     @at.setter
     def at(self, at: float) -> None:
         self._learned.at = at
+
+    @property
+    def calibration(self) -> Calibration:
+        """What severities are divided by, and how far that can be trusted."""
+        tail = self._learned.tail
+        return Calibration() if tail is None else tail.calibration
 
     @property
     def bytes_per_series(self) -> float:
@@ -162,6 +172,8 @@ class Engine:
                 for rows in self._rows():
                     when = slice(begin, stop)
                     self._judge(rows, when, verdicts, None if treatment is None else treatment.part(when, rows))
+                if known.tail is not None and known.tail.fits(seconds):
+                    known.tail.passed(stop - begin)
                 known.filled += stop - begin
                 known.at = float(times[stop - 1])
                 if known.filled == BLOCK:
@@ -201,7 +213,8 @@ class Engine:
         ]
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = known.scale.lengths(rows, least)
-        ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest)
+        threshold = self.calibration.threshold
+        ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest, threshold)
         verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
         self._say(rows, when, verdicts, ballot, value, mean, factor)
 
@@ -247,11 +260,19 @@ class Engine:
         verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
         old = verdicts.times[when, None] - known.register.first[rows] >= settings.baseline.min_history
         verdicts.ready[when, rows] = said & old
+        if known.tail is not None and known.tail.fits(known.seconds):
+            # What cannot be is anomalous at any threshold; it says nothing about where one should be.
+            tail = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
+            tail = np.maximum(_counting(tail[0], upward), _counting(tail[1], downward))
+            settled = old & (verdicts.times[when, None] - known.register.first[rows] >= SETTLED)
+            settled &= ~verdicts.masked[when, rows]
+            tail = np.where(said & settled, np.where(impossible, 0.0, tail), np.nan)
+            known.tail.see(rows, known.blocks * BLOCK + known.filled, tail)
         expected = np.clip(known.scale.outward(rows, ballot.expected), low, high)
         verdicts.expected[when, rows] = np.where(can, expected, np.nan)
         for edges, edge, bound, counts in (
-            (verdicts.lower, ballot.lower, low, downward),
-            (verdicts.upper, ballot.upper, high, upward),
+            (verdicts.lower, ballot.said_lower, low, downward),
+            (verdicts.upper, ballot.said_upper, high, upward),
         ):
             outer = known.scale.outward(rows, edge) if counts else np.full(len(edge), bound)
             outer = np.clip(outer if factor is None or not counts else widen(outer, mean, factor), low, high)
@@ -276,6 +297,8 @@ class Engine:
             self._move(known.shift.close(rows, self.settings.baseline.accept_level_shift_after))
         known.filled = known.flushed = 0
         known.blocks += 1
+        if known.tail is not None:
+            known.tail.close()
 
     def _move(self, shifts: list[Shift]) -> None:
         """Let everything follow level shifts that were accepted."""
@@ -327,6 +350,8 @@ class Engine:
         """Judge by other settings from now on; what was learned must have been learned the same way."""
         self.settings = settings
         self.table.limit = settings.max_series
+        if self._learned.tail is not None and settings.budget is not None:
+            self._learned.tail.configure(settings.budget)
         for detector in settings.detection.detectors:
             if detector.kind in self._learned.memories:
                 self._learned.memories[detector.kind].params = detector

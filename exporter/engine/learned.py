@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, Baseline, Place
+from exporter.engine.budget import Budget, Tail
 from exporter.engine.detectors import Memory, Remembering
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.register import Register
@@ -31,6 +32,7 @@ class Learned:
         Detectors may have memories of their own.
     limit : int
         Most series.
+    budget : Budget, optional
 
     Attributes
     ----------
@@ -44,9 +46,11 @@ class Learned:
         Of the instants in between: the buckets they fall in, and how much history each stands for.
     blocks : int
         How many blocks have ended.
+    tail : Tail or None
+        How many alerts each threshold would have raised, where there is a budget.
     """
 
-    def __init__(self, window: float, detection: DetectionSettings, limit: int) -> None:
+    def __init__(self, window: float, detection: DetectionSettings, limit: int, budget: Budget | None = None) -> None:
         self.at = -np.inf
         self.table = SeriesTable(limit)
         self.scale = Scale()
@@ -56,6 +60,7 @@ class Learned:
         self.memories: dict[str, Memory] = {
             detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
         }
+        self.tail = None if budget is None else Tail(budget, window)
         self.pending = np.zeros((BLOCK, 0))
         self.filled = self.flushed = self.blocks = 0
         self.place = Place(0, 0, 0)
@@ -85,8 +90,9 @@ class Learned:
         self.register.admit(rows, at)
         self._renamed.update(rows.tolist())
 
-    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Memory]:
-        return [self.scale, self.baseline, self.shift, *self.memories.values()]
+    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Memory | Tail]:
+        tail = () if self.tail is None else (self.tail,)
+        return [self.scale, self.baseline, self.shift, *self.memories.values(), *tail]
 
     def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty the buckets of `rows`; the series stay."""
@@ -117,6 +123,8 @@ class Learned:
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
         parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place])
+        if self.tail is not None:
+            parts["budget"] = self.tail.state()
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
         removed = tuple(self._renamed - series.keys())
         return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
@@ -143,6 +151,8 @@ class Learned:
             if name not in parts or parts[name].shape != (*column.shape[:-1], size):
                 return False
         if any(not 0 <= row < size for row, _ in series):
+            return False
+        if self.tail is not None and not self.tail.restore(parts.get("budget", np.zeros(0))):
             return False
         self.table.restore(series, size)
         self.admit(np.arange(size), at)
@@ -177,6 +187,8 @@ class Learned:
         }
         for kind, memory in self.memories.items():
             columns |= {f"{kind}/{name}": array for name, array in memory.arrays().items()}
+        if self.tail is not None:
+            columns |= {f"budget/{name}": array for name, array in self.tail.arrays().items()}
         return columns
 
     @property

@@ -27,11 +27,18 @@ class Ballot:
     Attributes
     ----------
     above, below : ndarray, shape (t, n)
-        The joint severities of the two directions.
+        The joint severities of the two directions, divided by the threshold of the query.
     expected, lower, upper : ndarray, shape (n,)
         No sample inside is anomalous. One outside is where the detectors without an interval agree.
     each : ndarray, shape (2, d, t, n)
-        Above and below of every detector, after the smallest deviation that counts.
+        Above and below of every detector, divided by the threshold, after the smallest deviation that counts.
+    joint : ndarray, shape (2, t, n)
+        Above and below before the division.
+    counts : ndarray, shape (t, n)
+        The deviation in units of the smallest that counts.
+    said_lower, said_upper : ndarray, shape (n,)
+        The band at the threshold of the query. `lower` and `upper` are those of the detectors: what is learned does
+        not depend on how many alerts somebody wants.
     """
 
     above: FloatArray
@@ -40,6 +47,10 @@ class Ballot:
     lower: FloatArray
     upper: FloatArray
     each: FloatArray
+    joint: FloatArray
+    counts: FloatArray
+    said_lower: FloatArray
+    said_upper: FloatArray
 
 
 def vote(
@@ -48,6 +59,7 @@ def vote(
     quorum: int,
     sample: FloatArray,
     smallest: FloatArray,
+    threshold: float = 1.0,
 ) -> Ballot:
     """Count the votes.
 
@@ -62,24 +74,44 @@ def vote(
         Baseline units.
     smallest : ndarray, shape (n,)
         Deviations from the expected value below this never count, whatever the detectors say; baseline units.
+    threshold : float > 0
+        Severity that makes a sample anomalous; see `exporter.engine.budget`.
     """
     expected = _mean([judgement.expected for judgement in judgements])
     votes = [detector.votes for detector in detectors]
     # Detectors without an interval may agree at any value, so those with one have to withhold what is left.
     free = sum(detector.votes for detector in detectors if not detector.interval)
     needed = max(1, quorum - free)
-    lower = _kth_largest([judgement.lower for judgement in judgements], votes, needed)
-    upper = -_kth_largest([-judgement.upper for judgement in judgements], votes, needed)
+    band = _band(judgements, votes, needed, 1.0)
+    said = band if threshold == 1.0 else _band(judgements, votes, needed, threshold)
     # The mean of the detectors may lie a little outside the band of some of them.
-    expected = np.clip(expected, np.minimum(lower, upper), np.maximum(lower, upper))
+    expected = np.clip(expected, np.minimum(*band), np.maximum(*band))
+    lower, said_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], said[0]))
+    upper, said_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], said[1]))
 
     counts = np.divide(np.abs(sample - expected), smallest, out=np.full(sample.shape, np.inf), where=smallest > 0.0)
     each = np.array([[j.above for j in judgements], [j.below for j in judgements]])
+    joint = np.array([_kth_largest(list(side), votes, quorum) for side in each])
+    if threshold != 1.0:
+        each /= threshold
+    above, below = np.minimum(joint if threshold == 1.0 else joint / threshold, counts)
     each = np.minimum(each, counts)
-    above, below = (_kth_largest(list(side), votes, quorum) for side in each)
-    return Ballot(
-        above, below, expected, np.minimum(lower, expected - smallest), np.maximum(upper, expected + smallest), each
-    )
+    return Ballot(above, below, expected, lower, upper, each, joint, counts, said_lower, said_upper)
+
+
+def _band(
+    judgements: Sequence[Judgement], votes: Sequence[int], needed: int, threshold: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the edges at which as many votes as are needed have a severity of `threshold`."""
+    lower, upper = [], []
+    for one in judgements:
+        if threshold == 1.0:
+            lower.append(one.lower)
+            upper.append(-one.upper)
+        else:
+            lower.append(one.expected + threshold * (one.lower - one.expected))
+            upper.append(-(one.expected + threshold * (one.upper - one.expected)))
+    return _kth_largest(lower, votes, needed), -_kth_largest(upper, votes, needed)
 
 
 def _mean(rows: Sequence[FloatArray]) -> FloatArray:

@@ -1,0 +1,215 @@
+"""The threshold that a budget leads to: what is counted, what is fitted, and that it survives a restart."""
+
+from __future__ import annotations
+
+import math
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.engine.budget import GRID, LEVELS, WEEK, Budget, Tail, calibrate
+from exporter.engine.detectors import Iqr, ZScore
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from tests.contract.checks import DAY, START, STEP, keys, seasonal
+
+MONTH = 30 * 86400.0
+
+
+def alerts(severity: np.ndarray, threshold: float, needed: int, kept: int) -> int:
+    """Count the alerts of one series slot by slot, as the life of an alert has it."""
+    begun = run = quiet = 0
+    is_open = False
+    for one in severity:
+        if np.isnan(one):
+            # Nothing is known: what waits goes on waiting, what is open stays open.
+            run += run > 0
+            quiet += quiet > 0
+            continue
+        run, quiet = (run + 1, 0) if one >= threshold else (0, quiet + 1)
+        if is_open and quiet >= kept:
+            is_open = False
+        if not is_open and run >= needed:
+            is_open, begun = True, begun + 1
+    return begun
+
+
+def counted(severity: np.ndarray, needed: int, kept: int) -> np.ndarray:
+    """Return the alerts that begin at each level, with a block a sample so that none are joined."""
+    tail = Tail(Budget(1.0 / WEEK, needed, kept, 60.0), memory=math.inf)
+    tail.grow(1)
+    for slot, one in enumerate(severity):
+        tail.see(slice(0, 1), slot, np.array([[one]]))
+        tail.passed(1)
+        tail.close()
+    return tail.state()[:LEVELS]
+
+
+severities = st.lists(
+    st.one_of(st.floats(0.0, 4.0), st.just(math.nan)).map(lambda x: float(np.float32(x))), max_size=30
+)
+
+
+@given(severities, st.integers(1, 5), st.integers(1, 5))
+@settings(max_examples=60)
+def test_every_threshold_is_counted_as_if_it_had_been_in_force(given: list[float], needed: int, kept: int) -> None:
+    severity = np.array(given)
+    found = counted(severity, needed, kept)
+    for level in range(0, LEVELS, 73):
+        assert found[level] == alerts(severity, float(GRID[level]), needed, kept), GRID[level]
+
+
+def test_series_that_turn_within_a_block_are_one_alert() -> None:
+    tail = Tail(Budget(1.0 / WEEK, 1, 1, 60.0), memory=math.inf)
+    tail.grow(50)
+    severity = np.zeros((12, 50))
+    severity[np.arange(12).repeat(4)[:48], np.arange(48)] = 5.0
+    tail.see(slice(0, 50), 0, severity)
+    tail.passed(12)
+    tail.close()
+    assert tail.state()[0] == 1
+
+
+@pytest.mark.parametrize("shape", [-0.2, 0.0, 0.3], ids=["short", "exponential", "heavy"])
+@pytest.mark.parametrize("per_week", [1.0, 7.0])
+def test_the_fit_finds_the_threshold_of_a_known_tail(shape: float, per_week: float) -> None:
+    weeks, each = 4.0, 400.0
+    left = (GRID - GRID[0]) / 0.2
+    curve = each * weeks * (np.exp(-left) if shape == 0 else np.maximum(1 + shape * left, 0.0) ** (-1 / shape))
+    found = calibrate(curve, weeks * WEEK, weeks * WEEK, Budget(per_week / WEEK, 1, 1, 60.0))
+    true = float(np.interp(-per_week * weeks, -curve, GRID))
+    assert found.fitted
+    assert found.threshold == pytest.approx(true, rel=0.03)
+    assert found.expected * WEEK == pytest.approx(per_week, rel=0.02)
+    assert found.lower * WEEK < per_week < found.upper * WEEK
+    assert found.shape == pytest.approx(shape, abs=0.05)
+
+
+def test_the_interval_holds_the_true_rate_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(4)
+    inside = []
+    for _ in range(300):
+        peaks = GRID[0] + 0.2 * rng.standard_exponential(rng.poisson(300))
+        curve = (peaks[:, None] >= GRID).sum(axis=0).astype(float)
+        found = calibrate(curve, 4 * WEEK, 4 * WEEK, Budget(2.0 / WEEK, 1, 1, 60.0))
+        rate = 75.0 / WEEK * math.exp(-(found.threshold - float(GRID[0])) / 0.2)
+        inside.append(found.lower <= rate <= found.upper)
+    assert 0.82 <= np.mean(inside) <= 0.97
+
+
+def test_alerts_that_come_in_clumps_are_known_less_well() -> None:
+    curve = 400.0 * np.exp(-(GRID - GRID[0]) / 0.2)
+    budget = Budget(2.0 / WEEK, 1, 1, 60.0)
+    alone, clumped = (calibrate(curve, 4 * WEEK, 4 * WEEK, budget, clumps) for clumps in (1.0, 4.0))
+    assert alone.threshold == clumped.threshold
+    assert clumped.upper / clumped.expected == pytest.approx((alone.upper / alone.expected) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "history"), [(1000.0, 6 * 86400.0), (20.0, 4 * WEEK)], ids=["little-history", "few-alerts"]
+)
+def test_without_enough_to_go_by_the_threshold_stays(peaks: float, history: float) -> None:
+    curve = peaks * np.exp(-(GRID - GRID[0]) / 0.2)
+    found = calibrate(curve, history, history, Budget(2.0 / WEEK, 1, 1, 60.0))
+    assert not found.fitted
+    assert found.threshold == 1.0
+
+
+@pytest.mark.parametrize("curve", [np.full(LEVELS, 100.0), np.where(GRID < 1.0, 100.0, 0.0), np.zeros(LEVELS)])
+def test_odd_curves_give_a_threshold_or_none(curve: np.ndarray) -> None:
+    found = calibrate(curve, 4 * WEEK, 4 * WEEK, Budget(2.0 / WEEK, 1, 1, 60.0))
+    assert GRID[0] <= found.threshold <= GRID[-1] + 1e-3
+    assert not found.fitted or found.expected > 0.0
+
+
+# ---------------------------------------------------------------------- with the engine
+
+BUDGET = Budget(2.0 / WEEK, 1, 1, STEP)
+
+
+def engine(budget: Budget | None = BUDGET, **more) -> Engine:
+    detection = DetectionSettings(detectors=(ZScore(), Iqr()), quorum=1)
+    return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection, budget=budget, **more))
+
+
+def noise(days: int, count: int) -> np.ndarray:
+    samples = seasonal(days, count=count)
+    return samples + np.random.default_rng(3).standard_t(3, samples.shape) * samples.std() / 5
+
+
+def run(one: Engine, samples: np.ndarray, *, begin: int = 0, step: float = STEP):
+    times = START + STEP * np.arange(begin, begin + len(samples))
+    return one.run(times, one.align(keys(samples.shape[1]), samples, times[0]).samples, step)
+
+
+def test_the_score_means_anomalous_at_one_half_and_the_band_says_so() -> None:
+    samples = noise(26, 6)
+    with_budget, without = engine(Budget(20.0 / WEEK, 1, 1, STEP)), engine(None)
+    calm, loud = run(with_budget, samples), run(without, samples)
+    late = slice(24 * DAY, None)
+    threshold = with_budget.calibration.threshold
+    assert with_budget.calibration.fitted
+    assert threshold > 1.1
+    assert 0 < (calm.score[late] >= 0.5).sum() < (loud.score[late] >= 0.5).sum()
+    outside = (calm.observed > calm.upper) | (calm.observed < calm.lower)
+    assert np.array_equal(outside[late], calm.score[late] >= 0.5)
+    widths = (calm.upper - calm.lower)[late] / (loud.upper - loud.lower)[late]
+    assert (widths > 1.1).all()
+    # Nothing else is learned because somebody wants fewer alerts.
+    assert np.array_equal(calm.expected, loud.expected, equal_nan=True)
+    assert np.array_equal(calm.z, loud.z, equal_nan=True)
+
+
+def test_one_at_a_time_and_over_a_restart_it_is_the_same_to_the_last_bit() -> None:
+    samples = noise(24, 3)
+    together, apart = engine(), engine()
+    whole = run(together, samples)
+    half = 23 * DAY + 5
+    run(apart, samples[:half])
+    again = engine()
+    checkpoint = apart.checkpoint()
+    assert again.restore(checkpoint.at, checkpoint.parts, checkpoint.series)
+    assert again.calibration == apart.calibration
+    scores = [run(again, samples[[i]], begin=i).score[0] for i in range(half, len(samples))]
+    assert np.array_equal(whole.score[half:], np.array(scores), equal_nan=True)
+    assert together.calibration == again.calibration
+    assert together.calibration.fitted
+    assert all(
+        np.array_equal(part, again.checkpoint().parts[name], equal_nan=True)
+        for name, part in together.checkpoint().parts.items()
+        if name.startswith("budget")
+    )
+
+
+def test_samples_of_another_grain_are_not_counted() -> None:
+    one = engine(Budget(2.0 / WEEK, 1, 1, STEP / 5))
+    run(one, noise(16, 2))
+    assert one.calibration.history == 0.0
+    assert one.calibration.threshold == 1.0
+
+
+def test_another_budget_is_met_at_once_by_what_was_counted() -> None:
+    one = engine()
+    run(one, noise(23, 6))
+    before = one.calibration
+    one.configure(EngineSettings(**{**vars_of(one), "budget": Budget(20.0 / WEEK, 1, 1, STEP)}))
+    assert one.calibration.threshold < before.threshold
+    assert one.calibration.expected == pytest.approx(20.0 / WEEK, rel=0.01)
+
+
+def vars_of(one: Engine) -> dict:
+    return {name: getattr(one.settings, name) for name in EngineSettings.__dataclass_fields__}
+
+
+def test_an_incident_does_not_mute_itself() -> None:
+    samples = noise(24, 6)
+    one = engine()
+    run(one, samples[: 23 * DAY])
+    before = one.calibration
+    storm = samples[23 * DAY : 23 * DAY + DAY // 2] + 1e4
+    said = run(one, storm, begin=23 * DAY)
+    assert (said.score >= 0.5).all()
+    assert one.calibration.threshold == before.threshold
