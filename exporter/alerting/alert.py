@@ -48,6 +48,8 @@ class Finding:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     generator_url: str
+    since: float | None = None
+    """Since when it is so, Unix seconds, where that was before its alert begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.settings import AlertSettings
@@ -28,14 +29,16 @@ def alert_labels(
     external_labels: Mapping[str, str],
     *,
     utf8: bool = False,
+    kind: Literal["query", "group"] = "query",
+    storm: int | None = None,
 ) -> dict[str, str]:
-    """Return the identity of the alert of a series.
+    """Return the identity of the alert of a series, of a thing of a group, or of a storm.
 
     Parameters
     ----------
     series_labels : mapping
-        As the source gave them. ``__name__`` and other names that start with ``__`` are left out; ``alertname``
-        and ``query`` become ``exported_<name>``.
+        As the source gave them. ``__name__`` and other names that start with ``__`` are left out; ``alertname``,
+        ``query`` and other names that the exporter uses become ``exported_<name>``.
     query : str
         Name of the query.
     settings : AlertSettings
@@ -44,6 +47,10 @@ def alert_labels(
         Added where no such label is.
     utf8 : bool
         Keep names outside ``[a-zA-Z_][a-zA-Z0-9_]*``; only if every Alertmanager takes them.
+    kind : "query" or "group"
+        What `query` is the name of, and the label that has it.
+    storm : int, optional
+        Number of the storm.
 
     Returns
     -------
@@ -55,7 +62,9 @@ def alert_labels(
     >>> alert_labels({"__name__": "up", "query": "x"}, "cpu", AlertSettings(), {"cluster": "a"})
     {'alertname': 'AnomalyDetected', 'cluster': 'a', 'exported_query': 'x', 'query': 'cpu'}
     """
-    own = {"alertname": settings.alertname, "query": query}
+    own = {"alertname": settings.alertname, kind: query}
+    # Empty where it is not set: no series can look as if it had been.
+    own |= {"storm": "" if storm is None else str(storm), "incident": "", "incident_role": ""}
     series = {name: value for name, value in series_labels.items() if value and not name.startswith("__")}
     labels: dict[str, str] = {}
     for name, value in series.items():

@@ -76,6 +76,7 @@ def evaluate(
     found: Mapping[str, Finding],
     missing: Collection[str],
     unknown: Collection[str] = (),
+    absorbed: Collection[str] = (),
     others: int = 0,
 ) -> Step:
     """Apply a good answer.
@@ -93,6 +94,8 @@ def evaluate(
         Fingerprints of open alerts whose series has no usable sample in the answer.
     unknown : collection of str
         Fingerprints of open alerts of which the answer says nothing, because it is partial: they stay as they are.
+    absorbed : collection of str
+        Fingerprints of pending alerts that end unsaid, because another alert speaks for their series from now on.
     others : int
         Open alerts of other queries; `max_alerts` counts them all.
 
@@ -108,6 +111,8 @@ def evaluate(
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
+        elif identity in absorbed and alert.fired_at is None:
+            kept = _end(alert, at, "storm", log)
         elif identity in found:
             kept = _anomalous(rule, alert, found[identity], at, log)
         elif identity in unknown:
@@ -279,7 +284,7 @@ def _begin(
         generator_url=finding.generator_url,
         state=AlertState.PENDING,
         episode=_episode(identity, at, None if last is None else last.episode),
-        active_at=at,
+        active_at=at if finding.since is None else min(at, finding.since),
         evaluated_at=at,
     )
     labels = json.dumps(dict(sorted(finding.labels.items())), ensure_ascii=False)

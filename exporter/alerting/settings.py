@@ -6,16 +6,41 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from exporter.settings import Duration, LabelName, Section
+from exporter.settings import Duration, Items, LabelName, Section
 
-__all__ = ["AlertSettings", "AlertingSettings"]
+__all__ = ["AlertSettings", "AlertingSettings", "StormSettings"]
+
+_RESERVED = (
+    ("alertname", "use the field alertname"),
+    ("query", "it is the name of the query"),
+    ("storm", "it tells storms from alerts of one series"),
+    ("incident", "it follows from dependencies"),
+    ("incident_role", "it follows from dependencies"),
+)
 
 
 def _not_reserved(labels: dict[str, str]) -> dict[str, str]:
-    for name, instead in (("alertname", "use the field alertname"), ("query", "it is the name of the query")):
+    for name, instead in _RESERVED:
         if name in labels:
             raise ValueError(f"{name} is set by the exporter: {instead}")
     return labels
+
+
+class StormSettings(Section):
+    """When series that turn anomalous together are one alert."""
+
+    enabled: bool = Field(True, description="Whether they are; if not, every series has its own alert.")
+    members: int = Field(5, ge=2, description="How many series have to turn together.")
+    window: Duration = Field(
+        300.0,
+        gt=0,
+        description="How far apart they may turn. Who turns later joins for as long as somebody joined within it.",
+    )
+    by: Items[LabelName] = Field(
+        (),
+        description="Labels by which storms are told apart, such as `[namespace]`: one storm for each combination, "
+        "which has these labels. Empty: one storm for the whole query.",
+    )
 
 
 class AlertSettings(Section):
@@ -35,6 +60,9 @@ class AlertSettings(Section):
     annotations: dict[LabelName, str] = Field(
         {}, description="Annotations added to the alert; they win over the built-in ones."
     )
+    storm: StormSettings | None = Field(
+        None, description="Fields of `alerting.storm` that differ for this query; the others stay."
+    )
 
 
 class AlertingSettings(Section):
@@ -47,4 +75,7 @@ class AlertingSettings(Section):
         3600.0, description="Alerts of an earlier run that are older than this are dropped on start."
     )
     max_alerts: int = Field(10_000, ge=1, description="Alerts at one time; more are suppressed and counted.")
+    storm: StormSettings = Field(
+        StormSettings(), description="When series that turn anomalous together are one alert; a query may differ."
+    )
     drain_timeout: Duration = Field(5.0, description="How long a shutdown waits for the Alertmanagers.")

@@ -19,6 +19,8 @@ __all__ = ["Sound", "check", "check_expressions"]
 _MANY_POINTS = 100_000
 _BUCKET = 3600.0
 _OWN_LABELS = frozenset({"alertname", "query"})
+_SET_LABELS = frozenset({"storm", "incident", "incident_role"})
+"""Labels that some alerts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ def _global(config: Config) -> Iterator[Finding]:
             yield Finding(
                 loc, "every alert has this label already, so an external one would never be used", at_key=True
             )
+        elif name in _SET_LABELS:
+            yield Finding(loc, "the exporter sets this label itself", at_key=True)
         elif not value:
             yield Finding(loc, "an empty label is the same as no label", warning=True)
 

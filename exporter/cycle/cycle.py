@@ -84,7 +84,7 @@ class Cycle:
         self.ready = False
         self.learning = Learning(self.plan, self.around)
         self.learning.beat = self._chunk
-        self.alerts.forget_rows()
+        self.alerts.rows.forget()
         self._rows = PageRows([("query", self.plan.name)])
 
     @property
@@ -259,7 +259,7 @@ class Cycle:
     def _claim(self, rows: Sequence[int]) -> None:
         """Give new rows their place on the page."""
         table = self.learning.engine.table
-        self.alerts.claim_rows(rows)
+        self.alerts.rows.claim(rows)
         self._figures.rejected(same_labels=self._rows.claim(rows, table))
 
     def _claim_all(self) -> None:
@@ -271,7 +271,7 @@ class Cycle:
         if not rows:
             return
         self._rows.release(rows)
-        self.alerts.release_rows(rows)
+        self.alerts.rows.release(rows)
 
     # ------------------------------------------------------------------ time
 

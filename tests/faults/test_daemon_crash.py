@@ -50,11 +50,14 @@ BODY = """
 
 
 def values(start: float) -> list[tuple[dict[str, str], np.ndarray, np.ndarray]]:
-    """Nine series: steady ones, anomalies long and short, gaps, one that comes late, one that comes and goes."""
+    """Nine series: steady ones, anomalies long and short, gaps, one that comes late, one that comes and goes.
+
+    And six that turn together, within some slots of each other: storms, one of which is too short to fire.
+    """
     rng = np.random.default_rng(5)
     at = start + MINUTE * np.arange(HISTORY + SLOTS + 1)
     found = []
-    for name in range(9):
+    for name in range(15):
         level = 100 + 20 * np.sin(at / 86400 * 2 * np.pi + name)
         load = level * (1 + 0.02 * rng.standard_normal(len(at)))
         now = np.arange(len(at)) - HISTORY
@@ -63,6 +66,10 @@ def values(start: float) -> list[tuple[dict[str, str], np.ndarray, np.ndarray]]:
         if name < 3:
             # Too short to fire.
             load[(now > 0) & ((now + 7 * name) % 61 < 2)] *= 4
+        if name >= 9:
+            load = level * (1 + 0.02 * rng.standard_normal(len(at)))
+            for begin, length in ((60, 25), (150, 3), (240, 40)):
+                load[(now >= begin + name % 4) & (now < begin + length + 2 * (name % 3))] *= 4
         here = np.ones(len(at), bool)
         if name == 5:
             here = now > 150
@@ -142,6 +149,7 @@ def test_a_run_with_kills_learns_and_says_the_same(server: Prometheus, tmp_path:
     # How many it is depends on the hours of the week that the test runs in.
     assert len({fingerprint for fingerprint, *_ in said}) > 3
     assert len(said) > 20
+    assert {why for *_, why, _ in said} >= {"storm"}
     assert audit(killed) == said
     expected, found = learned(clean, version), learned(killed, version)
     assert found.keys() == expected.keys()

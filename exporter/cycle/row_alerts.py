@@ -1,0 +1,298 @@
+"""From what is said of every row to a step: alerts of single rows, and of storms of them.
+
+The rows are the series of a query or the things of a group; what they say of themselves is not known here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
+from exporter.alerting.labels import alert_labels
+from exporter.alerting.life import collect, evaluate, withdraw
+from exporter.alerting.notes import read_notes, write_notes
+from exporter.alerting.population import Population, Rows
+from exporter.alerting.settings import AlertSettings
+from exporter.alerting.storm import Gathering, Own, Said, Storm, gather
+from exporter.alerting.storm_text import WORST, explain_storm
+from exporter.cycle.book import AlertBook
+from exporter.cycle.surroundings import Surroundings
+from exporter.engine.series import Labels, SeriesTable
+from exporter.settings import overlay
+
+__all__ = ["RowAlerts", "Turn"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one slot says.
+
+    Attributes
+    ----------
+    said : Said
+        Of every row.
+    score : ndarray, shape (size,)
+        The higher, the worse.
+    table : SeriesTable
+        Whose rows they are.
+    finding : callable
+        Explains the row of an anomalous series; called for those only that are shown.
+    partial : bool
+        The answer may be incomplete, so it does not say that a series is gone.
+    """
+
+    said: Said
+    score: npt.NDArray[np.float64]
+    table: SeriesTable
+    finding: Callable[[int], Finding]
+    partial: bool = False
+
+
+class RowAlerts:
+    """The alerts of the rows of one table.
+
+    Parameters
+    ----------
+    name : str
+        Of the query or the group: the value of the label that `kind` names.
+    kind : "query" or "group"
+    rule : AlertSettings, optional
+        None: there are no alerts.
+    around : Surroundings
+    book : AlertBook
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Literal["query", "group"],
+        rule: AlertSettings | None,
+        around: Surroundings,
+        book: AlertBook,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.rule = rule
+        self.around = around
+        self.book = book
+        self._row_of: dict[str, int] = {}
+        self._unindexed: list[int] | None = None
+        self._population = Population()
+        self._populated: tuple[SeriesTable | None, int] = (None, -1)
+        self._storms: tuple[Storm, ...] = ()
+        self._storms_of = b""
+
+    def configure(self, rule: AlertSettings | None, around: Surroundings, table: SeriesTable, *, at: float) -> None:
+        """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
+        alerts = self.book.alerts
+        same = not alerts or _naming(self.rule, self.around) == _naming(rule, around)
+        known = set() if same else self._identities(table) | {storm.identity for storm in self._open_storms()}
+        self.rule, self.around, self.book.around = rule, around, around
+        self.forget()
+        renamed = (known & alerts.keys()) - self._identities(table) if known and rule is not None else set()
+        if renamed:
+            self.book.withdraw(renamed, at=at, why="rule_changed")
+
+    def judge(self, turn: Turn) -> Step:
+        """Return the step that a slot leads to.
+
+        Raises
+        ------
+        DuplicateAlert
+        """
+        rule, said, book = self.rule, turn.said, self.book
+        if rule is None:
+            return self._without_rule(said.at)
+        storms = self._open_storms()
+        of_storms = {storm.identity for storm in storms}
+        rows = {
+            identity: self._find(rule, turn.table, identity)
+            for identity, alert in book.alerts.items()
+            if _is_open(alert) and identity not in of_storms
+        }
+        gathered = self._gather(rule, turn, storms, rows)
+        alone = gathered.alone.tolist()
+        found = collect(self._alone(turn, gathered, row) for row in alone)
+        self._row_of.update(zip(found, alone, strict=True))
+        missing, unknown = set(gathered.missing), set(gathered.unknown)
+        for identity, row in rows.items():
+            if identity in found:
+                continue
+            if row is None or not said.present[row]:
+                missing.add(identity)
+            elif not said.known[row]:
+                unknown.add(identity)
+        if turn.partial:
+            missing, unknown = set(), missing | unknown
+        for storm in gathered.storms:
+            if len(gathered.rows[storm.identity]):
+                found[storm.identity] = self._storm(turn, gathered, storm)
+        step = evaluate(
+            rule,
+            self.around.alerting,
+            book.name,
+            book.alerts,
+            at=said.at,
+            found=found,
+            missing=missing,
+            unknown=unknown,
+            absorbed=gathered.absorbed,
+            others=self.around.board.open_alerts(besides=book.name),
+        )
+        if step.suppressed:
+            log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
+        return replace(step, notes=self._notes(step, gathered.storms))
+
+    # ------------------------------------------------------------------ storms
+
+    def _open_storms(self) -> tuple[Storm, ...]:
+        """Return the storms whose alerts are open."""
+        book = self.book
+        if self._storms_of is not book.notes:
+            self._storms, self._storms_of = read_notes(book.notes), book.notes
+        return tuple(storm for storm in self._storms if _is_open(book.alerts.get(storm.identity)))
+
+    def _notes(self, step: Step, storms: Collection[Storm]) -> bytes:
+        kept = tuple(storm for storm in storms if _is_open(step.alerts.get(storm.identity)))
+        notes = write_notes(kept)
+        self._storms, self._storms_of = kept, notes
+        return notes
+
+    def _gather(
+        self, rule: AlertSettings, turn: Turn, storms: Collection[Storm], rows: dict[str, int | None]
+    ) -> Gathering:
+        said, alerts = turn.said, self.book.alerts
+        settings = overlay(self.around.alerting.storm, rule.storm)
+        few = not settings.enabled or np.count_nonzero(said.anomalous) < settings.members
+        if few and not storms:
+            return Gathering((), {}, {}, np.flatnonzero(said.anomalous))
+        self._populate(turn.table)
+        own = {
+            row: Own(identity, alerts[identity].active_at, alerts[identity].fired_at is not None)
+            for identity, row in rows.items()
+            if row is not None
+        }
+        everywhere = self._population.everywhere()
+
+        def name(key: Labels, number: int) -> dict[str, str]:
+            return self._labels(rule, {**everywhere, **dict(key)}, storm=number)
+
+        return gather(
+            settings,
+            storms,
+            said,
+            self._population,
+            own,
+            waiting={storm.identity for storm in storms if alerts[storm.identity].fired_at is None},
+            taken={identity for identity, alert in alerts.items() if _is_open(alert)},
+            name=name,
+        )
+
+    def _storm(self, turn: Turn, gathered: Gathering, storm: Storm) -> Finding:
+        """Explain a storm: only its worst members are looked at one by one."""
+        rows, at, known = gathered.rows[storm.identity], turn.said.at, self.book.alerts.get(storm.identity)
+        worst = [turn.finding(row) for row in self._worst(turn, rows)]
+        begun = gathered.begun.get(storm.identity)
+        labels, since = ({}, at) if known is None else (known.labels, known.active_at)
+        if begun is not None:
+            labels, since = begun
+        annotations = explain_storm(
+            self.name,
+            [finding.annotations for finding in worst],
+            now=len(rows),
+            total=storm.total,
+            series=len(turn.table),
+            excess=self._population.excess(rows, besides=[name for name, _ in storm.key]),
+            since=since,
+            things="series" if self.kind == "query" else "things",
+        )
+        return replace(worst[0], labels=labels, annotations=annotations, since=since)
+
+    def _worst(self, turn: Turn, rows: Rows) -> list[int]:
+        # By hash where scores are equal, because rows are others after a restart.
+        order = np.lexsort((self._population.hashes[rows], -turn.score[rows]))
+        worst: list[int] = rows[order[:WORST]].tolist()
+        return worst
+
+    def _populate(self, table: SeriesTable) -> None:
+        now = (table, table.version)
+        if self._populated != now:
+            self._population.update(table.items(), table.size)
+            self._populated = now
+
+    def _alone(self, turn: Turn, gathered: Gathering, row: int) -> Finding:
+        finding = turn.finding(row)
+        since = gathered.since.get(row)
+        return finding if since is None else replace(finding, since=since)
+
+    # ------------------------------------------------------------------ rows
+
+    def claim(self, rows: Iterable[int]) -> None:
+        """Note that rows were given to series: an open alert may be about one of them."""
+        if self._unindexed is not None:
+            self._unindexed.extend(rows)
+
+    def release(self, rows: Collection[int]) -> None:
+        """Note that rows have no series any more."""
+        gone = set(rows)
+        self._row_of = {identity: row for identity, row in self._row_of.items() if row not in gone}
+        if self._unindexed:
+            self._unindexed = [row for row in self._unindexed if row not in gone]
+
+    def forget(self) -> None:
+        """Note that all rows may belong to other series, or alerts to other rows."""
+        self._row_of, self._unindexed = {}, None
+
+    def labels(self, series: Labels) -> dict[str, str]:
+        """Return the labels of the alert of a series; only where there is a rule."""
+        assert self.rule is not None  # noqa: S101 - without one nothing alerts.
+        return self._labels(self.rule, dict(series))
+
+    def _without_rule(self, at: float) -> Step:
+        """Let the alerts of an earlier configuration go: resolve them, and forget them once that was sent."""
+        alerts = self.book.alerts
+        if any(_is_open(alert) for alert in alerts.values()):
+            return withdraw(alerts, at=at, why="rule_removed")
+        return self.book.hold(at)
+
+    def _labels(self, rule: AlertSettings, series: dict[str, str], storm: int | None = None) -> dict[str, str]:
+        around = self.around
+        return alert_labels(
+            series, self.name, rule, around.external_labels, utf8=around.utf8_labels, kind=self.kind, storm=storm
+        )
+
+    def _identities(self, table: SeriesTable) -> set[str]:
+        """Return the fingerprints that the alerts of all series have or would have."""
+        rule = self.rule
+        if rule is None:
+            return set()
+        return {fingerprint(self._labels(rule, dict(labels))) for _, labels in table.items()}
+
+    def _find(self, rule: AlertSettings, table: SeriesTable, identity: str) -> int | None:
+        """Return the row of the series that an open alert is about, or None where there is none."""
+        if identity not in self._row_of and self._unindexed != []:
+            # After a start, or when a series is back: an alert is kept under its own labels, and only the rule leads
+            # there from a series.
+            rows = [row for row, _ in table.items()] if self._unindexed is None else self._unindexed
+            self._unindexed = []
+            for row in rows:
+                self._row_of.setdefault(fingerprint(self._labels(rule, dict(table.labels(row)))), row)
+        return self._row_of.get(identity)
+
+
+def _is_open(alert: Alert | None) -> bool:
+    return alert is not None and alert.state is not AlertState.RESOLVED
+
+
+def _naming(rule: AlertSettings | None, around: Surroundings) -> tuple[object, ...]:
+    """Return everything but its series that the labels of an alert follow from."""
+    own = None if rule is None else (rule.alertname, rule.labels)
+    return own, dict(around.external_labels), around.utf8_labels

@@ -1,0 +1,117 @@
+"""Rows that turn anomalous, for the tests of storms: everything of `RowAlerts` but servers and a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from exporter.alerting.alert import Alert, AlertState, Finding, Step
+from exporter.alerting.settings import StormSettings
+from exporter.alerting.storm import Said
+from exporter.cycle.book import AlertBook
+from exporter.cycle.row_alerts import RowAlerts, Turn
+from exporter.engine.series import SeriesTable, key_of
+from tests.alerts import T0, limits, rule
+from tests.store_values import chance
+
+__all__ = ["INTERVAL", "Stage"]
+
+INTERVAL = 60.0
+
+
+class Stage:
+    """One query. `slot` says which series are anomalous, or missing, or of unknown state; the others are normal.
+
+    Parameters
+    ----------
+    series : mapping
+        Labels by name.
+    """
+
+    def __init__(self, series: Mapping[str, Mapping[str, str]] | Sequence[str], **changes: Any) -> None:
+        if not isinstance(series, Mapping):
+            series = {name: {"instance": name} for name in series}
+        self.series = series
+        self.at = T0
+        self.limits = limits(storm=StormSettings().model_copy(update=changes.pop("storm", {})))
+        self.rule = rule(**changes)
+        self.explained: list[str] = []
+        self.book = self._new_book(Step(alerts={}))
+        self.begin(list(series))
+
+    def _around(self) -> Any:
+        board = SimpleNamespace(open_alerts=lambda besides: 0)
+        return SimpleNamespace(alerting=self.limits, external_labels={}, utf8_labels=False, board=board)
+
+    def _new_book(self, left: Step) -> AlertBook:
+        return AlertBook("cpu", self._around(), left, interval=INTERVAL, succeeded=self.at)
+
+    def begin(self, order: Sequence[str]) -> None:
+        """Begin as a process does: rows in another order, and nothing in memory but what was stored."""
+        self.book = self._new_book(Step(alerts=dict(self.book.alerts), notes=bytes(self.book.notes)))
+        self.table = SeriesTable(1_000_000)
+        self.table.find([key_of(tuple(sorted(self.series[name].items()))) for name in order])
+        self.names = list(order)
+        self.rows = RowAlerts("cpu", "query", self.rule, self._around(), self.book)
+
+    def crash(self, seed: int = 1) -> None:
+        order = list(self.series)
+        chance(seed).shuffle(order)
+        self.begin(order)
+
+    def judge(
+        self,
+        anomalous: Iterable[str],
+        missing: Iterable[str] = (),
+        unknown: Iterable[str] = (),
+        *,
+        partial: bool = False,
+        scores: Mapping[str, float] | None = None,
+    ) -> Step:
+        row_of = {name: row for row, name in enumerate(self.names)}
+        wrong, known, present = (np.full(len(self.names), value) for value in (False, True, True))
+        wrong[[row_of[name] for name in anomalous]] = True
+        known[[row_of[name] for name in (*missing, *unknown)]] = False
+        present[[row_of[name] for name in missing]] = False
+        score = np.array([(scores or {}).get(name, 0.9) for name in self.names])
+        said = Said(self.at, wrong & known, known, present)
+        return self.rows.judge(Turn(said, score, self.table, self._finding, partial))
+
+    def slot(self, anomalous: Iterable[str] = (), **more: Any) -> Step:
+        """Judge the next slot and keep what comes of it."""
+        self.at += INTERVAL
+        step = self.judge(anomalous, **more)
+        self.keep(step)
+        return step
+
+    def keep(self, step: Step) -> None:
+        self.book.alerts = dict(step.alerts)
+        if step.notes is not None:
+            self.book.notes = step.notes
+
+    def _finding(self, row: int) -> Finding:
+        name = self.names[row]
+        self.explained.append(name)
+        labels = self.rows.labels(self.table.labels(row))
+        return Finding(labels, {"summary": f"{name} is odd"}, "")
+
+    # ------------------------------------------------------------------ what is there
+
+    def open(self) -> list[Alert]:
+        return [alert for alert in self.book.alerts.values() if alert.state is not AlertState.RESOLVED]
+
+    def said(self) -> dict[str, str]:
+        """State of every alert by what it is about: the name of a series, or ``storm 1``."""
+        return {who(alert): str(alert.state) for alert in self.book.alerts.values()}
+
+    def storm(self, number: int = 1) -> Alert:
+        (found,) = (alert for alert in self.book.alerts.values() if alert.labels.get("storm") == str(number))
+        return found
+
+
+def who(alert: Alert) -> str:
+    storm = alert.labels.get("storm")
+    return alert.labels["instance"] if storm is None else f"storm {storm}"
