@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
-__all__ = ["Alert", "AlertState", "Event", "Finding", "Step", "Transition", "fingerprint"]
+__all__ = ["Alert", "AlertState", "Event", "Finding", "Reading", "Step", "Transition", "fingerprint"]
 
 
 class AlertState(StrEnum):
@@ -19,7 +21,7 @@ class AlertState(StrEnum):
 
 
 class Event(StrEnum):
-    """What the audit records; one event happens at most once in an episode."""
+    """What the audit records. What is not said to repeat happens at most once in an episode."""
 
     OPEN = "open"
     FIRING = "firing"
@@ -29,6 +31,49 @@ class Event(StrEnum):
     EXPIRED_SOURCE_DOWN = "expired_source_down"
     EXPIRED = "expired"
     """Older than the outage tolerance when the exporter started."""
+    ACKNOWLEDGED = "acknowledged"
+    FEEDBACK = "feedback"
+    """May happen again: people change their minds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was seen of a series in one slot, in source units; None where it cannot be said.
+
+    Attributes
+    ----------
+    at : float
+        The slot, Unix seconds.
+    observed, expected, lower, upper : float
+    score : float
+        0 to 1.
+    z : float
+        Distance from the usual value of this time of the week, in its standard deviations.
+    votes : float
+        How many votes call it anomalous.
+    """
+
+    at: float
+    observed: float | None = None
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    score: float | None = None
+    z: float | None = None
+    votes: float | None = None
+
+    @classmethod
+    def of(cls, at: float, **numbers: float) -> Self:
+        """Make one of numbers of which NaN and infinite ones cannot be said.
+
+        >>> Reading.of(60.0, observed=1.5, upper=float("nan")).upper is None
+        True
+        """
+        return cls(at, **{name: float(value) for name, value in numbers.items() if math.isfinite(value)})
+
+    def is_worse_than(self, other: Reading | None) -> bool:
+        """Return whether its score is higher."""
+        return other is None or (self.score is not None and (other.score is None or self.score > other.score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +88,8 @@ class Finding:
         The explanation as of now.
     generator_url : str
         Absolute URL of the expression in Prometheus.
+    reading : Reading, optional
+        The same in numbers, for the history of the episode.
     """
 
     labels: Mapping[str, str]
@@ -50,6 +97,7 @@ class Finding:
     generator_url: str
     since: float | None = None
     """Since when it is so, Unix seconds, where that was before its alert begins."""
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +125,8 @@ class Alert:
     """Since when the series is normal while `keep_firing_for` holds the alert."""
     missing: int = 0
     """Good answers in a row without a sample of the series."""
+    worst: Reading | None = None
+    """The reading with the highest score so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +141,8 @@ class Transition:
     why: str
     who: str = "exporter"
     details: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+    """Counts the events of one kind in an episode, where there may be several."""
 
 
 @dataclass(frozen=True, slots=True)

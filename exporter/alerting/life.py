@@ -293,8 +293,10 @@ def _begin(
 
 
 def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, log: list[Transition]) -> Alert:
+    seen = finding.reading
     alert = replace(
         alert,
+        worst=seen if seen is not None and seen.is_worse_than(alert.worst) else alert.worst,
         annotations=dict(finding.annotations),
         generator_url=finding.generator_url,
         keep_since=None,

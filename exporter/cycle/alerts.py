@@ -6,7 +6,7 @@ from functools import partial as bound
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertState, Finding, Reading, Step, fingerprint
 from exporter.alerting.explain import explain, generator_url
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import Said
@@ -90,4 +90,10 @@ class QueryAlerts:
             since=verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at,
             series=dict(table.labels(row)),
         )
-        return Finding(labels, annotations, generator_url(around.source_url, plan.expr))
+        source = generator_url(around.source_url, plan.expr)
+        return Finding(labels, annotations, source, reading=_reading(verdict, row))
+
+
+def _reading(verdict: Verdict, row: int) -> Reading:
+    names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
+    return Reading.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})

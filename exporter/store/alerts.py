@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from exporter.alerting.alert import Alert, AlertState, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, Reading, Step, Transition
 from exporter.store.database import Database
-from exporter.store.rows import Delivery, alert_of, alert_row, audit_row, seal
+from exporter.store.episodes import find_episode, rebuild_missing, write_episodes
+from exporter.store.people import append_audit
+from exporter.store.rows import Delivery, alert_of, alert_row, seal
 from exporter.store.schema import ALERTS
 
 __all__ = ["AlertLog"]
@@ -47,8 +50,10 @@ class AlertLog:
 
     def __init__(self, file: Path, *, at: float) -> None:
         self.database = Database(file, ALERTS, synchronous="FULL", at=at)
+        self._worst: dict[str, dict[str, Reading]] = {}
         try:
             self.damaged: tuple[str, ...] = self.database.write(_clean)
+            self.database.write(rebuild_missing)
         except BaseException:
             self.database.close()
             raise
@@ -77,18 +82,21 @@ class AlertLog:
         """
         if not math.isfinite(slot):
             raise ValueError(f"not an evaluation instant: {slot}")
-        rows = _rows_of(query, step)
+        rows, worse = _rows_of(query, step), self._worse(query, step)
 
         def apply(con: sqlite3.Connection) -> bool:
             reached = _watermark(con, query)
             if reached is not None and slot <= reached:
                 return False
-            _apply(con, query, rows, step)
+            _apply(con, query, rows, step, worse)
             at = float(slot)
             con.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?)", (query, at, seal(query, at)))
             return True
 
-        return self.database.write(apply)
+        applied = self.database.write(apply)
+        if applied:
+            self._worst[query] = _worst_of(step)
+        return applied
 
     def record(self, query: str, step: Step) -> None:
         """Apply a step that belongs to no slot (hold, restore, withdraw): the watermark stays.
@@ -97,8 +105,14 @@ class AlertLog:
         ------
         StoreError
         """
-        rows = _rows_of(query, step)
-        self.database.write(lambda con: _apply(con, query, rows, step))
+        rows, worse = _rows_of(query, step), self._worse(query, step)
+        self.database.write(lambda con: _apply(con, query, rows, step, worse))
+        self._worst[query] = _worst_of(step)
+
+    def _worse(self, query: str, step: Step) -> list[Alert]:
+        """Return the alerts whose worst reading is not written so far."""
+        written = self._worst.get(query, {})
+        return [one for one in step.alerts.values() if one.worst is not None and one.worst != written.get(one.episode)]
 
     def append(self, transitions: Iterable[Transition]) -> int:
         """Add events to the audit that change no alert, and return how many were new.
@@ -108,7 +122,13 @@ class AlertLog:
         StoreError
         """
         rows = tuple(transitions)
-        return self.database.write(lambda con: _append(con, rows))
+
+        def apply(con: sqlite3.Connection) -> int:
+            added = append_audit(con, rows)
+            write_episodes(con, rows)
+            return added
+
+        return self.database.write(apply)
 
     def alerts(self) -> dict[str, dict[str, Alert]]:
         """Return all alerts, by query and fingerprint.
@@ -117,12 +137,18 @@ class AlertLog:
         ------
         StoreError
         """
-        found: dict[str, dict[str, Alert]] = {}
-        for row in self.database.read(lambda con: con.execute(_SELECT_ALERTS).fetchall()):
-            alert = alert_of(row)
-            if alert is not None:
-                found.setdefault(alert.query, {})[alert.fingerprint] = alert
-        return found
+
+        def read(con: sqlite3.Connection) -> dict[str, dict[str, Alert]]:
+            found: dict[str, dict[str, Alert]] = {}
+            for row in con.execute(_SELECT_ALERTS).fetchall():
+                alert = alert_of(row)
+                if alert is not None:
+                    episode = find_episode(con, alert.episode)
+                    worst = None if episode is None else episode.worst
+                    found.setdefault(alert.query, {})[alert.fingerprint] = replace(alert, worst=worst)
+            return found
+
+        return self.database.read(read)
 
     def notes(self) -> dict[str, bytes]:
         """Return what is remembered beside the alerts, by query; see `Step.notes`.
@@ -198,7 +224,14 @@ def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
     return {alert.fingerprint: alert_row(alert) for alert in step.alerts.values()}
 
 
-def _apply(con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], step: Step) -> None:
+def _worst_of(step: Step) -> dict[str, Reading]:
+    """Return the worst readings of the alerts of a step, by episode."""
+    return {one.episode: one.worst for one in step.alerts.values() if one.worst is not None}
+
+
+def _apply(
+    con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], step: Step, worse: list[Alert]
+) -> None:
     stored = {row[1]: row for row in con.execute(f"{_SELECT_ALERTS} WHERE query=?", (query,))}
     con.executemany(_INSERT_ALERT, [row for name, row in rows.items() if stored.get(name) != row])
     gone = [name for name in stored if name not in rows]
@@ -206,18 +239,8 @@ def _apply(con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ..
     con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in gone])
     if step.notes is not None:
         con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (query, step.notes, seal(query, step.notes)))
-    _append(con, step.transitions)
-
-
-def _append(con: sqlite3.Connection, transitions: Sequence[Transition]) -> int:
-    before = con.total_changes
-    # Named conflict only: OR IGNORE would swallow a missing value as well.
-    con.executemany(
-        "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, crc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint, episode, event) DO NOTHING",
-        [audit_row(transition) for transition in transitions],
-    )
-    return con.total_changes - before
+    append_audit(con, step.transitions)
+    write_episodes(con, step.transitions, worse)
 
 
 def _watermark(con: sqlite3.Connection, query: str) -> float | None:

@@ -76,7 +76,7 @@ def read_audit(
     values = [value for _, each in wanted for value in each]
     # The conditions are those above; all data are parameters.
     select = (
-        "SELECT id, at, query, fingerprint, episode, event, who, why, details, crc FROM audit"  # noqa: S608
+        "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"  # noqa: S608
         f" WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
     )
     rows = database.read(lambda con: con.execute(select, (*values, limit + 1)).fetchall())
@@ -148,6 +148,7 @@ class _Retention:
             deleted += con.execute(
                 "DELETE FROM audit WHERE fingerprint=? AND episode=?", (fingerprint, episode)
             ).rowcount
+            con.execute("DELETE FROM episodes WHERE id=?", (episode,))
         if deleted:
             con.execute("UPDATE retention SET running=0, deleted=deleted+? WHERE id=?", (deleted, job))
         # Only what is committed counts; a slice that fails is begun again by the next job.

@@ -10,7 +10,18 @@ from typing import Any
 
 from exporter.alerting.alert import Alert, AlertState, Transition
 
-__all__ = ["AuditEntry", "Delivery", "alert_of", "alert_row", "audit_row", "entry_of", "seal"]
+__all__ = [
+    "AuditEntry",
+    "Delivery",
+    "Row",
+    "alert_of",
+    "alert_row",
+    "audit_row",
+    "entry_of",
+    "mapping",
+    "seal",
+    "storable",
+]
 
 Row = tuple[Any, ...]
 _STATES = frozenset(AlertState)
@@ -40,6 +51,8 @@ class AuditEntry:
     who: str
     why: str
     details: Mapping[str, str]
+    number: int
+    """Counts the events of one kind in the episode."""
     intact: bool
 
 
@@ -64,9 +77,9 @@ def alert_row(alert: Alert) -> Row:
         _time(alert.resolved_at),
         _time(alert.keep_since),
         alert.missing,
-        _storable(alert.generator_url),
-        _mapping(alert.labels),
-        _mapping(alert.annotations),
+        storable(alert.generator_url),
+        mapping(alert.labels),
+        mapping(alert.annotations),
     )
     return (*row, seal(*row))
 
@@ -100,20 +113,21 @@ def audit_row(transition: Transition) -> Row:
         transition.fingerprint,
         transition.episode,
         str(transition.event),
-        _storable(transition.who),
-        _storable(transition.why),
-        _mapping(transition.details),
+        storable(transition.who),
+        storable(transition.why),
+        mapping(transition.details),
+        transition.number,
     )
     return (*row, seal(*row))
 
 
 def entry_of(row: Row) -> AuditEntry:
     """Return the entry of an id and a row of `audit_row`; a damaged one is shown as far as it reads."""
-    number, at, *texts, details, crc = row
+    identity, at, *texts, details, number, crc = row
     intact = seal(*row[1:-1]) == crc
     query, fingerprint, episode, event, who, why = texts if intact else map(str, texts)
     return AuditEntry(
-        id=number,
+        id=identity,
         at=at if isinstance(at, float) else 0.0,
         query=query,
         fingerprint=fingerprint,
@@ -122,6 +136,7 @@ def entry_of(row: Row) -> AuditEntry:
         who=who,
         why=why,
         details=json.loads(details) if intact else {},
+        number=number if intact else 0,
         intact=intact,
     )
 
@@ -137,11 +152,12 @@ def _time(at: float | None) -> float | None:
     return None if at is None else float(at)
 
 
-def _mapping(values: Mapping[str, str]) -> str:
+def mapping(values: Mapping[str, str]) -> str:
+    """Write a mapping as it is stored."""
     # Escaped to ASCII, so that a lone surrogate in a label comes back as it was.
     return json.dumps(dict(values), sort_keys=True, separators=(",", ":"))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Free text as UTF-8 can hold it."""
     return text.encode("utf-8", "replace").decode()

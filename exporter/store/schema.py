@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from exporter.store.episodes import EPISODES
 from exporter.store.faults import SQLITE_ERRORS
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
@@ -126,6 +127,116 @@ def _add_notes(con: sqlite3.Connection) -> None:
     con.execute(_NOTES)
 
 
+_VERSION_3 = (
+    # What happens several times in an episode is told apart by its number.
+    """
+    CREATE TABLE audit_3 (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        query TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        episode TEXT NOT NULL,
+        event TEXT NOT NULL,
+        who TEXT NOT NULL,
+        why TEXT NOT NULL,
+        details TEXT NOT NULL,
+        number INTEGER NOT NULL DEFAULT 0,
+        crc INTEGER NOT NULL,
+        UNIQUE (fingerprint, episode, event, number)
+    )
+    """,
+    # What was damaged stays damaged.
+    """
+    INSERT INTO audit_3 SELECT id, at, query, fingerprint, episode, event, who, why, details, 0,
+        CASE WHEN seal(at, query, fingerprint, episode, event, who, why, details) = crc
+            THEN seal(at, query, fingerprint, episode, event, who, why, details, 0) ELSE crc END
+    FROM audit
+    """,
+    # Numbers of entries are not given again, even where the last ones were deleted.
+    "DELETE FROM sqlite_sequence WHERE name = 'audit_3'",
+    "INSERT INTO sqlite_sequence (name, seq) SELECT 'audit_3', seq FROM sqlite_sequence WHERE name = 'audit'",
+    "DROP TABLE audit",
+    "ALTER TABLE audit_3 RENAME TO audit",
+    "CREATE INDEX audit_by_time ON audit (at)",
+    "CREATE INDEX audit_by_query ON audit (query, at)",
+    "CREATE INDEX audit_by_fingerprint ON audit (fingerprint, at)",
+    "CREATE INDEX audit_by_episode ON audit (episode, id)",
+    """
+    CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
+    """
+    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
+    """,
+    """
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+    WHEN EXISTS (
+        SELECT 1 FROM audit
+        WHERE fingerprint = NEW.fingerprint AND episode = NEW.episode AND event = NEW.event AND number = NEW.number
+    )
+    BEGIN SELECT RAISE(IGNORE); END
+    """,
+    """
+    CREATE TRIGGER audit_id_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
+    """
+    CREATE TABLE episodes (
+        id TEXT NOT NULL PRIMARY KEY,
+        query TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        status TEXT NOT NULL,
+        opened_at REAL NOT NULL,
+        fired_at REAL,
+        resolved_at REAL,
+        resolved_why TEXT,
+        acknowledged_at REAL,
+        acknowledged_by TEXT,
+        acknowledged_why TEXT,
+        feedback TEXT,
+        feedback_at REAL,
+        feedback_by TEXT,
+        feedback_comment TEXT,
+        labels TEXT NOT NULL,
+        summary TEXT NOT NULL,
+        seen_at REAL,
+        observed REAL,
+        expected REAL,
+        lower REAL,
+        upper REAL,
+        score REAL,
+        z REAL,
+        votes REAL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX episodes_by_time ON episodes (opened_at, id)",
+    "CREATE INDEX episodes_by_status ON episodes (status, opened_at, id)",
+    "CREATE INDEX episodes_by_query ON episodes (query, opened_at, id)",
+    "CREATE INDEX episodes_by_feedback ON episodes (query, feedback) WHERE feedback IS NOT NULL",
+    # Feedback that the baseline has not been taught so far.
+    """
+    CREATE TABLE lessons (
+        episode TEXT NOT NULL PRIMARY KEY,
+        query TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        at REAL NOT NULL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+
+def _to_version_3(con: sqlite3.Connection) -> None:
+    """Episodes and feedback. The episodes that the audit tells of are made of it at the start."""
+    con.create_function("seal", -1, seal, deterministic=True)
+    for statement in _VERSION_3:
+        con.execute(statement)
+
+
 # Columns without the checksum, which is last.
 _SALVAGED = {
     "watermarks": ("query", "slot"),
@@ -135,8 +246,12 @@ _SALVAGED = {
     ),
     "deliveries": ("am_key", "fingerprint", "episode", "acked_state", "acked_at"),
     "notes": ("query", "value"),
-    "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details"),
+    "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details", "number"),
+    "episodes": EPISODES,
+    "lessons": ("episode", "query", "fingerprint", "verdict", "at"),
 }  # fmt: skip
+_ADDED: dict[tuple[str, str], object] = {("audit", "number"): 0}
+"""What a column is worth where an older version did not have it."""
 
 
 def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
@@ -148,19 +263,25 @@ def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns: tuple[str, ...], order: str) -> bool:
-    names = ", ".join((*columns, "crc"))
-    marks = ", ".join("?" * (len(columns) + 1))
-    # The names are our own, not data.
-    select = f"SELECT {names} FROM {table} ORDER BY {order}"  # noqa: S608
-    insert = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
     try:
+        there = {row[1] for row in old.execute(f"PRAGMA table_info({table})")}
+        read = tuple(name for name in columns if name in there)
+        added = tuple(_ADDED[table, name] for name in columns if name not in there)
+        # The names are our own, not data. Columns that were added later are the last ones.
+        select = f"SELECT {', '.join((*read, 'crc'))} FROM {table} ORDER BY {order}"  # noqa: S608
+        insert = (
+            f"INSERT INTO {table} ({', '.join((*columns, 'crc'))})"  # noqa: S608
+            f" VALUES ({', '.join('?' * (len(columns) + 1))}) ON CONFLICT DO NOTHING"
+        )
         for row in old.execute(select):
             if seal(*row[:-1]) == row[-1]:
-                new.execute(insert, row)
-    except SQLITE_ERRORS:
+                whole = (*row[:-1], *added)
+                new.execute(insert, (*whole, seal(*whole)))
+    except (*SQLITE_ERRORS, KeyError):
+        # A table that the older version did not have, or a page that does not read.
         return False
     return True
 
 
-ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1, _add_notes), salvage=_salvage)
+ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1, _add_notes, _to_version_3), salvage=_salvage)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +12,23 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from exporter.alerting.alert import Alert, AlertState, Step, Transition
+from exporter.alerting.episode import Episode, Feedback
 from exporter.store.alerts import AlertLog
 from exporter.store.audit import AuditCursor, AuditPage, read_audit, retain_audit
 from exporter.store.directory import StateDirectory
+from exporter.store.episodes import (
+    EpisodeCursor,
+    EpisodePage,
+    Wanted,
+    count_feedback,
+    find_episode,
+    read_episodes,
+    transitions_of,
+)
 from exporter.store.learned import Learned, LearnedArrays
 from exporter.store.opening import Recovery
-from exporter.store.rows import Delivery
+from exporter.store.people import Change, Lesson, acknowledge, forget_lessons, give_feedback, read_lessons
+from exporter.store.rows import AuditEntry, Delivery, entry_of
 
 __all__ = ["Store"]
 
@@ -124,8 +136,50 @@ class Store:
             self._alerts.database, query=query, fingerprint=fingerprint, since=since, after=after, limit=limit
         )
 
+    def episodes(
+        self,
+        wanted: Wanted = Wanted(),  # noqa: B008 - frozen.
+        *,
+        after: EpisodeCursor | None = None,
+        limit: int = 100,
+    ) -> EpisodePage:
+        """Return a page of episodes, newest first; `after` is `next` of the page before, `limit` at most 1000."""
+        return self._alerts.database.read(lambda con: read_episodes(con, wanted, after=after, limit=limit))
+
+    def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
+        """Return an episode with its transitions, oldest first; None where there is none."""
+
+        def read(con: sqlite3.Connection) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
+            found = find_episode(con, episode)
+            return None if found is None else (found, tuple(map(entry_of, transitions_of(con, episode))))
+
+        return self._alerts.database.read(read)
+
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> Change:
+        """Note that somebody takes care of an episode. The first one does; an episode that is over stays as it is."""
+        return self._alerts.database.write(lambda con: acknowledge(con, episode, at=at, who=who, why=why))
+
+    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> Change:
+        """Note what somebody says an episode was; the newest word holds. Where it teaches, it is a lesson as well."""
+        return self._alerts.database.write(
+            lambda con: give_feedback(con, episode, verdict, at=at, who=who, comment=comment)
+        )
+
+    def lessons(self) -> list[Lesson]:
+        """Return the feedback that the baseline has not been taught so far, oldest first."""
+        return self._alerts.database.read(read_lessons)
+
+    def forget_lessons(self, lessons: Iterable[Lesson]) -> None:
+        """Note that lessons were learned, and that what came of them is durable."""
+        learned = tuple(lessons)
+        self._alerts.database.write(lambda con: forget_lessons(con, learned))
+
+    def feedback(self) -> dict[str, dict[Feedback, int]]:
+        """Return how many episodes have which feedback, by query."""
+        return self._alerts.database.read(count_feedback)
+
     def retain(self, before: float) -> int:
-        """Delete the audit of episodes that ended before an instant, in short slices; returns rows deleted."""
+        """Delete episodes that ended before an instant, with their audit, in short slices; returns entries deleted."""
         return retain_audit(self._alerts.database, before, at=self._clock())
 
     def save_learned(

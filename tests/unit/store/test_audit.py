@@ -33,8 +33,8 @@ def fill(store: Store, count: int) -> None:
     )
     store._alerts.database.write(
         lambda con: con.executemany(
-            "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, crc)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, number, crc)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
     )
@@ -125,7 +125,10 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
         "UPDATE audit SET at = at WHERE id = 3",
         "DELETE FROM audit",
         "DELETE FROM audit WHERE id = 3",
-        "INSERT OR REPLACE INTO audit SELECT id, at, query, 'other', episode, event, who, why, details, 0 FROM audit",
+        (
+            "INSERT OR REPLACE INTO audit"
+            " SELECT id, at, query, 'other', episode, event, who, why, details, number, 0 FROM audit"
+        ),
         "DELETE FROM retention",
     ],
 )
@@ -146,7 +149,10 @@ def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: s
     "statement",
     [
         "INSERT OR REPLACE INTO audit SELECT * FROM audit",
-        "REPLACE INTO audit SELECT NULL, at, query, fingerprint, episode, event, who, 'x', details, crc FROM audit",
+        (
+            "REPLACE INTO audit"
+            " SELECT NULL, at, query, fingerprint, episode, event, who, 'x', details, number, crc FROM audit"
+        ),
         "INSERT INTO audit SELECT * FROM audit WHERE true ON CONFLICT DO UPDATE SET why = 'x'",
     ],
 )

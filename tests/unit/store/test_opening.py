@@ -192,7 +192,7 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
             (entry.event, entry.at, True) for entry in before
         }
         (recovery,) = store.recovered
-        assert recovery.salvaged == 5
+        assert recovery.salvaged == 6
     assert "is damaged" in caplog.text
     with open_store(path) as store:
         assert store.recovered == ()

@@ -1,0 +1,136 @@
+"""The life of an episode as people see it: open, acknowledged, resolved; and what they said of it.
+
+The audit is what happened; an `Episode` is what it comes to. Everything in it but the reading follows from the
+transitions, so it can always be made of them again (`told`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from exporter.alerting.alert import Event, Reading, Transition
+
+__all__ = ["Episode", "Feedback", "Status", "apply", "told"]
+
+
+class Status(StrEnum):
+    """Where an episode stands."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Feedback(StrEnum):
+    """What a person says an episode was."""
+
+    CONFIRMED = "confirmed"
+    EXPECTED = "expected"
+    """Unusual, but known beforehand."""
+    FALSE_ALARM = "false alarm"
+    NEW_NORMAL = "new normal"
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the baseline is to learn what it called anomalous."""
+        return self in (Feedback.EXPECTED, Feedback.NEW_NORMAL)
+
+
+_FEEDBACKS = frozenset(Feedback)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One anomaly of one series, from its first sample to its end.
+
+    Times are Unix seconds; None where the episode has not come so far, or nobody has said so.
+
+    Attributes
+    ----------
+    id : str
+        A UUID.
+    labels : mapping
+        Of its alert.
+    opened_at : float
+        The first anomalous slot.
+    fired_at : float or None
+        When it had lasted for as long as the rule wants: from then on Alertmanagers knew of it.
+    resolved_why : str or None
+        Such as ``normal``, ``no_data`` or ``rule_removed``.
+    summary : str
+        One sentence, of the worst slot.
+    worst : Reading or None
+        The slot with the highest score so far.
+    """
+
+    id: str
+    query: str
+    fingerprint: str
+    labels: Mapping[str, str]
+    opened_at: float
+    fired_at: float | None = None
+    resolved_at: float | None = None
+    resolved_why: str | None = None
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+    acknowledged_why: str | None = None
+    feedback: Feedback | None = None
+    feedback_at: float | None = None
+    feedback_by: str | None = None
+    feedback_comment: str | None = None
+    summary: str = ""
+    worst: Reading | None = None
+
+    @property
+    def status(self) -> Status:
+        """Where it stands: resolved once it is over, whoever has acknowledged it."""
+        if self.resolved_at is not None:
+            return Status.RESOLVED
+        return Status.OPEN if self.acknowledged_at is None else Status.ACKNOWLEDGED
+
+
+def told(transitions: Iterable[Transition]) -> Episode | None:
+    """Return what the transitions of one episode come to, in their order; None where its beginning is not in them."""
+    episode: Episode | None = None
+    for transition in transitions:
+        episode = apply(episode, transition)
+    return episode
+
+
+def apply(episode: Episode | None, transition: Transition) -> Episode | None:
+    """Return the episode after one more transition. One that happens again changes nothing; the newest feedback holds.
+
+    >>> opened = Transition("f", "cpu", "e", Event.OPEN, 60.0, "anomalous", details={"labels": '{"instance": "a"}'})
+    >>> apply(apply(None, opened), Transition("f", "cpu", "e", Event.ACKNOWLEDGED, 90.0, "on it", who="eve")).status
+    <Status.ACKNOWLEDGED: 'acknowledged'>
+    """
+    at, why = transition.at, transition.why
+    if episode is None:
+        if transition.event is not Event.OPEN:
+            return None
+        return Episode(transition.episode, transition.query, transition.fingerprint, _labels(transition), at)
+    match transition.event:
+        case Event.FIRING if episode.fired_at is None:
+            # The clock may have been set back in between; an episode never ends before it began.
+            return replace(episode, fired_at=max(at, episode.opened_at))
+        case Event.RESOLVED | Event.DROPPED | Event.EXPIRED | Event.EXPIRED_SOURCE_DOWN if episode.resolved_at is None:
+            return replace(episode, resolved_at=max(at, episode.fired_at or episode.opened_at), resolved_why=why)
+        case Event.ACKNOWLEDGED if episode.acknowledged_at is None:
+            return replace(episode, acknowledged_at=at, acknowledged_by=transition.who, acknowledged_why=why)
+        case Event.FEEDBACK if (verdict := transition.details.get("verdict")) in _FEEDBACKS:
+            return replace(
+                episode,
+                feedback=Feedback(verdict),
+                feedback_at=at,
+                feedback_by=transition.who,
+                feedback_comment=why,
+            )
+    return episode
+
+
+def _labels(transition: Transition) -> dict[str, str]:
+    labels: dict[str, str] = json.loads(transition.details.get("labels", "{}"))
+    return labels
