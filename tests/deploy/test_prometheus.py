@@ -54,5 +54,5 @@ def test_alert_is_tested_firing_and_quiet(alert: str) -> None:
     "rule", [rule for file in RULES for rule in rules(file)], ids=lambda r: r.get("alert") or r["record"]
 )
 def test_rule_reads_only_metrics_that_exist(rule: dict[str, str]) -> None:
-    named = set(re.findall(r"\b(?:anomaly|expected|observed)_[a-z_]+\b|\b[a-z]+:[a-z_]+:[a-z]+\b", rule["expr"]))
+    named = set(re.findall(r"\b(?:anomaly|expected|observed)_[a-z_]+\b|\b[a-z_]+:[a-z_]+:[a-z]+\b", rule["expr"]))
     assert named <= METRICS | RECORDED
