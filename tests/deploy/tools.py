@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ def run(
     program: str,
     *arguments: str | Path,
     stdin: str | None = None,
-    environment: Mapping[str, str] | None = None,
     code: int | None = 0,
 ) -> str:
     """Run a program that is on PATH; return what it said on both streams. `code` is the exit code that is expected."""
@@ -47,7 +45,6 @@ def run(
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, **(environment or {})},
     )
     assert code is None or done.returncode == code, done.stdout
     return done.stdout

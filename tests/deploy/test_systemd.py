@@ -1,0 +1,44 @@
+"""The unit, by systemd-analyze."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.main import parser
+from tests.deploy.tools import DEPLOY, ROOT, run
+
+UNIT = DEPLOY / "systemd" / "anomaly-exporter.service"
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that is there: systemd-analyze looks for it."""
+    file = tmp_path / UNIT.name
+    file.write_text(UNIT.read_text().replace("/opt/anomaly-exporter/bin/anomaly-exporter", "/bin/true"))
+    return file
+
+
+def test_unit_is_valid(unit: Path) -> None:
+    run("systemd-analyze", "verify", "--recursive-errors=yes", "--man=no", unit)
+
+
+def test_unit_is_really_checked(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHoem="))
+    assert "ProtectHoem" in run("systemd-analyze", "verify", "--recursive-errors=yes", "--man=no", unit, code=1)
+
+
+def test_exposure_is_as_low_as_the_documents_say(unit: Path) -> None:
+    said = run("systemd-analyze", "security", "--offline=true", unit, code=None)
+    [score] = re.findall(r"Overall exposure level for \S+: ([\d.]+) OK", said)
+    [documented] = re.findall(r"exposure level ([\d.]+)", (ROOT / "docs" / "security.md").read_text())
+    # Another version of systemd weighs other things.
+    assert float(score) <= float(documented) + 0.5
+
+
+def test_flags_exist() -> None:
+    known = {flag for action in parser()._actions for flag in action.option_strings}
+    [command] = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert {word.split("=")[0] for word in command.split()[1:]} <= known
