@@ -20,7 +20,7 @@ from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
 from exporter.config.shards import sharded
-from exporter.cycle import Cycle, Departed, Groups, Surroundings
+from exporter.cycle import Cycle, Departed, Groups, Surroundings, Turned
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
@@ -81,6 +81,7 @@ class App:
         self._cycles: dict[str, Cycle] = {}
         self._departed = Departed()
         self._groups = Groups()
+        self._turned = Turned()
         self._retained_at: float | None = None
         self._started = False
         self._broken: str | None = None
@@ -197,6 +198,7 @@ class App:
             kept = restored.get(name) or self._departed.take(name)
             cycles[name] = Cycle(plans[name], around, kept, started=now)
         self._cycles = cycles
+        self._turned.keep(plans)
         self._groups.apply(config.groups, plans, around)
         self._forget_learned(plans.keys() | self._groups.cycles.keys())
 
@@ -225,6 +227,8 @@ class App:
             query_offset=config.prometheus.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            external_url=self._options.external_url or "",
+            turned=self._turned,
             judged=self._groups.judged,
         )
 

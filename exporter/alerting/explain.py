@@ -1,185 +1,186 @@
-"""Why an alert is there, in words: its annotations, and the link to its expression."""
+"""Why an alert is there, in words: its annotations.
+
+The summary is the sentence that somebody reads who was asleep a moment ago; everything else is there to be looked
+up. Numbers that are read together have the same unit and the same decimals.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 
-from exporter.alerting.labels import bounded_annotations, is_link
+from exporter.alerting.case import Case
+from exporter.alerting.labels import bounded_annotations
+from exporter.alerting.links import chart_links, generator_url
+from exporter.alerting.numbers import format_instant, format_numbers, format_span
+from exporter.alerting.reasons import reason
 from exporter.alerting.template import expand
 
-__all__ = ["explain", "format_numbers", "generator_url"]
+__all__ = ["explain", "format_numbers", "generator_url", "series_name"]
 
 _LONGEST_VALUE = 64
-_LONGEST_SERIES = 512
-_DIGITS = 4
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+_LONGEST_SERIES = 256
+_TWICE = 2.0
+_MANY_TIMES = 1000.0
+"""From here on "times the expected" is no help: what was expected is next to nothing."""
 
 
-def explain(
-    query: str,
-    labels: Mapping[str, str],
-    *,
-    observed: float,
-    expected: float,
-    lower: float,
-    upper: float,
-    score: float,
-    votes: Sequence[str],
-    quorum: int,
-    templates: Mapping[str, str],
-    cast: int | None = None,
-    since: float | None = None,
-    series: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Return the annotations of one anomalous series.
+def explain(case: Case, templates: Mapping[str, str]) -> dict[str, str]:
+    """Return the annotations of one anomalous series; docs/annotations.md describes each.
 
     Parameters
     ----------
-    query : str
-    labels : mapping
-        Of the alert.
-    observed, expected, lower, upper : float
-        In source units; NaN where it cannot be said, an infinite edge where the band has none.
-    score : float
-        0 to 1.
-    votes : sequence of str
-        The detectors that call it anomalous.
-    quorum : int
-        How many votes it takes.
-    cast : int, optional
-        How many votes those detectors have together; one each unless given.
+    case : Case
     templates : mapping
-        The user's annotations; they win over the built-in ones. They may use ``{{ observed }}``, ``expected``,
-        ``lower``, ``upper``, ``score``, ``query`` and ``labels.NAME``.
-    since : float, optional
-        When the series became anomalous, in Unix seconds.
-    series : mapping, optional
-        The series' own labels, for the summary; `labels` unless given.
+        The user's annotations; they win over the built-in ones, and an empty one removes it. Their variables are
+        `exporter.alerting.template.VARIABLES`.
 
     Examples
     --------
-    >>> found = explain("api_latency_p99", {"instance": "a:9100"}, observed=0.93, expected=0.21, lower=0.1,
-    ...                 upper=0.35, score=0.97, votes=["zscore", "iqr"], quorum=2, templates={})
+    >>> case = Case("api_latency_p99", {}, {"instance": "a:9100"}, at=720.0, since=0.0, observed=0.93, expected=0.21,
+    ...             lower=0.1, upper=0.35, score=0.97, unit="seconds", cast=3, quorum=3)
+    >>> found = explain(case, {})
     >>> found["summary"]
-    'api_latency_p99 of instance=a:9100 is 0.93, expected 0.21 (band 0.10 to 0.35)'
-    >>> found["votes"]
-    'zscore, iqr (2 of 2 needed)'
+    'api_latency_p99 of instance=a:9100 is 0.93 s, 4.4 times the expected 0.21 s (band 0.10 s to 0.35 s), for 12 min'
+    >>> found["deviation"]
+    '0.72 s above expected, 0.58 s above the band'
     """
-    seen, usual, low, high = format_numbers([observed, expected, lower, upper])
-    band = _band(lower, upper, low, high)
-    sentence = f"{_series(query, labels if series is None else series)} is {seen}"
-    if not math.isnan(expected):
-        sentence += f", expected {usual}"
-    if band:
-        sentence += f" (band {band})"
-    built = {
-        "summary": sentence,
-        "observed": seen,
-        "expected": "" if math.isnan(expected) else usual,
-        "band": band,
-        "votes": f"{', '.join(votes) or 'none'} ({len(votes) if cast is None else cast} of {quorum} needed)",
-        "score": "" if math.isnan(score) else f"{score:.2f}",
-        "since": "" if since is None else _instant(since),
-    }
-    variables = {
-        "observed": seen,
-        "expected": usual,
-        "lower": low,
-        "upper": high,
-        "score": built["score"],
-        "query": query,
-    }
-    built |= {name: expand(template, variables, labels) for name, template in templates.items()}
+    built, variables = _built(case)
+    if templates:
+        built = built | {name: expand(template, variables, case.labels) for name, template in templates.items()}
     return bounded_annotations(built)
 
 
-def format_numbers(numbers: Sequence[float]) -> list[str]:
-    """Write numbers that are read side by side: as many decimals as it takes to tell them apart, in all of them.
+def _built(case: Case) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the built-in annotations, and the variables of templates."""
+    numbers = (case.observed, case.expected, case.lower, case.upper)
+    seen, usual, low, high = format_numbers(numbers, case.unit)
+    band = _band(case, low, high)
+    lasted = format_span(case.at - case.since) if case.at > case.since else ""
+    name = series_name(case.query, case.series)
+    chart, image = chart_links(case.external_url, case.query, case.series, since=case.since, at=case.at)
+    built = {
+        "summary": _summary(case, name, seen, usual, band, lasted),
+        "observed": "" if math.isnan(case.observed) else seen,
+        "expected": "" if math.isnan(case.expected) else usual,
+        "band": band,
+        "deviation": _deviation(case),
+        "since": format_instant(case.since),
+        "lasted": lasted,
+        "score": "" if math.isnan(case.score) else f"{case.score:.2f}",
+        "votes": _votes(case),
+        "why": "\n".join(f"{vote.kind}: {reason(vote, case)}" for vote in case.votes if vote.severity >= 1.0),
+        "history": _history(case),
+        "level_shift": _level_shift(case),
+        "also": _also(case),
+        "chart_url": chart,
+        "chart_image": image,
+        **case.more,
+    }
+    return built, built | {"lower": low, "upper": high, "query": case.query, "series": name}
 
-    >>> format_numbers([0.1 + 0.2, 0.21, 0.1])
-    ['0.30', '0.21', '0.10']
-    >>> format_numbers([1234567.8, 1300000.0, float("inf")])
-    ['1234568', '1300000', '+Inf']
+
+def series_name(query: str, series: Mapping[str, str]) -> str:
+    """Return what a series is called in a sentence.
+
+    >>> series_name("cpu", {"__name__": "x", "job": "node"})
+    'cpu of job=node'
     """
-    finite = [number for number in numbers if math.isfinite(number)]
-    decimals = _decimals(finite)
-    return [_number(number, decimals) for number in numbers]
-
-
-def generator_url(external_url: str, expr: str) -> str:
-    """Return the page of Prometheus that shows an expression, or an empty text where there is no such URL.
-
-    >>> generator_url("http://prom.example/", "m > 0")
-    'http://prom.example/graph?g0.expr=m+%3E+0&g0.tab=1'
-    """
-    base = external_url.rstrip("/") + "/graph"
-    # An expression that is too long for a link still has a Prometheus to be typed into.
-    links = (f"{base}?g0.expr={_escaped(expr)}&g0.tab=1", base)
-    return next((link for link in links if is_link(link)), "")
-
-
-def _decimals(finite: Sequence[float]) -> int | None:
-    """Return the decimals that tell `finite` apart with two digits to spare, or None for significant digits."""
-    if not finite:
-        return None
-    largest = max(abs(number) for number in finite)
-    # Halves, because the difference of two finite numbers need not be finite.
-    spread = 2 * (max(finite) / 2 - min(finite) / 2)
-    if not 0 < spread < math.inf or not 1e-4 <= largest < 1e15:
-        return None
-    decimals = max(0, 1 - math.floor(math.log10(spread)))
-    # More digits than a float has would be noise, and then the significant ones are not shared.
-    return decimals if decimals + max(0, math.floor(math.log10(largest))) <= 12 else None
-
-
-def _number(number: float, decimals: int | None) -> str:
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "+Inf" if number > 0 else "-Inf"
-    if decimals is not None:
-        text = f"{number:.{decimals}f}"
-        # A number far below the others is not zero, and must not be read as zero.
-        if number == 0 or float(text) != 0:
-            return text
-    text = f"{number:.{_DIGITS}g}"
-    if "e+" in text and abs(number) < 1e15:
-        return f"{number:.0f}"
-    return "0" if text == "-0" else text
-
-
-def _band(lower: float, upper: float, low: str, high: str) -> str:
-    if math.isfinite(lower) and math.isfinite(upper):
-        return f"{low} to {high}"
-    if math.isfinite(upper):
-        return f"up to {high}"
-    return f"from {low}" if math.isfinite(lower) else ""
-
-
-def _series(query: str, labels: Mapping[str, str]) -> str:
-    own = [(name, value) for name, value in sorted(labels.items()) if name not in ("__name__", "alertname", "query")]
+    own = [(name, value) for name, value in sorted(series.items()) if name not in ("__name__", "alertname", "query")]
     pairs = " ".join(f"{name}={_short(value, _LONGEST_VALUE)}" for name, value in own)
     return _short(f"{query} of {pairs}" if pairs else query, _LONGEST_SERIES)
 
 
+def _summary(case: Case, name: str, seen: str, usual: str, band: str, lasted: str) -> str:
+    sentence = f"{name} has no sample" if math.isnan(case.observed) else f"{name} is {seen}"
+    if not math.isnan(case.expected):
+        sentence += f", {_compared(case.observed, case.expected)} {usual}"
+    if band:
+        sentence += f" (band {band})"
+    return f"{sentence}, for {lasted}" if lasted else sentence
+
+
+def _compared(observed: float, expected: float) -> str:
+    """Return how `observed` compares with what is expected, up to the number that follows."""
+    ratio = observed / expected if expected else math.nan
+    if not 0.0 < ratio < _MANY_TIMES:
+        return "expected"
+    if ratio >= _TWICE:
+        return f"{ratio:.2g} times the expected" if ratio < 100 else f"{ratio:.0f} times the expected"
+    if ratio <= 1.0 / _TWICE:
+        return f"{100 * ratio:.2g} % of the expected"
+    percent = 100.0 * abs(ratio - 1.0)
+    return f"{percent:.2g} % {'above' if observed > expected else 'below'} the expected" if percent else "expected"
+
+
+def _deviation(case: Case) -> str:
+    off = case.observed - case.expected
+    if math.isnan(off):
+        return ""
+    beyond = case.observed - case.upper if off >= 0 else case.lower - case.observed
+    like = (case.observed, case.expected, case.lower, case.upper)
+    distance, outside = format_numbers([abs(off), beyond], case.unit, like)
+    side = "above" if off >= 0 else "below"
+    ratio = off / abs(case.expected) if case.expected else math.nan
+    part = f" ({abs(100 * ratio):.2g} %)" if abs(ratio) < _TWICE - 1.0 else ""
+    text = f"{distance}{part} {side} expected"
+    if math.isnan(beyond):
+        return text
+    return f"{text}, {outside} {side} the band" if beyond > 0 else f"{text}, inside the band"
+
+
+def _band(case: Case, low: str, high: str) -> str:
+    if math.isfinite(case.lower) and math.isfinite(case.upper):
+        return f"{low} to {high}"
+    if math.isfinite(case.upper):
+        return f"up to {high}"
+    return f"from {low}" if math.isfinite(case.lower) else ""
+
+
+def _votes(case: Case) -> str:
+    names = [
+        f"{vote.kind} ({vote.votes})" if vote.votes > 1 else vote.kind for vote in case.votes if vote.severity >= 1
+    ]
+    if not names:
+        return ""
+    needed = f"{case.quorum} {'is' if case.quorum == 1 else 'are'} enough"
+    return f"{', '.join(names)}: {case.cast} {'vote' if case.cast == 1 else 'votes'}, {needed}"
+
+
+def _history(case: Case) -> str:
+    past = case.past
+    if past is None or math.isnan(past.mean):
+        return ""
+    low, high, mean = format_numbers([past.q1, past.q3, past.mean], case.unit)
+    count = max(1, round(past.visits))
+    if past.scope == "week":
+        hours, counted = f"past {case.when} were", f"{count} week{'s' * (count != 1)}"
+    elif past.scope == "day":
+        hours, counted = f"past days at {case.when.partition(' ')[2]} were", f"{count} day{'s' * (count != 1)}"
+    else:
+        hours, counted = "so far values were", f"{count} day{'s' * (count != 1)}"
+    zone = f", {case.zone}" if past.scope != "all" else ""
+    return f"{hours} mostly {low} to {high}, mean {mean} ({counted}{zone})"
+
+
+def _level_shift(case: Case) -> str:
+    if case.moved is None:
+        return ""
+    before, after = format_numbers([case.moved.before, case.moved.after], case.unit)
+    begun = format_instant(case.at - case.moved.seconds)
+    return f"the level moved from {before} to {after} since {begun} ({format_span(case.moved.seconds)})"
+
+
+def _also(case: Case) -> str:
+    if not case.coincident:
+        return ""
+    lines = [
+        f"{series_name(one.query, one.series)} since {format_instant(one.since)[11:16]} UTC (score {one.score:.2f})"
+        for one in case.coincident
+    ]
+    more = case.coincidences - len(lines)
+    return "\n".join([*lines, f"and {more} more series"] if more > 0 else lines)
+
+
 def _short(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
-
-
-def _instant(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _escaped(text: str) -> str:
-    """Encode `text` for a query string as Prometheus does: a space is ``+``."""
-    return "".join(_escapes(text.encode("utf-8", "replace")))
-
-
-def _escapes(raw: bytes) -> Iterable[str]:
-    for byte in raw:
-        if byte in _PLAIN:
-            yield chr(byte)
-        else:
-            yield "+" if byte == 0x20 else f"%{byte:02X}"

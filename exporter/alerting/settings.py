@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from exporter.alerting.template import check
 from exporter.settings import Duration, Items, LabelName, Section
 
 __all__ = ["AlertSettings", "AlertingSettings", "StormSettings"]
@@ -43,6 +44,9 @@ class StormSettings(Section):
     )
 
 
+Template = Annotated[str, AfterValidator(check)]
+
+
 class AlertSettings(Section):
     """When a query alerts, and what the alert carries. Leave it out and the query only has scores."""
 
@@ -57,8 +61,10 @@ class AlertSettings(Section):
     labels: Annotated[dict[LabelName, str], AfterValidator(_not_reserved)] = Field(
         {}, description="Labels added to the alert; they win over the series', and an empty one removes the series'."
     )
-    annotations: dict[LabelName, str] = Field(
-        {}, description="Annotations added to the alert; they win over the built-in ones."
+    annotations: dict[LabelName, Template] = Field(
+        {},
+        description="Annotations added to the alert, such as `runbook_url`; they win over the built-in ones, and an "
+        "empty one removes it. `{{ observed }}`, `{{ labels.NAME }}` and so on are filled in: docs/annotations.md.",
     )
     storm: StormSettings | None = Field(
         None, description="Fields of `alerting.storm` that differ for this query; the others stay."

@@ -6,18 +6,50 @@ because label values come from anybody who can expose a metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 
-__all__ = ["expand"]
+__all__ = ["VARIABLES", "check", "expand"]
+
+VARIABLES = (
+    "also", "band", "chart_image", "chart_url", "deviation", "expected", "history", "lasted", "level_shift", "lower",
+    "observed", "query", "score", "series", "since", "summary", "upper", "votes", "why",
+)  # fmt: skip
+"""What a template may use, beside ``labels.NAME``; docs/annotations.md describes each."""
 
 _LONGEST_NAME = 80
+_OTHER_WAYS = {"$value": "observed", "value": "observed", "$labels": "labels.NAME", "labels": "labels.NAME"}
+"""How the templates of Prometheus' own rules say it."""
+
+
+def check(template: str) -> str:
+    """Return `template` if it can be expanded.
+
+    Raises
+    ------
+    ValueError
+        With the first thing that is wrong with it.
+
+    >>> check("{{ $labels.instance }}")
+    Traceback (most recent call last):
+    ValueError: unknown variable '$labels.instance'; did you mean 'labels.instance'?
+    """
+    for name, _ in _parts(template.split("{{")[1:]):
+        if name is None:
+            raise ValueError("{{ without }}; a variable is written {{ observed }}")
+        if name.startswith("labels.") and name != "labels.":
+            continue
+        if name not in VARIABLES:
+            shown = name[:_LONGEST_NAME]
+            raise ValueError(f"unknown variable {shown!r}; {_advice(shown)}")
+    return template
 
 
 def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """Replace every ``{{ name }}`` by `variables[name]` and every ``{{ labels.NAME }}`` by that label.
 
     A label that the alert does not have is an empty text, as in Prometheus. A template that cannot be expanded
-    becomes a text that says why, so that the alert is sent all the same.
+    becomes a text that says why, so that the alert is sent all the same; `check` finds it in the configuration.
 
     >>> expand("{{ observed }} on {{ labels.host }}", {"observed": "7"}, {"host": "{{ observed }}"})
     '7 on {{ observed }}'
@@ -26,11 +58,9 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
     """
     first, *rest = template.split("{{")
     texts = [first]
-    for part in rest:
-        inside, closed, literal = part.partition("}}")
-        if not closed:
+    for name, literal in _parts(rest):
+        if name is None:
             return "<error expanding template: {{ without }}>"
-        name = inside.strip()
         if name.startswith("labels."):
             value = labels.get(name.removeprefix("labels."), "")
         elif name in variables:
@@ -40,3 +70,17 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
             return f'<error expanding template: unknown variable "{name[:_LONGEST_NAME]}"; known: {known}>'
         texts += [value, literal]
     return "".join(texts)
+
+
+def _parts(pieces: list[str]) -> Iterator[tuple[str | None, str]]:
+    """Yield what follows each ``{{``: the name inside, None where it is not closed, and the text behind it."""
+    for piece in pieces:
+        inside, closed, literal = piece.partition("}}")
+        yield (inside.strip() if closed else None), literal
+
+
+def _advice(name: str) -> str:
+    if name.startswith("$labels."):
+        return f"did you mean {name.removeprefix('$')!r}?"
+    near = _OTHER_WAYS.get(name) or next(iter(difflib.get_close_matches(name, VARIABLES, n=1)), None)
+    return f"did you mean {near!r}?" if near else f"known are {', '.join(VARIABLES)} and labels.NAME"

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from exporter.alerting.numbers import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alertmanager.settings import AlertmanagerSettings
 from exporter.calendar.entries import CalendarEntry
@@ -115,6 +116,9 @@ class QuerySettings(Section):
         (None, None),
         description="Lowest and highest value that can be true, such as `[0, 1]`; null leaves an end open.",
     )
+    unit: Unit | None = Field(
+        None, description="What the values are, for the texts of its alerts: `0.93 s`, `1.2 GiB`."
+    )
     baseline: BaselineSettings | None = Field(
         None, description="Fields of `baseline` that differ for this query; the others stay."
     )
@@ -162,6 +166,7 @@ class QueryPlan:
     alert: AlertSettings | None
     max_series: int
     identity: str
+    unit: Unit | None = None
     shard: Shard | None = None
 
 
@@ -208,6 +213,7 @@ class Config(Section):
             alert=query.alert,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
             identity=_identity(query.expr.strip(), zone, baseline, detection),
+            unit=query.unit,
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

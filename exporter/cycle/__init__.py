@@ -4,5 +4,6 @@ from exporter.cycle.cycle import Cycle
 from exporter.cycle.departed import Departed
 from exporter.cycle.groups import GroupCycle, Groups
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.turned import Turned
 
-__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "Surroundings"]
+__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "Surroundings", "Turned"]

@@ -7,13 +7,14 @@ from functools import partial as bound
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertState, Finding, Reading, Step, fingerprint
-from exporter.alerting.explain import explain, generator_url
-from exporter.alerting.settings import AlertSettings
+from exporter.alerting.explain import generator_url
 from exporter.alerting.storm import Said
 from exporter.config.model import QueryPlan
 from exporter.cycle.book import AlertBook
 from exporter.cycle.row_alerts import RowAlerts, Turn
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.telling import Telling
+from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 
@@ -52,11 +53,13 @@ class QueryAlerts:
         self.book.interval = plan.interval
         self.rows.configure(plan.alert, around, table, at=at)
 
-    def judge(self, verdict: Verdict, table: SeriesTable, *, partial: bool) -> Step:
+    def judge(self, verdict: Verdict, engine: Engine, *, partial: bool) -> Step:
         """Return the step that a verdict leads to.
 
         Parameters
         ----------
+        engine : Engine
+            That gave it.
         partial : bool
             The answer may be incomplete, so it does not say that a series is gone.
 
@@ -64,36 +67,21 @@ class QueryAlerts:
         ------
         DuplicateAlert
         """
+        table = engine.table
+        self.around.turned.put(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed)
         known = present & ~np.isnan(verdict.score)
         said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
-        explained = bound(self._finding, self.plan.alert or AlertSettings(), verdict, table)
+        explained = bound(self._finding, Telling(self.plan, self.around, verdict, engine), table)
         return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
 
-    def _finding(self, rule: AlertSettings, verdict: Verdict, table: SeriesTable, row: int) -> Finding:
-        plan, around = self.plan, self.around
+    def _finding(self, telling: Telling, table: SeriesTable, row: int) -> Finding:
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
-        votes = zip(plan.detection.detectors, verdict.each[:, row], strict=True)
-        annotations = explain(
-            plan.name,
-            labels,
-            observed=float(verdict.observed[row]),
-            expected=float(verdict.expected[row]),
-            lower=float(verdict.lower[row]),
-            upper=float(verdict.upper[row]),
-            score=float(verdict.score[row]),
-            votes=[detector.kind for detector, severity in votes if severity >= 1.0],
-            cast=int(verdict.votes[row]),
-            quorum=plan.detection.quorum,
-            templates=rule.annotations,
-            since=verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at,
-            series=dict(table.labels(row)),
-        )
-        source = generator_url(around.source_url, plan.expr)
-        return Finding(labels, annotations, source, reading=_reading(verdict, row))
-
-
-def _reading(verdict: Verdict, row: int) -> Reading:
-    names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
-    return Reading.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
+        since = self.around.turned.since(self.plan.name, row)
+        if known is not None and known.state is not AlertState.RESOLVED:
+            # An earlier run may have seen it turn.
+            since = min(since, known.active_at)
+        annotations = telling.annotations(row, labels, since)
+        source = generator_url(self.around.source_url, self.plan.expr)
+        return Finding(labels, annotations, source, reading=telling.reading(row))

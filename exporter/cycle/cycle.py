@@ -192,7 +192,7 @@ class Cycle:
             self._claim(aligned.admitted)
             verdict = engine.step(slot, aligned.samples, plan.interval, learning.treatment(np.array([slot])))
         with self._phase("judge"):
-            step = self.alerts.judge(verdict, engine.table, partial=_is_partial(frame))
+            step = self.alerts.judge(verdict, engine, partial=_is_partial(frame))
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
+from exporter.cycle.turned import Turned
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
 from exporter.engine.verdict import Verdict
@@ -46,6 +47,10 @@ class Surroundings:
         Given the plan of a query, its series and instants, shape (t,), returns how the engine is to take the samples,
         or None where there is nothing to say. Asked of every slot and of all history, so that a restart, which
         reads slots again, leaves out what was left out before.
+    external_url : str
+        Where people reach this exporter; empty where nobody said.
+    turned : Turned
+        What is anomalous now, of all queries.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -64,6 +69,8 @@ class Surroundings:
     query_offset: float
     checkpoint_interval: float
     room: Callable[[], int]
+    external_url: str = ""
+    turned: Turned = field(default_factory=Turned)
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 

@@ -26,6 +26,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.usual import DAY, EVERY, WEEK
+
 __all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Place", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -131,6 +133,13 @@ class Baseline:
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
         return BucketStats(mean, std, q1, q3, weight, by_week)
+
+    def scope(self, place: Place, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
+        """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
+        week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in place)
+        by_week, by_day = week >= self._enough[0], day >= self._enough[1]
+        scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
+        return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
 
     def learn(self, place: Place, rows: slice, samples: FloatArray, seconds: float) -> None:
         """Learn some samples of every series, all of the same place.

@@ -28,6 +28,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
 from exporter.engine.shift import Shift
 from exporter.engine.treatment import BoolArray, Treatment, forgive, widen
+from exporter.engine.usual import Usual
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
 
@@ -324,6 +325,15 @@ class Engine:
         """
         shift = self._learned.shift.moving(row)
         return None if shift is None else self._outward(shift)
+
+    def usual(self, rows: npt.NDArray[np.intp], at: float) -> Usual:
+        """Return what the time of the week of `at`, Unix seconds, was like before, for `rows`, shape (m,)."""
+        known, place = self._learned, place_at(at, self.settings.zone)
+        with np.errstate(all="ignore"):
+            stats = known.shift.today(known.baseline.stats(place, rows), rows)
+            mean, q1, q3 = (known.scale.outward(rows, one) for one in (stats.mean, stats.q1, stats.q3))
+            std = known.scale.outward(rows, stats.mean + stats.std) - mean
+        return Usual(mean, std, q1, q3, *known.baseline.scope(place, rows))
 
     def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Take the present level of some series as their new normal at once: somebody said that it is.

@@ -71,9 +71,9 @@ def test_an_anomaly_is_one_firing_and_one_resolved(exporter: Exporter, feed: Fee
         "severity": "page",
     }
     notes = alert["annotations"]
-    assert notes["votes"] == "zscore, iqr, novelty (4 of 3 needed)"
+    assert notes["votes"] == "zscore, iqr, novelty (2): 4 votes, 3 are enough"
     assert float(notes["observed"]) > 2 * float(notes["expected"])
-    assert {"summary", "band", "score", "since"} <= notes.keys()
+    assert {"summary", "band", "deviation", "history", "score", "since", "why"} <= notes.keys()
     assert "g0.expr=load" in alert["generatorURL"]
 
 

@@ -1,0 +1,136 @@
+"""From a verdict to the words of its alerts: what the shell knows of an anomalous series, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from exporter.alerting.alert import Reading
+from exporter.alerting.case import Case, Moved, Past, Vote
+from exporter.alerting.explain import explain
+from exporter.config.model import QueryPlan
+from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.turned import Around
+from exporter.engine.engine import Engine
+from exporter.engine.usual import Usual
+from exporter.engine.verdict import Verdict
+
+__all__ = ["Telling"]
+
+_SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_LASTING = 3600.0
+"""Seconds that an anomaly lasts before it is asked whether the level has moved."""
+
+
+class Telling:
+    """The explanations of one slot of one query. What all rows share is looked up once.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : Surroundings
+    verdict : Verdict
+    engine : Engine
+        That gave it.
+    """
+
+    def __init__(self, plan: QueryPlan, around: Surroundings, verdict: Verdict, engine: Engine) -> None:
+        self._plan, self._around, self._verdict, self._engine = plan, around, verdict, engine
+        self._templates = {} if plan.alert is None else plan.alert.annotations
+        self._when = _hour_of(verdict.at, plan.zone)
+        self._usual: Usual | None = None
+        self._place: dict[int, int] = {}
+        self._together: dict[float, Around] = {}
+        self._what = [_purpose(detector) for detector in plan.detection.detectors]
+
+    def annotations(self, row: int, labels: Mapping[str, str], since: float) -> dict[str, str]:
+        """Return the annotations of the alert of a row.
+
+        Parameters
+        ----------
+        labels : mapping
+            Of the alert.
+        since : float, Unix seconds
+            When the series became anomalous.
+        """
+        plan, verdict = self._plan, self._verdict
+        coincident, count = self._around_then(since).besides(plan.name, row)
+        case = Case(
+            query=plan.name,
+            labels=labels,
+            series=dict(self._engine.table.labels(row)),
+            at=verdict.at,
+            since=since,
+            observed=float(verdict.observed[row]),
+            expected=float(verdict.expected[row]),
+            lower=float(verdict.lower[row]),
+            upper=float(verdict.upper[row]),
+            score=float(verdict.score[row]),
+            z=float(verdict.z[row]),
+            votes=self._votes(row),
+            cast=0 if verdict.votes[row] != verdict.votes[row] else int(verdict.votes[row]),
+            quorum=plan.detection.quorum,
+            unit=plan.unit,
+            zone=plan.zone,
+            when=self._when,
+            past=self._past(row),
+            moved=self._moved(row, since),
+            coincident=coincident,
+            coincidences=count,
+            external_url=self._around.external_url,
+        )
+        return explain(case, self._templates)
+
+    def reading(self, row: int) -> Reading:
+        """Return the numbers of a row."""
+        verdict = self._verdict
+        names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
+        return Reading.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
+
+    def _votes(self, row: int) -> tuple[Vote, ...]:
+        voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
+        return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
+
+    def _past(self, row: int) -> Past:
+        if self._usual is None:
+            verdict = self._verdict
+            rows = np.union1d(np.flatnonzero(verdict.anomalous), [row]).astype(np.intp)
+            self._usual = self._engine.usual(rows, verdict.at)
+            self._place = {one: place for place, one in enumerate(rows.tolist())}
+        place, usual = self._place.get(row), self._usual
+        if place is None:
+            place, usual = 0, self._engine.usual(np.array([row], np.intp), self._verdict.at)
+        columns = (usual.visits, usual.mean, usual.std, usual.q1, usual.q3)
+        return Past(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
+
+    def _moved(self, row: int, since: float) -> Moved | None:
+        if self._verdict.at - since < _LASTING:
+            return None
+        shift = self._engine.moving(row)
+        return None if shift is None else Moved(shift.before, shift.after, shift.seconds)
+
+    def _around_then(self, since: float) -> Around:
+        if since not in self._together:
+            self._together[since] = self._around.turned.around(self._plan.name, since)
+        return self._together[since]
+
+
+def _hour_of(at: float, zone: str) -> str:
+    """Return the hour of the week of an instant.
+
+    >>> _hour_of(1774747800.0, "Europe/Berlin")
+    'Sundays 03:00-04:00'
+    """
+    local = datetime.fromtimestamp(at, ZoneInfo(zone))
+    return f"{_DAYS[local.weekday()]} {local.hour:02}:00-{(local.hour + 1) % 24:02}:00"
+
+
+def _purpose(detector: object) -> str:
+    """Return what a detector looks for, as the documentation of its configuration says it."""
+    fields = getattr(type(detector), "model_fields", {})
+    return str(fields["kind"].description or "") if "kind" in fields else ""
