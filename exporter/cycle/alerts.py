@@ -6,7 +6,7 @@ from functools import partial as bound
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertState, Finding, Reading, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
 from exporter.alerting.explain import generator_url
 from exporter.alerting.storm import Said
 from exporter.config.model import QueryPlan
