@@ -20,7 +20,7 @@ from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
 from exporter.config.shards import sharded
-from exporter.cycle import Cycle, Departed, Groups, Surroundings, Turned
+from exporter.cycle import Cycle, Departed, Groups, People, Surroundings, Turned
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
@@ -28,6 +28,7 @@ from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
+from exporter.web.api import anomaly_endpoints
 from exporter.workers import Workers
 
 __all__ = ["App", "Options"]
@@ -101,9 +102,9 @@ class App:
         web_config = WebConfigFile(
             options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
         )
-        self._web = WebServer(
-            build_app(site, prefix=path_prefix(options.external_url)), options.listen_address, web_config
-        )
+        endpoints = anomaly_endpoints(lambda: self._people, self._clock)
+        web = build_app(site, endpoints=endpoints, prefix=path_prefix(options.external_url))
+        self._web = WebServer(web, options.listen_address, web_config)
         self.port = 0
         """Where it listens, once started."""
 
@@ -128,6 +129,7 @@ class App:
             self._store = Store.open(self._options.storage_path, clock=self._clock)
             undo.callback(self._store.close)
             self.metrics.store_recovered.set(bool(self._store.recovered))
+            self._people = People(self._store, self.metrics)
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
             concurrency = _concurrency(loaded.config)

@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 
 from exporter import __version__
+from exporter.alerting.episode import Feedback
 
 __all__ = ["SERIES_STATES", "SelfMetrics", "build_information"]
 
@@ -88,6 +89,8 @@ class SelfMetrics:
             self.level_shifts_total,
         ):
             counter.labels(query=query)
+        for verdict in Feedback:
+            self.feedback_total.labels(query=query, verdict=str(verdict))
 
     def forget(self, query: str) -> None:
         """Drop every series of a query that a reload removed.
@@ -151,6 +154,14 @@ class SelfMetrics:
 
     def _state(self) -> None:
         self.alerts = self._gauge("alerts", "Alerts of a query, by state.", "query", "state")
+        self.feedback_total = self._counter(
+            "feedback_total", "How often people said what an anomaly was, by what they said.", "query", "verdict"
+        )
+        self.precision_ratio = self._gauge(
+            "precision_ratio",
+            "Share of the anomalies of which people said what they were that are no false alarm by their newest word.",
+            "query",
+        )
         self.store_errors_total = self._counter("store_errors_total", "Failed operations of the store.", "reason")
         self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
         self.store_recovered = self._gauge(

@@ -4,6 +4,7 @@ An endpoint is a declaration (`Endpoint`). The same declaration checks the param
 whether strangers may make it, and is what the OpenAPI document at ``/api/v1/openapi.json`` is made of.
 """
 
+from exporter.web.api.anomalies import anomaly_endpoints
 from exporter.web.api.endpoint import Call, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.openapi import openapi
@@ -19,6 +20,7 @@ __all__ = [
     "Instant",
     "NoParameters",
     "add_endpoints",
+    "anomaly_endpoints",
     "openapi",
     "status_endpoints",
 ]

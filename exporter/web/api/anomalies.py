@@ -1,0 +1,323 @@
+"""``/api/v1/anomalies``: episodes, their acknowledgement and feedback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+
+from exporter.alerting.episode import Episode, Feedback, Status
+from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
+from exporter.store import AuditEntry, Change, EpisodeCursor, EpisodePage, Wanted
+from exporter.web.api.endpoint import Call, Endpoint, Instant
+from exporter.web.api.envelope import ApiError, ErrorType
+
+__all__ = ["Episodes", "anomaly_endpoints", "matchers_of"]
+
+_LONGEST_COMMENT, _LONGEST_NAME, _MOST_MATCHERS = 2000, 200, 20
+
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+Comment = Annotated[str, msgspec.Meta(max_length=_LONGEST_COMMENT, description="Why; for whoever looks later.")]
+Matchers = Annotated[
+    tuple[str, ...],
+    msgspec.Meta(max_length=_MOST_MATCHERS, description='Label matchers, such as `service="checkout"`; all must hold.'),
+]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many a page.")]
+
+
+class Episodes(Protocol):
+    """What is asked for them: `exporter.store.Store`, or whoever stands before it."""
+
+    def episodes(self, wanted: Wanted = ..., *, after: EpisodeCursor | None = None, limit: int = 100) -> EpisodePage:
+        """Return a page of episodes, newest first."""
+
+    def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
+        """Return an episode with its transitions."""
+
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> Change:
+        """Note that somebody takes care of an episode."""
+
+    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> Change:
+        """Note what somebody says an episode was."""
+
+
+class AnomaliesWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which episodes."""
+
+    query: Annotated[Name | None, msgspec.Meta(description="Only of this query.")] = None
+    status: Annotated[Literal["open", "acknowledged", "resolved"] | None, msgspec.Meta(description="Only these.")] = (
+        None
+    )
+    feedback: Annotated[
+        Literal["confirmed", "expected", "false alarm", "new normal"] | None,
+        msgspec.Meta(description="Only those of which this was said last."),
+    ] = None
+    match: Matchers = msgspec.field(default=(), name="match[]")
+    since: Annotated[Instant | None, msgspec.Meta(description="Only those that were not over before.")] = None
+    until: Annotated[Instant | None, msgspec.Meta(description="Only those that had begun by then.")] = None
+    fired: Annotated[
+        bool | None, msgspec.Meta(description="Whether it lasted long enough for Alertmanagers to be told.")
+    ] = None
+    min_score: Annotated[float, msgspec.Meta(ge=0, le=1, description="Least score of the worst slot.")] | None = None
+    limit: Limit = 100
+    cursor: Annotated[str, msgspec.Meta(max_length=256, description="`next_cursor` of the page before.")] | None = None
+
+
+class AnomalyWanted(msgspec.Struct, frozen=True):
+    """Which episode."""
+
+    id: Annotated[str, msgspec.Meta(max_length=64, description="UUID of the episode.")]
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That somebody takes care of it."""
+
+    comment: Comment = ""
+    who: Annotated[
+        str, msgspec.Meta(max_length=_LONGEST_NAME, description="For whom a program logs in; the user unless given.")
+    ] = ""
+
+
+class FeedbackGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What it was."""
+
+    verdict: Literal["confirmed", "expected", "false alarm", "new normal"]
+    comment: Comment = ""
+    who: Annotated[
+        str, msgspec.Meta(max_length=_LONGEST_NAME, description="For whom a program logs in; the user unless given.")
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Who takes care of it."""
+
+    at: float
+    by: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What somebody said it was; the newest word."""
+
+    verdict: str
+    at: float
+    by: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One episode; the numbers are those of its worst slot, in source units. Times are Unix seconds."""
+
+    id: str
+    query: str
+    labels: Mapping[str, str]
+    status: Literal["open", "acknowledged", "resolved"]
+    opened_at: float
+    fired_at: float | None
+    resolved_at: float | None
+    resolved_why: str | None
+    summary: str
+    worst_at: float | None
+    observed: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    score: float | None
+    z: float | None
+    votes: float | None
+    acknowledged: Acknowledged | None
+    feedback: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One entry of the audit. `intact` is false where what is stored is not what was written."""
+
+    at: float
+    event: str
+    who: str
+    why: str
+    details: Mapping[str, str]
+    intact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyWithTransitions:
+    """One episode, and everything that happened to it, oldest first."""
+
+    anomaly: Anomaly
+    transitions: tuple[Transition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyPage:
+    """Episodes, those opened last first. More follow where `next_cursor` is not null."""
+
+    anomalies: tuple[Anomaly, ...]
+    next_cursor: str | None
+
+
+def matchers_of(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
+    """Read label matchers of a request.
+
+    Raises
+    ------
+    ApiError
+    """
+    try:
+        return [parse_matcher(text) for text in texts]
+    except MatcherError as error:
+        raise ApiError(ErrorType.BAD_DATA, f"{name}: {error}") from None
+
+
+def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], float]) -> tuple[Endpoint[Any, Any], ...]:
+    """Make the endpoints.
+
+    Parameters
+    ----------
+    episodes : callable
+        Returns what is asked for them, once the program has started.
+    clock : callable
+        Unix seconds.
+    """
+
+    def listed(call: Call[AnomaliesWanted, None]) -> AnomalyPage:
+        asked = call.parameters
+        matchers = matchers_of(asked.match)
+        wanted = Wanted(
+            query=asked.query,
+            status=None if asked.status is None else Status(asked.status),
+            feedback=None if asked.feedback is None else Feedback(asked.feedback),
+            since=asked.since,
+            until=asked.until,
+            fired=asked.fired,
+            least_score=asked.min_score,
+            labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
+        )
+        page = episodes().episodes(wanted, after=_read_cursor(asked.cursor), limit=asked.limit)
+        return AnomalyPage(tuple(map(_anomaly, page.episodes)), None if page.next is None else _cursor(page.next))
+
+    def one(call: Call[AnomalyWanted, None]) -> AnomalyWithTransitions:
+        found = episodes().episode(call.parameters.id)
+        if found is None:
+            raise _unknown(call.parameters.id)
+        episode, entries = found
+        steps = (Transition(each.at, each.event, each.who, each.why, each.details, each.intact) for each in entries)
+        return AnomalyWithTransitions(_anomaly(episode), tuple(steps))
+
+    def acknowledge(call: Call[AnomalyWanted, Acknowledgement]) -> Anomaly:
+        said = call.body
+        change = episodes().acknowledge(call.parameters.id, at=clock(), who=_who(call.who, said.who), why=said.comment)
+        if change.episode is None:
+            raise _unknown(call.parameters.id)
+        if change.episode.acknowledged_at is None:
+            raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
+        return _anomaly(change.episode)
+
+    def feedback(call: Call[AnomalyWanted, FeedbackGiven]) -> Anomaly:
+        said, who = call.body, _who(call.who, call.body.who)
+        verdict = Feedback(said.verdict)
+        change = episodes().give_feedback(call.parameters.id, verdict, at=clock(), who=who, comment=said.comment)
+        if change.episode is None:
+            raise _unknown(call.parameters.id)
+        return _anomaly(change.episode)
+
+    nothing, missing = type(None), (ErrorType.NOT_FOUND,)
+    return (
+        Endpoint(
+            "GET", "/anomalies", "Episodes, those opened last first.", listed, AnomalyPage, AnomaliesWanted, nothing
+        ),
+        Endpoint(
+            "GET",
+            "/anomalies/{id}",
+            "One episode with everything that happened to it.",
+            one,
+            AnomalyWithTransitions,
+            AnomalyWanted,
+            nothing,
+            missing,
+        ),
+        Endpoint(
+            "POST",
+            "/anomalies/{id}/acknowledge",
+            "Say that somebody takes care of it; the first one does, and saying it again changes nothing.",
+            acknowledge,
+            Anomaly,
+            AnomalyWanted,
+            Acknowledgement,
+            (*missing, ErrorType.CONFLICT),
+        ),
+        Endpoint(
+            "POST",
+            "/anomalies/{id}/feedback",
+            "Say what it was; the newest word holds. `new normal` and `expected` teach the baseline.",
+            feedback,
+            Anomaly,
+            AnomalyWanted,
+            FeedbackGiven,
+            missing,
+        ),
+    )
+
+
+def _anomaly(episode: Episode) -> Anomaly:
+    worst = episode.worst
+    acknowledged = feedback = None
+    if episode.acknowledged_at is not None:
+        acknowledged = Acknowledged(
+            episode.acknowledged_at, episode.acknowledged_by or "", episode.acknowledged_why or ""
+        )
+    if episode.feedback is not None and episode.feedback_at is not None:
+        feedback = Verdict(
+            str(episode.feedback), episode.feedback_at, episode.feedback_by or "", episode.feedback_comment or ""
+        )
+    return Anomaly(
+        id=episode.id,
+        query=episode.query,
+        labels=episode.labels,
+        status=episode.status.value,
+        opened_at=episode.opened_at,
+        fired_at=episode.fired_at,
+        resolved_at=episode.resolved_at,
+        resolved_why=episode.resolved_why,
+        summary=episode.summary,
+        worst_at=None if worst is None else worst.at,
+        observed=None if worst is None else worst.observed,
+        expected=None if worst is None else worst.expected,
+        lower=None if worst is None else worst.lower,
+        upper=None if worst is None else worst.upper,
+        score=None if worst is None else worst.score,
+        z=None if worst is None else worst.z,
+        votes=None if worst is None else worst.votes,
+        acknowledged=acknowledged,
+        feedback=feedback,
+    )
+
+
+def _who(proved: str | None, given: str) -> str:
+    """Name who says it: a program may say for whom, but not hide itself."""
+    user = proved or ""
+    return user if given in ("", user) else f"{given} (via {user})"
+
+
+def _unknown(episode: str) -> ApiError:
+    return ApiError(ErrorType.NOT_FOUND, f"there is no anomaly {episode!r}")
+
+
+def _cursor(place: EpisodeCursor) -> str:
+    return f"{place[0]!r},{place[1]}"
+
+
+def _read_cursor(text: str | None) -> EpisodeCursor | None:
+    if text is None:
+        return None
+    at, _, episode = text.partition(",")
+    if not episode or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", at):
+        raise ApiError(ErrorType.BAD_DATA, "cursor: not one that an earlier answer gave")
+    return float(at), episode

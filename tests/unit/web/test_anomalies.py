@@ -1,0 +1,212 @@
+"""Episodes over HTTP, on a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+import requests
+from prometheus_client import CollectorRegistry
+
+from exporter.alerting.alert import Event, Reading
+from exporter.cycle import People
+from exporter.exposition import SelfMetrics
+from exporter.store import Store
+from exporter.web import WebConfigFile
+from exporter.web.api import anomaly_endpoints
+from tests.openapi import assert_described
+from tests.store_values import NOW, a_step, a_transition, an_alert, clock, open_store
+
+HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+ALICE = ("alice", "secret")
+READING = Reading(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "state") as store:
+        yield store
+
+
+class Api:
+    """The API as alice uses it; every answer is what the document says."""
+
+    def __init__(self, url: str, registry: CollectorRegistry) -> None:
+        self.url = url + "/api/v1"
+        self.registry = registry
+        self.document = self("GET", "/openapi.json", document=False)
+
+    def __call__(self, method: str, path: str, status: int = 200, *, document: bool = True, **options: Any) -> Any:
+        answer = requests.request(method, self.url + path, auth=ALICE, timeout=10, **options)
+        assert answer.status_code == status, answer.text
+        if document:
+            assert_described(self.document, method, path, answer)
+        said = answer.json()
+        return said["data"] if said.get("status") == "success" else said.get("error", said)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"anomaly_exporter_{name}", labels)
+
+
+@pytest.fixture
+def api(store: Store, serve, tmp_path: Path) -> Api:
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
+    registry = CollectorRegistry()
+    people = People(store, SelfMetrics(registry))
+    endpoints = anomaly_endpoints(lambda: people, clock)
+    return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
+
+
+def opened(store: Store, *names: str, query: str = "q") -> None:
+    for at, name in enumerate(names):
+        details = {"labels": f'{{"instance": "{name}", "service": "s"}}'}
+        store.append([a_transition(name, Event.OPEN, float(at), details=details, query=query)])
+
+
+def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
+    details = {"labels": '{"instance": "f1"}'}
+    firing = a_transition(event=Event.FIRING, at=30.25, why="anomalous")
+    store.commit("q", 60.0, a_step(an_alert(worst=READING), transitions=(a_transition(details=details), firing)))
+    store.acknowledge("f1-1", at=70.0, who="bob", why="on it")
+    expected = {
+        "id": "f1-1",
+        "query": "q",
+        "labels": {"instance": "f1"},
+        "status": "acknowledged",
+        "opened_at": 1.5,
+        "fired_at": 30.25,
+        "resolved_at": None,
+        "resolved_why": None,
+        "summary": "é ☃",
+        "worst_at": 60.0,
+        "observed": 9.0,
+        "expected": 1.5,
+        "lower": None,
+        "upper": 2.0,
+        "score": 0.75,
+        "z": 4.5,
+        "votes": 3.0,
+        "acknowledged": {"at": 70.0, "by": "bob", "comment": "on it"},
+        "feedback": None,
+    }
+    assert api("GET", "/anomalies") == {"anomalies": [expected], "next_cursor": None}
+    one = api("GET", "/anomalies/f1-1")
+    assert one["anomaly"] == expected
+    assert [(step["event"], step["at"], step["who"], step["why"]) for step in one["transitions"]] == [
+        ("open", 1.5, "exporter", "too high"),
+        ("firing", 30.25, "exporter", "anomalous"),
+        ("acknowledged", 70.0, "bob", "on it"),
+    ]
+
+
+def test_pages_follow_each_other(store: Store, api: Api) -> None:
+    opened(store, *(f"f{n}" for n in range(7)))
+    seen, cursor = [], None
+    while True:
+        page = api("GET", "/anomalies", params={"limit": "3", **({"cursor": cursor} if cursor else {})})
+        seen.append([one["id"] for one in page["anomalies"]])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [["f6-1", "f5-1", "f4-1"], ["f3-1", "f2-1", "f1-1"], ["f0-1"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("query=other", ["x-1"]),
+        ("status=acknowledged", ["b-1"]),
+        ('match[]=instance="a"', ["a-1"]),
+        ('match[]=instance=~"a|b"&match[]=service!="t"', ["b-1", "a-1"]),
+        ("match[]=instance!=x&fired=false", ["c-1", "b-1", "a-1"]),
+        ("until=1970-01-01T00:00:00.5Z", ["x-1", "a-1"]),
+        ("since=1", ["c-1", "b-1", "x-1", "a-1"]),
+        ("min_score=0.5", []),
+        ("feedback=false alarm", ["c-1"]),
+        ("fired=true", []),
+    ],
+)
+def test_filters_choose(store: Store, api: Api, query: str, expected: list[str]) -> None:
+    opened(store, "a", "b", "c")
+    opened(store, "x", query="other")
+    store.acknowledge("b-1", at=NOW, who="ann", why="")
+    api("POST", "/anomalies/c-1/feedback", json={"verdict": "false alarm"})
+    assert [one["id"] for one in api("GET", f"/anomalies?{query}")["anomalies"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("status=close", "status: invalid enum value 'close'"),
+        ("match[]=instance", "match[]: not a matcher: 'instance'"),
+        ('match[]=a=~"("', "match[]: "),
+        ("cursor=nonsense", "cursor: not one that an earlier answer gave"),
+        ("cursor=1e999", "cursor: not one that an earlier answer gave"),
+        ("min_score=2", "min_score: expected `float` <= 1"),
+        ("min_score=nan", "min_score: expected `float`"),
+        ("limit=1001", "limit: expected `int` <= 1000"),
+    ],
+)
+def test_a_wrong_filter_is_named(api: Api, query: str, message: str) -> None:
+    assert message in api("GET", f"/anomalies?{query}", 400)
+
+
+def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> None:
+    opened(store, "a")
+    first = api("POST", "/anomalies/a-1/acknowledge", json={"comment": "on it"})
+    assert (first["status"], first["acknowledged"]) == (
+        "acknowledged",
+        {"at": NOW, "by": "alice", "comment": "on it"},
+    )
+    assert api("POST", "/anomalies/a-1/acknowledge", json={"comment": "again"}) == first
+    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    # Whose first answer was lost must not be told that it failed.
+    assert api("POST", "/anomalies/a-1/acknowledge", json={})["acknowledged"]["by"] == "alice"
+    assert [one["event"] for one in api("GET", "/anomalies/a-1")["transitions"]] == ["open", "acknowledged", "resolved"]
+
+
+def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store: Store, api: Api) -> None:
+    opened(store, "a")
+    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    assert "it is resolved" in api("POST", "/anomalies/a-1/acknowledge", 409, json={})
+    for method, path in (("POST", "/anomalies/b-1/acknowledge"), ("POST", "/anomalies/b-1/feedback")):
+        body = {"verdict": "confirmed"} if path.endswith("feedback") else {}
+        assert api(method, path, 404, json=body) == "there is no anomaly 'b-1'"
+    assert api("GET", "/anomalies/b-1", 404) == "there is no anomaly 'b-1'"
+
+
+def test_a_program_may_say_for_whom_it_acts_and_not_hide_itself(store: Store, api: Api) -> None:
+    opened(store, "a", "b")
+    said = api("POST", "/anomalies/a-1/acknowledge", json={"who": "bob"})
+    assert said["acknowledged"]["by"] == "bob (via alice)"
+    said = api("POST", "/anomalies/b-1/feedback", json={"who": "alice", "verdict": "confirmed"})
+    assert said["feedback"]["by"] == "alice"
+
+
+def test_feedback_is_counted_and_the_newest_word_holds(store: Store, api: Api) -> None:
+    opened(store, "a", "b", "c", "d")
+    for name, verdict in (("a", "confirmed"), ("b", "false alarm"), ("c", "new normal"), ("d", "false alarm")):
+        api("POST", f"/anomalies/{name}-1/feedback", json={"verdict": verdict, "comment": "because"})
+    assert api.metric("precision_ratio", query="q") == 0.5
+    said = api("POST", "/anomalies/d-1/feedback", json={"verdict": "expected"})
+    assert said["feedback"] == {"verdict": "expected", "at": NOW, "by": "alice", "comment": ""}
+    assert api.metric("precision_ratio", query="q") == 0.75
+    assert api.metric("feedback_total", query="q", verdict="false alarm") == 2
+    assert api.metric("feedback_total", query="q", verdict="expected") == 1
+    assert {lesson.episode: lesson.verdict for lesson in store.lessons()} == {"c-1": "new normal", "d-1": "expected"}
+
+
+@pytest.mark.parametrize("body", [{}, {"verdict": "maybe"}, {"verdict": "confirmed", "comment": "x" * 2001}], ids=len)
+def test_wrong_feedback_is_said(store: Store, api: Api, body: dict[str, str]) -> None:
+    opened(store, "a")
+    assert "body" in api("POST", "/anomalies/a-1/feedback", 400, json=body)
+    assert store.audit().entries[0].event == "open"
+
+
+def test_text_comes_back_as_it_was_said(store: Store, api: Api) -> None:
+    opened(store, "a")
+    text = "<script>alert(1)</script>'; DROP TABLE episodes; -- \u2603 \x00"
+    api("POST", "/anomalies/a-1/acknowledge", json={"comment": text})
+    assert api("GET", "/anomalies")["anomalies"][0]["acknowledged"]["comment"] == text
