@@ -27,9 +27,16 @@ def _detect(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     detect.add_parser(subparsers)
 
 
+def _scale_hint(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    from exporter.cli import scale_hint
+
+    scale_hint.add_parser(subparsers)
+
+
 COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
     "check": _check,
     "detect": _detect,
+    "scale-hint": _scale_hint,
 }
 """Each imports its module only when it is called: `detect` starts without the web server and the HTTP client."""
 
