@@ -14,13 +14,13 @@ from time import monotonic
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__
-from exporter.alerting.alert import Alert
+from exporter.alerting.alert import Alert, Step
 from exporter.alerting.life import restore
 from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
 from exporter.config.shards import sharded
-from exporter.cycle import Cycle, Departed, Groups, People, Surroundings, Turned
+from exporter.cycle import Cycle, Departed, Groups, People, Surroundings, Turned, job_of
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
@@ -194,14 +194,18 @@ class App:
                 self._departed.add(name, old.alerts.book.left, around, at=now)
                 self._exposition.withdraw(name)
                 self.metrics.forget(name)
-        for name in restored.keys() - plans.keys():
+        for name in restored.keys() - plans.keys() - {job_of(group) for group in config.groups}:
             self._departed.add(name, restored[name], around, at=now)
+
+        def kept(name: str) -> Step:
+            return restored.get(name) or self._departed.take(name)
+
         for name in plans.keys() - cycles.keys():
-            kept = restored.get(name) or self._departed.take(name)
-            cycles[name] = Cycle(plans[name], around, kept, started=now)
+            cycles[name] = Cycle(plans[name], around, kept(name), started=now)
         self._cycles = cycles
         self._turned.keep(plans)
-        self._groups.apply(config.groups, plans, around)
+        departed = partial(self._departed.add, around=around, at=now)
+        self._groups.apply(config.groups, plans, around, at=now, kept=kept, left=departed)
         self._forget_learned(plans.keys() | self._groups.cycles.keys())
 
         if before is not None and changed_source:

@@ -30,7 +30,7 @@ def alert_labels(
     *,
     utf8: bool = False,
     kind: Literal["query", "group"] = "query",
-    storm: int | None = None,
+    storm: str = "",
 ) -> dict[str, str]:
     """Return the identity of the alert of a series, of a thing of a group, or of a storm.
 
@@ -49,8 +49,8 @@ def alert_labels(
         Keep names outside ``[a-zA-Z_][a-zA-Z0-9_]*``; only if every Alertmanager takes them.
     kind : "query" or "group"
         What `query` is the name of, and the label that has it.
-    storm : int, optional
-        Number of the storm.
+    storm : str
+        Which storm it is; empty for everything else.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def alert_labels(
     """
     own = {"alertname": settings.alertname, kind: query}
     # Empty where it is not set: no series can look as if it had been.
-    own |= {"storm": "" if storm is None else str(storm), "incident": "", "incident_role": ""}
+    own |= {"storm": storm, "incident": "", "incident_role": ""}
     series = {name: value for name, value in series_labels.items() if value and not name.startswith("__")}
     labels: dict[str, str] = {}
     for name, value in series.items():

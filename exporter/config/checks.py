@@ -66,7 +66,8 @@ def check(sound: Sound) -> Iterator[Finding]:
         yield from _voting(("detection",), config.detection, None)
     for index, query in zip(sound.queries, config.queries, strict=True):
         yield from _query(("queries", index), sound, query)
-    if not config.alertmanagers and any(query.alert for query in config.queries):
+    rules = [query.alert for query in config.queries] + [group.alert for group in config.groups]
+    if not config.alertmanagers and any(rules):
         yield Finding(
             ("alertmanagers",), "no Alertmanager is given, so alerts are shown here but not sent", warning=True
         )

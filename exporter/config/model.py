@@ -26,7 +26,7 @@ from exporter.prometheus.shard import Shard
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.store.settings import StorageSettings
 
-__all__ = ["Config", "GlobalSettings", "LimitsSettings", "QueryPlan", "QuerySettings"]
+__all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QueryPlan", "QuerySettings"]
 
 _QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 _TIMEOUT_SHARE = 0.8
@@ -133,6 +133,14 @@ class QuerySettings(Section):
     )
 
 
+class AlertingGroup(GroupSettings):
+    """Several metrics of one thing, judged together."""
+
+    alert: Annotated[AlertSettings | None, BeforeValidator(_some_alert)] = Field(
+        None, description="When it alerts, as for a query. Leave it out and the group only has scores."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class QueryPlan:
     """What holds for one query when everything is combined.
@@ -187,7 +195,7 @@ class Config(Section):
     detection: DetectionSettings = Field(DetectionSettings(), description="Who votes; a query may differ.")
     queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
 
-    groups: Items[GroupSettings] = Field((), description="Several metrics of one thing, judged together.")
+    groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
 
     def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:

@@ -39,7 +39,7 @@ class QueryAlerts:
         self.around = around
         self.book = AlertBook(plan.name, around, restored, interval=plan.interval, succeeded=succeeded)
         """Keeps and sends them."""
-        self.rows = RowAlerts(plan.name, "query", plan.alert, around, self.book)
+        self.rows = RowAlerts(plan.name, "query", plan.alert, around, self.book, shard=plan.shard)
         """Which series each is about."""
 
     @property

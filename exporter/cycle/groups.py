@@ -6,17 +6,19 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.model import QueryPlan
+from exporter.alerting.alert import Step
+from exporter.config.model import AlertingGroup, QueryPlan
+from exporter.cycle.group_alerts import GroupAlerts
 from exporter.cycle.readings import Left, Readings
 from exporter.cycle.rows import PageRows
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.groups import Forest, Group, GroupSettings, GroupVerdict, IsolationForest, fit, join
+from exporter.engine.groups import Forest, Group, GroupVerdict, IsolationForest, fit, join
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
@@ -37,28 +39,35 @@ _NONE = np.zeros(0, np.intp)
 
 
 class GroupCycle:
-    """Everything about one group: what it has learned, and its rows on the page.
+    """Everything about one group: what it has learned, its rows on the page, its alerts.
 
     Parameters
     ----------
-    settings : GroupSettings
+    settings : AlertingGroup
     plans : sequence of QueryPlan
         Of its queries, in its order.
     around : Surroundings
     readings : Readings
     training : ThreadPoolExecutor
         Where forests are trained, so that no slot waits for one.
+    restored : Step
+        What was left of its alerts.
+    started : float, Unix seconds
+        Now, or the newest slot that was judged.
     before : GroupCycle, optional
         One of the same name that has ended.
     """
 
     def __init__(
         self,
-        settings: GroupSettings,
+        settings: AlertingGroup,
         plans: Sequence[QueryPlan],
         around: Surroundings,
         readings: Readings,
         training: ThreadPoolExecutor,
+        restored: Step,
+        *,
+        started: float,
         before: GroupCycle | None = None,
     ) -> None:
         self.job = job_of(settings)
@@ -86,6 +95,7 @@ class GroupCycle:
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
         self._told = np.zeros((2, 0), np.bool_)
+        self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, around, restored, succeeded=started)
         if (
             before is not None
             and before.ended
@@ -119,6 +129,7 @@ class GroupCycle:
             except Exception:
                 log.exception("a group could not be judged", extra={"group": self.settings.name})
                 self.around.exposition.withdraw_group(self.settings.name)
+                self.alerts.hold(slot)
 
     def _judge(self, slot: float) -> None:
         settings, group = self.settings, self.group
@@ -134,6 +145,12 @@ class GroupCycle:
         self._rows.claim((row for row, _ in group.table.items()), group.table)
         if self._retired:
             return
+        fresh = [one is not None and one.at >= slot - _ROUND * self.interval for one in readings]
+        if any(fresh):
+            mature = _mature(left, places, group.table.size)
+            self.alerts.judged(verdict, matrix, group.table, mature, complete=all(fresh))
+        else:
+            self.alerts.hold(slot)
         self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
         self._tell(verdict)
         self._rows.release(group.expire(slot - self._ttl))
@@ -214,10 +231,17 @@ class GroupCycle:
         if self._lock.acquire(timeout=_PATIENCE):
             if self.group.at > self.saved:
                 self._save()
+            self.alerts.book.flush()
             self.ended = True
             self._lock.release()
         else:
             log.error("a group hangs and is left behind", extra={"group": self.settings.name})
+
+    def leave(self, settings: AlertingGroup, around: Surroundings, *, at: float) -> Step:
+        """Return what is left of the alerts for one that goes on under another configuration."""
+        if self.ended:
+            self.alerts.rows.configure(settings.alert, around, self.group.table, at=at)
+        return self.alerts.book.left
 
 
 class Groups:
@@ -230,17 +254,45 @@ class Groups:
         """The groups in force, by the names of their jobs."""
         self._training = ThreadPoolExecutor(1, thread_name_prefix="forest")
 
-    def apply(self, groups: Sequence[GroupSettings], plans: Mapping[str, QueryPlan], around: Surroundings) -> None:
-        """Put a configuration into force. A group whose metrics did not change goes on with what it learned."""
+    def apply(
+        self,
+        groups: Sequence[AlertingGroup],
+        plans: Mapping[str, QueryPlan],
+        around: Surroundings,
+        *,
+        at: float,
+        kept: Callable[[str], Step] = lambda _: Step(alerts={}),
+        left: Callable[[str, Step], None] = lambda *_: None,
+    ) -> None:
+        """Put a configuration into force. A group whose metrics did not change goes on with what it learned.
+
+        Parameters
+        ----------
+        groups : sequence of AlertingGroup
+        plans : mapping
+            Of all queries, by name.
+        around : Surroundings
+        at : float, Unix seconds
+            Now.
+        kept : callable
+            Gives what was left of the alerts of a job that is new.
+        left : callable
+            Takes what is left of the alerts of a job that is gone.
+        """
         wanted = {query: {group.by for group in groups if query in group.queries} for query in plans}
         self.readings.want({query: frozenset(by) for query, by in wanted.items() if by})
         self.retire()
         cycles = {}
         for group in groups:
             members, before = [plans[query] for query in group.queries], self.cycles.get(job_of(group))
-            cycles[job_of(group)] = GroupCycle(group, members, around, self.readings, self._training, before)
-        for gone in self.cycles.keys() - cycles.keys():
-            around.exposition.withdraw_group(self.cycles[gone].settings.name)
+            last = kept(job_of(group)) if before is None else before.leave(group, around, at=at)
+            started = at if before is None else before.alerts.book.succeeded
+            cycles[job_of(group)] = GroupCycle(
+                group, members, around, self.readings, self._training, last, started=started, before=before
+            )
+        for job in self.cycles.keys() - cycles.keys():
+            around.exposition.withdraw_group(self.cycles[job].settings.name)
+            left(job, self.cycles[job].alerts.book.left)
         self.cycles = cycles
 
     def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
@@ -261,12 +313,23 @@ class Groups:
         self._training.shutdown(wait=False, cancel_futures=True)
 
 
-def job_of(settings: GroupSettings) -> str:
+def job_of(settings: AlertingGroup) -> str:
     """Return the name of a group's job and of its learned state; no query can have it."""
     return f"(group) {settings.name}"
 
 
-def _identity(settings: GroupSettings, plans: Sequence[QueryPlan]) -> str:
+def _mature(left: Sequence[Left | None], places: Sequence[npt.NDArray[np.intp]], size: int) -> npt.NDArray[np.bool_]:
+    """Return which things have two metrics at least that are old enough to alert, shape (size,)."""
+    metrics = np.zeros((size, len(left)), np.bool_)
+    for metric, (one, place) in enumerate(zip(left, places, strict=True)):
+        if one is not None:
+            rows = np.flatnonzero((place >= 0) & one.ready[: len(place)])
+            metrics[place[rows], metric] = True
+    enough: npt.NDArray[np.bool_] = metrics.sum(axis=1) >= 2
+    return enough
+
+
+def _identity(settings: AlertingGroup, plans: Sequence[QueryPlan]) -> str:
     """Hash what learned state depends on."""
     learned = [settings.by, settings.detector, [(plan.name, plan.identity, plan.baseline.window) for plan in plans]]
     return hashlib.sha256(json.dumps(learned).encode()).hexdigest()[:32]

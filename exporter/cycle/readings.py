@@ -6,6 +6,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from exporter.config.model import QueryPlan
 from exporter.engine.groups import Reading, reading_of
 from exporter.engine.series import Labels, SeriesTable, key_of
@@ -23,10 +26,13 @@ class Left:
     reading : Reading
     things : sequence of bytes or None, by the rows of the query
         The thing of each series as a JSON object; None: it belongs to none. The same object as long as nothing changed.
+    ready : ndarray of bool, by the rows of the query
+        Whether the series is old enough to alert.
     """
 
     reading: Reading
     things: Sequence[bytes | None]
+    ready: npt.NDArray[np.bool_]
 
 
 class Readings:
@@ -58,7 +64,7 @@ class Readings:
                 same = left is not None and self._rows.get(key) == rows
             things = left.things if left is not None and same else things_of(table, by)
             with self._lock:
-                self._left[key], self._rows[key] = Left(reading, things), rows
+                self._left[key], self._rows[key] = Left(reading, things, verdict.ready), rows
 
     def get(self, query: str, by: tuple[str, ...]) -> Left | None:
         """Return what a query left last."""

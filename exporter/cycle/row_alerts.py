@@ -24,6 +24,7 @@ from exporter.alerting.storm_text import WORST, explain_storm
 from exporter.cycle.book import AlertBook
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.series import Labels, SeriesTable
+from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
 
 __all__ = ["RowAlerts", "Turn"]
@@ -68,6 +69,8 @@ class RowAlerts:
         None: there are no alerts.
     around : Surroundings
     book : AlertBook
+    shard : Shard, optional
+        Which part of the series is here: each part has storms of its own.
     """
 
     def __init__(
@@ -77,12 +80,15 @@ class RowAlerts:
         rule: AlertSettings | None,
         around: Surroundings,
         book: AlertBook,
+        *,
+        shard: Shard | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
         self.rule = rule
         self.around = around
         self.book = book
+        self._shard = shard
         self._row_of: dict[str, int] = {}
         self._unindexed: list[int] | None = None
         self._population = Population()
@@ -183,7 +189,8 @@ class RowAlerts:
         everywhere = self._population.everywhere()
 
         def name(key: Labels, number: int) -> dict[str, str]:
-            return self._labels(rule, {**everywhere, **dict(key)}, storm=number)
+            storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
+            return self._labels(rule, {**everywhere, **dict(key)}, storm=storm)
 
         return gather(
             settings,
@@ -263,7 +270,7 @@ class RowAlerts:
             return withdraw(alerts, at=at, why="rule_removed")
         return self.book.hold(at)
 
-    def _labels(self, rule: AlertSettings, series: dict[str, str], storm: int | None = None) -> dict[str, str]:
+    def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
         around = self.around
         return alert_labels(
             series, self.name, rule, around.external_labels, utf8=around.utf8_labels, kind=self.kind, storm=storm

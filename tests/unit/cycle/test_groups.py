@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.alerting.alert import Alert, Step
+from exporter.alerting.life import restore
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config, QueryPlan
@@ -35,6 +38,8 @@ class Stage:
         self.metrics = SelfMetrics(self.registry)
         self.exposition = Exposition(self.registry)
         self.groups = Groups()
+        self.left: dict[str, Step] = {}
+        self.ready = True
         self.tables = {query: SeriesTable(1000) for query in QUERIES}
         for query, table in self.tables.items():
             table.find([b'{"pod":"p%d","query":"%s"}' % (pod, query.encode()) for pod in range(PODS)])
@@ -62,25 +67,48 @@ class Stage:
             checkpoint_interval=300.0,
             room=lambda: 0,
         )
-        self.groups.apply(config.groups, self.plans, around)
+        kept = {
+            job: replace(restore(AlertingSettings(), alerts, at=self.slot), notes=self.store.notes().get(job))
+            for job, alerts in self.store.alerts().items()
+        }
+        self.groups.apply(
+            config.groups,
+            self.plans,
+            around,
+            at=self.slot,
+            kept=lambda job: kept.get(job, Step(alerts={})),
+            left=self.left.__setitem__,
+        )
 
     def say(self, query: str, z: np.ndarray) -> None:
         observed = 100.0 + 2.0 * z
         n = len(z)
         none, expected = np.zeros(n), np.full(n, 100.0)
         verdict = Verdict(
-            self.slot, observed, none + 0.1, expected, none, none, none, z, none[None], none == 0, none > 0
+            self.slot,
+            observed,
+            none + 0.1,
+            expected,
+            none,
+            none,
+            none,
+            z,
+            none[None],
+            none == (0 if self.ready else 1),
+            none > 0,
         )
         self.groups.judged(self.plans[query], verdict, self.tables[query])
 
-    def step(self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = ()) -> None:
+    def step(
+        self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = (), pods: tuple[int, ...] = (4,)
+    ) -> None:
         for _ in range(steps):
             self.slot += 60.0
             common = self.rng.standard_normal(PODS)
             for index, query in enumerate(QUERIES):
                 z = 0.95 * common + 0.3 * self.rng.standard_normal(PODS)
                 if odd is not None:
-                    z[4] = odd[index]
+                    z[list(pods)] = odd[index]
                 if query not in silent:
                     self.say(query, z)
             for cycle in self.groups.cycles.values():
@@ -94,6 +122,13 @@ class Stage:
             for sample in family.samples
             if sample.name == "anomaly_group_score" and sample.labels["group"] == "api"
         }
+
+    def alerts(self) -> list[Alert]:
+        (cycle,) = self.groups.cycles.values()
+        return list(cycle.alerts.book.alerts.values())
+
+    def states(self) -> dict[str, str]:
+        return {one.labels.get("pod", one.labels.get("storm", "")): str(one.state) for one in self.alerts()}
 
     def close(self) -> None:
         self.groups.close()
@@ -223,3 +258,91 @@ def test_pods_that_come_later_are_things_too(stage: Stage) -> None:
     cycle.run(stage.slot + 1.0)
     assert len(stage.page()) == PODS + 1
     assert "new" in stage.page()
+
+
+ALERTING = {"name": "api", "by": ["pod"], "queries": list(QUERIES), "alert": {"labels": {"severity": "page"}}}
+ODD = [1.5, -1.5, 0.0]
+
+
+@pytest.fixture
+def alerting(stage: Stage) -> Stage:
+    stage.apply(ALERTING)
+    stage.step(120)
+    return stage
+
+
+def test_a_group_alerts_like_a_query_and_says_the_share_of_each_metric(alerting: Stage) -> None:
+    alerting.step(8, odd=ODD)
+    (alert,) = alerting.alerts()
+    assert alert.labels == {"alertname": "AnomalyDetected", "group": "api", "pod": "p4", "severity": "page"}
+    assert alert.state == "firing"
+    assert alert.annotations["summary"].startswith("The metrics of pod=p4 (api) do not go together: ")
+    lines = alert.annotations["metrics"].splitlines()
+    assert {line.split(":")[0] for line in lines} == set(QUERIES)
+    assert "% of the score, 1.5 standard deviations above its mean, " in alert.annotations["metrics"]
+    # What a thing says is smoothed, so it is well some slots after its metrics are.
+    for _ in range(60):
+        alerting.step()
+        if alerting.page()["p4"] < 0.5:
+            break
+        assert alerting.states() == {"p4": "firing"}
+    assert alerting.states() == {"p4": "resolved"}
+
+
+def test_a_group_without_alert_has_none_and_one_that_loses_it_ends_what_fires(alerting: Stage) -> None:
+    alerting.step(8, odd=ODD)
+    alerting.apply({**ALERTING, "alert": {"labels": {"severity": "ticket"}}})
+    alerting.step(odd=ODD)
+    assert sorted((one.labels["severity"], str(one.state)) for one in alerting.alerts()) == [
+        ("page", "resolved"),
+        ("ticket", "firing"),
+    ]
+    alerting.apply({name: value for name, value in ALERTING.items() if name != "alert"})
+    alerting.step(3, odd=ODD)
+    assert {str(one.state) for one in alerting.alerts()} == {"resolved"}
+
+
+def test_while_the_queries_of_a_group_fail_its_alerts_are_held(alerting: Stage) -> None:
+    alerting.step(8, odd=ODD)
+    alerting.step(10, silent=QUERIES)
+    assert alerting.states() == {"p4": "firing"}
+    alerting.step(10, silent=QUERIES[:2])
+    assert alerting.states() == {"p4": "firing"}
+    alerting.step(12, silent=QUERIES)
+    # Given up, and not resolved, after `source_hold`.
+    assert alerting.states() == {"p4": "firing"}
+    alerting.step(5, silent=QUERIES)
+    assert alerting.states() == {}
+
+
+def test_things_that_turn_together_are_a_storm(alerting: Stage) -> None:
+    alerting.step(8, odd=[2.5, -2.5, 0.0], pods=(0, 1, 2, 3, 4, 5))
+    (alert,) = alerting.alerts()
+    assert alert.labels == {"alertname": "AnomalyDetected", "group": "api", "severity": "page", "storm": "1"}
+    assert alert.annotations["members"] == "6 of 12 things"
+
+
+def test_young_series_do_not_alert_in_a_group(alerting: Stage) -> None:
+    alerting.ready = False
+    alerting.step(8, odd=ODD)
+    assert alerting.page()["p4"] >= 0.5
+    assert alerting.states() == {}
+
+
+def test_a_restart_goes_on_with_the_alerts_of_a_group(alerting: Stage, tmp_path: Path) -> None:
+    alerting.step(8, odd=ODD)
+    (before,) = alerting.alerts()
+    alerting.groups.close()
+    alerting.store.close()
+    alerting.store = Store.open(tmp_path / "data", clock=time.time)
+    alerting.groups = Groups()
+    alerting.apply(ALERTING)
+    alerting.step(odd=ODD)
+    (after,) = alerting.alerts()
+    assert (after.episode, after.fired_at) == (before.episode, before.fired_at)
+
+
+def test_a_group_that_is_removed_leaves_its_alerts_to_be_ended(alerting: Stage) -> None:
+    alerting.step(8, odd=ODD)
+    alerting.apply()
+    assert [str(one.state) for one in alerting.left["(group) api"].alerts.values()] == ["firing"]
