@@ -18,15 +18,18 @@ from exporter.alerting.alert import Alert, Step
 from exporter.alerting.life import restore
 from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
-from exporter.config.model import Config
+from exporter.config.model import Config, QueryPlan
 from exporter.config.shards import sharded
-from exporter.cycle import Cycle, Departed, Groups, People, Surroundings, Turned, job_of
+from exporter.cycle import Cycle, Departed, Groups, Latest, People, Surroundings, Turned, job_of
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError, StateError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
+from exporter.views import Past, Program, Views
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 from exporter.web.api import anomaly_endpoints
 from exporter.workers import Workers
@@ -91,12 +94,25 @@ class App:
         self.metrics = SelfMetrics(registry)
         self._exposition = Exposition(registry)
         self._board = AlertBoard()
+        self._latest = Latest()
+        self._views = Views(
+            Program(
+                clock=self._clock,
+                cycles=lambda: self._cycles,
+                config=lambda: self.config,
+                latest=self._latest,
+                board=self._board,
+                registry=registry,
+                store_bytes=lambda: self._store.size_bytes(),
+            ),
+            Past(partial(PrometheusApi, user_agent=USER_AGENT)),
+        )
         site = Site(
             metrics=self._exposition.scrape,
             not_ready=self._not_ready,
             config=lambda: redacted(self.config),
             build=build_information(),
-            state=self._state,
+            pages=self._views,
             reload=self.reload if options.enable_lifecycle else None,
         )
         web_config = WebConfigFile(
@@ -204,6 +220,7 @@ class App:
             cycles[name] = Cycle(plans[name], around, kept(name), started=now)
         self._cycles = cycles
         self._turned.keep(plans)
+        self._latest.keep(plans)
         departed = partial(self._departed.add, around=around, at=now)
         self._groups.apply(config.groups, plans, around, at=now, kept=kept, left=departed)
         self._forget_learned(plans.keys() | self._groups.cycles.keys())
@@ -235,8 +252,12 @@ class App:
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
             external_url=self._options.external_url or "",
             turned=self._turned,
-            judged=self._groups.judged,
+            judged=self._judged,
         )
+
+    def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        self._groups.judged(plan, verdict, table)
+        self._latest.put(plan, verdict, table)
 
     def _end(self, cycles: Collection[Cycle]) -> bool:
         """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
@@ -328,19 +349,6 @@ class App:
             return "it is stopping"
         return None if self._started else "it is starting"
 
-    def _state(self) -> dict[str, str]:
-        cycles = list(self._cycles.values())
-        waiting = [cycle.plan.name for cycle in cycles if not cycle.ready]
-        return {
-            "Version": __version__,
-            "Prometheus": self.config.prometheus.url,
-            "Alertmanagers": ", ".join(one.url for one in self.config.alertmanagers) or "none",
-            "Queries": str(len(cycles)),
-            "Reading history": ", ".join(waiting) or "done",
-            "Series": str(sum(cycle.series for cycle in cycles)),
-            "Open alerts": str(self._board.open_alerts()),
-        }
-
     # ------------------------------------------------------------------ stop
 
     def stop(self) -> None:
@@ -363,6 +371,7 @@ class App:
         _try(self._senders.close)
         for other in others:
             other.join(max(1.0, _END + timeout - (monotonic() - began)))
+        _try(self._views.close)
         _try(self._store.close)
         _try(self._api.close)
         if reloading:

@@ -14,7 +14,7 @@ from typing import Any
 
 import promql_parser as promql
 
-__all__ = ["Remark", "examine"]
+__all__ = ["Malformed", "Remark", "Token", "examine", "is_large", "tokens_of"]
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
@@ -59,13 +59,17 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
+    """A piece of an expression, and where it starts."""
+
     kind: str
     text: str
     start: int
 
 
-class _Malformed(Exception):  # noqa: N818 - it never leaves this module.
+class Malformed(Exception):  # noqa: N818 - it never leaves this package.
+    """What no server can read, and where it starts."""
+
     def __init__(self, start: int, message: str) -> None:
         super().__init__(message)
         self.start = start
@@ -79,12 +83,12 @@ def examine(expr: str) -> tuple[Remark, ...]:
     (Remark(message="1:5: '(' is not closed", fatal=True),)
     """
     try:
-        tokens = list(_tokens(expr))
+        tokens = list(tokens_of(expr))
         _check_brackets(tokens)
         _check_durations(tokens)
-    except _Malformed as found:
+    except Malformed as found:
         return (Remark(f"{_position(expr, found.start)}: {found.message}", fatal=True),)
-    if _is_large(tokens):
+    if is_large(tokens):
         return ()
     try:
         tree = promql.parse(_without_raw_strings(expr, tokens))
@@ -106,18 +110,19 @@ def examine(expr: str) -> tuple[Remark, ...]:
     return tuple(dict.fromkeys(_lint(expr, tokens, tree)))
 
 
-def _tokens(expr: str) -> Iterator[_Token]:
+def tokens_of(expr: str) -> Iterator[Token]:
+    """Yield the pieces of an expression, without space and comments."""
     at = 0
     while at < len(expr):
         found = _TOKEN.match(expr, at)
         if found is None:
-            raise _Malformed(at, _unexpected(expr[at]))
+            raise Malformed(at, _unexpected(expr[at]))
         if found.lastgroup != "space":
-            yield _Token(str(found.lastgroup), found[0], at)
+            yield Token(str(found.lastgroup), found[0], at)
         at = found.end()
 
 
-def _without_raw_strings(expr: str, tokens: list[_Token]) -> str:
+def _without_raw_strings(expr: str, tokens: list[Token]) -> str:
     """Write strings in backticks with double quotes: the parser wrongly looks for escapes in them."""
     for token in reversed(tokens):
         if token.text.startswith("`"):
@@ -136,29 +141,29 @@ def _unexpected(character: str) -> str:
     return f"unexpected character {character!r}"
 
 
-def _check_brackets(tokens: list[_Token]) -> None:
+def _check_brackets(tokens: list[Token]) -> None:
     if not tokens:
-        raise _Malformed(0, "the expression is empty")
-    stack: list[_Token] = []
+        raise Malformed(0, "the expression is empty")
+    stack: list[Token] = []
     for token in tokens:
         if token.kind == "open":
             stack.append(token)
         elif token.kind == "close":
             if not stack:
-                raise _Malformed(token.start, f"unexpected {token.text!r}; nothing is open")
+                raise Malformed(token.start, f"unexpected {token.text!r}; nothing is open")
             if stack[-1].text != _CLOSES[token.text]:
-                raise _Malformed(token.start, f"unexpected {token.text!r}; {stack[-1].text!r} is still open")
+                raise Malformed(token.start, f"unexpected {token.text!r}; {stack[-1].text!r} is still open")
             stack.pop()
     if stack:
-        raise _Malformed(stack[-1].start, f"{stack[-1].text!r} is not closed")
+        raise Malformed(stack[-1].start, f"{stack[-1].text!r} is not closed")
 
 
-def _check_durations(tokens: list[_Token]) -> None:
+def _check_durations(tokens: list[Token]) -> None:
     """Refuse endless durations, on which the parser would panic."""
     inside = wanted = False
     for token in tokens:
         if (inside or wanted) and not _is_finite(token.text):
-            raise _Malformed(token.start, f"a duration cannot be {token.text}")
+            raise Malformed(token.start, f"a duration cannot be {token.text}")
         if token.text in ("[", "]"):
             inside = token.text == "["
         # A sign may stand between the word and its duration.
@@ -173,7 +178,8 @@ def _is_finite(text: str) -> bool:
         return True
 
 
-def _is_large(tokens: list[_Token]) -> bool:
+def is_large(tokens: list[Token]) -> bool:
+    """Return whether the native parser should not be asked to read an expression."""
     depth = deepest = operators = 0
     for token in tokens:
         depth += (token.kind == "open") - (token.kind == "close")
@@ -182,7 +188,7 @@ def _is_large(tokens: list[_Token]) -> bool:
     return deepest > _MAX_NESTING or operators > _MAX_OPERATORS
 
 
-def _grammar_remark(expr: str, tokens: list[_Token], message: str) -> Remark:
+def _grammar_remark(expr: str, tokens: list[Token], message: str) -> Remark:
     """Turn the parser's message, which has no position, into one that has."""
     if message == "invalid promql query":
         start, message = _misplaced(tokens)
@@ -196,7 +202,7 @@ def _grammar_remark(expr: str, tokens: list[_Token], message: str) -> Remark:
     return Remark(f"{_position(expr, start)}: {message}", fatal=True)
 
 
-def _mentioned(tokens: list[_Token], message: str) -> int:
+def _mentioned(tokens: list[Token], message: str) -> int:
     """Return where the expression has the word that the message is about."""
     for name in [*reversed(re.findall(r"'([^']+)'", message)), message.split()[-1]]:
         for token in tokens:
@@ -205,10 +211,10 @@ def _mentioned(tokens: list[_Token], message: str) -> int:
     return tokens[0].start
 
 
-def _misplaced(tokens: list[_Token]) -> tuple[int, str]:
+def _misplaced(tokens: list[Token]) -> tuple[int, str]:
     """Return the first token that cannot follow the one before it."""
-    before: _Token | None = None
-    open_after: list[_Token | None] = []
+    before: Token | None = None
+    open_after: list[Token | None] = []
     for token in tokens:
         complaint = _complaint(before, token, inside=token.text == "}" or _in_braces(open_after))
         if complaint:
@@ -226,11 +232,11 @@ def _misplaced(tokens: list[_Token]) -> tuple[int, str]:
     return tokens[0].start, "not a valid PromQL expression"
 
 
-def _in_braces(open_after: list[_Token | None]) -> bool:
+def _in_braces(open_after: list[Token | None]) -> bool:
     return bool(open_after) and open_after[-1] is not None and open_after[-1].text == "{"
 
 
-def _complaint(before: _Token | None, token: _Token, *, inside: bool) -> str | None:
+def _complaint(before: Token | None, token: Token, *, inside: bool) -> str | None:
     if inside:
         if before is not None and before.text in ("=", "!=", "=~", "!~") and token.kind != "string":
             return f"a label matcher wants a string in quotes after {before.text!r}"
@@ -244,19 +250,19 @@ def _complaint(before: _Token | None, token: _Token, *, inside: bool) -> str | N
     return None
 
 
-def _is_keyword(token: _Token) -> bool:
+def _is_keyword(token: Token) -> bool:
     return token.text.lower() in _MODIFIERS | _BINARY_WORDS
 
 
-def _is_binary(token: _Token) -> bool:
+def _is_binary(token: Token) -> bool:
     return (token.kind == "operator" and token.text not in (",", "@")) or token.text.lower() in _BINARY_WORDS
 
 
-def _wants_operand(token: _Token) -> bool:
+def _wants_operand(token: Token) -> bool:
     return _is_binary(token) or token.text in ("(", ",")
 
 
-def _is_operand_end(token: _Token) -> bool:
+def _is_operand_end(token: Token) -> bool:
     if token.kind == "word":
         return not _is_keyword(token)
     return token.kind in ("number", "string", "close")
@@ -267,7 +273,7 @@ def _position(expr: str, start: int) -> str:
     return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
-def _lint(expr: str, tokens: list[_Token], tree: Any) -> Iterator[Remark]:
+def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
     for selector, counted in _selectors(tree, counted=False):
         name = selector.name or next(
             (m.value for m in selector.matchers.matchers if m.name == "__name__" and m.op == promql.MatchOp.Equal), ""

@@ -3,8 +3,9 @@
 from exporter.cycle.cycle import Cycle
 from exporter.cycle.departed import Departed
 from exporter.cycle.groups import GroupCycle, Groups, job_of
+from exporter.cycle.latest import Latest
 from exporter.cycle.people import People
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.turned import Turned
 
-__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "People", "Surroundings", "Turned", "job_of"]
+__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "Latest", "People", "Surroundings", "Turned", "job_of"]

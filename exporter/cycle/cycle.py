@@ -97,6 +97,11 @@ class Cycle:
         """How much of its history is learned, 0 to 1."""
         return 1.0 if self.ready else self.learning.progress
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the newest slot said nothing, or history could not be read; None where all is well."""
+        return self._figures.trouble
+
     def prepare(self, now: float) -> bool:
         """Restore what an earlier run learned and read the history that is missing; return whether it worked.
 
@@ -142,7 +147,7 @@ class Cycle:
                 return
             self._figures.begin()
             if self._resting:
-                self._figures.failed()
+                self._figures.failed(self._figures.trouble or "the server asked not to be asked for a while")
                 self._unknown(slot)
                 return
             try:
@@ -155,11 +160,11 @@ class Cycle:
                     self._failed(fault)
                     self._unknown(slot)
             except OutOfTime as reason:
-                self._figures.failed()
+                self._figures.failed(str(reason))
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
                 self._frozen()
             except DuplicateAlert as fault:
-                self._figures.failed()
+                self._figures.failed(f"alerts cannot be told apart: {fault}")
                 log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
                 self._unknown(slot)
             except Exception:
@@ -218,7 +223,7 @@ class Cycle:
         missing = self.learning.missing(before)
         if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
             self.ready = False
-            self._figures.failed()
+            self._figures.failed("slots were missed; history is read")
             self._unknown(slot)
             return False
         try:

@@ -36,19 +36,22 @@ class Figures:
         self._metrics = metrics
         self._query = query
         self._coverage: float | None = None
+        self.trouble: str | None = None
+        """Why the newest slot said nothing; None where it did."""
         metrics.watch(query)
 
     def begin(self) -> None:
         """A cycle begins."""
         self._metrics.cycles_total.labels(query=self._query).inc()
 
-    def failed(self) -> None:
+    def failed(self, why: str = "an internal error; the log says more") -> None:
         """A cycle could say nothing."""
+        self.trouble = why
         self._metrics.cycles_failed_total.labels(query=self._query).inc()
 
     def refused(self, fault: PrometheusError) -> None:
         """Prometheus gave no usable answer."""
-        self.failed()
+        self.failed(f"{fault.reason}: {fault.message}")
         self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
         self._metrics.source_up.set(fault.reason in _ANSWERED)
         more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
@@ -65,6 +68,7 @@ class Figures:
             Seconds between slots.
         """
         metrics, query = self._metrics, self._query
+        self.trouble = None
         metrics.source_up.set(1)
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))

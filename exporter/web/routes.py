@@ -1,4 +1,4 @@
-"""The endpoints that every Prometheus component has, and those of the API.
+"""The endpoints that every Prometheus component has, those of the API, and the pages.
 
 Handlers know nothing of the program: what they show and do are plain callables, run in a worker
 thread where they may block.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,20 +18,12 @@ from exporter.errors import ExporterError
 from exporter.exposition.page import Scrape
 from exporter.web.api import Endpoint, add_endpoints, status_endpoints
 from exporter.web.connection import Connection, Limits, plain
+from exporter.web.pages import PageData, add_pages
 
 __all__ = ["Site", "build_app", "path_prefix"]
 
 _CHUNK = 1 << 18
 _LIMITS = Limits()
-
-_LINKS = {
-    "/metrics": "Metrics",
-    "/-/healthy": "Healthy",
-    "/-/ready": "Ready",
-    "/api/v1/status/config": "Configuration",
-    "/api/v1/status/buildinfo": "Build",
-    "/api/v1/openapi.json": "API",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +40,8 @@ class Site:
         The configuration in force as YAML, its secrets shown as ``<secret>``.
     build : mapping
         Versions, by name.
-    state : callable
-        What the front page says, by caption.
+    pages : PageData
+        What the pages show.
     reload : callable, optional
         Reads the configuration again; raises ExporterError with the reason. None: not enabled.
     """
@@ -59,7 +50,7 @@ class Site:
     not_ready: Callable[[], str | None]
     config: Callable[[], str]
     build: Mapping[str, str]
-    state: Callable[[], Mapping[str, str]]
+    pages: PageData
     reload: Callable[[], None] | None = None
 
 
@@ -84,13 +75,13 @@ def build_app(
     handlers = _Handlers(site)
     app = web.Application(client_max_size=max_body)
     add = app.router
-    add.add_get(prefix + "/", handlers.front)
     add.add_get(prefix + "/metrics", handlers.metrics)
     add.add_get(prefix + "/-/healthy", handlers.healthy)
     add.add_get(prefix + "/-/ready", handlers.ready)
     add.add_post(prefix + "/-/reload", handlers.reload)
     add.add_put(prefix + "/-/reload", handlers.reload)
     add_endpoints(app, prefix, (*status_endpoints(site.config, site.build), *endpoints))
+    add_pages(app, prefix, site.pages)
     if prefix:
         add.add_get("/", _to(prefix + "/"))
     return app
@@ -148,16 +139,6 @@ class _Handlers:
         except ExporterError as error:
             return plain(500, f"The configuration was not reloaded, the old one stays in force:\n{error}")
         return plain(200, "Reloaded.")
-
-    async def front(self, _: web.Request) -> web.Response:
-        state = await asyncio.to_thread(self._site.state)
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>\n" for name, text in state.items())
-        links = "".join(f'<li><a href="{path[1:]}">{name}</a></li>\n' for path, name in _LINKS.items())
-        page = (
-            '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Anomaly Exporter</title></head>\n'
-            f"<body>\n<h1>Anomaly Exporter</h1>\n<ul>\n{links}</ul>\n<table>\n{rows}</table>\n</body>\n</html>\n"
-        )
-        return web.Response(text=page, content_type="text/html", charset="utf-8")
 
 
 async def _write(request: web.Request, response: web.StreamResponse, body: Iterator[bytes]) -> None:

@@ -15,6 +15,7 @@ from exporter.errors import ConfigError, Problem
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.web import Limits, Site, WebConfigFile, WebServer, build_app
 from exporter.web.api import Endpoint
+from tests.page_facts import Pages
 
 # Everything waits for a condition; this is only how long a failing test takes.
 PATIENCE = 20.0
@@ -28,7 +29,7 @@ class Program:
     broken: Exception | None = None
     reloads: int = 0
     while_reloading: Callable[[], None] = lambda: None
-    state: dict[str, str] = field(default_factory=dict)
+    pages: Pages = field(default_factory=Pages)
 
     def reload(self) -> None:
         self.while_reloading()
@@ -90,7 +91,7 @@ def serve() -> Iterator[Callable[..., Served]]:
                 not_ready=lambda: program.reason,
                 config=lambda: "password: <secret>\n",
                 build={"version": "1.2.3"},
-                state=lambda: program.state,
+                pages=program.pages,
                 reload=program.reload if lifecycle else None,
             )
             server = WebServer(build_app(site, endpoints=endpoints), address, web_config, limits=limits or Limits())

@@ -12,6 +12,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 ROUTES = {
     "/": ("GET", "HEAD"),
     "/metrics": ("GET", "HEAD"),
+    "/static/style.css": ("GET", "HEAD"),
     "/-/healthy": ("GET", "HEAD"),
     "/-/ready": ("GET", "HEAD"),
     "/-/reload": ("POST", "PUT"),
@@ -42,7 +43,7 @@ def test_every_route_answers_its_methods_and_no_other(serve, path):
 def assert_safe_headers(headers):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["Content-Security-Policy"].startswith(("default-src 'self';", "default-src 'none';"))
     assert "Access-Control-Allow-Origin" not in headers
     assert "aiohttp" not in headers.get("Server", "")
     assert "Python" not in headers.get("Server", "")
@@ -132,15 +133,6 @@ def test_status_is_in_the_envelope_of_prometheus(serve):
         "status": "success",
         "data": {"yaml": "password: <secret>\n"},
     }
-
-
-def test_the_front_page_escapes_what_it_shows(serve):
-    served = serve()
-    served.program.state = {"<b>": "\"><script>alert(1)</script>&'"}
-    page = requests.get(served.url + "/", timeout=10).text
-    assert "<script>" not in page
-    assert "<b>" not in page
-    assert "&lt;b&gt;" in page
 
 
 @pytest.mark.parametrize(

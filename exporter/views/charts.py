@@ -1,0 +1,172 @@
+"""What the charts of one series are drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.model import QueryPlan
+from exporter.engine.detectors.stl_map import Season, decomposition
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.views.past import Past, Samples
+from exporter.web.pages.facts import Chart, Labels, Part, Range, Unshowable
+
+__all__ = ["Subject", "chart_of"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_POINTS = 720
+"""Of a line: about as many as a chart is wide."""
+_HOUR = 3600.0
+_DAY, _WEEK = 24, 168
+_FINE = 300.0
+"""Seconds between the samples that hourly means are made of."""
+_FULL, _LEAST = 4 * _WEEK, 2 * _WEEK
+"""Hours that a decomposition has, and has at least."""
+_KNOWN = 0.8
+"""Share of these hours that must have samples."""
+_SEASONS = (Season(_DAY, 7), Season(_WEEK, 7))
+_REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
+_SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which series a chart is of.
+
+    Attributes
+    ----------
+    of : int
+        How many series its query has.
+    """
+
+    source: PrometheusSettings
+    plan: QueryPlan
+    labels: Labels
+    of: int
+
+
+def chart_of(past: Past, subject: Subject, within: Range, part: Part) -> Chart:
+    """Read what a chart is drawn from.
+
+    Raises
+    ------
+    Unshowable
+        Prometheus cannot be asked, or there is too little to draw.
+    """
+    return {Part.BAND: _band, Part.WEEKS: _weeks, Part.DECOMPOSITION: _decomposition}[part](past, subject, within)
+
+
+def _band(past: Past, subject: Subject, within: Range) -> Chart:
+    start, end, step = _grid(subject, within)
+    one = past.judged(subject.source, subject.plan, subject.labels, start, end, step, of=subject.of)
+    _check(one.observed)
+    lines = {
+        "observed": one.observed,
+        "expected": one.expected,
+        "lower": one.lower,
+        "upper": one.upper,
+        "score": one.score,
+        "votes": one.votes,
+    }
+    quorum = subject.plan.detection.quorum
+    source = _REPLAYED if one.replayed else _SCRAPED
+    return _chart(subject, Part.BAND, one.times, lines, quorum=quorum, source=source, step=step)
+
+
+def _weeks(past: Past, subject: Subject, within: Range) -> Chart:
+    start, end, step = _grid(subject, within)
+    zone = ZoneInfo(subject.plan.zone)
+    lines: dict[str, FloatArray] = {}
+    times = np.zeros(0)
+    for weeks in (4, 3, 2, 1, 0):
+        shift = start - _weeks_before(start, weeks, zone)
+        found = _read(past, subject, start - shift, end - shift, step)
+        # A change of the clocks within the range moves what is after it by an hour; the hours before it stay right.
+        name = f"−{weeks} w" if weeks else "now"  # noqa: RUF001 - a minus.
+        times, lines[name] = found.times + shift, found.values
+    _check(np.concatenate(list(lines.values())))
+    return _chart(subject, Part.WEEKS, times, lines, step=step)
+
+
+def _decomposition(past: Past, subject: Subject, within: Range) -> Chart:
+    end = within.end // _HOUR * _HOUR
+    found = _read(past, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
+    hours = _hourly(found, end)
+    count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _KNOWN * n), None)
+    if count is None:
+        known = np.count_nonzero(~np.isnan(hours))
+        said = f"a decomposition needs two weeks of history; there are {known / _DAY:.0f} days of the last four weeks"
+        raise Unshowable(said, 404)
+    window = hours[-count:]
+    places, here = np.arange(count), ~np.isnan(window)
+    filled = np.interp(places, places[here], window[here])
+    maps = decomposition(count, _SEASONS)
+    daily, weekly = maps.seasonal
+    lines = {
+        "observed, hourly mean": window,
+        "trend": maps.trend @ filled,
+        "daily": daily @ filled,
+        "weekly": weekly @ filled,
+        "residual": np.where(here, maps.residual @ filled, np.nan),
+    }
+    times = end - count * _HOUR + _HOUR * (places.astype(np.float64) + 0.5)
+    return _chart(subject, Part.DECOMPOSITION, times, lines, step=_HOUR)
+
+
+def _read(past: Past, subject: Subject, start: float, end: float, step: float) -> Samples:
+    return past.samples(subject.source, subject.plan, subject.labels, start, end, step, of=subject.of)
+
+
+def _chart(
+    subject: Subject,
+    part: Part,
+    times: FloatArray,
+    lines: dict[str, FloatArray],
+    *,
+    quorum: int = 0,
+    source: str = "",
+    step: float,
+) -> Chart:
+    labels = " ".join(f"{name}={value}" for name, value in subject.labels)
+    plan = subject.plan
+    return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, gaps=1.5 * step)
+
+
+def _grid(subject: Subject, within: Range) -> tuple[float, float, float]:
+    """Return start, end and step of a line: the slots of the query, as many as a chart is wide."""
+    interval = subject.plan.interval
+    every = max(1.0, np.ceil((within.end - within.start) / _POINTS / interval))
+    step = float(every * interval)
+    # The newest slot is what most people come for, so the grid ends there.
+    end = within.end // subject.plan.interval * subject.plan.interval
+    points = max(2, int((end - within.start) / step) + 1)
+    return end - (points - 1) * step, end, step
+
+
+def _weeks_before(at: float, weeks: int, zone: ZoneInfo) -> float:
+    """Return the instant that many weeks before by the wall clock of a zone.
+
+    >>> _weeks_before(1774774800.0, 1, ZoneInfo("Europe/Berlin"))  # the clocks went on in between
+    1774173600.0
+    """
+    return (datetime.fromtimestamp(at, zone) - timedelta(weeks=weeks)).timestamp()
+
+
+def _hourly(samples: Samples, end: float) -> FloatArray:
+    """Return the mean of each of the last hours before `end`, shape (672,)."""
+    hour = np.floor((samples.times - end) / _HOUR).astype(np.intp) + _FULL
+    use = np.isfinite(samples.values) & (hour >= 0) & (hour < _FULL)
+    count = np.bincount(hour[use], minlength=_FULL)
+    total = np.bincount(hour[use], weights=samples.values[use], minlength=_FULL)
+    means: FloatArray = np.divide(total, count, out=np.full(_FULL, np.nan), where=count > 0)
+    return means
+
+
+def _check(values: FloatArray) -> None:
+    if not np.isfinite(values).any():
+        raise Unshowable("Prometheus has no samples of this series in this range")

@@ -1,0 +1,268 @@
+"""The past of one series, from Prometheus: its samples, and what this exporter said of them.
+
+What was said at the time is there where Prometheus scrapes the exporter. Otherwise an engine of its own goes through
+the history as the daemon's would have, each sample judged by what came before it.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.engine_settings import engine_settings
+from exporter.config.model import QueryPlan
+from exporter.config.narrow import narrow
+from exporter.engine.engine import Engine
+from exporter.engine.series import key_of, labels_of
+from exporter.errors import PrometheusError, Reason
+from exporter.exposition.labels import exposed_labels, row_prefix
+from exporter.prometheus import Block, PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.web.pages.facts import Labels, Unshowable
+
+__all__ = ["Judged", "Past", "Samples"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_TIMEOUT = 20.0
+"""Seconds for one range; whoever waits for a picture waits no longer."""
+_MOST_SAMPLES = 2_000_000
+"""Samples that are read for one line, where the expression cannot be narrowed to its series."""
+_FEWEST_POINTS = 24
+_LEARNED = 21 * 86400.0
+_LEARNED_STEP = 1800.0
+"""What a replay learns from, and at which resolution: three visits of every hour of the week, in a second."""
+_AGAIN = 6 * 3600.0
+_KEPT = 16
+"""So many engines are kept as they were at a multiple of six hours: another chart of a series is quicker."""
+_COVERED = 0.8
+"""Share of the samples that must have been scored at the time for that to be what is shown."""
+_SAID = ("anomaly_score", "expected_value", "expected_value_lower", "expected_value_upper", "anomaly_votes")
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of one series on a grid, arrays of shape (t,); NaN where there is none."""
+
+    times: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Samples and what was said of each; arrays of shape (t,), source units, NaN = absent."""
+
+    times: FloatArray
+    observed: FloatArray
+    expected: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    score: FloatArray
+    votes: FloatArray
+    replayed: bool
+
+
+class Past:
+    """Reads the past of single series; safe for several threads.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes a client from settings; slots have another one, so that a page never makes them wait.
+    """
+
+    def __init__(self, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._api: tuple[PrometheusSettings, PrometheusApi] | None = None
+        self._engines: dict[tuple[str, str, Labels, float], tuple[QueryPlan, Engine]] = {}
+
+    def close(self) -> None:
+        """Break off what is read, and close the connections."""
+        with self._lock:
+            if self._api is not None:
+                self._api[1].close()
+                self._api = None
+
+    def samples(
+        self,
+        source: PrometheusSettings,
+        plan: QueryPlan,
+        labels: Labels,
+        start: float,
+        end: float,
+        step: float,
+        *,
+        of: int,
+    ) -> Samples:
+        """Read samples of one series on the grid `start`, `start + step`, ... up to `end`.
+
+        Parameters
+        ----------
+        of : int
+            How many series the whole query has.
+
+        Raises
+        ------
+        Unshowable
+            Prometheus cannot be asked, or it would be too much.
+        """
+        wanted = dict(labels)
+        expr = narrow(plan.expr, wanted)
+        points = int((end - start) / step) + 1
+        if expr == plan.expr and points * of > _MOST_SAMPLES:
+            step = (end - start) / max(1, _MOST_SAMPLES // of)
+            if (end - start) / step < _FEWEST_POINTS:
+                said = f"the expression cannot be narrowed to one series, and all {of:,} are too many to read"
+                raise Unshowable(said, 503)
+        blocks = self._read(source, expr, start, end, step, of=of if expr == plan.expr else 1)
+        key = tuple(sorted(wanted.items()))
+        columns = []
+        for block in blocks:
+            column = next((i for i, one in enumerate(block.keys) if labels_of(one) == key), None)
+            columns.append(np.full(len(block.times), np.nan) if column is None else block.values[:, column])
+        if not columns:
+            return Samples(np.zeros(0), np.zeros(0))
+        return Samples(np.concatenate([block.times for block in blocks]), np.concatenate(columns))
+
+    def judged(
+        self,
+        source: PrometheusSettings,
+        plan: QueryPlan,
+        labels: Labels,
+        start: float,
+        end: float,
+        step: float,
+        *,
+        of: int,
+    ) -> Judged:
+        """Read samples of one series with what was expected of them; parameters as of `samples`."""
+        samples = self.samples(source, plan, labels, start, end, step, of=of)
+        said = self._said(source, plan, labels, samples)
+        return self._replayed(source, plan, labels, samples, of=of) if said is None else said
+
+    def _said(self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: Samples) -> Judged | None:
+        """Return what the exporter said at the time, if Prometheus has scraped it."""
+        here = ~np.isnan(samples.values)
+        if not here.any():
+            return None
+        own = row_prefix(exposed_labels(sorted(labels), [("query", plan.name)])).decode()
+        expr = f'{{__name__=~"{"|".join(_SAID)}",{own}}}'
+        times = samples.times
+        step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
+        # The score of a slot is on the page from the end of its cycle on, and in Prometheus with the next scrape.
+        try:
+            blocks = self._read(source, expr, float(times[0]), float(times[-1]), step, of=len(_SAID), offset=0.0)
+        except Unshowable:
+            return None
+        lines = {name: np.full(len(times), np.nan) for name in _SAID}
+        done = 0
+        for block in blocks:
+            part = slice(done, done + len(block.times))
+            done = part.stop
+            for column, key in enumerate(block.keys):
+                line = lines[dict(labels_of(key)).get("__name__", "expected_value")]
+                # Two exporters that say the same, or one that was scraped twice.
+                line[part] = np.where(np.isnan(line[part]), block.values[:, column], line[part])
+        expected = lines["expected_value"]
+        if np.count_nonzero(~np.isnan(expected) & here) < _COVERED * np.count_nonzero(here):
+            return None
+        return Judged(
+            times,
+            samples.values,
+            expected,
+            lines["expected_value_lower"],
+            lines["expected_value_upper"],
+            lines["anomaly_score"],
+            lines["anomaly_votes"],
+            replayed=False,
+        )
+
+    def _replayed(
+        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: Samples, *, of: int
+    ) -> Judged:
+        """Let an engine of its own learn what came before and judge the samples, each by what came before it."""
+        times = samples.times
+        step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
+        until = float(times[0]) - step
+        fixed = until // _AGAIN * _AGAIN
+        engine = self._learned(source, plan, labels, fixed, of=of)
+        if until - fixed >= _LEARNED_STEP:
+            self._learn(engine, source, plan, labels, fixed + _LEARNED_STEP, until, of=of)
+        said = engine.run(times, samples.values[:, None], step)
+        return Judged(
+            times,
+            samples.values,
+            said.expected[:, 0],
+            said.lower[:, 0],
+            said.upper[:, 0],
+            said.score[:, 0],
+            said.votes[:, 0],
+            replayed=True,
+        )
+
+    def _learned(self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, at: float, *, of: int) -> Engine:
+        """Return an engine that has learned three weeks up to an instant, for one user."""
+        key = (source.url, plan.name, tuple(labels), at)
+        with self._lock:
+            known = self._engines.get(key)
+        if known is None or known[0] != plan:
+            engine = Engine(replace(engine_settings(plan), max_series=1))
+            engine.align([key_of(tuple(sorted(labels)))], np.full(1, np.nan), at - _LEARNED)
+            self._learn(engine, source, plan, labels, at - _LEARNED, at, of=of)
+            known = plan, engine
+            with self._lock:
+                self._engines[key] = known
+                while len(self._engines) > _KEPT:
+                    self._engines.pop(next(iter(self._engines)))
+        # Nothing is ever learned by the one that is kept.
+        return copy.deepcopy(known[1])
+
+    def _learn(
+        self,
+        engine: Engine,
+        source: PrometheusSettings,
+        plan: QueryPlan,
+        labels: Labels,
+        start: float,
+        end: float,
+        *,
+        of: int,
+    ) -> None:
+        before = self.samples(source, plan, labels, start, end, _LEARNED_STEP, of=of)
+        engine.run(before.times, before.values[:, None], _LEARNED_STEP)
+
+    def _read(
+        self,
+        source: PrometheusSettings,
+        expr: str,
+        start: float,
+        end: float,
+        step: float,
+        *,
+        of: int,
+        offset: float | None = None,
+    ) -> list[Block]:
+        offset = source.query_offset if offset is None else offset
+        try:
+            blocks = self._client(source).history(
+                expr, start - offset, end - offset, step, timeout=_TIMEOUT, series=max(1, of)
+            )
+            return [replace(block, times=np.round(block.times + offset, 3)) for block in blocks]
+        except PrometheusError as fault:
+            status = 504 if fault.reason is Reason.TIMEOUT else 502
+            raise Unshowable(f"Prometheus did not give the history: {fault.reason}: {fault.message}", status) from fault
+
+    def _client(self, source: PrometheusSettings) -> PrometheusApi:
+        with self._lock:
+            if self._api is not None and self._api[0] != source:
+                self._api[1].close()
+                self._api = None
+            if self._api is None:
+                self._api = source, self._connect(source)
+            return self._api[1]

@@ -1,0 +1,231 @@
+"""What the pages show of the running program. It reads what others left and keeps none of them waiting."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from exporter import __version__
+from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.explain import generator_url
+from exporter.alertmanager import AlertBoard
+from exporter.config.model import Config
+from exporter.cycle import Cycle, Latest
+from exporter.views.charts import Subject, chart_of
+from exporter.views.health import health
+from exporter.views.past import Past
+from exporter.views.selection import matching_rows, row_of, select
+from exporter.web.pages.facts import (
+    Anomaly,
+    Chart,
+    EventRow,
+    Labels,
+    Overview,
+    Part,
+    QueryRow,
+    QueryState,
+    Range,
+    SeriesRow,
+    Shown,
+    Unshowable,
+    Wanted,
+)
+from exporter.web.pages.series import usual_range
+
+__all__ = ["Program", "Views"]
+
+log = logging.getLogger(__name__)
+
+_CANDIDATES = 20
+_ANOMALIES = 200
+"""Open anomalies that the front page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is looked at; callables answer at once.
+
+    Attributes
+    ----------
+    cycles : callable
+        The cycles in force, by query.
+    config : callable
+        The configuration in force.
+    events : callable
+        From an instant to the known events that are in effect or come soon.
+    """
+
+    clock: Callable[[], float]
+    cycles: Callable[[], Mapping[str, Cycle]]
+    config: Callable[[], Config]
+    latest: Latest
+    board: AlertBoard
+    registry: CollectorRegistry
+    store_bytes: Callable[[], int]
+    events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
+
+
+class Views:
+    """The `PageData` of a running program.
+
+    Parameters
+    ----------
+    program : Program
+    past : Past
+    """
+
+    def __init__(self, program: Program, past: Past) -> None:
+        self._program = program
+        self._past = past
+        self.charts = importlib.util.find_spec("matplotlib") is not None
+
+    def close(self) -> None:
+        """Break off what is read from Prometheus."""
+        self._past.close()
+
+    def overview(self, wanted: Wanted) -> Overview:
+        """Return the front page."""
+        program = self._program
+        at, config = program.clock(), program.config()
+        cycles = program.cycles()
+        queries = [self._query(cycle) for cycle in cycles.values()]
+        said = [one for name in cycles if (one := program.latest.get(name)) is not None]
+        # What a query that fails said last is not what is so now.
+        known = [one for one in said if cycles[one.plan.name].trouble is None]
+        series, matching = select(known, wanted)
+        return Overview(
+            at=at,
+            zone=config.global_.timezone,
+            version=__version__,
+            queries=queries,
+            anomalies=self._open(cycles)[:_ANOMALIES],
+            events=program.events(at),
+            health=health(
+                program.registry,
+                config,
+                size=program.store_bytes(),
+                asked=any(query.judged_at or query.trouble for query in queries),
+                at=at,
+            ),
+            series=series,
+            matching=matching,
+            total=sum(query.series for query in queries),
+        )
+
+    def series(self, query: str, labels: Labels) -> Shown:
+        """Return one series whose labels include `labels`; one that is gone has a past all the same."""
+        program = self._program
+        at, cycle = program.clock(), self._cycle(query)
+        said = program.latest.get(query)
+        rows = [] if said is None else matching_rows(said, labels)
+        one = row_of(said, rows[0]) if said is not None and rows else _gone(query, labels, cycle.judged)
+        others = [] if said is None else [said.names.labels[row] or () for row in rows[1 : 1 + _CANDIDATES]]
+        anomalies = [found for found in self._open({query: cycle}) if set(found.labels) <= set(one.labels)]
+        source = program.config().prometheus
+        return Shown(
+            at=at,
+            zone=cycle.plan.zone,
+            version=__version__,
+            query=self._query(cycle),
+            series=one,
+            quorum=cycle.plan.detection.quorum,
+            anomalies=anomalies,
+            source_url=generator_url(source.external_url or source.url, cycle.plan.expr),
+            candidates=others,
+        )
+
+    def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
+        """Return what a chart is drawn from."""
+        program = self._program
+        cycle, said = self._cycle(query), program.latest.get(query)
+        rows = [] if said is None else matching_rows(said, labels)
+        if said is not None and rows:
+            labels = said.names.labels[rows[0]] or ()
+        subject = Subject(program.config().prometheus, cycle.plan, labels, max(1, cycle.series))
+        now = program.clock()
+        return chart_of(self._past, subject, within or usual_range(now), part)
+
+    def _cycle(self, query: str) -> Cycle:
+        cycles = self._program.cycles()
+        if query not in cycles:
+            known = ", ".join(sorted(cycles)[:_CANDIDATES])
+            raise Unshowable(f"no query is called {query!r}; there are: {known}")
+        return cycles[query]
+
+    def _query(self, cycle: Cycle) -> QueryRow:
+        plan, said = cycle.plan, self._program.latest.get(cycle.plan.name)
+        trouble = cycle.trouble
+        here = scored = anomalous = 0
+        if said is not None and trouble is None:
+            verdict = said.verdict
+            here = int(np.count_nonzero(~np.isnan(verdict.observed)))
+            scored = int(np.count_nonzero(verdict.ready))
+            anomalous = int(np.count_nonzero(verdict.anomalous))
+        state = QueryState.SCORED
+        if trouble is not None:
+            state = QueryState.FAILED
+        elif not cycle.ready:
+            state = QueryState.LEARNING
+        elif said is None:
+            state = QueryState.WAITING
+        return QueryRow(
+            name=plan.name,
+            expr=plan.expr,
+            state=state,
+            progress=cycle.progress,
+            series=cycle.series,
+            scored=scored,
+            warming_up=here - scored,
+            anomalous=anomalous,
+            alerting=plan.alert is not None,
+            judged_at=cycle.judged if np.isfinite(cycle.judged) else None,
+            interval=plan.interval,
+            trouble=trouble,
+        )
+
+    def _open(self, cycles: Mapping[str, Cycle]) -> list[Anomaly]:
+        """Return the open alerts of some queries, firing ones first, then the newest."""
+        sheets = self._program.board.read().sheets
+        external = self._program.config().global_.external_labels
+        found = [
+            _anomaly(alert, cycles[query], external)
+            for query, sheet in sheets.items()
+            if query in cycles
+            for alert in sheet.alerts.values()
+            if alert.state is not AlertState.RESOLVED
+        ]
+        return sorted(found, key=lambda one: (one.state != "firing", -one.since))
+
+
+def _anomaly(alert: Alert, cycle: Cycle, external: Mapping[str, str]) -> Anomaly:
+    rule = cycle.plan.alert
+    # What the exporter added is not what the series is known by.
+    added = {"alertname", "query", *external, *(() if rule is None else rule.labels)}
+    labels = tuple(
+        sorted(
+            (name, value)
+            for name, value in alert.labels.items()
+            if name not in added and not name.startswith("exported_")
+        )
+    )
+    notes = [(name, text) for name, text in sorted(alert.annotations.items()) if name != "summary" and text]
+    return Anomaly(
+        query=alert.query,
+        labels=labels,
+        state=str(alert.state),
+        since=alert.active_at,
+        summary=alert.annotations.get("summary", ""),
+        until=alert.resolved_at,
+        notes=notes,
+    )
+
+
+def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
+    nan = float("nan")
+    at = judged if np.isfinite(judged) else 0.0
+    return SeriesRow(query, labels, at, nan, nan, nan, nan, nan, nan, ready=True, place=np.full(1, nan))

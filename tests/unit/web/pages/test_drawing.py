@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exporter.web.pages.charts import Look
+from exporter.web.pages.drawing import draw
+from exporter.web.pages.facts import Part
+from tests.page_facts import EVIL, chart
+
+
+def read(svg: bytes) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314 - we made it.
+
+
+def texts(svg: bytes) -> str:
+    return " ".join("".join(one.itertext()) for one in read(svg).iter())
+
+
+@pytest.mark.parametrize("part", list(Part), ids=str)
+def test_an_svg_is_xml_that_names_its_lines(part):
+    text = texts(draw(chart(part), Look("svg")))
+    names = {
+        Part.BAND: ("band", "expected", "observed", "anomalous", "votes", "From history."),
+        Part.WEEKS: ("-4 w", "now"),
+        Part.DECOMPOSITION: ("trend", "daily", "weekly", "residual"),
+    }
+    for name in names[part]:
+        assert name in text
+
+
+def test_the_same_chart_is_the_same_file():
+    assert draw(chart(), Look("svg")) == draw(chart(), Look("svg"))
+
+
+# No font here has every letter; the program ignores that too.
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("form", ["svg", "png"])
+def test_labels_with_markup_formulas_and_control_characters_are_only_text(form):
+    one = replace(chart(), title=EVIL, subtitle="instance=" + EVIL * 9, source=EVIL)
+    image = draw(one, Look(form))
+    if form == "svg":
+        assert {element.tag.rpartition("}")[2] for element in read(image).iter()}.isdisjoint({"script", "img"})
+        assert "<script>alert(1)</script>" in texts(image)
+    else:
+        assert image.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda lines: {name: line * np.nan for name, line in lines.items()},
+        lambda lines: {name: np.zeros_like(line) for name, line in lines.items()},
+        lambda lines: {name: line * 1e300 for name, line in lines.items()},
+        lambda lines: {**lines, "observed": np.where(np.arange(240) == 7, np.inf, lines["observed"])},
+        lambda lines: {**lines, "lower": lines["expected"] - 1.0, "upper": lines["upper"] * np.nan},
+    ],
+    ids=["nothing", "all zero", "huge", "infinite", "no upper edge"],
+)
+def test_odd_values_can_be_drawn(lines):
+    one = chart()
+    assert draw(replace(one, lines=lines(one.lines)), Look("png", narrow=True))
+
+
+def test_one_sample_can_be_drawn():
+    one = chart()
+    lines = {name: line[:1] for name, line in one.lines.items()}
+    assert draw(replace(one, times=one.times[:1], lines=lines), Look("svg", dark=True))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("minutes", [1, 7, 59, 100, 174, 294, 700, 1439, 2000, 4170, 10_080, 29_000, 44_640])
+def test_every_range_has_ticks(minutes, narrow):
+    one = chart()
+    times = one.times[0] + np.linspace(0.0, 60.0 * minutes, 240)
+    assert draw(replace(one, times=times), Look("svg", narrow=narrow))

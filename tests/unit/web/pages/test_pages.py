@@ -1,0 +1,224 @@
+"""Pages as they are served, and what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import requests
+
+from exporter.web.pages.facts import Part, QueryState, Range, Unshowable, Wanted, Which
+from tests.page_facts import AT, EVIL, anomaly, overview, query, series, shown
+
+KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead
+tbody tr th td code progress form label select option input button svg rect line polyline circle footer dl dt dd div
+figure figcaption picture source img pre details summary"""
+VOID = {"meta", "link", "input", "source", "img", "br", "rect", "line", "polyline", "circle"}
+
+
+class Document(HTMLParser):
+    """Checks while it reads: every element is one of ours, closed in order, and nothing is inline."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        assert len(self.ids) == len(set(self.ids))
+
+    def handle_starttag(self, name, attributes):
+        assert name in KNOWN.split(), name
+        for key, value in attributes:
+            assert not key.startswith("on"), key
+            assert key != "style"
+            if key in ("href", "src", "srcset", "action"):
+                assert not (value or "").lower().startswith(("javascript:", "data:", "//")), value
+                self.links.append(value)
+            if key == "id":
+                self.ids.append(value)
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.handle_starttag(name, attributes)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            assert not data.strip()
+        self.text += data + " "
+
+
+def page(served, path: str = "/", status: int = 200) -> Document:
+    answer = requests.get(served.url + path, timeout=10)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none';")
+    return Document(answer.text)
+
+
+def test_the_overview_says_what_is_wrong_first(serve):
+    text = page(serve()).text
+    assert text.index("Look here") < text.index("1 open anomaly") < text.index("Open anomalies") < text.index("Queries")
+    for said in (
+        "cpu is 0.91, expected 0.40",
+        "rate(cpu[5m])",
+        "0.93",
+        "0.30 to 0.50",
+        "black-friday",
+        "http://prom:9090",
+    ):
+        assert said in text, said
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"queries": [], "anomalies": [], "series": [], "matching": 0, "total": 0}, "no series so far"),
+        ({"queries": [query(state=QueryState.LEARNING, progress=0.42)], "series": [], "matching": 0}, "42%"),
+        ({"queries": [query(state=QueryState.LEARNING)], "series": [], "matching": 0}, "History is being read"),
+        ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "unknown, not fine"),
+        ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "timeout: 30 s"),
+        ({"queries": [query(scored=0, warming_up=3)], "anomalies": []}, "none can alert"),
+        ({"queries": [query(judged_at=None)]}, "not yet"),
+        ({"anomalies": []}, "Nothing is open"),
+        ({"anomalies": []}, "All well"),
+        ({"events": []}, "No known event"),
+        ({"series": [series(ready=False)]}, "warming up"),
+        ({"series": [series(score=float("nan"), place=series().place * float("nan"))]}, "no samples so far"),
+        ({"series": [series(lower=float("nan"))]}, "up to 0.50"),
+    ],
+)
+def test_every_state_of_the_overview_is_said(serve, changes, says):
+    served = serve()
+    served.program.pages.front = overview(**changes)
+    assert says in page(served).text
+
+
+def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
+    served = serve()
+    evil = {"labels": ((EVIL, EVIL), ("b", EVIL * 20))}
+    served.program.pages.front = overview(
+        queries=[query(name=EVIL, expr=EVIL, state=QueryState.FAILED, trouble=EVIL)],
+        anomalies=[anomaly(query=EVIL, summary=EVIL, state=EVIL, **evil)],
+        series=[series(query=EVIL, **evil)],
+    )
+    assert "alert(1)" in page(served, "/?text=" + requests.utils.quote(EVIL)).text
+    served.program.pages.one = shown(
+        query=query(name=EVIL, expr=EVIL),
+        series=series(query=EVIL, severities=[(EVIL, 1.0)], **evil),
+        anomalies=[anomaly(id="1", summary=EVIL, notes=[(EVIL, EVIL)], **evil)],
+        explanation=[(EVIL, EVIL)],
+        candidates=[((EVIL, EVIL),)],
+    )
+    assert "alert(1)" in page(served, "/graph?query=x").text
+    served.program.pages.wrong = Unshowable(EVIL)
+    assert "alert(1)" in page(served, "/graph?query=x", 404).text
+
+
+def test_every_link_of_a_page_is_relative_or_to_prometheus(serve):
+    served = serve()
+    for path in ("/", "/graph?query=cpu"):
+        for link in page(served, path).links:
+            assert link.startswith(
+                ("./", "metrics", "api/", "static/", "graph?", "chart.", "#", "http://prom:9090/")
+            ), link
+
+
+def test_the_filter_reaches_the_program_and_stays_in_the_form(serve):
+    served = serve()
+    served.program.pages.front = overview(matching=120)
+    document = page(served, "/?query=cpu&text=node+9100&which=anomalous&page=2")
+    assert served.program.pages.asked == [Wanted("cpu", "node 9100", Which.ANOMALOUS, 2)]
+    assert "page 2 of 3" in document.text
+    assert "./?query=cpu&text=node+9100&which=anomalous&page=3#series" in document.links
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/?page=0",
+        "/?page=x",
+        "/?page=9999999999999999999",
+        "/?which=none",
+        "/graph",
+        "/graph?query=cpu&from=1",
+        "/graph?query=cpu&from=x&to=y",
+        "/graph?query=cpu&from=nan&to=inf",
+        "/graph?query=cpu&from=100&to=50",
+        "/graph?query=cpu&from=0&to=99999999",
+        "/graph?query=cpu&from=-5&to=500",
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(serve, path):
+    assert "This cannot be shown" in page(serve(), path, 400).text
+
+
+def test_labels_and_range_reach_the_program(serve):
+    served = serve()
+    document = page(served, f"/graph?query=cpu&job=node&label.query=x&from={AT - 7200}&to={AT}")
+    assert served.program.pages.asked == [("cpu", (("job", "node"), ("query", "x")))]
+    charts = [link for link in document.links if link.startswith("chart.svg")]
+    # Three parts, each light and dark, wide and narrow.
+    assert len(charts) == 12
+    assert all(f"from={AT - 7200:.0f}&to={AT:.0f}" in link for link in charts)
+
+
+def test_without_the_extra_the_page_says_what_to_install(serve):
+    served = serve()
+    served.program.pages.charts = False
+    document = page(served, "/graph?query=cpu")
+    assert "prometheus-anomaly-exporter[charts]" in document.text
+    assert not [link for link in document.links if link.startswith("chart.")]
+    answer = requests.get(served.url + "/chart.png?query=cpu", timeout=10)
+    assert (answer.status_code, "charts need matplotlib" in answer.text) == (501, True)
+
+
+def test_buttons_are_only_for_those_who_may_press_them(serve):
+    served = serve()
+    served.program.pages.one = shown(anomalies=[anomaly(id="1f")])
+    assert "configure users" in page(served, "/graph?query=cpu").text
+
+
+@pytest.mark.parametrize(("form", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")], ids=["svg", "png"])
+@pytest.mark.parametrize("part", list(Part), ids=str)
+def test_charts_are_served_in_every_form(serve, form, magic, part):
+    served = serve()
+    url = f"{served.url}/chart.{form}?query=cpu&job=x&from=100&to=500&part={part}&theme=dark&size=narrow"
+    answer = requests.get(url, timeout=30)
+    assert (answer.status_code, answer.content[: len(magic)]) == (200, magic)
+    assert "script" not in answer.headers["Content-Security-Policy"]
+    assert served.program.pages.asked == [("cpu", (("job", "x"),), Range(100.0, 500.0), part)]
+    # The same again is not made again.
+    assert requests.get(url, timeout=30).content == answer.content
+    assert len(served.program.pages.asked) == 1
+
+
+def test_a_chart_that_cannot_be_drawn_says_so_as_a_picture_and_is_tried_again(serve):
+    served = serve()
+    served.program.pages.wrong = Unshowable("Prometheus did not answer <b>", 502)
+    answer = requests.get(served.url + "/chart.svg?query=cpu", timeout=30)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "image/svg+xml; charset=utf-8")
+    assert "did not answer &lt;b&gt;" in answer.text
+    answer = requests.get(served.url + "/chart.png?query=cpu", timeout=30)
+    assert (answer.status_code, answer.text) == (502, "Prometheus did not answer <b>\n")
+    served.program.pages.wrong = None
+    assert requests.get(served.url + "/chart.png?query=cpu", timeout=30).status_code == 200
+
+
+def test_pages_are_small_on_the_wire(serve):
+    served = serve()
+    served.program.pages.front = overview(series=[replace(series(), query=f"q{i}") for i in range(50)], matching=10_000)
+    plain = requests.get(served.url + "/", headers={"Accept-Encoding": "identity"}, timeout=10)
+    packed = requests.get(served.url + "/", headers={"Accept-Encoding": "gzip"}, timeout=10)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 4
