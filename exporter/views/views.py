@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter import __version__
 from exporter.alerting.alert import Alert, AlertState
-from exporter.alerting.explain import generator_url
+from exporter.alerting.links import generator_url
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest

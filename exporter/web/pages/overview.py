@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from exporter.alerting.explain import format_numbers
+from exporter.alerting.numbers import format_numbers
 from exporter.web.pages.facts import (
     Anomaly,
     EventRow,

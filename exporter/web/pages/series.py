@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.alerting.explain import format_numbers
+from exporter.alerting.numbers import format_numbers
 from exporter.web.pages.facts import Anomaly, Part, QueryState, Range, Shown
 from exporter.web.pages.frame import page
 from exporter.web.pages.markup import Markup, Node, join, tag
