@@ -1,0 +1,97 @@
+"""How fast history is learned, beside downloading the same answers and throwing them away."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import requests
+from prometheus_client import CollectorRegistry
+
+from benchmarks.sources import NAME, with_history
+from exporter.alerting.alert import Step
+from exporter.alerting.settings import AlertingSettings
+from exporter.alertmanager import AlertBoard
+from exporter.config.model import Config
+from exporter.cycle import Cycle, Surroundings
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.decode import Envelope
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.store import Store
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    flags = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
+    flags.add_argument("--series", type=int, nargs="+", default=[100, 1_000])
+    flags.add_argument("--days", type=int, default=14)
+    args = flags.parse_args()
+    for count in args.series:
+        with ExitStack() as running, tempfile.TemporaryDirectory() as home:
+            _measure(running, Path(home), count, args.days)
+    return 0
+
+
+def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
+    server = with_history(running, home, count, days=days, step=300.0)
+    metrics = SelfMetrics(CollectorRegistry())
+    store = running.enter_context(Store.open(home / "state", clock=time.time))
+    asked: list[tuple[str, Mapping[str, str]]] = []
+
+    class Noting(PrometheusApi):
+        def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[Envelope, Mapping[str, str]]:
+            if path.endswith("query_range"):
+                asked.append((path, form))
+            return super()._answer(path, form, timeout)
+
+    connect = partial(Noting, PrometheusSettings(url=server.url), user_agent="benchmark")
+    around = Surroundings(
+        api=connect(),
+        connect=connect,
+        clock=time.time,
+        store=store,
+        exposition=Exposition(metrics.registry),
+        board=AlertBoard(),
+        metrics=metrics,
+        alerting=AlertingSettings(),
+        external_labels={},
+        utf8_labels=False,
+        source_url=server.url,
+        query_offset=0.0,
+        checkpoint_interval=1e9,
+        room=lambda: count,
+    )
+    query = {"name": "bench", "expr": NAME, "interval": "5m"}
+    config = Config.model_validate({"baseline": {"window": f"{days}d"}, "queries": [query]})
+    cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())
+    now = time.time() // 300.0 * 300.0
+
+    begin = time.perf_counter()
+    assert cycle.prepare(now)
+    learned = time.perf_counter() - begin
+
+    # The same requests, their answers read to the end and dropped.
+    session = requests.Session()
+    begin = time.perf_counter()
+    size = sum(len(session.post(server.url + path, data=form, timeout=120).content) for path, form in asked)
+    downloaded = time.perf_counter() - begin
+    samples = count * days * 288
+    print(
+        f"{count:,} series x {days} days at 5 minutes, "
+        f"{samples:,} samples in {len(asked)} requests ({size / 2**20:.0f} MiB): "
+        f"learned in {learned:.1f} s ({samples / learned:,.0f} a second), downloaded in {downloaded:.1f} s, "
+        f"ratio {learned / downloaded:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
