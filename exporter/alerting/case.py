@@ -104,6 +104,8 @@ class Case:
         The worst of what turned at about the same time; `coincidences` is how many there are in all.
     external_url : str
         Where people reach this exporter; empty where nobody said.
+    missing_since : float, optional
+        The series should be there and is not; its last sample, in Unix seconds.
     more : mapping
         Other annotations, such as what event of the calendar is in effect.
     """
@@ -130,4 +132,5 @@ class Case:
     coincident: tuple[Coincidence, ...] = ()
     coincidences: int = 0
     external_url: str = ""
+    missing_since: float | None = None
     more: Mapping[str, str] = field(default_factory=dict)

@@ -55,13 +55,15 @@ def _built(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     """Return the built-in annotations, and the variables of templates."""
     numbers = (case.observed, case.expected, case.lower, case.upper)
     seen, usual, low, high = format_numbers(numbers, case.unit)
+    if case.missing_since is not None:
+        seen = f"missing since {format_instant(case.missing_since)}"
     band = _band(case, low, high)
     lasted = format_span(case.at - case.since) if case.at > case.since else ""
     name = series_name(case.query, case.series)
     chart, image = chart_links(case.external_url, case.query, case.series, since=case.since, at=case.at)
     built = {
         "summary": _summary(case, name, seen, usual, band, lasted),
-        "observed": "" if math.isnan(case.observed) else seen,
+        "observed": "" if math.isnan(case.observed) and case.missing_since is None else seen,
         "expected": "" if math.isnan(case.expected) else usual,
         "band": band,
         "deviation": _deviation(case),
@@ -92,7 +94,8 @@ def series_name(query: str, series: Mapping[str, str]) -> str:
 
 
 def _summary(case: Case, name: str, seen: str, usual: str, band: str, lasted: str) -> str:
-    sentence = f"{name} has no sample" if math.isnan(case.observed) else f"{name} is {seen}"
+    nothing = math.isnan(case.observed) and case.missing_since is None
+    sentence = f"{name} has no sample" if nothing else f"{name} is {seen}"
     if not math.isnan(case.expected):
         sentence += f", {_compared(case.observed, case.expected)} {usual}"
     if band:

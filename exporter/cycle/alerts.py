@@ -69,7 +69,10 @@ class QueryAlerts:
         """
         table = engine.table
         self.around.turned.put(self.plan.name, verdict, table)
-        present = ~np.isnan(verdict.observed)
+        present = ~np.isnan(verdict.observed) | verdict.absent
+        if self.plan.alert is None or self.plan.alert.no_data != "resolve":
+            # What is due goes on until it is back, or until that it is away becomes what the alert says.
+            present |= ~np.isnan(verdict.missing_since)
         known = present & ~np.isnan(verdict.score)
         said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
         explained = bound(self._finding, Telling(self.plan, self.around, verdict, engine), table)

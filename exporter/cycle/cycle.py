@@ -195,9 +195,10 @@ class Cycle:
             engine.table.limit = learning.limit()
             aligned = engine.align(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
-            verdict = engine.step(slot, aligned.samples, plan.interval, learning.treatment(np.array([slot])))
+            treatment, complete = learning.treatment(np.array([slot])), not _is_partial(frame)
+            verdict = engine.step(slot, aligned.samples, plan.interval, treatment, complete=complete)
         with self._phase("judge"):
-            step = self.alerts.judge(verdict, engine, partial=_is_partial(frame))
+            step = self.alerts.judge(verdict, engine, partial=not complete)
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned

@@ -73,9 +73,10 @@ class Figures:
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))
         masked = int(np.count_nonzero(verdict.masked))
-        told = verdict.ready & ~verdict.masked
+        told = verdict.ready & ~verdict.masked & ~verdict.absent
         scored = int(np.count_nonzero(told))
         young, gone = here - scored - masked, series - here
+        metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
         self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
         if frame.warnings:

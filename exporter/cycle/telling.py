@@ -18,11 +18,14 @@ from exporter.cycle.turned import Around
 from exporter.engine.engine import Engine
 from exporter.engine.usual import Usual
 from exporter.engine.verdict import Verdict
+from exporter.engine.vote import severity_of
 
 __all__ = ["Telling"]
 
 _SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_MISSING = "it was there at nearly all past instants of this time of the week"
+_ZERO = "it has never been zero at this hour of the week"
 _LASTING = 3600.0
 """Seconds that an anomaly lasts before it is asked whether the level has moved."""
 
@@ -83,6 +86,7 @@ class Telling:
             coincident=coincident,
             coincidences=count,
             external_url=self._around.external_url,
+            missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
         return explain(case, self._templates)
 
@@ -93,6 +97,11 @@ class Telling:
         return Reading.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
 
     def _votes(self, row: int) -> tuple[Vote, ...]:
+        verdict = self._verdict
+        for kind, what, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
+            if here[row]:
+                # Whatever the detectors say: it is all of the votes.
+                return (Vote(kind, float(severity_of(verdict.score[row])), int(verdict.votes[row]), what),)
         voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
         return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
 

@@ -141,6 +141,16 @@ class Baseline:
         scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
         return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
 
+    def seen(self, place: Place, rows: slice) -> list[tuple[npt.NDArray[np.float32], float]]:
+        """Return how many seconds were learned at this hour of the week, of the day and at all, and what is the most.
+
+        The arrays have the shape (n,) and are views.
+        """
+        return [
+            (self._stats[bucket][_WEIGHT, rows], float(full))
+            for bucket, full in zip(place, self._full.ravel(), strict=True)
+        ]
+
     def learn(self, place: Place, rows: slice, samples: FloatArray, seconds: float) -> None:
         """Learn some samples of every series, all of the same place.
 

@@ -11,26 +11,29 @@ at a time learns only at the end of a block; both give the same bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.absence import Past
 from exporter.engine.baseline import HOUR, place_at
-from exporter.engine.budget import SETTLED, Budget, Calibration
+from exporter.engine.budget import Calibration
 from exporter.engine.detectors import Judgement, Memory, Moment
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.learned import Learned
+from exporter.engine.oddities import Circumstances
+from exporter.engine.say import MIN_SAMPLES, say
 from exporter.engine.scale import LARGEST
 from exporter.engine.series import SeriesTable
-from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
+from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
-from exporter.engine.treatment import BoolArray, Treatment, forgive, widen
+from exporter.engine.treatment import BoolArray, Treatment, forgive
 from exporter.engine.usual import Usual
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
-from exporter.engine.vote import Ballot, score_of, vote
+from exporter.engine.vote import vote
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -38,39 +41,10 @@ FloatArray = npt.NDArray[np.float64]
 
 ROWS = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
-MIN_SAMPLES = 12
-"""Samples that a series must have before anything is said of the next one."""
 LENIENCE = 9.0
 """Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not known:
 the band of the hour of the day is too narrow for a first weekend, and a weekend that was cut off looks like a
 drift for weeks. A spike that is farther out is no weekend."""
-OUT_OF_RANGE_SEVERITY = 5.0
-"""A value that cannot be is an anomaly whatever was learned; as sure as five times the threshold."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """All that the engine of one query has to know.
-
-    Attributes
-    ----------
-    min_deviation : float, source units
-    min_relative_deviation : float, part of the expected value
-    valid_range : pair of float
-        Values outside are anomalous by themselves and never learned; infinite where there is no limit.
-    budget : Budget, optional
-        How many alerts are wanted; the threshold follows from it.
-    """
-
-    zone: ZoneInfo
-    baseline: BaselineSettings
-    detection: DetectionSettings
-    direction: Direction = "both"
-    min_deviation: float = 0.0
-    min_relative_deviation: float = 0.0
-    valid_range: tuple[float, float] = (-np.inf, np.inf)
-    max_series: int = 100_000
-    budget: Budget | None = None
 
 
 class Engine:
@@ -132,12 +106,27 @@ class Engine:
         repeated = len(rows) - int(np.count_nonzero(np.bincount(rows, minlength=self.table.size)))
         return Aligned(samples, tuple(admitted), refused, repeated)
 
-    def step(self, at: float, samples: FloatArray, seconds: float, treatment: Treatment | None = None) -> Verdict:
+    def step(
+        self,
+        at: float,
+        samples: FloatArray,
+        seconds: float,
+        treatment: Treatment | None = None,
+        *,
+        complete: bool | None = None,
+    ) -> Verdict:
         """Judge one sample of every series, then learn it: `run` for a single instant."""
-        return self.run(np.array([at]), samples[None], seconds, treatment)[0]
+        every = None if complete is None else np.array([complete])
+        return self.run(np.array([at]), samples[None], seconds, treatment, complete=every)[0]
 
     def run(
-        self, times: FloatArray, samples: FloatArray, seconds: float, treatment: Treatment | None = None
+        self,
+        times: FloatArray,
+        samples: FloatArray,
+        seconds: float,
+        treatment: Treatment | None = None,
+        *,
+        complete: BoolArray | None = None,
     ) -> Verdicts:
         """Judge and learn samples of every series.
 
@@ -151,11 +140,15 @@ class Engine:
             How much history a sample stands for.
         treatment : Treatment, optional
             What is not to be learned, and where a multiple of the usual value is expected.
+        complete : ndarray of bool, shape (t,), optional
+            Instants at which a series without a sample is away. Unless given these are all at which any series has
+            one: in history, nobody knows whether there was a server.
         """
         known, zone = self._learned, self.settings.zone
         # What a memory does not keep must not reach the next instant by way of a moment that both are in.
         together = treatment is None or bool(treatment.learn.all())
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
+        every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
         begin, end = int(np.searchsorted(times, known.at, side="right")), len(times)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             while begin < end:
@@ -172,7 +165,9 @@ class Engine:
                 known.place, known.seconds = place, seconds
                 for rows in self._rows():
                     when = slice(begin, stop)
-                    self._judge(rows, when, verdicts, None if treatment is None else treatment.part(when, rows))
+                    part = None if treatment is None else treatment.part(when, rows)
+                    self._judge(rows, when, verdicts, part, every[when])
+                known.odd.excuse(when, verdicts, self.table, known.register)
                 if known.tail is not None and known.tail.fits(seconds):
                     known.tail.passed(stop - begin)
                 known.filled += stop - begin
@@ -186,7 +181,9 @@ class Engine:
         size = self.table.size
         return (slice(start, min(start + ROWS, size)) for start in range(0, size, ROWS))
 
-    def _judge(self, rows: slice, when: slice, verdicts: Verdicts, treatment: Treatment | None) -> None:
+    def _judge(
+        self, rows: slice, when: slice, verdicts: Verdicts, treatment: Treatment | None, every: BoolArray
+    ) -> None:
         """Judge the samples of some series at some instants of one block and one place; `treatment` is theirs."""
         settings, known = self.settings, self._learned
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
@@ -196,6 +193,7 @@ class Engine:
         usable = np.isfinite(observed) & (value >= low) & (value <= high)
         learn = here if treatment is None else here & treatment.learn
         known.scale.see(rows, np.where(usable & learn, value, np.nan))
+        last = known.register.last[rows].copy()
         known.register.see(rows, times, here, learn)
         verdicts.masked[when, rows] = here & ~learn
 
@@ -217,7 +215,21 @@ class Engine:
         threshold = self.calibration.threshold
         ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest, threshold)
         verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
-        self._say(rows, when, verdicts, ballot, value, mean, factor)
+        around = Circumstances(
+            hour=known.place.week,
+            complete=every,
+            past=Past(known.register.first[rows], *known.baseline.seen(known.place, rows)[:2]),
+            last=last,
+            stats=stats,
+            nothing=known.scale.inward(rows, np.zeros(len(mean))),
+            low=low,
+            high=high,
+            downward=settings.direction != "above",
+            step=known.seconds,
+            after=settings.baseline.accept_level_shift_after,
+        )
+        odd = known.odd.see(rows, when, verdicts, learn, around, settings.detection)
+        say(settings, known, rows, when, verdicts, ballot, odd, mean, factor)
 
         # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned.
         settled = known.register.count[rows] >= MIN_SAMPLES
@@ -230,54 +242,6 @@ class Engine:
         learned = np.where(settled, np.fmin(np.fmax(sample, lower), upper), sample)
         block = slice(known.filled, known.filled + len(times))
         known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
-
-    def _say(
-        self,
-        rows: slice,
-        when: slice,
-        verdicts: Verdicts,
-        ballot: Ballot,
-        value: FloatArray,
-        mean: FloatArray,
-        factor: FloatArray | None,
-    ) -> None:
-        """Write what follows from the votes, in source units; `value` has shape (t, n), `mean` (n,)."""
-        settings, known = self.settings, self._learned
-        low, high = settings.valid_range
-        upward, downward = settings.direction != "below", settings.direction != "above"
-        here = ~np.isnan(value)
-        can = here & (known.register.count[rows] >= MIN_SAMPLES)
-        votes = np.array([detector.votes for detector in settings.detection.detectors])[:, None, None]
-        above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
-        each = np.array([_counting(ballot.each[0], upward), _counting(ballot.each[1], downward)])
-        cast = (votes * (each >= 1.0)).sum(axis=1).max(axis=0)
-        severity = np.where(can, np.maximum(above, below), np.nan)
-        impossible = here & ~((value >= low) & (value <= high))
-        severity = np.where(impossible, np.fmax(severity, OUT_OF_RANGE_SEVERITY), severity)
-        said = ~np.isnan(severity)
-
-        verdicts.score[when, rows] = score_of(severity)
-        verdicts.votes[when, rows] = np.where(said, np.where(impossible, votes.sum(), cast), np.nan)
-        verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
-        old = verdicts.times[when, None] - known.register.first[rows] >= settings.baseline.min_history
-        verdicts.ready[when, rows] = said & old
-        if known.tail is not None and known.tail.fits(known.seconds):
-            # What cannot be is anomalous at any threshold; it says nothing about where one should be.
-            tail = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
-            tail = np.maximum(_counting(tail[0], upward), _counting(tail[1], downward))
-            settled = old & (verdicts.times[when, None] - known.register.first[rows] >= SETTLED)
-            settled &= ~verdicts.masked[when, rows]
-            tail = np.where(said & settled, np.where(impossible, 0.0, tail), np.nan)
-            known.tail.see(rows, known.blocks * BLOCK + known.filled, tail)
-        expected = np.clip(known.scale.outward(rows, ballot.expected), low, high)
-        verdicts.expected[when, rows] = np.where(can, expected, np.nan)
-        for edges, edge, bound, counts in (
-            (verdicts.lower, ballot.said_lower, low, downward),
-            (verdicts.upper, ballot.said_upper, high, upward),
-        ):
-            outer = known.scale.outward(rows, edge) if counts else np.full(len(edge), bound)
-            outer = np.clip(outer if factor is None or not counts else widen(outer, mean, factor), low, high)
-            edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
 
     def _flush(self) -> None:
         """Learn what was judged and not learned so far into the buckets."""
@@ -295,6 +259,7 @@ class Engine:
         for rows in self._rows():
             for memory in known.memories.values():
                 memory.close(rows)
+            known.odd.close(rows, BLOCK * known.seconds)
             self._move(known.shift.close(rows, self.settings.baseline.accept_level_shift_after))
         known.filled = known.flushed = 0
         known.blocks += 1
@@ -336,7 +301,9 @@ class Engine:
         return Usual(mean, std, q1, q3, *known.baseline.scope(place, rows))
 
     def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
-        """Take the present level of some series as their new normal at once: somebody said that it is.
+        """Take the present of some series as their new normal at once: somebody said that it is.
+
+        What is away or zero where it never is counts as normal until it is back.
 
         The level alone moves, by the mean of the newest samples; where a series has been outside its band for hours,
         the size of its daily shape is fitted as well, as for a shift that is accepted by itself.
@@ -351,6 +318,7 @@ class Engine:
         with np.errstate(all="ignore"):
             expected = known.shift.today(known.baseline.stats(place_at(at, self.settings.zone), rows), rows).mean
             self._move(known.shift.accept(rows, expected))
+            known.odd.accept(rows)
 
     def expire(self, at: float) -> list[int]:
         """Forget the series that are gone for longer than `series_ttl`; return their rows."""
@@ -395,11 +363,6 @@ def _shown(memory: Memory, moment: Moment, rows: slice, keep: BoolArray) -> Judg
     kept = replace(moment, sample=np.where(keep, moment.sample, np.nan), usable=moment.usable & keep)
     memory.judge(kept, rows)
     return judgement
-
-
-def _counting(severity: FloatArray, counts: bool) -> FloatArray:
-    """Return the severity of one direction: none where that direction does not count, NaN kept."""
-    return severity if counts else np.minimum(severity, 0.0)
 
 
 def _offset(at: float, zone: ZoneInfo) -> float:

@@ -11,6 +11,7 @@ from exporter.engine.baseline import BUCKETS, Baseline, Place
 from exporter.engine.budget import Budget, Tail
 from exporter.engine.detectors import Memory, Remembering
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.oddities import Oddities
 from exporter.engine.register import Register
 from exporter.engine.scale import Scale
 from exporter.engine.series import SeriesTable, key_of
@@ -56,6 +57,7 @@ class Learned:
         self.scale = Scale()
         self.baseline = Baseline(window)
         self.shift = LevelShift()
+        self.odd = Oddities()
         self.register = Register()
         self.memories: dict[str, Memory] = {
             detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
@@ -90,9 +92,9 @@ class Learned:
         self.register.admit(rows, at)
         self._renamed.update(rows.tolist())
 
-    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Memory | Tail]:
+    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Oddities | Memory | Tail]:
         tail = () if self.tail is None else (self.tail,)
-        return [self.scale, self.baseline, self.shift, *self.memories.values(), *tail]
+        return [self.scale, self.baseline, self.shift, self.odd, *self.memories.values(), *tail]
 
     def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty the buckets of `rows`; the series stay."""
@@ -184,6 +186,7 @@ class Learned:
             "count": self.register.count,
             "pending": self.pending,
             **self.shift.arrays(),
+            **self.odd.arrays(),
         }
         for kind, memory in self.memories.items():
             columns |= {f"{kind}/{name}": array for name, array in memory.arrays().items()}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
+from exporter.engine.budget import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
 from exporter.settings import Duration, Items, Section
 
-__all__ = ["BaselineSettings", "DetectionSettings", "Direction"]
+__all__ = ["BaselineSettings", "DetectionSettings", "Direction", "EngineSettings"]
 
 Direction = Literal["above", "below", "both"]
 
@@ -53,4 +57,37 @@ class DetectionSettings(Section):
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",
     )
+    missing_series: bool = Field(
+        True,
+        description="Whether it is an anomaly that a series is missing which was there at nearly all past instants of "
+        "this time of the week. Not where new series of its family came in the last week, as in a rolling deploy.",
+    )
+    never_zero: bool = Field(
+        True, description="Whether it is an anomaly that a value is zero which never was at this hour of the week."
+    )
     quorum: int = Field(3, ge=1, description="Votes needed to call a sample anomalous.")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """All that the engine of one query has to know.
+
+    Attributes
+    ----------
+    min_deviation : float, source units
+    min_relative_deviation : float, part of the expected value
+    valid_range : pair of float
+        Values outside are anomalous by themselves and never learned; infinite where there is no limit.
+    budget : Budget, optional
+        How many alerts are wanted; the threshold follows from it.
+    """
+
+    zone: ZoneInfo
+    baseline: BaselineSettings
+    detection: DetectionSettings
+    direction: Direction = "both"
+    min_deviation: float = 0.0
+    min_relative_deviation: float = 0.0
+    valid_range: tuple[float, float] = (-np.inf, np.inf)
+    max_series: int = 100_000
+    budget: Budget | None = None

@@ -32,6 +32,12 @@ class Verdict:
         Whether the series is old enough to be alerted on.
     masked
         Whether the sample was judged and is not learned.
+    missing_since
+        Unix seconds of the newest sample, where there is none now and there should be; NaN elsewhere.
+    absent
+        Whether that has lasted long enough to be anomalous: then `score` and `expected` are set, `observed` is not.
+    zero
+        Whether it is anomalous that the sample is zero, because it never is at this hour.
     """
 
     at: float
@@ -45,6 +51,9 @@ class Verdict:
     each: FloatArray
     ready: npt.NDArray[np.bool_]
     masked: npt.NDArray[np.bool_]
+    missing_since: FloatArray
+    absent: npt.NDArray[np.bool_]
+    zero: npt.NDArray[np.bool_]
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -70,7 +79,8 @@ class Verdicts:
         self.observed = observed.copy()
         self.score, self.expected, self.lower, self.upper, self.votes, self.z = np.full((6, t, size), np.nan)
         self.each = np.full((t, detectors, size), np.nan)
-        self.ready, self.masked = np.zeros((2, t, size), np.bool_)
+        self.ready, self.masked, self.absent, self.zero = np.zeros((4, t, size), np.bool_)
+        self.missing_since = np.full((t, size), np.nan)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -88,6 +98,9 @@ class Verdicts:
             self.each[index],
             self.ready[index],
             self.masked[index],
+            self.missing_since[index],
+            self.absent[index],
+            self.zero[index],
         )
 
 

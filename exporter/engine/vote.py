@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from exporter.engine.detectors import Detector, Judgement
 
-__all__ = ["Ballot", "score_of", "vote"]
+__all__ = ["Ballot", "score_of", "severity_of", "vote"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -142,6 +142,12 @@ def _kth_largest(rows: list[FloatArray], votes: Sequence[int], k: int) -> FloatA
     ranked: FloatArray = -np.sort(-np.array(ballots), axis=0)  # Descending, NaN last.
     kth: FloatArray = ranked[k - 1]
     return kth
+
+
+def severity_of(score: FloatArray) -> FloatArray:
+    """Return the severity that a score stands for."""
+    severity: FloatArray = -np.log2(1.0 - score)
+    return severity
 
 
 def score_of(severity: FloatArray) -> FloatArray:

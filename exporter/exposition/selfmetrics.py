@@ -139,6 +139,11 @@ class SelfMetrics:
             "query_warnings_total", "Warnings that came with an answer of Prometheus.", "query"
         )
         self.series = self._gauge("series", "Series of a query, by what can be said about them.", "query", "state")
+        self.series_absent = self._gauge(
+            "series_absent",
+            "Series that should be there now, by their past at this time of the week, and are not.",
+            "query",
+        )
         self.series_rejected_total = self._counter(
             "series_rejected_total", "Series of an answer that could not be used.", "query", "reason"
         )

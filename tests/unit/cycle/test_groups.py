@@ -20,7 +20,7 @@ from exporter.config.model import Config, QueryPlan
 from exporter.cycle import Groups, Surroundings
 from exporter.cycle.readings import things_of
 from exporter.engine.series import SeriesTable
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdicts
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.store import Store
 from tests.integration.process import eventually
@@ -81,22 +81,9 @@ class Stage:
         )
 
     def say(self, query: str, z: np.ndarray) -> None:
-        observed = 100.0 + 2.0 * z
-        n = len(z)
-        none, expected = np.zeros(n), np.full(n, 100.0)
-        verdict = Verdict(
-            self.slot,
-            observed,
-            none + 0.1,
-            expected,
-            none,
-            none,
-            none,
-            z,
-            none[None],
-            none == (0 if self.ready else 1),
-            none > 0,
-        )
+        verdicts = Verdicts(np.array([self.slot]), (100.0 + 2.0 * z)[None], 1)
+        verdicts.score[0], verdicts.expected[0], verdicts.z[0], verdicts.ready[0] = 0.1, 100.0, z, self.ready
+        verdict = verdicts[0]
         self.groups.judged(self.plans[query], verdict, self.tables[query])
 
     def step(

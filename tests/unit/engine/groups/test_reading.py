@@ -9,15 +9,15 @@ from exporter.engine.groups import Matrix, Reading, join, reading_of
 from exporter.engine.groups.load import load_factor
 from exporter.engine.groups.tail import BINS, counted, surprise
 from exporter.engine.groups.whitened import whitening
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 
 NAN = float("nan")
 
 
 def verdict(observed: list[float], expected: list[float], z: list[float], score: list[float]) -> Verdict:
-    rows = [np.array(column) for column in (observed, score, expected)]
-    rest = np.zeros(len(observed))
-    return Verdict(60.0, *rows, rest, rest, rest, np.array(z), rest[None], rest > 0, rest > 0)
+    verdicts = Verdicts(np.array([60.0]), np.array([observed]), 1)
+    verdicts.score[0], verdicts.expected[0], verdicts.z[0] = score, expected, z
+    return verdicts[0]
 
 
 def test_a_reading_is_unknown_where_nothing_was_said() -> None:
