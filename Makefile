@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 LOCKS  := requirements/runtime.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards rules lock golden servers clean
+.PHONY: help install demo test check format bench dashboards picture rules lock golden servers clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ golden: $(STAMP) ## Write the golden files anew; read the difference before you 
 
 dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
 	@$(BIN)/python -m grafana_dashboards
+
+picture: $(STAMP) ## Draw docs/concepts.svg.
+	@MPLBACKEND=agg $(BIN)/python scripts/picture.py
 
 rules: $(STAMP) ## Write the PrometheusRule of deploy/kubernetes from deploy/prometheus/rules.
 	@$(BIN)/python scripts/prometheusrule.py

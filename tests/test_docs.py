@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
-from exporter.cli.main import parser
+from exporter.cli.main import COMMANDS, parser
 from exporter.config.load import load
 from exporter.exposition import reference
 from exporter.web.routes import build_app
@@ -17,6 +19,9 @@ from exporter.web.routes import build_app
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def flags() -> list[str]:
@@ -92,3 +97,63 @@ def test_dependencies_have_their_reason() -> None:
         "package"
     }
     assert reasons == names
+
+
+ALERTS = [
+    rule
+    for file in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.rules.yml"))
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_alert_has_its_runbook(alert: dict[str, Any]) -> None:
+    file, _, anchor = alert["annotations"]["runbook_url"].rpartition("/")[2].partition("#")
+    assert (file, anchor) == ("operations.md", alert["alert"].lower())
+    assert f"\n### {alert['alert']}\n" in OPERATIONS
+
+
+def test_runbook_has_no_alert_that_is_not_there() -> None:
+    known = {alert["alert"] for alert in ALERTS} | {"AnomalyDetected"}
+    assert set(re.findall(r"^### (Anomaly\w+)$", OPERATIONS, re.MULTILINE)) == known
+
+
+def test_every_metric_of_the_exporter_is_explained() -> None:
+    table = OPERATIONS.split("## Its own metrics")[1].split("\n## ")[0]
+    explained = {f"anomaly_exporter_{name}" for name in re.findall(r"`([a-z_]+)`", table)}
+    own = set(re.findall(r"^\| `(anomaly_exporter_[a-z_]+)`", METRICS, re.MULTILINE))
+    assert own <= explained, "docs/operations.md, section Its own metrics"
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda file: file.name)
+def test_anchors_lead_to_headings(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", document.read_text()):
+        headings = re.findall(
+            r"^#+ (.+)$", (document.parent / target if target else document).read_text(), re.MULTILINE
+        )
+        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, anchor
+
+
+@pytest.mark.parametrize("document", ["tuning.md", "migration.md"])
+def test_configurations_in_the_guides_load(document: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / document).read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "queries:" in block]
+    for block in blocks:
+        file = tmp_path / "config.yaml"
+        file.write_text(block)
+        load(file)
+
+
+def test_commands_are_documented() -> None:
+    everything = README + "".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
+    assert [name for name in COMMANDS if f"anomaly-exporter {name}" not in everything] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_promql_in_the_documents_is_promql(document: Path) -> None:
+    for block in re.findall(r"```promql\n(.*?)```", document.read_text(), re.DOTALL):
+        for line in block.splitlines():
+            promql_parser.parse(line.split("   #")[0])
