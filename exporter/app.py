@@ -103,6 +103,7 @@ class App:
                 latest=self._latest,
                 board=self._board,
                 registry=registry,
+                episodes=lambda: self._people,
                 store_bytes=lambda: self._store.size_bytes(),
             ),
             Past(partial(PrometheusApi, user_agent=USER_AGENT)),

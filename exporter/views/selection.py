@@ -77,5 +77,6 @@ def row_of(said: Said, row: int) -> SeriesRow:
         votes=float(verdict.votes[row]),
         ready=bool(verdict.ready[row]),
         place=np.where(places == ABSENT, np.nan, places / SCALE),
+        unit=said.plan.unit,
         severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),
     )

@@ -11,15 +11,20 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__
-from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.alert import AlertState
+from exporter.alerting.episode import Episode, Status
 from exporter.alerting.links import generator_url
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
+from exporter.errors import StateError
+from exporter.store import Wanted
+from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
 from exporter.views.charts import Subject, chart_of
 from exporter.views.health import health
 from exporter.views.past import Past
 from exporter.views.selection import matching_rows, row_of, select
+from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.facts import (
     Anomaly,
     Chart,
@@ -33,8 +38,8 @@ from exporter.web.pages.facts import (
     SeriesRow,
     Shown,
     Unshowable,
-    Wanted,
 )
+from exporter.web.pages.facts import Wanted as SeriesWanted
 from exporter.web.pages.series import usual_range
 
 __all__ = ["Program", "Views"]
@@ -42,8 +47,8 @@ __all__ = ["Program", "Views"]
 log = logging.getLogger(__name__)
 
 _CANDIDATES = 20
-_ANOMALIES = 200
-"""Open anomalies that the front page lists."""
+_ANOMALIES, _PAST = 200, 10
+"""Open anomalies that the front page lists, and past ones on the page of a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Program:
         The cycles in force, by query.
     config : callable
         The configuration in force.
+    episodes : callable
+        Where episodes are kept.
     events : callable
         From an instant to the known events that are in effect or come soon.
     """
@@ -66,6 +73,7 @@ class Program:
     latest: Latest
     board: AlertBoard
     registry: CollectorRegistry
+    episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
 
@@ -88,7 +96,7 @@ class Views:
         """Break off what is read from Prometheus."""
         self._past.close()
 
-    def overview(self, wanted: Wanted) -> Overview:
+    def overview(self, wanted: SeriesWanted) -> Overview:
         """Return the front page."""
         program = self._program
         at, config = program.clock(), program.config()
@@ -125,7 +133,7 @@ class Views:
         rows = [] if said is None else matching_rows(said, labels)
         one = row_of(said, rows[0]) if said is not None and rows else _gone(query, labels, cycle.judged)
         others = [] if said is None else [said.names.labels[row] or () for row in rows[1 : 1 + _CANDIDATES]]
-        anomalies = [found for found in self._open({query: cycle}) if set(found.labels) <= set(one.labels)]
+        now = [found for found in self._open({query: cycle}) if found.query == query and _fits(found, one.labels)]
         source = program.config().prometheus
         return Shown(
             at=at,
@@ -134,9 +142,10 @@ class Views:
             query=self._query(cycle),
             series=one,
             quorum=cycle.plan.detection.quorum,
-            anomalies=anomalies,
+            anomalies=[*now, *self._past_of(query, one.labels)],
             source_url=generator_url(source.external_url or source.url, cycle.plan.expr),
             candidates=others,
+            explanation=() if now else explanation(cycle.plan, one),
         )
 
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
@@ -189,43 +198,37 @@ class Views:
         )
 
     def _open(self, cycles: Mapping[str, Cycle]) -> list[Anomaly]:
-        """Return the open alerts of some queries, firing ones first, then the newest."""
-        sheets = self._program.board.read().sheets
+        """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
+        acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
         external = self._program.config().global_.external_labels
         found = [
-            _anomaly(alert, cycles[query], external)
-            for query, sheet in sheets.items()
-            if query in cycles
+            of_alert(alert, cycles.get(alert.query), external, acknowledged.get(alert.episode))
+            for name, sheet in self._program.board.read().sheets.items()
+            if name in cycles or name not in self._program.cycles()
             for alert in sheet.alerts.values()
             if alert.state is not AlertState.RESOLVED
         ]
         return sorted(found, key=lambda one: (one.state != "firing", -one.since))
 
+    def _past_of(self, query: str, labels: Labels) -> list[Anomaly]:
+        """Return the episodes of a series that are over, the newest first."""
+        wanted = Wanted(query=query, status=Status.RESOLVED, labels=lambda given: is_about(given, labels))
+        return [of_episode(one, labels) for one in self._episodes(wanted, limit=_PAST)]
 
-def _anomaly(alert: Alert, cycle: Cycle, external: Mapping[str, str]) -> Anomaly:
-    rule = cycle.plan.alert
-    # What the exporter added is not what the series is known by.
-    added = {"alertname", "query", *external, *(() if rule is None else rule.labels)}
-    labels = tuple(
-        sorted(
-            (name, value)
-            for name, value in alert.labels.items()
-            if name not in added and not name.startswith("exported_")
-        )
-    )
-    notes = [(name, text) for name, text in sorted(alert.annotations.items()) if name != "summary" and text]
-    return Anomaly(
-        query=alert.query,
-        labels=labels,
-        state=str(alert.state),
-        since=alert.active_at,
-        summary=alert.annotations.get("summary", ""),
-        until=alert.resolved_at,
-        notes=notes,
-    )
+    def _episodes(self, wanted: Wanted, *, limit: int = _ANOMALIES) -> tuple[Episode, ...]:
+        try:
+            return self._program.episodes().episodes(wanted, limit=limit).episodes
+        except StateError as fault:
+            # What is open is known without the store; what was said of it is not.
+            log.error("the store failed", extra={"error": str(fault)})
+            return ()
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
     nan = float("nan")
     at = judged if np.isfinite(judged) else 0.0
     return SeriesRow(query, labels, at, nan, nan, nan, nan, nan, nan, ready=True, place=np.full(1, nan))
+
+
+def _fits(found: Anomaly, labels: Labels) -> bool:
+    return bool(found.labels) and set(found.labels) <= set(labels)

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.numbers import Unit
+
 __all__ = [
     "Anomaly",
     "Chart",
@@ -123,6 +125,7 @@ class SeriesRow:
     votes: float
     ready: bool
     place: FloatArray
+    unit: Unit | None = None
     severities: Sequence[tuple[str, float]] = ()
 
 
@@ -146,6 +149,10 @@ class Anomaly:
     until: float | None = None
     id: str | None = None
     notes: Sequence[tuple[str, str]] = ()
+    said: Sequence[str] = ()
+    """What people said of it, a sentence each."""
+    has_graph: bool = True
+    """False where it is not about one series, such as that of a group."""
 
 
 @dataclass(frozen=True, slots=True)

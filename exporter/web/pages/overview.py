@@ -100,13 +100,16 @@ def _anomaly(one: Anomaly, facts: Overview) -> Node:
             "p",
             tag("span", one.state, class_=f"badge {kind}"),
             " ",
-            tag("a", one.query, href=address("graph", one.query, one.labels, within), class_="name"),
+            tag("a", one.query, href=address("graph", one.query, one.labels, within), class_="name")
+            if one.has_graph
+            else tag("b", one.query),
             tag(
                 "span", " for ", span(facts.at - one.since), ", since ", instant(one.since, facts.zone), class_="muted"
             ),
         ),
         tag("p", one.summary),
         tag("p", label_chips(one.labels), class_="labels"),
+        [tag("p", said, class_="muted") for said in one.said],
     )
 
 
@@ -201,7 +204,7 @@ def _filter(facts: Overview, wanted: Wanted) -> Node:
 
 
 def _row(one: SeriesRow, heads: Sequence[str]) -> Node:
-    seen, usual, low, high = format_numbers([one.observed, one.expected, one.lower, one.upper])
+    seen, usual, low, high = format_numbers([one.observed, one.expected, one.lower, one.upper], one.unit)
     labels = [
         tag("a", one.query, href=address("graph", one.query, one.labels), class_="name"),
         None if one.ready else tag("span", "warming up", class_="badge learning"),

@@ -26,9 +26,9 @@ _VARIANTS = (
 )
 """Of a chart, the first that fits; light and wide where none does."""
 _VERDICTS = (
-    ("true positive", "It was a real anomaly"),
-    ("false positive", "False alarm"),
-    ("expected", "Expected this time"),
+    ("confirmed", "It was real"),
+    ("false alarm", "False alarm"),
+    ("expected", "Known beforehand"),
     ("new normal", "This is the new normal"),
 )
 
@@ -99,7 +99,7 @@ def _several(shown: Shown, within: Range | None) -> Node:
 
 def _now(shown: Shown) -> Node:
     one = shown.series
-    seen, usual, low, high = format_numbers([one.observed, one.expected, one.lower, one.upper])
+    seen, usual, low, high = format_numbers([one.observed, one.expected, one.lower, one.upper], one.unit)
     state: Node = tag("span", "as expected", class_="badge good")
     if shown.query.state is QueryState.FAILED:
         state = tag("span", "unknown: the query fails", class_="badge bad")
@@ -134,7 +134,6 @@ def _anomaly(one: Anomaly, shown: Shown, *, may_write: bool) -> Node:
     length = span((shown.at if one.until is None else one.until) - one.since)
     margin = 2 * _HOUR
     around = Range(one.since - margin, min(shown.at, (one.until or shown.at) + margin))
-    notes = [[tag("dt", name), tag("dd", text)] for name, text in one.notes]
     return tag(
         "li",
         tag(
@@ -144,9 +143,22 @@ def _anomaly(one: Anomaly, shown: Shown, *, may_write: bool) -> Node:
             tag("a", instant(one.since, shown.zone), href=address("graph", one.query, shown.series.labels, around)),
         ),
         tag("p", one.summary),
-        tag("dl", notes, class_="notes") if notes else None,
+        _notes(one.notes),
+        [tag("p", said, class_="muted") for said in one.said],
         _forms(one, may_write=may_write),
     )
+
+
+def _notes(notes: Sequence[tuple[str, str]]) -> Node:
+    """Show what explains an anomaly; an address can be followed."""
+    if not notes:
+        return None
+    rows = []
+    for name, text in notes:
+        followed = text.startswith(("https://", "http://")) and not set(text) & set(" \n")
+        value: Node = tag("a", text, href=text, rel="noreferrer") if followed else text
+        rows.append([tag("dt", name.replace("_", " ")), tag("dd", value)])
+    return tag("dl", rows, class_="notes")
 
 
 def _forms(one: Anomaly, *, may_write: bool) -> Node:
@@ -157,7 +169,7 @@ def _forms(one: Anomaly, *, may_write: bool) -> Node:
         said = "To acknowledge it or give feedback here, configure users in the file of --web.config.file and log in."
         return tag("p", said, class_="muted")
     at = f"api/v1/anomalies/{one.id}/"
-    comment = tag("label", "Comment ", tag("input", name="comment", maxlength=500, autocomplete="off"))
+    comment = tag("label", "Comment ", tag("input", name="comment", maxlength=2000, autocomplete="off"))
     said = tag("p", "", class_="said", role="status")
     acknowledge = None
     if one.state in ("open", "firing", "pending"):
@@ -291,11 +303,10 @@ def _why(shown: Shown) -> Node:
         tag("th", "Severity", scope="col", class_="n"),
         tag("th", "", scope="col"),
     )
-    notes = [[tag("dt", name), tag("dd", text)] for name, text in shown.explanation]
     source = tag("a", "Open it in Prometheus", href=shown.source_url, rel="noreferrer") if shown.source_url else None
     return [
-        tag("section", tag("h2", "Explanation", id="why"), tag("dl", notes, class_="notes"), aria_labelledby="why")
-        if notes
+        tag("section", tag("h2", "Explanation", id="why"), _notes(shown.explanation), aria_labelledby="why")
+        if shown.explanation
         else None,
         tag(
             "section",
