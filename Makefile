@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.installed
 LOCKS  := requirements/runtime.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture rules lock golden servers clean
+.PHONY: help install demo test check format bench dashboards picture rules lock golden screenshots servers clean
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the locked dependencies and this package.
 
@@ -30,6 +30,7 @@ demo: $(STAMP) servers ## A real Prometheus and Alertmanager, four weeks of hist
 
 test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics || echo "tests that need them are skipped"
+	@sh scripts/servers.sh chromium || echo "tests in a browser are skipped"
 	@sh scripts/validators.sh || echo "tests that need them are skipped"
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_FLAGS)
 
@@ -45,6 +46,10 @@ format: $(STAMP) ## Format the code.
 
 bench: $(STAMP) servers ## What a cycle costs at 10,000 and 100,000 series, beside what Prometheus needs.
 	@$(BIN)/python -m benchmarks.cycle
+
+screenshots: $(STAMP) servers ## Take the pictures of the pages in docs/images anew, in a real browser.
+	@sh scripts/servers.sh chromium
+	@$(BIN)/python -m pytest -q tests/integration/test_pages.py --screenshots
 
 golden: $(STAMP) ## Write the golden files anew; read the difference before you commit it.
 	@$(BIN)/python -m pytest -q tests --update-golden

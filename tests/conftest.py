@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="Rewrite the files in tests/golden from what the code says now; review the diff.",
     )
+    parser.addoption(
+        "--screenshots",
+        action="store_true",
+        default=False,
+        help="Take the pictures of the pages in docs/images anew.",
+    )
 
 
 @pytest.fixture

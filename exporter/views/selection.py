@@ -38,7 +38,8 @@ def select(said: Sequence[Said], wanted: Wanted) -> tuple[list[SeriesRow], int]:
 def _fitting(said: Said, wanted: Wanted) -> Rows:
     verdict = said.verdict
     here = np.fromiter((one is not None for one in said.names.labels), np.bool_, len(said.names.labels))
-    here &= ~np.isnan(verdict.observed)
+    # One that should be there and is not has a score and no sample.
+    here &= ~np.isnan(verdict.observed) | ~np.isnan(verdict.score)
     if wanted.which is Which.ANOMALOUS:
         here &= verdict.anomalous
     elif wanted.which is Which.WARMING_UP:

@@ -157,7 +157,11 @@ class Views:
             labels = said.names.labels[rows[0]] or ()
         subject = Subject(program.config().prometheus, cycle.plan, labels, max(1, cycle.series))
         now = program.clock()
-        return chart_of(self._past, subject, within or usual_range(now), part)
+        asked = usual_range(now) if within is None else within
+        if asked.start >= now:
+            raise Unshowable("this range lies in the future", 400)
+        # Prometheus would draw its newest sample for five minutes to come.
+        return chart_of(self._past, subject, Range(asked.start, min(asked.end, now)), part)
 
     def _cycle(self, query: str) -> Cycle:
         cycles = self._program.cycles()

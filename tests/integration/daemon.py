@@ -46,9 +46,18 @@ def configuration(prometheus: str, alertmanagers: list[str], **changes: Any) -> 
 
 
 class Exporter:
-    """One daemon. A second start uses the same port, configuration and state."""
+    """One daemon. A second start uses the same port, configuration and state.
 
-    def __init__(self, directory: Path, config: Mapping[str, Any], *flags: str) -> None:
+    Parameters
+    ----------
+    auth : pair of str, optional
+        User and password of the tests, where the flags name a file that wants them.
+    """
+
+    def __init__(
+        self, directory: Path, config: Mapping[str, Any], *flags: str, auth: tuple[str, str] | None = None
+    ) -> None:
+        self._auth = auth
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.config_file = directory / "config.yaml"
@@ -73,7 +82,7 @@ class Exporter:
 
     def ask(self, path: str, method: str = "GET", **options: Any) -> Any:
         """Make one request; the options are those of `process.ask`."""
-        return ask(method, self.url + path, **options)
+        return ask(method, self.url + path, **{"auth": self._auth, **options})
 
     def samples(self, name: str, **labels: str) -> dict[tuple[tuple[str, str], ...], float]:
         """Return the samples of one metric on ``/metrics`` that have `labels`."""

@@ -213,7 +213,8 @@ def _time_axis(axes: Axes, chart: Chart, look: Look) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
     if len(chart.times) > 1:
-        axes.set_xlim(chart.times[0] / _DAY, chart.times[-1] / _DAY)
+        begin, end = chart.times[0] / _DAY, chart.times[-1] / _DAY
+        axes.set_xlim(begin, end + 0.004 * (end - begin))
 
 
 def _legend(axes: Axes, colours: _Colours, *, columns: int) -> None:

@@ -62,8 +62,15 @@ def _summary(facts: Overview) -> Node:
         parts.append(f"{_count(learning, 'query', 'queries')} learning")
     if not failed and not learning and facts.total and not scored:
         parts.append("all series are still warming up, so none can alert")
-    kind = "bad" if open_now or failed else "learning" if learning or not facts.total else "good"
-    word = {"bad": "Look here", "learning": "Learning", "good": "All well"}[kind]
+    unseen = any(one.state != "acknowledged" for one in facts.anomalies)
+    kind = "good"
+    if unseen or failed:
+        kind = "bad"
+    elif open_now:
+        kind = "warn"
+    elif learning or not facts.total:
+        kind = "learning"
+    word = {"bad": "Look here", "warn": "In hand", "learning": "Learning", "good": "All well"}[kind]
     return tag("p", tag("strong", word, class_=f"badge {kind}"), " ", " · ".join(parts), class_="summary")
 
 
@@ -93,7 +100,7 @@ def _anomalies(anomalies: Sequence[Anomaly], facts: Overview) -> Node:
 
 def _anomaly(one: Anomaly, facts: Overview) -> Node:
     kind = "bad" if one.state == "firing" else "warn"
-    within = Range(one.since - _BEFORE, max(facts.at, one.since + 600.0))
+    within = Range(one.since - _BEFORE, max(facts.at, one.since))
     return tag(
         "li",
         tag(

@@ -52,13 +52,15 @@ def series_page(shown: Shown, within: Range | None, *, may_write: bool, charts: 
     """
     one = shown.series
     chosen = within or usual_range(shown.at)
+    first, *others = _charts(shown, chosen, charts=charts, fixed=within is not None)
     content = [
         tag("h1", one.query),
         tag("p", label_chips(one.labels), class_="labels"),
         _several(shown, within),
         _now(shown),
+        first,
         _anomalies(shown, may_write=may_write),
-        _charts(shown, chosen, charts=charts, fixed=within is not None),
+        others,
         _why(shown),
     ]
     return page(one.query, *content, at=shown.at, zone=shown.zone, version=shown.version, assets=assets)
@@ -197,14 +199,13 @@ def _forms(one: Anomaly, *, may_write: bool) -> Node:
     return [acknowledge, feedback]
 
 
-def _charts(shown: Shown, chosen: Range, *, charts: bool, fixed: bool) -> Node:
+def _charts(shown: Shown, chosen: Range, *, charts: bool, fixed: bool) -> list[Node]:
     labels, query = shown.series.labels, shown.query.name
     title = tag("h2", "Expected versus observed", id="chart")
     if not charts:
         install = tag("code", "pip install 'prometheus-anomaly-exporter[charts]'")
-        return tag(
-            "section", title, tag("p", "Charts need matplotlib: ", install, class_="empty"), aria_labelledby="chart"
-        )
+        said = tag("p", "Charts need matplotlib: ", install, class_="empty")
+        return [tag("section", title, said, aria_labelledby="chart")]
     sections = {
         Part.BAND: (
             "chart",

@@ -1,0 +1,184 @@
+"""What the pages cost with 10,000 series: the overview, the charts, and whether they slow scoring.
+
+A real Prometheus scrapes 10,000 series; eight of the same metric have four weeks of history, for the charts. The time
+that Prometheus itself needs for a chart is what it says of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.sources import NAME, cpu
+from demo.servers import Process, Stopped, ask, exporter, find, free_port, prometheus, target
+
+__all__ = ["main"]
+
+INTERVAL = 5
+DAYS, STEP = 29.0, 300.0
+PARTS = ("band", "weeks", "decomposition")
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    flags = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
+    flags.add_argument("--series", type=int, default=10_000)
+    flags.add_argument("--rounds", type=int, default=20)
+    flags.add_argument("--seconds", type=float, default=60.0, help="how long scoring is watched, idle and busy")
+    args = flags.parse_args()
+    with ExitStack() as running, tempfile.TemporaryDirectory() as name:
+        try:
+            Console(width=120).print(_measure(running, Path(name), args))
+        except Stopped as fault:
+            print(fault)
+            return 1
+    return 0
+
+
+def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
+    source = _source(running, home, args.series)
+    config = home / "config.yaml"
+    query = {"name": "bench", "expr": NAME, "interval": f"{INTERVAL}s", "max_series": 2 * args.series}
+    settings = {
+        "prometheus": {"url": source.url},
+        "baseline": {"window": "1d", "min_history": "1h"},
+        "queries": [query],
+    }
+    config.write_text(json.dumps(settings))
+    daemon = exporter(home, config, free_port())
+    running.callback(daemon.stop)
+    daemon.wait()
+    _wait(lambda: f"{args.series + 8:,} series" in _text(daemon.url + "/"), "the series are not scored")
+
+    table = Table("", "wall, ms", "longest", "CPU, ms", title=f"{args.series:,} series", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for what, path in {"overview": "/", "overview, filtered": "/?text=item/77", "its last page": "/?page=200"}.items():
+        table.add_row(what, *_asked(daemon, [path] * args.rounds))
+    now = time.time()
+    for part in PARTS:
+        first, *again = (_chart(1, part, now - i) for i in range(6))
+        for label, paths in ((f"chart {part}, first", [first]), (f"chart {part}, again", again)):
+            before = _own(source)
+            row = _asked(daemon, paths)
+            table.add_row(f"{label} (of that Prometheus {1000 * (_own(source) - before) / len(paths):.0f} ms)", *row)
+    idle = _cycle(daemon, args.seconds)
+    stop = Event()
+    readers = [Thread(target=_read, args=(daemon, stop, number)) for number in range(2)]
+    for reader in readers:
+        reader.start()
+    busy = _cycle(daemon, args.seconds)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    table.add_row("a cycle", f"{1000 * idle:.0f}", "", "")
+    table.add_row("a cycle while two people read pages and charts", f"{1000 * busy:.0f}", "", "")
+    return table
+
+
+def _source(running: ExitStack, home: Path, count: int) -> Process:
+    """Start a Prometheus with `count` series that it scrapes, and eight that it has a history of."""
+    text, data = home / "history.txt", home / "prometheus"
+    at = np.arange(time.time() - DAYS * 86400.0, time.time(), STEP)
+    rng = np.random.default_rng(0)
+    live = [f'{NAME}{{item="{i}"}} 50\n' for i in range(8)]
+    with text.open("w") as out:
+        out.write(f"# TYPE {NAME} gauge\n")
+        for i in range(8):
+            values = 50.0 + 20.0 * np.sin(at / 86400.0 * 2 * np.pi) + 2.0 * rng.standard_normal(len(at))
+            own = f'{NAME}{{item="{i}",job="bench",instance="b"}}'
+            out.writelines(f"{own} {v!r} {t}\n" for v, t in zip(values.tolist(), at.tolist(), strict=True))
+        out.write("# EOF\n")
+    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", str(text), str(data)]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = [f'{NAME}{{path="/api/v1/item/{i}",pod="web-{i % 997}",zone="z{i % 3}"}} ' for i in range(count)]
+    numbers = np.random.default_rng(0).lognormal(3.0, 2.0, count).tolist()
+    page = f"# TYPE {NAME} gauge\n" + "".join([*live, *(f"{r}{v!r}\n" for r, v in zip(rows, numbers, strict=True))])
+    port = free_port()
+    running.callback(target(lambda: page, port).shutdown)
+    job = {"job_name": "bench", "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": {"instance": "b"}}]}
+    config = {"global": {"scrape_interval": "5s", "scrape_timeout": "4s"}, "scrape_configs": [job]}
+    server = prometheus(home, data, config, free_port())
+    running.callback(server.stop)
+    server.wait()
+    _wait(lambda: f'"{count + 8}"' in _text(f"{server.url}/api/v1/query?query=count({NAME})"), "no scrape")
+    return server
+
+
+def _asked(daemon: Process, paths: list[str]) -> tuple[str, str, str]:
+    """Ask for pages one after the other; return the median and longest wall time, and the CPU of one."""
+    walls = []
+    with cpu(daemon.pid) as spent:
+        for path in paths:
+            begin = time.perf_counter()
+            _text(daemon.url + path)
+            walls.append(1000 * (time.perf_counter() - begin))
+    return f"{statistics.median(walls):.0f}", f"{max(walls):.0f}", f"{1000 * spent[0] / len(paths):.0f}"
+
+
+def _read(daemon: Process, stop: Event, number: int) -> None:
+    """Be somebody who opens a page and its charts every second."""
+    while not stop.wait(1.0):
+        now = time.time()
+        for path in ("/", *(_chart(number, part, now) for part in PARTS)):
+            _text(daemon.url + path)
+
+
+def _chart(item: int, part: str, at: float) -> str:
+    return f"/chart.svg?query=bench&item={item}&part={part}&from={at - 43200:.0f}&to={at:.0f}"
+
+
+def _cycle(daemon: Process, seconds: float) -> float:
+    """Return what a cycle takes, mean over some time, without the time that Prometheus takes."""
+    before = _phases(daemon)
+    time.sleep(seconds)
+    after = _phases(daemon)
+    return (after[0] - before[0]) / max(1.0, after[1] - before[1])
+
+
+def _phases(daemon: Process) -> tuple[float, float]:
+    page = _text(daemon.url + "/metrics")
+    found = re.findall(r'cycle_duration_seconds_sum\{phase="(\w+)",query="bench"\} (\S+)', page)
+    total = sum(float(value) for phase, value in found if phase in ("score", "judge", "commit", "publish"))
+    count = re.search(r'anomaly_exporter_cycles_total\{query="bench"\} (\S+)', page)
+    return total, float(count[1]) if count else 0.0
+
+
+def _own(source: Process) -> float:
+    """Return the seconds that Prometheus has spent on range queries, by its own account."""
+    wanted = 'prometheus_http_request_duration_seconds_sum{handler="/api/v1/query_range"}'
+    lines = [line for line in str(ask(source.url + "/metrics")).splitlines() if line.startswith(wanted)]
+    return float(lines[0].rsplit(" ", 1)[1]) if lines else 0.0
+
+
+def _wait(check: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 180
+    while not check():
+        if time.monotonic() > end:
+            raise Stopped(what)
+        time.sleep(0.5)
+
+
+def _text(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        body: bytes = answer.read()
+    return body.decode(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

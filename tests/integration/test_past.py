@@ -1,0 +1,131 @@
+"""The past of a series out of a real Prometheus: as it was said at the time, or judged again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from exporter.config.model import Config, QueryPlan
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.views.charts import Subject, chart_of
+from exporter.views.past import Past
+from exporter.web.pages.facts import Part, Range, Unshowable
+from tests.integration.servers import Prometheus
+
+pytestmark = pytest.mark.integration
+
+END = 1_764_000_000.0
+DAY, STEP = 86400.0, 300.0
+RANGE = Range(END - DAY / 2, END)
+ODD = 'a"b\\c\nd'
+
+
+def plan(expr: str = "load") -> QueryPlan:
+    return Config.model_validate({"queries": [{"name": "load", "expr": expr, "interval": "5m"}]}).plans()[0]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    """Four weeks of three series; the last of them had an outage in the last hours."""
+    with Prometheus(tmp_path_factory.mktemp("past")) as prometheus:
+        at = np.arange(END - 29 * DAY, END + 1.0, STEP)
+        rng = np.random.default_rng(1)
+        for instance in ("a", "b", ODD):
+            values = 100.0 + 20.0 * np.sin(at / DAY * 2 * np.pi) + rng.standard_normal(len(at))
+            values = np.where((at > END - 7200) & (instance == ODD), 30.0, values)
+            prometheus.push([({"__name__": "load", "instance": instance, "job": "x"}, at, values)])
+        yield prometheus
+
+
+@pytest.fixture
+def past():
+    one = Past(partial(PrometheusApi, user_agent="test"))
+    yield one
+    one.close()
+
+
+def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int = 3) -> Subject:
+    labels = [("__name__", "load"), ("instance", instance), ("job", "x")]
+    if expr != "load":
+        labels = labels[1:]
+    return Subject(PrometheusSettings(url=server.url), plan(expr), labels, of)
+
+
+@pytest.mark.parametrize(
+    "expr", ["load", "sum by (instance, job) (load)", "topk(3, load) + 0", "label_replace(load, 'y', '', 'x', '') * 1"]
+)
+def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_not(past, server, expr):
+    chart = chart_of(past, subject(server, expr=expr), RANGE, Part.BAND)
+    outage = chart.times > END - 7200
+    assert "computed again" in chart.source
+    assert chart.times[-1] == END
+    assert len(chart.times) == 145
+    assert np.all(chart.lines["score"][outage] >= 0.5)
+    assert np.count_nonzero(chart.lines["score"][~outage] >= 0.5) <= 3
+    assert np.all(chart.lines["lower"][outage] > 60.0)
+    assert np.all(chart.lines["votes"][outage] >= 3)
+
+
+def test_a_second_look_judges_the_same(past, server):
+    first = chart_of(past, subject(server), RANGE, Part.BAND)
+    second = chart_of(past, subject(server), RANGE, Part.BAND)
+    for name, line in first.lines.items():
+        np.testing.assert_array_equal(line, second.lines[name])
+
+
+def test_what_was_said_at_the_time_is_shown_where_it_was_scraped(past, server):
+    at = np.arange(RANGE.start - STEP, END + 1.0, STEP)
+    said = {"expected_value": 77.0, "expected_value_lower": 70.0, "anomaly_score": 0.25, "anomaly_votes": 2.0}
+    labels = {"query": "load", "instance": "b", "job": "x"}
+    server.push(({"__name__": name, **labels}, at, np.full(len(at), value)) for name, value in said.items())
+    chart = chart_of(past, subject(server, "b"), RANGE, Part.BAND)
+    assert "scraped" in chart.source
+    assert set(chart.lines["expected"]) == {77.0}
+    assert set(chart.lines["lower"]) == {70.0}
+    assert np.all(np.isnan(chart.lines["upper"]))
+    # It was not scraped before.
+    earlier = Range(RANGE.start - DAY, RANGE.end - DAY)
+    assert "computed again" in chart_of(past, subject(server, "b"), earlier, Part.BAND).source
+
+
+def test_four_weeks_lie_under_the_present_one(past, server):
+    chart = chart_of(past, subject(server, "a"), RANGE, Part.WEEKS)
+    assert len(chart.lines) == 5
+    now = chart.lines["now"]
+    for line in chart.lines.values():
+        assert line.shape == chart.times.shape
+        np.testing.assert_allclose(line, now, atol=10.0)
+
+
+def test_a_decomposition_adds_up_and_finds_the_day(past, server):
+    chart = chart_of(past, subject(server, "a"), RANGE, Part.DECOMPOSITION)
+    parts = chart.lines["trend"] + chart.lines["daily"] + chart.lines["weekly"] + chart.lines["residual"]
+    np.testing.assert_allclose(parts, chart.lines["observed, hourly mean"], atol=1e-6)
+    assert 38.0 < np.ptp(chart.lines["daily"]) < 42.0
+    np.testing.assert_allclose(chart.lines["trend"], 100.0, atol=2.0)
+
+
+@pytest.mark.parametrize(
+    ("instance", "within", "part", "of", "expr", "says"),
+    [
+        ("gone", RANGE, Part.BAND, 3, "load", "no samples of this series"),
+        ("a", Range(END - 40 * DAY, END - 39 * DAY), Part.WEEKS, 3, "load", "no samples of this series"),
+        ("a", Range(END - 27 * DAY, END - 26 * DAY), Part.DECOMPOSITION, 3, "load", "needs two weeks"),
+        ("a", RANGE, Part.BAND, 1_000_000, "topk(3, load)", "too many to read"),
+        ("a", RANGE, Part.BAND, 3, "load +", "did not give the history: bad_data"),
+    ],
+    ids=["gone", "before history", "too young", "too many", "wrong expression"],
+)
+def test_what_cannot_be_drawn_says_why(past, server, instance, within, part, of, expr, says):
+    with pytest.raises(Unshowable, match=says):
+        chart_of(past, subject(server, instance, expr, of), within, part)
+
+
+def test_a_server_that_is_away_is_said(past):
+    away = Subject(PrometheusSettings(url="http://127.0.0.1:9"), plan(), [("job", "x")], 1)
+    with pytest.raises(Unshowable, match="did not give the history: refused") as said:
+        chart_of(past, away, RANGE, Part.BAND)
+    assert said.value.status == 502
