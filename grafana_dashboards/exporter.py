@@ -41,7 +41,8 @@ def _rate(metric: str, *by: str) -> str:
 
 def _now() -> Iterator[stat.Panel]:
     yield figure("Prometheus answers", f"min(anomaly_exporter_source_up{OWN})", steps=UP)
-    yield figure("Alertmanagers up", f"avg(anomaly_exporter_alertmanager_up{OWN})", unit="percentunit", steps=UP)
+    reached = figure("Alertmanagers up", f"avg(anomaly_exporter_alertmanager_up{OWN})", unit="percentunit", steps=UP)
+    yield reached.no_value("not asked yet")
     yield figure("Configuration loaded", f"min(anomaly_exporter_config_last_reload_successful{OWN})", steps=UP)
     yield figure(
         "Oldest evaluation",

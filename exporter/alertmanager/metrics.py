@@ -53,7 +53,7 @@ class AlertmanagerMetrics:
         )
         self.dirty = gauge("dirty", "Alerts that are due to be sent.")
         self.oldest_dirty_seconds = gauge("oldest_dirty_seconds", "How long the alert that waits longest has waited.")
-        self.up = gauge("up", "Whether the last request was taken.")
+        self.up = gauge("up", "Whether the last request was taken; absent before the first.")
         self.last_success_timestamp_seconds = gauge(
             "last_success_timestamp_seconds", "When this Alertmanager last took a request, in Unix time."
         )
@@ -74,11 +74,14 @@ class AlertmanagerMetrics:
         )
 
     def add(self, alertmanager: str, *, dirty: Callable[[], float], oldest_dirty_seconds: Callable[[], float]) -> None:
-        """Show an Alertmanager, everything at zero; the two callables answer at every scrape and never block."""
+        """Show an Alertmanager; the two callables answer at every scrape and never block.
+
+        Everything is at zero, but whether it is up: that is not known before it was asked for the first time.
+        """
         self.dirty.labels(alertmanager).set_function(dirty)
         self.oldest_dirty_seconds.labels(alertmanager).set_function(oldest_dirty_seconds)
         for instrument in self._all:
-            if instrument is not self.errors_total and instrument is not self.clock_skew_seconds:
+            if instrument not in (self.errors_total, self.clock_skew_seconds, self.up):
                 instrument.labels(alertmanager)
         for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
             # Those that an alerting rule is likely to ask for exist before they happen.

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from exporter.cli.main import main
 from exporter.cli.scale_hint import Workload, firing, replicas_wanted, workloads
 from exporter.errors import ExporterError
 from tests.integration.servers import Prometheus
@@ -23,9 +25,20 @@ def alert(status: str = "firing", **labels: str) -> dict[str, object]:
 CHECKOUT = alert(namespace="shop", deployment="checkout")
 
 
-def hint(config: Path, alerts: object, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter", "scale-hint", f"--config.file={config}", *flags]
-    return subprocess.run(command, input=json.dumps(alerts), capture_output=True, text=True, check=False, timeout=60)
+Hint = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Hint:
+    """Run the command on these alerts; returns exit code, standard output and standard error."""
+
+    def run(config: Path, alerts: object, *flags: str) -> tuple[int, str, str]:
+        file = tmp_path / "alerts.json"
+        file.write_text(json.dumps(alerts))
+        code = main(["scale-hint", f"--config.file={config}", f"--input={file}", *flags])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture
@@ -61,48 +74,49 @@ def cluster(prometheus: Prometheus) -> None:
 
 
 @pytest.mark.integration
-def test_what_is_anomalous_and_busy_gets_a_command(prometheus: Prometheus, config: Path) -> None:
+def test_what_is_anomalous_and_busy_gets_a_command(prometheus: Prometheus, config: Path, hint: Hint) -> None:
     cluster(prometheus)
     config.write_text(f"prometheus: {{url: '{prometheus.url}'}}\nqueries: [{{name: a, expr: up}}]\n")
-    said = hint(config, [CHECKOUT, CHECKOUT, alert(namespace="shop", statefulset="cart"), alert(instance="a:9100")])
-    assert said.stderr == ""
-    assert said.stdout.splitlines() == [
+    alerts = [CHECKOUT, CHECKOUT, alert(namespace="shop", statefulset="cart"), alert(instance="a:9100")]
+    code, said, wrong = hint(config, alerts)
+    assert (code, wrong) == (0, "")
+    assert said.splitlines() == [
         "# deployment checkout in shop: 3 replicas, 83% busy; 5 would be 50% busy",
         "kubectl --namespace=shop scale deployment/checkout --current-replicas=3 --replicas=5",
         "# statefulset cart in shop: 2 replicas, 40% busy, which is not above 80%: more would not help",
     ]
-    assert said.returncode == 0
+    # As a person would: a pipe.
+    command = [sys.executable, "-m", "exporter", "scale-hint", f"--config.file={config}"]
+    piped = subprocess.run(command, input=json.dumps(alerts), capture_output=True, text=True, check=True, timeout=60)
+    assert piped.stdout == said
 
-    most = hint(config, [CHECKOUT], "--max-replicas=3")
-    assert (
-        most.stdout
-        == "# deployment checkout in shop: 3 replicas, 83% busy; there are as many as --max-replicas allows\n"
-    )
-    own = hint(
-        config, [CHECKOUT], "--utilisation", 'vector(0.95) + 0 * count(up{a="$namespace",b="$workload"} or vector(1))'
-    )
-    assert own.stdout.splitlines()[-1].endswith("--replicas=6")
+    _, said, _ = hint(config, [CHECKOUT], "--max-replicas=3")
+    assert said == "# deployment checkout in shop: 3 replicas, 83% busy; there are as many as --max-replicas allows\n"
+    own = 'vector(0.95) + 0 * count(up{a="$namespace",b="$workload"} or vector(1))'
+    assert hint(config, [CHECKOUT], "--utilisation", own)[1].endswith("--replicas=6\n")
 
-    unknown = hint(config, [alert(namespace="shop", deployment="idle"), alert(namespace="shop", deployment="gone")])
-    assert unknown.returncode == 1
-    assert unknown.stderr.splitlines() == [
+    code, _, wrong = hint(config, [alert(namespace="shop", deployment=name) for name in ("idle", "gone")])
+    assert code == 1
+    assert wrong.splitlines() == [
         "deployment gone in shop: Prometheus does not know its replicas",
         "deployment idle in shop: Prometheus does not know its utilisation",
     ]
 
 
-def test_prometheus_that_is_down_is_said(config: Path) -> None:
-    said = hint(config, [CHECKOUT])
-    assert (said.returncode, said.stdout) == (1, "")
-    assert "checkout in shop: " in said.stderr
-    assert "refused" in said.stderr
+def test_prometheus_that_is_down_is_said(config: Path, hint: Hint) -> None:
+    code, said, wrong = hint(config, [CHECKOUT])
+    assert (code, said) == (1, "")
+    assert "checkout in shop: " in wrong
+    assert "refused" in wrong
 
 
-def test_nothing_to_go_by_is_wrong_usage(config: Path, tmp_path: Path) -> None:
-    assert hint(config, [alert(instance="a")]).returncode == 2
-    assert hint(config, [alert("resolved", namespace="shop", deployment="checkout")]).returncode == 2
-    assert "gone.yaml" in hint(tmp_path / "gone.yaml", [CHECKOUT]).stderr
-    assert hint(config, [CHECKOUT], "--busy=80").returncode == 2
+def test_nothing_to_go_by_is_wrong_usage(config: Path, hint: Hint, tmp_path: Path) -> None:
+    assert hint(config, [alert(instance="a")])[0] == 2
+    assert hint(config, [alert("resolved", namespace="shop", deployment="checkout")])[0] == 2
+    assert "gone.yaml" in hint(tmp_path / "gone.yaml", [CHECKOUT])[2]
+    with pytest.raises(SystemExit) as ended:
+        hint(config, [CHECKOUT], "--busy=80")
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize(
