@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from exporter.alerting.budget import Budgeted
 from exporter.alerting.template import check
 from exporter.settings import Duration, Items, LabelName, Section
 
@@ -57,6 +58,11 @@ class AlertSettings(Section):
         "hold",
         description="What a firing alert does when its series is missing from a good answer: wait 3 cycles and "
         "resolve, resolve at once, or fire on.",
+    )
+    budget: Budgeted | None = Field(
+        None,
+        description="About how many alerts it may raise, such as `2/week`, `1/day` or `5/month`: the threshold is "
+        "calibrated on history so that it comes to that. docs/budget.md.",
     )
     labels: Annotated[dict[LabelName, str], AfterValidator(_not_reserved)] = Field(
         {}, description="Labels added to the alert; they win over the series', and an empty one removes the series'."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from exporter.config.model import QueryPlan
+from exporter.engine.budget import Budget
 from exporter.engine.engine import EngineSettings
 
 __all__ = ["engine_settings"]
@@ -24,4 +26,13 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         min_relative_deviation=plan.min_relative_deviation,
         valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
         max_series=plan.max_series,
+        budget=_budget(plan),
     )
+
+
+def _budget(plan: QueryPlan) -> Budget | None:
+    rule = plan.alert
+    if rule is None or rule.budget is None:
+        return None
+    needed, kept = (math.ceil(seconds / plan.interval) + 1 for seconds in (rule.for_, rule.keep_firing_for))
+    return Budget(rule.budget.rate, needed, kept, plan.interval)

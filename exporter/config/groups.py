@@ -29,6 +29,10 @@ def check_groups(data: Any) -> Iterator[Finding]:
             yield Finding(("groups", at, "name"), f"groups[{names[name]}] has the same name; names must differ")
         yield from _members(("groups", at, "queries"), group.get("queries"), known)
         yield from _twice(("groups", at, "by"), group.get("by"), "this label is listed twice")
+        alert = group.get("alert")
+        if isinstance(alert, dict) and "budget" in alert:
+            message = "a group has no budget: its threshold is `contamination`"
+            yield Finding(("groups", at, "alert", "budget"), message, at_key=True)
         if group.get("detector") == "isolation_forest" and find_spec("sklearn") is None:
             message = "needs scikit-learn, which is not installed: pip install 'prometheus-anomaly-exporter[forest]'"
             yield Finding(("groups", at, "detector"), message)

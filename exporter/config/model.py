@@ -220,7 +220,7 @@ class Config(Section):
             detection=detection,
             alert=query.alert,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
-            identity=_identity(query.expr.strip(), zone, baseline, detection),
+            identity=_identity(query.expr.strip(), zone, baseline, detection, _counted(query.alert, interval)),
             unit=query.unit,
         )
 
@@ -234,18 +234,33 @@ class Config(Section):
         return self.global_.interval if query.interval is None else query.interval
 
 
-def _identity(expr: str, zone: str, baseline: BaselineSettings, detection: DetectionSettings) -> str:
+def _counted(alert: AlertSettings | None, interval: float) -> tuple[float, ...] | None:
+    """Return what the alerts that are counted for a budget depend on; not how many are wanted."""
+    if alert is None or alert.budget is None:
+        return None
+    return interval, alert.for_, alert.keep_firing_for
+
+
+def _identity(
+    expr: str,
+    zone: str,
+    baseline: BaselineSettings,
+    detection: DetectionSettings,
+    counted: tuple[float, ...] | None,
+) -> str:
     """Hash what learned state depends on.
 
     Left out: the interval, because samples are weighted by the time they stand for; what decides when a
     series may alert or is forgotten; and how a sample is judged, because that does not change what was seen.
     """
     detectors = [detector.model_dump(mode="json", exclude=set(_JUDGING_ONLY)) for detector in detection.detectors]
-    learned = {
+    learned: dict[str, object] = {
         "expr": expr,
         "zone": zone,
         "window": baseline.window,
         "backfill_step": baseline.backfill_step,
         "detectors": sorted(detectors, key=lambda detector: json.dumps(detector, sort_keys=True)),
     }
+    if counted is not None:
+        learned["budget"] = counted
     return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:32]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from exporter.alerting.budget import AlertBudget
 from exporter.config.model import Config
 from exporter.config.survey import models_in
 from exporter.settings import format_duration
@@ -33,6 +34,7 @@ The file is YAML. It is given with `--config.file` and read again on SIGHUP and 
 Brackets mean that a field is optional. Unknown fields are refused. Placeholders:
 
 * `<boolean>`: `true` or `false`
+* `<budget>`: text such as `2/week`: a whole number for a `day`, `week` or `month`
 * `<detector>`: the name of a detector, such as `zscore`, or a mapping with its `kind` and parameters
 * `<duration>`: text such as `5m`, `1h30m` or `250ms`; the units are `y`, `w`, `d`, `h`, `m`, `s` and `ms`
 * `<filename>`: a path; a relative one starts at the folder of the configuration file
@@ -51,7 +53,7 @@ Anchors, aliases and merge keys (`<<`) work. A file is at most 1 MiB.
 
 _WIDTH = 100
 _PLAIN = {str: "<string>", int: "<int>", float: "<float>", bool: "<boolean>", ByteSize: "<size>"}
-_PLAIN |= {SecretStr: "<secret>", Path: "<filename>"}
+_PLAIN |= {SecretStr: "<secret>", Path: "<filename>", AlertBudget: "<budget>"}
 
 
 def render() -> str:

@@ -24,6 +24,7 @@ from exporter.cycle.figures import Figures
 from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.learning import Abandoned, Learning
 from exporter.cycle.rows import PageRows
+from exporter.cycle.spending import Spending
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.verdict import Verdict
 from exporter.errors import PrometheusError
@@ -77,6 +78,7 @@ class Cycle:
         self._beats = Beats()
         self._clocks = Clocks()
         self._figures = Figures(around.metrics, plan.name)
+        self._spending = Spending(plan, around)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -210,6 +212,7 @@ class Cycle:
         self.alerts.book.succeeded = self.judged = slot
         self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
         self._figures.alerts(self.alerts.alerts.values())
+        self._spending.judged(slot, step.transitions, engine.calibration)
         if engine.shifts:
             self._figures.shifted(len(engine.shifts))
             engine.shifts.clear()

@@ -14,7 +14,7 @@ from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
 from exporter.prometheus import Block
 
-__all__ = ["HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
+__all__ = ["COUNTED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
 
 HISTORY_TIMEOUT = 120.0
 """Seconds that one range query may take; it reads far more than a slot does."""
@@ -22,6 +22,11 @@ _FINE_POINTS = 1000
 """A gap of at most so many slots is read slot by slot."""
 
 Treating = Callable[[FloatArray], Treatment | None]
+
+COUNTED = 8 * 86400.0
+"""Seconds that are read slot by slot where alerts are counted for a budget: a week and what blocks may cut off."""
+_COUNTED_POINTS = 25_000
+"""So many slots at most: eight days of half minutes."""
 
 
 class History(Protocol):
@@ -45,7 +50,9 @@ class Plan:
         return max(0, int((self.end - self.start) // self.step) + 1)
 
 
-def missing_history(learned: float, now: float, *, window: float, interval: float, step: float) -> list[Plan]:
+def missing_history(
+    learned: float, now: float, *, window: float, interval: float, step: float, counted: bool = False
+) -> list[Plan]:
     """Plan what has to be read so that everything up to the slot `now` is learned.
 
     Parameters
@@ -56,6 +63,8 @@ def missing_history(learned: float, now: float, *, window: float, interval: floa
         The newest slot that has passed.
     window, interval, step : float, seconds
         How far back to go, how far slots are apart, and the resolution of history.
+    counted : bool
+        Alerts are to be counted, so the last days are read slot by slot.
 
     >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
     [10]
@@ -65,10 +74,13 @@ def missing_history(learned: float, now: float, *, window: float, interval: floa
         return []
     if (now - start) / interval <= _FINE_POINTS:
         return [Plan(start, now, interval)]
-    # The coarse grid ends where the fine one, a few slots, can meet the grid of the slots.
-    points = int((now - start) // step)
-    coarse = Plan(now - points * step, now, step)
-    return [coarse]
+    slots = int(min(COUNTED, now - start) / interval) if counted and interval != step else 0
+    slots = min(slots, _COUNTED_POINTS)
+    # The coarse grid ends where the fine one can meet the grid of the slots.
+    until = now - slots * interval
+    points = int((until - start) // step)
+    coarse = Plan(until - points * step, until, step)
+    return [coarse, Plan(until + interval, now, interval)] if slots else [coarse]
 
 
 def learn(engine: Engine, plan: Plan, history: History, treatment: Treating = lambda _: None) -> Iterator[int]:

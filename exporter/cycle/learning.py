@@ -92,6 +92,7 @@ class Learning:
             window=plan.baseline.window,
             interval=plan.interval,
             step=plan.baseline.backfill_step,
+            counted=plan.alert is not None and plan.alert.budget is not None,
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:

@@ -6,8 +6,8 @@ was below *u* for as many slots as ``keep_firing_for`` asks for. So what is open
 **height**: the alert is open at every threshold up to it. Where the height rises from *a* to *b*, an alert begins at
 every threshold in between, and nothing else has to be kept of it.
 
-What begins within one block of twelve slots counts once, however many series it are: one storm is one alert. The
-counts fade with the window of the baseline, and so does the time that they were made in.
+What begins within twelve minutes counts once, however many series it are: one storm is one alert. The counts fade
+with the window of the baseline, and so does the time that they were made in.
 
 The wanted threshold is mostly rarer than anything in the history, so the curve is continued by a generalised Pareto
 distribution [1]_ over the highest reference level that enough alerts came above, fitted by probability-weighted
@@ -37,10 +37,11 @@ __all__ = ["SETTLED", "WEEK", "Budget", "Calibration", "Tail", "calibrate"]
 FloatArray = npt.NDArray[np.float64]
 
 WEEK = 7 * 86400.0
-LEAST, MOST = 0.3, 30.0
-"""Thresholds, in severities: outside of these an alert would mean nothing, or could not happen."""
+LEAST, MOST = 0.3, 10.0
+"""Thresholds, in severities. Below them an alert would mean nothing; what is above them nobody wants to miss, whatever
+the budget is."""
 LEVELS = 512
-GRID = np.geomspace(LEAST, MOST, LEVELS).astype(np.float32)
+GRID = np.geomspace(LEAST, 30.0, LEVELS).astype(np.float32)
 """Thresholds at which alerts are counted; 0.9 % apart."""
 SETTLED = 2 * WEEK
 """Age of a series from which on its severities count: the hours of the week are known then. A series that still
@@ -51,8 +52,10 @@ FEWEST, USUAL = 30, 100
 """Alerts at the reference level: with fewer nothing is fitted, and with so many there is no need for more."""
 TIMES = 3.0
 """Alerts at the reference level, in those that are wanted."""
+TOGETHER = 720.0
+"""Seconds within which all that begins is one alert; a slot at least, and a block of slots at most."""
 SHARE = 0.2
-"""Part of the blocks that may have an alert at the reference level; with more, several would count as one."""
+"""Part of such spans that may have an alert at the reference level; with more, several would count as one."""
 EVERY = 3600.0
 """Seconds of history between two calibrations."""
 PATIENCE = 86400.0
@@ -62,6 +65,8 @@ _SHAPE = 0.45
 _Z90 = 1.645
 _RING = 64
 _DAY = 86400.0
+_SAME = 0.01
+_WIDEST = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +81,18 @@ class Budget:
     kept : int
         Normal slots in a row that end it.
     interval : float, seconds
-        Between slots. Samples that stand for more time are of another grain and are not counted.
+        Between slots. Samples that stand for another time are of another grain and are not counted.
     """
 
     rate: float
     needed: int
     kept: int
     interval: float
+
+    @property
+    def together(self) -> int:
+        """Slots within which all that begins is one alert."""
+        return min(BLOCK, max(1, int(TOGETHER // self.interval)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,8 @@ class Tail:
         self._low = _Window(budget.needed, np.minimum)
         self._high = _Window(budget.kept, np.maximum)
         self._counts = np.zeros(LEVELS)
-        self._begun = np.zeros(LEVELS, np.bool_)
+        # Whether an alert began, in each span of the block under way.
+        self._begun = np.zeros((math.ceil(BLOCK / budget.together), LEVELS), np.bool_)
         # Alerts of the day under way, and the squares of those of the days before: how much they come in clumps.
         self._today = np.zeros(LEVELS)
         self._squares = np.zeros(LEVELS)
@@ -150,7 +161,7 @@ class Tail:
 
     def fits(self, seconds: float) -> bool:
         """Return whether samples that stand for so many seconds are of the grain of the query's slots."""
-        return seconds <= 1.01 * self.budget.interval
+        return abs(seconds / self.budget.interval - 1.0) <= _SAME
 
     def configure(self, budget: Budget) -> None:
         """Count on for another budget; what makes an alert must be the same."""
@@ -186,15 +197,15 @@ class Tail:
             lowest, highest = self._low.put(index, rows, last), self._high.put(index, rows, last)
             rises = np.flatnonzero(here & (lowest > height) & (lowest >= GRID[0]))
             if len(rises):
-                self._begin(height[rises], lowest[rises])
+                self._begin(index % BLOCK // self.budget.together, height[rises], lowest[rises])
             height[here] = np.maximum(lowest, np.minimum(height, highest))[here]
             self._samples += int(np.count_nonzero(here))
 
-    def _begin(self, below: npt.NDArray[np.float32], upto: npt.NDArray[np.float32]) -> None:
+    def _begin(self, span: int, below: npt.NDArray[np.float32], upto: npt.NDArray[np.float32]) -> None:
         """Note that alerts begin at all thresholds above `below` and up to `upto`, of some series."""
         first, last = (np.searchsorted(GRID, edge, side="right") for edge in (below, upto))
         change = np.bincount(first, minlength=LEVELS + 1) - np.bincount(last, minlength=LEVELS + 1)
-        self._begun |= np.cumsum(change)[:LEVELS] > 0
+        self._begun[span] |= np.cumsum(change)[:LEVELS] > 0
 
     def passed(self, instants: int) -> None:
         """Note that so many instants of a block are complete."""
@@ -206,20 +217,20 @@ class Tail:
         if samples:
             fade = math.exp(-seconds / self.memory)
             self._counts *= fade
-            self._counts += self._begun
+            self._counts += self._begun.sum(axis=0)
             self._exposure = self._exposure * fade + samples * self.budget.interval
             share = 1.0 if not self._history else min(1.0, seconds / _DAY)
             self._series += share * (samples / self._instants - self._series)
             self._history += seconds
             self._since += seconds
             self._pass_day(seconds)
-        self._begun[:] = False
+        self._begun[...] = False
         self._samples = self._instants = 0
         if self._since >= EVERY and not (self._since < PATIENCE and self._is_open()):
             self.calibrate()
 
     def _pass_day(self, seconds: float) -> None:
-        self._today += self._begun
+        self._today += self._begun.sum(axis=0)
         self._day += seconds
         if self._day >= _DAY:
             fade = math.exp(-self._day / self.memory)
@@ -250,16 +261,16 @@ class Tail:
         fit = (found.threshold, found.fitted, found.expected, found.lower, found.upper, found.shape, found.peaks)
         sums = (self._samples, self._instants, self._exposure, self._series, self._history, self._since)
         last = (found.history, self._days, self._day)
-        levels = [self._counts, self._begun, self._today, self._squares]
+        levels = [self._counts, self._today, self._squares, self._begun.ravel()]
         return np.concatenate([*levels, sums, fit, last]).astype(np.float64)
 
     def restore(self, state: npt.NDArray[Any]) -> bool:
         """Go on from what `state` gave; False, with nothing changed, where it does not fit."""
         if state.shape != self.state().shape:
             return False
-        levels, rest = state[: 4 * LEVELS].reshape(4, LEVELS).copy(), state[4 * LEVELS :].tolist()
-        self._counts, self._today, self._squares = levels[0], levels[2], levels[3]
-        self._begun = levels[1].astype(np.bool_)
+        count = 3 + len(self._begun)
+        levels, rest = state[: count * LEVELS].reshape(count, LEVELS).copy(), state[count * LEVELS :].tolist()
+        self._counts, self._today, self._squares, self._begun = *levels[:3], levels[3:].astype(np.bool_)
         self._samples, self._instants = int(rest[0]), int(rest[1])
         self._exposure, self._series, self._history, self._since = rest[2:6]
         threshold, fitted, *others, self._days, self._day = rest[6:]
@@ -310,13 +321,18 @@ def calibrate(
     if history < ENOUGH or curve[0] < FEWEST:
         return Calibration(peaks=float(curve[0]), history=history)
     wanted = budget.rate * seconds
-    blocks = seconds / (budget.interval * BLOCK)
-    enough = min(max(USUAL, TIMES * wanted), max(SHARE * blocks, FEWEST), curve[0])
+    spans = seconds / (budget.interval * budget.together)
+    enough = min(max(USUAL, TIMES * wanted), max(SHARE * spans, FEWEST), curve[0])
     at = int(np.flatnonzero(curve >= enough)[-1])
     tail = _Pareto.fit(GRID[at:].astype(np.float64), curve[at:])
     threshold = float(np.clip(tail.level(wanted), LEAST, MOST))
     clumped = math.sqrt(max(1.0, float(np.broadcast_to(clumps, LEVELS)[at])))
-    expected, spread = tail.count(threshold), math.exp(_Z90 * clumped * tail.error(threshold))
+    expected, error = tail.count(threshold), tail.error(threshold)
+    counted = float(curve[min(int(np.searchsorted(GRID, threshold)), LEVELS - 1)])
+    if counted >= max(FEWEST, 2.0 * expected):
+        # The tail has a shape of its own here, and there are enough alerts to know without the fit.
+        expected, error = counted, 1.0 / math.sqrt(counted)
+    spread = math.exp(min(_Z90 * clumped * error, _WIDEST))
     each = 1.0 / seconds
     return Calibration(
         threshold, True, expected * each, expected / spread * each, expected * spread * each,
@@ -353,7 +369,7 @@ class _Pareto:
 
     def count(self, level: float) -> float:
         """Return how many alerts are left above a level."""
-        distance = (level - self.reference) / self.scale
+        distance = max(0.0, level - self.reference) / self.scale
         if abs(self.shape) < 1e-6:
             return self.peaks * math.exp(-distance)
         return float(self.peaks * max(1.0 + self.shape * distance, 1e-12) ** (-1.0 / self.shape))
@@ -361,7 +377,7 @@ class _Pareto:
     def error(self, level: float) -> float:
         """Return the standard error of the logarithm of `count`, by the delta method on Hosking's covariance."""
         k = -self.shape if abs(self.shape) > 1e-4 else 1e-4
-        x = level - self.reference
+        x = max(0.0, level - self.reference)
         y = max(1.0 - k * x / self.scale, 1e-6)
         by_scale = x / (self.scale**2 * y)
         by_shape = -math.log(y) / k**2 - x / (self.scale * k * y)

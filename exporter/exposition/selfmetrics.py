@@ -78,6 +78,7 @@ class SelfMetrics:
         self._cycles()
         self._samples()
         self._state()
+        self._budgets()
 
     def watch(self, query: str) -> None:
         """Start the counters of a query at zero, so that their first increase is seen by rate()."""
@@ -175,6 +176,29 @@ class SelfMetrics:
         self.state_restore_age_seconds = self._gauge(
             "state_restore_age_seconds", "How old the learned state was when it was read at the start."
         )
+
+    def _budgets(self) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return self._gauge(f"alert_budget_{name}", text, "query")
+
+        self.budgets = {
+            "alerts": gauge("alerts", "Alerts that the budget of a query allows in its period."),
+            "period_seconds": gauge("period_seconds", "Length of the period of the budget."),
+            "spent": gauge("spent", "Alerts that fired within the last period."),
+            "left": gauge("left", "Alerts that the budget allows beyond those that were spent."),
+            "threshold": gauge(
+                "threshold", "What severities are divided by, so that the budget is met; 1 is the default."
+            ),
+            "calibrated": gauge(
+                "calibrated",
+                "Whether there is enough history to calibrate the threshold; until then it is the default.",
+            ),
+            "history_seconds": gauge("history_seconds", "History in which alerts were counted for the budget."),
+            "expected": gauge("expected", "Alerts a period that are expected at the threshold in force."),
+            "expected_lower": gauge("expected_lower", "Lower end of the 90 % interval of the expected alerts."),
+            "expected_upper": gauge("expected_upper", "Upper end of the 90 % interval of the expected alerts."),
+        }
+        """By the rest of their names."""
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         counter = Counter(f"anomaly_exporter_{name}", text, labels, registry=self.registry)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.engine.budget import GRID, LEVELS, WEEK, Budget, Tail, calibrate
+from exporter.engine.budget import GRID, LEAST, LEVELS, MOST, WEEK, Budget, Tail, calibrate
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
@@ -62,7 +62,7 @@ def test_every_threshold_is_counted_as_if_it_had_been_in_force(given: list[float
         assert found[level] == alerts(severity, float(GRID[level]), needed, kept), GRID[level]
 
 
-def test_series_that_turn_within_a_block_are_one_alert() -> None:
+def test_series_that_turn_together_are_one_alert() -> None:
     tail = Tail(Budget(1.0 / WEEK, 1, 1, 60.0), memory=math.inf)
     tail.grow(50)
     severity = np.zeros((12, 50))
@@ -71,6 +71,16 @@ def test_series_that_turn_within_a_block_are_one_alert() -> None:
     tail.passed(12)
     tail.close()
     assert tail.state()[0] == 1
+
+
+@pytest.mark.parametrize(("interval", "alerts"), [(60.0, 1), (120.0, 2), (300.0, 6), (900.0, 12), (7000.0, 12)])
+def test_together_is_a_matter_of_minutes_not_of_slots(interval: float, alerts: int) -> None:
+    tail = Tail(Budget(1.0 / WEEK, 1, 1, interval), memory=math.inf)
+    tail.grow(12)
+    tail.see(slice(0, 12), 0, 5.0 * np.eye(12))
+    tail.passed(12)
+    tail.close()
+    assert tail.state()[0] == alerts
 
 
 @pytest.mark.parametrize("shape", [-0.2, 0.0, 0.3], ids=["short", "exponential", "heavy"])
@@ -121,8 +131,15 @@ def test_without_enough_to_go_by_the_threshold_stays(peaks: float, history: floa
 @pytest.mark.parametrize("curve", [np.full(LEVELS, 100.0), np.where(GRID < 1.0, 100.0, 0.0), np.zeros(LEVELS)])
 def test_odd_curves_give_a_threshold_or_none(curve: np.ndarray) -> None:
     found = calibrate(curve, 4 * WEEK, 4 * WEEK, Budget(2.0 / WEEK, 1, 1, 60.0))
-    assert GRID[0] <= found.threshold <= GRID[-1] + 1e-3
+    assert LEAST <= found.threshold <= MOST
     assert not found.fitted or found.expected > 0.0
+
+
+def test_a_budget_that_no_threshold_meets_is_said_to_be_overspent() -> None:
+    found = calibrate(np.full(LEVELS, 100.0), 4 * WEEK, 4 * WEEK, Budget(2.0 / WEEK, 1, 1, 60.0))
+    assert found.threshold == MOST
+    assert found.expected * WEEK == pytest.approx(25.0)
+    assert 18.0 < found.lower * WEEK < 25.0 < found.upper * WEEK < 35.0
 
 
 # ---------------------------------------------------------------------- with the engine

@@ -1,0 +1,150 @@
+"""Whether a budget of alerts is met: eight weeks without any anomaly, of four kinds of series.
+
+Each query has 20 series at 5 minutes. Four weeks are history; then alerts are counted for eight weeks, by the engine
+and the life cycle of the daemon, while the threshold is calibrated again and again. Nothing in the data is an
+anomaly, so every alert is one too many, and the budget says how many of them somebody is willing to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import Event, Finding, Step
+from exporter.alerting.life import collect, evaluate
+from exporter.alerting.settings import AlertingSettings, AlertSettings
+from exporter.config.engine_settings import engine_settings
+from exporter.config.model import Config, QuerySettings
+from exporter.engine.budget import WEEK
+from exporter.engine.engine import Engine
+
+__all__ = ["KINDS", "Met", "main", "measure"]
+
+FloatArray = npt.NDArray[np.float64]
+Samples = Callable[[FloatArray, int, np.random.Generator], FloatArray]
+
+MONDAY = 1_760_313_600.0
+STEP = 300.0
+SERIES = 20
+HISTORY, COUNTED = 4, 8
+"""Weeks."""
+BUDGETS = (1, 2, 7)
+FACTOR = 1.5
+
+
+def gaussian(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """White noise."""
+    return 100.0 + 10.0 * rng.standard_normal((len(times), count))
+
+
+def heavy_tailed(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Student's t with three degrees of freedom: far values are common."""
+    return 100.0 + 10.0 * rng.standard_t(3.0, (len(times), count))
+
+
+def seasonal(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Traffic by day and week, with noise that grows with it."""
+    day, week = (np.sin(2.0 * np.pi * times / period)[:, None] for period in (86400.0, WEEK))
+    return (100.0 + 40.0 * day + 15.0 * week) * np.exp(0.05 * rng.standard_normal((len(times), count)))
+
+
+def bursty(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Correlated noise whose size changes by itself: hours of quiet, hours of storm."""
+    out = np.empty((len(times), count))
+    size, value = np.zeros(count), np.zeros(count)
+    for row in out:
+        size = 0.98 * size + 0.12 * rng.standard_normal(count)
+        value = 0.5 * value + np.exp(size) * rng.standard_normal(count)
+        row[:] = 100.0 + 5.0 * value
+    return out
+
+
+KINDS: dict[str, Samples] = {
+    "Gaussian": gaussian, "heavy-tailed": heavy_tailed, "seasonal": seasonal, "bursty": bursty,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What came of one query: alerts a week, and what was stated after its history."""
+
+    alerts: float
+    threshold: float
+    lower: float
+    upper: float
+
+
+def measure(kind: str, budget: int, rule: dict[str, str], seed: int, weeks: int = COUNTED, count: int = SERIES) -> Met:
+    """Run one query."""
+    query = {"name": "q", "expr": "q", "interval": "5m", "alert": {**rule, "budget": f"{budget}/week"}}
+    plan = Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
+    assert plan.alert is not None
+    times = MONDAY + STEP * np.arange(int((HISTORY + weeks) * WEEK / STEP))
+    samples = KINDS[kind](times, count, np.random.default_rng([seed, len(kind)]))
+    engine = Engine(engine_settings(plan))
+    keys = [b'{"series":"%d"}' % index for index in range(count)]
+    rows = engine.align(keys, samples, float(times[0])).samples
+    history = int(HISTORY * WEEK / STEP)
+    engine.run(times[:history], rows[:history], STEP)
+    stated = engine.calibration
+    fired, step, limits = 0, Step(alerts={}), AlertingSettings()
+    for begin in range(history, len(times), 12):
+        verdicts = engine.run(times[begin : begin + 12], rows[begin : begin + 12], STEP)
+        for verdict in (verdicts[index] for index in range(len(verdicts))):
+            found = _found(plan.alert, np.flatnonzero(verdict.anomalous & verdict.ready).tolist())
+            step = evaluate(plan.alert, limits, "q", step.alerts, at=verdict.at, found=found, missing=())
+            fired += sum(one.event is Event.FIRING for one in step.transitions)
+    return Met(fired / weeks, stated.threshold, stated.lower * WEEK, stated.upper * WEEK)
+
+
+def _found(rule: AlertSettings, rows: list[int]) -> dict[str, Finding]:
+    return collect(Finding({"alertname": rule.alertname, "series": str(row)}, {}, "") for row in rows)
+
+
+def main() -> int:
+    """Measure and print the table; returns 1 where a mean is off by more than a factor of 1.5."""
+    flags = argparse.ArgumentParser(prog="python -m benchmarks.budget", description=__doc__)
+    flags.add_argument("--queries", type=int, default=6, help="for each kind and budget")
+    flags.add_argument("--for", dest="wait", default="0s")
+    flags.add_argument("--keep-firing-for", dest="keep", default="0s")
+    flags.add_argument("--jobs", type=int, default=2)
+    args = flags.parse_args()
+    rule = {"for": args.wait, "keep_firing_for": args.keep}
+    begin, good = time.perf_counter(), True
+    print(f"{args.queries} queries of {SERIES} series, {COUNTED} weeks each; for: {args.wait}, keep: {args.keep}")
+    print("| series | budget a week | alerts a week | factor | of single queries | threshold | in the interval |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    with ProcessPoolExecutor(args.jobs) as pool:
+        runs = {
+            (kind, budget): [pool.submit(measure, kind, budget, rule, seed) for seed in range(args.queries)]
+            for kind in KINDS
+            for budget in BUDGETS
+        }
+        for (kind, budget), futures in runs.items():
+            good &= _print(kind, budget, [future.result() for future in futures])
+    print(f"took {time.perf_counter() - begin:.0f} s")
+    return 0 if good else 1
+
+
+def _print(kind: str, budget: int, met: list[Met]) -> bool:
+    alerts = np.array([one.alerts for one in met])
+    inside = sum(one.lower <= one.alerts <= one.upper for one in met)
+    threshold = np.median([one.threshold for one in met])
+    factor = alerts.mean() / budget
+    print(
+        f"| {kind} | {budget} | {alerts.mean():.2f} | {factor:.2f} | {alerts.min():.1f} to {alerts.max():.1f} "
+        f"| {threshold:.2f} | {inside} of {len(met)} |",
+        flush=True,
+    )
+    return bool(1.0 / FACTOR <= factor <= FACTOR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
