@@ -20,7 +20,7 @@ from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config, QueryPlan
 from exporter.config.shards import sharded
-from exporter.cycle import Cycle, Departed, Groups, Latest, People, Surroundings, Turned, job_of
+from exporter.cycle import Causes, Cycle, Departed, Groups, Latest, People, Surroundings, Turned, job_of
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError, StateError
@@ -86,6 +86,7 @@ class App:
         self._departed = Departed()
         self._groups = Groups()
         self._turned = Turned()
+        self._causes = Causes()
         self._retained_at: float | None = None
         self._started = False
         self._broken: str | None = None
@@ -197,6 +198,7 @@ class App:
         self._senders.apply(config.alertmanagers, config.alerting)
 
         around = self._surroundings(config, api)
+        self._causes.configure(config.dependencies, plans.keys() | {job_of(group) for group in config.groups})
         restored = {
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
             for query, alerts in stored.items()
@@ -253,6 +255,7 @@ class App:
             room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
             external_url=self._options.external_url or "",
             turned=self._turned,
+            causes=self._causes,
             judged=self._judged,
         )
 

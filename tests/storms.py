@@ -11,6 +11,7 @@ import numpy as np
 from exporter.alerting.alert import Alert, AlertState, Finding, Step
 from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import Said
+from exporter.cycle import Causes
 from exporter.cycle.book import AlertBook
 from exporter.cycle.row_alerts import RowAlerts, Turn
 from exporter.engine.series import SeriesTable, key_of
@@ -29,25 +30,38 @@ class Stage:
     ----------
     series : mapping
         Labels by name.
+    causes : Causes
+        Shared by stages that can be causes of each other.
     """
 
-    def __init__(self, series: Mapping[str, Mapping[str, str]] | Sequence[str], **changes: Any) -> None:
+    def __init__(
+        self,
+        series: Mapping[str, Mapping[str, str]] | Sequence[str],
+        *,
+        name: str = "cpu",
+        causes: Causes | None = None,
+        **changes: Any,
+    ) -> None:
         if not isinstance(series, Mapping):
             series = {name: {"instance": name} for name in series}
         self.series = series
         self.at = T0
         self.limits = limits(storm=StormSettings().model_copy(update=changes.pop("storm", {})))
         self.rule = rule(**changes)
+        self.name = name
+        self.causes = causes or Causes()
         self.explained: list[str] = []
         self.book = self._new_book(Step(alerts={}))
         self.begin(list(series))
 
     def _around(self) -> Any:
         board = SimpleNamespace(open_alerts=lambda besides: 0)
-        return SimpleNamespace(alerting=self.limits, external_labels={}, utf8_labels=False, board=board)
+        return SimpleNamespace(
+            alerting=self.limits, external_labels={}, utf8_labels=False, board=board, causes=self.causes
+        )
 
     def _new_book(self, left: Step) -> AlertBook:
-        return AlertBook("cpu", self._around(), left, interval=INTERVAL, succeeded=self.at)
+        return AlertBook(self.name, self._around(), left, interval=INTERVAL, succeeded=self.at)
 
     def begin(self, order: Sequence[str]) -> None:
         """Begin as a process does: rows in another order, and nothing in memory but what was stored."""
@@ -55,7 +69,7 @@ class Stage:
         self.table = SeriesTable(1_000_000)
         self.table.find([key_of(tuple(sorted(self.series[name].items()))) for name in order])
         self.names = list(order)
-        self.rows = RowAlerts("cpu", "query", self.rule, self._around(), self.book)
+        self.rows = RowAlerts(self.name, "query", self.rule, self._around(), self.book)
 
     def crash(self, seed: int = 1) -> None:
         order = list(self.series)

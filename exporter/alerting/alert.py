@@ -90,6 +90,8 @@ class Finding:
         Absolute URL of the expression in Prometheus.
     reading : Reading, optional
         The same in numbers, for the history of the episode.
+    marks : mapping
+        Labels that its alert gets if it fires now, and then keeps, beside those above.
     """
 
     labels: Mapping[str, str]
@@ -98,6 +100,7 @@ class Finding:
     since: float | None = None
     """Since when it is so, Unix seconds, where that was before its alert begins."""
     reading: Reading | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Alert:
     """
 
     fingerprint: str
+    """Of the labels without the marks that it got when it fired."""
     query: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -115,7 +115,9 @@ def apply(episode: Episode | None, transition: Transition) -> Episode | None:
     match transition.event:
         case Event.FIRING if episode.fired_at is None:
             # The clock may have been set back in between; an episode never ends before it began.
-            return replace(episode, fired_at=max(at, episode.opened_at))
+            fired = replace(episode, fired_at=max(at, episode.opened_at))
+            marked = transition.details.get("alert.labels")
+            return fired if marked is None else replace(fired, labels=json.loads(marked))
         case Event.RESOLVED | Event.DROPPED | Event.EXPIRED | Event.EXPIRED_SOURCE_DOWN if episode.resolved_at is None:
             return replace(episode, resolved_at=max(at, episode.fired_at or episode.opened_at), resolved_why=why)
         case Event.ACKNOWLEDGED if episode.acknowledged_at is None:

@@ -304,7 +304,7 @@ def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, l
     )
     waited = at - alert.active_at >= rule.for_
     if alert.state is AlertState.PENDING:
-        return _fire(alert, at, log) if waited else alert
+        return _fire(alert, finding, at, log) if waited else alert
     # A reload raised `for` beyond what this alert had waited when it fired, so it waits on. Prometheus does the
     # same and sends nothing, whether it had sent the alert or not. Comparing with `fired_at` as well keeps a
     # clock that was set back from looking like a raised `for`.
@@ -314,12 +314,17 @@ def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, l
     return alert
 
 
-def _fire(alert: Alert, at: float, log: list[Transition]) -> Alert:
+def _fire(alert: Alert, finding: Finding, at: float, log: list[Transition]) -> Alert:
     if alert.fired_at is not None:
         # It had fired before `for` was raised: the same episode goes on, and it began when it began.
         return replace(alert, state=AlertState.FIRING)
     alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
-    log.append(_transition(alert, Event.FIRING, at, "anomalous", alert.annotations))
+    details = dict(alert.annotations)
+    if finding.marks:
+        alert = replace(alert, labels={**alert.labels, **finding.marks})
+        # No annotation can have this name.
+        details["alert.labels"] = json.dumps(dict(sorted(alert.labels.items())), ensure_ascii=False)
+    log.append(_transition(alert, Event.FIRING, at, "anomalous", details))
     return alert
 
 

@@ -10,7 +10,7 @@ from exporter.alerting.budget import Budgeted
 from exporter.alerting.template import check
 from exporter.settings import Duration, Items, LabelName, Section
 
-__all__ = ["AlertSettings", "AlertingSettings", "StormSettings"]
+__all__ = ["AlertSettings", "AlertingSettings", "DependencySettings", "StormSettings"]
 
 _RESERVED = (
     ("alertname", "use the field alertname"),
@@ -74,6 +74,18 @@ class AlertSettings(Section):
     )
     storm: StormSettings | None = Field(
         None, description="Fields of `alerting.storm` that differ for this query; the others stay."
+    )
+
+
+class DependencySettings(Section):
+    """Who depends on whom: an anomaly of the callee may explain one of the caller."""
+
+    caller: dict[LabelName, str] = Field(
+        min_length=1, description="Labels of the alerts of what calls, such as `{service: checkout}`."
+    )
+    callee: dict[LabelName, str] = Field(min_length=1, description="Labels of the alerts of what is called.")
+    equal: Items[LabelName] = Field(
+        (), description="Labels that both alerts must have with the same value, such as `[cluster]`."
     )
 
 

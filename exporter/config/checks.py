@@ -66,6 +66,8 @@ def check(sound: Sound) -> Iterator[Finding]:
         yield from _voting(("detection",), config.detection, None)
     for index, query in zip(sound.queries, config.queries, strict=True):
         yield from _query(("queries", index), sound, query)
+    if all(loc[0] != "dependencies" for loc in sound.bad):
+        yield from _dependencies(config)
     rules = [query.alert for query in config.queries] + [group.alert for group in config.groups]
     if not config.alertmanagers and any(rules):
         yield Finding(
@@ -99,6 +101,21 @@ def _unique(named: Sequence[tuple[Loc, str]], message: Callable[[str], str]) -> 
             yield Finding(loc, message(f"{where[0]}[{where[1]}]"))
         else:
             first[name] = loc
+
+
+def _dependencies(config: Config) -> Iterator[Finding]:
+    first: dict[tuple[frozenset[tuple[str, str]], ...], int] = {}
+    for at, edge in enumerate(config.dependencies):
+        loc: Loc = ("dependencies", at)
+        sides = (frozenset(edge.caller.items()), frozenset(edge.callee.items()))
+        if first.setdefault(sides, at) != at:
+            yield Finding(loc, f"dependencies[{first[sides]}] says the same")
+        if sides[0] == sides[1]:
+            yield Finding((*loc, "callee"), "this is the caller itself")
+        for side, pattern in (("caller", edge.caller), ("callee", edge.callee)):
+            for name, value in pattern.items():
+                if not value:
+                    yield Finding((*loc, side, name), "an empty label is the same as no label, and matches nothing")
 
 
 def _host(url: str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.alerting.numbers import Unit
-from exporter.alerting.settings import AlertingSettings, AlertSettings
+from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
 from exporter.alertmanager.settings import AlertmanagerSettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.config.grid import offsets
@@ -196,6 +196,7 @@ class Config(Section):
     queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
 
     groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
+    dependencies: Items[DependencySettings] = Field((), description="Who depends on whom, for cause and effect.")
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
 
     def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:

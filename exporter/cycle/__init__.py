@@ -1,5 +1,6 @@
 """One slot of one query, from the question to Prometheus to the alerts that are sent."""
 
+from exporter.cycle.causes import Causes
 from exporter.cycle.cycle import Cycle
 from exporter.cycle.departed import Departed
 from exporter.cycle.groups import GroupCycle, Groups, job_of
@@ -8,4 +9,15 @@ from exporter.cycle.people import People
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.turned import Turned
 
-__all__ = ["Cycle", "Departed", "GroupCycle", "Groups", "Latest", "People", "Surroundings", "Turned", "job_of"]
+__all__ = [
+    "Causes",
+    "Cycle",
+    "Departed",
+    "GroupCycle",
+    "Groups",
+    "Latest",
+    "People",
+    "Surroundings",
+    "Turned",
+    "job_of",
+]

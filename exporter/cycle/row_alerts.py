@@ -16,7 +16,7 @@ import numpy.typing as npt
 from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.life import collect, evaluate, withdraw
-from exporter.alerting.notes import read_notes, write_notes
+from exporter.alerting.notes import Notes, read_notes, write_notes
 from exporter.alerting.population import Population, Rows
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import Gathering, Own, Said, Storm, gather
@@ -30,6 +30,9 @@ from exporter.settings import overlay
 __all__ = ["RowAlerts", "Turn"]
 
 log = logging.getLogger(__name__)
+
+_MOST_SHARE = 0.8
+"""Part of a storm's members that have a label value by which the storm can be a cause or an effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ class RowAlerts:
         self._unindexed: list[int] | None = None
         self._population = Population()
         self._populated: tuple[SeriesTable | None, int] = (None, -1)
-        self._storms: tuple[Storm, ...] = ()
-        self._storms_of = b""
+        self._notes, self._notes_of = read_notes(book.notes), book.notes
+        around.causes.put(book.name, book.alerts, self._notes.traces, book.interval)
 
     def configure(self, rule: AlertSettings | None, around: Surroundings, table: SeriesTable, *, at: float) -> None:
         """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
@@ -138,9 +141,17 @@ class RowAlerts:
                 unknown.add(identity)
         if turn.partial:
             missing, unknown = set(), missing | unknown
+        scores = dict(zip(found, turn.score[gathered.alone].tolist(), strict=True))
+        shared = {}
         for storm in gathered.storms:
-            if len(gathered.rows[storm.identity]):
+            members = gathered.rows[storm.identity]
+            if len(members):
                 found[storm.identity] = self._storm(turn, gathered, storm)
+                scores[storm.identity] = float(turn.score[members].max())
+                shared[storm.identity] = self._population.shared(members, _MOST_SHARE)
+        causes, old = self.around.causes, self._remembered()
+        traces = causes.follow(old.traces, book.alerts, found, scores, shared, missing | unknown, said.at)
+        found = causes.explain(book.name, found, book.alerts, traces, said.at, book.interval)
         step = evaluate(
             rule,
             self.around.alerting,
@@ -155,22 +166,26 @@ class RowAlerts:
         )
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
-        return replace(step, notes=self._notes(step, gathered.storms))
+        opened = {identity for identity, alert in step.alerts.items() if _is_open(alert)}
+        notes = Notes(
+            tuple(storm for storm in gathered.storms if storm.identity in opened),
+            {identity: trace for identity, trace in traces.items() if identity in opened},
+        )
+        causes.put(book.name, step.alerts, notes.traces, book.interval)
+        self._notes, self._notes_of = notes, write_notes(notes)
+        return replace(step, notes=self._notes_of)
 
     # ------------------------------------------------------------------ storms
 
+    def _remembered(self) -> Notes:
+        if self._notes_of is not self.book.notes:
+            self._notes, self._notes_of = read_notes(self.book.notes), self.book.notes
+        return self._notes
+
     def _open_storms(self) -> tuple[Storm, ...]:
         """Return the storms whose alerts are open."""
-        book = self.book
-        if self._storms_of is not book.notes:
-            self._storms, self._storms_of = read_notes(book.notes), book.notes
-        return tuple(storm for storm in self._storms if _is_open(book.alerts.get(storm.identity)))
-
-    def _notes(self, step: Step, storms: Collection[Storm]) -> bytes:
-        kept = tuple(storm for storm in storms if _is_open(step.alerts.get(storm.identity)))
-        notes = write_notes(kept)
-        self._storms, self._storms_of = kept, notes
-        return notes
+        alerts = self.book.alerts
+        return tuple(storm for storm in self._remembered().storms if _is_open(alerts.get(storm.identity)))
 
     def _gather(
         self, rule: AlertSettings, turn: Turn, storms: Collection[Storm], rows: dict[str, int | None]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
+from exporter.cycle.causes import Causes
 from exporter.cycle.turned import Turned
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
@@ -51,6 +52,8 @@ class Surroundings:
         Where people reach this exporter; empty where nobody said.
     turned : Turned
         What is anomalous now, of all queries.
+    causes : Causes
+        Which alerts, of all queries and groups, explain which.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -71,6 +74,7 @@ class Surroundings:
     room: Callable[[], int]
     external_url: str = ""
     turned: Turned = field(default_factory=Turned)
+    causes: Causes = field(default_factory=Causes)
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 

@@ -31,6 +31,7 @@ def test_configuration_is_valid() -> None:
         ("alertname=AnomalyDetected query=cpu severity=critical", "pager,webhook,chat"),
         ("alertname=AnomalyDetected query=cpu severity=warning", "webhook,chat"),
         ("alertname=AnomalyDetected query=cpu", "webhook,chat"),
+        ("alertname=AnomalyDetected severity=page incident=a1 incident_role=root", "pager,webhook,chat"),
         ("alertname=AnomalyGroup group=api severity=ticket", "webhook,chat"),
         ("alertname=AnomalyExporterDown severity=page", "pager,webhook,chat"),
         ("alertname=CheckoutIsSlow query=latency severity=page", "pager,chat"),
@@ -65,8 +66,14 @@ def test_messages_say_what_happened(tmp_path: Any) -> None:
     alerts = [alert(summary="cpu of a is 0.93, expected 0.21", votes="zscore, iqr"), alert("resolved")]
     data = {"status": "firing", "commonLabels": {"alertname": "AnomalyDetected", "query": "cpu"}, "alerts": alerts}
     assert render("anomaly.title", data, tmp_path) == "[FIRING:1] AnomalyDetected cpu"
+    data["alerts"][0]["annotations"]["suspected_cause"] = "query=disk"
     text = render("anomaly.text", data, tmp_path)
-    assert text == "cpu of a is 0.93, expected 0.21\n  votes: zscore, iqr\nresolved: AnomalyDetected\n"
+    assert text.splitlines() == [
+        "cpu of a is 0.93, expected 0.21",
+        "  votes: zscore, iqr",
+        "  suspected cause: query=disk",
+        "resolved: AnomalyDetected",
+    ]
 
 
 def test_message_of_a_storm_is_short(tmp_path: Any) -> None:
@@ -103,19 +110,24 @@ def test_worse_alerts_inhibit_what_follows_from_them(shipped: Alertmanager) -> N
             fire("AnomalyExtreme", query="latency", instance="a"),
             fire("AnomalyLasting", query="latency", instance="a"),
             fire("AnomalyLasting", query="latency", instance="b"),
+            fire("AnomalyDetected", query="errors", service="payments", incident="one", incident_role="root"),
+            fire("AnomalyDetected", query="errors", service="checkout", incident="one", incident_role="effect"),
+            fire("AnomalyDetected", query="errors", service="search", incident="two", incident_role="effect"),
             fire("AnomalyExporterSourceDown", instance="ae:9877"),
             fire("AnomalyExporterQueryStale", instance="ae:9877", query="latency"),
             fire("AnomalyExporterStoreErrors", instance="ae:9877"),
         ]
     )
 
-    def inhibited() -> list[tuple[str, str | None]]:
+    def inhibited() -> list[tuple[str, str]]:
         # Inhibition is worked out when an alert is notified, so all of them have to have been looked at.
         found = [one for one in shipped.alerts() if one["status"]["inhibitedBy"]]
-        return sorted((one["labels"]["alertname"], one["labels"].get("instance")) for one in found)
+        what = [one["labels"] for one in found]
+        return sorted((one["alertname"], one.get("instance") or one["service"]) for one in what)
 
     expected = [
         ("AnomalyDetected", "a"),
+        ("AnomalyDetected", "checkout"),
         ("AnomalyExporterQueryStale", "ae:9877"),
         ("AnomalyLasting", "a"),
     ]

@@ -6,6 +6,8 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from exporter.alerting.alert import AlertState, Event, Step
+from exporter.alerting.settings import DependencySettings
+from exporter.cycle import Causes
 from tests.storms import Stage, who
 
 SERIES = {f"i{number}": {"instance": f"i{number}", "zone": "ab"[number % 2]} for number in range(12)}
@@ -28,6 +30,12 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+EDGES = [
+    DependencySettings(caller={"instance": f"i{one}"}, callee={"instance": f"i{other}"})
+    for one, other in ((0, 1), (1, 2), (2, 0), (3, 1), (4, 5))
+]
+
+
 def parts(said: dict[str, str]) -> dict[str, list[str]]:
     return {state: [name for name in SERIES if said[name] == state] for state in ("anomalous", "missing", "unknown")}
 
@@ -39,7 +47,7 @@ def told(step: Step) -> list[tuple[str, str]]:
 @settings(max_examples=150, deadline=None)
 @given(script=SCRIPT, how=SETTINGS, crashes=st.sets(st.integers(0, 24)))
 def test_a_crash_after_any_slot_changes_nothing(script, how, crashes) -> None:
-    clean, killed = Stage(SERIES, **how), Stage(SERIES, **how)
+    clean, killed = Stage(SERIES, causes=Causes(EDGES), **how), Stage(SERIES, causes=Causes(EDGES), **how)
     said = dict.fromkeys(SERIES, "normal")
     for number, now in enumerate(script):
         said = now or said
@@ -48,6 +56,7 @@ def test_a_crash_after_any_slot_changes_nothing(script, how, crashes) -> None:
         killed.at += 60.0
         lost = killed.judge(**parts(said))
         if number in crashes:
+            killed.causes = Causes(EDGES)
             killed.crash(number)
         again = killed.judge(**parts(said))
         if number in crashes:

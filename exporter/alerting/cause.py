@@ -1,0 +1,281 @@
+"""Cause and effect: which anomaly explains which, and what belongs to one incident.
+
+The configuration says who depends on whom: a *caller* on a *callee*. The anomaly of a callee explains that of a caller
+if it began first, at most five minutes before, and if the severities of both agree: their cross-correlation peaks where
+the callee leads. One interval is given to either order, because nobody sees more than samples.
+
+Links are followed to their root, and everything that leads to one root is one incident. A circle of services has its
+root where it began.
+
+What was decided when an alert fired stays, because labels are its identity. Everything follows from the anomalies that
+are given: which of them explains another does not depend on their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import floor
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.settings import DependencySettings
+
+__all__ = ["HORIZON", "Anomaly", "Graph", "Link", "Trace", "agreement", "followed", "link"]
+
+FloatArray = npt.NDArray[np.float64]
+
+HORIZON = 300.0
+"""Seconds that a cause may begin before its effect."""
+_AGREES = 0.5
+"""Correlation from which severities agree."""
+_ENOUGH = 3
+"""Slots of both without which severities say nothing."""
+_LONGEST = 128
+"""Points of a grid on which two severities are compared at most."""
+_CANDIDATES = 16
+"""Causes of one anomaly that are compared at most, those that began closest to it."""
+_INCIDENT_LENGTH = 12
+_CLOSEST = 10.0
+"""Seconds between two points of a trace at least."""
+_KEPT = 64
+"""Points of a trace: its beginning, because only what begins together is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How anomalous an open alert was in its first slots; nothing where it is not known.
+
+    Attributes
+    ----------
+    labels : mapping
+        What dependencies are held against: the alert's, and of a storm also what most of its members share.
+    times : tuple of float, Unix seconds
+    severities : tuple of float
+        0 where it was normal.
+    """
+
+    labels: Mapping[str, str]
+    times: tuple[float, ...] = ()
+    severities: tuple[float, ...] = ()
+
+
+def followed(trace: Trace, at: float, severity: float, labels: Mapping[str, str]) -> Trace:
+    """Return a trace with one slot more, if it is worth keeping."""
+    if len(trace.times) >= _KEPT or (trace.times and at - trace.times[-1] < _CLOSEST):
+        return replace(trace, labels=labels)
+    return Trace(labels, (*trace.times, at), (*trace.severities, severity))
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """What is known of one open alert, as far as it can be a cause or an effect.
+
+    Attributes
+    ----------
+    identity : str
+        Fingerprint of the alert.
+    onset : float, Unix seconds
+        When it turned.
+    interval : float, seconds
+        Between its slots.
+    trace : Trace
+    incident : str
+        Fixed when the alert fired; empty while it has not.
+    effect : bool
+        Whether the alert fired as the effect of another.
+    """
+
+    identity: str
+    onset: float
+    interval: float
+    trace: Trace
+    incident: str = ""
+    effect: bool = False
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What dependencies are held against."""
+        return self.trace.labels
+
+    @property
+    def own_incident(self) -> str:
+        """The incident of which it is the root."""
+        return self.identity[:_INCIDENT_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What an anomaly belongs to.
+
+    Attributes
+    ----------
+    incident : str
+    effect : bool
+        Whether another anomaly is the root.
+    cause : Anomaly or None
+        The one that explains it.
+    """
+
+    incident: str
+    effect: bool
+    cause: Anomaly | None
+
+
+class Graph:
+    """Who depends on whom.
+
+    Parameters
+    ----------
+    dependencies : sequence of DependencySettings
+    """
+
+    def __init__(self, dependencies: Sequence[DependencySettings]) -> None:
+        self._edges = tuple(dependencies)
+        # By one of their labels, so that an anomaly is only held against what may match.
+        self._callers = _by_label([edge.caller for edge in self._edges])
+        self._callees = _by_label([edge.callee for edge in self._edges])
+
+    def __bool__(self) -> bool:
+        return bool(self._edges)
+
+    def calls(self, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
+        """Return what an anomaly depends on: the keys under which `called` returns its callees."""
+        return self._keys(self._callers, labels, [edge.caller for edge in self._edges])
+
+    def called(self, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
+        """Return the keys of the dependencies of which an anomaly is the callee."""
+        return self._keys(self._callees, labels, [edge.callee for edge in self._edges])
+
+    def knows(self, labels: Mapping[str, str]) -> bool:
+        """Return whether an anomaly with these labels can be a cause or an effect."""
+        return bool(self.calls(labels) or self.called(labels))
+
+    def _keys(
+        self,
+        index: Mapping[tuple[str, str], list[int]],
+        labels: Mapping[str, str],
+        patterns: Sequence[Mapping[str, str]],
+    ) -> list[tuple[object, ...]]:
+        numbers = (number for pair in labels.items() for number in index.get(pair, ()))
+        return [
+            (number, *(labels.get(name, "") for name in self._edges[number].equal))
+            for number in numbers
+            if patterns[number].items() <= labels.items()
+        ]
+
+
+def _by_label(patterns: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], list[int]]:
+    index: dict[tuple[str, str], list[int]] = {}
+    for number, pattern in enumerate(patterns):
+        index.setdefault(min(pattern.items()), []).append(number)
+    return index
+
+
+def link(graph: Graph, anomalies: Iterable[Anomaly], wanted: Iterable[str]) -> dict[str, Link]:
+    """Return what some anomalies belong to.
+
+    Parameters
+    ----------
+    graph : Graph
+    anomalies : iterable of Anomaly
+        All that are open.
+    wanted : iterable of str
+        Identities of those that are asked for.
+    """
+    known = {one.identity: one for one in anomalies}
+    called: dict[tuple[object, ...], list[Anomaly]] = {}
+    for one in known.values():
+        for key in graph.called(one.labels):
+            called.setdefault(key, []).append(one)
+    causes: dict[str, Anomaly | None] = {}
+
+    def cause_of(one: Anomaly) -> Anomaly | None:
+        if one.identity not in causes:
+            found = {other.identity: other for key in graph.calls(one.labels) for other in called.get(key, ())}
+            causes[one.identity] = _best(one, found.values())
+        return causes[one.identity]
+
+    links = {}
+    for identity in wanted:
+        one = known[identity]
+        root, incident = _root(one, cause_of)
+        cause = cause_of(one)
+        if root.identity == identity and not one.effect:
+            # In a circle everybody has a cause, but not the one where it began.
+            cause = cause if one.incident else None
+        links[identity] = Link(incident, root.identity != identity or one.effect, cause)
+    return links
+
+
+def _root(one: Anomaly, cause_of: Callable[[Anomaly], Anomaly | None]) -> tuple[Anomaly, str]:
+    """Follow the causes to where they begin, or to an alert of which that was decided."""
+    path, places = [one], {one.identity: 0}
+    while not path[-1].incident:
+        cause = cause_of(path[-1])
+        if cause is None:
+            break
+        if cause.identity in places:
+            circle = path[places[cause.identity] :]
+            root = min(circle, key=lambda other: (other.onset, other.identity))
+            return root, root.own_incident
+        places[cause.identity] = len(path)
+        path.append(cause)
+    return path[-1], path[-1].incident or path[-1].own_incident
+
+
+def _best(effect: Anomaly, candidates: Iterable[Anomaly]) -> Anomaly | None:
+    """Return the candidate that explains an anomaly best, or None where none does."""
+    near = []
+    for cause in candidates:
+        slack = max(effect.interval, cause.interval)
+        ahead = effect.onset - cause.onset
+        if cause.identity != effect.identity and -slack <= ahead <= HORIZON + slack:
+            near.append((abs(ahead), cause.identity, cause))
+    ranked = []
+    for _, identity, cause in sorted(near, key=lambda one: one[:2])[:_CANDIDATES]:
+        peak, lag = agreement(effect, cause)
+        if peak >= _AGREES and lag >= -max(effect.interval, cause.interval):
+            ranked.append((-round(peak, 6), cause.onset, identity, cause))
+    return min(ranked, key=lambda one: one[:3])[3] if ranked else None
+
+
+def agreement(effect: Anomaly, cause: Anomaly) -> tuple[float, float]:
+    """Return the highest correlation of two severities within `HORIZON`, and by how many seconds the cause leads there.
+
+    Both are zero before their onset. Where too little is known of one of them the onsets speak, as nothing contradicts.
+    """
+    if min(len(effect.trace.times), len(cause.trace.times)) < _ENOUGH:
+        return 1.0, effect.onset - cause.onset
+    step = max(effect.interval, cause.interval, 1.0)
+    begin = min(effect.onset, cause.onset) - HORIZON - step
+    end = max((effect.onset, cause.onset, *effect.trace.times[-1:], *cause.trace.times[-1:]))
+    step = max(step, (end - begin) / _LONGEST)
+    grid: FloatArray = end - step * np.arange(floor((end - begin) / step), -1, -1, dtype=np.float64)
+    late, early = (_held(one, grid) for one in (effect, cause))
+    late, early = late - late.mean(), early - early.mean()
+    norm = float(np.sqrt((late @ late) * (early @ early)))
+    if norm <= 0.0:
+        return 1.0, effect.onset - cause.onset
+    most = floor(HORIZON / step) + 1
+    whole = np.correlate(late, early, "full") / norm
+    lags = np.arange(len(whole)) - (len(grid) - 1)
+    inside = np.abs(lags) <= most
+    whole, lags = whole[inside], lags[inside]
+    # Of equal peaks the one closest to the onsets.
+    expected = (effect.onset - cause.onset) / step
+    peak = whole.max()
+    best = np.flatnonzero(whole >= peak - 1e-9)
+    chosen = best[np.argmin(np.abs(lags[best] - expected))]
+    return float(peak), float(lags[chosen] * step)
+
+
+def _held(one: Anomaly, grid: FloatArray) -> FloatArray:
+    """Return the severity at the points of a grid: that of the newest slot, 0 before the onset."""
+    times, values = np.array(one.trace.times), np.array(one.trace.severities)
+    if not len(times):
+        return (grid >= one.onset).astype(np.float64)
+    place = np.searchsorted(times, grid + 1e-6, side="right") - 1
+    # It may have turned before it was followed.
+    return np.where(grid + 1e-6 >= min(one.onset, times[0]), values[np.maximum(place, 0)], 0.0)
