@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -63,7 +64,7 @@ def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
     daemon = exporter(home, config, free_port())
     running.callback(daemon.stop)
     daemon.wait()
-    _wait(lambda: f"{args.series + 8:,} series" in _text(daemon.url + "/"), "the series are not scored")
+    _wait(lambda: _phases(daemon)[1] >= 2, "the series are not scored")
 
     table = Table("", "wall, ms", "longest", "CPU, ms", title=f"{args.series:,} series", title_justify="left")
     for column in table.columns[1:]:
@@ -175,8 +176,11 @@ def _wait(check: Callable[[], object], what: str) -> None:
 
 
 def _text(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        body: bytes = answer.read()
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            body: bytes = answer.read()
+    except urllib.error.HTTPError as fault:
+        raise Stopped(f"{url}: {fault.read().decode(errors='replace')[:500]}") from fault
     return body.decode(errors="replace")
 
 

@@ -121,14 +121,7 @@ class Past:
                 said = f"the expression cannot be narrowed to one series, and all {of:,} are too many to read"
                 raise Unshowable(said, 503)
         blocks = self._read(source, expr, start, end, step, of=of if expr == plan.expr else 1)
-        key = tuple(sorted(wanted.items()))
-        columns = []
-        for block in blocks:
-            column = next((i for i, one in enumerate(block.keys) if labels_of(one) == key), None)
-            columns.append(np.full(len(block.times), np.nan) if column is None else block.values[:, column])
-        if not columns:
-            return Samples(np.zeros(0), np.zeros(0))
-        return Samples(np.concatenate([block.times for block in blocks]), np.concatenate(columns))
+        return _one_of(blocks, tuple(sorted(wanted.items())))
 
     def judged(
         self,
@@ -266,3 +259,17 @@ class Past:
             if self._api is None:
                 self._api = source, self._connect(source)
             return self._api[1]
+
+
+def _one_of(blocks: list[Block], wanted: Labels) -> Samples:
+    """Pick the series with these labels out of an answer; or the only one that has more than these."""
+    known = [[labels_of(key) for key in block.keys] for block in blocks]
+    including = {labels for part in known for labels in part if set(wanted) <= set(labels)}
+    chosen = wanted if wanted in including or len(including) != 1 else including.pop()
+    columns = [
+        block.values[:, part.index(chosen)] if chosen in part else np.full(len(block.times), np.nan)
+        for block, part in zip(blocks, known, strict=True)
+    ]
+    if not columns:
+        return Samples(np.zeros(0), np.zeros(0))
+    return Samples(np.concatenate([block.times for block in blocks]), np.concatenate(columns))

@@ -69,6 +69,15 @@ def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_no
     assert np.all(chart.lines["votes"][outage] >= 3)
 
 
+def test_labels_that_only_one_series_has_are_enough(past, server):
+    whole = subject(server)
+    part = Subject(whole.source, whole.plan, [("instance", ODD)], 3)
+    line = chart_of(past, part, RANGE, Part.BAND).lines["observed"]
+    np.testing.assert_array_equal(line, chart_of(past, whole, RANGE, Part.BAND).lines["observed"])
+    with pytest.raises(Unshowable, match="no samples"):
+        chart_of(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, Part.BAND)
+
+
 def test_a_second_look_judges_the_same(past, server):
     first = chart_of(past, subject(server), RANGE, Part.BAND)
     second = chart_of(past, subject(server), RANGE, Part.BAND)
