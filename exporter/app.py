@@ -256,6 +256,7 @@ class App:
             external_url=self._options.external_url or "",
             turned=self._turned,
             causes=self._causes,
+            people=self._people,
             judged=self._judged,
         )
 

@@ -29,14 +29,15 @@ class Feedback(StrEnum):
 
     CONFIRMED = "confirmed"
     EXPECTED = "expected"
-    """Unusual, but known beforehand."""
+    """Unusual, but known beforehand. It teaches nothing: the detectors remember what a series has shown."""
     FALSE_ALARM = "false alarm"
     NEW_NORMAL = "new normal"
+    """From now on it is like this: the level is accepted at once."""
 
     @property
     def teaches(self) -> bool:
-        """Whether the baseline is to learn what it called anomalous."""
-        return self in (Feedback.EXPECTED, Feedback.NEW_NORMAL)
+        """Whether the baseline is to be changed by it."""
+        return self is Feedback.NEW_NORMAL
 
 
 _FEEDBACKS = frozenset(Feedback)

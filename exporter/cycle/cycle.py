@@ -23,6 +23,7 @@ from exporter.cycle.clocks import Clocks, OutOfTime
 from exporter.cycle.figures import Figures
 from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.learning import Abandoned, Learning
+from exporter.cycle.lessons import teach
 from exporter.cycle.rows import PageRows
 from exporter.cycle.spending import Spending
 from exporter.cycle.surroundings import Surroundings
@@ -213,6 +214,7 @@ class Cycle:
         self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
         self._figures.alerts(self.alerts.alerts.values())
         self._spending.judged(slot, step.transitions, engine.calibration)
+        teach(learning, self.alerts.rows, at=slot)
         if engine.shifts:
             self._figures.shifted(len(engine.shifts))
             engine.shifts.clear()

@@ -17,6 +17,7 @@ from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
 from exporter.errors import PrometheusError, StateError
 from exporter.prometheus import Block, PrometheusApi
+from exporter.store import Lesson
 
 __all__ = ["Abandoned", "Learning"]
 
@@ -48,6 +49,8 @@ class Learning:
         """How much of the history that was missing is learned, 0 to 1."""
         self.beat: Callable[[], None] = lambda: None
         """Called after every chunk of history: whoever watches sees that it goes on."""
+        self.taught: list[Lesson] = []
+        """Feedback that was learned, and is not on disk so far."""
         self._abandoned = False
         self._reading: PrometheusApi | None = None
 

@@ -278,6 +278,18 @@ class RowAlerts:
         assert self.rule is not None  # noqa: S101 - without one nothing alerts.
         return self._labels(self.rule, dict(series))
 
+    def rows_of(self, identity: str, table: SeriesTable) -> list[int]:
+        """Return the rows that an alert is about: of its series, or of all that are in a storm that goes on."""
+        if self.rule is None:
+            return []
+        for storm in self._open_storms():
+            if storm.identity == identity:
+                self._populate(table)
+                members = np.flatnonzero(np.isin(self._population.hashes[: table.size], storm.members))
+                return [row for row in members.tolist() if table.in_use(row)]
+        row = self._find(self.rule, table, identity)
+        return [] if row is None else [row]
+
     def _without_rule(self, at: float) -> Step:
         """Let the alerts of an earlier configuration go: resolve them, and forget them once that was sent."""
         alerts = self.book.alerts

@@ -11,6 +11,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
 from exporter.cycle.causes import Causes
+from exporter.cycle.people import People
 from exporter.cycle.turned import Turned
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
@@ -54,6 +55,8 @@ class Surroundings:
         What is anomalous now, of all queries.
     causes : Causes
         Which alerts, of all queries and groups, explain which.
+    people : People, optional
+        What people said of episodes.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -75,6 +78,7 @@ class Surroundings:
     external_url: str = ""
     turned: Turned = field(default_factory=Turned)
     causes: Causes = field(default_factory=Causes)
+    people: People | None = None
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 

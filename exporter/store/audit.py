@@ -149,6 +149,7 @@ class _Retention:
                 "DELETE FROM audit WHERE fingerprint=? AND episode=?", (fingerprint, episode)
             ).rowcount
             con.execute("DELETE FROM episodes WHERE id=?", (episode,))
+            con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
         if deleted:
             con.execute("UPDATE retention SET running=0, deleted=deleted+? WHERE id=?", (deleted, job))
         # Only what is committed counts; a slice that fails is begun again by the next job.

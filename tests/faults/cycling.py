@@ -18,7 +18,7 @@ from exporter.alerting.life import restore
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config, QueryPlan
-from exporter.cycle import Cycle, Surroundings
+from exporter.cycle import Cycle, People, Surroundings
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import Block, Frame
@@ -145,6 +145,7 @@ class World:
         self.board = AlertBoard()
         self.metrics = SelfMetrics(CollectorRegistry())
         self.exposition = Exposition(self.metrics.registry)
+        self.people = People(self.store, self.metrics)
         # A killed process is followed by the next one at once: no slot is missed.
         self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
         kept = self.store.alerts().get(self.plan.name, {})
@@ -167,6 +168,7 @@ class World:
             query_offset=0.0,
             checkpoint_interval=self.checkpoint_interval,
             room=lambda: self.room - self.cycle.series,
+            people=self.people,
         )
 
     def prepare(self) -> bool:

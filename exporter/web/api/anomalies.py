@@ -256,7 +256,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
         Endpoint(
             "POST",
             "/anomalies/{id}/feedback",
-            "Say what it was; the newest word holds. `new normal` and `expected` teach the baseline.",
+            "Say what it was; the newest word holds. `new normal` has the present level accepted at once.",
             feedback,
             Anomaly,
             AnomalyWanted,

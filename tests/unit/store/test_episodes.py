@@ -137,12 +137,12 @@ def test_a_lesson_waits_until_it_is_learned_and_a_newer_word_replaces_it(tmp_pat
         store.give_feedback("f2-1", Feedback.FALSE_ALARM, at=6.0, who="ann", comment="")
         (old,) = store.lessons()
         assert (old.query, old.fingerprint, old.episode, old.verdict) == ("q", "f1", "f1-1", Feedback.NEW_NORMAL)
-        store.give_feedback("f1-1", Feedback.EXPECTED, at=7.0, who="ann", comment="")
+        store.give_feedback("f1-1", Feedback.NEW_NORMAL, at=7.0, who="bob", comment="")
         # The one that was learned is not the one that waits now.
         store.forget_lessons([old])
     with open_store(tmp_path / "state") as store:
         (lesson,) = store.lessons()
-        assert (lesson.verdict, lesson.at) == (Feedback.EXPECTED, 7.0)
+        assert (lesson.verdict, lesson.at) == (Feedback.NEW_NORMAL, 7.0)
         store.forget_lessons([lesson])
         assert store.lessons() == []
 
