@@ -88,9 +88,15 @@ def _judging() -> Iterator[timeseries.Panel]:
     yield over_time("Samples inside the band", inside, unit="percentunit", text=text)
     shifts = _rate("anomaly_exporter_level_shifts_total", "query").replace("rate(", "increase(")
     yield over_time("New levels accepted", query(shifts, "{{query}}"), text="Series whose level moved and stayed.")
+    absent = query(f"anomaly_exporter_series_absent{OWN}", "{{query}}")
+    text = "Series that should have a sample now, as in past weeks at this hour, and have none."
+    yield over_time("Series that are missing", absent, text=text)
     rejected = _rate("anomaly_exporter_series_rejected_total", "query", "reason")
     unusable = query(f"{rejected} or vector(0)", "{{query}} {{reason}}")
     yield over_time("Series that could not be used", unusable, unit="cps")
+    verdicts = f"sum by (query, verdict) (anomaly_exporter_feedback_total{OWN}) or vector(0)"
+    text = "Verdicts on anomalies since the start. Many false alarms: see docs/tuning.md."
+    yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text)
 
 
 def _delivering() -> Iterator[timeseries.Panel]:

@@ -18,6 +18,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "not found on PATH:$missing" >&2
     echo "On Debian or Ubuntu: sudo apt-get install --no-install-recommends$missing" >&2
     echo "Elsewhere: install Prometheus and Alertmanager as their documentation says, and put them on PATH." >&2
+    echo "With Docker, without any of them: docker compose -f deploy/docker/compose.yaml up --build" >&2
     exit 1
 fi
 

@@ -104,7 +104,7 @@ def test_container_mounts_what_it_is_told_to_use(name: str) -> None:
     assert str(Path(flags["--storage.path"]).parent) in mounts
     assert {str(Path(flags["--config.file"]).parent), "/tmp"} <= mounts  # noqa: S108
     known = {flag for action in parser()._actions for flag in action.option_strings}
-    assert set(flags) - {"--shard.index", "--shard.count"} <= known
+    assert set(flags) <= known
     volumes = {one["name"] for one in only(name, "StatefulSet")["spec"]["template"]["spec"]["volumes"]}
     claims = {one["metadata"]["name"] for one in only(name, "StatefulSet")["spec"]["volumeClaimTemplates"]}
     assert {one["name"] for one in container(name)["volumeMounts"]} <= volumes | claims
