@@ -1,9 +1,9 @@
 // Judge resources (a JSON list on standard input) by the schemas of the operators that define their kinds.
 import { readFileSync } from "node:fs";
-import { PrometheusRule, ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+import { PodMonitor, Prometheus, PrometheusRule, ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
 import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1";
 
-const kinds = { PrometheusRule, ServiceMonitor, ScaledObject };
+const kinds = { PodMonitor, Prometheus, PrometheusRule, ServiceMonitor, ScaledObject };
 let faults = 0;
 for (const resource of JSON.parse(readFileSync(0, "utf8"))) {
   try {

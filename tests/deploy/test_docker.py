@@ -102,3 +102,7 @@ def test_version_is_the_same_everywhere() -> None:
     for file in (DEPLOY / "kubernetes").rglob("kustomization.yaml"):
         for image in yaml.safe_load(file.read_text()).get("images", []):
             assert image["newTag"] == __version__
+    assert (
+        f"image: anomaly-exporter:{__version__}"
+        in (DEPLOY / "kubernetes" / "sidecar-operator" / "prometheus.yaml").read_text()
+    )

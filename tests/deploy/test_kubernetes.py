@@ -23,7 +23,7 @@ BUILT = sorted(
     for file in FOLDER.rglob("kustomization.yaml")
     if "kind: Component" not in file.read_text()
 )
-CUSTOM = {"PrometheusRule", "ServiceMonitor", "ScaledObject"}
+CUSTOM = {"PodMonitor", "Prometheus", "PrometheusRule", "ServiceMonitor", "ScaledObject"}
 # The oldest that has what is used, and the newest whose schema is known.
 VERSIONS = ("1.30", "1.37")
 
@@ -110,7 +110,7 @@ def test_container_mounts_what_it_is_told_to_use(name: str) -> None:
     assert {one["name"] for one in container(name)["volumeMounts"]} <= volumes | claims
 
 
-@pytest.mark.parametrize("name", ["standalone", "sidecar"])
+@pytest.mark.parametrize("name", ["standalone", "sidecar", "sidecar-operator"])
 def test_configuration_loads(name: str, tmp_path: Path) -> None:
     [text] = [one["data"]["config.yaml"] for one in build(name) if "config.yaml" in one.get("data", {})]
     file = tmp_path / "config.yaml"
@@ -129,6 +129,16 @@ def test_network_policy_is_about_the_exporter_and_lets_it_ask_for_names() -> Non
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
     assert only("standalone", "Service")["spec"]["selector"].items() <= labels.items()
     assert policy["egress"][0]["to"][0]["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+
+
+def test_sidecar_is_the_same_under_the_operator() -> None:
+    spec = only("sidecar-operator", "Prometheus")["spec"]
+    [exporter] = spec["containers"]
+    assert {**exporter, "image": ""} == {**container("sidecar"), "image": ""}
+    volumes = {one["name"] for one in spec["volumes"]}
+    assert {one["name"] for one in exporter["volumeMounts"]} <= volumes
+    [endpoint] = only("sidecar-operator", "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {one["name"] for one in exporter["ports"]}
 
 
 def test_shards_are_as_many_as_there_are_pods() -> None:
