@@ -20,7 +20,7 @@ from exporter.alertmanager.settings import AlertmanagerSettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.config.grid import offsets
 from exporter.engine.groups.settings import GroupSettings
-from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction
+from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.prometheus.shard import Shard
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
@@ -125,6 +125,7 @@ class QuerySettings(Section):
     detection: DetectionSettings | None = Field(
         None, description="Fields of `detection` that differ for this query; the others stay."
     )
+    drift: DriftSettings | None = Field(None, description="Fields of `drift` that differ for this query.")
     alert: Annotated[AlertSettings | None, BeforeValidator(_some_alert)] = Field(
         None, description="When it alerts. Leave it out and the query only has scores."
     )
@@ -171,6 +172,7 @@ class QueryPlan:
     valid_range: tuple[float | None, float | None]
     baseline: BaselineSettings
     detection: DetectionSettings
+    drift: DriftSettings
     alert: AlertSettings | None
     max_series: int
     identity: str
@@ -193,6 +195,7 @@ class Config(Section):
     limits: LimitsSettings = Field(LimitsSettings(), description="How much is taken on.")
     baseline: BaselineSettings = Field(BaselineSettings(), description="What is learned from; a query may differ.")
     detection: DetectionSettings = Field(DetectionSettings(), description="Who votes; a query may differ.")
+    drift: DriftSettings = Field(DriftSettings(), description="What is watched of drift; a query may differ.")
     queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
 
     groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
@@ -219,6 +222,7 @@ class Config(Section):
             valid_range=query.valid_range,
             baseline=baseline,
             detection=detection,
+            drift=overlay(self.drift, query.drift),
             alert=query.alert,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
             identity=_identity(query.expr.strip(), zone, baseline, detection, _counted(query.alert, interval)),

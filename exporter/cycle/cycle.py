@@ -20,6 +20,7 @@ from exporter.config.model import QueryPlan
 from exporter.cycle.alerts import QueryAlerts
 from exporter.cycle.beats import Beats
 from exporter.cycle.clocks import Clocks, OutOfTime
+from exporter.cycle.drift import DriftWatch
 from exporter.cycle.figures import Figures
 from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.learning import Abandoned, Learning
@@ -80,6 +81,7 @@ class Cycle:
         self._clocks = Clocks()
         self._figures = Figures(around.metrics, plan.name)
         self._spending = Spending(plan, around)
+        self._drift = DriftWatch(plan, around)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -215,6 +217,7 @@ class Cycle:
         self._figures.alerts(self.alerts.alerts.values())
         self._spending.judged(slot, step.transitions, engine.calibration)
         teach(learning, self.alerts.rows, at=slot)
+        self._drift.look(engine, slot)
         if engine.shifts:
             self._figures.shifted(len(engine.shifts))
             engine.shifts.clear()

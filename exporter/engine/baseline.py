@@ -168,6 +168,10 @@ class Baseline:
             bucket[...] = stats
         self.touched.update(place)
 
+    def every(self, rows: slice) -> npt.NDArray[np.float32]:
+        """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight; a view."""
+        return self._stats[BUCKETS - 1][:, rows]
+
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
         """Return the statistics of one bucket, shape (5, size): mean, std, q1, q3, weight."""
         return self._stats[index][:, :size]

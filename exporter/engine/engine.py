@@ -23,6 +23,7 @@ from exporter.engine.baseline import HOUR, place_at
 from exporter.engine.budget import Calibration
 from exporter.engine.detectors import Judgement, Memory, Moment
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.drift import DriftState
 from exporter.engine.learned import Learned
 from exporter.engine.oddities import Circumstances
 from exporter.engine.say import MIN_SAMPLES, say
@@ -256,10 +257,13 @@ class Engine:
         """End a block."""
         self._flush()
         known = self._learned
+        known.drift.turn(known.at)
         for rows in self._rows():
             for memory in known.memories.values():
                 memory.close(rows)
             known.odd.close(rows, BLOCK * known.seconds)
+            # One sample of a block is enough to know how values are distributed.
+            known.drift.learn(rows, known.pending[-1, rows], known.baseline.every(rows))
             self._move(known.shift.close(rows, self.settings.baseline.accept_level_shift_after))
         known.filled = known.flushed = 0
         known.blocks += 1
@@ -290,6 +294,12 @@ class Engine:
         """
         shift = self._learned.shift.moving(row)
         return None if shift is None else self._outward(shift)
+
+    @property
+    def drift(self) -> DriftState:
+        """How far the series have drifted from what they were."""
+        known = self._learned
+        return known.drift.measure(known.baseline.every(slice(0, self.table.size)))
 
     def usual(self, rows: npt.NDArray[np.intp], at: float) -> Usual:
         """Return what the time of the week of `at`, Unix seconds, was like before, for `rows`, shape (m,)."""

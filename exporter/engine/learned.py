@@ -11,6 +11,7 @@ from exporter.engine.baseline import BUCKETS, Baseline, Place
 from exporter.engine.budget import Budget, Tail
 from exporter.engine.detectors import Memory, Remembering
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.drift import Drift
 from exporter.engine.oddities import Oddities
 from exporter.engine.register import Register
 from exporter.engine.scale import Scale
@@ -58,6 +59,7 @@ class Learned:
         self.baseline = Baseline(window)
         self.shift = LevelShift()
         self.odd = Oddities()
+        self.drift = Drift()
         self.register = Register()
         self.memories: dict[str, Memory] = {
             detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
@@ -92,13 +94,14 @@ class Learned:
         self.register.admit(rows, at)
         self._renamed.update(rows.tolist())
 
-    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Oddities | Memory | Tail]:
+    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Oddities | Drift | Memory | Tail]:
         tail = () if self.tail is None else (self.tail,)
-        return [self.scale, self.baseline, self.shift, self.odd, *self.memories.values(), *tail]
+        return [self.scale, self.baseline, self.shift, self.odd, self.drift, *self.memories.values(), *tail]
 
     def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty the buckets of `rows`; the series stay."""
         self.baseline.forget(rows)
+        self.drift.forget(rows)
         self.register.count[rows] = 0
 
     def expire(self, before: float) -> list[int]:
@@ -125,6 +128,7 @@ class Learned:
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
         parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place])
+        parts["drift"] = self.drift.state()
         if self.tail is not None:
             parts["budget"] = self.tail.state()
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
@@ -153,6 +157,8 @@ class Learned:
             if name not in parts or parts[name].shape != (*column.shape[:-1], size):
                 return False
         if any(not 0 <= row < size for row, _ in series):
+            return False
+        if not self.drift.restore(parts.get("drift", np.zeros(0))):
             return False
         if self.tail is not None and not self.tail.restore(parts.get("budget", np.zeros(0))):
             return False
@@ -187,6 +193,7 @@ class Learned:
             "pending": self.pending,
             **self.shift.arrays(),
             **self.odd.arrays(),
+            **self.drift.arrays(),
         }
         for kind, memory in self.memories.items():
             columns |= {f"{kind}/{name}": array for name, array in memory.arrays().items()}

@@ -68,6 +68,8 @@ def say(
         settled &= ~verdicts.masked[when, rows]
         tail = np.where(said & settled & here, np.where(alone, 0.0, tail), np.nan)
         known.tail.see(rows, known.blocks * BLOCK + known.filled, tail)
+    told = said & old & here & ~verdicts.masked[when, rows]
+    known.drift.see(rows, verdicts.score[when, rows] >= 0.5, told, known.seconds)
     can |= verdicts.absent[when, rows]
     expected = np.clip(known.scale.outward(rows, ballot.expected), low, high)
     verdicts.expected[when, rows] = np.where(can, expected, np.nan)

@@ -13,7 +13,7 @@ from exporter.engine.budget import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
 from exporter.settings import Duration, Items, Section
 
-__all__ = ["BaselineSettings", "DetectionSettings", "Direction", "EngineSettings"]
+__all__ = ["BaselineSettings", "DetectionSettings", "Direction", "DriftSettings", "EngineSettings"]
 
 Direction = Literal["above", "below", "both"]
 
@@ -66,6 +66,29 @@ class DetectionSettings(Section):
         True, description="Whether it is an anomaly that a value is zero which never was at this hour of the week."
     )
     quorum: int = Field(3, ge=1, description="Votes needed to call a sample anomalous.")
+
+
+class DriftSettings(Section):
+    """What is watched of concept drift, as metrics of the query; null turns a measure off."""
+
+    anomalous_ratio: float | None = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of a day's samples of a series; where more are anomalous, its baseline does not fit.",
+    )
+    stability_index: float | None = Field(
+        0.2,
+        gt=0,
+        allow_inf_nan=False,
+        description="Population stability index of the last week against a pinned one; above it the profile has moved.",
+    )
+    changepoints: bool = Field(
+        False,
+        description="Whether levels that changed are searched for every hour by PELT, in four weeks of history, "
+        "beside the slots. Needs the extra `drift`; queries of more than 1000 series are left out.",
+    )
+    changepoint_series: int = Field(20, ge=1, le=1000, description="Series of a query that are searched in a round.")
 
 
 @dataclass(frozen=True, slots=True)

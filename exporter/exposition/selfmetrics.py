@@ -154,8 +154,30 @@ class SelfMetrics:
         self.band_coverage_ratio = self._gauge(
             "band_coverage_ratio", "Share of recent samples inside the band: whether the model is honest.", "query"
         )
+        self._drift()
         self.clock_skew_seconds = self._gauge(
             "clock_skew_seconds", "How far the clock of another server is ahead of ours.", "peer"
+        )
+
+    def _drift(self) -> None:
+        self.drift_anomalous_ratio = self._gauge(
+            "drift_anomalous_ratio", "Share of the last day's samples that were anomalous, over all series.", "query"
+        )
+        self.drift_stability_index = self._gauge(
+            "drift_stability_index", "Population stability index of the last week against a pinned one.", "query"
+        )
+        self.drift_profile_moved = self._gauge(
+            "drift_profile_moved", "Whether the population stability index is above its limit.", "query"
+        )
+        self.drift_series = self._gauge(
+            "drift_series",
+            "Series that drift: often anomalous, moved by a standard deviation since they were pinned, or with a "
+            "changepoint within a day among those examined last.",
+            "query",
+            "kind",
+        )
+        self.drift_examined_series = self._gauge(
+            "drift_examined_series", "Series that were searched for changepoints in the last round.", "query"
         )
 
     def _state(self) -> None:

@@ -1,0 +1,160 @@
+"""Concept drift: what is usual has changed, or is changing so slowly that no sample ever stands out.
+
+Two measures of a query, on whole arrays. How often each series was anomalous in the last day: often means that its
+baseline does not fit. And the population stability index [1]_ of the last seven days against a pinned week: each series
+is measured in its own pinned standard deviations from its own pinned mean, and all of them make one histogram. The
+baseline follows a slow drift, the pinned profile does not. Level shifts that were accepted are not counted.
+
+References
+----------
+.. [1] B. Yurdakul, J. Naranjo (2020), Statistical properties of the population stability index. Journal of Risk
+   Model Validation 14(4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.detectors.columns import Column, Columns
+
+__all__ = ["Drift", "DriftState", "stability_index"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Array = npt.NDArray[np.generic]
+
+DAY = 86400.0
+DAYS = 7
+"""Days that are compared: a whole week, or a weekend would be a drift."""
+PINNED = 84 * DAY
+"""The profile is pinned for so long; then the present is."""
+EDGES = np.array([-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
+"""Of the histogram, in pinned standard deviations."""
+BINS = len(EDGES) + 1
+KNOWN = 7 * DAY
+"""Seconds that a series is learned for before it is pinned."""
+ENOUGH = 100
+"""Samples in a histogram before it is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """What is known of the drift of a query.
+
+    Attributes
+    ----------
+    index : float
+        Population stability index; NaN until there is a pinned week and another one.
+    often : ndarray, shape (size,)
+        Share of the last day's samples of each series that were anomalous.
+    moved : ndarray, shape (size,)
+        How far the mean of each series is from its pinned mean, in pinned standard deviations; NaN where not pinned.
+    """
+
+    index: float
+    often: FloatArray
+    moved: FloatArray
+
+
+class Drift:
+    """The pinned profile and the last week of one query; 12 bytes a series."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(
+            {
+                "often": Column((), np.float32),
+                "mean": Column((), np.float32, np.nan),  # Pinned; of the bucket of all times.
+                "std": Column((), np.float32, np.nan),
+            }
+        )
+        self._pinned = np.zeros(BINS)
+        self._days = np.zeros((DAYS + 1, BINS))
+        self._day = self._since = -np.inf
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        self._columns.grow(capacity)
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`."""
+        self._columns.forget(rows)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays over rows, by name."""
+        return {f"drift/{name}": array for name, array in self._columns.all().items()}
+
+    def state(self) -> FloatArray:
+        """Return what is not of a row."""
+        return np.concatenate([[self._day, self._since], self._pinned, self._days.ravel()])
+
+    def restore(self, state: Array) -> bool:
+        """Take up what `state` gave; False where it does not fit."""
+        if state.shape != (2 + BINS * (2 + DAYS),):
+            return False
+        numbers = state.astype(np.float64)
+        self._day, self._since = numbers[:2].tolist()
+        self._pinned, self._days = numbers[2 : 2 + BINS], numbers[2 + BINS :].reshape(DAYS + 1, BINS)
+        return True
+
+    def see(self, rows: slice, anomalous: BoolArray, said: BoolArray, seconds: float) -> None:
+        """Note which samples are anomalous; shapes (t, n)."""
+        often, share = self._columns.of(rows)["often"], np.float32(min(1.0, seconds / DAY))
+        for one, known in zip(anomalous, said, strict=True):
+            often += np.where(known, share * (one - often), np.float32(0.0))
+
+    def turn(self, at: float) -> None:
+        """Begin another day at `at` if it is one, and pin anew when the profile is old enough."""
+        day = at // DAY
+        if day == self._day:
+            return
+        for ended in range(
+            int(max(self._day, day - DAYS - 1)) + 1 if np.isfinite(self._day) else int(day), int(day) + 1
+        ):
+            self._days[ended % (DAYS + 1)] = 0.0
+        if day * DAY - self._since > PINNED:
+            self._since, self._pinned[:] = np.inf, 0.0
+            for name in ("mean", "std"):
+                self._columns.all()[name][:] = np.nan
+        self._day = day
+
+    def learn(self, rows: slice, sample: FloatArray, every: npt.NDArray[np.float32]) -> None:
+        """Learn one sample of every series, shape (n,); `every` is the bucket of all times, shape (5, n)."""
+        state = self._columns.of(rows)
+        mean, std, _, _, weight = every
+        new = np.isnan(state["mean"]) & (weight >= KNOWN) & (std > 0.0)
+        np.copyto(state["mean"], mean, where=new)
+        np.copyto(state["std"], std, where=new)
+        away = (sample - state["mean"]) / state["std"]
+        counts = np.bincount(np.searchsorted(EDGES, away[np.isfinite(away)]), minlength=BINS)
+        if counts.any():
+            today = self._day * DAY
+            self._since = min(self._since, today) if np.isfinite(self._since) else today
+            if today < self._since + DAYS * DAY:
+                self._pinned += counts
+            self._days[int(self._day) % (DAYS + 1)] += counts
+
+    def measure(self, every: npt.NDArray[np.float32]) -> DriftState:
+        """Return how far things have drifted; `every` has shape (5, size)."""
+        size = every.shape[1]
+        often, mean, std = (self._columns.all()[name][:size].astype(np.float64) for name in ("often", "mean", "std"))
+        index = float("nan")
+        if self._day * DAY >= self._since + 2 * DAYS * DAY:
+            ended = np.delete(self._days, int(self._day) % (DAYS + 1), axis=0)
+            index = stability_index(self._pinned, ended.sum(axis=0))
+        with np.errstate(all="ignore"):
+            return DriftState(index, often, (every[0] - mean) / std)
+
+
+def stability_index(before: FloatArray, now: FloatArray) -> float:
+    """Return the population stability index of two histograms with the same bins; NaN where there is too little.
+
+    >>> round(stability_index(np.array([500.0, 500.0]), np.array([300.0, 700.0])), 3)
+    0.169
+    """
+    if min(before.sum(), now.sum()) < ENOUGH:
+        return float("nan")
+    p, q = ((one + 0.5) / (one.sum() + 0.5 * len(one)) for one in (before, now))
+    return float(np.sum((q - p) * np.log(q / p)))

@@ -1,0 +1,88 @@
+"""What a query says about its own drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.alerting.alert import AlertState
+from exporter.errors import PrometheusError, Reason
+from tests.faults.cycling import START, Source, World, calm, plan_of
+
+DAY = 86400.0
+
+
+class Stepping(Source):
+    """Series `a` is on another level since six hours before the start."""
+
+    def value(self, name: str, at: float) -> float:
+        return calm(name, at) + (200.0 if name == "a" and at > START - DAY / 4 else 0.0)
+
+
+def metric(world: World, name: str, **labels: str) -> float | None:
+    return world.metrics.registry.get_sample_value(f"anomaly_exporter_drift_{name}", {"query": "load", **labels})
+
+
+def test_changepoints_are_found_beside_the_slots(tmp_path: Path) -> None:
+    plan = plan_of(drift={"changepoints": True}, baseline={"window": "10d", "min_history": "7d"})
+    world = World(tmp_path, Stepping("a", "b", "c"), plan=plan)
+    assert world.prepare()
+    world.slot()
+    world.cycle._drift.join(60.0)
+    assert metric(world, "series", kind="changepoint") == 1.0
+    assert metric(world, "examined_series") == 3.0
+    assert metric(world, "series", kind="anomalous") == 1.0
+    assert 0.0 < (metric(world, "anomalous_ratio") or 0.0) < 0.3
+    reads = len(world.source.ranges)
+    world.slot(5)
+    world.cycle._drift.join(60.0)
+    assert len(world.source.ranges) == reads, "not more than once an hour"
+    world.end()
+
+
+def test_each_measure_has_its_switch(tmp_path: Path) -> None:
+    plan = plan_of(drift={"anomalous_ratio": None, "stability_index": None})
+    world = World(tmp_path, plan=plan)
+    assert world.prepare()
+    world.slot(2)
+    assert metric(world, "anomalous_ratio") is None
+    assert metric(world, "series", kind="moved") is None
+    assert metric(world, "examined_series") is None
+    world.end()
+
+
+def test_a_search_that_fails_does_no_harm(tmp_path: Path) -> None:
+    world = World(tmp_path, plan=plan_of(drift={"changepoints": True}))
+    assert world.prepare()
+    history = world.source.history
+
+    def refuse(*_: object, **__: object) -> object:
+        raise PrometheusError("http://prometheus", Reason.TIMEOUT, "too slow")
+
+    world.source.history = refuse
+    world.slot()
+    world.cycle._drift.join(60.0)
+    world.source.history = history
+    world.slot()
+    assert metric(world, "examined_series") is None
+    assert metric(world, "anomalous_ratio") is not None
+    world.end()
+
+
+def test_a_level_shift_is_one_alert_that_says_how_far_and_is_then_accepted(tmp_path: Path) -> None:
+    baseline = {"window": "16d", "min_history": "7d", "accept_level_shift_after": "90m"}
+    world = World(tmp_path, Source("a", "b"), plan=plan_of(baseline=baseline))
+    assert world.prepare()
+    world.source.loud = {"a"}
+    world.slot(70)
+    (alert,) = world.cycle.alerts.alerts.values()
+    assert alert.state is AlertState.FIRING
+    assert alert.annotations["level_shift"].startswith("the level moved from ")
+    assert " to 4" in alert.annotations["level_shift"]
+    episode = alert.episode
+    world.slot(40)
+    (alert,) = world.cycle.alerts.alerts.values()
+    assert (alert.state, alert.episode) == (AlertState.RESOLVED, episode)
+    world.slot(20)
+    assert world.states() == {}
+    assert world.metrics.registry.get_sample_value("anomaly_exporter_level_shifts_total", {"query": "load"}) == 1.0
+    world.end()
