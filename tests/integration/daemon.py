@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -145,15 +145,28 @@ class Feed:
     ----------
     prometheus : Prometheus
     instances : int
+    labels : sequence of mapping, optional
+        Of other series than those of `instances`, without a name.
+    days, step : float
+        How much history there is, and how many seconds its samples are apart.
     """
 
-    def __init__(self, prometheus: Prometheus, instances: int = 3) -> None:
+    def __init__(
+        self,
+        prometheus: Prometheus,
+        instances: int = 3,
+        *,
+        labels: Sequence[Mapping[str, str]] | None = None,
+        days: float = 9.0,
+        step: float = 60.0,
+    ) -> None:
         self._prometheus = prometheus
         self._rng = np.random.default_rng(11)
-        self._labels = [
-            {"__name__": "load", "job": "app", "instance": f"host{i}:9100", "query": "mine"} for i in range(instances)
-        ]
-        self.factor = [1.0] * instances
+        if labels is None:
+            labels = [{"job": "app", "instance": f"host{i}:9100", "query": "mine"} for i in range(instances)]
+        self._labels = [{"__name__": "load", **one} for one in labels]
+        self.factor = [1.0] * len(labels)
+        self._days, self._step = days, step
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
 
@@ -169,7 +182,7 @@ class Feed:
                 self._prometheus.push((labels, now, v) for labels, v in zip(self._labels, values, strict=True))
 
     def __enter__(self) -> Self:
-        at = np.arange(time.time() - 9 * DAY, time.time(), 60.0)
+        at = np.arange(time.time() - self._days * DAY, time.time(), self._step)
         self._prometheus.push((labels, at, self._values(at)) for labels in self._labels)
         self._thread.start()
         return self

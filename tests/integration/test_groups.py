@@ -14,7 +14,8 @@ import pytest
 
 from tests.integration.daemon import DAY, Exporter, configuration
 from tests.integration.process import eventually
-from tests.integration.servers import Prometheus
+from tests.integration.servers import Alertmanager, Prometheus
+from tests.integration.webhook import Webhook
 
 pytestmark = pytest.mark.integration
 
@@ -68,11 +69,16 @@ def pods(prometheus: Prometheus, stack: ExitStack) -> Pods:
 
 
 def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
-    prometheus: Prometheus, pods: Pods, stack: ExitStack, tmp_path: Path
+    prometheus: Prometheus,
+    alertmanager: Alertmanager,
+    webhook: Webhook,
+    pods: Pods,
+    stack: ExitStack,
+    tmp_path: Path,
 ) -> None:
     queries = [{"name": name, "expr": name} for name in QUERIES]
-    groups = [{"name": "api", "by": ["pod"], "queries": list(QUERIES)}]
-    config = configuration(prometheus.url, [], queries=queries, groups=groups)
+    groups = [{"name": "api", "by": ["pod"], "queries": list(QUERIES), "alert": {"for": "1s"}}]
+    config = configuration(prometheus.url, [alertmanager.url], queries=queries, groups=groups)
     exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
 
     def score(pod: str = "p3") -> float | None:
@@ -84,8 +90,13 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     # Each metric alone stays well inside what is usual: 1.4 standard deviations.
     pods.odd = (1.07, 0.93, 1.0)
     eventually(lambda: (score() or 0.0) >= 0.5, 30.0, what="an anomalous group")
+    webhook.wait_for(lambda notes: any(note.alerts[0]["labels"].get("pod") == "p3" for note in notes), 30.0)
     pods.odd = (1.0, 1.0, 1.0)
     eventually(lambda: (score() or 1.0) < 0.5, 30.0, what="a group that is well again")
+    webhook.wait_for(lambda notes: "resolved" in {note.status for note in notes}, 30.0)
+    alert = webhook.notifications[0].alerts[0]
+    assert alert["labels"] == {"alertname": "AnomalyDetected", "cluster": "test", "group": "api", "pod": "p3"}
+    assert "% of the score" in alert["annotations"]["metrics"]
 
     pods.odd = (1.5, 1.5, 1.5)
     eventually(lambda: "all metrics up together" in exporter.process.log.read_text(), 30.0, what="load")
