@@ -90,13 +90,21 @@ def _judging() -> Iterator[timeseries.Panel]:
     yield over_time("New levels accepted", query(shifts, "{{query}}"), text="Series whose level moved and stayed.")
     absent = query(f"anomaly_exporter_series_absent{OWN}", "{{query}}")
     text = "Series that should have a sample now, as in past weeks at this hour, and have none."
-    yield over_time("Series that are missing", absent, text=text)
+    yield over_time("Series that are missing", absent, text=text, width=12)
     rejected = _rate("anomaly_exporter_series_rejected_total", "query", "reason")
     unusable = query(f"{rejected} or vector(0)", "{{query}} {{reason}}")
-    yield over_time("Series that could not be used", unusable, unit="cps")
+    yield over_time("Series that could not be used", unusable, unit="cps", width=8)
+    text = "Alerts of the last period, and how many the budget of the query allows (docs/budget.md)."
+    yield over_time(
+        "Budgets of alerts",
+        query(f"anomaly_exporter_alert_budget_spent{OWN}", "{{query}} spent"),
+        query(f"anomaly_exporter_alert_budget_alerts{OWN}", "{{query}} allowed"),
+        text=text,
+        width=8,
+    )
     verdicts = f"sum by (query, verdict) (anomaly_exporter_feedback_total{OWN}) or vector(0)"
     text = "Verdicts on anomalies since the start. Many false alarms: see docs/tuning.md."
-    yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text)
+    yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text, width=8)
 
 
 def _delivering() -> Iterator[timeseries.Panel]:

@@ -30,7 +30,7 @@ def test_every_panel_has_data(
     feed = stack.enter_context(Feed(prometheus))
     config = configuration(prometheus.url, [alertmanager.url])
     # With a lower edge, which `direction: above` has not.
-    config["queries"].append({"name": "both", "expr": "load"})
+    config["queries"].append({"name": "both", "expr": "load", "alert": {"budget": "7/week"}})
     exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
     target = [{"targets": [f"127.0.0.1:{exporter.port}"]}]
     scrape = [{"job_name": "anomaly-exporter", "honor_labels": True, "static_configs": target}]
@@ -39,8 +39,12 @@ def test_every_panel_has_data(
     exporter.wait_for_scores()
     feed.factor[1] = 3.0
     eventually(lambda: grafanas.query('anomaly_exporter_alerts{state="firing"} > 0'), 40.0, what="an alert")
-    worst = series_variable(grafanas, VARIABLES)
-    assert len(worst) == 6
+
+    def all_series() -> list[str]:
+        found = series_variable(grafanas, VARIABLES)
+        return found if len(found) == 6 else []
+
+    worst = eventually(all_series, 30.0)
     assert 'instance="host1:9100"' in worst[0]
     variables = {**VARIABLES, "${series:raw}": worst[0]}
 
