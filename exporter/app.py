@@ -30,8 +30,9 @@ from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
 from exporter.views import Past, Program, Views
+from exporter.views.listing import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
-from exporter.web.api import anomaly_endpoints
+from exporter.web.api import anomaly_endpoints, series_endpoint
 from exporter.workers import Workers
 
 __all__ = ["App", "Options"]
@@ -120,7 +121,10 @@ class App:
         web_config = WebConfigFile(
             options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
         )
-        endpoints = anomaly_endpoints(lambda: self._people, self._clock)
+        endpoints = (
+            *anomaly_endpoints(lambda: self._people, self._clock),
+            series_endpoint(lambda asked: list_series(self._views.known(), asked)),
+        )
         web = build_app(site, endpoints=endpoints, prefix=path_prefix(options.external_url))
         self._web = WebServer(web, options.listen_address, web_config)
         self.port = 0

@@ -37,6 +37,11 @@ class Names:
         self.labels = labels
 
     @cached_property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Whether a row has a series, shape (size,)."""
+        return np.fromiter((one is not None for one in self.labels), np.bool_, len(self.labels))
+
+    @cached_property
     def texts(self) -> list[str]:
         """Every label set as one lower-case text, to be searched; empty where a row has no series."""
         return ["" if one is None else " ".join(f'{k}="{v}"' for k, v in one).lower() for one in self.labels]

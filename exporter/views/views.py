@@ -17,6 +17,7 @@ from exporter.alerting.links import generator_url
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
+from exporter.cycle.latest import Said
 from exporter.errors import StateError
 from exporter.store import Wanted
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
@@ -102,10 +103,7 @@ class Views:
         at, config = program.clock(), program.config()
         cycles = program.cycles()
         queries = [self._query(cycle) for cycle in cycles.values()]
-        said = [one for name in cycles if (one := program.latest.get(name)) is not None]
-        # What a query that fails said last is not what is so now.
-        known = [one for one in said if cycles[one.plan.name].trouble is None]
-        series, matching = select(known, wanted)
+        series, matching = select(self.known(), wanted)
         return Overview(
             at=at,
             zone=config.global_.timezone,
@@ -124,6 +122,12 @@ class Views:
             matching=matching,
             total=sum(query.series for query in queries),
         )
+
+    def known(self) -> list[Said]:
+        """Return what each query said last, in their order; of one that fails that is not what is so now."""
+        cycles, latest = self._program.cycles(), self._program.latest
+        working = [name for name, cycle in cycles.items() if cycle.trouble is None]
+        return [one for name in working if (one := latest.get(name)) is not None]
 
     def series(self, query: str, labels: Labels) -> Shown:
         """Return one series whose labels include `labels`; one that is gone has a past all the same."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from exporter.app import App, Options
@@ -16,6 +17,7 @@ from exporter.cycle.cycle import Cycle
 from exporter.errors import ExporterError
 from tests.faults.cycling import Source
 from tests.integration.process import eventually
+from tests.openapi import assert_described
 
 CONFIG: dict[str, Any] = {
     "global": {"interval": "1s"},
@@ -142,3 +144,31 @@ def test_a_state_directory_that_is_used_is_told(app: App, tmp_path: Path) -> Non
     other = App(Options(tmp_path / "config.yaml", tmp_path / "state", listen_address="127.0.0.1:0"))
     with pytest.raises(ExporterError):
         other.start()
+
+
+def test_the_api_is_served_as_its_document_and_the_documentation_say(app: App) -> None:
+    url = f"http://127.0.0.1:{app.port}/api/v1"
+    document = requests.get(f"{url}/openapi.json", timeout=10).json()
+    routes = {
+        (route.method, route.resource.canonical.removeprefix("/api/v1"))
+        for route in app._web._app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith("/api/v1/") and route.method != "HEAD"
+    }
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == routes - {("GET", "/openapi.json")}
+    written = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for method, path in described:
+        assert f"`{method} /api/v1{path}`" in written
+    for path in ("/series", "/series?anomalous=false&limit=1", "/anomalies", "/status/config", "/status/buildinfo"):
+        answer = requests.get(url + path, timeout=10)
+        assert answer.status_code == 200
+        assert_described(document, "GET", path, answer)
+    (found,) = requests.get(f"{url}/series?query=load&match[]=instance=a", timeout=10).json()["data"]["series"]
+    assert (found["query"], found["labels"], found["state"]) == (
+        "load",
+        {"__name__": "load", "instance": "a"},
+        "scored",
+    )
+    for cursor in ("x", "0.5,1", "0..5,1,load", "-1,1,load", "0.5,-1,load", "nan,1,load"):
+        answer = requests.get(f"{url}/series", params={"cursor": cursor}, timeout=10)
+        assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data"), cursor

@@ -9,6 +9,7 @@ from exporter.web.api.endpoint import Call, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.openapi import openapi
 from exporter.web.api.routes import ROOT, add_endpoints
+from exporter.web.api.series import series_endpoint
 from exporter.web.api.status import status_endpoints
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "add_endpoints",
     "anomaly_endpoints",
     "openapi",
+    "series_endpoint",
     "status_endpoints",
 ]
