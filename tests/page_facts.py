@@ -107,6 +107,9 @@ class Pages:
             raise self.wrong
         return self.one
 
+    def prepare(self) -> None:
+        self.asked.append("prepare")
+
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
         self.asked.append((query, labels, within, part))
         if self.wrong is not None:

@@ -15,7 +15,7 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.past import Past, Samples
 from exporter.web.pages.facts import Chart, Labels, Part, Range, Unshowable
 
-__all__ = ["Subject", "chart_of"]
+__all__ = ["Subject", "chart_of", "prepare"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,6 +48,11 @@ class Subject:
     plan: QueryPlan
     labels: Labels
     of: int
+
+
+def prepare() -> None:
+    """Make the maps of a decomposition; they are the same for every series, and kept."""
+    decomposition(_FULL, _SEASONS)
 
 
 def chart_of(past: Past, subject: Subject, within: Range, part: Part) -> Chart:

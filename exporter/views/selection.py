@@ -79,5 +79,6 @@ def row_of(said: Said, row: int) -> SeriesRow:
         ready=bool(verdict.ready[row]),
         place=np.where(places == ABSENT, np.nan, places / SCALE),
         unit=said.plan.unit,
+        masked=bool(verdict.masked[row]),
         severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),
     )

@@ -21,7 +21,7 @@ from exporter.cycle.latest import Said
 from exporter.errors import StateError
 from exporter.store import Wanted
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
-from exporter.views.charts import Subject, chart_of
+from exporter.views.charts import Subject, chart_of, prepare
 from exporter.views.health import health
 from exporter.views.past import Past
 from exporter.views.selection import matching_rows, row_of, select
@@ -151,6 +151,10 @@ class Views:
             candidates=others,
             explanation=() if now else explanation(cycle.plan, one),
         )
+
+    def prepare(self) -> None:
+        """Do what the first chart would have to wait for."""
+        prepare()
 
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
         """Return what a chart is drawn from."""

@@ -42,11 +42,18 @@ class Charts:
         self._made: OrderedDict[Hashable, tuple[float, asyncio.Task[bytes]]] = OrderedDict()
         self._warm = False
 
-    def warm_up(self) -> None:
-        """Load what draws, so that the first chart does not wait for it."""
+    def warm_up(self, prepare: Callable[[], None]) -> None:
+        """Do once, beside everything else, what the first chart would have to wait for.
+
+        Parameters
+        ----------
+        prepare : callable
+            What those who read have to prepare.
+        """
         if not self._warm:
             self._warm = True
             self._drawing.submit(_load)
+            self._drawing.submit(prepare)
 
     async def draw(self, key: Hashable, read: Callable[[], Chart], look: Look) -> bytes:
         """Return a chart as a file.

@@ -126,6 +126,8 @@ class SeriesRow:
     ready: bool
     place: FloatArray
     unit: Unit | None = None
+    masked: bool = False
+    """Whether its samples are judged and not learned: a silence or a known event concerns it."""
     severities: Sequence[tuple[str, float]] = ()
 
 
@@ -264,6 +266,9 @@ class PageData(Protocol):
 
     def series(self, query: str, labels: Labels) -> Shown:
         """Return one series whose labels include `labels`; asks no server. Raises `Unshowable`."""
+
+    def prepare(self) -> None:
+        """Do what the first chart would have to wait for."""
 
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
         """Return what a chart is drawn from; asks Prometheus. Raises `Unshowable`."""

@@ -214,7 +214,7 @@ def _row(one: SeriesRow, heads: Sequence[str]) -> Node:
     seen, usual, low, high = format_numbers([one.observed, one.expected, one.lower, one.upper], one.unit)
     labels = [
         tag("a", one.query, href=address("graph", one.query, one.labels), class_="name"),
-        None if one.ready else tag("span", "warming up", class_="badge learning"),
+        [" ", marks(one)],
         tag("span", label_chips(one.labels), class_="labels"),
     ]
     votes = "" if np.isnan(one.votes) else f"{one.votes:.0f}"
@@ -231,6 +231,18 @@ def _row(one: SeriesRow, heads: Sequence[str]) -> Node:
         tag("td", score_bar(one.score), data_head=heads[0]),
         [tag("td", cell, class_=kind, data_head=text) for (cell, kind), text in zip(cells, heads[1:], strict=True)],
     )
+
+
+def marks(one: SeriesRow) -> Node:
+    """Say why the score of a series may be taken lightly."""
+    found = []
+    if not one.ready:
+        found.append(tag("span", "warming up", class_="badge learning", title="too young to alert"))
+    if one.masked:
+        found.append(
+            tag("span", "not learned", class_="badge learning", title="a silence or a known event concerns it")
+        )
+    return [[mark, " "] for mark in found]
 
 
 def band(lower: float, upper: float, low: str, high: str) -> Node:

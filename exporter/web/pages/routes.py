@@ -86,17 +86,21 @@ class _Handlers:
     async def _overview(self, request: web.Request) -> str:
         wanted = _wanted(request.query)
         facts = await asyncio.to_thread(self._data.overview, wanted)
+        self._warm_up()
         return await asyncio.to_thread(overview_page, facts, wanted, assets=self._assets)
 
     async def _graph(self, request: web.Request) -> str:
         query, labels = _asked(request)
         within = _within(request.query)
         shown = await asyncio.to_thread(self._data.series, query, labels)
-        charts = self._data.charts
-        if charts:
-            self._charts.warm_up()
+        self._warm_up()
         may_write = identity_of(request) is not None
-        return series_page(shown, within, may_write=may_write, charts=charts, assets=self._assets)
+        return series_page(shown, within, may_write=may_write, charts=self._data.charts, assets=self._assets)
+
+    def _warm_up(self) -> None:
+        """Whoever opens a page is likely to look at a chart next."""
+        if self._data.charts:
+            self._charts.warm_up(self._data.prepare)
 
     async def svg(self, request: web.Request) -> web.Response:
         return await self._chart(request, "svg")

@@ -8,7 +8,7 @@ from exporter.alerting.numbers import format_numbers
 from exporter.web.pages.facts import Anomaly, Part, QueryState, Range, Shown
 from exporter.web.pages.frame import page
 from exporter.web.pages.markup import Markup, Node, join, tag
-from exporter.web.pages.overview import band
+from exporter.web.pages.overview import band, marks
 from exporter.web.pages.small import score_bar
 from exporter.web.pages.words import address, ago, instant, label_chips, number, span
 
@@ -110,7 +110,7 @@ def _now(shown: Shown) -> Node:
     elif one.score >= 0.5:
         state = tag("span", "anomalous", class_="badge bad")
     facts = [
-        ("State", [state, None if one.ready else [" ", tag("span", "warming up", class_="badge learning")]]),
+        ("State", [state, " ", marks(one)]),
         ("Score", score_bar(one.score)),
         ("Observed", number(one.observed, seen)),
         ("Expected", number(one.expected, usual)),
