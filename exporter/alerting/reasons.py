@@ -11,17 +11,17 @@ __all__ = ["reason"]
 
 
 def reason(vote: Vote, case: Case) -> str:
-    """Return the reason of one detector, with how far it is beyond its threshold.
+    """Return the reason of one detector, with how many times as far as it takes it is.
 
     >>> case = Case("q", {}, {}, at=0.0, since=0.0, observed=9.0, expected=1.0, z=6.2, when="Mondays 14:00-15:00")
     >>> reason(Vote("zscore", 2.07), case)
-    '6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times its threshold)'
+    '6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times what it takes)'
     """
     text = _words(vote, case)
     if vote.severity < 1.05:
-        return f"{text} (at its threshold)"
+        return f"{text} (just what it takes)"
     times = f"{vote.severity:.1f}" if vote.severity < 10 else f"{min(vote.severity, 1000.0):.0f}"
-    return f"{text} ({'over ' * (vote.severity > 1000)}{times} times its threshold)"
+    return f"{text} ({'over ' * (vote.severity > 1000)}{times} times what it takes)"
 
 
 def _words(vote: Vote, case: Case) -> str:

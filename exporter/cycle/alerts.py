@@ -81,7 +81,7 @@ class QueryAlerts:
     def _finding(self, telling: Telling, table: SeriesTable, row: int) -> Finding:
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
-        since = self.around.turned.since(self.plan.name, row)
+        since = self.around.turned.since(self.plan.name, row, telling.at)
         if known is not None and known.state is not AlertState.RESOLVED:
             # An earlier run may have seen it turn.
             since = min(since, known.active_at)

@@ -44,6 +44,7 @@ class Telling:
 
     def __init__(self, plan: QueryPlan, around: Surroundings, verdict: Verdict, engine: Engine) -> None:
         self._plan, self._around, self._verdict, self._engine = plan, around, verdict, engine
+        self.at = verdict.at
         self._templates = {} if plan.alert is None else plan.alert.annotations
         self._when = _hour_of(verdict.at, plan.zone)
         self._usual: Usual | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -64,9 +65,11 @@ class Turned:
         )
         self._queries[query] = _Query(since, tuple(told))
 
-    def since(self, query: str, row: int) -> float:
-        """Return when an anomalous row of a query turned, Unix seconds; see `put`."""
-        return float(self._queries[query].since[row])
+    def since(self, query: str, row: int, at: float) -> float:
+        """Return when a row of a query turned, Unix seconds; `at`, which is now, where it is not anomalous."""
+        one = self._queries.get(query)
+        since = math.nan if one is None or row >= len(one.since) else float(one.since[row])
+        return at if math.isnan(since) else since
 
     def keep(self, queries: Collection[str]) -> None:
         """Forget all other queries."""

@@ -56,9 +56,9 @@ def test_the_built_in_annotations() -> None:
         "lasted": "12 min",
         "score": "0.97",
         "votes": "zscore, iqr, novelty (2): 4 votes, 3 are enough",
-        "why": "zscore: 6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times its threshold)\n"
-        "iqr: far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s (1.4 times its threshold)\n"
-        "novelty: unlike anything that this series has shown before (at its threshold)",
+        "why": "zscore: 6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times what it takes)\n"
+        "iqr: far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s (1.4 times what it takes)\n"
+        "novelty: unlike anything that this series has shown before (just what it takes)",
         "history": "past Mondays 14:00-15:00 were mostly 0.180 s to 0.240 s, mean 0.200 s (4 weeks, Europe/Berlin)",
         "level_shift": "the level moved from 0.21 s to 0.90 s since 2027-01-15T06:12:00Z (2 h)",
         "also": "errors of instance=a:9100 since 08:01 UTC (score 0.99)\nand 3 more series",
@@ -128,11 +128,11 @@ def test_the_past_is_that_of_what_was_compared(past: Past, history: str | None) 
     ("vote", "words"),
     [
         (Vote("zscore", 2000.0),
-         "6.2 standard deviations above the mean of Mondays 14:00-15:00 (over 1000 times its threshold)"),
-        (Vote("stl", 12.3), "above what its trend and its daily and weekly rhythm give (12 times its threshold)"),
-        (Vote("collective", 1.2), "hours a little above the usual have added up: a drift (1.2 times its threshold)"),
-        (Vote("later", 1.2, what="Looks for this."), "looks for this (1.2 times its threshold)"),
-        (Vote("later", 1.2), "beyond its limit (1.2 times its threshold)"),
+         "6.2 standard deviations above the mean of Mondays 14:00-15:00 (over 1000 times what it takes)"),
+        (Vote("stl", 12.3), "above what its trend and its daily and weekly rhythm give (12 times what it takes)"),
+        (Vote("collective", 1.2), "hours a little above the usual have added up: a drift (1.2 times what it takes)"),
+        (Vote("later", 1.2, what="Looks for this."), "looks for this (1.2 times what it takes)"),
+        (Vote("later", 1.2), "beyond its limit (1.2 times what it takes)"),
     ],
 )  # fmt: skip
 def test_every_detector_has_its_reason(vote: Vote, words: str) -> None:

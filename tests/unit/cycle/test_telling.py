@@ -46,7 +46,7 @@ class Told:
         return verdict
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
-        since = self.around.turned.since("q", row)
+        since = self.around.turned.since("q", row, verdict.at)
         return Telling(self.plan, self.around, verdict, self.engine).annotations(row, {}, since)
 
 
@@ -74,6 +74,15 @@ def test_since_and_level_shift_follow_the_series() -> None:
     before, after = found["level_shift"].removeprefix("the level moved from ").partition(" since")[0].split(" to ")
     assert float(before) == pytest.approx(100.0, abs=5.0)
     assert float(after) == 900.0
+
+
+def test_a_series_that_is_not_anomalous_has_turned_now() -> None:
+    turned = Turned()
+    assert turned.since("q", 0, 60.0) == 60.0
+    told = Told()
+    verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
+    assert told.around.turned.since("q", 1, 60.0) == told.around.turned.since("q", 99, 60.0) == 60.0
+    assert told.says(verdict, row=1)["summary"].startswith("q of series=1 is ")
 
 
 def test_what_turned_at_the_same_time_is_told_the_others_first() -> None:
@@ -106,7 +115,7 @@ def test_ten_thousand_alerts_at_once_stay_within_a_slot() -> None:
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 900.0, 900.0])
     telling = Telling(told.plan, told.around, verdict, told.engine)
-    since = told.around.turned.since("q", 0)
+    since = told.around.turned.since("q", 0, verdict.at)
     begin = time.process_time()
     for _ in range(1000):
         telling.annotations(1, {}, since)
