@@ -46,6 +46,11 @@ class Names:
         """Every label set as one lower-case text, to be searched; empty where a row has no series."""
         return ["" if one is None else " ".join(f'{k}="{v}"' for k, v in one).lower() for one in self.labels]
 
+    @cached_property
+    def label_names(self) -> frozenset[str]:
+        """The names of all labels of the series."""
+        return frozenset({name for one in self.labels if one is not None for name, _ in one})
+
 
 @dataclass(frozen=True, slots=True)
 class Said:

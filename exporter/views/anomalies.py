@@ -10,37 +10,32 @@ from exporter.alerting.case import Case, Vote
 from exporter.alerting.episode import Episode
 from exporter.alerting.explain import explain
 from exporter.config.model import QueryPlan
-from exporter.cycle import Cycle
 from exporter.web.pages.facts import Anomaly, Labels, SeriesRow
 
-__all__ = ["explanation", "is_about", "of_alert", "of_episode"]
+__all__ = ["explanation", "is_about", "of_alert", "of_episode", "series_labels"]
 
 _SHOWN_BESIDE = frozenset(
     {"summary", "observed", "expected", "band", "score", "since", "lasted", "chart_url", "chart_image"}
 )
 """Annotations that the page says elsewhere, or is."""
+_ALERTS_OWN = frozenset({"alertname", "query"})
+"""Labels that every alert has; where a series has such a label, its alert has it as ``exported_<name>``."""
 
 
-def of_alert(alert: Alert, cycle: Cycle | None, external: Mapping[str, str], acknowledged: Episode | None) -> Anomaly:
+def of_alert(alert: Alert, plan: QueryPlan | None, names: frozenset[str], acknowledged: Episode | None) -> Anomaly:
     """Return an open alert.
 
     Parameters
     ----------
-    cycle : Cycle, optional
+    plan : QueryPlan, optional
         Of its query; None for the alert of a group.
-    external : mapping
-        Labels that every alert gets.
+    names : frozenset of str
+        Of the labels that the series of the query have.
     acknowledged : Episode, optional
         Its episode, where somebody takes care of it.
     """
-    rule = None if cycle is None else cycle.plan.alert
-    # What the exporter added is not what the series is known by.
-    added = {"alertname", "query", "group", *external, *(() if rule is None else rule.labels)}
-    labels = tuple(
-        (name, value)
-        for name, value in sorted(alert.labels.items())
-        if name not in added and not name.startswith("exported_")
-    )
+    rule = None if plan is None else plan.alert
+    labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
     return Anomaly(
         query=alert.query,
         labels=labels,
@@ -50,8 +45,23 @@ def of_alert(alert: Alert, cycle: Cycle | None, external: Mapping[str, str], ack
         id=alert.episode,
         notes=_notes(alert.annotations),
         said=() if acknowledged is None else _said(acknowledged),
-        has_graph=cycle is not None,
+        has_graph=plan is not None,
     )
+
+
+def series_labels(alert: Mapping[str, str], names: frozenset[str]) -> Labels:
+    """Return the labels of its series among those of an alert, which has more.
+
+    >>> alert = {"alertname": "A", "query": "cpu", "exported_query": "x", "job": "a", "severity": "page"}
+    >>> series_labels(alert, frozenset({"job", "query"}))
+    (('job', 'a'), ('query', 'x'))
+    """
+    found: dict[str, str] = {}
+    for name, value in alert.items():
+        own = name if name in names and name not in _ALERTS_OWN else name.removeprefix("exported_")
+        if own in names and (own != name or name not in _ALERTS_OWN):
+            found[own] = value
+    return tuple(sorted(found.items()))
 
 
 def of_episode(episode: Episode, labels: Labels) -> Anomaly:

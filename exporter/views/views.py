@@ -212,15 +212,19 @@ class Views:
     def _open(self, cycles: Mapping[str, Cycle]) -> list[Anomaly]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
         acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
-        external = self._program.config().global_.external_labels
+        plans = {name: cycle.plan for name, cycle in cycles.items()}
         found = [
-            of_alert(alert, cycles.get(alert.query), external, acknowledged.get(alert.episode))
+            of_alert(alert, plans.get(alert.query), self._names(alert.query), acknowledged.get(alert.episode))
             for name, sheet in self._program.board.read().sheets.items()
             if name in cycles or name not in self._program.cycles()
             for alert in sheet.alerts.values()
             if alert.state is not AlertState.RESOLVED
         ]
         return sorted(found, key=lambda one: (one.state != "firing", -one.since))
+
+    def _names(self, query: str) -> frozenset[str]:
+        said = self._program.latest.get(query)
+        return frozenset() if said is None else said.names.label_names
 
     def _past_of(self, query: str, labels: Labels) -> list[Anomaly]:
         """Return the episodes of a series that are over, the newest first."""
