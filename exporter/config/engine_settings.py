@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from exporter.config.holidays import holidays_of
 from exporter.config.model import QueryPlan
 from exporter.engine.budget import Budget
 from exporter.engine.engine import EngineSettings
@@ -26,6 +27,7 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         min_relative_deviation=plan.min_relative_deviation,
         valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
         max_series=plan.max_series,
+        holidays=None if plan.baseline.holidays is None else holidays_of(plan.baseline.holidays),
         budget=_budget(plan),
     )
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from exporter.config.environment import Finding
+from exporter.config.holidays import region_problem
 from exporter.config.yaml_source import Loc
 
 __all__ = ["check_extras"]
@@ -23,7 +24,10 @@ class _Extra(NamedTuple):
     extra: str
 
 
-_EXTRAS = (_Extra("drift", "changepoints", lambda value: value is True, "ruptures", "ruptures", "drift"),)
+_EXTRAS = (
+    _Extra("drift", "changepoints", lambda value: value is True, "ruptures", "ruptures", "drift"),
+    _Extra("baseline", "holidays", lambda value: isinstance(value, str), "holidays", "holidays", "holidays"),
+)
 
 
 def check_extras(data: Any) -> Iterator[Finding]:
@@ -36,6 +40,10 @@ def check_extras(data: Any) -> Iterator[Finding]:
     for loc, place in places:
         for one in _EXTRAS:
             section = place.get(one.section) if isinstance(place, dict) else None
-            if isinstance(section, dict) and one.wants(section.get(one.field)) and find_spec(one.module) is None:
+            if not isinstance(section, dict) or not one.wants(section.get(one.field)):
+                continue
+            if find_spec(one.module) is None:
                 pip = f"pip install 'prometheus-anomaly-exporter[{one.extra}]'"
                 yield Finding((*loc, one.section, one.field), f"needs {one.package}, which is not installed: {pip}")
+            elif one.field == "holidays" and (problem := region_problem(section[one.field])) is not None:
+                yield Finding((*loc, one.section, one.field), problem)

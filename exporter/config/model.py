@@ -268,4 +268,6 @@ def _identity(
     }
     if counted is not None:
         learned["budget"] = counted
+    if baseline.holidays is not None:
+        learned["holidays"] = baseline.holidays
     return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:32]

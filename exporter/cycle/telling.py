@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -46,7 +44,7 @@ class Telling:
         self._plan, self._around, self._verdict, self._engine = plan, around, verdict, engine
         self.at = verdict.at
         self._templates = {} if plan.alert is None else plan.alert.annotations
-        self._when = _hour_of(verdict.at, plan.zone)
+        self._when = _hour_of(engine.place(verdict.at).week)
         self._usual: Usual | None = None
         self._place: dict[int, int] = {}
         self._together: dict[float, Around] = {}
@@ -130,14 +128,14 @@ class Telling:
         return self._together[since]
 
 
-def _hour_of(at: float, zone: str) -> str:
-    """Return the hour of the week of an instant.
+def _hour_of(hour: int) -> str:
+    """Return the name of an hour of the week.
 
-    >>> _hour_of(1774747800.0, "Europe/Berlin")
+    >>> _hour_of(147)
     'Sundays 03:00-04:00'
     """
-    local = datetime.fromtimestamp(at, ZoneInfo(zone))
-    return f"{_DAYS[local.weekday()]} {local.hour:02}:00-{(local.hour + 1) % 24:02}:00"
+    day, hour = divmod(hour, 24)
+    return f"{_DAYS[day]} {hour:02}:00-{(hour + 1) % 24:02}:00"
 
 
 def _purpose(detector: object) -> str:

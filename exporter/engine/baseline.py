@@ -17,9 +17,9 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from exporter.engine.usual import DAY, EVERY, WEEK
 
-__all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Place", "place_at"]
+__all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Holidays", "Place", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,14 +59,37 @@ class Place(NamedTuple):
     all: int
 
 
-def place_at(at: float, zone: ZoneInfo) -> Place:
+@dataclass(frozen=True, slots=True)
+class Holidays:
+    """Days that are like a day of rest.
+
+    Attributes
+    ----------
+    region : str
+        Whose they are, such as ``DE`` or ``US-CA``.
+    rest_day : int
+        The last day of the weekend there; 0 is Monday.
+    falls_on : callable
+        Whether a date is a holiday.
+    """
+
+    region: str
+    rest_day: int
+    falls_on: Callable[[date], bool]
+
+
+def place_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> Place:
     """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
+
+    A holiday is like the last day of a weekend.
 
     >>> place_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
     Place(week=147, day=171, all=192)
     """
     local = datetime.fromtimestamp(at, zone)
-    return Place(local.weekday() * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
+    rests = holidays is not None and holidays.falls_on(local.date())
+    weekday = holidays.rest_day if holidays is not None and rests else local.weekday()
+    return Place(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
 
 
 @dataclass(frozen=True, slots=True)

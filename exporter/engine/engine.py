@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.absence import Past
-from exporter.engine.baseline import HOUR, place_at
+from exporter.engine.baseline import HOUR, Place, place_at
 from exporter.engine.budget import Calibration
 from exporter.engine.detectors import Judgement, Memory, Moment
 from exporter.engine.detectors.base import BLOCK
@@ -145,7 +145,7 @@ class Engine:
             Instants at which a series without a sample is away. Unless given these are all at which any series has
             one: in history, nobody knows whether there was a server.
         """
-        known, zone = self._learned, self.settings.zone
+        known, zone, holidays = self._learned, self.settings.zone, self.settings.holidays
         # What a memory does not keep must not reach the next instant by way of a moment that both are in.
         together = treatment is None or bool(treatment.learn.all())
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
@@ -153,14 +153,16 @@ class Engine:
         begin, end = int(np.searchsorted(times, known.at, side="right")), len(times)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             while begin < end:
-                place = place_at(float(times[begin]), zone)
+                place = place_at(float(times[begin]), zone, holidays)
                 if known.flushed < known.filled and (place != known.place or seconds != known.seconds):
                     self._flush()
                 stop = begin + 1
                 limit = min(end, begin + BLOCK - known.filled) if together else stop
                 # The same place may come again after a week; a moment is within one hour.
                 while (
-                    stop < limit and times[stop] - times[begin] < HOUR and place_at(float(times[stop]), zone) == place
+                    stop < limit
+                    and times[stop] - times[begin] < HOUR
+                    and place_at(float(times[stop]), zone, holidays) == place
                 ):
                     stop += 1
                 known.place, known.seconds = place, seconds
@@ -301,9 +303,13 @@ class Engine:
         known = self._learned
         return known.drift.measure(known.baseline.every(slice(0, self.table.size)))
 
+    def place(self, at: float) -> Place:
+        """Return the buckets of an instant, Unix seconds; a holiday is like a day of rest."""
+        return place_at(at, self.settings.zone, self.settings.holidays)
+
     def usual(self, rows: npt.NDArray[np.intp], at: float) -> Usual:
         """Return what the time of the week of `at`, Unix seconds, was like before, for `rows`, shape (m,)."""
-        known, place = self._learned, place_at(at, self.settings.zone)
+        known, place = self._learned, self.place(at)
         with np.errstate(all="ignore"):
             stats = known.shift.today(known.baseline.stats(place, rows), rows)
             mean, q1, q3 = (known.scale.outward(rows, one) for one in (stats.mean, stats.q1, stats.q3))
@@ -326,7 +332,7 @@ class Engine:
         """
         known, rows = self._learned, np.unique(rows)
         with np.errstate(all="ignore"):
-            expected = known.shift.today(known.baseline.stats(place_at(at, self.settings.zone), rows), rows).mean
+            expected = known.shift.today(known.baseline.stats(self.place(at), rows), rows).mean
             self._move(known.shift.accept(rows, expected))
             known.odd.accept(rows)
 

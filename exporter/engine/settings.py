@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from exporter.engine.baseline import Holidays
 from exporter.engine.budget import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
 from exporter.settings import Duration, Items, Section
@@ -42,6 +43,11 @@ class BaselineSettings(Section):
     )
     series_ttl: Duration = Field(
         7 * 86400.0, gt=0, description="A series that is gone for this long is forgotten and its memory reused."
+    )
+    holidays: str | None = Field(
+        None,
+        description="Country, or a part of it, whose public holidays are learned and judged as its Sundays: `DE`, "
+        "`US-CA`. Needs the extra `holidays`.",
     )
 
 
@@ -101,6 +107,8 @@ class EngineSettings:
     min_relative_deviation : float, part of the expected value
     valid_range : pair of float
         Values outside are anomalous by themselves and never learned; infinite where there is no limit.
+    holidays : Holidays, optional
+        Days that are like a day of rest.
     budget : Budget, optional
         How many alerts are wanted; the threshold follows from it.
     """
@@ -113,4 +121,5 @@ class EngineSettings:
     min_relative_deviation: float = 0.0
     valid_range: tuple[float, float] = (-np.inf, np.inf)
     max_series: int = 100_000
+    holidays: Holidays | None = None
     budget: Budget | None = None
