@@ -20,7 +20,19 @@ from exporter.alertmanager import AlertBoard, Senders
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config, QueryPlan
 from exporter.config.shards import sharded
-from exporter.cycle import Causes, Cycle, Departed, Groups, Latest, People, Surroundings, Turned, job_of
+from exporter.cycle import (
+    Causes,
+    Cycle,
+    Departed,
+    Groups,
+    Latest,
+    People,
+    Suppression,
+    Surroundings,
+    Treatments,
+    Turned,
+    job_of,
+)
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError, StateError
@@ -29,10 +41,10 @@ from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
-from exporter.views import Past, Program, Views
+from exporter.views import Past, Program, Views, upcoming
 from exporter.views.listing import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
-from exporter.web.api import anomaly_endpoints, series_endpoint
+from exporter.web.api import anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
 from exporter.workers import Workers
 
 __all__ = ["App", "Options"]
@@ -107,6 +119,7 @@ class App:
                 registry=registry,
                 episodes=lambda: self._people,
                 store_bytes=lambda: self._store.size_bytes(),
+                events=lambda at: upcoming(self._suppression.calendar, at),
             ),
             Past(partial(PrometheusApi, user_agent=USER_AGENT)),
         )
@@ -124,6 +137,8 @@ class App:
         endpoints = (
             *anomaly_endpoints(lambda: self._people, self._clock),
             series_endpoint(lambda asked: list_series(self._views.known(), asked)),
+            *event_endpoints(lambda: self._suppression.events, lambda: self._suppression.calendar, self._clock),
+            github_endpoint(lambda: self._suppression.events, lambda: self.config.webhooks.github, self._clock),
         )
         web = build_app(site, endpoints=endpoints, prefix=path_prefix(options.external_url))
         self._web = WebServer(web, options.listen_address, web_config)
@@ -154,12 +169,17 @@ class App:
             self._people = People(self._store, self.metrics)
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
+            self._suppression = Suppression(
+                self._store, self._people, self._board, clock=self._clock, metrics=self.metrics
+            )
+            undo.callback(self._suppression.stop)
             concurrency = _concurrency(loaded.config)
             self._workers = Workers(concurrency, clock=self._clock, metrics=self.metrics)
             self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
             undo.callback(self._api.close)
             self.port = self._web.start()
             undo.pop_all()
+        self._suppression.start()
         self._workers.start()
         self._started = True
         log.info("ready", extra={"version": __version__, "port": self.port, "queries": len(self._cycles)})
@@ -201,7 +221,7 @@ class App:
         api = PrometheusApi(config.prometheus, user_agent=USER_AGENT) if changed_source else self._api
         self._senders.apply(config.alertmanagers, config.alerting)
 
-        around = self._surroundings(config, api)
+        around = self._surroundings(config, api, self._suppression.apply(config))
         self._causes.configure(config.dependencies, plans.keys() | {job_of(group) for group in config.groups})
         restored = {
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
@@ -241,7 +261,7 @@ class App:
         if before is not None:
             log.info("configuration reloaded", extra={"queries": len(self._cycles)})
 
-    def _surroundings(self, config: Config, api: PrometheusApi) -> Surroundings:
+    def _surroundings(self, config: Config, api: PrometheusApi, treatments: Treatments) -> Surroundings:
         return Surroundings(
             api=api,
             connect=partial(PrometheusApi, config.prometheus, user_agent=USER_AGENT),
@@ -261,6 +281,8 @@ class App:
             turned=self._turned,
             causes=self._causes,
             people=self._people,
+            treatment=treatments.treatment,
+            in_effect=treatments.in_effect,
             judged=self._judged,
         )
 
@@ -310,6 +332,7 @@ class App:
             if due and any(abs(at - cycle.judged) < _CONFIRMED for cycle in self._cycles.values()):
                 self._retained_at = monotonic()
                 self._store.retain(at - self.config.storage.retention)
+                self._suppression.events.forget(at - self.config.storage.retention)
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})
 
@@ -323,8 +346,8 @@ class App:
         """
         if self._broken is not None:
             raise ExporterError(self._broken)
-        if not self._web.alive or not self._senders.alive:
-            raise ExporterError("the web server or a sender died")
+        if not (self._web.alive and self._senders.alive and self._suppression.alive):
+            raise ExporterError("the web server, a sender or the watch of silences died")
         self._workers.watch()
         # A reload deals with what hangs by itself.
         if any(cycle.stuck for cycle in self._cycles.values()) and self._reloading.acquire(blocking=False):
@@ -366,6 +389,7 @@ class App:
         log.info("stopping")
         began = monotonic()
         _try(self._workers.stop)
+        _try(self._suppression.stop)
         # A reload under way ends soon; one that does not is not waited for.
         reloading = self._reloading.acquire(timeout=2 * _PATIENCE)
         _try(lambda: self._end(self._cycles.values()))

@@ -84,12 +84,21 @@ class Said:
         Whether anything can be said.
     present
         Whether the answer has a sample.
+    apart
+        Rows that are in no storm, because somebody silenced the alerts of theirs: the one of a storm is another, and
+        would be heard. None: there are none.
     """
 
     at: float
     anomalous: BoolArray
     known: BoolArray
     present: BoolArray
+    apart: BoolArray | None = None
+
+    @property
+    def gathering(self) -> BoolArray:
+        """Anomalous rows that may be in a storm."""
+        return self.anomalous if self.apart is None else self.anomalous & ~self.apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +198,14 @@ class _Gatherer:
         self._unknown: set[str] = set()
         self._loose = said.anomalous.copy()
         """Anomalous rows that are in no storm."""
+        self._free = said.gathering
 
     def go_on(self, storm: Storm) -> None:
         """Bring the members of a storm up to now."""
         said = self._said
         rows = self._population.rows_of(storm.members)
         here = rows >= 0
-        anomalous = here & _of(said.anomalous, rows)
+        anomalous = here & _of(said.gathering, rows)
         usual = here & _of(said.known, rows) & ~anomalous
         left = np.where(anomalous, np.nan, np.where(usual & np.isnan(storm.left), said.at, storm.left))
         # Not after now: the clock may have been set back.
@@ -241,7 +251,9 @@ class _Gatherer:
         settings, at = self._settings, self._said.at
         new = self._new_rows()
         recent = [
-            row for row, alert in self._own.items() if self._loose[row] and at - settings.window < alert.active_at <= at
+            row
+            for row, alert in self._own.items()
+            if self._loose[row] and self._free[row] and at - settings.window < alert.active_at <= at
         ]
         if not settings.enabled or len(new) + len(recent) < settings.members:
             return
@@ -303,7 +315,7 @@ class _Gatherer:
 
     def _new_rows(self) -> Rows:
         """Return the anomalous rows that have neither a storm nor an alert."""
-        new = self._loose.copy()
+        new = self._loose & self._free
         new[list(self._own)] = False
         return np.flatnonzero(new)
 

@@ -1,8 +1,23 @@
-"""Delivery of alerts to every Alertmanager."""
+"""Delivery of alerts to every Alertmanager, and the silences that are in them."""
 
 from exporter.alertmanager.board import AlertBoard
-from exporter.alertmanager.metrics import AlertmanagerMetrics
-from exporter.alertmanager.senders import Senders
-from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.alertmanager.keep import Made
+from exporter.alertmanager.metrics import AlertmanagerMetrics, SilenceMetrics
+from exporter.alertmanager.senders import Senders, connect_to
+from exporter.alertmanager.settings import AlertmanagerSettings, SilenceSettings
+from exporter.alertmanager.silences import Silence, SilenceBook
+from exporter.alertmanager.watch import SilenceWatch
 
-__all__ = ["AlertBoard", "AlertmanagerMetrics", "AlertmanagerSettings", "Senders"]
+__all__ = [
+    "AlertBoard",
+    "AlertmanagerMetrics",
+    "AlertmanagerSettings",
+    "Made",
+    "Senders",
+    "Silence",
+    "SilenceBook",
+    "SilenceMetrics",
+    "SilenceSettings",
+    "SilenceWatch",
+    "connect_to",
+]

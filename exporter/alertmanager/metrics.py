@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from exporter.errors import Reason
 
-__all__ = ["AlertmanagerMetrics"]
+__all__ = ["AlertmanagerMetrics", "SilenceMetrics"]
 
 _PREFIX = "anomaly_exporter_alertmanager_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -94,3 +94,60 @@ class AlertmanagerMetrics:
         for instrument in self._all:
             if instrument is not self.errors_total:
                 instrument.remove(alertmanager)
+
+
+class SilenceMetrics:
+    """Instruments of the silences that are read and kept.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        prefix = _PREFIX + "silence"
+        label = ["alertmanager"]
+        self.errors_total = Counter(
+            prefix + "_errors_total",
+            "Failed requests about silences, by reason.",
+            [*label, "reason"],
+            registry=registry,
+        )
+        self.changes_total = Counter(
+            prefix + "_changes_total",
+            "Silences of the calendar that were made (or renewed) and ended.",
+            [*label, "change"],
+            registry=registry,
+        )
+        self.silences = Gauge(prefix + "s", "Silences that are not over.", label, registry=registry)
+        self.not_understood = Gauge(
+            prefix + "s_not_understood", "Silences that could not be understood.", label, registry=registry
+        )
+        self.read_timestamp_seconds = Gauge(
+            prefix + "s_read_timestamp_seconds", "When the silences were read last, in Unix time.", label,
+            registry=registry,
+        )  # fmt: skip
+
+    def add(self, alertmanager: str) -> None:
+        """Show an Alertmanager, with nothing changed so far."""
+        for change in ("make", "end"):
+            self.changes_total.labels(alertmanager, change)
+        for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
+            self.errors_total.labels(alertmanager, reason)
+
+    def read(self, alertmanager: str, *, at: float, silences: int, not_understood: int) -> None:
+        """A list was read."""
+        self.silences.labels(alertmanager).set(silences)
+        self.not_understood.labels(alertmanager).set(not_understood)
+        self.read_timestamp_seconds.labels(alertmanager).set(at)
+
+    def remove(self, alertmanager: str) -> None:
+        """Show an Alertmanager no more."""
+        for instrument in (
+            self.errors_total,
+            self.changes_total,
+            self.silences,
+            self.not_understood,
+            self.read_timestamp_seconds,
+        ):
+            instrument.remove_by_labels({"alertmanager": alertmanager})

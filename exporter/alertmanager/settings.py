@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
-from exporter.settings import Duration
+from exporter.settings import Duration, Section
 from exporter.upstream.settings import HttpSettings
 
-__all__ = ["AlertmanagerSettings"]
+__all__ = ["AlertmanagerSettings", "SilenceSettings"]
 
 
 class AlertmanagerSettings(HttpSettings):
@@ -17,4 +17,18 @@ class AlertmanagerSettings(HttpSettings):
     batch_size: int = Field(256, ge=1, le=1024, description="Alerts in one request.")
     utf8_labels: bool = Field(
         False, description="Send label names outside `[a-zA-Z_][a-zA-Z0-9_]*` (Alertmanager 0.27 and newer)."
+    )
+
+
+class SilenceSettings(Section):
+    """How the silences of Alertmanagers are followed. They say what people know already."""
+
+    interval: Duration = Field(15.0, ge=1.0, description="How often the silences of every Alertmanager are read.")
+    keep: Duration = Field(
+        900.0,
+        ge=0,
+        description="How long the silences of an Alertmanager that does not answer are still believed in.",
+    )
+    max_bytes: ByteSize = Field(
+        ByteSize(32 * 2**20), gt=0, description="Longest list of silences that is read; expired ones are in it too."
     )

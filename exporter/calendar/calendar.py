@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from exporter.calendar.entries import CalendarEntry, Occasion
+from exporter.calendar.timeline import Timeline
 
 __all__ = ["Calendar"]
 
@@ -30,7 +31,7 @@ class Calendar:
         self.entries = tuple(entries)
         self.zone = zone
         self.announced = tuple(sorted(announced, key=lambda one: (one.window.start, one.name)))
-        self._near: tuple[float, float, tuple[Occasion, ...]] = (0.0, -1.0, ())
+        self._near: tuple[float, float, Timeline[Occasion]] = (0.0, -1.0, Timeline(()))
 
     def between(self, begin: float, end: float) -> list[Occasion]:
         """Return every occasion whose window touches the time from `begin` to `end`, Unix seconds."""
@@ -39,10 +40,10 @@ class Calendar:
         return found
 
     def at(self, at: float) -> tuple[Occasion, ...]:
-        """Return the occasions in effect at an instant, Unix seconds."""
+        """Return the occasions in effect at an instant, Unix seconds; mostly the same object as before."""
         begin, end, near = self._near
         if not begin <= at <= end:
-            near = tuple(self.between(at, at + _AHEAD))
+            near = Timeline(self.between(at, at + _AHEAD))
             # One assignment: another thread sees all of the old or all of the new.
             self._near = (at, at + _AHEAD, near)
-        return tuple(one for one in near if one.window.start <= at < one.window.end)
+        return near.at(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from exporter.calendar.regexp import Regexp, RegexpError
@@ -40,16 +41,21 @@ class Matcher:
     name: str
     operator: Operator
     value: str
-    _test: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+    regexp: Regexp | None = field(init=False, repr=False, compare=False, default=None)
+    """Of ``=~`` and ``!~``."""
+    test: Callable[[str], bool] = field(init=False, repr=False, compare=False, default=bool)
+    """Whether a value is the one named or fits the expression, whatever the operator makes of it."""
 
     def __post_init__(self) -> None:
         test: Callable[[str], bool] = self.value.__eq__
         if self.operator in ("=~", "!~"):
             try:
-                test = Regexp(self.value).matches
+                regexp = Regexp(self.value)
             except RegexpError as error:
                 raise MatcherError(str(error)) from None
-        object.__setattr__(self, "_test", test)
+            test = regexp.matches
+            object.__setattr__(self, "regexp", regexp)
+        object.__setattr__(self, "test", test)
 
     @property
     def negative(self) -> bool:
@@ -62,13 +68,14 @@ class Matcher:
         >>> parse_matcher('job=~"api|web"').matches("web")
         True
         """
-        return self._test(value) is not self.negative
+        return self.test(value) is not self.negative
 
     def __str__(self) -> str:
         name = self.name if re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*", self.name) else _quoted(self.name)
         return f"{name}{self.operator}{_quoted(self.value)}"
 
 
+@lru_cache(maxsize=4096)
 def parse_matcher(text: str) -> Matcher:
     r"""Read one matcher; quotes around the value may be left out where nothing in it needs them.
 

@@ -24,6 +24,7 @@ _CLASSES = {
 _REPETITION = re.compile(r"\{[0-9]+(,[0-9]*)?\}")
 _POSIX = re.compile(r"\[:\^?[a-z]+:\]")
 _PUNCTUATION = frozenset(r"\.+*?()|[]{}^$#&-~")
+_META = frozenset(r"\.+*?()|[]{}^$")
 
 
 class RegexpError(ValueError):
@@ -37,6 +38,13 @@ class Regexp:
     ----------
     pattern : str
         RE2 syntax, without anchors: they are added, as Alertmanager does.
+
+    Attributes
+    ----------
+    literals : tuple of str or None
+        The texts that it matches, where it is only a choice of texts such as ``api|web``.
+    prefix : str
+        What every text begins with that it matches, as far as that is plain to see.
 
     Raises
     ------
@@ -60,6 +68,7 @@ class Regexp:
                 validator = SchemaValidator(schema)
             except (SchemaError, UnicodeEncodeError) as error:
                 raise RegexpError(f"not a regular expression: {_reason(str(error))}") from None
+        self.literals, self.prefix = _plain_parts(pattern)
         self.matches = validator.isinstance_python
         """Whether a text matches."""
 
@@ -103,6 +112,25 @@ def _translated(pattern: str) -> Iterator[str]:
         else:
             yield letter
         at += step
+
+
+def _plain_parts(pattern: str) -> tuple[tuple[str, ...] | None, str]:
+    """Return the texts of a pattern that is only a choice of texts; else what comes before anything else."""
+    texts, current, at = [], "", 0
+    while at < len(pattern):
+        letter, after = pattern[at], pattern[at + 1 : at + 2]
+        if letter == "\\" and after in _PUNCTUATION:
+            letter, at = after, at + 1
+        elif letter == "|":
+            texts.append(current)
+            current, at = "", at + 1
+            continue
+        elif letter in _META:
+            # What is repeated may come no times at all.
+            known = current[:-1] if letter in "*?{" else current
+            return None, "" if "|" in pattern else known
+        current, at = current + letter, at + 1
+    return (*texts, current), "" if texts else current
 
 
 def _reason(text: str) -> str:

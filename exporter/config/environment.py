@@ -15,7 +15,7 @@ __all__ = ["Finding", "expand_secrets", "resolve_files", "unexpanded"]
 
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_FILES = frozenset({"password_file", "credentials_file", "key_file"})
+_SECRET_FILES = frozenset({"password_file", "credentials_file", "key_file", "secret_file"})
 _MAY_HAVE_DOLLARS = frozenset({"expr", "annotations"})
 
 

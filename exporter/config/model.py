@@ -16,8 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.alerting.numbers import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
-from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.alertmanager.settings import AlertmanagerSettings, SilenceSettings
 from exporter.calendar.entries import CalendarEntry
+from exporter.calendar.github import WebhookSettings
 from exporter.config.grid import offsets
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
@@ -201,6 +202,8 @@ class Config(Section):
     groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
     dependencies: Items[DependencySettings] = Field((), description="Who depends on whom, for cause and effect.")
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
+    silences: SilenceSettings = Field(SilenceSettings(), description="How silences of Alertmanagers are followed.")
+    webhooks: WebhookSettings = Field(WebhookSettings(), description="Who may announce events without a login.")
 
     def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:
         """Combine `query` with the sections it inherits from."""

@@ -6,7 +6,9 @@ from exporter.cycle.departed import Departed
 from exporter.cycle.groups import GroupCycle, Groups, job_of
 from exporter.cycle.latest import Latest
 from exporter.cycle.people import People
+from exporter.cycle.suppression import Suppression
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.treatment import Treatments
 from exporter.cycle.turned import Turned
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "Groups",
     "Latest",
     "People",
+    "Suppression",
     "Surroundings",
+    "Treatments",
     "Turned",
     "job_of",
 ]

@@ -14,6 +14,7 @@ from exporter.cycle.book import AlertBook
 from exporter.cycle.row_alerts import RowAlerts, Turn
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.telling import Telling
+from exporter.cycle.treatment import Masked
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
@@ -74,11 +75,15 @@ class QueryAlerts:
             # What is due goes on until it is back, or until that it is away becomes what the alert says.
             present |= ~np.isnan(verdict.missing_since)
         known = present & ~np.isnan(verdict.score)
-        said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
-        explained = bound(self._finding, Telling(self.plan, self.around, verdict, engine), table)
+        anomalous, apart = verdict.anomalous & verdict.ready, None
+        effect = self.around.in_effect(self.plan, table, verdict.at)
+        if effect is not None:
+            anomalous, apart = anomalous & ~effect.ignored, effect.silenced
+        said = Said(verdict.at, anomalous, known, present, apart)
+        explained = bound(self._finding, Telling(self.plan, self.around, verdict, engine), table, effect)
         return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
 
-    def _finding(self, telling: Telling, table: SeriesTable, row: int) -> Finding:
+    def _finding(self, telling: Telling, table: SeriesTable, effect: Masked | None, row: int) -> Finding:
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
         since = self.around.turned.since(self.plan.name, row, telling.at)
@@ -87,4 +92,5 @@ class QueryAlerts:
             since = min(since, known.active_at)
         annotations = telling.annotations(row, labels, since)
         source = generator_url(self.around.source_url, self.plan.expr)
-        return Finding(labels, annotations, source, reading=telling.reading(row))
+        finding = Finding(labels, annotations, source, reading=telling.reading(row))
+        return finding if effect is None else effect.told(finding, row)

@@ -192,7 +192,7 @@ class RowAlerts:
     ) -> Gathering:
         said, alerts = turn.said, self.book.alerts
         settings = overlay(self.around.alerting.storm, rule.storm)
-        few = not settings.enabled or np.count_nonzero(said.anomalous) < settings.members
+        few = not settings.enabled or np.count_nonzero(said.gathering) < settings.members
         if few and not storms:
             return Gathering((), {}, {}, np.flatnonzero(said.anomalous))
         self._populate(turn.table)

@@ -12,6 +12,7 @@ from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
 from exporter.cycle.causes import Causes
 from exporter.cycle.people import People
+from exporter.cycle.treatment import Masked
 from exporter.cycle.turned import Turned
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
@@ -57,6 +58,8 @@ class Surroundings:
         Which alerts, of all queries and groups, explain which.
     people : People, optional
         What people said of episodes.
+    in_effect : callable
+        The same for the alerts of one slot: which rows are ignored, and what is in effect for each.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -80,6 +83,7 @@ class Surroundings:
     causes: Causes = field(default_factory=Causes)
     people: People | None = None
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
+    in_effect: Callable[[QueryPlan, SeriesTable, float], Masked | None] = lambda plan, table, at: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 
     @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric
 
-from exporter.alertmanager import AlertmanagerMetrics
+from exporter.alertmanager import AlertmanagerMetrics, SilenceMetrics
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
 
@@ -56,6 +56,7 @@ def render() -> str:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     AlertmanagerMetrics(registry)
+    SilenceMetrics(registry)
     scores = "".join(f"| `{name}` | {text} |\n" for name, text in FAMILIES.items())
     return _HEAD + scores + _OWN + "".join(sorted(_rows(registry))) + _TAIL
 

@@ -190,6 +190,9 @@ class SelfMetrics:
             "Share of the anomalies of which people said what they were that are no false alarm by their newest word.",
             "query",
         )
+        self.known_events = self._gauge(
+            "known_events", "Entries of the calendar and announced events that are in effect, by action.", "action"
+        )
         self.store_errors_total = self._counter("store_errors_total", "Failed operations of the store.", "reason")
         self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
         self.store_recovered = self._gauge(

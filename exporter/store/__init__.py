@@ -2,6 +2,7 @@
 
 from exporter.store.audit import AuditCursor, AuditPage
 from exporter.store.episodes import EpisodeCursor, EpisodePage, Wanted
+from exporter.store.events import EventLog
 from exporter.store.faults import StoreError, StoreReason
 from exporter.store.learned import Learned
 from exporter.store.opening import Recovery
@@ -17,6 +18,7 @@ __all__ = [
     "Delivery",
     "EpisodeCursor",
     "EpisodePage",
+    "EventLog",
     "Learned",
     "Lesson",
     "Recovery",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from exporter.store.episodes import EPISODES
+from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
 from exporter.store.faults import SQLITE_ERRORS
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
@@ -237,6 +238,11 @@ def _to_version_3(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
+def _add_known_events(con: sqlite3.Connection) -> None:
+    for statement in EVENT_TABLES:
+        con.execute(statement)
+
+
 # Columns without the checksum, which is last.
 _SALVAGED = {
     "watermarks": ("query", "slot"),
@@ -249,6 +255,8 @@ _SALVAGED = {
     "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details", "number"),
     "episodes": EPISODES,
     "lessons": ("episode", "query", "fingerprint", "verdict", "at"),
+    "events": EVENT_COLUMNS,
+    "silences": SILENCE_COLUMNS,
 }  # fmt: skip
 _ADDED: dict[tuple[str, str], object] = {("audit", "number"): 0}
 """What a column is worth where an older version did not have it."""
@@ -283,5 +291,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
     return True
 
 
-ALERTS = Schema(application_id=0x616E6F31, migrations=(_to_version_1, _add_notes, _to_version_3), salvage=_salvage)
+_MIGRATIONS = (_to_version_1, _add_notes, _to_version_3, _add_known_events)
+
+ALERTS = Schema(application_id=0x616E6F31, migrations=_MIGRATIONS, salvage=_salvage)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""

@@ -25,6 +25,7 @@ from exporter.store.episodes import (
     read_episodes,
     transitions_of,
 )
+from exporter.store.events import EventLog
 from exporter.store.learned import Learned, LearnedArrays
 from exporter.store.opening import Recovery
 from exporter.store.people import Change, Lesson, acknowledge, forget_lessons, give_feedback, read_lessons
@@ -46,6 +47,8 @@ class Store:
         Databases that were damaged at the start and were begun afresh; empty on a normal start.
     damaged : tuple of str
         Rows of intact databases that were dropped at the start because their checksum did not hold.
+    calendar : EventLog
+        Announced events, and the silences that were made for the calendar.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Store:
         found = (alerts.database.recovery, learned.database.recovery)
         self.recovered: tuple[Recovery, ...] = tuple(recovery for recovery in found if recovery is not None)
         self.damaged: tuple[str, ...] = alerts.damaged
+        self.calendar = EventLog(alerts.database)
 
     @classmethod
     def open(cls, path: Path | str, *, clock: Callable[[], float]) -> Self:
@@ -179,7 +183,8 @@ class Store:
         return self._alerts.database.read(count_feedback)
 
     def retain(self, before: float) -> int:
-        """Delete episodes that ended before an instant, with their audit, in short slices; returns entries deleted."""
+        """Delete episodes and events that ended before an instant, in short slices; returns entries of the audit."""
+        self.calendar.retain(before)
         return retain_audit(self._alerts.database, before, at=self._clock())
 
     def save_learned(

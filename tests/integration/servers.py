@@ -205,8 +205,8 @@ class Alertmanager:
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={self.address}",
             f"--web.external-url={self.url}",
-            # Empty: no gossip port.
-            "--cluster.listen-address=",
+            # Empty: no gossip port, unless the test asks for one.
+            *([] if any("cluster.listen-address" in flag for flag in flags) else ["--cluster.listen-address="]),
             *flags,
         ]
         if web_config is not None:

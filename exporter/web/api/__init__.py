@@ -7,6 +7,8 @@ whether strangers may make it, and is what the OpenAPI document at ``/api/v1/ope
 from exporter.web.api.anomalies import anomaly_endpoints
 from exporter.web.api.endpoint import Call, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
+from exporter.web.api.events import event_endpoints
+from exporter.web.api.github import github_endpoint
 from exporter.web.api.openapi import openapi
 from exporter.web.api.routes import ROOT, add_endpoints
 from exporter.web.api.series import series_endpoint
@@ -22,6 +24,8 @@ __all__ = [
     "NoParameters",
     "add_endpoints",
     "anomaly_endpoints",
+    "event_endpoints",
+    "github_endpoint",
     "openapi",
     "series_endpoint",
     "status_endpoints",

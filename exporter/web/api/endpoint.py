@@ -41,12 +41,18 @@ class Call(Generic[P, B]):
     body
         None where the endpoint takes none.
     who : str or None
-        The user or client certificate; never None where something is changed.
+        The user or client certificate; never None where something is changed, unless the endpoint is `open`.
+    raw : bytes
+        The body as it was sent, which a signature is about.
+    headers : mapping
+        Names are case-insensitive.
     """
 
     parameters: P
     body: B
     who: str | None
+    raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def _checked(endpoint: Endpoint[Any, Any], request: web.Request, raw: bytes) -> 
         raise ApiError(ErrorType.FORBIDDEN, READ_ONLY)
     parameters = endpoint.read_parameters(request.match_info, list(request.query.items()))
     if not endpoint.takes_body:
-        return Call(parameters, None, who)
+        return Call(parameters, None, who, raw, request.headers)
     if request.content_type != "application/json":
         # A form of another site can send anything but this without asking the browser's user.
         raise ApiError(ErrorType.BAD_DATA, "the body has to be JSON: Content-Type: application/json", status=415)
-    return Call(parameters, endpoint.read_body(raw), who)
+    return Call(parameters, endpoint.read_body(raw), who, raw, request.headers)

@@ -1,0 +1,59 @@
+"""What matching costs: 100,000 series under 5,000 silences. ``python -m benchmarks.calendar``."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from exporter.alertmanager.silences import Silence, SilenceBook
+from exporter.calendar import Window, parse_matcher
+from exporter.config.model import Config
+from exporter.cycle.known import Known
+from exporter.cycle.treatment import Treatments
+from exporter.engine.series import SeriesTable, key_of
+
+SERIES, SILENCES = 100_000, 5_000
+
+
+def silence(number: int) -> Silence:
+    texts = [
+        f'instance="host{number}:9100"',
+        f'instance=~"host{number}[0-9]:.*"',
+        f'alertname="Other{number}"',
+        f'pod="pod-{number}"',
+        f'namespace="ns{number % 50}"',
+    ]
+    matchers = (parse_matcher(texts[number % 5]), parse_matcher('query="cpu"' if number % 2 else 'severity!="info"'))
+    return Silence(str(number), matchers, Window(0.0, 2e9), "", False, "eve", "")
+
+
+def main() -> None:
+    table = SeriesTable(2 * SERIES)
+
+    def series(number: int) -> bytes:
+        labels = {"instance": f"host{number}:9100", "job": "node", "namespace": f"ns{number % 100}", "zone": "a"}
+        return key_of(tuple(sorted(labels.items())))
+
+    table.find([series(number) for number in range(SERIES)])
+    books = [SilenceBook([silence(number) for number in range(SILENCES)]) for _ in range(2)]
+    now = [books[0]]
+    treatments = Treatments(Known(lambda: now[0]), {"cluster": "a"}, utf8_labels=False)
+    plan = Config.model_validate({"queries": [{"name": "cpu", "expr": "up", "alert": {}}]}).plans()[0]
+
+    def took(what: str) -> None:
+        begin = perf_counter()
+        found = treatments.in_effect(plan, table, 1e9)
+        masked = 0 if found is None else int((~found.treatment.learn).sum())
+        print(f"{what:55} {(perf_counter() - begin) * 1000:9.2f} ms  {masked} masked")
+
+    took("first time")
+    took("nothing changed")
+    table.find([series(number) for number in range(SERIES, SERIES + 100)])
+    took("100 new series")
+    now[0] = SilenceBook([*books[0].silences, silence(SILENCES)])
+    took("one more silence")
+    now[0] = SilenceBook()
+    took("no silence")
+
+
+if __name__ == "__main__":
+    main()

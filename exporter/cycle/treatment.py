@@ -1,0 +1,188 @@
+"""From what is known of now to how each row of a query is treated."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import Finding
+from exporter.alerting.labels import alert_labels, bounded_annotations
+from exporter.alerting.settings import AlertSettings
+from exporter.calendar import LabelColumns, Rule
+from exporter.config.model import QueryPlan
+from exporter.cycle.known import Known
+from exporter.engine.series import Labels, SeriesTable
+from exporter.engine.treatment import FloatArray, Treatment
+
+__all__ = ["Masked", "Treatments"]
+
+_CLASSIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OWN = frozenset({"alertname", "query"})
+_EXPORTED = "exported_"
+_SHORT = 512
+_MOST = 5_000_000
+"""Values that are held against matchers in one slot: about half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """How the rows of a query are treated in one slot.
+
+    Attributes
+    ----------
+    treatment : Treatment
+        For the engine.
+    ignored : ndarray of bool, shape (size,)
+        Rows that do not alert.
+    silenced : ndarray of bool, shape (size,)
+        Rows whose alerts are covered by a silence that would not cover an alert of all of them.
+    """
+
+    treatment: Treatment
+    ignored: npt.NDArray[np.bool_]
+    silenced: npt.NDArray[np.bool_]
+    _first: npt.NDArray[np.intp]
+    _rules: tuple[Rule, ...]
+
+    def told(self, finding: Finding, row: int) -> Finding:
+        """Return what is said of a row, with what is in effect for it."""
+        number = int(self._first[row])
+        if number < 0:
+            return finding
+        more = bounded_annotations({"calendar": self._rules[number].text})
+        return replace(finding, annotations={**finding.annotations, **more})
+
+
+class Treatments:
+    """How the rows of every query are treated, worked out anew only when what is in effect or the rows change.
+
+    Parameters
+    ----------
+    known : Known
+    external_labels : mapping
+    utf8_labels : bool
+        As in `Surroundings`: the labels of an alert follow from them.
+    """
+
+    def __init__(self, known: Known, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
+        self._known = known
+        self._external_labels = external_labels
+        self._utf8_labels = utf8_labels
+        self._lock = threading.Lock()
+        self._masks: dict[str, _Masks] = {}
+
+    def in_effect(self, plan: QueryPlan, table: SeriesTable, at: float) -> Masked | None:
+        """Return how rows are treated at an instant, Unix seconds; None where nothing is known, as on most days."""
+        rules = self._known.rules(at)
+        return self._of(plan).under(rules, table) if rules else None
+
+    def treatment(self, plan: QueryPlan, table: SeriesTable, times: FloatArray) -> Treatment | None:
+        """Return how the samples at some instants, shape (t,), are taken; None where nothing is known."""
+        if len(times) == 1:
+            found = self.in_effect(plan, table, float(times[0]))
+            return None if found is None else found.treatment
+        during = self._known.during(times.tolist())
+        if not any(during):
+            return None
+        learn, factor = np.ones((len(times), table.size), np.bool_), np.ones((len(times), table.size))
+        masks, any_masked = self._of(plan), False
+        for rules, instants in itertools.groupby(range(len(times)), key=during.__getitem__):
+            found = masks.under(rules, table) if rules else None
+            if found is not None:
+                when, any_masked = list(instants), True
+                learn[when], factor[when] = found.treatment.learn, found.treatment.factor
+        return Treatment(learn, factor) if any_masked else None
+
+    def _of(self, plan: QueryPlan) -> _Masks:
+        with self._lock:
+            masks = self._masks.get(plan.name)
+            if masks is None or masks.plan is not plan:
+                masks = _Masks(plan, self._external_labels, utf8_labels=self._utf8_labels)
+                self._masks[plan.name] = masks
+            return masks
+
+
+class _Masks:
+    """The rows of one query under rules; safe for several threads."""
+
+    def __init__(self, plan: QueryPlan, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
+        self.plan = plan
+        self._columns = LabelColumns(*_naming(plan, external_labels, utf8_labels=utf8_labels))
+        self._lock = threading.Lock()
+        self._seen: tuple[SeriesTable, int] | None = None
+        self._last: tuple[object, Masked | None] = ((), None)
+
+    def under(self, rules: tuple[Rule, ...], table: SeriesTable) -> Masked | None:
+        with self._lock:
+            if self._seen is None or self._seen[0] is not table or self._seen[1] != table.version:
+                self._columns.read(table.size, table.items())
+                self._seen = (table, table.version)
+            elif rules is self._last[0]:
+                return self._last[1]
+            self._columns.keep([rule.matchers for rule in rules])
+            found, complete = _masked(rules, self._columns, table.size)
+            # What was too much for one slot is gone on with in the next.
+            self._last = (rules if complete else (), found)
+            return found
+
+
+def _masked(rules: Sequence[Rule], columns: LabelColumns, size: int) -> tuple[Masked | None, bool]:
+    """Return how rows are treated, and whether all rules are part of it so far."""
+    first = np.full(size, -1, np.intp)
+    factor = np.ones(size)
+    ignored, silenced = np.zeros((2, size), np.bool_)
+    begun = columns.looked_at
+    complete = True
+    for number, rule in enumerate(rules):
+        if columns.looked_at - begun > _MOST:
+            complete = False
+            break
+        rows = columns.rows(rule.matchers)
+        if not len(rows):
+            continue
+        first[rows[first[rows] < 0]] = number
+        if rule.action == "ignore":
+            ignored[rows] = True
+        elif rule.action == "silence":
+            silenced[rows] |= columns.tell_apart(rule.matchers)
+        elif rule.factor != 1.0:
+            # Of several the one that is farther from usual: a campaign on a holiday is not their product.
+            farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]
+            factor[farther] = rule.factor
+    if (first < 0).all():
+        return None, complete
+    return Masked(Treatment(first < 0, factor), ignored, silenced, first, tuple(rules)), complete
+
+
+def _naming(
+    plan: QueryPlan, external_labels: Mapping[str, str], *, utf8_labels: bool
+) -> tuple[Callable[[Labels, str], str], Callable[[str], frozenset[str]]]:
+    """Return how the labels of an alert follow from those of its series, label by label: see `LabelColumns`."""
+    # A query that never alerts is silenced by the labels that its alerts would have.
+    rule = AlertSettings() if plan.alert is None else plan.alert
+    fixed = _OWN | rule.labels.keys()
+
+    def parts_of(name: str) -> frozenset[str]:
+        if name in fixed:
+            return frozenset()
+        parts = {name}
+        while name.startswith(_EXPORTED):
+            name = name.removeprefix(_EXPORTED)
+            parts.add(name)
+        return frozenset(parts)
+
+    def value_of(part: Labels, name: str) -> str:
+        if len(part) == 1 and part[0][0] == name and not name.startswith(("__", _EXPORTED)):
+            value = part[0][1]
+            if value.isascii() and len(value) <= _SHORT and _CLASSIC.fullmatch(name):
+                return value
+        labels = alert_labels(dict(part), plan.name, rule, external_labels, utf8=utf8_labels)
+        return labels.get(name, "")
+
+    return value_of, parts_of

@@ -1,0 +1,141 @@
+"""Announced events, and the silences that were made for the calendar, in ``anomaly.db``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from exporter.calendar.events import Event
+from exporter.store.database import Database
+from exporter.store.rows import seal
+
+__all__ = ["EVENT_COLUMNS", "EVENT_TABLES", "SILENCE_COLUMNS", "EventLog", "SilenceRow"]
+
+EVENT_COLUMNS = (
+    "id", "name", "source", "action", "multiplier", "matchers", "starts_at", "ends_at", "comment", "who", "created_at",
+    "updated_at", "revision",
+)  # fmt: skip
+SILENCE_COLUMNS = ("id", "entry", "ends_at", "removed")
+
+EVENT_TABLES = (
+    """
+    CREATE TABLE events (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        source TEXT NOT NULL,
+        action TEXT NOT NULL,
+        multiplier REAL NOT NULL,
+        matchers TEXT NOT NULL,
+        starts_at REAL NOT NULL,
+        ends_at REAL NOT NULL,
+        comment TEXT NOT NULL,
+        who TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        revision REAL NOT NULL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX events_by_end ON events (ends_at)",
+    # Those that were made in an Alertmanager for the calendar, so that they can be ended when an entry goes.
+    """
+    CREATE TABLE silences (
+        id TEXT NOT NULL PRIMARY KEY,
+        entry TEXT NOT NULL,
+        ends_at REAL NOT NULL,
+        removed INTEGER NOT NULL,
+        crc INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+"""What a version of the schema adds."""
+
+SilenceRow = tuple[str, str, float, bool]
+"""Id, name of the calendar entry, end in Unix seconds, and whether we ended it."""
+
+_MEMORY = 7 * 86400.0
+"""Seconds that a silence is remembered after its end; Alertmanager forgets it after five days."""
+
+
+class EventLog:
+    """Events and silences; whatever was written is durable when a call returns. Calls raise `StoreError`.
+
+    Parameters
+    ----------
+    database : Database
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def events(self) -> list[Event]:
+        """Return every event, those that are over too, in the order in which they begin."""
+        select = f"SELECT {', '.join(EVENT_COLUMNS)}, crc FROM events ORDER BY starts_at, name"  # noqa: S608 - our own names.
+        rows = self._database.read(lambda con: con.execute(select).fetchall())
+        return [_event(row) for row in rows if seal(*row[:-1]) == row[-1]]
+
+    def put(self, event: Event) -> None:
+        """Add an event, or replace the one of the same name."""
+        row = _row(event)
+        self._database.write(lambda con: con.execute(_replace("events", len(row)), row))
+
+    def remove(self, identity: str) -> bool:
+        """Remove an event by its id; return whether it was there."""
+
+        def remove(con: sqlite3.Connection) -> bool:
+            return con.execute("DELETE FROM events WHERE id=?", (identity,)).rowcount > 0
+
+        return self._database.write(remove)
+
+    def retain(self, before: float) -> int:
+        """Delete the events that ended before an instant; return how many."""
+        return self._database.write(lambda con: con.execute("DELETE FROM events WHERE ends_at < ?", (before,)).rowcount)
+
+    def silences(self) -> list[SilenceRow]:
+        """Return the silences that were made."""
+        select = f"SELECT {', '.join(SILENCE_COLUMNS)}, crc FROM silences"  # noqa: S608 - our own names.
+        rows = self._database.read(lambda con: con.execute(select).fetchall())
+        return [(row[0], row[1], row[2], bool(row[3])) for row in rows if seal(*row[:-1]) == row[-1]]
+
+    def note(self, silences: Iterable[SilenceRow], *, at: float) -> None:
+        """Note silences that were made or ended, and forget those that are long over."""
+        rows = []
+        for identity, entry, ends_at, removed in silences:
+            row = (identity, entry, float(ends_at), int(removed))
+            rows.append((*row, seal(*row)))
+
+        def note(con: sqlite3.Connection) -> None:
+            con.executemany(_replace("silences", len(SILENCE_COLUMNS) + 1), rows)
+            con.execute("DELETE FROM silences WHERE ends_at < ?", (at - _MEMORY,))
+
+        self._database.write(note)
+
+
+def _replace(table: str, columns: int) -> str:
+    return f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - our own names.
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    row = (
+        event.id,
+        event.name,
+        event.source,
+        event.action,
+        float(event.multiplier),
+        json.dumps(event.match),
+        float(event.starts_at),
+        float(event.ends_at),
+        event.comment,
+        event.who,
+        float(event.created_at),
+        float(event.updated_at),
+        float(event.revision),
+    )
+    return (*row, seal(*row))
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    identity, name, source, action, multiplier, matchers, *rest = row[:-1]
+    return Event(identity, name, source, action, multiplier, tuple(json.loads(matchers)), *rest)
