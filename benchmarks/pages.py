@@ -30,7 +30,7 @@ from demo.servers import Process, Stopped, ask, exporter, find, free_port, prome
 
 __all__ = ["main"]
 
-INTERVAL = 5
+INTERVAL = 15
 DAYS, STEP = 29.0, 300.0
 PARTS = ("band", "weeks", "decomposition")
 
@@ -133,8 +133,8 @@ def _asked(daemon: Process, paths: list[str]) -> tuple[str, str, str]:
 
 
 def _read(daemon: Process, stop: Event, number: int) -> None:
-    """Be somebody who opens a page and its charts every second."""
-    while not stop.wait(1.0):
+    """Be somebody who opens a page and its charts every five seconds."""
+    while not stop.wait(5.0):
         now = time.time()
         for path in ("/", *(_chart(number, part, now) for part in PARTS)):
             _text(daemon.url + path)

@@ -187,7 +187,7 @@ def test_the_graph_of_the_anomaly_explains_it(visit, picture, running: Stack) ->
     page.get_by_role("link", name="12 h").click()
     for chart in page.locator("figure img").all():
         drawn(chart)
-    page.evaluate("scrollTo(0, 0)")
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     picture(page, "graph")
 
 
@@ -241,6 +241,7 @@ def test_on_a_phone_nothing_has_to_be_scrolled_sideways(visit, picture, scheme, 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.locator(".cards a.name").first.click()
     drawn(page.locator("figure img").first)
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     chart = page.locator("figure img").first.evaluate("one => one.currentSrc")
     assert f"theme={scheme}" in chart
     assert "size=narrow" in chart

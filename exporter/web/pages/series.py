@@ -268,7 +268,9 @@ def _ranges(shown: Shown, chosen: Range, *, fixed: bool) -> Node:
         href = address("graph", query, labels, Range(start, end)) + "#chart"
         return tag("a", text, href=href, aria_current="true" if current else None)
 
-    links = [link(text, chosen.end - size, chosen.end, current=abs(size - length) < 1.0) for text, size in _RANGES]
+    links = [
+        link(text, chosen.end - size, chosen.end, current=abs(size - length) < 0.02 * size) for text, size in _RANGES
+    ]
     moves = [link("‹ earlier", chosen.start - length / 2, chosen.end - length / 2)]  # noqa: RUF001
     if chosen.end < shown.at - 60:
         later = min(shown.at, chosen.end + length / 2)

@@ -72,7 +72,7 @@ def test_one_sample_can_be_drawn():
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize("minutes", [1, 7, 59, 100, 174, 294, 700, 1439, 2000, 4170, 10_080, 29_000, 44_640])
+@pytest.mark.parametrize("minutes", [1, 100, 174, 294, 2000, 10_080, 44_640])
 def test_every_range_has_ticks(minutes, narrow):
     one = chart()
     times = one.times[0] + np.linspace(0.0, 60.0 * minutes, 240)
