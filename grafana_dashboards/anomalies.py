@@ -96,11 +96,12 @@ def _table() -> table.Panel:
     }
     panel = table_of(
         "Worst series now",
-        *(instant(expr, name) for name, expr in columns.items()),
+        # Without the name of the metric, which differs, Grafana makes one row of what has the same labels.
+        *(instant(f"max without () ({expr})", name) for name, expr in columns.items()),
         text="An edge that is missing is one in whose direction nothing is anomalous.",
     )
     tidy = {
-        "excludeByName": {"Time": True, "__name__": True},
+        "excludeByName": {"Time": True},
         "indexByName": {},
         "renameByName": {f"Value #{name}": name for name in columns},
     }

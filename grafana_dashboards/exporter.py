@@ -76,7 +76,7 @@ def _seeing() -> Iterator[timeseries.Panel]:
     )
     # A counter with a reason begins to exist with its first error; until then a zero says more than "No data".
     errors = _rate("anomaly_exporter_query_errors_total", "query", "reason")
-    yield over_time("Errors of Prometheus", query(f"{errors} or vector(0)", "{{query}} {{reason}}"), unit="cps")
+    yield over_time("Errors of Prometheus", query(f"{errors} or on () vector(0)", "{{query}} {{reason}}"), unit="cps")
 
 
 def _judging() -> Iterator[timeseries.Panel]:
@@ -90,21 +90,27 @@ def _judging() -> Iterator[timeseries.Panel]:
     yield over_time("New levels accepted", query(shifts, "{{query}}"), text="Series whose level moved and stayed.")
     absent = query(f"anomaly_exporter_series_absent{OWN}", "{{query}}")
     text = "Series that should have a sample now, as in past weeks at this hour, and have none."
-    yield over_time("Series that are missing", absent, text=text, width=12)
-    rejected = _rate("anomaly_exporter_series_rejected_total", "query", "reason")
-    unusable = query(f"{rejected} or vector(0)", "{{query}} {{reason}}")
-    yield over_time("Series that could not be used", unusable, unit="cps", width=8)
+    yield over_time("Series that are missing", absent, text=text)
+    text = "The index of the last week against a pinned one (above 0.2: everything moves), and how much was anomalous."
+    yield over_time(
+        "Drift",
+        query(f"anomaly_exporter_drift_stability_index{OWN}", "{{query}} index"),
+        query(f"anomaly_exporter_drift_anomalous_ratio{OWN}", "{{query}} anomalous"),
+        text=text,
+    )
     text = "Alerts of the last period, and how many the budget of the query allows (docs/budget.md)."
     yield over_time(
         "Budgets of alerts",
         query(f"anomaly_exporter_alert_budget_spent{OWN}", "{{query}} spent"),
         query(f"anomaly_exporter_alert_budget_alerts{OWN}", "{{query}} allowed"),
         text=text,
-        width=8,
     )
-    verdicts = f"sum by (query, verdict) (anomaly_exporter_feedback_total{OWN}) or vector(0)"
+    rejected = _rate("anomaly_exporter_series_rejected_total", "query", "reason")
+    unusable = query(f"{rejected} or on () vector(0)", "{{query}} {{reason}}")
+    yield over_time("Series that could not be used", unusable, unit="cps")
+    verdicts = f"sum by (query, verdict) (anomaly_exporter_feedback_total{OWN}) or on () vector(0)"
     text = "Verdicts on anomalies since the start. Many false alarms: see docs/tuning.md."
-    yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text, width=8)
+    yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text)
 
 
 def _delivering() -> Iterator[timeseries.Panel]:
@@ -114,7 +120,7 @@ def _delivering() -> Iterator[timeseries.Panel]:
     yield over_time(
         "Requests to Alertmanagers",
         query(_rate("anomaly_exporter_alertmanager_requests_total", "alertmanager"), "{{alertmanager}}"),
-        query(f"{errors} or vector(0)", "{{alertmanager}} {{reason}}"),
+        query(f"{errors} or on () vector(0)", "{{alertmanager}} {{reason}}"),
         unit="reqps",
     )
     yield over_time(
@@ -138,7 +144,7 @@ def _resources() -> Iterator[timeseries.Panel]:
     memory = ours(f"process_resident_memory_bytes{OWN}")
     yield over_time("Memory", query(memory, "{{instance}}"), unit="bytes")
     errors = _rate("anomaly_exporter_store_errors_total", "reason")
-    yield over_time("Errors of the store", query(f"{errors} or vector(0)", "{{reason}}"), unit="cps")
+    yield over_time("Errors of the store", query(f"{errors} or on () vector(0)", "{{reason}}"), unit="cps")
     log = query(f"anomaly_exporter_store_wal_bytes{OWN}", "{{instance}}")
     text = "A checkpoint empties it; if it grows without end, something holds the database open."
     yield over_time("Write-ahead log", log, unit="bytes", text=text)
