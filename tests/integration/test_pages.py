@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("pages")]
 
 USER, PASSWORD = "eve", "correct horse"
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
+DAY = 86400.0
 SCREEN = {"width": 1200, "height": 1000}
 PATIENCE = 30_000
 """Milliseconds that a failing test waits."""
@@ -42,6 +45,11 @@ class Stack:
         return found[0] if len(found) == 1 else {}
 
 
+def moment(ahead: float) -> str:
+    """Return an instant so many seconds from now, as the configuration has it."""
+    return datetime.fromtimestamp(time.time() + ahead, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     binary("chromium")
@@ -59,6 +67,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ]
         for query in config["queries"]:
             query["min_relative_deviation"] = 0.5  # So that nothing is anomalous by chance.
+        sale = {"name": "sale", "match": ['query="requests"'], "action": "expect", "multiplier": 3.0}
+        config["calendar"] = [{**sale, "starts_at": moment(DAY), "ends_at": moment(2 * DAY)}]
         web = home / "web.yml"
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         web.write_text(yaml.safe_dump({"basic_auth_users": {USER: hashed}}))
@@ -161,6 +171,7 @@ def test_the_overview_shows_the_anomaly_and_its_label_as_text(visit, picture, ru
     expect(worst).to_contain_text("latency_p99")
     expect(worst.locator(".score")).to_have_class("score bad")
     expect(page.locator(".health")).to_contain_text("Alertmanager")
+    expect(page.locator("section", has_text="Upcoming events")).to_contain_text("sale in 23 h")
     picture(page, "overview")
 
 
@@ -246,6 +257,18 @@ def test_on_a_phone_nothing_has_to_be_scrolled_sideways(visit, picture, scheme, 
     assert f"theme={scheme}" in chart
     assert "size=narrow" in chart
     picture(page, f"phone-{scheme}")
+
+
+def test_what_is_not_there_is_said(running: Stack) -> None:
+    gone = running.ask("/graph", params={"query": "requests", "service": "gone"})
+    assert (gone.status_code, "nothing can be said so far" in gone.text) == (200, True)
+    chart = running.ask("/chart.svg", params={"query": "requests", "service": "gone"})
+    assert (chart.status_code, "no samples of this series" in chart.text) == (404, True)
+    unknown = running.ask("/graph", params={"query": "<none>"})
+    assert unknown.status_code == 404
+    assert "&#x27;&lt;none&gt;&#x27;; there are: latency_p99, requests" in unknown.text
+    tomorrow = running.ask(f"/chart.svg?query=requests&from={time.time() + DAY:.0f}&to={time.time() + 2 * DAY:.0f}")
+    assert (tomorrow.status_code, "lies in the future" in tomorrow.text) == (400, True)
 
 
 def test_the_same_for_a_message_is_a_png(running: Stack) -> None:
