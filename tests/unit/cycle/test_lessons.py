@@ -10,7 +10,7 @@ import pytest
 from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Feedback
 from exporter.store.faults import StoreError, StoreReason
-from tests.faults.cycling import START, Source, World, calm
+from tests.faults.cycling import START, Source, World, calm, plan_of
 
 FIRING, RESOLVED = AlertState.FIRING, AlertState.RESOLVED
 
@@ -164,3 +164,21 @@ def test_another_anomaly_of_the_series_is_not_accepted(
     assert calls == []
     assert world.store.lessons() == []
     assert world.shown() == {"a": FIRING}
+
+
+def test_the_new_normal_of_a_storm_is_that_of_all_its_members(tmp_path: Path) -> None:
+    names = [f"host{n}" for n in range(12)]
+    source = Source(*names, "quiet")
+    world = World(tmp_path / "state", source, plan=plan_of(alert={"storm": {"members": 10}}))
+    assert world.prepare()
+    world.slot(3)
+    source.loud = set(names)
+    world.slot(3)
+    (storm,) = world.board.read().sheets["load"].alerts.values()
+    world.people.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
+    world.slot(3)
+    assert world.sample("level_shifts_total") == 12
+    assert world.store.lessons() == []
+    (storm,) = world.board.read().sheets["load"].alerts.values()
+    assert storm.state is RESOLVED
+    world.store.close()
