@@ -84,6 +84,7 @@ class Stage:
         *,
         partial: bool = False,
         scores: Mapping[str, float] | None = None,
+        silenced: Iterable[str] = (),
     ) -> Step:
         row_of = {name: row for row, name in enumerate(self.names)}
         wrong, known, present = (np.full(len(self.names), value) for value in (False, True, True))
@@ -91,7 +92,9 @@ class Stage:
         known[[row_of[name] for name in (*missing, *unknown)]] = False
         present[[row_of[name] for name in missing]] = False
         score = np.array([(scores or {}).get(name, 0.9) for name in self.names])
-        said = Said(self.at, wrong & known, known, present)
+        apart = np.full(len(self.names), False)
+        apart[[row_of[name] for name in silenced]] = True
+        said = Said(self.at, wrong & known, known, present, apart if silenced else None)
         return self.rows.judge(Turn(said, score, self.table, self._finding, partial))
 
     def slot(self, anomalous: Iterable[str] = (), **more: Any) -> Step:

@@ -202,6 +202,29 @@ def test_what_is_ignored_does_not_alert_and_what_is_expected_alerts_beyond_its_m
     assert said.endswith(" by sale: ask marketing")
     assert masked(exporter) == 2
 
+    # Who silences it has seen it, and says what it was.
+    alertmanager.silence(
+        {"query": "load", "instance": "host1:9100"},
+        starts_at=moment(-1),
+        ends_at=moment(3600),
+        created_by="alice",
+        comment="False alarm: the load test",
+    )
+
+    def acknowledged() -> dict[str, Any]:
+        (episode,) = exporter.ask("/api/v1/anomalies", params={"fired": "true"}).json()["data"]["anomalies"]
+        return episode if episode["feedback"] else {}
+
+    episode = eventually(acknowledged, what="an acknowledged episode")
+    assert (episode["status"], episode["acknowledged"]["by"]) == ("acknowledged", "alice")
+    assert (episode["feedback"]["verdict"], episode["feedback"]["by"]) == ("false alarm", "alice")
+    counted = {"query": "load", "verdict": "false alarm"}
+    eventually(lambda: exporter.sample("anomaly_exporter_feedback_total", **counted) == 1, what="it is counted")
+    audit = exporter.ask(f"/api/v1/anomalies/{episode['id']}").json()["data"]["transitions"]
+    assert [one["event"] for one in audit] == ["open", "firing", "acknowledged", "feedback"]
+    # It is silenced, not over: it is sent as ever.
+    assert [one["status"]["state"] for one in alertmanager.alerts(silenced=True)] == ["suppressed"]
+
 
 SECRET = "it's a secret"
 

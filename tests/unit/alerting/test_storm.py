@@ -32,6 +32,25 @@ def test_few_series_have_alerts_of_their_own(stage: Stage) -> None:
     assert stage.said() == dict.fromkeys(MANY[:4], "firing")
 
 
+def test_silenced_series_are_in_no_storm_whose_alert_the_silence_would_not_cover(stage: Stage) -> None:
+    stage.slot(MANY[:20], silenced=MANY[:20])
+    assert stage.said() == dict.fromkeys(MANY[:20], "firing")
+    stage.slot(MANY[:24], silenced=MANY[:20])
+    assert stage.said() == dict.fromkeys(MANY[:24], "firing")
+    assert stage.slot(MANY[:30], silenced=MANY[:20]).alerts
+    assert stage.storm().annotations["members"].startswith(("6 of", "10 of"))
+
+
+def test_members_that_are_silenced_leave_their_storm(stage: Stage) -> None:
+    stage.slot(MANY[:10])
+    assert stage.said() == {"storm 1": "firing"}
+    stage.slot(MANY[:10], silenced=MANY[:7])
+    assert stage.said() == {"storm 1": "firing", **dict.fromkeys(MANY[:7], "firing")}
+    assert stage.storm().annotations["members"].startswith("3 of")
+    stage.slot(MANY[:10], silenced=MANY[:10])
+    assert stage.said() == {"storm 1": "resolved", **dict.fromkeys(MANY[:10], "firing")}
+
+
 def test_a_switch_turns_storms_off() -> None:
     stage = Stage(MANY, storm={"enabled": False})
     stage.slot(MANY)
