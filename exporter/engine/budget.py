@@ -48,9 +48,9 @@ SETTLED = 2 * WEEK
 learns raises more alerts than it ever will again."""
 ENOUGH = 0.98 * WEEK
 """Seconds of history at the query's own interval before a threshold is calibrated."""
-FEWEST, USUAL = 30, 100
+FEWEST, USUAL = 30, 50
 """Alerts at the reference level: with fewer nothing is fitted, and with so many there is no need for more."""
-TIMES = 3.0
+TIMES = 1.5
 """Alerts at the reference level, in those that are wanted."""
 TOGETHER = 720.0
 """Seconds within which all that begins is one alert; a slot at least, and a block of slots at most."""
