@@ -37,4 +37,6 @@ def _budget(plan: QueryPlan) -> Budget | None:
     if rule is None or rule.budget is None:
         return None
     needed, kept = (math.ceil(seconds / plan.interval) + 1 for seconds in (rule.for_, rule.keep_firing_for))
-    return Budget(rule.budget.rate, needed, kept, plan.interval)
+    # Every shard has its part of it: together they spend what one process would.
+    shards = 1 if plan.shard is None else plan.shard.count
+    return Budget(rule.budget.rate / shards, needed, kept, plan.interval)

@@ -38,6 +38,7 @@ class Spending:
         self._query = plan.name
         self._around = around
         self._budget: AlertBudget | None = None if plan.alert is None else plan.alert.budget
+        self._shards = 1 if plan.shard is None else plan.shard.count
         self._fired: deque[float] | None = None
         self._told: float | None = None
         if self._budget is None:
@@ -84,11 +85,12 @@ class Spending:
         return fired
 
     def _show(self, budget: AlertBudget, spent: int, calibration: Calibration) -> None:
+        allowed = budget.alerts / self._shards
         values = {
-            "alerts": budget.alerts,
+            "alerts": allowed,
             "period_seconds": budget.seconds,
             "spent": spent,
-            "left": max(0, budget.alerts - spent),
+            "left": max(0.0, allowed - spent),
             "threshold": calibration.threshold,
             "calibrated": calibration.fitted,
             "history_seconds": calibration.history,

@@ -205,7 +205,8 @@ class Past:
         with self._lock:
             known = self._engines.get(key)
         if known is None or known[0] != plan:
-            engine = Engine(replace(engine_settings(plan), max_series=1))
+            # A budget is that of all series of the query: one alone says nothing about its threshold.
+            engine = Engine(replace(engine_settings(plan), max_series=1, budget=None))
             engine.align([key_of(tuple(sorted(labels)))], np.full(1, np.nan), at - _LEARNED)
             self._learn(engine, source, plan, labels, at - _LEARNED, at, of=of)
             known = plan, engine

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.budget import measure
+from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
 from exporter.cycle.history import missing_history
+from exporter.prometheus.shard import Shard
 from tests.faults.cycling import Source, World, plan_of
 
 HOUR = 3600.0
@@ -114,6 +117,14 @@ def test_a_budget_changes_what_is_learned_only_by_what_is_counted() -> None:
     without, two, seven, longer = (one.identity for one in plans)
     assert two == seven
     assert len({without, two, longer}) == 3
+
+
+def test_shards_share_the_budget() -> None:
+    whole = plan(budget="2/week")
+    part = replace(whole, shard=Shard(1, 4))
+    budgets = [engine_settings(one).budget for one in (whole, part)]
+    assert budgets[0] is not None
+    assert budgets[1] == replace(budgets[0], rate=budgets[0].rate / 4)
 
 
 def test_where_alerts_are_counted_the_last_days_are_read_slot_by_slot() -> None:
