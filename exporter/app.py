@@ -332,6 +332,7 @@ class App:
             if due and any(abs(at - cycle.judged) < _CONFIRMED for cycle in self._cycles.values()):
                 self._retained_at = monotonic()
                 self._store.retain(at - self.config.storage.retention)
+                self._people.count()
                 self._suppression.events.forget(at - self.config.storage.retention)
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})
