@@ -15,6 +15,12 @@ GOOD, PROBLEM, USAGE = 0, 1, 2
 Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it.
 
 
+def _anomalies(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    from exporter.cli import anomalies
+
+    anomalies.add_parser(subparsers)
+
+
 def _check(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     from exporter.cli import check
 
@@ -34,6 +40,7 @@ def _scale_hint(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
+    "anomalies": _anomalies,
     "check": _check,
     "detect": _detect,
     "scale-hint": _scale_hint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import requests
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Event, Reading
+from exporter.cli.main import main
 from exporter.cycle import People
 from exporter.exposition import SelfMetrics
 from exporter.store import Store
@@ -210,3 +212,72 @@ def test_text_comes_back_as_it_was_said(store: Store, api: Api) -> None:
     text = "<script>alert(1)</script>'; DROP TABLE episodes; -- \u2603 \x00"
     api("POST", "/anomalies/a-1/acknowledge", json={"comment": text})
     assert api("GET", "/anomalies")["anomalies"][0]["acknowledged"]["comment"] == text
+
+
+# ---------------------------------------------------------------------- from a shell
+
+
+@pytest.fixture
+def shell(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """``shell("list", ...)`` runs the command as alice; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("ANOMALY_EXPORTER_PASSWORD", "secret")
+
+    def run(action: str, *words: str, user: str | None = "alice") -> tuple[int, str, str]:
+        login = [] if user is None else [f"--user={user}"]
+        code = main(["anomalies", action, f"--url={api.url.removesuffix('/api/v1')}", *login, *words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Store, shell) -> None:
+    opened(store, "a", "b", "c")
+    store.append([a_transition("c", Event.RESOLVED, 90.0)])
+    code, out, _ = shell("ack", "b-1", "--comment", "on it")
+    assert (code, out) == (0, 'b-1  1970-01-01T00:00:01Z  acknowledged  [alice]  q {instance="b", service="s"}\n')
+    code, out, _ = shell("list")
+    assert [line.split()[0] for line in out.splitlines()] == ["a-1", "b-1"]
+    code, out, _ = shell("list", "--status=all", "--match", 'instance=~"a|c"', "--json")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["c-1", "a-1"]
+    code, out, _ = shell("list", "--limit=1")
+    assert len(out.splitlines()) == 1
+    code, out, _ = shell("feedback", "c-1", "false alarm")
+    assert "[false alarm]" in out
+    found = store.episode("b-1")
+    assert found is not None
+    assert [(entry.event, entry.who, entry.why) for entry in found[1]][1:] == [("acknowledged", "alice", "on it")]
+
+
+@pytest.mark.parametrize(
+    ("words", "user", "said"),
+    [
+        (["ack", "nobody"], "alice", "the exporter answers 404: there is no anomaly 'nobody'\n"),
+        (["ack", "a-1"], "alice", "the exporter answers 409: it is resolved: there is nothing left to acknowledge"),
+        (["list"], "mallory", "the exporter answers 401: Unauthorized\n"),
+        (["list", "--match", "x"], "alice", "the exporter answers 400: match[]: not a matcher: 'x'"),
+        (["list"], None, "the exporter answers 401: Unauthorized\n"),
+        (["list", "--url=ftp://x"], "alice", "not an http:// or https:// URL with a host"),
+        (["list", "--url=http://127.0.0.1:1"], "alice", "Connection refused"),
+        (["list", "--cert-file=x"], "alice", "cert_file and key_file belong together"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_goes_wrong_is_one_line(store: Store, shell, words: list[str], user: str | None, said: str) -> None:
+    opened(store, "a")
+    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    code, out, error = shell(*words, user=user)
+    assert (code, out) == (1, "")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ANOMALY_EXPORTER_PASSWORD")
+    assert shell("list")[2].startswith("a password is needed: --password-file")
+    (tmp_path / "password").write_text("secret\n")
+    assert shell("list", f"--password-file={tmp_path / 'password'}") == (0, "", "")
+
+
+def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
+    store.append([a_transition("a", Event.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
+    assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')
