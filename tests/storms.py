@@ -13,7 +13,7 @@ from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import Said
 from exporter.cycle import Causes
 from exporter.cycle.book import AlertBook
-from exporter.cycle.row_alerts import RowAlerts, Turn
+from exporter.cycle.row_alerts import Asked, RowAlerts, Turn
 from exporter.engine.series import SeriesTable, key_of
 from tests.alerts import T0, limits, rule
 from tests.store_values import chance
@@ -95,7 +95,7 @@ class Stage:
         apart = np.full(len(self.names), False)
         apart[[row_of[name] for name in silenced]] = True
         said = Said(self.at, wrong & known, known, present, apart if silenced else None)
-        return self.rows.judge(Turn(said, score, self.table, self._finding, partial))
+        return self.rows.judge(Turn(said, score, self.table, self._findings, partial))
 
     def slot(self, anomalous: Iterable[str] = (), **more: Any) -> Step:
         """Judge the next slot and keep what comes of it."""
@@ -109,8 +109,11 @@ class Stage:
         if step.notes is not None:
             self.book.notes = step.notes
 
-    def _finding(self, row: int) -> Finding:
-        name = self.names[row]
+    def _findings(self, asked: Sequence[Asked]) -> list[Finding]:
+        return [self._finding(one) for one in asked]
+
+    def _finding(self, asked: Asked) -> Finding:
+        name, row = self.names[asked.row], asked.row
         self.explained.append(name)
         labels = self.rows.labels(self.table.labels(row))
         return Finding(labels, {"summary": f"{name} is odd"}, "")

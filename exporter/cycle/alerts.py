@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial as bound
 
 import numpy as np
@@ -11,7 +12,7 @@ from exporter.alerting.explain import generator_url
 from exporter.alerting.storm import Said
 from exporter.config.model import QueryPlan
 from exporter.cycle.book import AlertBook
-from exporter.cycle.row_alerts import RowAlerts, Turn
+from exporter.cycle.row_alerts import Asked, RowAlerts, Turn
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.telling import Telling
 from exporter.cycle.treatment import Masked
@@ -80,17 +81,28 @@ class QueryAlerts:
         if effect is not None:
             anomalous, apart = anomalous & ~effect.ignored, effect.silenced
         said = Said(verdict.at, anomalous, known, present, apart)
-        explained = bound(self._finding, Telling(self.plan, self.around, verdict, engine), table, effect)
+        explained = bound(self._findings, Telling(self.plan, self.around, verdict, engine), table, effect)
         return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
 
-    def _finding(self, telling: Telling, table: SeriesTable, effect: Masked | None, row: int) -> Finding:
+    def _findings(
+        self, telling: Telling, table: SeriesTable, effect: Masked | None, asked: Sequence[Asked]
+    ) -> list[Finding]:
+        telling.look_at([one.row for one in asked])
+        source = generator_url(self.around.source_url, self.plan.expr)
+        found = [self._finding(telling, table, one, source) for one in asked]
+        if effect is None:
+            return found
+        return [effect.told(finding, one.row) for finding, one in zip(found, asked, strict=True)]
+
+    def _finding(self, telling: Telling, table: SeriesTable, asked: Asked, source: str) -> Finding:
+        row = asked.row
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
         since = self.around.turned.since(self.plan.name, row, telling.at)
-        if known is not None and known.state is not AlertState.RESOLVED:
-            # An earlier run may have seen it turn.
+        # An earlier run may have seen it turn.
+        if asked.since is not None:
+            since = asked.since
+        elif known is not None and known.state is not AlertState.RESOLVED:
             since = min(since, known.active_at)
-        annotations = telling.annotations(row, labels, since)
-        source = generator_url(self.around.source_url, self.plan.expr)
-        finding = Finding(labels, annotations, source, reading=telling.reading(row))
-        return finding if effect is None else effect.told(finding, row)
+        annotations = telling.annotations(row, labels, since, in_storm=asked.in_storm)
+        return Finding(labels, annotations, source, reading=telling.reading(row))

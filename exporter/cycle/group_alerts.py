@@ -15,7 +15,7 @@ from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import Said
 from exporter.config.model import QueryPlan
 from exporter.cycle.book import AlertBook
-from exporter.cycle.row_alerts import RowAlerts, Turn
+from exporter.cycle.row_alerts import Asked, RowAlerts, Turn
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.groups import GroupVerdict, Matrix
 from exporter.engine.series import SeriesTable
@@ -91,7 +91,7 @@ class GroupAlerts:
             self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
         said = Said(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
-        explained = bound(self._finding, self.rows.rule or AlertSettings(), verdict, matrix, table)
+        explained = bound(self._findings, self.rows.rule or AlertSettings(), verdict, matrix, table)
         step = self.rows.judge(Turn(said, verdict.score, table, explained, partial=not complete))
         self.book.commit(verdict.at, step)
         self.book.succeeded = verdict.at
@@ -107,12 +107,24 @@ class GroupAlerts:
     def _idle(self) -> bool:
         return self.rows.rule is None and not self.book.alerts
 
+    def _findings(
+        self,
+        rule: AlertSettings,
+        verdict: GroupVerdict,
+        matrix: Matrix,
+        table: SeriesTable,
+        asked: Sequence[Asked],
+    ) -> list[Finding]:
+        return [self._finding(rule, verdict, matrix, table, one) for one in asked]
+
     def _finding(
-        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, row: int
+        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, asked: Asked
     ) -> Finding:
+        row = asked.row
         thing = table.labels(row)
         labels = self.rows.labels(thing)
         known = self.book.alerts.get(fingerprint(labels))
+        began = verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at
         share = verdict.share[row].tolist()
         metrics = [
             MetricShare(plan.name, *numbers)
@@ -126,7 +138,7 @@ class GroupAlerts:
             dict(thing),
             metrics,
             score=float(verdict.score[row]),
-            since=verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at,
+            since=began if asked.since is None else asked.since,
             templates=rule.annotations,
         )
         worst = self.plans[int(np.argmax(share))]

@@ -6,7 +6,7 @@ The rows are the series of a query or the things of a group; what they say of th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,12 +27,29 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
 
-__all__ = ["RowAlerts", "Turn"]
+__all__ = ["Asked", "RowAlerts", "Turn"]
 
 log = logging.getLogger(__name__)
 
 _MOST_SHARE = 0.8
 """Part of a storm's members that have a label value by which the storm can be a cause or an effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An anomalous row that is to be explained.
+
+    Attributes
+    ----------
+    since : float or None, Unix seconds
+        Since when it is anomalous, where the alert of the row does not know.
+    in_storm : bool
+        It speaks for a storm, so that more series of its query turned is no news.
+    """
+
+    row: int
+    since: float | None = None
+    in_storm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +64,8 @@ class Turn:
         The higher, the worse.
     table : SeriesTable
         Whose rows they are.
-    finding : callable
-        Explains the row of an anomalous series; called for those only that are shown.
+    findings : callable
+        Explains anomalous rows, in their order; called once, for those only that are shown.
     partial : bool
         The answer may be incomplete, so it does not say that a series is gone.
     """
@@ -56,7 +73,7 @@ class Turn:
     said: Said
     score: npt.NDArray[np.float64]
     table: SeriesTable
-    finding: Callable[[int], Finding]
+    findings: Callable[[Sequence[Asked]], list[Finding]]
     partial: bool = False
 
 
@@ -129,7 +146,8 @@ class RowAlerts:
         }
         gathered = self._gather(rule, turn, storms, rows)
         alone = gathered.alone.tolist()
-        found = collect(self._alone(turn, gathered, row) for row in alone)
+        told, speakers = self._tell(turn, gathered)
+        found = collect(told)
         self._row_of.update(zip(found, alone, strict=True))
         missing, unknown = set(gathered.missing), set(gathered.unknown)
         for identity, row in rows.items():
@@ -146,7 +164,7 @@ class RowAlerts:
         for storm in gathered.storms:
             members = gathered.rows[storm.identity]
             if len(members):
-                found[storm.identity] = self._storm(turn, gathered, storm)
+                found[storm.identity] = self._storm(turn, gathered, storm, speakers[storm.identity])
                 scores[storm.identity] = float(turn.score[members].max())
                 shared[storm.identity] = self._population.shared(members, _MOST_SHARE)
         causes, old = self.around.causes, self._remembered()
@@ -218,10 +236,25 @@ class RowAlerts:
             name=name,
         )
 
-    def _storm(self, turn: Turn, gathered: Gathering, storm: Storm) -> Finding:
+    def _tell(self, turn: Turn, gathered: Gathering) -> tuple[list[Finding], dict[str, list[Finding]]]:
+        """Return the findings of single rows, and by identity of a storm those of its worst members."""
+        asked = [Asked(row, gathered.since.get(row)) for row in gathered.alone.tolist()]
+        count, ends = len(asked), {}
+        for storm in gathered.storms:
+            asked += self._worst(turn, gathered.rows[storm.identity], storm)
+            ends[storm.identity] = len(asked)
+        findings = turn.findings(asked) if asked else []
+        alone = [
+            replace(finding, since=one.since) for one, finding in zip(asked[:count], findings[:count], strict=True)
+        ]
+        begins = [count, *ends.values()]
+        return alone, {
+            identity: findings[begin:end] for (identity, end), begin in zip(ends.items(), begins, strict=False)
+        }
+
+    def _storm(self, turn: Turn, gathered: Gathering, storm: Storm, worst: Sequence[Finding]) -> Finding:
         """Explain a storm: only its worst members are looked at one by one."""
         rows, at, known = gathered.rows[storm.identity], turn.said.at, self.book.alerts.get(storm.identity)
-        worst = [turn.finding(row) for row in self._worst(turn, rows)]
         begun = gathered.begun.get(storm.identity)
         labels, since = ({}, at) if known is None else (known.labels, known.active_at)
         if begun is not None:
@@ -238,22 +271,18 @@ class RowAlerts:
         )
         return replace(worst[0], labels=labels, annotations=annotations, since=since)
 
-    def _worst(self, turn: Turn, rows: Rows) -> list[int]:
+    def _worst(self, turn: Turn, rows: Rows, storm: Storm) -> list[Asked]:
         # By hash where scores are equal, because rows are others after a restart.
-        order = np.lexsort((self._population.hashes[rows], -turn.score[rows]))
-        worst: list[int] = rows[order[:WORST]].tolist()
-        return worst
+        hashes = self._population.hashes[rows]
+        order = np.lexsort((hashes, -turn.score[rows]))[:WORST].tolist()
+        joined = [float(storm.joined[storm.members == hashes[place]][0]) for place in order]
+        return [Asked(int(rows[place]), since, in_storm=True) for place, since in zip(order, joined, strict=True)]
 
     def _populate(self, table: SeriesTable) -> None:
         now = (table, table.version)
         if self._populated != now:
             self._population.update(table.items(), table.size)
             self._populated = now
-
-    def _alone(self, turn: Turn, gathered: Gathering, row: int) -> Finding:
-        finding = turn.finding(row)
-        since = gathered.since.get(row)
-        return finding if since is None else replace(finding, since=since)
 
     # ------------------------------------------------------------------ rows
 

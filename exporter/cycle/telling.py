@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -50,7 +50,15 @@ class Telling:
         self._together: dict[float, Around] = {}
         self._what = [_purpose(detector) for detector in plan.detection.detectors]
 
-    def annotations(self, row: int, labels: Mapping[str, str], since: float) -> dict[str, str]:
+    def look_at(self, rows: Sequence[int]) -> None:
+        """Say which rows will be told of, so that what is usual of them is looked up at once."""
+        found = np.unique(np.array(rows, np.intp))
+        self._usual = self._engine.usual(found, self._verdict.at)
+        self._place = {one: place for place, one in enumerate(found.tolist())}
+
+    def annotations(
+        self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False
+    ) -> dict[str, str]:
         """Return the annotations of the alert of a row.
 
         Parameters
@@ -59,9 +67,12 @@ class Telling:
             Of the alert.
         since : float, Unix seconds
             When the series became anomalous.
+        in_storm : bool
+            It speaks for many of its query, so only those of others turned beside it.
         """
         plan, verdict = self._plan, self._verdict
-        coincident, count = self._around_then(since).besides(plan.name, row)
+        near = self._around_then(since)
+        coincident, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
         case = Case(
             query=plan.name,
             labels=labels,
@@ -105,14 +116,10 @@ class Telling:
         return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
 
     def _past(self, row: int) -> Past:
-        if self._usual is None:
-            verdict = self._verdict
-            rows = np.union1d(np.flatnonzero(verdict.anomalous), [row]).astype(np.intp)
-            self._usual = self._engine.usual(rows, verdict.at)
-            self._place = {one: place for place, one in enumerate(rows.tolist())}
-        place, usual = self._place.get(row), self._usual
-        if place is None:
-            place, usual = 0, self._engine.usual(np.array([row], np.intp), self._verdict.at)
+        if self._usual is None or row not in self._place:
+            self.look_at([row])
+        usual, place = self._usual, self._place[row]
+        assert usual is not None  # noqa: S101 - looked up above.
         columns = (usual.visits, usual.mean, usual.std, usual.q1, usual.q3)
         return Past(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
 

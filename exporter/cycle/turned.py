@@ -79,12 +79,13 @@ class Turned:
     def around(self, query: str, since: float) -> Around:
         """Return what turned at about `since`, Unix seconds, for the alerts of a query."""
         known = list(self._queries.items())
-        count = sum(int(np.count_nonzero(np.abs(one.since - since) <= WINDOW)) for _, one in known)
+        counts = {name: int(np.count_nonzero(np.abs(one.since - since) <= WINDOW)) for name, one in known}
+        count, own = sum(counts.values()), counts.get(query, 0)
         # Those of other queries first: that more series of the same one turned says less.
         order = sorted(known, key=lambda item: item[0] == query)
         found = [pair for name, one in order for pair in _near(name, one, since)]
         found.sort(key=lambda pair: (pair[0][0] == query, -pair[1].score))
-        return Around(tuple(found[: _SHOWN + 1]), count)
+        return Around(tuple(found[: _SHOWN + 1]), count, own)
 
 
 def _near(query: str, one: _Query, since: float) -> Iterator[tuple[tuple[str, int], Coincidence]]:
@@ -101,12 +102,20 @@ class Around:
         (query, row) and what is told of it, one more than is shown.
     count : int
         All of them.
+    own : int
+        Those of the same query.
     """
 
     worst: tuple[tuple[tuple[str, int], Coincidence], ...]
     count: int
+    own: int
 
     def besides(self, query: str, row: int) -> tuple[tuple[Coincidence, ...], int]:
         """Return what is told to a series of itself: the worst of the others, and how many there are."""
         others = [told for where, told in self.worst if where != (query, row)]
         return tuple(others[:_SHOWN]), max(self.count - 1, len(others))
+
+    def elsewhere(self, query: str) -> tuple[tuple[Coincidence, ...], int]:
+        """Return what is told to many series of a query: the worst of other queries, and how many there are."""
+        others = [told for (name, _), told in self.worst if name != query]
+        return tuple(others[:_SHOWN]), max(self.count - self.own, len(others))
