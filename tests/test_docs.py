@@ -77,7 +77,9 @@ def test_configuration_in_the_readme_loads(tmp_path: Path) -> None:
         assert load(file).warnings == ()
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{f.name}" for f in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize(
+    "document", ["README.md", "deploy/README.md", *(f"docs/{f.name}" for f in sorted((ROOT / "docs").glob("*.md")))]
+)
 def test_links_lead_to_files(document: str) -> None:
     file = ROOT / document
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
