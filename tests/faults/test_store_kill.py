@@ -19,6 +19,7 @@ SEED = 20261122
 COMMIT_IMPORTS = """
 from pathlib import Path
 import numpy as np
+from exporter.alerting.episode import Feedback
 from exporter.store import Store, arrays
 from tests.store_values import a_step, a_transition, an_alert, open_store
 arrays.PIECE = 4096
@@ -38,13 +39,17 @@ COMMIT = """
             )
             assert store.commit("q", float(number), step)
             os.write(1, b"alerts %d\\n" % number)
+            if number % 4 == 0:
+                store.acknowledge(f"e{number}", at=number + 0.25, who="ann", why="on it")
+                store.give_feedback(f"e{number}", Feedback.NEW_NORMAL, at=number + 0.5, who="ann", comment="grown")
+                os.write(1, b"said %d\\n" % number)
             parts = {name: np.full(5000, number, np.float64) for name in "ab"}
             store.save_learned("q", "v", float(number), parts, [(0, b"%d" % number)])
             os.write(1, b"learned %d\\n" % number)
 """
 
 
-def check(store: Store, acknowledged: dict[str, int], before: int) -> int:
+def check(store: Store, acknowledged: dict[str, int], answered: set[int], before: int) -> int:
     """Everything that must hold after a kill; returns the watermark."""
     assert store.recovered == ()
     assert store.damaged == ()
@@ -54,9 +59,22 @@ def check(store: Store, acknowledged: dict[str, int], before: int) -> int:
     assert {(alert.evaluated_at, alert.episode) for alert in alerts.values()} <= {(float(reached), f"e{reached}")}
     assert len(alerts) == (5 if reached else 0)
     events = store._alerts.database.read(
-        lambda con: con.execute("SELECT at, count(*) FROM audit GROUP BY at ORDER BY at").fetchall()
+        lambda con: con.execute("SELECT at, count(*) FROM audit WHERE event='open' GROUP BY at ORDER BY at").fetchall()
     )
     assert events == [(float(number), 5) for number in range(1, reached + 1)]
+    # What people were told is done is in the audit, in the episode, and waits to be taught.
+    said = store._alerts.database.read(
+        lambda con: con.execute(
+            "SELECT id, feedback_at, acknowledged_at, EXISTS (SELECT 1 FROM lessons WHERE episode=id),"
+            " (SELECT count(*) FROM audit WHERE episode=episodes.id AND event IN ('acknowledged', 'feedback'))"
+            " FROM episodes"
+        ).fetchall()
+    )
+    assert {name for name, *_ in said} == {f"e{number}" for number in range(1, reached + 1)}
+    for name, feedback, acknowledgement, lesson, entries in said:
+        assert (feedback is not None) == bool(lesson)
+        assert (feedback is not None) + (acknowledgement is not None) == entries
+        assert lesson or int(name[1:]) not in answered
     learned = store.load_learned("q", "v")
     if learned is None:
         assert acknowledged["learned"] == 0
@@ -73,22 +91,26 @@ def check(store: Store, acknowledged: dict[str, int], before: int) -> int:
 def test_kills_at_random_instants_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "state"
     luck = chance(SEED)
-    acknowledged = {"alerts": 0, "learned": 0}
+    acknowledged = {"alerts": 0, "said": 0, "learned": 0}
+    answered: set[int] = set()
     reached = 0
     with Nursery(COMMIT_IMPORTS, COMMIT) as nursery:
         for kill in range(KILLS):
-            for line in nursery.run(str(path), luck.uniform(0.0, 0.06)):
+            for line in nursery.run(str(path), luck.uniform(0.0, 0.08)):
                 kind, _, number = line.partition(" ")
                 if number:
                     # The child goes on from the watermark it found: an acknowledged slot never comes twice.
                     assert int(number) > acknowledged[kind]
                     acknowledged[kind] = int(number)
+                    if kind == "said":
+                        answered.add(int(number))
             # Every other time it is the next child that finds what this one left, write-ahead log and all.
             if kill % 2 or kill == KILLS - 1:
                 with open_store(path) as store:
-                    reached = check(store, acknowledged, reached)
+                    reached = check(store, acknowledged, answered, reached)
     print(f"{KILLS} kills (seed {SEED}): {reached} slots, acknowledged {acknowledged}")
     assert acknowledged["alerts"] >= KILLS
+    assert len(answered) >= KILLS // 8
 
 
 MIGRATION_IMPORTS = """
