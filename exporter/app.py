@@ -41,7 +41,7 @@ from exporter.exposition.selfmetrics import build_information
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
-from exporter.views import Past, Program, Views, upcoming
+from exporter.views import Program, Views, upcoming
 from exporter.views.listing import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 from exporter.web.api import anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
@@ -121,7 +121,7 @@ class App:
                 store_bytes=lambda: self._store.size_bytes(),
                 events=lambda at: upcoming(self._suppression.calendar, at),
             ),
-            Past(partial(PrometheusApi, user_agent=USER_AGENT)),
+            partial(PrometheusApi, user_agent=USER_AGENT),
         )
         site = Site(
             metrics=self._exposition.scrape,

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from exporter.web.pages.drawing import draw
 from exporter.web.pages.facts import (
     Anomaly,
     Chart,
     EventRow,
     Health,
     Labels,
+    Look,
     Overview,
     Part,
     QueryRow,
@@ -110,8 +112,8 @@ class Pages:
     def prepare(self) -> None:
         self.asked.append("prepare")
 
-    def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
+    def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
         self.asked.append((query, labels, within, part))
         if self.wrong is not None:
             raise self.wrong
-        return chart(part)
+        return draw(chart(part), look)

@@ -1,7 +1,6 @@
 """What people see of the running program: from cycles, alerts and Prometheus' history to the facts of the pages."""
 
 from exporter.views.events import upcoming
-from exporter.views.past import Past
 from exporter.views.views import Program, Views
 
-__all__ = ["Past", "Program", "Views", "upcoming"]
+__all__ = ["Program", "Views", "upcoming"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,26 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.model import QueryPlan
-from exporter.engine.detectors.stl_map import Season, decomposition
 from exporter.prometheus.settings import PrometheusSettings
+from exporter.views.beside import DAY, WEEK, decompose
 from exporter.views.past import Past, Samples
 from exporter.web.pages.facts import Chart, Labels, Part, Range, Unshowable
 
-__all__ = ["Subject", "chart_of", "prepare"]
+__all__ = ["Subject", "chart_of"]
 
 FloatArray = npt.NDArray[np.float64]
+Parts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 _POINTS = 720
 """Of a line: about as many as a chart is wide."""
 _HOUR = 3600.0
-_DAY, _WEEK = 24, 168
 _FINE = 300.0
 """Seconds between the samples that hourly means are made of."""
-_FULL, _LEAST = 4 * _WEEK, 2 * _WEEK
+_FULL, _LEAST = 4 * WEEK, 2 * WEEK
 """Hours that a decomposition has, and has at least."""
 _KNOWN = 0.8
 """Share of these hours that must have samples."""
-_SEASONS = (Season(_DAY, 7), Season(_WEEK, 7))
 _REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
 _SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
 
@@ -50,20 +50,25 @@ class Subject:
     of: int
 
 
-def prepare() -> None:
-    """Make the maps of a decomposition; they are the same for every series, and kept."""
-    decomposition(_FULL, _SEASONS)
+Run = Callable[[Callable[[FloatArray], Parts], FloatArray], Parts]
 
 
-def chart_of(past: Past, subject: Subject, within: Range, part: Part) -> Chart:
+def chart_of(past: Past, subject: Subject, within: Range, part: Part, run: Run) -> Chart:
     """Read what a chart is drawn from.
+
+    Parameters
+    ----------
+    run : callable
+        Calls `decompose`, here or in another process.
 
     Raises
     ------
     Unshowable
         Prometheus cannot be asked, or there is too little to draw.
     """
-    return {Part.BAND: _band, Part.WEEKS: _weeks, Part.DECOMPOSITION: _decomposition}[part](past, subject, within)
+    if part is Part.DECOMPOSITION:
+        return _decomposition(past, subject, within, run)
+    return {Part.BAND: _band, Part.WEEKS: _weeks}[part](past, subject, within)
 
 
 def _band(past: Past, subject: Subject, within: Range) -> Chart:
@@ -98,26 +103,25 @@ def _weeks(past: Past, subject: Subject, within: Range) -> Chart:
     return _chart(subject, Part.WEEKS, times, lines, step=step)
 
 
-def _decomposition(past: Past, subject: Subject, within: Range) -> Chart:
+def _decomposition(past: Past, subject: Subject, within: Range, run: Run) -> Chart:
     end = within.end // _HOUR * _HOUR
     found = _read(past, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
     hours = _hourly(found, end)
     count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _KNOWN * n), None)
     if count is None:
         known = np.count_nonzero(~np.isnan(hours))
-        said = f"a decomposition needs two weeks of history; there are {known / _DAY:.0f} days of the last four weeks"
+        said = f"a decomposition needs two weeks of history; there are {known / DAY:.0f} days of the last four weeks"
         raise Unshowable(said, 404)
     window = hours[-count:]
     places, here = np.arange(count), ~np.isnan(window)
     filled = np.interp(places, places[here], window[here])
-    maps = decomposition(count, _SEASONS)
-    daily, weekly = maps.seasonal
+    trend, daily, weekly, residual = run(decompose, filled)
     lines = {
         "observed, hourly mean": window,
-        "trend": maps.trend @ filled,
-        "daily": daily @ filled,
-        "weekly": weekly @ filled,
-        "residual": np.where(here, maps.residual @ filled, np.nan),
+        "trend": trend,
+        "daily": daily,
+        "weekly": weekly,
+        "residual": np.where(here, residual, np.nan),
     }
     times = end - count * _HOUR + _HOUR * (places.astype(np.float64) + 0.5)
     return _chart(subject, Part.DECOMPOSITION, times, lines, step=_HOUR)

@@ -6,7 +6,6 @@ the history as the daemon's would have, each sample judged by what came before i
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ import numpy.typing as npt
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
 from exporter.config.narrow import narrow
-from exporter.engine.engine import Engine
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import exposed_labels, row_prefix
 from exporter.prometheus import Block, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
+from exporter.views.beside import LEARNED_STEP, Again, Opinion, judge_again
 from exporter.web.pages.facts import Labels, Unshowable
 
 __all__ = ["Judged", "Past", "Samples"]
@@ -35,11 +34,9 @@ _MOST_SAMPLES = 2_000_000
 """Samples that are read for one line, where the expression cannot be narrowed to its series."""
 _FEWEST_POINTS = 24
 _LEARNED = 21 * 86400.0
-_LEARNED_STEP = 1800.0
-"""What a replay learns from, and at which resolution: three visits of every hour of the week, in a second."""
+"""Seconds that are learned before a range is judged again: three visits of every hour of the week."""
 _AGAIN = 6 * 3600.0
-_KEPT = 16
-"""So many engines are kept as they were at a multiple of six hours: another chart of a series is quicker."""
+"""What was learned up to a multiple of so many seconds serves every range that begins after it."""
 _COVERED = 0.8
 """Share of the samples that must have been scored at the time for that to be what is shown."""
 _SAID = ("anomaly_score", "expected_value", "expected_value_lower", "expected_value_upper", "anomaly_votes")
@@ -74,13 +71,19 @@ class Past:
     ----------
     connect : callable
         Makes a client from settings; slots have another one, so that a page never makes them wait.
+    run : callable
+        Calls `judge_again`, here or in another process.
     """
 
-    def __init__(self, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[PrometheusSettings], PrometheusApi],
+        run: Callable[[Callable[[Again], Opinion], Again], Opinion],
+    ) -> None:
         self._connect = connect
+        self._run = run
         self._lock = threading.Lock()
         self._api: tuple[PrometheusSettings, PrometheusApi] | None = None
-        self._engines: dict[tuple[str, str, Labels, float], tuple[QueryPlan, Engine]] = {}
 
     def close(self) -> None:
         """Break off what is read, and close the connections."""
@@ -179,57 +182,33 @@ class Past:
     def _replayed(
         self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: Samples, *, of: int
     ) -> Judged:
-        """Let an engine of its own learn what came before and judge the samples, each by what came before it."""
+        """Have the samples judged again, each by what came before it."""
         times = samples.times
         step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
         until = float(times[0]) - step
         fixed = until // _AGAIN * _AGAIN
-        engine = self._learned(source, plan, labels, fixed, of=of)
-        if until - fixed >= _LEARNED_STEP:
-            self._learn(engine, source, plan, labels, fixed + _LEARNED_STEP, until, of=of)
-        said = engine.run(times, samples.values[:, None], step)
-        return Judged(
-            times,
-            samples.values,
-            said.expected[:, 0],
-            said.lower[:, 0],
-            said.upper[:, 0],
-            said.score[:, 0],
-            said.votes[:, 0],
-            replayed=True,
+        first = self.samples(source, plan, labels, fixed - _LEARNED, fixed, LEARNED_STEP, of=of)
+        then = Samples(np.zeros(0), np.zeros(0))
+        if until - fixed >= LEARNED_STEP:
+            then = self.samples(source, plan, labels, fixed + LEARNED_STEP, until, LEARNED_STEP, of=of)
+        said = self._run(
+            judge_again,
+            Again(
+                # A budget is that of all series of the query: one alone says nothing about its threshold.
+                settings=replace(engine_settings(plan), budget=None),
+                source=source.url,
+                series=key_of(tuple(sorted(labels))),
+                fixed=fixed,
+                first=(first.times, first.values),
+                then=(then.times, then.values),
+                times=times,
+                values=samples.values,
+                step=step,
+            ),
         )
-
-    def _learned(self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, at: float, *, of: int) -> Engine:
-        """Return an engine that has learned three weeks up to an instant, for one user."""
-        key = (source.url, plan.name, tuple(labels), at)
-        with self._lock:
-            known = self._engines.get(key)
-        if known is None or known[0] != plan:
-            # A budget is that of all series of the query: one alone says nothing about its threshold.
-            engine = Engine(replace(engine_settings(plan), max_series=1, budget=None))
-            engine.align([key_of(tuple(sorted(labels)))], np.full(1, np.nan), at - _LEARNED)
-            self._learn(engine, source, plan, labels, at - _LEARNED, at, of=of)
-            known = plan, engine
-            with self._lock:
-                self._engines[key] = known
-                while len(self._engines) > _KEPT:
-                    self._engines.pop(next(iter(self._engines)))
-        # Nothing is ever learned by the one that is kept.
-        return copy.deepcopy(known[1])
-
-    def _learn(
-        self,
-        engine: Engine,
-        source: PrometheusSettings,
-        plan: QueryPlan,
-        labels: Labels,
-        start: float,
-        end: float,
-        *,
-        of: int,
-    ) -> None:
-        before = self.samples(source, plan, labels, start, end, _LEARNED_STEP, of=of)
-        engine.run(before.times, before.values[:, None], _LEARNED_STEP)
+        return Judged(
+            times, samples.values, said.expected, said.lower, said.upper, said.score, said.votes, replayed=True
+        )
 
     def _read(
         self,

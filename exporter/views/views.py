@@ -19,18 +19,22 @@ from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
 from exporter.cycle.latest import Said
 from exporter.errors import StateError
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
 from exporter.store import Wanted
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
-from exporter.views.charts import Subject, chart_of, prepare
+from exporter.views.apart import Apart
+from exporter.views.beside import picture, prepare
+from exporter.views.charts import Subject, chart_of
 from exporter.views.health import health
 from exporter.views.past import Past
 from exporter.views.selection import matching_rows, row_of, select
 from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.facts import (
     Anomaly,
-    Chart,
     EventRow,
     Labels,
+    Look,
     Overview,
     Part,
     QueryRow,
@@ -85,17 +89,20 @@ class Views:
     Parameters
     ----------
     program : Program
-    past : Past
+    connect : callable
+        Makes a client of Prometheus from its settings.
     """
 
-    def __init__(self, program: Program, past: Past) -> None:
+    def __init__(self, program: Program, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
         self._program = program
-        self._past = past
+        self._apart = Apart()
+        self._past = Past(connect, self._apart.run)
         self.charts = importlib.util.find_spec("matplotlib") is not None
 
     def close(self) -> None:
         """Break off what is read from Prometheus."""
         self._past.close()
+        self._apart.close()
 
     def overview(self, wanted: SeriesWanted) -> Overview:
         """Return the front page."""
@@ -154,10 +161,10 @@ class Views:
 
     def prepare(self) -> None:
         """Do what the first chart would have to wait for."""
-        prepare()
+        self._apart.run(prepare)
 
-    def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
-        """Return what a chart is drawn from."""
+    def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
+        """Return a chart as a file."""
         program = self._program
         cycle, said = self._cycle(query), program.latest.get(query)
         rows = [] if said is None else matching_rows(said, labels)
@@ -169,7 +176,9 @@ class Views:
         if asked.start >= now:
             raise Unshowable("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
-        return chart_of(self._past, subject, Range(asked.start, min(asked.end, now)), part)
+        within = Range(asked.start, min(asked.end, now))
+        chart = chart_of(self._past, subject, within, part, self._apart.run)
+        return self._apart.run(picture, chart, look)
 
     def _cycle(self, query: str) -> Cycle:
         cycles = self._program.cycles()

@@ -12,7 +12,7 @@ from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.charts import Subject, chart_of
 from exporter.views.past import Past
-from exporter.web.pages.facts import Part, Range, Unshowable
+from exporter.web.pages.facts import Chart, Part, Range, Unshowable
 from tests.integration.servers import Prometheus
 
 pytestmark = pytest.mark.integration
@@ -21,6 +21,14 @@ END = 1_764_000_000.0
 DAY, STEP = 86400.0, 300.0
 RANGE = Range(END - DAY / 2, END)
 ODD = 'a"b\\c\nd'
+
+
+def here(function, argument):
+    return function(argument)
+
+
+def drawn_from(past: Past, subject: Subject, within: Range, part: Part) -> Chart:
+    return chart_of(past, subject, within, part, here)
 
 
 def plan(expr: str = "load") -> QueryPlan:
@@ -42,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def past():
-    one = Past(partial(PrometheusApi, user_agent="test"))
+    one = Past(partial(PrometheusApi, user_agent="test"), here)
     yield one
     one.close()
 
@@ -58,7 +66,7 @@ def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int
     "expr", ["load", "sum by (instance, job) (load)", "topk(3, load) + 0", "label_replace(load, 'y', '', 'x', '') * 1"]
 )
 def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_not(past, server, expr):
-    chart = chart_of(past, subject(server, expr=expr), RANGE, Part.BAND)
+    chart = drawn_from(past, subject(server, expr=expr), RANGE, Part.BAND)
     outage = chart.times > END - 7200
     assert "computed again" in chart.source
     assert chart.times[-1] == END
@@ -72,15 +80,15 @@ def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_no
 def test_labels_that_only_one_series_has_are_enough(past, server):
     whole = subject(server)
     part = Subject(whole.source, whole.plan, [("instance", ODD)], 3)
-    line = chart_of(past, part, RANGE, Part.BAND).lines["observed"]
-    np.testing.assert_array_equal(line, chart_of(past, whole, RANGE, Part.BAND).lines["observed"])
+    line = drawn_from(past, part, RANGE, Part.BAND).lines["observed"]
+    np.testing.assert_array_equal(line, drawn_from(past, whole, RANGE, Part.BAND).lines["observed"])
     with pytest.raises(Unshowable, match="no samples"):
-        chart_of(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, Part.BAND)
+        drawn_from(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, Part.BAND)
 
 
 def test_a_second_look_judges_the_same(past, server):
-    first = chart_of(past, subject(server), RANGE, Part.BAND)
-    second = chart_of(past, subject(server), RANGE, Part.BAND)
+    first = drawn_from(past, subject(server), RANGE, Part.BAND)
+    second = drawn_from(past, subject(server), RANGE, Part.BAND)
     for name, line in first.lines.items():
         np.testing.assert_array_equal(line, second.lines[name])
 
@@ -90,18 +98,18 @@ def test_what_was_said_at_the_time_is_shown_where_it_was_scraped(past, server):
     said = {"expected_value": 77.0, "expected_value_lower": 70.0, "anomaly_score": 0.25, "anomaly_votes": 2.0}
     labels = {"query": "load", "instance": "b", "job": "x"}
     server.push(({"__name__": name, **labels}, at, np.full(len(at), value)) for name, value in said.items())
-    chart = chart_of(past, subject(server, "b"), RANGE, Part.BAND)
+    chart = drawn_from(past, subject(server, "b"), RANGE, Part.BAND)
     assert "scraped" in chart.source
     assert set(chart.lines["expected"]) == {77.0}
     assert set(chart.lines["lower"]) == {70.0}
     assert np.all(np.isnan(chart.lines["upper"]))
     # It was not scraped before.
     earlier = Range(RANGE.start - DAY, RANGE.end - DAY)
-    assert "computed again" in chart_of(past, subject(server, "b"), earlier, Part.BAND).source
+    assert "computed again" in drawn_from(past, subject(server, "b"), earlier, Part.BAND).source
 
 
 def test_four_weeks_lie_under_the_present_one(past, server):
-    chart = chart_of(past, subject(server, "a"), RANGE, Part.WEEKS)
+    chart = drawn_from(past, subject(server, "a"), RANGE, Part.WEEKS)
     assert len(chart.lines) == 5
     now = chart.lines["now"]
     for line in chart.lines.values():
@@ -110,7 +118,7 @@ def test_four_weeks_lie_under_the_present_one(past, server):
 
 
 def test_a_decomposition_adds_up_and_finds_the_day(past, server):
-    chart = chart_of(past, subject(server, "a"), RANGE, Part.DECOMPOSITION)
+    chart = drawn_from(past, subject(server, "a"), RANGE, Part.DECOMPOSITION)
     parts = chart.lines["trend"] + chart.lines["daily"] + chart.lines["weekly"] + chart.lines["residual"]
     np.testing.assert_allclose(parts, chart.lines["observed, hourly mean"], atol=1e-6)
     assert 38.0 < np.ptp(chart.lines["daily"]) < 42.0
@@ -130,11 +138,11 @@ def test_a_decomposition_adds_up_and_finds_the_day(past, server):
 )
 def test_what_cannot_be_drawn_says_why(past, server, instance, within, part, of, expr, says):
     with pytest.raises(Unshowable, match=says):
-        chart_of(past, subject(server, instance, expr, of), within, part)
+        drawn_from(past, subject(server, instance, expr, of), within, part)
 
 
 def test_a_server_that_is_away_is_said(past):
     away = Subject(PrometheusSettings(url="http://127.0.0.1:9"), plan(), [("job", "x")], 1)
     with pytest.raises(Unshowable, match="did not give the history: refused") as said:
-        chart_of(past, away, RANGE, Part.BAND)
+        drawn_from(past, away, RANGE, Part.BAND)
     assert said.value.status == 502

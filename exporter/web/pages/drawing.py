@@ -20,8 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from exporter.web.pages.charts import Look
-from exporter.web.pages.facts import Chart, Part
+from exporter.web.pages.facts import Chart, Look, Part
 
 __all__ = ["draw"]
 

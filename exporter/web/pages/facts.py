@@ -18,6 +18,7 @@ __all__ = [
     "EventRow",
     "Health",
     "Labels",
+    "Look",
     "Overview",
     "PageData",
     "Part",
@@ -255,6 +256,15 @@ class Chart:
     """Seconds between two samples beyond which the line is broken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a chart is drawn: `form` is ``svg`` or ``png``."""
+
+    form: str
+    dark: bool = False
+    narrow: bool = False
+
+
 class PageData(Protocol):
     """What the program tells the pages. Every method is run in a worker thread."""
 
@@ -270,5 +280,5 @@ class PageData(Protocol):
     def prepare(self) -> None:
         """Do what the first chart would have to wait for."""
 
-    def chart(self, query: str, labels: Labels, within: Range | None, part: Part) -> Chart:
-        """Return what a chart is drawn from; asks Prometheus. Raises `Unshowable`."""
+    def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
+        """Return a chart as a file; asks Prometheus. Raises `Unshowable`."""

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from exporter.web.connection import plain
 from exporter.web.identity import identity_of
-from exporter.web.pages.charts import Charts, Look
-from exporter.web.pages.facts import Labels, PageData, Part, Range, Unshowable, Wanted, Which
+from exporter.web.pages.charts import Charts
+from exporter.web.pages.facts import Labels, Look, PageData, Part, Range, Unshowable, Wanted, Which
 from exporter.web.pages.frame import CONTENT_SECURITY_POLICY
 from exporter.web.pages.markup import tag
 from exporter.web.pages.overview import overview_page
@@ -132,7 +132,7 @@ class _Handlers:
             raise Unshowable("charts need matplotlib: pip install 'prometheus-anomaly-exporter[charts]'", 501)
         key = (form, dark, narrow, query, labels, within, part)
         look = Look(form, dark=dark, narrow=narrow)
-        return await self._charts.draw(key, lambda: self._data.chart(query, labels, within, part), look)
+        return await self._charts.make(key, lambda: self._data.chart(query, labels, within, part, look))
 
 
 def _sentence(text: str) -> str:

@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporter.web.pages.charts import Look
 from exporter.web.pages.drawing import draw
-from exporter.web.pages.facts import Part
+from exporter.web.pages.facts import Look, Part
 from tests.page_facts import EVIL, chart
 
 
