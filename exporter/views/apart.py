@@ -110,7 +110,8 @@ class Apart:
 
 def main(ask: int, answer: int) -> None:
     """Work until there is nothing to do, or nobody to do it for."""
-    os.nice(_NICE)
+    with contextlib.suppress(OSError):  # A host may forbid even that.
+        os.nice(_NICE)
     asked, answers = Connection(ask, writable=False), Connection(answer, readable=False)
     while asked.poll(_IDLE):
         try:
