@@ -32,7 +32,7 @@ COLORS = {"zscore": "#2b6cb0", "iqr": "#2f855a", "novelty": "#b7791f", "collecti
 
 def judge(settings: EngineSettings) -> Judged:
     """Let the engine judge four weeks of a latency that follows load; on the last day it doubles for an hour."""
-    times = FIRST + STEP * np.arange(int(DAYS * DAY / STEP))
+    times = FIRST + STEP * np.arange(int(DAYS * DAY / STEP), dtype=np.float64)
     hour, weekday = times % DAY / 3600, (times - FIRST) // DAY % 7
     load = 1 + 0.6 * np.sin((hour - 9) / 24 * 2 * np.pi)
     noise = 1 + 0.035 * np.random.default_rng(3).standard_normal(len(times))
