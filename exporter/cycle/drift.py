@@ -14,6 +14,7 @@ from exporter.cycle.history import HISTORY_TIMEOUT
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.changepoint import changepoint
 from exporter.engine.engine import Engine
+from exporter.engine.season import SEASONS
 from exporter.engine.series import Labels, labels_of
 from exporter.errors import ExporterError
 
@@ -52,6 +53,8 @@ class DriftWatch:
         self._looked = at
         drift = engine.drift
         used = [row for row, _ in engine.table.items()]
+        for season, count in zip(SEASONS, np.bincount(engine.seasons[used], minlength=len(SEASONS)), strict=True):
+            metrics.series_seasonality.labels(query=name, season=season).set(int(count))
         if settings.anomalous_ratio is not None and used:
             metrics.drift_anomalous_ratio.labels(query=name).set(float(drift.often[used].mean()))
             often = int(np.count_nonzero(drift.often[used] > settings.anomalous_ratio))

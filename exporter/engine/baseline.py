@@ -26,11 +26,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
 from exporter.engine.usual import DAY, EVERY, WEEK
 
 __all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Holidays", "Place", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Rows = slice | npt.NDArray[np.intp]
 
 HOUR = 3600.0
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
@@ -105,7 +108,7 @@ class BucketStats:
     q3: FloatArray
     weight: FloatArray
     fine: npt.NDArray[np.bool_] | None = None
-    """Whether the bucket is that of the hour of the week: none is finer."""
+    """Whether no finer bucket is needed: it is that of the hour of the week, or the series has no such season."""
 
 
 class Baseline:
@@ -115,9 +118,11 @@ class Baseline:
     ----------
     window : float, seconds
         Memory: the weight of a bucket ends at its share of this.
+    season : "auto", "weekly", "daily" or "none"
+        Of all series; ``auto``: it is found.
     """
 
-    def __init__(self, window: float) -> None:
+    def __init__(self, window: float, season: str = "auto") -> None:
         visits = window / (7 * 24 * HOUR)
         self._full = np.array([[visits * HOUR], [window / 24.0], [window]])
         self._enough = (
@@ -125,11 +130,15 @@ class Baseline:
             _NEARLY * HOUR * min(ENOUGH_DAYS, window / (24 * HOUR)),
         )
         self._stats = [np.zeros((5, 0), np.float32) for _ in range(BUCKETS)]
+        self.fix_season(season)
+        self.season = np.zeros(0, np.int8)
+        """What season each row was found to have."""
         self.touched: set[int] = set()
         """Buckets that changed since this was last emptied; a checkpoint writes only those."""
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows. New rows have learned nothing."""
+        self.season = np.concatenate([self.season, np.zeros(capacity - len(self.season), np.int8)])
         for bucket, old in enumerate(self._stats):
             # zeros() is calloc: memory that no series uses is never touched, so it costs nothing.
             self._stats[bucket] = np.zeros((5, capacity), np.float32)
@@ -139,28 +148,45 @@ class Baseline:
         """Empty all buckets of `rows`, shape (m,)."""
         if not len(rows):
             return
+        self.season[rows] = UNKNOWN
         for bucket, stats in enumerate(self._stats):
             if stats[_WEIGHT, rows].any():
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
-    def stats(self, place: Place, rows: slice | npt.NDArray[np.intp]) -> BucketStats:
+    def stats(self, place: Place, rows: Rows) -> BucketStats:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
         week, day, every = (self._stats[bucket][:, rows] for bucket in place)
-        by_week = week[_WEIGHT] >= self._enough[0]
+        by_week, by_day, pooled = self._finest(place, rows)
         if by_week.all():
             chosen = week.astype(np.float64)
         else:
-            by_day = day[_WEIGHT] >= self._enough[1]
             chosen = np.where(by_week, week, np.where(by_day, day, every)).astype(np.float64)
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
-        return BucketStats(mean, std, q1, q3, weight, by_week)
+        return BucketStats(mean, std, q1, q3, weight, by_week | pooled)
+
+    def _finest(self, place: Place, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""
+        week, day = (self._stats[bucket][_WEIGHT, rows] for bucket in place[:2])
+        by_week, by_day = week >= self._enough[0], day >= self._enough[1]
+        season = self.season[rows] if self._fixed == UNKNOWN else np.full(len(week), self._fixed, np.int8)
+        pooled = ((season == DAILY) | (season == NONE)) & by_day
+        return by_week & ~pooled, by_day & ~(pooled & (season == NONE)), pooled
+
+    def fix_season(self, season: str) -> None:
+        """Take all series to have a season, or with ``auto`` the one that was found."""
+        self._fixed = SEASONS.index(season) if season in SEASONS else UNKNOWN
+
+    def find_seasons(self, rows: slice) -> None:
+        """Find the season of each row from what the buckets have learned."""
+        hours = [stats[:, rows] for stats in self._stats]
+        self.season[rows] = season_of(hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS])
 
     def scope(self, place: Place, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
         week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in place)
-        by_week, by_day = week >= self._enough[0], day >= self._enough[1]
+        by_week, by_day, _ = self._finest(place, rows)
         scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
         return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
 

@@ -105,11 +105,11 @@ class Drift:
         for one, known in zip(anomalous, said, strict=True):
             often += np.where(known, share * (one - often), np.float32(0.0))
 
-    def turn(self, at: float) -> None:
-        """Begin another day at `at` if it is one, and pin anew when the profile is old enough."""
+    def turn(self, at: float) -> bool:
+        """Begin another day at `at` if it is one, and return whether; pin anew when the profile is old enough."""
         day = at // DAY
         if day == self._day:
-            return
+            return False
         for ended in range(
             int(max(self._day, day - DAYS - 1)) + 1 if np.isfinite(self._day) else int(day), int(day) + 1
         ):
@@ -119,6 +119,7 @@ class Drift:
             for name in ("mean", "std"):
                 self._columns.all()[name][:] = np.nan
         self._day = day
+        return True
 
     def learn(self, rows: slice, sample: FloatArray, every: npt.NDArray[np.float32]) -> None:
         """Learn one sample of every series, shape (n,); `every` is the bucket of all times, shape (5, n)."""

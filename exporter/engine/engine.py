@@ -55,7 +55,13 @@ class Engine:
         self.settings = settings
         self.shifts: list[Shift] = []
         """Level shifts that were accepted; whoever reads them empties the list."""
-        self._learned = Learned(settings.baseline.window, settings.detection, settings.max_series, settings.budget)
+        self._learned = Learned(
+            settings.baseline.window,
+            settings.detection,
+            settings.max_series,
+            settings.budget,
+            settings.baseline.season,
+        )
 
     @property
     def table(self) -> SeriesTable:
@@ -259,8 +265,10 @@ class Engine:
         """End a block."""
         self._flush()
         known = self._learned
-        known.drift.turn(known.at)
+        new_day = known.drift.turn(known.at)
         for rows in self._rows():
+            if new_day:
+                known.baseline.find_seasons(rows)
             for memory in known.memories.values():
                 memory.close(rows)
             known.odd.close(rows, BLOCK * known.seconds)
@@ -296,6 +304,11 @@ class Engine:
         """
         shift = self._learned.shift.moving(row)
         return None if shift is None else self._outward(shift)
+
+    @property
+    def seasons(self) -> npt.NDArray[np.int8]:
+        """The season that each row was found to have, shape (size,); see `exporter.engine.season`."""
+        return self._learned.baseline.season[: self.table.size]
 
     @property
     def drift(self) -> DriftState:
@@ -344,6 +357,7 @@ class Engine:
         """Judge by other settings from now on; what was learned must have been learned the same way."""
         self.settings = settings
         self.table.limit = settings.max_series
+        self._learned.baseline.fix_season(settings.baseline.season)
         if self._learned.tail is not None and settings.budget is not None:
             self._learned.tail.configure(settings.budget)
         for detector in settings.detection.detectors:

@@ -35,6 +35,8 @@ class Learned:
     limit : int
         Most series.
     budget : Budget, optional
+    season : str
+        Of all series; ``auto``: it is found.
 
     Attributes
     ----------
@@ -52,11 +54,18 @@ class Learned:
         How many alerts each threshold would have raised, where there is a budget.
     """
 
-    def __init__(self, window: float, detection: DetectionSettings, limit: int, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        window: float,
+        detection: DetectionSettings,
+        limit: int,
+        budget: Budget | None = None,
+        season: str = "auto",
+    ) -> None:
         self.at = -np.inf
         self.table = SeriesTable(limit)
         self.scale = Scale()
-        self.baseline = Baseline(window)
+        self.baseline = Baseline(window, season)
         self.shift = LevelShift()
         self.odd = Oddities()
         self.drift = Drift()
@@ -191,6 +200,7 @@ class Learned:
             "admitted": self.register.admitted,
             "count": self.register.count,
             "pending": self.pending,
+            "season": self.baseline.season,
             **self.shift.arrays(),
             **self.odd.arrays(),
             **self.drift.arrays(),

@@ -44,6 +44,9 @@ class BaselineSettings(Section):
     series_ttl: Duration = Field(
         7 * 86400.0, gt=0, description="A series that is gone for this long is forgotten and its memory reused."
     )
+    season: Literal["auto", "weekly", "daily", "none"] = Field(
+        "auto", description="Season that the series have. `auto`: found for each of them, once a day."
+    )
     holidays: str | None = Field(
         None,
         description="Country, or a part of it, whose public holidays are learned and judged as its Sundays: `DE`, "

@@ -160,6 +160,9 @@ class SelfMetrics:
         )
 
     def _drift(self) -> None:
+        self.series_seasonality = self._gauge(
+            "series_seasonality", "Series of a query, by the season that they were found to have.", "query", "season"
+        )
         self.drift_anomalous_ratio = self._gauge(
             "drift_anomalous_ratio", "Share of the last day's samples that were anomalous, over all series.", "query"
         )

@@ -30,6 +30,8 @@ def test_changepoints_are_found_beside_the_slots(tmp_path: Path) -> None:
     world.cycle._drift.join(60.0)
     assert metric(world, "series", kind="changepoint") == 1.0
     assert metric(world, "examined_series") == 3.0
+    unknown = {"query": "load", "season": "unknown"}
+    assert world.metrics.registry.get_sample_value("anomaly_exporter_series_seasonality", unknown) == 3.0
     assert metric(world, "series", kind="anomalous") == 1.0
     assert 0.0 < (metric(world, "anomalous_ratio") or 0.0) < 0.3
     reads = len(world.source.ranges)

@@ -1,0 +1,74 @@
+"""Which season a series has: weekly, daily or none, found from what its buckets have learned.
+
+The share of the variance that the hour of the day and the hour of the week explain [1]_, less what as many buckets
+explain of mere chance: each visit of an hour counts once, because noise may last for an hour.
+
+References
+----------
+.. [1] R. A. Fisher (1925), Statistical Methods for Research Workers, chapter VII: the correlation ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "season_of"]
+
+FloatArray = npt.NDArray[np.float64]
+Stats = npt.NDArray[np.float32]
+
+UNKNOWN, WEEKLY, DAILY, NONE = range(4)
+SEASONS = ("unknown", "weekly", "daily", "none")
+
+HOUR = 3600.0
+ENOUGH = 1.8
+"""Visits of the hours of the week before anything is said."""
+SHARE = 0.1
+"""Part of the variance that a season must explain, and that a week must explain beyond the day."""
+PEAK = 1.5
+"""Standard deviations of an hour of the day. A week in which one hour is so much off has its season, however small its
+share: one dip every Sunday evening."""
+_MEAN, _STD, _WEIGHT = 0, 1, 4
+
+
+def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int8]:
+    """Return the season of each series, shape (n,): one of `UNKNOWN`, `WEEKLY`, `DAILY`, `NONE`.
+
+    Parameters
+    ----------
+    week, day : sequences of ndarray, shape (5, n), of length 168 and 24
+        Statistics of the hours: mean, std, q1, q3, weight in seconds.
+    """
+    by_week, visits = _explained(week)
+    by_day, days = _explained(day)
+    by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(by_day, days)
+    peak = np.zeros(len(visits))
+    for hour, one in enumerate(week):
+        usual = day[hour % 24].astype(np.float64)
+        off = np.abs(one[_MEAN] - usual[_MEAN]) / usual[_STD]
+        peak = np.fmax(peak, np.where(one[_WEIGHT] > 0.0, off, 0.0))
+    weekly = (by_week - np.maximum(by_day, 0.0) > SHARE) | (peak > PEAK)
+    season = np.where(weekly, WEEKLY, np.where(by_day > SHARE, DAILY, NONE))
+    return np.where(visits >= ENOUGH, season, UNKNOWN).astype(np.int8)
+
+
+def _explained(buckets: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:
+    """Return the share of the variance that lies between buckets, and how often each was visited."""
+    weights, means, squares, within = np.zeros((4, buckets[0].shape[1]))
+    for bucket in buckets:
+        mean, std, weight = (bucket[which].astype(np.float64) for which in (_MEAN, _STD, _WEIGHT))
+        weights += weight
+        means += weight * mean
+        squares += weight * mean * mean
+        within += weight * std * std
+    between = np.maximum(squares / weights - (means / weights) ** 2, 0.0)
+    return between / (between + within / weights), weights / (HOUR * len(buckets))
+
+
+def _beyond_chance(share: FloatArray, visits: FloatArray) -> FloatArray:
+    """Return the adjusted correlation ratio; 0 where nothing varies."""
+    adjusted = 1.0 - (1.0 - share) * visits / (visits - 1.0)
+    return np.where(np.isfinite(adjusted), adjusted, 0.0)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from exporter.engine.detectors import Iqr, ZScore
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, WEEKLY
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from tests.contract.checks import DAY, START, STEP, keys
+
+WEEKS = 4
+
+
+def learned(samples: np.ndarray, season: str = "auto") -> Engine:
+    detection = DetectionSettings(detectors=(ZScore(), Iqr(multiplier=2.5)), quorum=2)
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(season=season), detection))
+    times = START + STEP * np.arange(len(samples))
+    one.run(times, one.align(keys(samples.shape[1]), samples, START).samples, STEP)
+    return one
+
+
+def noise(days: int, count: int, correlated: float, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    found = rng.standard_normal((days * DAY, count))
+    for at in range(1, len(found)):
+        found[at] = correlated * found[at - 1] + np.sqrt(1 - correlated**2) * found[at]
+    return found
+
+
+def hours(days: int) -> tuple[np.ndarray, np.ndarray]:
+    t = np.arange(days * DAY)
+    return t % DAY * 24.0 / DAY, t // DAY % 7
+
+
+@pytest.mark.parametrize("correlated", [0.0, 0.9])
+def test_seasons_are_found(correlated: float) -> None:
+    days = 7 * WEEKS + 2
+    hour, day = hours(days)
+    shape = np.sin(hour / 24 * 2 * np.pi)[:, None]
+    weekend = (day >= 5)[:, None]
+    dip = ((day == 6) & (hour >= 21) & (hour < 23))[:, None]
+    for wanted, values in {
+        NONE: 0 * shape,
+        DAILY: 2 * shape,
+        WEEKLY: 2 * shape - 3 * weekend,
+    }.items():
+        found = learned(100 + values + noise(days, 12, correlated)).seasons
+        assert (found == wanted).mean() >= 0.9, SEASONS[wanted]
+    one_dip = learned(100 + shape - 6 * dip + noise(days, 6, correlated)).seasons
+    assert (one_dip == WEEKLY).all(), "one dip a week is a season"
+
+
+def test_nothing_is_said_in_the_first_fortnight_nor_of_a_constant() -> None:
+    assert (learned(noise(11, 3, 0.0)).seasons == UNKNOWN).all()
+    assert (learned(np.full((30 * DAY, 2), 7.0)).seasons == NONE).all()
+
+
+def test_the_season_that_was_said_decides() -> None:
+    """Weekends are low; who says that there is only a day finds them anomalous, and who says none pools all hours."""
+    days = 30
+    hour, day = hours(days)
+    values = 100 + 10 * np.sin(hour / 24 * 2 * np.pi) + np.where(day >= 5, -30.0, 0.0)
+    samples = values[:, None] + noise(days, 2, 0.0)
+    at = START + STEP * (28 * DAY + 12 * DAY // 24)
+    stats = {season: learned(samples, season).usual(np.arange(2), at) for season in ("weekly", "daily", "none")}
+    assert [int(one.scope[0]) for one in stats.values()] == [0, 1, 2]
+    assert stats["weekly"].std[0] < 2.0 < stats["daily"].std[0]
