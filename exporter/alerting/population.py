@@ -104,10 +104,6 @@ class Population:
                 found[name] = self._values[name][most]
         return found
 
-    def everywhere(self) -> dict[str, str]:
-        """Return the labels that all series have with one value."""
-        return self.shared(np.flatnonzero(self.hashes))
-
     def excess(
         self, rows: Rows, *, besides: Collection[str] = (), most: int = 3, times: float = 2.0, share: float = 0.25
     ) -> list[Excess]:

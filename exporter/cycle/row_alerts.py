@@ -6,7 +6,7 @@ The rows are the series of a query or the things of a group; what they say of th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
+from exporter.alerting.cause import Trace
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.life import collect, evaluate, withdraw
 from exporter.alerting.notes import Notes, read_notes, write_notes
@@ -149,27 +150,8 @@ class RowAlerts:
         told, speakers = self._tell(turn, gathered)
         found = collect(told)
         self._row_of.update(zip(found, alone, strict=True))
-        missing, unknown = set(gathered.missing), set(gathered.unknown)
-        for identity, row in rows.items():
-            if identity in found:
-                continue
-            if row is None or not said.present[row]:
-                missing.add(identity)
-            elif not said.known[row]:
-                unknown.add(identity)
-        if turn.partial:
-            missing, unknown = set(), missing | unknown
-        scores = dict(zip(found, turn.score[gathered.alone].tolist(), strict=True))
-        shared = {}
-        for storm in gathered.storms:
-            members = gathered.rows[storm.identity]
-            if len(members):
-                found[storm.identity] = self._storm(turn, gathered, storm, speakers[storm.identity])
-                scores[storm.identity] = float(turn.score[members].max())
-                shared[storm.identity] = self._population.shared(members, _MOST_SHARE)
-        causes, old = self.around.causes, self._remembered()
-        traces = causes.follow(old.traces, book.alerts, found, scores, shared, missing | unknown, said.at)
-        found = causes.explain(book.name, found, book.alerts, traces, said.at, book.interval)
+        missing, unknown = self._silent(turn, gathered, {one: row for one, row in rows.items() if one not in found})
+        found, traces = self._explained(turn, gathered, found, speakers, missing | unknown)
         step = evaluate(
             rule,
             self.around.alerting,
@@ -184,14 +166,50 @@ class RowAlerts:
         )
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
+        return replace(step, notes=self._remember(step, gathered.storms, traces))
+
+    def _silent(self, turn: Turn, gathered: Gathering, rows: Mapping[str, int | None]) -> tuple[set[str], set[str]]:
+        """Return the open alerts that are missing, and those of which nothing can be said; `rows` are not anomalous."""
+        missing, unknown = set(gathered.missing), set(gathered.unknown)
+        for identity, row in rows.items():
+            if row is None or not turn.said.present[row]:
+                missing.add(identity)
+            elif not turn.said.known[row]:
+                unknown.add(identity)
+        return (set(), missing | unknown) if turn.partial else (missing, unknown)
+
+    def _explained(
+        self,
+        turn: Turn,
+        gathered: Gathering,
+        alone: Mapping[str, Finding],
+        speakers: Mapping[str, Sequence[Finding]],
+        silent: Collection[str],
+    ) -> tuple[dict[str, Finding], dict[str, Trace]]:
+        """Return all findings, with their causes, and the traces that causes are found by."""
+        book, causes, at = self.book, self.around.causes, turn.said.at
+        found = dict(alone)
+        scores = dict(zip(alone, turn.score[gathered.alone].tolist(), strict=True))
+        shared = {}
+        for storm in gathered.storms:
+            members = gathered.rows[storm.identity]
+            if len(members):
+                found[storm.identity] = self._storm(turn, gathered, storm, speakers[storm.identity])
+                scores[storm.identity] = float(turn.score[members].max())
+                shared[storm.identity] = self._population.shared(members, _MOST_SHARE)
+        traces = causes.follow(self._remembered().traces, book.alerts, found, scores, shared, silent, at)
+        return causes.explain(book.name, found, book.alerts, traces, at, book.interval), traces
+
+    def _remember(self, step: Step, storms: Collection[Storm], traces: Mapping[str, Trace]) -> bytes:
+        """Return the notes of a step, and let others see what is open."""
         opened = {identity for identity, alert in step.alerts.items() if _is_open(alert)}
         notes = Notes(
-            tuple(storm for storm in gathered.storms if storm.identity in opened),
+            tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
-        causes.put(book.name, step.alerts, notes.traces, book.interval)
+        self.around.causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
         self._notes, self._notes_of = notes, write_notes(notes)
-        return replace(step, notes=self._notes_of)
+        return self._notes_of
 
     # ------------------------------------------------------------------ storms
 
@@ -219,7 +237,8 @@ class RowAlerts:
             for identity, row in rows.items()
             if row is not None
         }
-        everywhere = self._population.everywhere()
+        # Of what is there now: another exporter may remember series that this one has never seen.
+        everywhere = self._population.shared(np.flatnonzero(said.present))
 
         def name(key: Labels, number: int) -> dict[str, str]:
             storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
@@ -247,10 +266,8 @@ class RowAlerts:
         alone = [
             replace(finding, since=one.since) for one, finding in zip(asked[:count], findings[:count], strict=True)
         ]
-        begins = [count, *ends.values()]
-        return alone, {
-            identity: findings[begin:end] for (identity, end), begin in zip(ends.items(), begins, strict=False)
-        }
+        begins = dict(zip(ends, [count, *ends.values()], strict=False))
+        return alone, {identity: findings[begins[identity] : end] for identity, end in ends.items()}
 
     def _storm(self, turn: Turn, gathered: Gathering, storm: Storm, worst: Sequence[Finding]) -> Finding:
         """Explain a storm: only its worst members are looked at one by one."""
