@@ -57,7 +57,12 @@ class Stage:
     def _around(self) -> Any:
         board = SimpleNamespace(open_alerts=lambda besides: 0)
         return SimpleNamespace(
-            alerting=self.limits, external_labels={}, utf8_labels=False, board=board, causes=self.causes
+            alerting=self.limits,
+            external_labels={},
+            utf8_labels=False,
+            board=board,
+            causes=self.causes,
+            in_effect=lambda *_: None,
         )
 
     def _new_book(self, left: Step) -> AlertBook:

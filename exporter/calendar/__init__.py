@@ -5,7 +5,7 @@ from exporter.calendar.columns import LabelColumns
 from exporter.calendar.entries import Action, CalendarEntry, Occasion, Window
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher, write_matchers
 from exporter.calendar.rules import Rule, instant, rule_of, said
-from exporter.calendar.timeline import Timeline
+from exporter.calendar.timeline import Timeline, sweep
 
 __all__ = [
     "Action",
@@ -23,5 +23,6 @@ __all__ = [
     "parse_matcher",
     "rule_of",
     "said",
+    "sweep",
     "write_matchers",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from exporter.calendar.entries import Window
 
-__all__ = ["Timed", "Timeline"]
+__all__ = ["Timed", "Timeline", "sweep"]
 
 
 class Timed(Protocol):
@@ -49,3 +50,20 @@ class Timeline(Generic[T]):
             # One assignment: another thread sees all of the old or all of the new.
             self._last = (place, found)
         return found
+
+
+def sweep(things: Iterable[T], times: Iterable[float]) -> Iterator[tuple[T, ...]]:
+    """Yield what is in effect at each of some ascending instants; the same object for as long as nothing changes."""
+    waiting = sorted(things, key=lambda thing: thing.window.start, reverse=True)
+    active: tuple[T, ...] = ()
+    until = -math.inf
+    for at in times:
+        begun = []
+        while waiting and waiting[-1].window.start <= at:
+            begun.append(waiting.pop())
+        if begun or at >= until:
+            kept = [thing for thing in (*active, *begun) if thing.window.end > at]
+            if begun or len(kept) != len(active):
+                active = tuple(kept)
+            until = min((thing.window.end for thing in active), default=math.inf)
+        yield active

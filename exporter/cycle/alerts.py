@@ -15,7 +15,6 @@ from exporter.cycle.book import AlertBook
 from exporter.cycle.row_alerts import Asked, RowAlerts, Turn
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.telling import Telling
-from exporter.cycle.treatment import Masked
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
@@ -76,23 +75,14 @@ class QueryAlerts:
             # What is due goes on until it is back, or until that it is away becomes what the alert says.
             present |= ~np.isnan(verdict.missing_since)
         known = present & ~np.isnan(verdict.score)
-        anomalous, apart = verdict.anomalous & verdict.ready, None
-        effect = self.around.in_effect(self.plan, table, verdict.at)
-        if effect is not None:
-            anomalous, apart = anomalous & ~effect.ignored, effect.silenced
-        said = Said(verdict.at, anomalous, known, present, apart)
-        explained = bound(self._findings, Telling(self.plan, self.around, verdict, engine), table, effect)
+        said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
+        explained = bound(self._findings, Telling(self.plan, self.around, verdict, engine), table)
         return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
 
-    def _findings(
-        self, telling: Telling, table: SeriesTable, effect: Masked | None, asked: Sequence[Asked]
-    ) -> list[Finding]:
+    def _findings(self, telling: Telling, table: SeriesTable, asked: Sequence[Asked]) -> list[Finding]:
         telling.look_at([one.row for one in asked])
         source = generator_url(self.around.source_url, self.plan.expr)
-        found = [self._finding(telling, table, one, source) for one in asked]
-        if effect is None:
-            return found
-        return [effect.told(finding, one.row) for finding, one in zip(found, asked, strict=True)]
+        return [self._finding(telling, table, one, source) for one in asked]
 
     def _finding(self, telling: Telling, table: SeriesTable, asked: Asked, source: str) -> Finding:
         row = asked.row

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from exporter.alertmanager import Silence, SilenceBook
-from exporter.calendar import Calendar, CalendarEntry, Occasion, Rule, Timeline, rule_of
+from exporter.calendar import Calendar, CalendarEntry, Occasion, Rule, rule_of, sweep
 
 __all__ = ["Known"]
 
@@ -43,20 +44,24 @@ class Known:
             self._calendar = Calendar(self._calendar.entries, self._calendar.zone, events)
 
     def during(self, times: Sequence[float]) -> list[tuple[Rule, ...]]:
-        """Return the rules that were in effect at each of some ascending instants; the same object where the same."""
-        occasions = Timeline(self._calendar.between(times[0], times[-1]))
-        # A timeline of its own: the one of the slots remembers where they are.
-        silences = Timeline(self._silences().silences)
-        found: dict[tuple[int, int], tuple[Rule, ...]] = {}
-        kept: list[object] = []
-        answer = []
-        for at in times:
-            known, silenced = occasions.at(at), silences.at(at)
-            key = (id(known), id(silenced))
-            if key not in found:
-                found[key] = _rules(known, silenced)
-                # An id is only that of one object for as long as it lives.
-                kept += [known, silenced]
+        """Return the rules that were in effect at each of some ascending instants, without their texts.
+
+        Where they are the same they are the same object: what comes every night is worked out once.
+        """
+        occasions = sweep(self._calendar.between(times[0], times[-1]), times)
+        silences = sweep(self._silences().silences, times)
+        found: dict[tuple[tuple[Rule, ...], int], tuple[Rule, ...]] = {}
+        answer: list[tuple[Rule, ...]] = []
+        last: tuple[object, object] = (None, None)
+        # Kept in a list first, because an id is only that of one object for as long as it lives.
+        for known, silenced in list(zip(occasions, silences, strict=True)):
+            if (known, silenced) != last or not answer:
+                named = tuple(dict.fromkeys(replace(rule_of(one), text="") for one in known))
+                key = (named, id(silenced))
+                if key not in found:
+                    others = dict.fromkeys(replace(one.rule, text="") for one in silenced)
+                    found[key] = (*named, *others)
+                last = (known, silenced)
             answer.append(found[key])
         return answer
 

@@ -24,6 +24,7 @@ from exporter.alerting.storm import Gathering, Own, Said, Storm, gather
 from exporter.alerting.storm_text import WORST, explain_storm
 from exporter.cycle.book import AlertBook
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.treatment import Masked
 from exporter.engine.series import Labels, SeriesTable
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
@@ -135,9 +136,12 @@ class RowAlerts:
         ------
         DuplicateAlert
         """
-        rule, said, book = self.rule, turn.said, self.book
+        rule, book = self.rule, self.book
         if rule is None:
-            return self._without_rule(said.at)
+            return self._without_rule(turn.said.at)
+        effect = self.around.in_effect(self.kind, self.name, rule, turn.table, turn.said.at)
+        turn = turn if effect is None else _under(effect, turn)
+        said = turn.said
         storms = self._open_storms()
         of_storms = {storm.identity for storm in storms}
         rows = {
@@ -366,6 +370,17 @@ class RowAlerts:
             for row in rows:
                 self._row_of.setdefault(fingerprint(self._labels(rule, dict(table.labels(row)))), row)
         return self._row_of.get(identity)
+
+
+def _under(effect: Masked, turn: Turn) -> Turn:
+    """Return what a slot says where something is known beforehand: see docs/calendar.md."""
+    said = replace(turn.said, anomalous=turn.said.anomalous & ~effect.ignored, apart=effect.silenced)
+
+    def findings(asked: Sequence[Asked]) -> list[Finding]:
+        found = turn.findings(asked)
+        return [effect.told(finding, one.row) for finding, one in zip(found, asked, strict=True)]
+
+    return replace(turn, said=said, findings=findings)
 
 
 def _is_open(alert: Alert | None) -> bool:

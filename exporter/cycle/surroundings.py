@@ -12,7 +12,7 @@ from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
 from exporter.cycle.causes import Causes
 from exporter.cycle.people import People
-from exporter.cycle.treatment import Masked
+from exporter.cycle.treatment import InEffect
 from exporter.cycle.turned import Turned
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
@@ -59,7 +59,8 @@ class Surroundings:
     people : People, optional
         What people said of episodes.
     in_effect : callable
-        The same for the alerts of one slot: which rows are ignored, and what is in effect for each.
+        Given "query" or "group", its name, its rule, the series of its rows and an instant, returns which rows are
+        ignored and what is in effect for each; None where nothing is.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
     """
@@ -83,7 +84,7 @@ class Surroundings:
     causes: Causes = field(default_factory=Causes)
     people: People | None = None
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
-    in_effect: Callable[[QueryPlan, SeriesTable, float], Masked | None] = lambda plan, table, at: None  # noqa: ARG005
+    in_effect: InEffect = lambda kind, name, rule, table, at: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 
     @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,14 @@ from exporter.cycle.known import Known
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
 
-__all__ = ["Masked", "Treatments"]
+__all__ = ["InEffect", "Masked", "Treatments"]
 
-_CLASSIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OWN = frozenset({"alertname", "query"})
+Kind = Literal["query", "group"]
+
 _EXPORTED = "exported_"
 _SHORT = 512
+_REMEMBERED = 16
+"""Sets of rules that rows are known for: what comes and goes in history is worked out once."""
 _MOST = 5_000_000
 """Values that are held against matchers in one slot: about half a second."""
 
@@ -59,6 +62,10 @@ class Masked:
         return replace(finding, annotations={**finding.annotations, **more})
 
 
+InEffect = Callable[[Kind, str, AlertSettings | None, SeriesTable, float], Masked | None]
+"""See `Treatments.in_effect`."""
+
+
 class Treatments:
     """How the rows of every query are treated, worked out anew only when what is in effect or the rows change.
 
@@ -75,23 +82,36 @@ class Treatments:
         self._external_labels = external_labels
         self._utf8_labels = utf8_labels
         self._lock = threading.Lock()
-        self._masks: dict[str, _Masks] = {}
+        self._masks: dict[tuple[str, str], _Masks] = {}
 
-    def in_effect(self, plan: QueryPlan, table: SeriesTable, at: float) -> Masked | None:
-        """Return how rows are treated at an instant, Unix seconds; None where nothing is known, as on most days."""
+    def in_effect(
+        self, kind: Kind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
+    ) -> Masked | None:
+        """Return how the rows of a query or a group are treated at an instant; None where nothing is in effect.
+
+        Parameters
+        ----------
+        kind : "query" or "group"
+        name : str
+        rule : AlertSettings or None
+            What it alerts by.
+        table : SeriesTable
+            Whose rows they are.
+        at : float, Unix seconds
+        """
         rules = self._known.rules(at)
-        return self._of(plan).under(rules, table) if rules else None
+        return self._of(kind, name, rule).under(rules, table) if rules else None
 
     def treatment(self, plan: QueryPlan, table: SeriesTable, times: FloatArray) -> Treatment | None:
         """Return how the samples at some instants, shape (t,), are taken; None where nothing is known."""
         if len(times) == 1:
-            found = self.in_effect(plan, table, float(times[0]))
+            found = self.in_effect("query", plan.name, plan.alert, table, float(times[0]))
             return None if found is None else found.treatment
         during = self._known.during(times.tolist())
         if not any(during):
             return None
         learn, factor = np.ones((len(times), table.size), np.bool_), np.ones((len(times), table.size))
-        masks, any_masked = self._of(plan), False
+        masks, any_masked = self._of("query", plan.name, plan.alert), False
         for rules, instants in itertools.groupby(range(len(times)), key=during.__getitem__):
             found = masks.under(rules, table) if rules else None
             if found is not None:
@@ -99,36 +119,41 @@ class Treatments:
                 learn[when], factor[when] = found.treatment.learn, found.treatment.factor
         return Treatment(learn, factor) if any_masked else None
 
-    def _of(self, plan: QueryPlan) -> _Masks:
+    def _of(self, kind: Kind, name: str, rule: AlertSettings | None) -> _Masks:
         with self._lock:
-            masks = self._masks.get(plan.name)
-            if masks is None or masks.plan is not plan:
-                masks = _Masks(plan, self._external_labels, utf8_labels=self._utf8_labels)
-                self._masks[plan.name] = masks
+            masks = self._masks.get((kind, name))
+            if masks is None:
+                masks = _Masks(_naming(kind, name, rule, self._external_labels, utf8_labels=self._utf8_labels))
+                self._masks[kind, name] = masks
             return masks
 
 
 class _Masks:
-    """The rows of one query under rules; safe for several threads."""
+    """The rows of one query or group under rules; safe for several threads."""
 
-    def __init__(self, plan: QueryPlan, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
-        self.plan = plan
-        self._columns = LabelColumns(*_naming(plan, external_labels, utf8_labels=utf8_labels))
+    def __init__(self, columns: LabelColumns) -> None:
+        self._columns = columns
         self._lock = threading.Lock()
         self._seen: tuple[SeriesTable, int] | None = None
-        self._last: tuple[object, Masked | None] = ((), None)
+        self._found: dict[int, tuple[object, Masked | None]] = {}
 
     def under(self, rules: tuple[Rule, ...], table: SeriesTable) -> Masked | None:
         with self._lock:
             if self._seen is None or self._seen[0] is not table or self._seen[1] != table.version:
                 self._columns.read(table.size, table.items())
                 self._seen = (table, table.version)
-            elif rules is self._last[0]:
-                return self._last[1]
+                self._found.clear()
+            known = self._found.get(id(rules))
+            # An id is only that of one object for as long as it lives; those that are kept live.
+            if known is not None and known[0] is rules:
+                return known[1]
             self._columns.keep([rule.matchers for rule in rules])
             found, complete = _masked(rules, self._columns, table.size)
             # What was too much for one slot is gone on with in the next.
-            self._last = (rules if complete else (), found)
+            if complete:
+                if len(self._found) >= _REMEMBERED:
+                    del self._found[next(iter(self._found))]
+                self._found[id(rules)] = (rules, found)
             return found
 
 
@@ -161,12 +186,12 @@ def _masked(rules: Sequence[Rule], columns: LabelColumns, size: int) -> tuple[Ma
 
 
 def _naming(
-    plan: QueryPlan, external_labels: Mapping[str, str], *, utf8_labels: bool
-) -> tuple[Callable[[Labels, str], str], Callable[[str], frozenset[str]]]:
-    """Return how the labels of an alert follow from those of its series, label by label: see `LabelColumns`."""
+    kind: Kind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str], *, utf8_labels: bool
+) -> LabelColumns:
+    """Return the labels of alerts as they follow from those of their series, label by label."""
     # A query that never alerts is silenced by the labels that its alerts would have.
-    rule = AlertSettings() if plan.alert is None else plan.alert
-    fixed = _OWN | rule.labels.keys()
+    rule = AlertSettings() if alert is None else alert
+    fixed = alert_labels({}, owner, rule, {}, kind=kind).keys() | rule.labels.keys()
 
     def parts_of(name: str) -> frozenset[str]:
         if name in fixed:
@@ -177,12 +202,19 @@ def _naming(
             parts.add(name)
         return frozenset(parts)
 
-    def value_of(part: Labels, name: str) -> str:
-        if len(part) == 1 and part[0][0] == name and not name.startswith(("__", _EXPORTED)):
-            value = part[0][1]
-            if value.isascii() and len(value) <= _SHORT and _CLASSIC.fullmatch(name):
-                return value
-        labels = alert_labels(dict(part), plan.name, rule, external_labels, utf8=utf8_labels)
-        return labels.get(name, "")
+    def value_in(part: Mapping[str, str], name: str) -> str:
+        return alert_labels(part, owner, rule, external_labels, utf8=utf8_labels, kind=kind).get(name, "")
 
-    return value_of, parts_of
+    @functools.cache
+    def is_taken_over(name: str) -> bool:
+        return value_in({name: "x"}, name) == "x"
+
+    def value_of(part: Labels, name: str) -> str:
+        if len(part) == 1 and part[0][0] == name and is_taken_over(name):
+            value = part[0][1]
+            # What may have to be mended or cut takes the long way.
+            if value.isascii() and len(value) <= _SHORT:
+                return value
+        return value_in(dict(part), name)
+
+    return LabelColumns(value_of, parts_of)

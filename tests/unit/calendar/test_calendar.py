@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.calendar import Calendar, CalendarEntry, Occasion, Window, parse_matcher
+from exporter.calendar import Calendar, CalendarEntry, Occasion, Timeline, Window, parse_matcher, sweep
 from exporter.calendar.entries import merged
 
 DAY = 86400.0
@@ -92,3 +92,18 @@ def test_ten_thousand_events_are_no_trouble(count: int) -> None:
     ]
     calendar = Calendar([], "UTC", events)
     assert [one.name for one in calendar.at(5000 * DAY)] == ["e5000"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=12),
+    st.lists(st.integers(-2, 45), max_size=30).map(sorted),
+)
+def test_a_sweep_finds_what_is_in_effect_at_each_instant(spans: list[tuple[int, int]], times: list[int]) -> None:
+    things = [
+        Occasion(str(number), "ignore", 1.0, (), Window(start, start + length))
+        for number, (start, length) in enumerate(spans)
+    ]
+    timeline, swept = Timeline(things), list(sweep(things, times))
+    assert [set(found) for found in swept] == [set(timeline.at(at)) for at in times]
+    for before, after in pairwise(swept):
+        assert (before is after) or set(before) != set(after)

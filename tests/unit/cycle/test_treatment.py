@@ -15,7 +15,7 @@ from exporter.alertmanager.silences import Silence
 from exporter.calendar import CalendarEntry, Matcher, Window, all_match, parse_matcher
 from exporter.config.model import Config, QueryPlan
 from exporter.cycle.known import Known
-from exporter.cycle.treatment import Treatments
+from exporter.cycle.treatment import Masked, Treatments
 from exporter.engine.series import SeriesTable, key_of
 
 DAY = 86400.0
@@ -48,19 +48,23 @@ def treatments(*entries: CalendarEntry, silences: tuple[Silence, ...] = ()) -> T
     return Treatments(known, {"cluster": "a"}, utf8_labels=False)
 
 
+def seen(found: Treatments, the_plan: QueryPlan, series: SeriesTable, at: float) -> Masked | None:
+    return found.in_effect("query", the_plan.name, the_plan.alert, series, at)
+
+
 HOSTS = table({"host": "a"}, {"host": "b"}, {"host": "c"})
 
 
 def test_nothing_is_known_on_most_days() -> None:
     found = treatments(entry("x", "ignore", "host=a"))
-    assert found.in_effect(plan(), HOSTS, 2 * DAY) is None
+    assert seen(found, plan(), HOSTS, 2 * DAY) is None
     assert found.treatment(plan(), HOSTS, np.array([2 * DAY, 2 * DAY + 60])) is None
 
 
 def test_each_action_does_what_it_says() -> None:
     found = treatments(
         entry("i", "ignore", "host=a"), entry("e", "expect", "host=b", multiplier=3), entry("s", "silence", "host=c")
-    ).in_effect(plan(), HOSTS, 60.0)
+    ).in_effect("query", "cpu", plan().alert, HOSTS, 60.0)
     assert found is not None
     assert found.ignored.tolist() == [True, False, False]
     assert found.silenced.tolist() == [False, False, True]
@@ -73,14 +77,14 @@ def test_of_several_multiples_the_one_farthest_from_usual_counts() -> None:
         entry("x", "expect", 'host=~".+"', multiplier=2),
         entry("y", "expect", "host=a", multiplier=0.1),
         entry("z", "expect", "host=b", multiplier=1.5),
-    ).in_effect(plan(), HOSTS, 60.0)
+    ).in_effect("query", "cpu", plan().alert, HOSTS, 60.0)
     assert found is not None
     assert found.treatment.factor.tolist() == [0.1, 2.0, 2.0]
 
 
 def test_a_silence_of_everything_does_not_keep_series_out_of_storms() -> None:
     found = treatments(silences=(silence("query=cpu", "host!=a"), silence("query=cpu", identity="t")))
-    effect = found.in_effect(plan(), HOSTS, 60.0)
+    effect = seen(found, plan(), HOSTS, 60.0)
     assert effect is not None
     assert effect.silenced.tolist() == [False, True, True]
     assert not effect.treatment.learn.any()
@@ -88,7 +92,7 @@ def test_a_silence_of_everything_does_not_keep_series_out_of_storms() -> None:
 
 def test_an_alert_says_what_is_in_effect_for_its_series() -> None:
     found = treatments(entry("sale", "expect", "host=a", multiplier=3, comment="TV\x00"), silences=(silence("host=b"),))
-    effect = found.in_effect(plan(), HOSTS, 60.0)
+    effect = seen(found, plan(), HOSTS, 60.0)
     assert effect is not None
     said = [effect.told(Finding({}, {"summary": "x"}, ""), row).annotations.get("calendar") for row in range(3)]
     assert said == [
@@ -116,24 +120,27 @@ def test_history_is_treated_as_it_was_at_the_time() -> None:
 
 def test_series_that_come_are_treated_at_once() -> None:
     found, series = treatments(entry("x", "ignore", 'host=~"n.*"')), table({"host": "a"})
-    assert found.in_effect(plan(), series, 60.0) is None
+    assert seen(found, plan(), series, 60.0) is None
     series.find([b'{"host":"new"}'])
-    effect = found.in_effect(plan(), series, 61.0)
+    effect = seen(found, plan(), series, 61.0)
     assert effect is not None
     assert effect.ignored.tolist() == [False, True]
 
 
 def test_the_same_answer_is_given_while_nothing_changes() -> None:
     found, the_plan = treatments(entry("x", "ignore", "host=a")), plan()
-    assert found.in_effect(the_plan, HOSTS, 60.0) is found.in_effect(the_plan, HOSTS, 120.0)
+    assert seen(found, the_plan, HOSTS, 60.0) is seen(found, the_plan, HOSTS, 120.0)
 
 
 MATCHERS = [
     *('query="cpu"', 'alertname=~"Anom.*"', 'severity="page"', 'cluster="a"', 'host="a"', 'host!="a"', 'zone=""'),
+    *('storm="a"', 'exported_storm="a"', 'incident=""'),
     *('exported_query="x"', 'exported_query=""', 'exported_exported_query="x"', 'team=~".*"', '__name__="up"'),
 ]
 series_labels = st.dictionaries(
-    st.sampled_from(["host", "query", "exported_query", "cluster", "severity", "zone", "team", "__name__"]),
+    st.sampled_from(
+        ["host", "query", "storm", "incident", "exported_query", "cluster", "severity", "zone", "team", "__name__"]
+    ),
     st.sampled_from(["a", "x", "page", "up", "gr\u00f6\u00dfe"]),
 )
 
@@ -143,10 +150,20 @@ def test_matchers_see_the_labels_that_the_alert_would_have(labels: list[dict[str
     the_plan, series = plan(labels={"severity": "page", "team": ""}), table(*labels)
     matchers: tuple[Matcher, ...] = tuple(parse_matcher(text) for text in texts)
     book = SilenceBook([Silence("s", matchers, Window(0.0, DAY), "", False, "eve", "")])
-    found = Treatments(Known(lambda: book), {"cluster": "b"}, utf8_labels=False).in_effect(the_plan, series, 60.0)
+    found = Treatments(Known(lambda: book), {"cluster": "b"}, utf8_labels=False).in_effect(
+        "query", "cpu", the_plan.alert, series, 60.0
+    )
     assert the_plan.alert is not None
     expected = [
         all_match(matchers, alert_labels(dict(one), "cpu", the_plan.alert, {"cluster": "b"}))
         for _, one in series.items()
     ]
     assert (not any(expected)) if found is None else (~found.treatment.learn).tolist() == expected
+
+
+def test_an_alert_of_a_group_is_matched_by_its_own_labels() -> None:
+    things = table({"pod": "a"}, {"pod": "b"})
+    found = treatments(entry("x", "ignore", "group=payments", "pod=a"), entry("y", "ignore", "query=payments"))
+    effect = found.in_effect("group", "payments", None, things, 60.0)
+    assert effect is not None
+    assert effect.ignored.tolist() == [True, False]
