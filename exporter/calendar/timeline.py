@@ -63,7 +63,8 @@ def sweep(things: Iterable[T], times: Iterable[float]) -> Iterator[tuple[T, ...]
             begun.append(waiting.pop())
         if begun or at >= until:
             kept = [thing for thing in (*active, *begun) if thing.window.end > at]
-            if begun or len(kept) != len(active):
+            # What began may be over already.
+            if len(kept) != len(active) or any(new is not old for new, old in zip(kept, active, strict=True)):
                 active = tuple(kept)
             until = min((thing.window.end for thing in active), default=math.inf)
         yield active
