@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial as bound
 
@@ -95,13 +96,19 @@ class GroupAlerts:
         step = self.rows.judge(Turn(said, verdict.score, table, explained, partial=not complete))
         self.book.commit(verdict.at, step)
         self.book.succeeded = verdict.at
-        self.book.send()
+        self._send()
 
     def hold(self, slot: float) -> None:
         """Nothing is known of this slot: what fires goes on for a while."""
         if not self._idle:
             self.book.record(slot, self.book.hold(slot))
-            self.book.send()
+            self._send()
+
+    def _send(self) -> None:
+        self.book.send()
+        states = Counter(alert.state for alert in self.book.alerts.values())
+        for state in AlertState:
+            self.around.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
 
     @property
     def _idle(self) -> bool:

@@ -292,6 +292,7 @@ class Groups:
             )
         for job in self.cycles.keys() - cycles.keys():
             around.exposition.withdraw_group(self.cycles[job].settings.name)
+            around.metrics.forget(job)
             left(job, self.cycles[job].alerts.book.left)
         self.cycles = cycles
 

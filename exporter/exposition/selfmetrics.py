@@ -184,7 +184,9 @@ class SelfMetrics:
         )
 
     def _state(self) -> None:
-        self.alerts = self._gauge("alerts", "Alerts of a query, by state.", "query", "state")
+        self.alerts = self._gauge(
+            "alerts", "Alerts of a query, or of a group as `(group) NAME`, by state.", "query", "state"
+        )
         self.feedback_total = self._counter(
             "feedback_total", "How often people said what an anomaly was, by what they said.", "query", "verdict"
         )

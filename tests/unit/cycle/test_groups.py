@@ -263,6 +263,8 @@ def test_a_group_alerts_like_a_query_and_says_the_share_of_each_metric(alerting:
     (alert,) = alerting.alerts()
     assert alert.labels == {"alertname": "AnomalyDetected", "group": "api", "pod": "p4", "severity": "page"}
     assert alert.state == "firing"
+    labels = {"query": "(group) api", "state": "firing"}
+    assert alerting.registry.get_sample_value("anomaly_exporter_alerts", labels) == 1
     assert alert.annotations["summary"].startswith("The metrics of pod=p4 (api) do not go together: ")
     lines = alert.annotations["metrics"].splitlines()
     assert {line.split(":")[0] for line in lines} == set(QUERIES)
