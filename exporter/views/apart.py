@@ -26,7 +26,7 @@ _PATIENCE = 60.0
 """Seconds that one work may take."""
 _IDLE = 600.0
 """Seconds without work after which the process ends and gives its memory back."""
-_NICE = 10
+_NICE = 5
 
 
 class Apart:
