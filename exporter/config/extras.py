@@ -24,8 +24,14 @@ class _Extra(NamedTuple):
     extra: str
 
 
+def _has_forest(detectors: Any) -> bool:
+    listed = detectors if isinstance(detectors, list) else []
+    return "isolation_forest" in [one.get("kind") if isinstance(one, dict) else one for one in listed]
+
+
 _EXTRAS = (
     _Extra("drift", "changepoints", lambda value: value is True, "ruptures", "ruptures", "drift"),
+    _Extra("detection", "detectors", _has_forest, "sklearn", "scikit-learn", "forest"),
     _Extra("baseline", "holidays", lambda value: isinstance(value, str), "holidays", "holidays", "holidays"),
 )
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from exporter.engine.detectors.base import BLOCK, Detector, Judgement, Memory, Moment, Remembering
 from exporter.engine.detectors.collective import Collective
 from exporter.engine.detectors.iqr import Iqr
+from exporter.engine.detectors.isolation_forest import IsolationForest
 from exporter.engine.detectors.novelty import Novelty
 from exporter.engine.detectors.stl import Stl
 from exporter.engine.detectors.zscore import ZScore
@@ -19,6 +20,7 @@ __all__ = [
     "Collective",
     "Detector",
     "Iqr",
+    "IsolationForest",
     "Judgement",
     "Memory",
     "Moment",
@@ -28,4 +30,4 @@ __all__ = [
     "ZScore",
 ]
 
-AnyDetector = Annotated[ZScore | Iqr | Stl | Novelty | Collective, Field(discriminator="kind")]
+AnyDetector = Annotated[ZScore | Iqr | Stl | Novelty | Collective | IsolationForest, Field(discriminator="kind")]

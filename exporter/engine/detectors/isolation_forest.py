@@ -1,0 +1,202 @@
+"""Isolation forest on what every series has in common: its deviation and its change, in its own standard deviations."""
+
+from __future__ import annotations
+
+import functools
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from exporter.engine.detectors.base import BLOCK, FloatArray, Judgement, Moment, Params
+from exporter.engine.detectors.columns import Array, Column, Columns
+
+__all__ = ["IsolationForest", "IsolationForestMemory"]
+
+TREES, SAMPLES = 200, 8192
+"""Of the forest, and vectors that it is trained on."""
+CELLS = 96
+"""Of the table in each direction."""
+FARTHEST = 16.0
+"""Standard deviations beyond which nothing is easier to tell apart."""
+RATE = 0.005
+"""How fast the threshold of a series follows its own scores, in scores a sample."""
+HIGHEST = 0.9
+"""Of the way from a typical score to the highest one: the farthest values are anomalous to every series."""
+_SEED = 20080117
+
+
+class IsolationForest(Params):
+    """How few random cuts it takes to tell a sample from usual ones [1]_, by its deviation and its change.
+
+    The two features are the distance from the mean of the hour of the week and the change since the sample before, both
+    in standard deviations of that hour and without their sign. Standardised features of all series are alike, so one
+    forest serves all of them: it is trained once, on heavy-tailed noise that is correlated as metrics are, and not on
+    the series of a query. So no series changes what is said of another, and one alone has the scores that it has
+    among many.
+    Each series has a threshold of its own, the score that a share of `contamination` of its samples exceeds.
+
+    Fails where `zscore` fails, because it sees the same mean and deviation; it adds the sudden change. Far values are
+    all alike to it: the severity ends at about 2. By construction it calls about `contamination` of all samples
+    anomalous, whatever they are. Needs scikit-learn, the extra ``forest``.
+
+    Parameters
+    ----------
+    contamination : float, 0..0.5
+        Share of the samples of a series with a severity of 1 or more.
+
+    References
+    ----------
+    .. [1] F. T. Liu, K. M. Ting, Z.-H. Zhou (2008), Isolation Forest. ICDM. doi:10.1109/ICDM.2008.17
+    """
+
+    interval: ClassVar[bool] = False
+
+    kind: Literal["isolation_forest"] = Field(
+        "isolation_forest", description="Easy to tell from usual samples by random cuts of deviation and change."
+    )
+    contamination: float = Field(
+        0.01, gt=0, lt=0.5, allow_inf_nan=False, description="Share of the samples of a series that is anomalous."
+    )
+
+    def judge(self, moment: Moment) -> Judgement:
+        """Judge without any past, where nothing can be said."""
+        return _judgement(moment, np.full(moment.sample.shape, np.nan))
+
+    def memory(self) -> IsolationForestMemory:
+        """Return an empty memory; see `Remembering`."""
+        return IsolationForestMemory(self)
+
+
+class IsolationForestMemory:
+    """The sample before, and the threshold, of every series; see `Memory`. 56 bytes a series."""
+
+    def __init__(self, params: IsolationForest) -> None:
+        self.params = params
+        self._columns = Columns(
+            {
+                "before": Column((), np.float32, np.nan),  # The deviation of the last sample.
+                "above": Column((), np.float32),  # How much the threshold is above that of the noise.
+                "scores": Column((BLOCK,), np.float32, np.nan),  # Of the block that is going on.
+            }
+        )
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        self._columns.grow(capacity)
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`."""
+        self._columns.forget(rows)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state, by name."""
+        return self._columns.all()
+
+    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:  # noqa: ARG002
+        """Forget the sample before: it was measured against the old level."""
+        self._columns.all()["before"][rows] = np.nan
+
+    def judge(self, moment: Moment, rows: slice) -> Judgement:
+        """Judge samples of `rows`, and note them for `close`."""
+        state, table = self._columns.of(rows), _table()
+        spread = np.maximum(moment.stats.std, moment.resolution)
+        deviation = (moment.sample - moment.stats.mean) / spread
+        change = np.empty_like(deviation)
+        before = state["before"]
+        for index, (one, ok) in enumerate(zip(deviation, moment.usable, strict=True)):
+            change[index] = np.where(np.isnan(before), 0.0, one - before)
+            before[...] = np.where(ok, one, before)
+        score = table.score(np.abs(deviation), np.abs(change))
+        block = slice(moment.index, moment.index + len(score))
+        state["scores"][block] = np.where(moment.usable, score, np.nan)
+        threshold = self._threshold(table, state["above"])
+        return _judgement(moment, np.maximum(score - table.typical, 0.0) / (threshold - table.typical))
+
+    def close(self, rows: slice) -> None:
+        """Let the threshold follow the block that has ended."""
+        state, table, share = self._columns.of(rows), _table(), self.params.contamination
+        above = state["above"]
+        for score in state["scores"]:
+            step = np.where(score > self._threshold(table, above), 1.0 - share, -share)
+            above += np.where(np.isnan(score), 0.0, RATE * step)
+        start = table.quantile(share)
+        highest = table.typical + HIGHEST * (table.highest - table.typical)
+        # Never so near to a typical score that noise of rounding is an anomaly.
+        np.clip(above, 0.5 * (table.typical - start), highest - start, out=above)
+        state["scores"][...] = np.nan
+
+    def _threshold(self, table: _Table, above: Array) -> FloatArray:
+        threshold: FloatArray = table.quantile(self.params.contamination) + above.astype(np.float64)
+        return threshold
+
+
+class _Table(NamedTuple):
+    """The scores of the forest on a grid of both features; between its points they are interpolated.
+
+    Attributes
+    ----------
+    scores : ndarray, shape (CELLS + 1, CELLS + 1)
+    typical, highest : float
+        The median of the training scores, and the highest score there is.
+    training : ndarray
+        The training scores, sorted.
+    """
+
+    scores: FloatArray
+    typical: float
+    highest: float
+    training: FloatArray
+
+    def quantile(self, share: float) -> float:
+        """Return the score that a share of the training data exceeds."""
+        return float(self.training[int((1.0 - share) * (len(self.training) - 1))])
+
+    def score(self, deviation: FloatArray, change: FloatArray) -> FloatArray:
+        """Return the scores of samples, shape (t, n); NaN stays."""
+        x, y = _place(deviation), _place(change)
+        known = ~np.isnan(x + y)
+        i, j = (np.minimum(np.where(known, one, 0.0).astype(np.intp), CELLS - 1) for one in (x, y))
+        u, v = x - i, y - j
+        table = self.scores
+        low = table[i, j] + v * (table[i, j + 1] - table[i, j])
+        high = table[i + 1, j] + v * (table[i + 1, j + 1] - table[i + 1, j])
+        score: FloatArray = low + u * (high - low)
+        return score
+
+
+def _place(size: FloatArray) -> FloatArray:
+    """Return where a feature lies on the grid: fine near zero, coarse far out."""
+    place: FloatArray = np.log1p(np.minimum(size, FARTHEST)) * (CELLS / np.log1p(FARTHEST))
+    return place
+
+
+@functools.cache
+def _table() -> _Table:
+    """Train the forest and evaluate it on the grid: the same in every process, and it takes a second."""
+    from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
+
+    rng = np.random.default_rng(_SEED)
+    tails = np.sqrt(2.0 / 4.0) * rng.standard_t(4.0, (2, SAMPLES))
+    correlation = rng.choice([0.0, 0.5, 0.9], SAMPLES)
+    now, before = tails[0], correlation * tails[0] + np.sqrt(1.0 - correlation**2) * tails[1]
+    features = np.column_stack([np.abs(now), np.abs(now - before)])
+    # Cuts fall evenly over the grid as they do over the logarithms, so that far values do not take most of them.
+    model = Model(n_estimators=TREES, random_state=_SEED).fit(_place(features))
+    training = np.sort(-model.score_samples(_place(features)))
+    points = np.arange(CELLS + 1.0)
+    grid = np.column_stack([np.repeat(points, CELLS + 1), np.tile(points, CELLS + 1)])
+    # A farther value is never more usual: where there was nothing to cut in training, chance decided.
+    scores = -model.score_samples(grid).reshape(CELLS + 1, CELLS + 1)
+    scores = np.maximum.accumulate(np.maximum.accumulate(scores, axis=0), axis=1)
+    return _Table(scores, float(np.median(training)), float(scores.max()), training)
+
+
+def _judgement(moment: Moment, severity: FloatArray) -> Judgement:
+    """Return severities, shape (t, n), without an interval."""
+    severity = np.where(np.isnan(moment.sample), np.nan, severity)
+    nothing = np.full(moment.sample.shape[1], np.nan)
+    above = np.where(moment.sample < moment.stats.mean, np.minimum(severity, 0.0), severity)
+    below = np.where(moment.sample > moment.stats.mean, np.minimum(severity, 0.0), severity)
+    return Judgement(above, below, nothing, nothing, nothing)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from exporter.config.load import load
+from exporter.engine.detectors import IsolationForest
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from tests.contract.checks import DAY, START, STEP, keys, seasonal
+
+
+def scores(samples: np.ndarray, contamination: float = 0.01) -> np.ndarray:
+    detection = DetectionSettings(detectors=(IsolationForest(contamination=contamination),), quorum=1)
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
+    times = START + STEP * np.arange(len(samples))
+    return one.run(times, one.align(keys(samples.shape[1]), samples, START).samples, STEP).score
+
+
+@pytest.mark.parametrize("contamination", [0.005, 0.02])
+def test_about_as_much_is_anomalous_as_was_asked_for(contamination: float) -> None:
+    """Also where the noise has other tails than the one that the forest knows."""
+    rng = np.random.default_rng(4)
+    for noise in (rng.standard_normal((60 * DAY, 6)), rng.standard_t(3, (60 * DAY, 6)), rng.random((60 * DAY, 6))):
+        share = np.mean(scores(100 + noise, contamination)[30 * DAY :] >= 0.5)
+        assert contamination / 4 < share < 2 * contamination
+
+
+def test_a_sudden_change_is_easier_to_tell_than_the_same_deviation_that_lasts() -> None:
+    samples = seasonal(29, count=24)
+    at = 28 * DAY + 40
+    samples[at : at + 3] *= 1.2
+    found = scores(samples)
+    assert found[at].mean() > found[at + 1].mean()
+
+
+def test_it_says_which_package_it_needs(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "detection: {detectors: [isolation_forest], quorum: 1}\nqueries:\n  - {name: up, expr: up}\n", encoding="utf-8"
+    )
+    assert load(file).config.detection.detectors == (IsolationForest(),)
+    monkeypatch.setattr("exporter.config.extras.find_spec", lambda name: None)
+    with pytest.raises(Exception, match=r"1:24: detection.detectors: needs scikit-learn.*\[forest\]"):
+        load(file)
