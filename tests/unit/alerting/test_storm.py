@@ -70,6 +70,15 @@ def test_the_identity_is_what_all_series_share_and_stays() -> None:
     assert stage.storm().labels == labels
 
 
+def test_an_exporter_that_remembers_other_series_gives_a_storm_the_same_labels() -> None:
+    now = {name: {"instance": name, "job": "app"} for name in MANY}
+    young, old = Stage(now), Stage({**now, "gone": {"instance": "gone", "job": "before"}})
+    young.slot(MANY[:6])
+    old.slot(MANY[:6], missing=["gone"])
+    assert young.storm().labels == old.storm().labels
+    assert old.storm().labels["job"] == "app"
+
+
 def test_who_turns_later_joins_and_is_in_the_explanation(stage: Stage) -> None:
     stage.slot(MANY[:5])
     assert stage.storm().annotations["members"] == "5 of 40 series"
