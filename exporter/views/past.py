@@ -39,7 +39,14 @@ _AGAIN = 6 * 3600.0
 """What was learned up to a multiple of so many seconds serves every range that begins after it."""
 _COVERED = 0.8
 """Share of the samples that must have been scored at the time for that to be what is shown."""
-_SAID = ("anomaly_score", "expected_value", "expected_value_lower", "expected_value_upper", "anomaly_votes")
+_SAID = (
+    "anomaly_score",
+    "expected_value",
+    "expected_value_lower",
+    "expected_value_upper",
+    "anomaly_votes",
+    "observed_value",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +175,11 @@ class Past:
         expected = lines["expected_value"]
         if np.count_nonzero(~np.isnan(expected) & here) < _COVERED * np.count_nonzero(here):
             return None
+        # A scrape comes some time after its slot, so a score belongs to the sample that was scraped with it.
+        seen = lines["observed_value"]
         return Judged(
             times,
-            samples.values,
+            samples.values if np.isnan(seen).all() else seen,
             expected,
             lines["expected_value_lower"],
             lines["expected_value_upper"],

@@ -95,12 +95,19 @@ def test_a_second_look_judges_the_same(past, server):
 
 def test_what_was_said_at_the_time_is_shown_where_it_was_scraped(past, server):
     at = np.arange(RANGE.start - STEP, END + 1.0, STEP)
-    said = {"expected_value": 77.0, "expected_value_lower": 70.0, "anomaly_score": 0.25, "anomaly_votes": 2.0}
+    said = {
+        "observed_value": 99.0,
+        "expected_value": 77.0,
+        "expected_value_lower": 70.0,
+        "anomaly_score": 0.25,
+        "anomaly_votes": 2.0,
+    }
     labels = {"query": "load", "instance": "b", "job": "x"}
     server.push(({"__name__": name, **labels}, at, np.full(len(at), value)) for name, value in said.items())
     chart = drawn_from(past, subject(server, "b"), RANGE, Part.BAND)
     assert "scraped" in chart.source
     assert set(chart.lines["expected"]) == {77.0}
+    assert set(chart.lines["observed"]) == {99.0}
     assert set(chart.lines["lower"]) == {70.0}
     assert np.all(np.isnan(chart.lines["upper"]))
     # It was not scraped before.
