@@ -48,10 +48,11 @@ SETTLED = 2 * WEEK
 learns raises more alerts than it ever will again."""
 ENOUGH = 0.98 * WEEK
 """Seconds of history at the query's own interval before a threshold is calibrated."""
-FEWEST, USUAL = 30, 50
-"""Alerts at the reference level: with fewer nothing is fitted, and with so many there is no need for more."""
+FEWEST = 30
+"""Alerts above the reference level of the fit: with fewer nothing is fitted. More make it steadier and take it farther
+from where it is asked."""
 TIMES = 1.5
-"""Alerts at the reference level, in those that are wanted."""
+"""Alerts above the reference level, in those that are wanted."""
 TOGETHER = 720.0
 """Seconds within which all that begins is one alert; a slot at least, and a block of slots at most."""
 SHARE = 0.2
@@ -322,7 +323,7 @@ def calibrate(
         return Calibration(peaks=float(curve[0]), history=history)
     wanted = budget.rate * seconds
     spans = seconds / (budget.interval * budget.together)
-    enough = min(max(USUAL, TIMES * wanted), max(SHARE * spans, FEWEST), curve[0])
+    enough = min(max(FEWEST, TIMES * wanted), max(SHARE * spans, FEWEST), curve[0])
     at = int(np.flatnonzero(curve >= enough)[-1])
     tail = _Pareto.fit(GRID[at:].astype(np.float64), curve[at:])
     threshold = float(np.clip(tail.level(wanted), LEAST, MOST))
