@@ -68,6 +68,7 @@ _RING = 64
 _DAY = 86400.0
 _SAME = 0.01
 _WIDEST = 20.0
+_KNOWN = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,9 +331,10 @@ def calibrate(
     clumped = math.sqrt(max(1.0, float(np.broadcast_to(clumps, LEVELS)[at])))
     expected, error = tail.count(threshold), tail.error(threshold)
     counted = float(curve[min(int(np.searchsorted(GRID, threshold)), LEVELS - 1)])
-    if counted >= max(FEWEST, 2.0 * expected):
+    if max(counted, expected) >= _KNOWN and not 0.5 < counted / expected < 2.0:
         # The tail has a shape of its own here, and there are enough alerts to know without the fit.
-        expected, error = counted, 1.0 / math.sqrt(counted)
+        expected = max(counted, 1.0)
+        error = 1.0 / math.sqrt(expected)
     spread = math.exp(min(_Z90 * clumped * error, _WIDEST))
     each = 1.0 / seconds
     return Calibration(
