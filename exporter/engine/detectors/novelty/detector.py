@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import Judgement, Moment, Params
+from exporter.engine.baseline import BucketStats
+from exporter.engine.detectors.base import BLOCK, Judgement, Moment, Params
 from exporter.engine.detectors.columns import Array, Column, Columns
 from exporter.engine.detectors.novelty.day import DayProfile, day_columns
 from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
-from exporter.engine.detectors.novelty.recent import FEATURES, Recent, recent_columns
+from exporter.engine.detectors.novelty.recent import FEATURES, RESIDUALS, Recent, recent_columns
 from exporter.engine.detectors.novelty.surprise import Surprise, surprise_columns
 from exporter.engine.detectors.ordered import add_up
 
@@ -23,8 +24,19 @@ SIGNALS = FEATURES + 3
 before, and how differently distributed the last hours are."""
 WARM_UP = 60
 """Samples before the first answer."""
-LASTING = np.float32(0.3)
+WITHIN = 6.0
+"""Standard deviations of an hour of the week that are taken as known when these begin to be known."""
+LASTING = np.float32(0.6)
 """Weight of the recent mean of the evidence: what lasts weighs more."""
+FATIGUE = np.float32(0.1)
+"""What each anomaly of late adds, squared, to the surprise that the next one needs: a series that often has some
+says little by them."""
+FATIGUE_MOST = np.float32(10.0)
+"""Anomalies beyond these add nothing."""
+RECOVERY = np.float32(0.5 ** (BLOCK / 4000.0))
+"""What a block leaves of them: half after 4,000 samples."""
+APART = 3
+"""Blocks without novelty between two anomalies."""
 RECENT = np.float32(2.0 / 11.0)
 """Part of a new sample in that mean."""
 _UNLIKE_ANYTHING = 5.0
@@ -70,13 +82,13 @@ class Novelty(Params):
 
     kind: Literal["novelty"] = Field("novelty", description="Unlike everything that the series has shown before.")
     threshold: float = Field(
-        0.275, gt=0, le=100, allow_inf_nan=False, description="Mean surprise for each decade of age; more is quieter."
+        0.17, gt=0, le=100, allow_inf_nan=False, description="Mean surprise for each decade of age; more is quieter."
     )
     tolerance: float = Field(
         0.02, ge=0, le=1, description="What differs from a known value by this part of itself is not novel."
     )
     usual: float = Field(
-        1.5,
+        3.0,
         ge=0,
         le=100,
         allow_inf_nan=False,
@@ -95,6 +107,8 @@ class Novelty(Params):
 
 def _layout() -> dict[str, Column]:
     own = {"age": Column((), np.int32), "level": Column((), np.float32), "held": Column((), np.bool_)}
+    own["by_week"] = Column((), np.bool_)
+    own |= {"fatigue": Column((), np.float32), "calm": Column((), np.uint8, APART), "found": Column((), np.bool_)}
     return own | recent_columns() | gap_columns(FEATURES) | day_columns() | surprise_columns(SIGNALS)
 
 
@@ -130,6 +144,7 @@ class NoveltyMemory:
         # The day before a Monday is a Sunday: once the baseline knows the hours of the week, they are what is usual.
         if moment.stats.fine is not None:
             usual = np.where(moment.stats.fine, moment.stats.mean, usual)
+            self._by_week(columns, moment.stats)
         recent.compare(index, usual)
 
         signals = np.empty((SIGNALS, *sample.shape), np.float32)
@@ -152,6 +167,7 @@ class NoveltyMemory:
         age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
         columns["age"][...] = age[-1]
         needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
+        needed *= (1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)) ** 2
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
         # After an anomaly the slow signals remember it for hours; it is over when the values are usual again.
         reach = np.maximum(self.params.usual * moment.stats.std, moment.resolution)
@@ -159,6 +175,7 @@ class NoveltyMemory:
         severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
         # And not before: a value that lasts is soon known, but what made it has not ended.
         held, found = columns["held"], severity >= 1.0
+        columns["found"] |= (found & usable).any(axis=0)
         if held.any() or found.any():
             for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
                 held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
@@ -172,9 +189,28 @@ class NoveltyMemory:
         """End the anomaly that goes on; what comes next is near what the baseline finds usual now."""
         self._columns.all()["held"][rows] = False
 
+    def _by_week(self, columns: dict[str, Array], stats: BucketStats) -> None:
+        """Forget how far from usual was known, where the hours of the week are known for the first time.
+
+        Against the hour of the day every weekend was far from usual, and so nothing would be new on a Wednesday.
+        """
+        new = np.flatnonzero(stats.fine & ~columns["by_week"])
+        if len(new):
+            columns["by_week"][new] = True
+            Gaps(columns, RESIDUALS).begin_anew(new, (WITHIN * stats.std[new]).astype(np.float32))
+
+    def _tire(self, columns: dict[str, Array]) -> None:
+        """Count the anomalies of late; one that goes on is one."""
+        found, calm, fatigue = columns["found"], columns["calm"], columns["fatigue"]
+        fatigue *= RECOVERY
+        fatigue += found & (calm >= APART)
+        calm[...] = np.where(found, 0, np.minimum(calm, APART - 1) + 1)
+        found[...] = False
+
     def close(self, rows: slice) -> None:
         """Learn the block that has ended."""
         columns = self._columns.of(rows)
+        self._tire(columns)
         recent, surprise = Recent(columns), Surprise(columns)
         novel = surprise.novel(FEATURES)
         if novel.any():

@@ -30,8 +30,8 @@ def gap_columns(features: int) -> dict[str, Column]:
 class Gaps:
     """The gaps of some series: `low` and `high` edges, shape (f, GAPS, n), infinite beyond the extremes."""
 
-    def __init__(self, columns: dict[str, Array]) -> None:
-        self._low, self._high = columns["gaps.low"], columns["gaps.high"]
+    def __init__(self, columns: dict[str, Array], features: slice = slice(None)) -> None:
+        self._low, self._high = columns["gaps.low"][features], columns["gaps.high"][features]
 
     def distance(self, values: Array, noise: Array, near: Array) -> Array:
         """Return how far values are from all that was learned.
@@ -58,6 +58,13 @@ class Gaps:
             np.maximum(far, np.minimum(above, below, out=above), out=far)
         far = np.where(far <= noise, np.float32(0.0), np.maximum(far - near, np.float32(0.0)))
         return np.where(np.isnan(values), np.float32(np.nan), far)
+
+    def begin_anew(self, series: Array, reach: Array) -> None:
+        """Forget what `series`, shape (k,), have shown, but that all values nearer to zero than `reach`, shape (k,),
+        are known."""
+        self._low[..., series], self._high[..., series] = 0.0, 0.0
+        self._low[:, 0, series], self._high[:, 0, series] = -np.inf, -reach
+        self._low[:, 1, series], self._high[:, 1, series] = reach, np.inf
 
     def learn(self, values: Array, novel: Array) -> None:
         """Learn values of each feature and series, shape (t, f, n), where `novel`, one after the other.

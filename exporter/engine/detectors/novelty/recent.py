@@ -8,11 +8,13 @@ from exporter.engine.detectors.base import BLOCK
 from exporter.engine.detectors.columns import Array, Column
 from exporter.engine.detectors.ordered import add_up, count_of, median, pick, rolling_sum
 
-__all__ = ["FEATURES", "Recent", "recent_columns"]
+__all__ = ["FEATURES", "RESIDUALS", "Recent", "recent_columns"]
 
 FEATURES = 5
 """The sample; the same minus the running median, minus the sample before, minus what is usual at this time of the
 day; and the mean of the last twelve of these residuals."""
+RESIDUALS = slice(3, 5)
+"""Those that are distances from what is usual."""
 WINDOW = 48
 """Samples that the slow signals compare with the past."""
 MEDIANS = 25
