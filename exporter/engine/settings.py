@@ -62,7 +62,7 @@ class DetectionSettings(Section):
     """
 
     detectors: Items[Annotated[AnyDetector, BeforeValidator(_by_name)]] = Field(
-        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=3), Collective(votes=3)),
+        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Collective(votes=3)),
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",
     )

@@ -29,8 +29,8 @@ WITHIN = 6.0
 LASTING = np.float32(0.6)
 """Weight of the recent mean of the evidence: what lasts weighs more."""
 FATIGUE = np.float32(0.1)
-"""What each anomaly of late adds, squared, to the surprise that the next one needs: a series that often has some
-says little by them."""
+"""What each anomaly of late adds to the surprise that the next one needs: a series that often has some says little
+by them."""
 FATIGUE_MOST = np.float32(10.0)
 """Anomalies beyond these add nothing."""
 RECOVERY = np.float32(0.5 ** (BLOCK / 4000.0))
@@ -82,7 +82,7 @@ class Novelty(Params):
 
     kind: Literal["novelty"] = Field("novelty", description="Unlike everything that the series has shown before.")
     threshold: float = Field(
-        0.17, gt=0, le=100, allow_inf_nan=False, description="Mean surprise for each decade of age; more is quieter."
+        0.26, gt=0, le=100, allow_inf_nan=False, description="Mean surprise for each decade of age; more is quieter."
     )
     tolerance: float = Field(
         0.02, ge=0, le=1, description="What differs from a known value by this part of itself is not novel."
@@ -158,7 +158,11 @@ class NoveltyMemory:
         signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
         surprise.note(index, signals, usable)
 
-        evidence = add_up(surprise.of(signals)) / np.float32(SIGNALS)
+        surprises = surprise.of(signals)
+        surprises *= np.sqrt(
+            np.sqrt(surprises)
+        )  # To the power of 5/4: one strong surprise says more than many weak ones.
+        evidence = add_up(surprises) / np.float32(SIGNALS)
         level, every = columns["level"], usable.all()
         for row, ok in zip(evidence, usable, strict=True):
             step = RECENT * (row - level)
@@ -167,7 +171,7 @@ class NoveltyMemory:
         age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
         columns["age"][...] = age[-1]
         needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
-        needed *= (1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)) ** 2
+        needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
         # After an anomaly the slow signals remember it for hours; it is over when the values are usual again.
         reach = np.maximum(self.params.usual * moment.stats.std, moment.resolution)

@@ -61,7 +61,8 @@ class Gaps:
 
     def begin_anew(self, series: Array, reach: Array) -> None:
         """Forget what `series`, shape (k,), have shown, but that all values nearer to zero than `reach`, shape (k,),
-        are known."""
+        are known.
+        """
         self._low[..., series], self._high[..., series] = 0.0, 0.0
         self._low[:, 0, series], self._high[:, 0, series] = -np.inf, -reach
         self._low[:, 1, series], self._high[:, 1, series] = reach, np.inf
