@@ -70,11 +70,16 @@ KINDS = (
     Kind("contextual", 2.0, lambda x, *_: 0.4 * x, "the dip of Sunday evenings, on a Wednesday", hour=2 * 24 + 21),
     Kind("collective", 8.0, lambda x, _, rng: x * (1 + rng.choice([-1, 1]) * 2 * NOISE), "8 h off by 2 deviations"),
     Kind("level shift", 20.0, lambda x, _, rng: x * (1 + rng.choice([-1, 1]) * 6 * NOISE), "20 h off by 6 deviations"),
-    Kind("drift", 48.0, lambda x, part, rng: x + rng.choice([-1, 1]) * 8 * NOISE * part * _level(x), "to 8 in 48 h"),
-    Kind("variance", 6.0, lambda x, _, rng: x * (1 + 4 * NOISE * rng.standard_normal(len(x))), "6 h of 4 times the noise"),
+    Kind(
+        "drift",
+        48.0,
+        lambda x, part, rng: x + rng.choice([-1, 1]) * 8 * NOISE * part * _level(x),
+        "to 8 deviations in 48 h",
+    ),
+    Kind("variance", 6.0, lambda x, _, rng: x * (1 + 4 * NOISE * rng.standard_normal(len(x))), "6 h of noise times 4"),
     Kind("missing", 3.0, lambda x, *_: np.full(len(x), np.nan), "3 h without samples"),
     Kind("coordinated", 3.0, lambda x, *_: 1.5 * x, "3 h of 1.5 times the load"),
-)  # fmt: skip
+)
 
 
 def main() -> int:

@@ -47,6 +47,12 @@ ENOUGH_DAYS = 3
 _NEARLY = 0.9
 """A visit with a few samples missing still counts."""
 
+_APART_IN_HOUR, _APART_IN_DAY = 6.0, 1.5
+"""Two visits of an hour of the week disagree when they are this many standard deviations of the believed one apart, and
+this many of the hour of the day."""
+_SOME = 3.0
+"""Samples of a visit whose standard deviation means something."""
+
 _QUARTILE_GAIN = 2.3
 """Step of the quartiles, in interquartile ranges: 1 / density at the quartile of a normal distribution."""
 _QUARTILE_START = 10
@@ -212,7 +218,11 @@ class Baseline:
         """
         batch = _Batch(samples, seconds)
         buckets = [self._stats[bucket][:, rows] for bucket in place]
-        learned = _learn(np.stack(buckets).astype(np.float64), batch, self._full)
+        known = np.stack(buckets).astype(np.float64)
+        kept = self._weigh(known, batch)
+        learned = _learn(known, batch, self._full)
+        if kept.any():
+            learned[0][:, kept] = buckets[0][:, kept]
         for bucket, stats in zip(buckets, learned, strict=True):
             bucket[...] = stats
         self.touched.update(place)
@@ -220,6 +230,25 @@ class Baseline:
     def every(self, rows: slice) -> npt.NDArray[np.float32]:
         """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight; a view."""
         return self._stats[BUCKETS - 1][:, rows]
+
+    def _weigh(self, known: FloatArray, batch: _Batch) -> npt.NDArray[np.bool_]:
+        """Decide between two visits of an hour of the week that disagree, before it is trusted: one was an incident.
+
+        The one that is nearer to the hour of the day is believed. Where that is the new one the bucket, in `known`,
+        begins anew; where it is the old one the row is returned, shape (n,), and its bucket stays as it is.
+        """
+        week, day, _ = known
+        once = np.maximum(_NEARLY * HOUR, _SOME * batch.each)
+        open_to_doubt = (week[_WEIGHT] >= once) & (week[_WEIGHT] < self._enough[0]) & (batch.count > 0.0)
+        open_to_doubt &= day[_WEIGHT] >= self._enough[1]
+        if not open_to_doubt.any():
+            return open_to_doubt
+        nearer = np.abs(batch.mean - day[_MEAN]) < np.abs(week[_MEAN] - day[_MEAN])
+        apart = np.abs(batch.mean - week[_MEAN])
+        disagree = open_to_doubt & (apart > _APART_IN_DAY * day[_STD])
+        disagree &= apart > _APART_IN_HOUR * np.where(nearer, np.sqrt(batch.variance), week[_STD])
+        week[_WEIGHT, disagree & nearer & (batch.count >= _SOME)] = 0.0
+        return disagree & ~nearer
 
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
         """Return the statistics of one bucket, shape (5, size): mean, std, q1, q3, weight."""

@@ -128,3 +128,25 @@ def test_forgotten_rows_start_anew() -> None:
     assert stats.weight[0] > 0
     assert np.isnan(stats.mean[1])
     assert baseline.profile(1, range(BUCKETS)).sum() == 0
+
+
+@pytest.mark.parametrize("week", [0, 1])
+@pytest.mark.parametrize("factor", [3.0, 0.2])
+def test_an_incident_while_the_hours_of_the_week_are_learned_leaves_no_trace(week: int, factor: float) -> None:
+    """Weekends are at half: they are as far from the hour of the day as an incident, and are learned."""
+    baseline, rows, step = Baseline(30 * DAY), slice(0, 1), 900.0
+    baseline.grow(1)
+    times = MONDAY + step * np.arange(3 * 7 * 96)
+    days = np.arange(len(times)) // 96
+    level = 100.0 * np.where(days % 7 >= 5, 0.5, 1.0) + np.random.default_rng(3).standard_normal(len(times))
+    incident = slice((7 * week + 2) * 96 + 48, (7 * week + 2) * 96 + 60)
+    level[incident] *= factor
+    for begin in range(0, len(times), 4):
+        place = place_at(float(times[begin]), UTC)
+        baseline.learn(place, rows, level[begin : begin + 4, None], step)
+    for day, hour, expected in ((2, 13, 100.0), (5, 13, 50.0)):
+        stats = baseline.stats(place_at(MONDAY + day * DAY + hour * 3600, UTC), rows)
+        assert stats.fine is not None
+        assert stats.fine.all()
+        assert stats.mean[0] == pytest.approx(expected, rel=0.02)
+        assert stats.std[0] < 3.0

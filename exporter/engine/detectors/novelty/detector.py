@@ -159,9 +159,7 @@ class NoveltyMemory:
         surprise.note(index, signals, usable)
 
         surprises = surprise.of(signals)
-        surprises *= np.sqrt(
-            np.sqrt(surprises)
-        )  # To the power of 5/4: one strong surprise says more than many weak ones.
+        surprises *= np.sqrt(np.sqrt(surprises))  # One that is twice as strong says more than two.
         evidence = add_up(surprises) / np.float32(SIGNALS)
         level, every = columns["level"], usable.all()
         for row, ok in zip(evidence, usable, strict=True):

@@ -60,9 +60,7 @@ class Gaps:
         return np.where(np.isnan(values), np.float32(np.nan), far)
 
     def begin_anew(self, series: Array, reach: Array) -> None:
-        """Forget what `series`, shape (k,), have shown, but that all values nearer to zero than `reach`, shape (k,),
-        are known.
-        """
+        """Forget what `series` have shown; only values nearer to zero than `reach` are known. Shapes (k,)."""
         self._low[..., series], self._high[..., series] = 0.0, 0.0
         self._low[:, 0, series], self._high[:, 0, series] = -np.inf, -reach
         self._low[:, 1, series], self._high[:, 1, series] = reach, np.inf
