@@ -239,16 +239,19 @@ class Baseline:
         """
         week, day, _ = known
         once = np.maximum(_NEARLY * HOUR, _SOME * batch.each)
-        open_to_doubt = (week[_WEIGHT] >= once) & (week[_WEIGHT] < self._enough[0]) & (batch.count > 0.0)
+        open_to_doubt: npt.NDArray[np.bool_] = (
+            (week[_WEIGHT] >= once) & (week[_WEIGHT] < self._enough[0]) & (batch.count > 0.0)
+        )
         open_to_doubt &= day[_WEIGHT] >= self._enough[1]
         if not open_to_doubt.any():
             return open_to_doubt
         nearer = np.abs(batch.mean - day[_MEAN]) < np.abs(week[_MEAN] - day[_MEAN])
         apart = np.abs(batch.mean - week[_MEAN])
-        disagree = open_to_doubt & (apart > _APART_IN_DAY * day[_STD])
+        disagree: npt.NDArray[np.bool_] = open_to_doubt & (apart > _APART_IN_DAY * day[_STD])
         disagree &= apart > _APART_IN_HOUR * np.where(nearer, np.sqrt(batch.variance), week[_STD])
         week[_WEIGHT, disagree & nearer & (batch.count >= _SOME)] = 0.0
-        return disagree & ~nearer
+        disagree &= ~nearer
+        return disagree
 
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
         """Return the statistics of one bucket, shape (5, size): mean, std, q1, q3, weight."""

@@ -53,7 +53,8 @@ class Novelty(Params):
     deviations, from every value they ever had; and how unlike other days, how much wider or narrower, and how
     differently distributed the last samples are. Each signal becomes its surprise, -log10 of its probability in
     its own past, and the mean of the surprises is the evidence. The evidence needed grows with the logarithm of
-    the age, because an old series has had more chances to surprise.
+    the age, because an old series has had more chances to surprise, and with every anomaly of late, because a
+    series that often has some says little by them.
 
     A spike that recurs is not novel, so it stops alerting; another kind of spike is. So it raises few alerts,
     and early ones. An anomaly lasts until a sample is usual again. It has no band: what is unlike the past cannot
