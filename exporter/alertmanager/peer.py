@@ -70,6 +70,11 @@ class _Status(msgspec.Struct):
     cluster: Cluster = msgspec.field(default_factory=Cluster)
 
 
+# Made once, here: the library is not safe where several threads are the first to decode a type.
+_decode_status = msgspec.json.Decoder(_Status).decode
+_decode_made = msgspec.json.Decoder(dict[str, str]).decode
+
+
 class Peer:
     """The requests; used by one thread at a time.
 
@@ -110,7 +115,7 @@ class Peer:
         answer = self._client.get("/api/v2/status", timeout=self.settings.timeout, max_bytes=_LARGEST_ANSWER)
         self._check(answer)
         try:
-            return msgspec.json.decode(answer.body, type=_Status).cluster
+            return _decode_status(answer.body).cluster
         except msgspec.DecodeError as error:
             raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
 
@@ -125,7 +130,7 @@ class Peer:
         answer = self._client.post_json(_SILENCES, raw, timeout=self.settings.timeout, max_bytes=_LARGEST_ANSWER)
         self._check(answer)
         try:
-            return msgspec.json.decode(answer.body, type=dict[str, str])["silenceID"]
+            return _decode_made(answer.body)["silenceID"]
         except (msgspec.DecodeError, KeyError):
             raise AlertmanagerError(self.key, Reason.MALFORMED, "no silenceID in the answer") from None
 

@@ -53,6 +53,11 @@ class _Listed(msgspec.Struct):
     comment: str = ""
 
 
+# Made once, here: the library is not safe where several threads are the first to decode a type.
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder(_Listed).decode
+
+
 @dataclass(frozen=True)
 class Silence:
     """One silence.
@@ -119,8 +124,6 @@ class SilenceList:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Silence] = {}
-        self._decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-        self._decode = msgspec.json.Decoder(_Listed).decode
 
     def read(self, body: bytes) -> tuple[list[Silence], int]:
         """Return the silences of an answer to ``GET /api/v2/silences``, and how many could not be understood.
@@ -131,7 +134,7 @@ class SilenceList:
             It is not a list.
         """
         try:
-            items = [bytes(raw) for raw in self._decode_list(body)]
+            items = [bytes(raw) for raw in _decode_list(body)]
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of silences: {error}") from None
         known: dict[bytes, Silence] = {}
@@ -147,7 +150,7 @@ class SilenceList:
 
     def _silence(self, item: bytes) -> Silence | None:
         try:
-            listed = self._decode(item)
+            listed = _decode(item)
             matchers = tuple(_matcher(one) for one in listed.matchers)
             window = Window(_instant(listed.starts_at), _instant(listed.ends_at))
         except (msgspec.DecodeError, MatcherError, ValueError, RecursionError, UnicodeDecodeError):
