@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from exporter.alerting.labels import is_link
 
-__all__ = ["chart_links", "generator_url"]
+__all__ = ["RESERVED", "chart_links", "generator_url"]
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
-_RESERVED = frozenset({"query", "from", "to", "theme", "part", "size"})
+RESERVED = frozenset({"query", "from", "to", "theme", "part", "size"})
 """Parameters of a chart that are no labels; a label of such a name is written ``label.NAME``."""
 _LONGEST = 2000
 """Characters that every mail program and pager takes."""
@@ -63,7 +63,7 @@ def chart_links(
 
 
 def _parameter(name: str) -> str:
-    return f"label.{name}" if name in _RESERVED or name.startswith("label.") else name
+    return f"label.{name}" if name in RESERVED or name.startswith("label.") else name
 
 
 def _escaped(text: str) -> str:

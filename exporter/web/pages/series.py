@@ -115,7 +115,7 @@ def _now(shown: Shown) -> Node:
         ("Observed", number(one.observed, seen)),
         ("Expected", number(one.expected, usual)),
         ("Band", band(one.lower, one.upper, low, high)),
-        ("Votes", f"{one.votes:.0f} of {shown.quorum} needed" if one.votes == one.votes else number(one.votes, "")),
+        ("Votes", f"{one.votes:.0f} ({shown.quorum} are enough)" if one.votes == one.votes else number(one.votes, "")),
         ("Judged", ago(one.at, shown.at)),
     ]
     cells = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]

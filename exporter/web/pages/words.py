@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from exporter.alerting.links import RESERVED
 from exporter.web.pages.facts import Labels, Range
 from exporter.web.pages.markup import Markup, Node, tag
 
-__all__ = ["RESERVED", "address", "ago", "instant", "label_chips", "labels_in", "number", "span"]
+__all__ = ["address", "ago", "instant", "label_chips", "labels_in", "number", "span"]
 
-RESERVED = frozenset({"query", "from", "to", "theme", "part", "size"})
-"""Parameters of a graph that are no labels. A label of such a name is written ``label.NAME``; any label may be."""
 _PREFIX = "label."
 _LONGEST = 80
 _STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
