@@ -44,8 +44,8 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) servers ## What a cycle costs at 10,000 and 100,000 series, beside what Prometheus needs.
-	@$(BIN)/python -m benchmarks.cycle
+bench: $(STAMP) servers ## Measure everything that docs/performance.md says, and write it anew.
+	@$(BIN)/python -m benchmarks
 
 screenshots: $(STAMP) servers ## Take the pictures of the pages in docs/images anew, in a real browser.
 	@sh scripts/servers.sh chromium

@@ -49,19 +49,40 @@ def main() -> int:
     flags.add_argument(
         "--cycles", type=int, default=12, help="cycles that are counted, after two that are not; 12 are a block"
     )
+    flags.add_argument("--plot", type=Path, metavar="FILE", help="draw how it grows with the number of series, as SVG")
     args = flags.parse_args()
     console = Console(width=120)
+    costs: list[tuple[int, float, float]] = []
     for count in args.series:
         with ExitStack() as running, tempfile.TemporaryDirectory() as home:
             try:
-                console.print(_measure(running, Path(home), count, args.cycles))
+                table, ours, theirs = _measure(running, Path(home), count, args.cycles)
+                console.print(table)
+                costs.append((count, ours, theirs))
             except Stopped as fault:
                 console.print(f"[red]{fault}")
                 return 1
+    if args.plot is not None:
+        _plot(costs, args.plot)
     return 0
 
 
-def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> Table:
+def _plot(costs: list[tuple[int, float, float]], file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    counts, ours, theirs = zip(*costs, strict=True)
+    figure = Figure(figsize=(6.0, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.loglog(counts, [1000 * one for one in theirs], "o--", label="Prometheus, for the query")
+    axes.loglog(counts, [1000 * one for one in ours], "o-", label="anomaly-exporter, everything")
+    axes.set_xlabel("series")
+    axes.set_ylabel("CPU, ms a cycle")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.savefig(file, metadata={"Date": None})
+
+
+def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[Table, float, float]:
     server = scraped(running, home, count)
     metrics = SelfMetrics(CollectorRegistry())
     exposition = Exposition(metrics.registry)
@@ -136,7 +157,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> Table:
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
     table.add_row("state on disk, bytes a series", f"{store.size_bytes() / count:.0f}")
     table.add_row("learned arrays in memory, bytes a series", f"{cycle.learning.engine.bytes_per_series:.0f}")
-    return table
+    return table, cost, reference
 
 
 def _decode_seconds(server: Process) -> float:

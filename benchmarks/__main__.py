@@ -1,0 +1,63 @@
+"""Run what docs/performance.md says, and write it: `python -m benchmarks`. Half an hour on a machine that is idle."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["main"]
+
+PAGE = Path("docs/performance.md")
+PLOT = Path("docs/performance.svg")
+RUNS = (
+    ("A cycle", "cycle", ["--plot", str(PLOT)],
+     "Fetch, decode, score, learn, judge, commit and render, beside the CPU that Prometheus needs for the query."),
+    ("Recording rules", "rules", ["--series", "2000"],
+     "Bands by recording rules, as Grafana's adaptive rules make them, beside the exporter that asks for the series."),
+    ("Tools that fit each series", "per_series", [], "Prophet and statsmodels, as one would call them in a loop."),
+    ("STL of all series", "stl", [], "The decomposition as one map, beside statsmodels' own loop."),
+    ("The engine alone", "engine", [], "The default detectors, without Prometheus, page and store."),
+    ("A million series", "engine", ["--series", "1000000", "--instants", "24"], "The same."),
+    ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
+    ("Scrapes", "scrape", [], "`/metrics`, beside prometheus-client's own rendering."),
+    ("Restart", "restart", [], "The daemon with its state, ended and started again."),
+)  # fmt: skip
+
+
+def main() -> int:
+    """Run all of them and write the page; returns the exit code."""
+    text = [
+        "# Performance",
+        "",
+        "Written by `python -m benchmarks`; every block is what the command above it printed. Ratios are measured side",
+        "by side in one run; seconds are those of the machine.",
+        "",
+        f"{_processor()}, Python {platform.python_version()}, NumPy {np.__version__}.",
+        "",
+        f"![How the cost of a cycle grows with the number of series]({PLOT.name})",
+    ]
+    for title, module, flags, about in RUNS:
+        command = " ".join(["python -m", f"benchmarks.{module}", *flags])
+        print(command, flush=True)
+        run = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{module}", *flags], capture_output=True, text=True, check=False
+        )
+        if run.returncode:
+            print(run.stdout + run.stderr)
+            return 1
+        text += ["", f"## {title}", "", about, "", "```console", f"$ {command}", run.stdout.strip(), "```"]
+    PAGE.write_text("\n".join([*text, ""]))
+    return 0
+
+
+def _processor() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{len(names)} cores ({names[0].partition(': ')[2]})" if names else f"{platform.machine()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
