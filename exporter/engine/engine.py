@@ -247,8 +247,10 @@ class Engine:
         known.shift.follow(rows, np.where(usable, sample, np.nan), band)
         usable &= learn
         known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, known.seconds)
+        # What never moved has no width to go by: zeros of a first night must not hold the day down for ever.
+        leave = settled & (fine | (stats.std > resolution))
         lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
-        learned = np.where(settled, np.fmin(np.fmax(sample, lower), upper), sample)
+        learned = np.where(leave, np.fmin(np.fmax(sample, lower), upper), sample)
         block = slice(known.filled, known.filled + len(times))
         known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 
 from exporter.engine.detectors import Iqr, Stl, ZScore
 from exporter.engine.engine import Engine, EngineSettings
@@ -120,3 +121,15 @@ def test_configure_changes_how_it_is_judged_and_not_what_is_known() -> None:
     after = one.checkpoint().parts
     assert all(np.array_equal(before[name], after[name], equal_nan=True) for name in before)
     assert run(one, times[-1:], samples[-1:]).score[0, 0] >= 0.5
+
+
+@pytest.mark.parametrize("zeros", [6, 8, 3 * 24], ids=["a night of six hours", "a night of eight", "three days"])
+def test_what_begins_with_zeros_is_learned(zeros: int) -> None:
+    samples = 50.0 + 5.0 * np.random.default_rng(0).standard_normal((24 * DAY, 4))
+    hour = np.arange(len(samples)) * 24 // DAY
+    samples[(hour % 24 if zeros < 24 else hour) < zeros] = 0.0
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    verdicts = run(one, START + STEP * np.arange(len(samples)), samples)
+    late = slice(15 * DAY, None)
+    assert (np.abs(verdicts.expected[-DAY:][hour[-DAY:] % 24 == 14] - 50.0) < 15.0).all()
+    assert (verdicts.score[late] >= 0.5).mean() < 0.005

@@ -114,7 +114,7 @@ def test_weighted_sum_is_the_matrix_product_and_the_same_bits_for_any_number_of_
 
 
 def engine_of(zone: ZoneInfo | None = None) -> Engine:
-    detection = DetectionSettings.model_construct(detectors=(Stl(),), quorum=1)
+    detection = DetectionSettings.model_construct(detectors=(Stl(),), quorum=1, missing_series=False)
     return Engine(EngineSettings(zone or ZoneInfo("UTC"), BaselineSettings(), detection))
 
 
