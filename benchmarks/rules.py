@@ -22,7 +22,7 @@ from demo.servers import Process, exporter, free_port
 __all__ = ["main"]
 
 MINUTE = 15
-MINUTES = 10
+MINUTES = 5
 MEAN, SPREAD = f"{NAME}:avg_1h", f"{NAME}:stddev_1h"
 EVERY_MINUTE = {
     MEAN: f"avg_over_time({NAME}[1h])",
