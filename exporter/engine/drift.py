@@ -142,7 +142,8 @@ class Drift:
         size = every.shape[1]
         often, mean, std = (self._columns.all()[name][:size].astype(np.float64) for name in ("often", "mean", "std"))
         index = float("nan")
-        if self._day * DAY >= self._since + 2 * DAYS * DAY:
+        # Before the first block has ended there is no day.
+        if np.isfinite(self._since) and self._day * DAY >= self._since + 2 * DAYS * DAY:
             ended = np.delete(self._days, int(self._day) % (DAYS + 1), axis=0)
             index = stability_index(self._pinned, ended.sum(axis=0))
         with np.errstate(all="ignore"):

@@ -75,3 +75,12 @@ def test_it_is_kept_and_comes_in_any_pieces() -> None:
         assert one.drift.index == whole.drift.index
         assert np.array_equal(one.drift.often, whole.drift.often)
         assert np.array_equal(one.drift.moved, whole.drift.moved)
+
+
+@pytest.mark.parametrize("samples", [1, 5, 11, 12, 13])
+def test_it_can_be_measured_from_the_first_sample_on(samples: int) -> None:
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    for at in START + STEP * np.arange(samples):
+        one.step(at, one.align(keys(3), np.ones(3), at).samples, STEP)
+        assert np.isnan(one.drift.index)
+        assert (one.seasons == 0).all()
