@@ -38,7 +38,7 @@ def main() -> int:
         not_ready=lambda: None,
         config=lambda: "",
         build=build_information(),
-        state=dict,
+        pages=None,  # Nobody asks for them here.
     )
     port = free_port()
     server = WebServer(build_app(site), f"127.0.0.1:{port}", WebConfigFile(None, loaded=lambda _: None))
