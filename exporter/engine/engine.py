@@ -172,8 +172,8 @@ class Engine:
                 ):
                     stop += 1
                 known.place, known.seconds = place, seconds
+                when = slice(begin, stop)
                 for rows in self._rows():
-                    when = slice(begin, stop)
                     part = None if treatment is None else treatment.part(when, rows)
                     self._judge(rows, when, verdicts, part, every[when])
                 known.odd.excuse(when, verdicts, self.table, known.register)

@@ -133,3 +133,18 @@ def test_what_begins_with_zeros_is_learned(zeros: int) -> None:
     late = slice(15 * DAY, None)
     assert (np.abs(verdicts.expected[-DAY:][hour[-DAY:] % 24 == 14] - 50.0) < 15.0).all()
     assert (verdicts.score[late] >= 0.5).mean() < 0.005
+
+
+def test_a_query_may_have_no_series_for_a_while() -> None:
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    times = START + STEP * np.arange(3 * DAY)
+    run(one, times[:DAY], np.zeros((DAY, 0)))
+    for at in times[DAY : DAY + 30]:
+        one.step(at, one.align([], np.zeros(0), at).samples, STEP)
+        assert np.isnan(one.drift.index)
+        assert len(one.seasons) == 0
+    saved = one.checkpoint()
+    other = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    assert other.restore(saved.at, saved.parts, saved.series)
+    verdicts = run(other, times[DAY + 30 :], seasonal(3, count=2)[DAY + 30 :])
+    assert np.isfinite(verdicts.score[-DAY:]).all()
