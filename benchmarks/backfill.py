@@ -12,19 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import requests
-from prometheus_client import CollectorRegistry
 
-from benchmarks.sources import NAME, with_history
+from benchmarks.sources import NAME, surroundings, with_history
 from exporter.alerting.alert import Step
-from exporter.alerting.settings import AlertingSettings
-from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config
-from exporter.cycle import Cycle, Surroundings
-from exporter.exposition import Exposition, SelfMetrics
+from exporter.cycle import Cycle
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.decode import Envelope
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.store import Store
 
 __all__ = ["main"]
 
@@ -43,8 +38,6 @@ def main() -> int:
 
 def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     server = with_history(running, home, count, days=days, step=300.0)
-    metrics = SelfMetrics(CollectorRegistry())
-    store = running.enter_context(Store.open(home / "state", clock=time.time))
     asked: list[tuple[str, Mapping[str, str]]] = []
 
     class Noting(PrometheusApi):
@@ -54,22 +47,7 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
             return super()._answer(path, form, timeout)
 
     connect = partial(Noting, PrometheusSettings(url=server.url), user_agent="benchmark")
-    around = Surroundings(
-        api=connect(),
-        connect=connect,
-        clock=time.time,
-        store=store,
-        exposition=Exposition(metrics.registry),
-        board=AlertBoard(),
-        metrics=metrics,
-        alerting=AlertingSettings(),
-        external_labels={},
-        utf8_labels=False,
-        source_url=server.url,
-        query_offset=0.0,
-        checkpoint_interval=1e9,
-        room=lambda: count,
-    )
+    around = surroundings(running, home, count, server.url, connect)
     query = {"name": "bench", "expr": NAME, "interval": "5m"}
     config = Config.model_validate({"baseline": {"window": f"{days}d"}, "queries": [query]})
     cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())

@@ -16,22 +16,18 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sources import NAME, cpu, scraped
+from benchmarks.sources import NAME, cpu, scraped, surroundings
 from demo.servers import Process, Stopped, ask
 from exporter.alerting.alert import Step
-from exporter.alerting.settings import AlertingSettings
-from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config
-from exporter.cycle import Cycle, Surroundings
-from exporter.exposition import Exposition, SelfMetrics
+from exporter.cycle import Cycle
+from exporter.exposition import SelfMetrics
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.decode import LabelCheck, read_envelope, read_vector
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.store import Store
 
 __all__ = ["main"]
 
@@ -84,28 +80,8 @@ def _plot(costs: list[tuple[int, float, float]], file: Path) -> None:
 
 def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[Table, float, float]:
     server = scraped(running, home, count)
-    metrics = SelfMetrics(CollectorRegistry())
-    exposition = Exposition(metrics.registry)
-    store = running.enter_context(Store.open(home / "state", clock=time.time))
     connect = partial(PrometheusApi, PrometheusSettings(url=server.url), user_agent="benchmark")
-    api = connect()
-    running.callback(api.close)
-    around = Surroundings(
-        api=api,
-        connect=connect,
-        clock=time.time,
-        store=store,
-        exposition=exposition,
-        board=AlertBoard(),
-        metrics=metrics,
-        alerting=AlertingSettings(),
-        external_labels={},
-        utf8_labels=False,
-        source_url=server.url,
-        query_offset=0.0,
-        checkpoint_interval=1e9,
-        room=lambda: count,
-    )
+    around = surroundings(running, home, count, server.url, connect)
     query = {"name": "bench", "expr": NAME, "interval": "15s", "alert": {}}
     config = Config.model_validate({"queries": [query], "limits": {"max_series_per_query": 2 * count}})
     cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())
@@ -119,13 +95,13 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     ours, theirs, scrapes = [], [], []
     checkpoint = 0.0
     for number in range(cycles + 2):
-        before = _phases(metrics)
+        before = _phases(around.metrics)
         with cpu() as us:
             cycle.run(first + INTERVAL * number)
-        after = _phases(metrics)
+        after = _phases(around.metrics)
         begin = time.perf_counter()
-        assert exposition.page().fragments, "nothing was scored"
-        sum(len(piece) for piece in exposition.scrape("", "gzip").body)
+        assert around.exposition.page().fragments, "nothing was scored"
+        sum(len(piece) for piece in around.exposition.scrape("", "gzip").body)
         scrape = time.perf_counter() - begin
         with cpu(server.pid) as them:
             for _ in range(3):
@@ -155,7 +131,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     table.add_row("Prometheus' CPU for the query", f"{1000 * reference:.1f}")
     table.add_row("ours with its part of a checkpoint / Prometheus'", f"{cost / reference:.2f}")
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
-    table.add_row("state on disk, bytes a series", f"{store.size_bytes() / count:.0f}")
+    table.add_row("state on disk, bytes a series", f"{around.store.size_bytes() / count:.0f}")
     table.add_row("learned arrays in memory, bytes a series", f"{cycle.learning.engine.bytes_per_series:.0f}")
     return table, cost, reference
 

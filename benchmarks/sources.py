@@ -6,15 +6,22 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from demo.servers import Process, Stopped, ask, find, free_port, prometheus, target
+from exporter.alerting.settings import AlertingSettings
+from exporter.alertmanager import AlertBoard
+from exporter.cycle import Surroundings
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.prometheus import PrometheusApi
+from exporter.store import Store
 
-__all__ = ["NAME", "cpu", "memory", "scraped", "with_history"]
+__all__ = ["NAME", "cpu", "memory", "scraped", "surroundings", "with_history"]
 
 NAME = "bench_load"
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -87,6 +94,31 @@ def _wait(server: Process, expr: str, count: int) -> None:
             return
         time.sleep(0.5)
     raise Stopped(f"Prometheus does not have {count} series within two minutes")
+
+
+def surroundings(
+    running: ExitStack, home: Path, count: int, url: str, connect: Callable[[], PrometheusApi]
+) -> Surroundings:
+    """Return what a cycle of `count` series needs: a store on disk and a page, and no checkpoint by itself."""
+    metrics = SelfMetrics(CollectorRegistry())
+    api = connect()
+    running.callback(api.close)
+    return Surroundings(
+        api=api,
+        connect=connect,
+        clock=time.time,
+        store=running.enter_context(Store.open(home / "state", clock=time.time)),
+        exposition=Exposition(metrics.registry),
+        board=AlertBoard(),
+        metrics=metrics,
+        alerting=AlertingSettings(),
+        external_labels={},
+        utf8_labels=False,
+        source_url=url,
+        query_offset=0.0,
+        checkpoint_interval=1e9,
+        room=lambda: count,
+    )
 
 
 @contextmanager
