@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="Take the pictures of the pages in docs/images anew.",
     )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: the tests with servers spend most of their time waiting for a scrape or a notification."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a test with real servers a second chance, which the summary shows.
+
+    A machine that stands still for seconds makes a scrape or a notification late, and no wait is long enough for
+    every machine. A defect fails twice.
+    """
+    for item in items:
+        if item.get_closest_marker("integration"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture
