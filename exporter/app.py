@@ -97,7 +97,7 @@ class App:
         self._around: Surroundings | None = None
         self._cycles: dict[str, Cycle] = {}
         self._departed = Departed()
-        self._groups = Groups()
+        self._groups = Groups(lambda query: self._cycles[query].progress if query in self._cycles else 0.0)
         self._turned = Turned()
         self._causes = Causes()
         self._retained_at: float | None = None
@@ -284,6 +284,8 @@ class App:
             treatment=treatments.treatment,
             in_effect=treatments.in_effect,
             judged=self._judged,
+            grouped=self._groups.readings.wants,
+            heard=self._groups.readings.put,
         )
 
     def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:

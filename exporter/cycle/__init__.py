@@ -3,7 +3,8 @@
 from exporter.cycle.causes import Causes
 from exporter.cycle.cycle import Cycle
 from exporter.cycle.departed import Departed
-from exporter.cycle.groups import GroupCycle, Groups, job_of
+from exporter.cycle.group_cycle import GroupCycle, job_of
+from exporter.cycle.groups import Groups
 from exporter.cycle.latest import Latest
 from exporter.cycle.people import People
 from exporter.cycle.suppression import Suppression

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
+from exporter.engine.verdict import Verdicts
 from exporter.prometheus import Block
 
-__all__ = ["COUNTED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
+__all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
 
 HISTORY_TIMEOUT = 120.0
 """Seconds that one range query may take; it reads far more than a slot does."""
@@ -27,6 +28,8 @@ COUNTED = 8 * 86400.0
 """Seconds that are read slot by slot where alerts are counted for a budget: a week and what blocks may cut off."""
 _COUNTED_POINTS = 25_000
 """So many slots at most: eight days of half minutes."""
+GROUPED = 1440
+"""So many slots are read one by one where a group learns from them: it smooths and counts slots, not seconds."""
 
 
 class History(Protocol):
@@ -51,7 +54,14 @@ class Plan:
 
 
 def missing_history(
-    learned: float, now: float, *, window: float, interval: float, step: float, counted: bool = False
+    learned: float,
+    now: float,
+    *,
+    window: float,
+    interval: float,
+    step: float,
+    counted: bool = False,
+    grouped: bool = False,
 ) -> list[Plan]:
     """Plan what has to be read so that everything up to the slot `now` is learned.
 
@@ -65,6 +75,8 @@ def missing_history(
         How far back to go, how far slots are apart, and the resolution of history.
     counted : bool
         Alerts are to be counted, so the last days are read slot by slot.
+    grouped : bool
+        A group is to learn from it, so the last slots are read one by one.
 
     >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
     [10]
@@ -74,8 +86,9 @@ def missing_history(
         return []
     if (now - start) / interval <= _FINE_POINTS:
         return [Plan(start, now, interval)]
-    slots = int(min(COUNTED, now - start) / interval) if counted and interval != step else 0
-    slots = min(slots, _COUNTED_POINTS)
+    slots = min(int(min(COUNTED, now - start) / interval), _COUNTED_POINTS) if counted else 0
+    slots = max(slots, min(int((now - start) / interval), GROUPED)) if grouped else slots
+    slots = 0 if interval == step else slots
     # The coarse grid ends where the fine one can meet the grid of the slots.
     until = now - slots * interval
     points = int((until - start) // step)
@@ -83,12 +96,19 @@ def missing_history(
     return [coarse, Plan(until + interval, now, interval)] if slots else [coarse]
 
 
-def learn(engine: Engine, plan: Plan, history: History, treatment: Treating = lambda _: None) -> Iterator[int]:
+def learn(
+    engine: Engine,
+    plan: Plan,
+    history: History,
+    treatment: Treating = lambda _: None,
+    heard: Callable[[Verdicts], None] = lambda _: None,
+) -> Iterator[int]:
     """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned.
 
-    `treatment` says how the samples at some instants are taken, once their series have rows.
+    `treatment` says how the samples at some instants are taken, once their series have rows; `heard` is given what
+    was said of each chunk.
     """
     for block in history(plan.start, plan.end, plan.step):
         aligned = engine.align(block.keys, block.values, float(block.times[0]))
-        engine.run(block.times, aligned.samples, plan.step, treatment(block.times))
+        heard(engine.run(block.times, aligned.samples, plan.step, treatment(block.times)))
         yield len(block.times)

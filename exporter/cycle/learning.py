@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
-from exporter.cycle.history import HISTORY_TIMEOUT, History, Plan, learn, missing_history
+from exporter.cycle.history import GROUPED, HISTORY_TIMEOUT, History, Plan, learn, missing_history
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
+from exporter.engine.verdict import Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.prometheus import Block, PrometheusApi
 from exporter.store import Lesson
@@ -96,6 +98,7 @@ class Learning:
             interval=plan.interval,
             step=plan.baseline.backfill_step,
             counted=plan.alert is not None and plan.alert.budget is not None,
+            grouped=self.around.grouped(plan.name),
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:
@@ -152,7 +155,10 @@ class Learning:
         self.engine.table.limit = self.limit()
         done = 0
         for part in ranges:
-            for points in learn(self.engine, part, self._history(api, series), self.treatment):
+            # A group learns from slots, as it judges slots; and from so many only.
+            since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
+            heard = partial(self._heard, since=since)
+            for points in learn(self.engine, part, self._history(api, series), self.treatment, heard):
                 done += points
                 self._progress(done / total)
                 self.beat()
@@ -161,6 +167,12 @@ class Learning:
         took = round(perf_counter() - begin, 3)
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), "seconds": took}
         log.log(level, "history learned", extra=more)
+
+    def _heard(self, verdicts: Verdicts, *, since: float) -> None:
+        """Pass on what was said of slots, where a group learns from it."""
+        if self.around.grouped(self.plan.name):
+            for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
+                self.around.heard(self.plan, verdicts[index], self.engine.table)
 
     def _progress(self, share: float) -> None:
         self.progress = share

@@ -1,9 +1,13 @@
-"""Where the cycles of queries leave what groups need: the newest reading, and which thing each row belongs to."""
+"""Where the cycles of queries leave what groups need: the newest reading, and which thing each row belongs to.
+
+While a group has not begun, the readings of slots before the newest are kept too: it learns from them.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +19,9 @@ from exporter.engine.series import Labels, SeriesTable, key_of
 from exporter.engine.verdict import Verdict
 
 __all__ = ["Left", "Readings", "things_of"]
+
+_KEPT, _KEPT_VALUES = 2000, 2_000_000
+"""Readings of a query that are kept at most, and values in them: 24 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Readings:
         self._wanted: Mapping[str, frozenset[tuple[str, ...]]] = {}
         self._left: dict[tuple[str, tuple[str, ...]], Left] = {}
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[SeriesTable, int]] = {}
+        self._past: dict[str, deque[Reading]] = {}
+        self._keepers: dict[str, frozenset[str]] = {}
 
     def want(self, wanted: Mapping[str, frozenset[tuple[str, ...]]]) -> None:
         """Say by which labels each query is read; everything else is dropped."""
@@ -51,12 +60,34 @@ class Readings:
             for query, by in [(query, by) for query, by in self._left if by not in wanted.get(query, ())]:
                 del self._left[query, by], self._rows[query, by]
 
+    def wants(self, query: str) -> bool:
+        """Return whether a query is in a group."""
+        return bool(self._wanted.get(query))
+
+    def keep(self, group: str, queries: Collection[str]) -> None:
+        """Keep the past of some queries from now on for a group, and of no others for it."""
+        with self._lock:
+            self._keepers[group] = frozenset(queries)
+            kept = frozenset[str]().union(*self._keepers.values())
+            self._past = {query: self._past.get(query) or deque(maxlen=_KEPT) for query in kept}
+
+    def past(self, query: str) -> list[Reading]:
+        """Return the readings of a query that were kept, in the order of time."""
+        with self._lock:
+            return list(self._past.get(query, ()))
+
     def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Leave a verdict; called by the cycle of the query, which alone changes `table`."""
         wanted = self._wanted.get(plan.name)
         if not wanted:
             return
         reading = reading_of(verdict, plan.min_deviation, plan.min_relative_deviation)
+        with self._lock:
+            past = self._past.get(plan.name)
+            if past is not None:
+                past.append(reading.halved())
+                while len(past) > max(2, _KEPT_VALUES // max(1, table.size)):
+                    past.popleft()
         for by in wanted:
             key, rows = (plan.name, by), (table, table.version)
             with self._lock:

@@ -63,6 +63,10 @@ class Surroundings:
         ignored and what is in effect for each; None where nothing is.
     judged : callable
         Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
+    grouped : callable
+        Whether a query, by name, is in a group.
+    heard : callable
+        Given, for queries that are in a group, the verdicts on slots of the past.
     """
 
     api: PrometheusApi
@@ -86,6 +90,8 @@ class Surroundings:
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], Treatment | None] = lambda plan, table, times: None  # noqa: ARG005
     in_effect: InEffect = lambda kind, name, rule, table, at: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
+    grouped: Callable[[str], bool] = lambda query: False  # noqa: ARG005
+    heard: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
 
     @contextmanager
     def storing(self, query: str) -> Iterator[None]:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 
 QUERIES = ("cpu", "requests", "sent")
 PODS = 20
+RECENT = 1500.0
 
 
 class Pods:
@@ -54,7 +55,10 @@ class Pods:
                 self._push(np.array([time.time() + 2.0]))
 
     def __enter__(self) -> Self:
-        self._push(np.arange(time.time() - 9 * DAY, time.time(), 300.0))
+        now = time.time()
+        self._push(np.arange(now - 9 * DAY, now - RECENT, 300.0))
+        # The group learns from these: as many slots as it is to know, as far apart as its slots are.
+        self._push(np.arange(now - RECENT, now, 1.0))
         self._thread.start()
         return self
 
@@ -84,8 +88,10 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     def score(pod: str = "p3") -> float | None:
         return exporter.sample("anomaly_group_score", group="api", pod=pod)
 
-    eventually(lambda: score() is not None, 150.0, what="a score of the group")
+    eventually(lambda: score() is not None, 60.0, what="a score of the group")
     assert len(exporter.samples("anomaly_group_score", group="api")) == PODS
+    # It learned from history, and not from sixty live slots.
+    assert re.search("learned from the past of its queries.* slots=1[34]", exporter.process.log.read_text())
 
     # Each metric alone stays well inside what is usual: 1.4 standard deviations.
     pods.odd = (1.07, 0.93, 1.0)

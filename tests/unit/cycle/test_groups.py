@@ -37,7 +37,8 @@ class Stage:
         self.registry = CollectorRegistry()
         self.metrics = SelfMetrics(self.registry)
         self.exposition = Exposition(self.registry)
-        self.groups = Groups()
+        self.progress = dict.fromkeys(QUERIES, 1.0)
+        self.groups = Groups(self.progress.__getitem__)
         self.left: dict[str, Step] = {}
         self.ready = True
         self.tables = {query: SeriesTable(1000) for query in QUERIES}
@@ -66,6 +67,7 @@ class Stage:
             query_offset=0.0,
             checkpoint_interval=300.0,
             room=lambda: 0,
+            heard=lambda plan, verdict, table: self.groups.readings.put(plan, verdict, table),
         )
         kept = {
             job: replace(restore(AlertingSettings(), alerts, at=self.slot), notes=self.store.notes().get(job))
@@ -80,11 +82,21 @@ class Stage:
             left=self.left.__setitem__,
         )
 
-    def say(self, query: str, z: np.ndarray) -> None:
+    def say(self, query: str, z: np.ndarray, *, past: bool = False) -> None:
         verdicts = Verdicts(np.array([self.slot]), (100.0 + 2.0 * z)[None], 1)
         verdicts.score[0], verdicts.expected[0], verdicts.z[0], verdicts.ready[0] = 0.1, 100.0, z, self.ready
         verdict = verdicts[0]
-        self.groups.judged(self.plans[query], verdict, self.tables[query])
+        (self.groups.readings.put if past else self.groups.judged)(self.plans[query], verdict, self.tables[query])
+
+    def remember(self, steps: int) -> None:
+        """Have the past of the queries learned, query by query."""
+        common = self.rng.standard_normal((steps, PODS))
+        begin = self.slot
+        for query in QUERIES:
+            self.slot = begin
+            for one in common:
+                self.slot += 60.0
+                self.say(query, 0.95 * one + 0.3 * self.rng.standard_normal(PODS), past=True)
 
     def step(
         self, steps: int = 1, odd: list[float] | None = None, silent: tuple[str, ...] = (), pods: tuple[int, ...] = (4,)
@@ -138,6 +150,71 @@ def test_a_thing_whose_metrics_disagree_is_on_the_page(stage: Stage) -> None:
     scores = stage.page()
     assert scores.pop("p4") >= 0.5
     assert max(scores.values()) < 0.5
+
+
+def test_a_group_that_learned_the_past_of_its_queries_speaks_at_once(stage: Stage) -> None:
+    stage.progress["errors"] = 0.5
+    stage.remember(240)
+    stage.step()
+    assert stage.page() == {}
+    stage.progress["errors"] = 1.0
+    stage.step()
+    assert len(stage.page()) == PODS
+    (cycle,) = stage.groups.cycles.values()
+    assert cycle.group.arrays()["steps"].tolist() == [242.0, 242.0]
+    assert stage.groups.readings.past("errors") == []
+    stage.step(4, odd=[1.5, -1.5, 0.0])
+    scores = stage.page()
+    assert scores.pop("p4") >= 0.5
+    assert max(scores.values()) < 0.5
+
+
+def test_history_that_does_not_come_is_not_waited_for(stage: Stage) -> None:
+    stage.progress["errors"] = 0.0
+    stage.remember(240)
+    stage.step(4)
+    assert stage.page() == {}
+    stage.step(3)
+    assert len(stage.page()) == PODS
+
+
+def test_the_past_is_not_learned_twice(stage: Stage, tmp_path: Path) -> None:
+    begin = stage.slot
+    stage.remember(100)
+    stage.step(10)
+    stage.groups.close()
+    stage.store.close()
+    stage.store, stage.groups = Store.open(tmp_path / "data", clock=time.time), Groups()
+    stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES)})
+    stage.slot = begin
+    # Ten slots more than before: they were missed in between.
+    stage.remember(120)
+    stage.step()
+    (cycle,) = stage.groups.cycles.values()
+    assert cycle.group.arrays()["steps"].tolist() == [121.0, 121.0]
+
+
+@pytest.mark.parametrize("group", [{}, {"detector": "isolation_forest"}], ids=["same", "another detector"])
+def test_a_reload_while_history_is_read_loses_nothing(group: dict[str, object], stage: Stage) -> None:
+    stage.progress["errors"] = 0.5
+    stage.remember(240)
+    stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES), **group})
+    stage.step()
+    stage.progress["errors"] = 1.0
+    stage.step()
+    (cycle,) = stage.groups.cycles.values()
+    assert cycle.group.arrays()["steps"][0] == 242.0
+
+
+def test_what_is_kept_of_the_past_is_bounded(stage: Stage) -> None:
+    stage.tables["cpu"].find([b'{"pod":"x%d"}' % pod for pod in range(900)])
+    for _ in range(2200):
+        stage.slot += 60.0
+        stage.say("cpu", np.zeros(PODS + 900), past=True)
+    past = stage.groups.readings.past("cpu")
+    assert len(past) < 2_000_000 / 900
+    assert past[-1].at == stage.slot
+    assert len(past) == 2000
 
 
 def test_load_on_all_metrics_is_not_anomalous(stage: Stage) -> None:

@@ -137,6 +137,14 @@ def test_where_alerts_are_counted_the_last_days_are_read_slot_by_slot() -> None:
     assert [one.step for one in missing_history(now - 10 * HOUR, now, counted=True, **ask)] == [60.0]
 
 
+@pytest.mark.parametrize(("interval", "points"), [(60.0, [1440]), (300.0, []), (900.0, [1440]), (86400.0, [31])])
+def test_what_a_group_learns_from_is_read_slot_by_slot(interval: float, points: list[int]) -> None:
+    ask = {"window": 30 * DAY, "interval": interval, "step": 300.0}
+    plans = missing_history(-float("inf"), 100 * DAY, grouped=True, **ask)
+    assert [one.points for one in plans if one.step == interval and interval != 300.0] == points
+    assert plans[-1].end == 100 * DAY
+
+
 @pytest.mark.parametrize("kind", ["heavy-tailed", "seasonal"])
 def test_a_budget_is_met_on_data_without_anomalies(kind: str) -> None:
     # One query for two weeks; docs/budget.md has more for eight. What comes is the same in every run.
