@@ -36,6 +36,7 @@ class Figures:
         self._metrics = metrics
         self._query = query
         self._coverage: float | None = None
+        self._empty = False
         self.trouble: str | None = None
         """Why the newest slot said nothing; None where it did."""
         metrics.watch(query)
@@ -78,6 +79,7 @@ class Figures:
         young, gone = here - scored - masked, series - here
         metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
+        self._note_emptiness(series)
         self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
         if frame.warnings:
             metrics.query_warnings_total.labels(query=query).inc(len(frame.warnings))
@@ -87,6 +89,16 @@ class Figures:
             share = min(1.0, interval / _COVERAGE_MEMORY)
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
             metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
+
+    def _note_emptiness(self, series: int) -> None:
+        """Say once that there is nothing to watch: a typo in an expression is no error to Prometheus."""
+        if self._empty == (not series):
+            return
+        self._empty = not series
+        if self._empty:
+            log.warning("the query gives no series; they are watched once they are there", extra={"query": self._query})
+        else:
+            log.info("the query has series now", extra={"query": self._query, "series": series})
 
     def rejected(self, **reasons: int) -> None:
         """Series of an answer could not be used."""

@@ -76,7 +76,7 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     config = configuration(prometheus.url, [proxy.url])
     config["queries"][0]["alert"] |= {"for": "0s", "storm": {"enabled": False}}
     exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
-    exporter.wait_for_scores()
+    exporter.wait_for_scores(60.0 + EPISODES)
 
     def trouble(mode: str, seconds: float) -> None:
         proxy.mode = mode
@@ -104,6 +104,7 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
             if helper:
                 helper.start()
                 time.sleep(rng.uniform(0.0, 2.0))
+            assert exporter.process.alive, exporter.process.tail()  # Only the test ends it.
             exporter.kill()
             kills += 1
             exporter.start()

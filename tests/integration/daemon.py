@@ -22,6 +22,8 @@ from tests.integration.servers import Prometheus
 __all__ = ["Exporter", "Feed", "configuration"]
 
 DAY = 86400.0
+CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
+"""Exit codes that nobody asks for."""
 
 
 def configuration(prometheus: str, alertmanagers: list[str], **changes: Any) -> dict[str, Any]:
@@ -66,6 +68,8 @@ class Exporter:
         self.url = f"http://127.0.0.1:{self.port}"
         argv = [
             sys.executable,
+            "-X",
+            "faulthandler",  # A crash in an extension leaves its traceback in the log.
             "-m",
             "exporter",
             f"--config.file={self.config_file}",
@@ -124,10 +128,16 @@ class Exporter:
     def stop(self) -> None:
         """SIGTERM, as a supervisor does it."""
         self.process.stop()
+        self._did_not_crash()
 
     def kill(self) -> None:
         """SIGKILL."""
+        self._did_not_crash()
         self.process.kill()
+
+    def _did_not_crash(self) -> None:
+        """Show the trace of one that ended by itself, deep in an extension."""
+        assert self.process.exit_code not in CRASHES, self.process.tail()
 
     def __enter__(self) -> Self:
         return self.start()
