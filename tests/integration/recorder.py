@@ -6,8 +6,10 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.integration.listener import Answer, Listener
 
 __all__ = ["Recorder", "Request"]
 
@@ -29,51 +31,20 @@ class Request:
         return list(json.loads(self.body))
 
 
-class Recorder:
+class Recorder(Listener):
     """Set `status`, `answer` and `extra` headers; `largest` bodies are answered with 413 beyond that many bytes."""
 
     def __init__(self) -> None:
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 30
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, answer, extra = recorder._take(self, body)
-                self.send_response_only(status)
-                extra = {"Date": self.date_time_string(), **extra}
-                for name, value in {**extra, "Content-Length": str(len(answer))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST  # noqa: N815 - the name that http.server looks for.
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, *args: object) -> None:
-                # Clients that are cut off are part of the tests.
-                pass
-
+        super().__init__(self._take)
+        self.url = f"http://{self.address}"
         self.status = 200
         self.answer = b""
         self.extra: dict[str, str] = {}
         self.largest = 1 << 30
         self._requests: list[Request] = []
         self._changed = threading.Condition()
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
-    def _take(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+    def _take(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         request = Request(
             time.time(), time.monotonic(), handler.command, handler.path, dict(handler.headers.items()), body
         )
@@ -96,12 +67,3 @@ class Recorder:
             if not self._changed.wait_for(lambda: len(self._requests) >= count, timeout):
                 raise AssertionError(f"{len(self._requests)} of {count} requests within {timeout:g} s")
             return list(self._requests)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

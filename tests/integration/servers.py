@@ -6,19 +6,19 @@ start uses the same port and data.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from tests.integration.process import Process, ask, binary, eventually, free_port
+from tests.integration.process import binary, eventually
 from tests.integration.remote_write import Series, batches
+from tests.integration.server import Server
 from tests.integration.victoria import VictoriaMetrics
 
 __all__ = ["Alertmanager", "Prometheus", "VictoriaMetrics", "eventually"]
 
 
-class Prometheus:
+class Prometheus(Server):
     """A Prometheus that takes remote-written history in any order and keeps it for ten years.
 
     Parameters
@@ -57,14 +57,7 @@ class Prometheus:
         ca: str | None = None,
     ) -> None:
         program = binary("prometheus")
-        directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        tls = bool(web_config and "tls_server_config" in web_config)
-        self.url = f"https://localhost:{self.port}{prefix}" if tls else f"http://{self.address}{prefix}"
-        self._auth = auth
-        self._verify: str | bool = ca or True
+        super().__init__(directory, web_config=web_config, auth=auth, ca=ca, prefix=prefix)
         whole: dict[str, Any] = {
             "storage": {"tsdb": {"out_of_order_time_window": out_of_order_time_window}},
             "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": list(targets)}]}] if targets else [],
@@ -74,12 +67,12 @@ class Prometheus:
         timing = {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval, "evaluation_interval": "1s"}
         whole["global"] = {**timing, **whole.get("global", {})}
         if rules is not None:
-            _write(directory / "rules.yml", rules)
+            self._write("rules.yml", rules)
             whole["rule_files"] = ["rules.yml"]
-        _write(directory / "prometheus.yml", whole)
+        file = self._write("prometheus.yml", whole)
         argv = [
             program,
-            f"--config.file={directory / 'prometheus.yml'}",
+            f"--config.file={file}",
             f"--storage.tsdb.path={directory / 'data'}",
             "--storage.tsdb.retention.time=10y",
             f"--web.listen-address={self.address}",
@@ -89,17 +82,7 @@ class Prometheus:
             "--web.enable-remote-write-receiver",
             *flags,
         ]
-        if web_config is not None:
-            _write(directory / "web.yml", web_config)
-            argv.append(f"--web.config.file={directory / 'web.yml'}")
-        self.process = Process(argv, directory / "log", self._ready, port=self.port)
-
-    def _ready(self) -> bool:
-        return bool(self.ask("GET", "/-/ready").status_code == 200)
-
-    def ask(self, method: str, path: str, **options: Any) -> Any:
-        """Make one request to `path`; the options are those of `process.ask`."""
-        return ask(method, self.url + path, auth=self._auth, verify=self._verify, **options)
+        self._run(argv)
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """Return ``data.result`` of an instant query."""
@@ -129,27 +112,8 @@ class Prometheus:
         answer = self.ask("POST", "/-/reload")
         assert answer.status_code == 200, answer.text
 
-    def start(self, *, wait: bool = True) -> Self:
-        """Start, or start again, on the same port and data."""
-        self.process.start(wait=wait)
-        return self
 
-    def stop(self) -> None:
-        """SIGTERM, SIGKILL after 5 s."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-class Alertmanager:
+class Alertmanager(Server):
     """An Alertmanager without peers that groups by ``alertname`` and notifies one webhook quickly.
 
     Parameters
@@ -178,14 +142,7 @@ class Alertmanager:
         ca: str | None = None,
     ) -> None:
         program = binary("prometheus-alertmanager")
-        directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        tls = bool(web_config and "tls_server_config" in web_config)
-        self.url = f"https://localhost:{self.port}" if tls else f"http://{self.address}"
-        self._auth = auth
-        self._verify: str | bool = ca or True
+        super().__init__(directory, web_config=web_config, auth=auth, ca=ca)
         hooks = [] if webhook is None else [{"url": webhook, "send_resolved": True}]
         whole = config or {
             "global": {"resolve_timeout": resolve_timeout},
@@ -198,10 +155,10 @@ class Alertmanager:
             },
             "receivers": [{"name": "hook", "webhook_configs": hooks}],
         }
-        _write(directory / "alertmanager.yml", whole)
+        file = self._write("alertmanager.yml", whole)
         argv = [
             program,
-            f"--config.file={directory / 'alertmanager.yml'}",
+            f"--config.file={file}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={self.address}",
             f"--web.external-url={self.url}",
@@ -209,17 +166,7 @@ class Alertmanager:
             *([] if any("cluster.listen-address" in flag for flag in flags) else ["--cluster.listen-address="]),
             *flags,
         ]
-        if web_config is not None:
-            _write(directory / "web.yml", web_config)
-            argv.append(f"--web.config.file={directory / 'web.yml'}")
-        self.process = Process(argv, directory / "log", self._ready, port=self.port)
-
-    def _ready(self) -> bool:
-        return bool(self.ask("GET", "/-/ready").status_code == 200)
-
-    def ask(self, method: str, path: str, **options: Any) -> Any:
-        """Make one request to `path`; the options are those of `process.ask`."""
-        return ask(method, self.url + path, auth=self._auth, verify=self._verify, **options)
+        self._run(argv)
 
     def alerts(self, *filters: str, **switches: bool) -> list[dict[str, Any]]:
         """Return its alerts; `filters` are matchers, `switches` are ``active=``, ``silenced=``, ``inhibited=``."""
@@ -259,27 +206,3 @@ class Alertmanager:
         answer = self.ask("POST", "/api/v2/silences", json=body)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["silenceID"])
-
-    def start(self, *, wait: bool = True) -> Self:
-        """Start, or start again, on the same port and data."""
-        self.process.start(wait=wait)
-        return self
-
-    def stop(self) -> None:
-        """SIGTERM, SIGKILL after 5 s."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    # JSON is YAML.
-    path.write_text(json.dumps(content, indent=1))

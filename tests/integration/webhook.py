@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.integration.listener import Answer, Listener
 
 __all__ = ["Notification", "Target", "Webhook"]
 
@@ -32,49 +34,7 @@ class Notification:
         return list(self.body["alerts"])
 
 
-class _Listener:
-    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], tuple[int, str, bytes]]) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 30
-
-            def do_GET(self) -> None:
-                status, kind, body = answer(self)
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET  # noqa: N815 - the name that http.server looks for.
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            # Keep-alive connections of a server that still runs must not hold up the end of a test.
-            block_on_close = False
-
-            def handle_error(self, *args: object) -> None:
-                # A peer that was killed mid-request is part of the tests.
-                pass
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class Webhook(_Listener):
+class Webhook(Listener):
     """Collects what Alertmanager notifies. `status` is what it answers: 200, or set it to 500 for trouble."""
 
     def __init__(self) -> None:
@@ -84,13 +44,12 @@ class Webhook(_Listener):
         self._changed = threading.Condition()
         self._received: list[Notification] = []
 
-    def _take(self, request: BaseHTTPRequestHandler) -> tuple[int, str, bytes]:
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    def _take(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
         with self._changed:
             if self.status == 200:
                 self._received.append(Notification(time.monotonic(), request.path, json.loads(body)))
                 self._changed.notify_all()
-        return self.status, "text/plain", b""
+        return self.status, b"", {}
 
     @property
     def notifications(self) -> list[Notification]:
@@ -115,7 +74,7 @@ class Webhook(_Listener):
             return list(self._received)
 
 
-class Target(_Listener):
+class Target(Listener):
     """A /metrics page. Set `values` (``{'load{zone="a"}': 1.5}``); a series taken out disappears from the page."""
 
     def __init__(self, values: Mapping[str, float] | None = None) -> None:
@@ -133,8 +92,9 @@ class Target(_Listener):
             else:
                 self._values[name] = value
 
-    def _page(self, _: BaseHTTPRequestHandler) -> tuple[int, str, bytes]:
+    def _page(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
         with self._lock:
             self.scrapes += 1
             lines = [f"{name} {value!r}\n" for name, value in self._values.items()]
-        return self.status, "text/plain; version=0.0.4", "".join(lines).replace(" inf", " +Inf").encode()
+        page = "".join(lines).replace(" inf", " +Inf").encode()
+        return self.status, page, {"Content-Type": "text/plain; version=0.0.4"}
