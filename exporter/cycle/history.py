@@ -30,6 +30,8 @@ _COUNTED_POINTS = 25_000
 """So many slots at most: eight days of half minutes."""
 GROUPED = 1440
 """So many slots are read one by one where a group learns from them: it smooths and counts slots, not seconds."""
+_TOGETHER = 500
+"""Instants that are learned before somebody is told: a reload or the end waits for no more than these, about 0.3 s."""
 
 
 class History(Protocol):
@@ -103,12 +105,15 @@ def learn(
     treatment: Treating = lambda _: None,
     heard: Callable[[Verdicts], None] = lambda _: None,
 ) -> Iterator[int]:
-    """Let `engine` learn a range; yields, chunk by chunk, how many instants were learned.
+    """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
     `treatment` says how the samples at some instants are taken, once their series have rows; `heard` is given what
-    was said of each chunk.
+    was said of each piece.
     """
     for block in history(plan.start, plan.end, plan.step):
         aligned = engine.align(block.keys, block.values, float(block.times[0]))
-        heard(engine.run(block.times, aligned.samples, plan.step, treatment(block.times)))
-        yield len(block.times)
+        # Of a few series, a chunk is the whole window.
+        for begin in range(0, len(block.times), _TOGETHER):
+            times = block.times[begin : begin + _TOGETHER]
+            heard(engine.run(times, aligned.samples[begin : begin + _TOGETHER], plan.step, treatment(times)))
+            yield len(times)
