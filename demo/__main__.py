@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -34,6 +35,7 @@ STEP = 60.0
 GOOD_FOR = 30.0
 """Seconds after the first score until the shop goes wrong."""
 BAD_FOR = 120.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 CONFIG = """\
 # The configuration of the demo; compare it with config.example.yaml.
@@ -79,7 +81,9 @@ def main() -> int:
     flags.add_argument("--until-alert", action="store_true", help="end when the alert is in Alertmanager")
     flags.add_argument("--screenshot", type=Path, metavar="FILE", help="draw the terminal with the alert as SVG")
     args = flags.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in _ENDING:
+        signal.signal(number, _end)
     begin = time.monotonic()
     try:
         with contextlib.ExitStack() as running:
@@ -90,6 +94,13 @@ def main() -> int:
         console.print(f"[red]{fault}", highlight=False)
         return 1
     return 0
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    # Once: whoever is impatient must not leave servers behind.
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
 
 
 def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool, screenshot: Path | None) -> None:
