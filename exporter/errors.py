@@ -4,6 +4,7 @@
 
     ExporterError
     ├── ConfigError          the file is wrong; carries every problem with its place
+    ├── UsageError           a flag has a value that cannot be used
     ├── StateError           the state directory or database cannot be used
     └── UpstreamError        a server we call did not give a usable answer; carries a Reason
         ├── PrometheusError
@@ -27,6 +28,7 @@ __all__ = [
     "Reason",
     "StateError",
     "UpstreamError",
+    "UsageError",
 ]
 
 
@@ -71,6 +73,10 @@ _RETRYABLE = frozenset(
 
 class ExporterError(Exception):
     """Any fault that this program expects and explains."""
+
+
+class UsageError(ExporterError):
+    """A flag has a value that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

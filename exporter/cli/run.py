@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from exporter.errors import ExporterError
+from exporter.errors import ConfigError, ExporterError, UsageError
 from exporter.log import set_up
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ __all__ = ["add_flags", "run"]
 log = logging.getLogger(__name__)
 
 Drawing = Callable[[], None]
+
+BAD, USAGE = 1, 2
 
 _TICK = 1.0
 _LAST_WAY_OUT = 2.0
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     _open_standard_streams()
     if not 0 <= args.shard_index < args.shard_count:
         sys.stderr.write("anomaly-exporter: --shard.index must be from 0 to one less than --shard.count\n")
-        return 2
+        return USAGE
     set_up(args.log_level, args.log_format)
     signals = _Signals()
     # Here, because it takes a second or two, and signals are heard meanwhile: a reload that somebody asks for too
@@ -87,11 +89,14 @@ def run(args: argparse.Namespace) -> int:
         app = App(options)
         app.start()
     except ExporterError as fault:
+        code = USAGE if isinstance(fault, UsageError) else BAD
+        # Places in a file stand at the beginning of a line, where editors and people look for them.
+        said = str(fault) if isinstance(fault, ConfigError) else f"anomaly-exporter: {fault}"
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"anomaly-exporter: {fault}\n")
+            sys.stderr.write(f"{said}\n")
             sys.stderr.flush()
-        _leave_anyway(1, _LAST_WAY_OUT)
-        return 1
+        _leave_anyway(code, _LAST_WAY_OUT)
+        return code
     code = 0
     try:
         _serve(app, signals)

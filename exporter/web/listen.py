@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, UsageError
 
 __all__ = ["listen"]
 
@@ -29,8 +29,10 @@ def listen(address: str) -> socket.socket:
 
     Raises
     ------
+    UsageError
+        The address cannot be read.
     ExporterError
-        The address cannot be read, resolved or bound.
+        It cannot be resolved or bound.
     """
     host, port = _split(address)
     try:
@@ -52,11 +54,11 @@ def listen(address: str) -> socket.socket:
 def _split(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ExporterError(f"not an address to listen on: {address!r}; write [host]:port, such as :9877")
+        raise UsageError(f"not an address to listen on: {address!r}; write [host]:port, such as :9877")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ExporterError(
+        raise UsageError(
             f"not an address to listen on: {address!r}; an IPv6 host stands in brackets, such as [::1]:9877"
         )
     return host, int(port)

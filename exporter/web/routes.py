@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, UsageError
 from exporter.exposition.page import Scrape
 from exporter.web.api import Endpoint, add_endpoints, status_endpoints
 from exporter.web.connection import Connection, Limits, plain
@@ -83,7 +83,8 @@ def build_app(
     add_endpoints(app, prefix, (*status_endpoints(site.config, site.build), *endpoints))
     add_pages(app, prefix, site.pages)
     if prefix:
-        add.add_get("/", _to(prefix + "/"))
+        for short in ("/", prefix):
+            add.add_get(short, _to(prefix + "/"))
     return app
 
 
@@ -100,7 +101,7 @@ def path_prefix(external_url: str | None) -> str:
         return ""
     parts = urlsplit(external_url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ExporterError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")
+        raise UsageError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")
     return parts.path.rstrip("/")
 
 

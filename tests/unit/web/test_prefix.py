@@ -33,3 +33,9 @@ def test_prefix_is_the_path(url: str | None, prefix: str) -> None:
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ExporterError, match=r"--web\.external-url"):
         path_prefix(url)
+
+
+@pytest.mark.parametrize("path", ["/", "/ops"])
+def test_who_leaves_the_slash_or_the_prefix_out_is_led_there(path: str) -> None:
+    routes = build_app(_Nothing(), prefix="/ops").router.routes()
+    assert path in {route.resource.canonical for route in routes if route.method == "GET"}

@@ -1,0 +1,42 @@
+"""What the command line says of a start that cannot be, and its exit codes: 1 a problem, 2 wrong usage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = "queries: [{name: up, expr: up}]\n"
+BAD = "quories: []\nqueries: [{name: up, exprr: up}]\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "flags", "code", "said"),
+    [
+        pytest.param(GOOD, ["--web.listen-address=nonsense"], 2, ["anomaly-exporter: not an address"], id="address"),
+        pytest.param(GOOD, ["--web.external-url=ops"], 2, ["anomaly-exporter: --web.external-url: "], id="url"),
+        pytest.param(GOOD, ["--shard.index=1"], 2, ["anomaly-exporter: --shard.index"], id="shard"),
+        pytest.param(GOOD, ["--web.config.file=none.yml"], 1, ["none.yml:1:1: cannot be read"], id="web config"),
+        pytest.param(
+            BAD,
+            [],
+            1,
+            [
+                "config.yaml:1:1: quories: unknown field; did you mean 'queries'?",
+                "config.yaml:2:11: queries[0].expr: this field is required",
+                "config.yaml:2:22: queries[0].exprr: unknown field; did you mean 'expr'?",
+            ],
+            id="every line of a bad file begins with its place",
+        ),
+    ],
+)
+def test_a_start_that_cannot_be(tmp_path: Path, config: str, flags: list[str], code: int, said: list[str]) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    command = [sys.executable, "-m", "exporter", "--web.listen-address=127.0.0.1:0", *flags]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(words) for line, words in zip(lines, said, strict=True))
