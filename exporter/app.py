@@ -120,6 +120,7 @@ class App:
                 episodes=lambda: self._people,
                 store_bytes=lambda: self._store.size_bytes(),
                 events=lambda at: upcoming(self._suppression.calendar, at),
+                told=lambda *alert: self._suppression.told(*alert),
             ),
             partial(PrometheusApi, user_agent=USER_AGENT),
         )
@@ -135,7 +136,7 @@ class App:
             options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
         )
         endpoints = (
-            *anomaly_endpoints(lambda: self._people, self._clock),
+            *anomaly_endpoints(lambda: self._people, self._clock, lambda *alert: self._suppression.told(*alert)),
             series_endpoint(lambda asked: list_series(self._views.known(), asked)),
             *event_endpoints(lambda: self._suppression.events, lambda: self._suppression.calendar, self._clock),
             github_endpoint(lambda: self._suppression.events, lambda: self.config.webhooks.github, self._clock),

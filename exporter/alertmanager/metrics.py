@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -127,6 +127,13 @@ class SilenceMetrics:
             prefix + "s_read_timestamp_seconds", "When the silences were read last, in Unix time.", label,
             registry=registry,
         )  # fmt: skip
+        self.alerts = Gauge(
+            _PREFIX + "alerts",
+            "Alerts that it has under the names of ours, by whether people are told of them: active, suppressed (by a "
+            "silence or another alert) or unprocessed. Absent while that is not known.",
+            [*label, "state"],
+            registry=registry,
+        )
 
     def add(self, alertmanager: str) -> None:
         """Show an Alertmanager, with nothing changed so far."""
@@ -141,9 +148,18 @@ class SilenceMetrics:
         self.not_understood.labels(alertmanager).set(not_understood)
         self.read_timestamp_seconds.labels(alertmanager).set(at)
 
+    def stand(self, alertmanager: str, states: Mapping[str, int] | None) -> None:
+        """Its alerts were read; None: they could not be."""
+        if states is None:
+            self.alerts.remove_by_labels({"alertmanager": alertmanager})
+        else:
+            for state, count in states.items():
+                self.alerts.labels(alertmanager, state).set(count)
+
     def remove(self, alertmanager: str) -> None:
         """Show an Alertmanager no more."""
         for instrument in (
+            self.alerts,
             self.errors_total,
             self.changes_total,
             self.silences,

@@ -1,20 +1,21 @@
-"""One Alertmanager, as the silences in it are read and kept: requests and their answers."""
+"""One Alertmanager, as its silences are read and kept and its alerts are read: requests and their answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from exporter.alertmanager.settings import AlertmanagerSettings
 from exporter.alertmanager.silences import Silence, SilenceList
+from exporter.alertmanager.standing import Standings, alerts_filter
 from exporter.errors import AlertmanagerError, Reason
 
 __all__ = ["Cluster", "Peer", "Requester"]
 
-_SILENCES = "/api/v2/silences"
+_SILENCES, _ALERTS = "/api/v2/silences", "/api/v2/alerts"
 _LARGEST_ANSWER = 1024 * 1024
 _LONGEST_TEXT = 200
 
@@ -102,6 +103,21 @@ class Peer:
         self._check(answer)
         try:
             return self._list.read(answer.body)
+        except ValueError as error:
+            raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
+
+    def standings(self, alertnames: Iterable[str], max_bytes: int, *, at: float) -> Standings:
+        """Return how the alerts with some names stand.
+
+        Raises
+        ------
+        AlertmanagerError
+        """
+        asked = {"filter": alerts_filter(alertnames)}
+        answer = self._client.get(_ALERTS, asked, timeout=self.settings.timeout, max_bytes=max_bytes)
+        self._check(answer)
+        try:
+            return Standings.read(answer.body, at=at)
         except ValueError as error:
             raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
 

@@ -1,4 +1,4 @@
-"""The thread that follows the silences of every Alertmanager, and keeps those of the calendar."""
+"""The thread that follows silences, keeps those of the calendar, and sees how alerts stand in every Alertmanager."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from exporter.alertmanager.metrics import SilenceMetrics
 from exporter.alertmanager.peer import Cluster, Peer, Requester
 from exporter.alertmanager.settings import AlertmanagerSettings, SilenceSettings
 from exporter.alertmanager.silences import Silence, SilenceBook
+from exporter.alertmanager.standing import Standings, Told
 from exporter.calendar import Calendar
 from exporter.errors import AlertmanagerError, ExporterError
 
@@ -52,6 +53,10 @@ class _Followed:
     """In this round."""
     cluster: Cluster = field(default_factory=Cluster)
     trouble: str | None = None
+    standings: Standings | None = None
+    """How our alerts stand there; None where that is not known now."""
+    unread: str | None = None
+    """Why they could not be read."""
 
 
 class SilenceWatch:
@@ -67,6 +72,8 @@ class SilenceWatch:
     clock : callable
         Unix seconds.
     registry : CollectorRegistry
+    alertnames : callable
+        Returns the names of the alerts that fire; how they stand is read where there are any.
     followed : callable
         Told after every round, in the thread of the watch: the book, and now.
     monotonic : callable
@@ -81,6 +88,7 @@ class SilenceWatch:
         ledger: SilenceLedger,
         clock: Callable[[], float],
         registry: CollectorRegistry,
+        alertnames: Callable[[], frozenset[str]] = frozenset,
         followed: Callable[[SilenceBook, float], None] = lambda book, at: None,  # noqa: ARG005
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,6 +96,7 @@ class SilenceWatch:
         self._calendar = calendar
         self._ledger = ledger
         self._clock = clock
+        self._alertnames = alertnames
         self._followed = followed
         self._monotonic = monotonic
         self._metrics = SilenceMetrics(registry)
@@ -106,6 +115,13 @@ class SilenceWatch:
     def book(self) -> SilenceBook:
         """What is known now; the same object for as long as nothing changes."""
         return self._book
+
+    def told(self, labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
+        """Return what each Alertmanager makes of an alert that fires since then, as far as that is known now."""
+        silences = {silence.id: silence for silence in self._book.silences}
+        known = ((key, one.standings) for key, one in self._all.items())
+        found = (one.told(key, labels, since, silences) for key, one in known if one is not None)
+        return tuple(one for one in found if one is not None)
 
     @property
     def alive(self) -> bool:
@@ -181,6 +197,8 @@ class SilenceWatch:
         # Who is in a cluster with whom only matters where there is something to keep.
         keeping = bool(plan.needed) or any(not one.removed for one in made.values())
         list(self._readers.map(lambda one: self._read(one, cluster=keeping and len(everyone) > 1), everyone))
+        firing = self._alertnames()
+        list(self._readers.map(lambda one: self._see(one, firing), everyone))
         self._publish(everyone)
         self._first.set()
         self._followed(self._book, self._clock())
@@ -207,6 +225,24 @@ class SilenceWatch:
         one.trouble = None
         living = sum(not silence.expired for silence in one.silences)
         self._metrics.read(one.peer.key, at=self._clock(), silences=living, not_understood=rejected)
+
+    def _see(self, one: _Followed, firing: frozenset[str]) -> None:
+        """Read how our alerts stand. One that did not answer a moment ago is not asked again."""
+        found, unread = None, one.unread
+        if not firing:
+            found, unread = Standings(self._clock()), None
+        elif one.answered:
+            try:
+                found = one.peer.standings(firing, self._settings.max_bytes, at=self._clock())
+                unread = None
+            except AlertmanagerError as fault:
+                unread = fault.reason
+                if not self._stopping and one.unread != unread:
+                    more = {"alertmanager": one.peer.key, "reason": str(fault.reason), "error": fault.message}
+                    log.warning("alerts cannot be read", extra=more)
+        one.standings, one.unread = found, unread
+        if self._all.get(one.peer.key) is one:
+            self._metrics.stand(one.peer.key, None if found is None else found.count())
 
     def _failed(self, one: _Followed, fault: AlertmanagerError) -> None:
         if self._stopping or self._all.get(one.peer.key) is not one:

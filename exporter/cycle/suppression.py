@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from exporter.alertmanager import AlertBoard, SilenceWatch, connect_to
+from exporter.alertmanager import AlertBoard, SilenceWatch, Told, connect_to, told_alertnames
 from exporter.calendar import Calendar
 from exporter.config.model import Config
 from exporter.cycle.acknowledge import Acknowledger
@@ -58,6 +58,7 @@ class Suppression:
             ledger=SilencesMade(store.calendar, clock),
             clock=clock,
             registry=metrics.registry,
+            alertnames=lambda: told_alertnames(board.read()),
             followed=Acknowledger(board, people).follow,
         )
         self.events = Events(store.calendar, self._known, self._watch.poke)
@@ -74,6 +75,10 @@ class Suppression:
     def alive(self) -> bool:
         """Whether silences are followed."""
         return self._watch.alive
+
+    def told(self, labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
+        """Return what Alertmanagers make of an alert that fires since then."""
+        return self._watch.told(labels, since)
 
     def apply(self, config: Config) -> Treatments:
         """Go by a configuration; return how its queries are treated."""

@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from exporter.errors import Reason
 from exporter.upstream.calls import Call, Calls, start
-from exporter.upstream.faults import Fault
+from exporter.upstream.faults import Fault, classify
 
 __all__ = ["Transport"]
 
@@ -87,6 +87,9 @@ class _Connection(urllib3.connection.HTTPConnection):
                 return sock
         if failure is None:
             raise Fault(Reason.DNS, "the host name has no address")
+        if isinstance(failure, ConnectionError):
+            # urllib3 takes a reset for one that came after the request, and reads an answer where there is no socket.
+            raise classify(failure)
         raise failure
 
     def request(self, *args: Any, **options: Any) -> None:

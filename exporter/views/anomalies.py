@@ -9,6 +9,7 @@ from exporter.alerting.alert import Alert
 from exporter.alerting.case import Case, Vote
 from exporter.alerting.episode import Episode
 from exporter.alerting.explain import explain
+from exporter.alertmanager import Told
 from exporter.config.model import QueryPlan
 from exporter.web.pages.facts import Anomaly, Labels, SeriesRow
 
@@ -22,7 +23,13 @@ _ALERTS_OWN = frozenset({"alertname", "query"})
 """Labels that every alert has; where a series has such a label, its alert has it as ``exported_<name>``."""
 
 
-def of_alert(alert: Alert, plan: QueryPlan | None, names: frozenset[str], acknowledged: Episode | None) -> Anomaly:
+def of_alert(
+    alert: Alert,
+    plan: QueryPlan | None,
+    names: frozenset[str],
+    acknowledged: Episode | None,
+    told: Sequence[Told] = (),
+) -> Anomaly:
     """Return an open alert.
 
     Parameters
@@ -33,6 +40,8 @@ def of_alert(alert: Alert, plan: QueryPlan | None, names: frozenset[str], acknow
         Of the labels that the series of the query have.
     acknowledged : Episode, optional
         Its episode, where somebody takes care of it.
+    told : sequence of Told
+        What Alertmanagers make of it.
     """
     rule = None if plan is None else plan.alert
     labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
@@ -44,7 +53,7 @@ def of_alert(alert: Alert, plan: QueryPlan | None, names: frozenset[str], acknow
         summary=alert.annotations.get("summary", ""),
         id=alert.episode,
         notes=_notes(alert.annotations),
-        said=() if acknowledged is None else _said(acknowledged),
+        said=(*(() if acknowledged is None else _said(acknowledged)), *told_in_words(told)),
         has_graph=plan is not None,
     )
 
@@ -116,6 +125,38 @@ def explanation(plan: QueryPlan, one: SeriesRow) -> Sequence[tuple[str, str]]:
     )
     found = explain(case, {})
     return (("summary", found.get("summary", "")), *_notes(found))
+
+
+def told_in_words(told: Sequence[Told]) -> list[str]:
+    """Say what Alertmanagers make of an alert, those that say the same in one sentence.
+
+    >>> told_in_words([Told("http://am1:9093", 0.0, "active", ("pager",)), Told("http://am2:9093", 0.0, "absent")])
+    ['Alertmanager http://am1:9093: tells pager.', 'Alertmanager http://am2:9093: does not have it.']
+    """
+    together: dict[str, list[str]] = {}
+    for one in told:
+        together.setdefault(_in_words(one), []).append(one.alertmanager)
+    return [f"Alertmanager {', '.join(names)}: {words}" for words, names in together.items()]
+
+
+def _in_words(one: Told) -> str:
+    if one.state == "absent":
+        return "does not have it."
+    if one.state == "unprocessed":
+        return "has not looked at it so far."
+    receivers = ", ".join(one.receivers) or "nobody"
+    if one.state == "active":
+        return f"tells {receivers}."
+    why = [f"silenced by {silence.by or 'somebody'}" for silence in one.silenced_by]
+    why += [f"inhibited by {_name(other.labels) or 'another alert'}" for other in one.inhibited_by]
+    return f"{' and '.join(why) or 'suppressed'}; {receivers} is not told."
+
+
+def _name(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    own = " ".join(f"{name}={value}" for name, value in sorted(labels.items()) if name not in ("alertname", "query"))
+    return f"{labels.get('query') or labels.get('group') or labels.get('alertname', '')} of {own}"
 
 
 def _notes(annotations: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from exporter import __version__
 from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.links import generator_url
-from exporter.alertmanager import AlertBoard
+from exporter.alertmanager import AlertBoard, Told
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
 from exporter.cycle.latest import Said
@@ -70,6 +70,8 @@ class Program:
         Where episodes are kept.
     events : callable
         From an instant to the known events that are in effect or come soon.
+    told : callable
+        From the labels of an alert and since when it fires to what Alertmanagers make of it.
     """
 
     clock: Callable[[], float]
@@ -81,6 +83,7 @@ class Program:
     episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
+    told: Callable[[Mapping[str, str], float], Sequence[Told]] = lambda labels, since: ()  # noqa: ARG005
 
 
 class Views:
@@ -222,8 +225,15 @@ class Views:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
         acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
         plans = {name: cycle.plan for name, cycle in cycles.items()}
+        told = self._program.told
         found = [
-            of_alert(alert, plans.get(alert.query), self._names(alert.query), acknowledged.get(alert.episode))
+            of_alert(
+                alert,
+                plans.get(alert.query),
+                self._names(alert.query),
+                acknowledged.get(alert.episode),
+                () if alert.fired_at is None else told(alert.labels, alert.fired_at),
+            )
             for name, sheet in self._program.board.read().sheets.items()
             if name in cycles or name not in self._program.cycles()
             for alert in sheet.alerts.values()

@@ -98,7 +98,7 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     ]
     kills = 0
     with Episodes(feed) as episodes:
-        while not episodes.over.wait(rng.uniform(0.5, 4.0)):
+        while not episodes.over.wait(rng.uniform(0.5, 3.0)):
             # Half of the kills fall into a trouble.
             helper = threading.Thread(target=troubles[kills // 2 % len(troubles)]) if kills % 2 else None
             if helper:
@@ -134,7 +134,10 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     with Store.open(exporter.directory / "data", clock=time.time) as store:
         assert store.recovered == ()
         assert store.damaged == ()
-        entries = store.audit(limit=10 * EPISODES).entries
+        entries, after = [], None
+        while not entries or after is not None:
+            page = store.audit(limit=1000, after=after)
+            entries, after = [*entries, *page.entries], page.next
     events = Counter((one.fingerprint, one.episode) for one in entries)
     assert len(events) == EPISODES
     assert Counter(str(one.event) for one in entries) == {"open": EPISODES, "firing": EPISODES, "resolved": EPISODES}

@@ -6,9 +6,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.process import eventually, free_port
 from tests.integration.servers import Alertmanager, Prometheus, VictoriaMetrics
 from tests.integration.webhook import Target, Webhook
 
@@ -36,6 +38,28 @@ def run_alertmanager(stack: ExitStack, tmp_path: Path) -> RunAlertmanager:
     """``run_alertmanager(**options)`` starts an Alertmanager that ends with the test."""
     number = itertools.count()
     return lambda **options: stack.enter_context(Alertmanager(tmp_path / f"alertmanager{next(number)}", **options))
+
+
+@pytest.fixture
+def run_cluster(run_alertmanager: RunAlertmanager) -> Callable[..., list[Alertmanager]]:
+    """``run_cluster(**options)`` starts two Alertmanagers that know each other."""
+
+    def run(**options: Any) -> list[Alertmanager]:
+        ports = [free_port(), free_port()]
+
+        def member(own: int, other: int) -> Alertmanager:
+            address = f"--cluster.listen-address=127.0.0.1:{own}"
+            advertised, peer = f"--cluster.advertise-address=127.0.0.1:{own}", f"--cluster.peer=127.0.0.1:{other}"
+            quick = ("--cluster.peer-timeout=500ms", "--cluster.gossip-interval=50ms", "--cluster.pushpull-interval=1s")
+            flags = (address, advertised, peer, *quick, "--cluster.settle-timeout=5s")
+            return run_alertmanager(flags=flags, **options)
+
+        members = [member(*ports), member(*reversed(ports))]
+        for one in members:
+            eventually(lambda one=one: len(one.ask("GET", "/api/v2/status").json()["cluster"]["peers"]) == 2, 60.0)
+        return members
+
+    return run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import bcrypt
 import pytest
 
 from tests.integration.daemon import Exporter, Feed, configuration
-from tests.integration.process import eventually, free_port
+from tests.integration.process import eventually
 from tests.integration.servers import Alertmanager, Prometheus
 from tests.integration.webhook import Webhook
 
@@ -141,20 +141,14 @@ def test_a_person_who_ends_a_silence_of_the_calendar_has_the_last_word(
 
 
 def test_a_cluster_gets_one_silence_and_separate_alertmanagers_get_one_each(
-    prometheus: Prometheus, run_alertmanager: RunAlertmanager, feed: Feed, run_exporter: Callable[..., Exporter]
+    prometheus: Prometheus,
+    run_alertmanager: RunAlertmanager,
+    run_cluster: Callable[..., list[Alertmanager]],
+    feed: Feed,
+    run_exporter: Callable[..., Exporter],
 ) -> None:
-    ports = [free_port(), free_port()]
-
-    def member(own: int, other: int) -> Alertmanager:
-        address = f"--cluster.listen-address=127.0.0.1:{own}"
-        advertised, peer = f"--cluster.advertise-address=127.0.0.1:{own}", f"--cluster.peer=127.0.0.1:{other}"
-        quick = ("--cluster.peer-timeout=500ms", "--cluster.gossip-interval=50ms", "--cluster.pushpull-interval=1s")
-        return run_alertmanager(flags=(address, advertised, peer, *quick, "--cluster.settle-timeout=5s"))
-
-    cluster = [member(*ports), member(*reversed(ports))]
+    cluster = run_cluster()
     alone = run_alertmanager()
-    for one in cluster:
-        eventually(lambda one=one: len(one.ask("GET", "/api/v2/status").json()["cluster"]["peers"]) == 2, 30.0)
     exporter = run_exporter(config(prometheus, *cluster, alone, calendar=[entry("upgrade", "silence", HOST1)]))
     for one in (*cluster, alone):
         eventually(lambda one=one: len(living(one)) == 1, 30.0, what="a silence")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 from exporter.alerting.episode import Episode, Feedback, Status
+from exporter.alertmanager import Told
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 from exporter.store import AuditEntry, Change, EpisodeCursor, EpisodePage, Wanted
 from exporter.web.api.endpoint import Call, Endpoint, Instant
@@ -112,7 +113,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One episode; the numbers are those of its worst slot, in source units. Times are Unix seconds."""
+    """One episode; the numbers are those of its worst slot, in source units. Times are Unix seconds.
+
+    `alertmanagers` says what each made of its alert when it was asked last: empty where it does not fire.
+    """
 
     id: str
     query: str
@@ -133,6 +137,7 @@ class Anomaly:
     votes: float | None
     acknowledged: Acknowledged | None
     feedback: Verdict | None
+    alertmanagers: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,11 @@ def matchers_of(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
         raise ApiError(ErrorType.BAD_DATA, f"{name}: {error}") from None
 
 
-def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], float]) -> tuple[Endpoint[Any, Any], ...]:
+def anomaly_endpoints(
+    episodes: Callable[[], Episodes],
+    clock: Callable[[], float],
+    told: Callable[[Mapping[str, str], float], tuple[Told, ...]],
+) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
 
     Parameters
@@ -185,7 +194,13 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
         Returns what is asked for them, once the program has started.
     clock : callable
         Unix seconds.
+    told : callable
+        Returns what Alertmanagers make of an alert with some labels that fires since an instant.
     """
+
+    def described(episode: Episode) -> Anomaly:
+        fires = episode.fired_at is not None and episode.resolved_at is None
+        return _anomaly(episode, told(episode.labels, episode.fired_at or 0.0) if fires else ())
 
     def listed(call: Call[AnomaliesWanted, None]) -> AnomalyPage:
         asked = call.parameters
@@ -201,7 +216,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
             labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
         )
         page = episodes().episodes(wanted, after=_read_cursor(asked.cursor), limit=asked.limit)
-        return AnomalyPage(tuple(map(_anomaly, page.episodes)), None if page.next is None else _cursor(page.next))
+        return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else _cursor(page.next))
 
     def one(call: Call[AnomalyWanted, None]) -> AnomalyWithTransitions:
         found = episodes().episode(call.parameters.id)
@@ -209,7 +224,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
             raise _unknown(call.parameters.id)
         episode, entries = found
         steps = (Transition(each.at, each.event, each.who, each.why, each.details, each.intact) for each in entries)
-        return AnomalyWithTransitions(_anomaly(episode), tuple(steps))
+        return AnomalyWithTransitions(described(episode), tuple(steps))
 
     def acknowledge(call: Call[AnomalyWanted, Acknowledgement]) -> Anomaly:
         said = call.body
@@ -218,7 +233,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
             raise _unknown(call.parameters.id)
         if change.episode.acknowledged_at is None:
             raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
-        return _anomaly(change.episode)
+        return described(change.episode)
 
     def feedback(call: Call[AnomalyWanted, FeedbackGiven]) -> Anomaly:
         said, who = call.body, _who(call.who, call.body.who)
@@ -226,7 +241,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
         change = episodes().give_feedback(call.parameters.id, verdict, at=clock(), who=who, comment=said.comment)
         if change.episode is None:
             raise _unknown(call.parameters.id)
-        return _anomaly(change.episode)
+        return described(change.episode)
 
     nothing, missing = type(None), (ErrorType.NOT_FOUND,)
     return (
@@ -266,7 +281,7 @@ def anomaly_endpoints(episodes: Callable[[], Episodes], clock: Callable[[], floa
     )
 
 
-def _anomaly(episode: Episode) -> Anomaly:
+def _anomaly(episode: Episode, told: tuple[Told, ...]) -> Anomaly:
     worst = episode.worst
     acknowledged = feedback = None
     if episode.acknowledged_at is not None:
@@ -297,6 +312,7 @@ def _anomaly(episode: Episode) -> Anomaly:
         votes=None if worst is None else worst.votes,
         acknowledged=acknowledged,
         feedback=feedback,
+        alertmanagers=told,
     )
 
 

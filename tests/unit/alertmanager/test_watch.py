@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.alertmanager import AlertmanagerSettings, Made, SilenceSettings, SilenceWatch
+from exporter.alertmanager import AlertmanagerSettings, Made, SilenceSettings, SilenceWatch, Told
 from exporter.calendar import Calendar, Occasion, Window, parse_matcher
 from exporter.errors import AlertmanagerError, Reason, StateError
 from exporter.upstream.client import Answer
@@ -192,3 +192,27 @@ def test_somebody_else_who_answers_is_an_error_and_not_an_empty_list(body: bytes
     world.round()
     world.servers[A].get = lambda *_, **__: Answer(200, {}, body)  # type: ignore[method-assign]
     assert world.round() == ["hers"]
+
+
+def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> None:
+    world = World(A, B)
+    names: set[str] = set()
+    world.watch._alertnames = lambda: frozenset(names)
+    silences = world.servers[A].get
+
+    def get(path: str, params: Mapping[str, str] | None = None, **_: Any) -> Answer:
+        if not path.endswith("alerts"):
+            return silences(path)
+        assert params == {"filter": 'alertname=~"Slow"'}
+        return Answer(200, {}, b'[{"labels": {"alertname": "Slow"}, "status": {"state": "active"}}]')
+
+    for server in world.servers.values():
+        server.get = get  # type: ignore[method-assign]
+    world.round()
+    assert world.watch.told({"alertname": "Slow"}, 0.0) == tuple(
+        Told(url, NOW + world.mono, "absent") for url in (A, B)
+    )
+    names.add("Slow")
+    world.servers[B].get = lambda *_, **__: Answer(502, {}, b"")  # type: ignore[method-assign]
+    world.round()
+    assert world.watch.told({"alertname": "Slow"}, 0.0) == (Told(A, NOW + world.mono, "active"),)

@@ -74,6 +74,20 @@ def test_the_deadline_is_for_the_whole_answer(script: Callable[[Exchange], None]
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("failure", [ConnectionResetError, BrokenPipeError, ConnectionAbortedError])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_is_reset_before_it_is_there(
+    failure: type[OSError], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs up at once wins this race now and then; here it always does."""
+
+    def reset(self: socket.socket, address: object) -> None:
+        raise failure(failure.__name__)
+
+    monkeypatch.setattr(socket.socket, "connect", reset)
+    assert ask(f"{scheme}://127.0.0.1:9").reason is Reason.CONNECTION
+
+
 def test_the_deadline_covers_a_tls_handshake_that_stalls() -> None:
     with Scripted.run(lambda e: None, silent=True) as server:
         assert ask(server.url.replace("http:", "https:"), timeout=SHORT).reason is Reason.TIMEOUT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import requests
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Event, Reading
+from exporter.alertmanager import Inhibition, Silencing, Told
 from exporter.cli.main import main
 from exporter.cycle import People
 from exporter.exposition import SelfMetrics
@@ -52,12 +54,18 @@ class Api:
         return self.registry.get_sample_value(f"anomaly_exporter_{name}", labels)
 
 
+def told(labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
+    by = Silencing("s1", "bob", "deploy", 90.0)
+    root = Inhibition("f0", {"instance": "root"})
+    return (Told("http://am:9093", since + 1.0, "suppressed", ("pager", labels["instance"]), (by,), (root,)),)
+
+
 @pytest.fixture
 def api(store: Store, serve, tmp_path: Path) -> Api:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
     registry = CollectorRegistry()
     people = People(store, SelfMetrics(registry))
-    endpoints = anomaly_endpoints(lambda: people, clock)
+    endpoints = anomaly_endpoints(lambda: people, clock, told)
     return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
 
 
@@ -92,6 +100,16 @@ def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
         "votes": 3.0,
         "acknowledged": {"at": 70.0, "by": "bob", "comment": "on it"},
         "feedback": None,
+        "alertmanagers": [
+            {
+                "alertmanager": "http://am:9093",
+                "at": 31.25,
+                "state": "suppressed",
+                "receivers": ["pager", "f1"],
+                "silenced_by": [{"id": "s1", "by": "bob", "comment": "deploy", "ends_at": 90.0}],
+                "inhibited_by": [{"fingerprint": "f0", "labels": {"instance": "root"}}],
+            }
+        ],
     }
     assert api("GET", "/anomalies") == {"anomalies": [expected], "next_cursor": None}
     one = api("GET", "/anomalies/f1-1")
