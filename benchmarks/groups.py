@@ -17,7 +17,8 @@ from exporter.engine.groups import Group, GroupSettings, IsolationForest, Matrix
 
 MINUTE, DAY = 60.0, 86400.0
 LENGTH = 30
-KINDS = ("broken correlation", "small joint shift", "one metric alone", "coordinated load")
+LOADS = ("coordinated load", "uneven load", "strong load")
+KINDS = ("broken correlation", "small joint shift", "one metric alone", "shift under load", *LOADS)
 
 
 def factors(rng, steps, things, memory):
@@ -49,16 +50,23 @@ def plant(rng, z, noise, own):
             kind = KINDS[(index + thing) % len(KINDS)]
             span = slice(begin, begin + LENGTH)
             part = z[span, thing]
+            direction = np.linalg.svd(own[thing])[2][2:].T @ rng.normal(0, 1, p - 2)
+            shift = 2.0 * direction / np.abs(direction).max()
             if kind == "broken correlation":
                 # One metric goes where the others say it should not; by itself it stays usual.
                 part[:, rng.integers(p)] *= -1.0
             elif kind == "small joint shift":
-                direction = np.linalg.svd(own[thing])[2][2:].T @ rng.normal(0, 1, p - 2)
-                part += 2.0 * direction / np.abs(direction).max()
+                part += shift
+            elif kind == "shift under load":
+                # A fifth more of everything is two standard deviations.
+                part[...] = (1.2 * (1 + (part + shift) * noise) - 1) / noise
             elif kind == "one metric alone":
                 part[:, rng.integers(p)] += 5.0
             else:
-                part[...] = (1.5 * (1 + part * noise) - 1) / noise
+                times = np.full(p, 3.0 if kind == "strong load" else 1.5)
+                if kind == "uneven load":
+                    times **= 1.0 + 0.1 * rng.standard_normal(p)
+                part[...] = (times * (1 + part * noise) - 1) / noise
             growth[span, thing] = np.log1p(np.clip(part * noise, -0.9, None))
             events.append((thing, begin, kind))
     return z, growth, events
@@ -102,7 +110,7 @@ def measure(things, p, individual, learn, seed, detectors):
     truth = np.zeros((len(planted), things), bool)
     ignore = np.zeros_like(truth)
     for thing, begin, kind in events:
-        (truth if kind != "coordinated load" else ignore)[begin : begin + LENGTH, thing] = True
+        (truth if kind not in LOADS else ignore)[begin : begin + LENGTH, thing] = True
         ignore[begin + LENGTH : begin + LENGTH + 15, thing] = True  # The smoothed score takes a while to fall.
     for detector in detectors:
         scores, cost, trained = run(detector, z, growth, noise, learn)

@@ -32,6 +32,9 @@ _ROUND = 0.95
 """Part of the interval within which readings belong to the same round."""
 _TOLD = 10
 """Things of a group that get a line of the log in one slot at most."""
+_SAME = np.array([[1.5], [30.0]])
+"""Intervals for which a thing is not anomalous, or under load, before it is said again that it is. A load that comes
+and goes at the edge of what counts is one load."""
 _PATIENCE = 5.0
 """Seconds that a reload or the end waits for a slot under way."""
 _NONE = np.zeros(0, np.intp)
@@ -100,7 +103,7 @@ class GroupCycle:
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
-        self._told = np.zeros((2, 0), np.bool_)
+        self._told = np.zeros((2, 0))
         self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, around, restored, succeeded=started)
         if (
             before is not None
@@ -212,16 +215,17 @@ class GroupCycle:
     def _tell(self, verdict: GroupVerdict) -> None:
         """Say what has turned since the last slot, and why."""
         now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
-        before = np.zeros_like(now)
-        before[:, : self._told.shape[1]] = self._told[:, : now.shape[1]]
-        self._told = now
+        last = np.full(now.shape, -np.inf)
+        last[:, : self._told.shape[1]] = self._told
+        turned = now & (last < verdict.at - self.interval * _SAME)
+        self._told = np.where(now, verdict.at, last)
         more: dict[str, object]
-        for row in np.flatnonzero(now[0] & ~before[0])[:_TOLD].tolist():
+        for row in np.flatnonzero(turned[0])[:_TOLD].tolist():
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
             log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
-        for row in np.flatnonzero(now[1] & ~before[1])[:_TOLD].tolist():
+        for row in np.flatnonzero(turned[1])[:_TOLD].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
             log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from exporter.engine.groups.isolation_forest import IsolationForest
 from exporter.engine.groups.joint import Array, FloatArray, JointDetector, Rows
-from exporter.engine.groups.load import load_factor
+from exporter.engine.groups.load import load_of
 from exporter.engine.groups.reading import Matrix
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.groups.whitened import Whitened
@@ -18,9 +18,6 @@ from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.vote import score_of
 
 __all__ = ["Group", "GroupVerdict"]
-
-_SUPPRESSED = 0.5
-"""Severity of a thing under coordinated load at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class GroupVerdict:
     share : ndarray, shape (n, p)
         Part of each metric in it, 0 to 1.
     load : ndarray, shape (n,)
-        The common factor by which all metrics are up, where that is why the score is held down; else NaN.
+        The common factor by which all metrics are up, where that is why the thing is not anomalous; else NaN.
     """
 
     at: float
@@ -99,14 +96,12 @@ class Group:
         seconds : float
             How much time an instant stands for.
         """
-        load = load_factor(matrix)
-        loaded = ~np.isnan(load)
+        load = load_of(matrix)
         with np.errstate(all="ignore"):
-            joint = self.detector.judge(at, matrix.z, loaded, seconds)
-        severity = np.where(loaded, np.minimum(joint.severity, _SUPPRESSED), joint.severity)
-        self._seen[: len(severity)][(~np.isnan(matrix.z)).any(axis=1)] = at
+            joint = self.detector.judge(at, matrix.z, load, seconds)
+        self._seen[: len(joint.severity)][(~np.isnan(matrix.z)).any(axis=1)] = at
         self.at = at
-        return GroupVerdict(at, score_of(severity), joint.share, load)
+        return GroupVerdict(at, score_of(joint.severity), joint.share, np.where(joint.excused, load.factor, np.nan))
 
     def expire(self, before: float) -> list[int]:
         """Forget the things that were not seen since `before`, Unix seconds; return their rows."""

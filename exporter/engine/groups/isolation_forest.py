@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from exporter.engine.groups.joint import LONGEST, Array, FloatArray, Joint, Rows
+from exporter.engine.groups.load import Load
 
 __all__ = ["Forest", "IsolationForest", "fit"]
 
@@ -34,6 +34,8 @@ _RETRAIN_AFTER, _RETRAIN_AGAIN = 7 * 86400.0, 6 * 3600.0
 _DRIFT = 0.2
 """Population stability index from which scores have drifted; by convention a significant change."""
 _DRIFT_MEMORY, _DRIFT_ENOUGH = 86400.0, 500.0
+_UNDER_LOAD = 0.5
+"""Severity at most where all metrics are up together: a forest cannot say what is left of them without the load."""
 _SEED = 20080117
 _TREES = 100
 
@@ -123,7 +125,7 @@ class IsolationForest:
         """Begin anew for the things in `rows`."""
         self._previous[rows] = np.nan
 
-    def judge(self, at: float, z: FloatArray, loaded: npt.NDArray[np.bool_], seconds: float) -> Joint:
+    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
         """Judge one instant, then keep some of it for training; see `JointDetector`."""
         previous = self._previous[: len(z)]
         present = ~np.isnan(z)
@@ -142,8 +144,11 @@ class IsolationForest:
         size = features[:, : self._metrics] ** 2 + features[:, self._metrics :] ** 2
         total = size.sum(axis=1, keepdims=True)
         share = np.divide(size, total, out=np.zeros_like(size), where=total > 0.0)
+        loaded = ~np.isnan(load.factor)
+        excused = loaded & (severity > _UNDER_LOAD)
+        severity[loaded] = np.minimum(severity[loaded], _UNDER_LOAD)
         self._keep(at, features[can[~loaded[can]]], seconds)
-        return Joint(severity, share)
+        return Joint(severity, share, excused)
 
     def _keep(self, at: float, features: FloatArray, seconds: float) -> None:
         """Keep a random sample, so that what is kept is spread over all of the memory."""

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.groups.load import Load
+
 __all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "Rows"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,10 +34,13 @@ class Joint:
         NaN: cannot say.
     share : ndarray, shape (n, p)
         Part of each metric in it, 0 to 1; their sum is 1, or 0 where there is nothing to explain.
+    excused : ndarray of bool, shape (n,)
+        Things that would be anomalous, if it were not for a load on all of their metrics.
     """
 
     severity: FloatArray
     share: FloatArray
+    excused: npt.NDArray[np.bool_]
 
 
 class JointDetector(Protocol):
@@ -47,7 +52,7 @@ class JointDetector(Protocol):
     def forget(self, rows: Rows) -> None:
         """Begin anew for the things in `rows`; what all of them taught stays."""
 
-    def judge(self, at: float, z: FloatArray, loaded: npt.NDArray[np.bool_], seconds: float) -> Joint:
+    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
         """Judge one instant, then learn it.
 
         Parameters
@@ -55,8 +60,8 @@ class JointDetector(Protocol):
         at : float, Unix seconds
         z : ndarray, shape (n, p)
             Distance of each metric from its mean, in standard deviations; NaN = missing. Not changed.
-        loaded : ndarray of bool, shape (n,)
-            Things under a coordinated load: not learned, and as good as normal.
+        load : Load
+            Things that may be under a load: where that is why they are not anomalous, the instant is not learned.
         seconds : float
             How much time an instant stands for.
         """

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.groups.joint import LONGEST, Array, FloatArray, Joint, Rows
+from exporter.engine.groups.load import Load
 from exporter.engine.groups.tail import BINS, counted, surprise
 
 __all__ = ["Whitened", "whitening"]
@@ -50,7 +51,7 @@ _LEARNING, _ENOUGH_INSTANTS, _ENOUGH = 20.0, 60.0, 480.0
 _EVENT = 0.8
 """Severity from which the lengths of consecutive samples are counted once."""
 
-_OWN = ("mean", "covariance", "count", "whitening", "centre", "smooth", "last", "high")
+_OWN = ("mean", "covariance", "count", "whitening", "centre", "smooth", "last", "plain", "last_plain", "high")
 
 
 class Whitened:
@@ -77,6 +78,8 @@ class Whitened:
             "centre": np.zeros((0, p), np.float32),
             "smooth": np.ones(0),
             "last": np.ones(0),
+            "plain": np.ones(0),  # As `smooth` and `last`, without regard to load.
+            "last_plain": np.ones(0),
             "high": np.zeros(0),
         }
         self._pool_mean = np.zeros(p)
@@ -99,10 +102,11 @@ class Whitened:
         """Begin anew for the things in `rows`, with what all things taught."""
         for name in ("mean", "covariance", "count", "high"):
             self._own[name][rows] = 0.0
-        self._own["smooth"][rows] = self._own["last"][rows] = 1.0
+        for name in ("smooth", "last", "plain", "last_plain"):
+            self._own[name][rows] = 1.0
         self._refit(rows)
 
-    def judge(self, at: float, z: FloatArray, loaded: npt.NDArray[np.bool_], seconds: float) -> Joint:  # noqa: ARG002
+    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:  # noqa: ARG002
         """Judge one instant, then learn it; see `JointDetector`."""
         size = len(z)
         own = {name: array[:size] for name, array in self._own.items()}
@@ -116,35 +120,72 @@ class Whitened:
             some = present[partial]
             matrices = whitening(self._covariance(partial), some)
             white[partial] = np.where(some, np.einsum("nij,nj->ni", matrices, away[partial]), 0.0)
+        can = number >= 2
+        length = (white**2).sum(axis=1) / np.maximum(number, 1)
+        plain = self._scaled(length, number)
+        scaled = plain.copy()
+        rows = load.rows
+        if len(rows):
+            left = self._beside(load, present[rows])
+            # One direction is the load's own.
+            beside = self._scaled((left**2).sum(axis=1) / np.maximum(number[rows] - 1, 1), number[rows] - 1)
+            better = beside < plain[rows]
+            scaled[rows[better]] = beside[better]
+            white[rows[better]] = left[better]
+        self._smooth(own["smooth"], own["last"], scaled, can)
+        self._smooth(own["plain"], own["last_plain"], plain, can)
+        severity = self._severity(np.where(can, own["smooth"], np.nan))
+        excused = np.zeros(size, np.bool_)
+        excused[rows] = (severity[rows] < 1.0) & (self._severity(own["plain"][rows]) >= 1.0)
+        self._count(np.where(can, own["smooth"], np.nan), severity, own["high"])
         parts = white**2
         total = parts.sum(axis=1)
-        can = number >= 2
-        length = total / np.maximum(number, 1)
-        # A mean of fewer squares strays more; on the scale of all metrics it strays as much.
-        scaled = np.maximum(1.0 + (length - 1.0) * np.sqrt(number / self._metrics), 0.0)
-        scaled = np.where(loaded, 1.0, scaled)
-        # Queries are not asked at the same moment, so for one instant a common step looks as if metrics disagreed.
-        lasting = np.minimum(scaled, own["last"])
-        own["last"][can] = scaled[can]
-        own["smooth"][can] += _SMOOTHING * (lasting - own["smooth"])[can]
-        severity = self._severity(np.where(can, own["smooth"], np.nan), own["high"])
         share = np.divide(parts, total[:, None], out=np.zeros_like(parts), where=(can & (total > 0.0))[:, None])
         learned = own["centre"] + away * _shortening(length, own["high"] > 0.0)[:, None]
-        self._learn(present, learned, can & ~loaded, seconds)
-        return Joint(severity, share)
+        self._learn(present, learned, can & ~excused, seconds)
+        return Joint(severity, share, excused)
 
-    def _severity(self, smooth: FloatArray, high: Array) -> FloatArray:
-        """Return the severities of smoothed lengths, and count the lengths."""
+    def _scaled(self, length: FloatArray, number: npt.NDArray[np.intp]) -> FloatArray:
+        """Return means of `number` squares as if they were of all metrics: a mean of fewer strays more."""
+        scaled: FloatArray = np.maximum(1.0 + (length - 1.0) * np.sqrt(number / self._metrics), 0.0)
+        return scaled
+
+    def _beside(self, load: Load, present: npt.NDArray[np.bool_]) -> FloatArray:
+        """Return the whitened components of what loads leave, without those along the loads; shape (m, p)."""
+        covariance = self._covariance(load.rows)
+        every = np.arange(self._metrics)
+        covariance[:, every, every] += load.spread**2
+        # In standard deviations of their own, so that none is too small beside the largest.
+        unit = np.sqrt(np.maximum(covariance[:, every, every], 1e-6))
+        matrices = whitening(covariance / (unit[:, :, None] * unit[:, None, :]), present)
+        left = np.where(present, load.left - self._own["centre"][load.rows], 0.0) / unit
+        along = np.where(present, load.direction, 0.0) / unit
+        left, along = (np.einsum("nij,nj->ni", matrices, one) for one in (left, along))
+        much = (left * along).sum(axis=1) / np.maximum((along**2).sum(axis=1), 1e-12)
+        beside: FloatArray = np.where(present, left - much[:, None] * along, 0.0)
+        return beside
+
+    @staticmethod
+    def _smooth(smooth: Array, last: Array, scaled: FloatArray, can: npt.NDArray[np.bool_]) -> None:
+        # Queries are not asked at the same moment, so for one instant a common step looks as if metrics disagreed.
+        lasting = np.minimum(scaled, last)
+        last[can] = scaled[can]
+        smooth[can] += _SMOOTHING * (lasting - smooth)[can]
+
+    def _severity(self, smooth: FloatArray) -> FloatArray:
+        """Return the severities of smoothed lengths."""
         if self._steps[1] < _ENOUGH_INSTANTS or self._histogram.sum() < _ENOUGH:
-            severity = np.full(len(smooth), np.nan)
-        else:
-            severity = surprise(smooth, self._histogram) / -np.log10(self.contamination)
+            return np.full(len(smooth), np.nan)
+        severity: FloatArray = surprise(smooth, self._histogram) / -np.log10(self.contamination)
+        return severity
+
+    def _count(self, smooth: FloatArray, severity: FloatArray, high: Array) -> None:
+        """Count smoothed lengths."""
         if self._steps[1] >= _LEARNING:
             # However long it takes, an event is one event: it must not become usual while it lasts.
             now = severity >= _EVENT
             self._histogram += counted(np.where(now & (high > 0.0), np.nan, smooth))
             high[...] = now
-        return severity
 
     # ------------------------------------------------------------------ learning
 

@@ -224,6 +224,20 @@ def test_load_on_all_metrics_is_not_anomalous(stage: Stage) -> None:
         assert stage.page()["p4"] < 0.5
 
 
+def test_a_load_is_said_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    stage.remember(400)
+    stage.step(60)
+    assert "load" not in caplog.text
+    for _ in range(4):
+        stage.step(6, odd=[25.0, 25.0, 25.0])
+        stage.step(6)
+    assert caplog.text.count("all metrics up together: load") == 1
+    stage.step(40)
+    stage.step(6, odd=[25.0, 25.0, 25.0])
+    assert caplog.text.count("all metrics up together: load") == 2
+
+
 def test_a_query_that_says_nothing_is_missing_and_without_two_nothing_is_said(stage: Stage) -> None:
     stage.step(120)
     stage.step(4, silent=("errors",))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from exporter.engine.groups import Group, GroupSettings, IsolationForest, Matrix, fit
+from exporter.engine.groups.load import load_of
 
 DETECTORS = ("whitened", "isolation_forest")
 THINGS, METRICS, STEPS = 12, 3, 160
@@ -95,6 +96,41 @@ def test_a_metric_that_rises_much_more_than_the_others_is_no_load() -> None:
     now = history(10, seed=6)
     now[:, 4] = (np.array([1.5, 1.5, 4.0]) * (1 + NOISE * now[:, 4]) - 1) / NOISE
     assert (play(joint, now, STEPS)[4:, 4] >= 0.5).all()
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.5, 3.0])
+def test_loads_of_any_size_whose_metrics_do_not_rise_all_alike_stay_quiet(factor: float) -> None:
+    joint = whitened()
+    now = history(60, seed=6)
+    rng = np.random.default_rng(8)
+    # Each thing has its own spread, a tenth of the logarithm, and the noise rises with the load.
+    each = factor ** (1.0 + 0.1 * rng.standard_normal((1, THINGS, METRICS)))
+    now = (each * (1 + NOISE * now) - 1) / NOISE
+    assert (play(joint, now, STEPS) >= 0.5).mean() < 0.01
+    loads = joint.step((STEPS + 60) * MINUTE, matrix(now[-1]), MINUTE).load
+    assert np.nanmax(loads) == pytest.approx(factor, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.04, 1.06, 1.1])
+def test_metrics_that_disagree_under_load_are_found(factor: float) -> None:
+    joint = whitened()
+    now = history(12, seed=6)
+    # Two metrics are 1.4 standard deviations off, which is as much as ten of what they differ by.
+    now[:, 4] += [1.4, -1.4, 0.0]
+    now[:, 4] = (factor * (1 + NOISE * now[:, 4]) - 1) / NOISE
+    now[:, 5] = (factor * (1 + NOISE * now[:, 5]) - 1) / NOISE
+    scores = play(joint, now, STEPS)
+    assert (scores[5:, 4] >= 0.5).all()
+    assert (scores[:, 5] < 0.5).all()
+    share = joint.step((STEPS + 12) * MINUTE, matrix(now[-1]), MINUTE).share[4]
+    assert share[:2].sum() > 0.8
+
+
+def test_a_load_that_nobody_would_have_been_told_of_is_not_named() -> None:
+    joint = whitened()
+    now = history(400, seed=6)
+    loads = [joint.step((STEPS + index) * MINUTE, matrix(one), MINUTE).load for index, one in enumerate(now)]
+    assert np.isfinite(loads).mean() < 0.002
 
 
 def test_metrics_that_follow_one_slot_later_are_still_load() -> None:
@@ -219,7 +255,8 @@ def test_what_is_kept_for_training_is_bounded_and_not_older_than_the_memory() ->
     forest = IsolationForest(2, 0.02, memory=100 * MINUTE)
     forest.grow(200)
     for step in range(300):
-        forest.judge(step * MINUTE, np.full((200, 2), float(step % 10)), np.zeros(200, bool), MINUTE)
+        z = np.full((200, 2), float(step % 10))
+        forest.judge(step * MINUTE, z, load_of(matrix(-z)), MINUTE)
     training = forest.training(300 * MINUTE)
     assert 2000 < len(training) <= 8192
     assert len(forest.arrays()["kept"]) == 8192

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exporter.engine.groups import Matrix, Reading, join, reading_of
-from exporter.engine.groups.load import load_factor
+from exporter.engine.groups.load import load_of
 from exporter.engine.groups.tail import BINS, counted, surprise
 from exporter.engine.groups.whitened import whitening
 from exporter.engine.verdict import Verdict, Verdicts
@@ -76,8 +76,9 @@ def test_what_is_old_or_was_never_read_is_missing() -> None:
 )
 def test_load_is_all_metrics_up_by_about_the_same_factor(z: list[float], growth: list[float], factor: float) -> None:
     noise = np.full((1, 3), 0.05)
-    found = load_factor(Matrix(np.array([z]), np.log(np.array([growth])), noise))
-    np.testing.assert_allclose(found, [factor], rtol=0.03)
+    found = load_of(Matrix(np.array([z]), np.log(np.array([growth])), noise))
+    np.testing.assert_allclose(found.factor, [factor], rtol=0.03)
+    assert len(found.rows) == np.isfinite(found.factor).sum()
 
 
 def test_rarity_follows_the_past_and_goes_on_beyond_it() -> None:
