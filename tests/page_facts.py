@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from exporter.web.pages.drawing import draw
+from exporter.charts.drawing import draw
 from exporter.web.pages.facts import (
     Anomaly,
     Chart,

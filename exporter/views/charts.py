@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from exporter.charts.work import DAY, WEEK, decompose
 from exporter.config.model import QueryPlan
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.beside import DAY, WEEK, decompose
 from exporter.views.past import Past, Samples
 from exporter.web.pages.facts import Chart, Labels, Part, Range, Unshowable
 

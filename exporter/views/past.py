@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from exporter.charts.work import LEARNED_STEP, Again, Opinion, judge_again
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
 from exporter.config.narrow import narrow
@@ -21,7 +22,6 @@ from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import exposed_labels, row_prefix
 from exporter.prometheus import Block, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.beside import LEARNED_STEP, Again, Opinion, judge_again
 from exporter.web.pages.facts import Labels, Unshowable
 
 __all__ = ["Judged", "Past", "Samples"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,8 @@ from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.links import generator_url
 from exporter.alertmanager import AlertBoard, Told
+from exporter.charts.apart import Apart
+from exporter.charts.work import picture, prepare
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
 from exporter.cycle.latest import Said
@@ -23,8 +27,6 @@ from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.store import Wanted
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
-from exporter.views.apart import Apart
-from exporter.views.beside import picture, prepare
 from exporter.views.charts import Subject, chart_of
 from exporter.views.health import health
 from exporter.views.past import Past
@@ -164,12 +166,16 @@ class Views:
 
     def prepare(self) -> None:
         """Do what the first chart would have to wait for."""
-        self._apart.run(prepare)
+        with contextlib.suppress(Unshowable):  # Whoever asks for a chart is told.
+            self._apart.run(prepare)
 
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
         """Return a chart as a file."""
         program = self._program
         cycle, said = self._cycle(query), program.latest.get(query)
+        if not self._apart.running:
+            # It starts while Prometheus is asked.
+            threading.Thread(target=self.prepare, name="chart-prepare", daemon=True).start()
         rows = [] if said is None else matching_rows(said, labels)
         if said is not None and rows:
             labels = said.names.labels[rows[0]] or ()

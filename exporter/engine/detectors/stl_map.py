@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Decomposition", "Season", "decomposition", "loess"]
+__all__ = ["Decomposition", "Season", "decompose", "decomposition", "loess"]
 
 FloatArray = npt.NDArray[np.float64]
 Degree = Literal[0, 1]
@@ -130,23 +130,73 @@ def decomposition(count: int, seasons: tuple[Season, ...]) -> Decomposition:
     return result
 
 
+def decompose(window: FloatArray, seasons: tuple[Season, ...]) -> tuple[FloatArray, tuple[FloatArray, ...], FloatArray]:
+    """Return trend, seasons and residual of one window: what `decomposition` gives, without making its maps.
+
+    Parameters
+    ----------
+    window : ndarray of float64, shape (count,)
+        Without gaps; `count` is at least the longest period.
+    seasons : tuple of Season
+        Ordered from the shortest to the longest.
+
+    Returns
+    -------
+    trend, seasonal, residual
+        Arrays of shape (count,), one a season; they add up to the window.
+    """
+    left, trend = window, window
+    smoothers = [_smoothers(len(window), season) for season in seasons]
+    seasonal = [np.zeros_like(window) for _ in seasons]
+    for _ in range(ROUNDS if len(seasons) > 1 else 1):
+        for index, season in enumerate(seasons):
+            left = left + seasonal[index]
+            seasonal[index], trend = _stl_of(left, season.period, *smoothers[index])
+            left = left - seasonal[index]
+    return trend, tuple(seasonal), left - trend
+
+
 def _stl(count: int, season: Season) -> tuple[FloatArray, FloatArray]:
     """Return the matrices of season and trend of one STL, each of shape (count, count)."""
     period = season.period
-    places = np.arange(1, count + 1)
-    smoothed = _cycles(count, season)
-    # What is left of the season after averages over one period, twice, and a loess is no season: it is level.
-    kernel = np.convolve(np.convolve(np.full(period, 1.0 / period), np.full(period, 1.0 / period)), np.full(3, 1 / 3))
+    smoothed, low_pass, smoother = _smoothers(count, season)
     averaged = np.zeros((count, count))
-    for lag, weight in enumerate(kernel):
+    for lag, weight in enumerate(_averages(period)):
         averaged += weight * smoothed[lag : lag + count]
-    deviation = smoothed[period : period + count] - loess(count, _odd(period + 1), 1, places) @ averaged
-    smoother = loess(count, season.trend_span, season.trend_degree, places)
+    deviation = smoothed[period : period + count] - low_pass @ averaged
     seasonal = trend = np.zeros((count, count))
     for _ in range(INNER):
         seasonal = deviation - deviation @ trend
         trend = smoother - smoother @ seasonal
     return seasonal, trend
+
+
+def _stl_of(
+    values: FloatArray, period: int, cycles: FloatArray, low_pass: FloatArray, smoother: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return season and trend of one STL of one window."""
+    count = len(values)
+    seasonal = trend = np.zeros(count)
+    for _ in range(INNER):
+        smoothed = cycles @ (values - trend)
+        level = low_pass @ np.convolve(smoothed, _averages(period), "valid")
+        seasonal = smoothed[period : period + count] - level
+        trend = smoother @ (values - seasonal)
+    return seasonal, trend
+
+
+def _averages(period: int) -> FloatArray:
+    """Return the weights of averages over one period, twice, and over three samples."""
+    # What is left of the season after these and a loess is no season: it is level.
+    once = np.full(period, 1.0 / period)
+    return np.convolve(np.convolve(once, once), np.full(3, 1 / 3))
+
+
+def _smoothers(count: int, season: Season) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the smoothers of each place of the period, of what is level in the season, and of the trend."""
+    places = np.arange(1, count + 1)
+    low_pass = loess(count, _odd(season.period + 1), 1, places)
+    return _cycles(count, season), low_pass, loess(count, season.trend_span, season.trend_degree, places)
 
 
 def _cycles(count: int, season: Season) -> FloatArray:

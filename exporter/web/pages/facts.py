@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.numbers import Unit
+from exporter.charts.chart import Chart, Look, Part, Unshowable
 
 __all__ = [
     "Anomaly",
@@ -36,21 +37,6 @@ FloatArray = npt.NDArray[np.float64]
 Labels = Sequence[tuple[str, str]]
 
 
-class Unshowable(Exception):  # noqa: N818 - nobody's mistake: the page says why.
-    """Something that was asked for cannot be shown; the message is for the person who asked.
-
-    Parameters
-    ----------
-    message : str
-    status : int
-        HTTP status.
-    """
-
-    def __init__(self, message: str, status: int = 404) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class QueryState(StrEnum):
     """How far a query is."""
 
@@ -68,17 +54,6 @@ class Which(StrEnum):
     ALL = "all"
     ANOMALOUS = "anomalous"
     WARMING_UP = "warming_up"
-
-
-class Part(StrEnum):
-    """What a chart is of."""
-
-    BAND = "band"
-    """Expected versus observed, with the band, votes and anomalies."""
-    WEEKS = "weeks"
-    """The same hours of the four weeks before."""
-    DECOMPOSITION = "decomposition"
-    """Trend, daily and weekly season, and what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,40 +204,6 @@ class Shown:
     explanation: Sequence[tuple[str, str]] = ()
     candidates: Sequence[Labels] = ()
     """Where several series fit what was asked for: some of them; then `series` is the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """What a chart is drawn from. Arrays of shape (t,), source units; NaN = absent.
-
-    Attributes
-    ----------
-    times : Unix seconds
-    lines
-        By name, in the order of drawing; what they are depends on `part`.
-    source
-        Where expected values and bands come from, in a sentence.
-    """
-
-    part: Part
-    title: str
-    subtitle: str
-    zone: str
-    times: FloatArray
-    lines: Mapping[str, FloatArray]
-    quorum: int = 0
-    source: str = ""
-    gaps: float = field(default=np.inf)
-    """Seconds between two samples beyond which the line is broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a chart is drawn: `form` is ``svg`` or ``png``."""
-
-    form: str
-    dark: bool = False
-    narrow: bool = False
 
 
 class PageData(Protocol):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.detectors.stl_map import Season, decomposition
+from exporter.charts.chart import Chart, Look
+from exporter.engine.detectors import stl_map
 from exporter.engine.engine import Engine, EngineSettings
-from exporter.web.pages.facts import Chart, Look
 
 __all__ = ["DAY", "LEARNED_STEP", "WEEK", "Again", "Opinion", "decompose", "judge_again", "picture", "prepare"]
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 LEARNED_STEP = 1800.0
 """Seconds between the samples that are learned before a range is judged."""
 DAY, WEEK = 24, 168
-_SEASONS = (Season(DAY, 7), Season(WEEK, 7))
+_SEASONS = (stl_map.Season(DAY, 7), stl_map.Season(WEEK, 7))
 _KEPT = 16
 """So many engines are kept as they were at a fixed instant: another chart of a series is quicker."""
 
@@ -90,20 +90,17 @@ def judge_again(task: Again) -> Opinion:
 
 def decompose(window: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return trend, daily season, weekly season and residual of hourly means without gaps; all of one shape."""
-    maps = decomposition(len(window), _SEASONS)
-    daily, weekly = maps.seasonal
-    return maps.trend @ window, daily @ window, weekly @ window, maps.residual @ window
+    trend, (daily, weekly), residual = stl_map.decompose(window, _SEASONS)
+    return trend, daily, weekly, residual
 
 
 def picture(chart: Chart, look: Look) -> bytes:
     """Draw a chart."""
-    from exporter.web.pages.drawing import draw  # An extra, and slow to import.
+    from exporter.charts.drawing import draw  # An extra, and slow to import.
 
     return draw(chart, look)
 
 
 def prepare() -> None:
     """Do what the first chart would have to wait for."""
-    from exporter.web.pages import drawing  # noqa: F401 - an extra, and slow to import.
-
-    decomposition(4 * WEEK, _SEASONS)
+    from exporter.charts import drawing  # noqa: F401 - an extra, and slow to import.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.views.apart import Apart
+from exporter.charts.apart import Apart
 from exporter.web.pages.facts import Unshowable
 from tests.integration.process import eventually
 
@@ -51,7 +51,7 @@ def test_work_that_kills_its_process_is_given_up(apart):
 
 def test_it_ends_with_the_program_however_that_ends():
     work = "one = Apart(); print(one.run(os.getpid), flush=True); time.sleep(99)"
-    code = f"import os, time; from exporter.views.apart import Apart; {work}"
+    code = f"import os, time; from exporter.charts.apart import Apart; {work}"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         other = int(program.stdout.readline())

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from exporter.web.pages.facts import Chart, Look, Part
+from exporter.charts.chart import Chart, Look, Part
 
 __all__ = ["draw"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import ParamSpec, TypeVar, cast
 
-from exporter.web.pages.facts import Unshowable
+from exporter.charts.chart import Unshowable
 
 __all__ = ["Apart", "main"]
 
@@ -38,6 +38,12 @@ class Apart:
         self._closed = False
         self._ask: Connection
         self._answer: Connection
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        process = self._process
+        return process is not None and process.poll() is None
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function there and return what it returns; arguments and result are copied.
@@ -80,13 +86,13 @@ class Apart:
     def _begin(self) -> None:
         if self._closed:
             raise Unshowable("the exporter is stopping", 503)
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             return
         self._end()
         theirs, ask = os.pipe()
         answer, ours = os.pipe()
         # What it has to say it answers; standard error is for the log.
-        command = [sys.executable, "-W", "ignore", "-m", "exporter.views.apart", str(theirs), str(ours)]
+        command = [sys.executable, "-W", "ignore", "-m", "exporter.charts.apart", str(theirs), str(ours)]
         try:
             # A session of its own: Ctrl-C in a terminal is for the program, and it ends this one.
             self._process = subprocess.Popen(  # noqa: S603 - our own words.

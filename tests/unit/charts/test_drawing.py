@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporter.web.pages.drawing import draw
+from exporter.charts.drawing import draw
 from exporter.web.pages.facts import Look, Part
 from tests.page_facts import EVIL, chart
 
