@@ -109,6 +109,9 @@ class Pages:
             raise self.wrong
         return self.one
 
+    def now(self) -> float:
+        return AT
+
     def prepare(self) -> None:
         self.asked.append("prepare")
 

@@ -109,6 +109,10 @@ class Views:
         self._past.close()
         self._apart.close()
 
+    def now(self) -> float:
+        """Return the time, whole Unix seconds: who asks for the same within a second gets the same chart."""
+        return float(self._program.clock() // 1.0)
+
     def overview(self, wanted: SeriesWanted) -> Overview:
         """Return the front page."""
         program = self._program

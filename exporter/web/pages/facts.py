@@ -212,6 +212,9 @@ class PageData(Protocol):
     charts: bool
     """Whether charts can be drawn: the extra is installed."""
 
+    def now(self) -> float:
+        """Return the time, whole Unix seconds."""
+
     def overview(self, wanted: Wanted) -> Overview:
         """Return the front page; asks no server."""
 

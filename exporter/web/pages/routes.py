@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import TypeVar
@@ -14,11 +13,12 @@ from aiohttp import web
 from exporter.web.connection import plain
 from exporter.web.identity import identity_of
 from exporter.web.pages.charts import Charts
-from exporter.web.pages.facts import Labels, Look, PageData, Part, Range, Unshowable, Wanted, Which
+from exporter.web.pages.facts import Labels, Look, PageData, Part, Unshowable, Wanted, Which
 from exporter.web.pages.frame import CONTENT_SECURITY_POLICY
 from exporter.web.pages.markup import tag
 from exporter.web.pages.overview import overview_page
 from exporter.web.pages.series import error_page, series_page
+from exporter.web.pages.when import within
 from exporter.web.pages.words import labels_in
 
 __all__ = ["add_pages"]
@@ -31,9 +31,6 @@ _CHART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 
 """A drawing may colour itself, and nothing else."""
 _LONGEST_TEXT = 200
 _LARGEST_PAGE = 100_000
-_EARLIEST, _LATEST = 0.0, 4e9
-_LONGEST_RANGE = 31 * 86400.0
-_SHORTEST_RANGE = 60.0
 
 
 def add_pages(app: web.Application, prefix: str, data: PageData) -> None:
@@ -91,11 +88,11 @@ class _Handlers:
 
     async def _graph(self, request: web.Request) -> str:
         query, labels = _asked(request)
-        within = _within(request.query)
+        shown_range = within(request.query, self._data.now())
         shown = await asyncio.to_thread(self._data.series, query, labels)
         self._warm_up()
         may_write = identity_of(request) is not None
-        return series_page(shown, within, may_write=may_write, charts=self._data.charts, assets=self._assets)
+        return series_page(shown, shown_range, may_write=may_write, charts=self._data.charts, assets=self._assets)
 
     def _warm_up(self) -> None:
         """Whoever opens a page is likely to look at a chart next."""
@@ -127,12 +124,12 @@ class _Handlers:
         part = _choice(given, "part", {str(one): one for one in Part}, Part.BAND)
         dark = _choice(given, "theme", {"light": False, "dark": True}, default=False)
         narrow = _choice(given, "size", {"wide": False, "narrow": True}, default=False)
-        within = _within(given)
+        asked_range = within(given, self._data.now())
         if not self._data.charts:
             raise Unshowable("charts need matplotlib: pip install 'prometheus-anomaly-exporter[charts]'", 501)
-        key = (form, dark, narrow, query, labels, within, part)
+        key = (form, dark, narrow, query, labels, asked_range, part)
         look = Look(form, dark=dark, narrow=narrow)
-        return await self._charts.make(key, lambda: self._data.chart(query, labels, within, part, look))
+        return await self._charts.make(key, lambda: self._data.chart(query, labels, asked_range, part, look))
 
 
 def _sentence(text: str) -> str:
@@ -168,22 +165,3 @@ def _asked(request: web.Request) -> tuple[str, Labels]:
     if not query:
         raise Unshowable("query: the name of a query is needed, such as graph?query=cpu&instance=a", 400)
     return query, labels_in(request.query.items())
-
-
-def _within(given: Mapping[str, str]) -> Range | None:
-    """Return the range that was asked for; None where it is left to the page."""
-    if not given.get("from") and not given.get("to"):
-        return None
-    ends = []
-    for name in ("from", "to"):
-        try:
-            at = float(given.get(name, ""))
-        except ValueError:
-            at = math.nan
-        if not _EARLIEST <= at <= _LATEST:
-            raise Unshowable(f"{name}: Unix seconds are needed, and both from and to", 400)
-        ends.append(at)
-    start, end = ends
-    if not _SHORTEST_RANGE <= end - start <= _LONGEST_RANGE:
-        raise Unshowable("from and to: a minute to 31 days apart", 400)
-    return Range(start, end)
