@@ -253,8 +253,9 @@ def _story(shop: Shop) -> str:
 
 
 def _table(scores: dict[tuple[str, str], dict[str, float]]) -> Table:
-    table = Table("query", "service", title="as scraped by Prometheus", title_justify="left")
-    for column in ("observed", "expected", "band", "anomaly_score"):
+    # Narrow enough for a terminal of 80 columns.
+    table = Table("query", "service", title="anomaly_score and its band, as scraped by Prometheus", title_justify="left")
+    for column in ("observed", "expected", "band", "score"):
         table.add_column(column, justify="right", no_wrap=True)
     for (query, service), row in sorted(scores.items()):
         score = row.get("anomaly_score")

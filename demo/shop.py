@@ -25,7 +25,7 @@ class Shop:
     Attributes
     ----------
     breaks_at, mends_at : float, Unix seconds
-        Between the two, checkout is slow and loses most of its requests.
+        Between the two, checkout is slow and loses nearly all of its requests.
     """
 
     breaks_at: float = math.inf
@@ -37,7 +37,7 @@ class Shop:
             load = _BUSY[service] * _daily(now) * _weekly(now)
             latency = 0.080 + 0.10 * load / _BUSY[service]
             if service == "checkout" and self.breaks_at <= now < self.mends_at:
-                load *= 0.3
+                load *= 0.05
                 latency *= 6.0
             yield "shop_requests_per_second", service, load * rng.gauss(1.0, 0.04)
             yield "shop_latency_p99_seconds", service, latency * rng.gauss(1.0, 0.05)

@@ -109,6 +109,8 @@ def _now(shown: Shown) -> Node:
         state = tag("span", "nothing can be said so far", class_="badge learning")
     elif one.score >= 0.5:
         state = tag("span", "anomalous", class_="badge bad")
+    elif one.observed < one.lower or one.observed > one.upper:
+        state = tag("span", "outside the band, too few votes", class_="badge warn")
     facts = [
         ("State", [state, " ", marks(one)]),
         ("Score", score_bar(one.score)),

@@ -223,3 +223,19 @@ def test_pages_are_small_on_the_wire(serve):
     packed = requests.get(served.url + "/", headers={"Accept-Encoding": "gzip"}, timeout=10)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert int(packed.headers["Content-Length"]) < len(plain.content) / 4
+
+
+@pytest.mark.parametrize(
+    ("score", "observed", "says"),
+    [
+        (0.1, 0.4, "as expected"),
+        (0.3, 0.6, "outside the band, too few votes"),
+        (0.3, 0.2, "outside the band, too few votes"),
+        (0.9, 0.6, "anomalous"),
+        (float("nan"), 0.6, "nothing can be said so far"),
+    ],
+)
+def test_the_state_of_a_series_says_what_its_numbers_say(serve, score, observed, says):
+    served = serve()
+    served.program.pages.one = shown(series=series(score=score, observed=observed))
+    assert f"State {says} Score" in " ".join(page(served, "/graph?query=cpu").text.split())
