@@ -254,7 +254,8 @@ def _story(shop: Shop) -> str:
 
 def _table(scores: dict[tuple[str, str], dict[str, float]]) -> Table:
     # Narrow enough for a terminal of 80 columns.
-    table = Table("query", "service", title="anomaly_score and its band, as scraped by Prometheus", title_justify="left")
+    title = "anomaly_score and its band, as scraped by Prometheus"
+    table = Table("query", "service", title=title, title_justify="left")
     for column in ("observed", "expected", "band", "score"):
         table.add_column(column, justify="right", no_wrap=True)
     for (query, service), row in sorted(scores.items()):

@@ -101,6 +101,15 @@ def test_dependencies_have_their_reason() -> None:
     assert reasons == names
 
 
+def test_fields_of_the_configuration_that_documents_name_exist() -> None:
+    reference_text = (ROOT / "docs" / "configuration.md").read_text()
+    sections = re.findall(r"^## .*?`<(\w+)>`\n(.*?)(?=^## |\Z)", reference_text, re.MULTILINE | re.DOTALL)
+    fields = {section: set(re.findall(r"^\[? ?([a-z_]+):", body, re.MULTILINE)) for section, body in sections}
+    for file in DOCUMENTS:
+        for section, field in re.findall(r"`([a-z_]+)\.([a-z_]+)", file.read_text()):
+            assert section not in fields or field in fields[section], f"{file.name}: {section}.{field}"
+
+
 ALERTS = [
     rule
     for file in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.rules.yml"))
