@@ -17,31 +17,38 @@ class PageRows:
     ----------
     own : sequence of (name, value)
         Labels that every row gets, such as ``[("query", "cpu")]``.
-
-    Attributes
-    ----------
-    prefixes : list of bytes
-        By row; empty where it has no place.
     """
 
     def __init__(self, own: Sequence[tuple[str, str]]) -> None:
         self._labels = RowLabels(own)
-        self.prefixes: list[bytes] = []
+        self._prefixes: list[bytes] = []
+        self._shown: tuple[bytes, ...] | None = None
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """By row; empty where it has no place. The same object while nothing changed."""
+        if self._shown is None:
+            self._shown = tuple(self._prefixes)
+        return self._shown
 
     def claim(self, rows: Iterable[int], table: SeriesTable) -> int:
         """Give rows their place; return how many cannot have one, because another row has the same labels."""
-        self.prefixes.extend([b""] * (table.size - len(self.prefixes)))
-        refused = 0
+        prefixes, refused = self._prefixes, 0
+        if table.size > len(prefixes):
+            prefixes.extend([b""] * (table.size - len(prefixes)))
+            self._shown = None
         for row in rows:
-            if self.prefixes[row]:
+            if prefixes[row]:
                 continue
             prefix = self._labels.claim(table.labels(row))
             refused += prefix is None
-            self.prefixes[row] = prefix or b""
+            prefixes[row] = prefix or b""
+            self._shown = None
         return refused
 
     def release(self, rows: Sequence[int]) -> None:
         """Take the places of forgotten rows back."""
-        self._labels.release(self.prefixes[row] for row in rows)
+        self._labels.release(self._prefixes[row] for row in rows)
         for row in rows:
-            self.prefixes[row] = b""
+            self._prefixes[row] = b""
+        self._shown = None

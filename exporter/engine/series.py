@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -92,8 +93,7 @@ class SeriesTable:
         admitted : list of int
             Rows that were given to new series; what they held before must be forgotten.
         """
-        known = self._row_of_key
-        rows = np.fromiter((known.get(key, -1) for key in keys), np.intp, len(keys))
+        rows = np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
         admitted: list[int] = []
         for index in np.flatnonzero(rows < 0).tolist():
             row = self._admit(keys[index], admitted)

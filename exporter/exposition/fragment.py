@@ -3,6 +3,7 @@
 A scrape then only writes out bytes that exist. A fragment is a raw deflate segment that refers to
 nothing before it and ends on a byte boundary, so fragments can be strung together in any order into
 one gzip member; its checksum can be joined to that of what stands before it without seeing the text.
+So what says the same as in the cycle before is not made again: most bands stay until something is learned.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fragment", "deflate", "join_checksums", "render_rows"]
+__all__ = ["Column", "Fragment", "deflate", "join_checksums", "render_rows"]
 
 FloatArray = NDArray[np.float64]
 
-# Rows rendered at a time: enough to amortise the calls, few enough that the text of a million
-# rows never exists at once.
-_BATCH = 16_384
+# Rows of a fragment: enough to amortise the calls, few enough that one row that changes does not cost much.
+_BATCH = 2048
 _FASTEST = 1
 _RAW = -zlib.MAX_WBITS
 
@@ -64,44 +65,74 @@ class Fragment:
             pending = inflater.unconsumed_tail
 
 
-def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray) -> Fragment:
-    """Render one metric of one query; a NaN leaves its row out.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric of one query as it is on the page, and what it was made of. Never changed.
+
+    Parameters
+    ----------
+    prefixes : tuple of bytes, length n
+    values : (n,) float64
+    fragments : tuple of Fragment
+        Of so many rows each.
+    """
+
+    prefixes: tuple[bytes, ...]
+    values: FloatArray
+    fragments: tuple[Fragment, ...]
+
+    def says(self, rows: slice, prefixes: tuple[bytes, ...], values: FloatArray) -> bool:
+        """Return whether some rows are the same; values to the bit, so that NaN is like NaN."""
+        same = self.prefixes is prefixes or self.prefixes[rows] == prefixes[rows]
+        return same and self.values[rows].tobytes() == values[rows].tobytes()
+
+
+def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray, before: Column | None = None) -> Column:
+    """Render one metric of one query; a NaN leaves its row out, and so does an empty prefix.
 
     Parameters
     ----------
     metric : str
         Name of the metric.
     prefixes : sequence of bytes, length n
-        What stands between the braces of each row (`exporter.exposition.labels`).
+        What stands between the braces of each row (`exporter.exposition.labels`). The same tuple as before where
+        nothing changed is recognised at once.
     values : (n,) float64
-        NaN = absent, infinities are written as such.
+        NaN = absent, infinities are written as such. Nobody may change them afterwards.
+    before : Column, optional
+        The same metric in the cycle before.
     """
     if len(prefixes) != len(values):
         raise ValueError(f"{metric}: {len(prefixes)} rows of labels for {len(values)} values")
+    prefixes = tuple(prefixes)
+    fragments = []
+    for number, start in enumerate(range(0, len(prefixes), _BATCH)):
+        rows = slice(start, start + _BATCH)
+        if before is not None and before.says(rows, prefixes, values):
+            fragments.append(before.fragments[number])
+        else:
+            fragments.append(deflate(_text(metric, prefixes[rows], values[rows])))
+    return Column(prefixes, values, tuple(fragments))
+
+
+def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
+    present = ~np.isnan(values)
+    if b"" in labels:
+        present &= np.fromiter(map(bool, labels), np.bool_, len(labels))
+    if not present.all():
+        labels = list(compress(labels, present.tolist()))
+        values = values[present]
+    if not labels:
+        return b""
     opening = f"{metric}{{".encode()
-    between = b"\n" + opening
-    deflater = zlib.compressobj(_FASTEST, zlib.DEFLATED, _RAW)
-    deflated, size, crc = [], 0, 0
-    for start in range(0, len(prefixes), _BATCH):
-        batch = values[start : start + _BATCH]
-        labels: Sequence[bytes] = prefixes[start : start + _BATCH]
-        present = ~np.isnan(batch)
-        if not present.all():
-            labels = list(compress(labels, present.tolist()))
-            batch = batch[present]
-        if not labels:
-            continue
-        rows = [label + b"} " + number for label, number in zip(labels, _numbers(batch), strict=True)]
-        text = b"%b%b\n" % (opening, between.join(rows))
-        deflated.append(deflater.compress(text))
-        crc = zlib.crc32(text, crc)
-        size += len(text)
-    deflated.append(deflater.flush(zlib.Z_SYNC_FLUSH))
-    return Fragment(b"".join(deflated) if size else b"", size, crc, _shift(size))
+    rows = [label + b"} " + number for label, number in zip(labels, _numbers(values), strict=True)]
+    return b"%b%b\n" % (opening, (b"\n" + opening).join(rows))
 
 
 def deflate(text: bytes) -> Fragment:
     """Make a fragment of any text."""
+    if not text:
+        return Fragment(b"", 0, 0, _ONE)
     deflater = zlib.compressobj(_FASTEST, zlib.DEFLATED, _RAW)
     deflated = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     return Fragment(deflated, len(text), zlib.crc32(text), _shift(len(text)))
@@ -134,10 +165,24 @@ def _times(a: int, b: int) -> int:
 
 def _shift(size: int) -> int:
     """Return x^(8 size): appending `size` bytes multiplies what stands before by it."""
-    power, square = _ONE, _X8
+    power, place = _ONE, 0
     while size:
-        if size & 1:
+        if digit := size & 0xFF:
+            power = _times(power, _power(digit, place)) if power != _ONE else _power(digit, place)
+        size >>= 8
+        place += 1
+    return power
+
+
+@lru_cache(maxsize=2048)
+def _power(digit: int, place: int) -> int:
+    """Return x^(8 digit 256^place), of which there are few, and every size is made of."""
+    power, square = _ONE, _X8
+    for _ in range(8 * place):
+        square = _times(square, square)
+    for _ in range(8):
+        if digit & 1:
             power = _times(power, square)
         square = _times(square, square)
-        size >>= 1
+        digit >>= 1
     return power

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition.formats import Format, gzip_accepted, negotiate
-from exporter.exposition.fragment import Fragment, deflate, join_checksums, render_rows
+from exporter.exposition.fragment import Column, Fragment, deflate, join_checksums, render_rows
 
 __all__ = ["FAMILIES", "Exposition", "Page", "Rows", "Scrape"]
 
@@ -71,8 +71,8 @@ class Rows:
     observed: FloatArray
     votes: FloatArray
 
-    def render(self) -> dict[str, Fragment]:
-        """Render every metric; the order is that of the page."""
+    def render(self, before: Mapping[str, Column]) -> dict[str, Column]:
+        """Render every metric, as far as it is not what it was before; the order is that of the page."""
         columns = {
             "anomaly_score": self.score,
             "expected_value": self.expected,
@@ -81,7 +81,10 @@ class Rows:
             "observed_value": self.observed,
             "anomaly_votes": self.votes,
         }
-        return {metric: render_rows(metric, self.prefixes, values) for metric, values in columns.items()}
+        prefixes = tuple(self.prefixes)
+        return {
+            metric: render_rows(metric, prefixes, values, before.get(metric)) for metric, values in columns.items()
+        }
 
 
 class Page:
@@ -89,14 +92,15 @@ class Page:
 
     Parameters
     ----------
-    published : sequence of mapping from metric to Fragment
+    published : sequence of mapping from metric to Column
         One mapping a query or group, in the order of their rows.
     """
 
-    def __init__(self, published: Sequence[Mapping[str, Fragment]] = ()) -> None:
+    def __init__(self, published: Sequence[Mapping[str, Column]] = ()) -> None:
         fragments: list[Fragment] = []
         for metric, head in _HEADS.items():
-            rows = [part for parts in published if (part := parts.get(metric)) is not None and part.size]
+            columns = [parts[metric] for parts in published if metric in parts]
+            rows = [fragment for column in columns for fragment in column.fragments if fragment.size]
             if rows:
                 fragments += [head, *rows]
         self.fragments = tuple(fragments)
@@ -162,19 +166,22 @@ class Exposition:
         self._refresh = refresh
         self._monotonic = monotonic
         self._publishing = threading.Lock()
-        self._published: dict[tuple[str, str], dict[str, Fragment]] = {}
+        self._published: dict[tuple[str, str], dict[str, Column]] = {}
         self._page: Page | None = Page()
         self._writing = threading.Lock()
         self._own: dict[Format, tuple[float, bytes]] = {}
 
     def publish(self, query: str, rows: Rows) -> None:
         """Replace all rows of a query."""
-        self._replace(("query", query), rows.render())
+        key = ("query", query)
+        self._replace(key, rows.render(self._published.get(key, {})))
 
     def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray) -> None:
         """Replace all rows of a group; arrays of shape (n,), NaN = absent."""
         metric = "anomaly_group_score"
-        self._replace(("group", group), {metric: render_rows(metric, prefixes, score)})
+        key = ("group", group)
+        before = self._published.get(key, {}).get(metric)
+        self._replace(key, {metric: render_rows(metric, prefixes, score, before)})
 
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query: it failed this cycle, or it is gone."""
@@ -208,7 +215,7 @@ class Exposition:
             return Scrape(choice.content_type, "gzip", sum(map(len, pieces)), iter(pieces))
         return Scrape(choice.content_type, None, page.size + len(own), page.plain(own))
 
-    def _replace(self, key: tuple[str, str], parts: dict[str, Fragment] | None) -> None:
+    def _replace(self, key: tuple[str, str], parts: dict[str, Column] | None) -> None:
         with self._publishing:
             if parts is None:
                 self._published.pop(key, None)

@@ -137,9 +137,12 @@ def test_a_later_cycle_replaces_the_rows(exposition):
 
 @given(arrays(np.float64, st.integers(0, 40)))
 def test_values_read_back_bit_for_bit_and_nan_is_absent(values):
-    fragment = render_rows("anomaly_score", [b'i="%d"' % i for i in range(len(values))], values)
-    text = b"".join(fragment.text(chunk=7))
-    assert (len(text), zlib.crc32(text)) == (fragment.size, fragment.crc)
+    column = render_rows("anomaly_score", [b'i="%d"' % i for i in range(len(values))], values)
+    text = b""
+    for fragment in column.fragments:
+        piece = b"".join(fragment.text(chunk=7))
+        assert (len(piece), zlib.crc32(piece)) == (fragment.size, fragment.crc)
+        text += piece
     found = {int(s.labels["i"]): s.value for family in parse_text(text.decode()) for s in family.samples}
     expected = {i: value for i, value in enumerate(values.tolist()) if not math.isnan(value)}
     assert found == expected
@@ -148,9 +151,40 @@ def test_values_read_back_bit_for_bit_and_nan_is_absent(values):
 def test_many_rows_are_rendered_in_batches_without_a_seam():
     values = np.arange(40_000, dtype=float)
     values[16_384:32_768] = NAN
-    fragment = render_rows("m", [b'i="%d"' % i for i in range(len(values))], values)
-    lines = b"".join(fragment.text()).decode().splitlines()
+    lines = written(render_rows("m", [b'i="%d"' % i for i in range(len(values))], values)).decode().splitlines()
     assert lines == [f'm{{i="{i}"}} {float(i)!r}' for i in range(40_000) if not 16_384 <= i < 32_768]
+
+
+def written(column):
+    return b"".join(piece for fragment in column.fragments for piece in fragment.text())
+
+
+def test_a_row_without_a_place_is_left_out():
+    assert written(render_rows("m", [b'a="1"', b"", b'a="2"'], np.array([1.0, 2.0, 3.0]))) == b'm{a="1"} 1.0\nm{a="2"} 3.0\n'
+
+
+ROW = st.tuples(st.sampled_from([0.0, -0.0, 1.5, NAN, INF]), st.sampled_from(["", "x", "y"]))
+
+
+@given(st.lists(st.lists(ROW, max_size=6), max_size=5), st.booleans())
+def test_what_is_not_rendered_again_says_the_same(cycles, as_one):
+    before = None
+    for cycle in cycles:
+        values = np.array([value for value, _ in cycle])
+        prefixes = [f'i="{i}",a="{label}"'.encode() if label else b"" for i, (_, label) in enumerate(cycle)]
+        before = render_rows("m", tuple(prefixes) if as_one else prefixes, values, before)
+        assert written(before) == written(render_rows("m", prefixes, values))
+
+
+def test_only_the_rows_around_a_change_are_rendered_again():
+    prefixes = tuple(b'i="%d"' % i for i in range(10_000))
+    values = np.arange(10_000.0)
+    before = render_rows("m", prefixes, values)
+    changed = values.copy()
+    changed[5_000] = NAN
+    after = render_rows("m", prefixes, changed, before)
+    assert [new is old for new, old in zip(after.fragments, before.fragments, strict=True)].count(False) == 1
+    assert written(after) == written(render_rows("m", prefixes, changed))
 
 
 def test_labels_and_values_must_be_as_many():
