@@ -82,9 +82,7 @@ class Rows:
             "anomaly_votes": self.votes,
         }
         prefixes = tuple(self.prefixes)
-        return {
-            metric: render_rows(metric, prefixes, values, before.get(metric)) for metric, values in columns.items()
-        }
+        return {metric: render_rows(metric, prefixes, values, before.get(metric)) for metric, values in columns.items()}
 
 
 class Page:

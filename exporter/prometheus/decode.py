@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -79,6 +79,16 @@ class _Series(Struct, gc=False):
     values: Raw
 
 
+class _Vector(Struct):
+    resultType: Literal["vector"]  # noqa: N815 - as above.
+    result: list[_Row] | None
+
+
+class _Matrix(Struct):
+    resultType: Literal["matrix"]  # noqa: N815 - as above.
+    result: list[_Series] | None
+
+
 _R = TypeVar("_R", _Row, _Series)
 
 
@@ -87,9 +97,9 @@ _ENVELOPE = msgspec.json.Decoder(Envelope)
 _DATA = msgspec.json.Decoder(_Data)
 _RAWS = msgspec.json.Decoder(list[Raw] | None)
 _ROW = msgspec.json.Decoder(_Row)
-_ROWS = msgspec.json.Decoder(list[_Row] | None)
 _SERIES = msgspec.json.Decoder(_Series)
-_ALL_SERIES = msgspec.json.Decoder(list[_Series] | None)
+_VECTOR = msgspec.json.Decoder(_Vector)
+_MATRIX = msgspec.json.Decoder(_Matrix)
 _PAIR = msgspec.json.Decoder(tuple[float, str])
 _NUMBERS = msgspec.json.Decoder(list[float | None])
 _LABELS = msgspec.json.Decoder(dict[str, str])
@@ -146,13 +156,18 @@ def read_vector(data: Raw, check: LabelCheck) -> Vector:
     Unusable
         MALFORMED, or BAD_DATA when the expression has another type.
     """
-    kind, result = _typed(data)
-    if kind == "scalar":
-        rows, rejected = [_Row(Raw(b"{}"), result)], 0
-    elif kind == "vector":
-        rows, rejected = _rows(result, _ROWS, _ROW)
-    else:
-        raise Unusable(Reason.BAD_DATA, f"the expression is a {kind}; an instant vector or a scalar is needed")
+    try:
+        # In one pass, where all is as it should be.
+        rows, rejected = _VECTOR.decode(data).result or [], 0
+    except _BROKEN:
+        kind, result = _typed(data)
+        if kind == "scalar":
+            rows, rejected = [_Row(Raw(b"{}"), result)], 0
+        elif kind == "vector":
+            rows, rejected = _rows(result, _ROW)
+        else:
+            text = f"the expression is a {kind}; an instant vector or a scalar is needed"
+            raise Unusable(Reason.BAD_DATA, text) from None
     keys = [bytes(row.metric) for row in rows]
     times, values, wrong = _samples(b"[" + b",".join([row.value for row in rows]) + b"]", [row.value for row in rows])
     wrong = sorted({*wrong, *check.bad(keys)})
@@ -165,10 +180,13 @@ def read_vector(data: Raw, check: LabelCheck) -> Vector:
 
 def read_matrix(data: Raw, check: LabelCheck) -> Matrix:
     """Read ``data`` of a range query; errors as in `read_vector`."""
-    kind, result = _typed(data)
-    if kind != "matrix":
-        raise Unusable(Reason.BAD_DATA, f"the range query returned a {kind}")
-    series, rejected = _rows(result, _ALL_SERIES, _SERIES)
+    try:
+        series, rejected = _MATRIX.decode(data).result or [], 0
+    except _BROKEN:
+        kind, result = _typed(data)
+        if kind != "matrix":
+            raise Unusable(Reason.BAD_DATA, f"the range query returned a {kind}") from None
+        series, rejected = _rows(result, _SERIES)
     keys = [bytes(one.metric) for one in series]
     dropped = set(check.bad(keys))
     found = Matrix([], [], [], rejected + len(dropped))
@@ -191,14 +209,8 @@ def _typed(data: Raw) -> tuple[str, Raw]:
     return typed.resultType, typed.result
 
 
-def _rows(
-    result: Raw, whole: msgspec.json.Decoder[list[_R] | None], one: msgspec.json.Decoder[_R]
-) -> tuple[list[_R], int]:
-    """Return the rows and how many could not be read."""
-    try:
-        return whole.decode(result) or [], 0
-    except _BROKEN:
-        pass
+def _rows(result: Raw, one: msgspec.json.Decoder[_R]) -> tuple[list[_R], int]:
+    """Return the rows that can be read, and how many could not be."""
     try:
         raws = _RAWS.decode(result) or []
     except _BROKEN:

@@ -160,7 +160,10 @@ def written(column):
 
 
 def test_a_row_without_a_place_is_left_out():
-    assert written(render_rows("m", [b'a="1"', b"", b'a="2"'], np.array([1.0, 2.0, 3.0]))) == b'm{a="1"} 1.0\nm{a="2"} 3.0\n'
+    assert (
+        written(render_rows("m", [b'a="1"', b"", b'a="2"'], np.array([1.0, 2.0, 3.0])))
+        == b'm{a="1"} 1.0\nm{a="2"} 3.0\n'
+    )
 
 
 ROW = st.tuples(st.sampled_from([0.0, -0.0, 1.5, NAN, INF]), st.sampled_from(["", "x", "y"]))
