@@ -341,7 +341,7 @@ class App:
             log.error("the store failed", extra={"error": str(fault)})
 
     def watch(self) -> None:
-        """Look after what must always run; call it about every second.
+        """Look after what must always run; call it every few seconds.
 
         Raises
         ------

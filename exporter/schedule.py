@@ -123,7 +123,7 @@ class Schedule:
         job.run(slot)
 
     def check_clock(self) -> bool:
-        """Plan all runs anew if the wall clock was set; return whether it was. Cheap: call it every second."""
+        """Plan all runs anew if the wall clock was set; return whether it was. Cheap: call it every few seconds."""
         drift = self._clock() - time.monotonic()
         if abs(drift - self._drift) < _STEP:
             return False

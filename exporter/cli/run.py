@@ -32,7 +32,8 @@ Drawing = Callable[[], None]
 
 BAD, USAGE = 1, 2
 
-_TICK = 1.0
+_FRAME, _TICK = 1.0, 5.0
+"""Seconds between two looks at what must run: where a picture is drawn or a reload waits, and otherwise."""
 _LAST_WAY_OUT = 2.0
 """Seconds that threads of libraries have to end by themselves when all is written and sent."""
 _LONGEST_END = 9.5
@@ -130,7 +131,7 @@ def _serve(app: App, signals: _Signals) -> None:
     with _progress_bars(app) as draw:
         while True:
             draw()
-            number = signals.wait(_TICK)
+            number = signals.wait(_FRAME if reload_wanted or sys.stderr.isatty() else _TICK)
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGHUP:
