@@ -5,6 +5,9 @@ and the life cycle of the daemon, while the threshold is calibrated again and ag
 anomaly, so every alert is one too many, and the budget says how many of them somebody is willing to read.
 
 What is learned does not depend on a budget, so the engine runs once for all budgets of a query.
+
+With ``--interval 1m`` it is as in a daemon with the defaults: slots are a minute apart, and its history is read at five
+minutes, but for the last eight days.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from exporter.alerting.life import collect, evaluate
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QueryPlan, QuerySettings
+from exporter.cycle.history import missing_history
 from exporter.engine.budget import SETTLED, WEEK, Calibration, Tail
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.engine import Engine
@@ -84,52 +88,82 @@ class Met:
     upper: float
 
 
-def measure(kind: str, budgets: Sequence[int], rule: dict[str, str], seed: int, weeks: int = COUNTED) -> list[Met]:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the engine says of a query's samples.
+
+    Attributes
+    ----------
+    severity : ndarray, shape (t, series)
+        Slots only, those of the history too; NaN where no alert can come of it.
+    step : float, seconds
+        Between slots.
+    settled, live : int
+        The slots at which series begin to count, and at which the history ends.
+    """
+
+    severity: FloatArray
+    step: float
+    settled: int
+    live: int
+
+
+def measure(
+    kind: str, budgets: Sequence[int], rule: dict[str, str], seed: int, weeks: int = COUNTED, step: float = STEP
+) -> list[Met]:
     """Run one query; return what came of each budget."""
-    severity = severities(kind, seed, weeks)
-    return [meet(severity, budget, rule) for budget in budgets]
+    judged = severities(kind, seed, weeks, step)
+    return [meet(judged, budget, rule) for budget in budgets]
 
 
-def severities(kind: str, seed: int, weeks: int = COUNTED) -> FloatArray:
-    """Return what the engine says of a query's samples, shape (t, series); NaN where no alert can come of it."""
-    times = MONDAY + STEP * np.arange(int((HISTORY + weeks) * WEEK / STEP))
-    samples = KINDS[kind](times, SERIES, np.random.default_rng([seed, len(kind)]))
-    engine = Engine(engine_settings(_plan({})))
+def severities(kind: str, seed: int, weeks: int = COUNTED, step: float = STEP) -> Judged:
+    """Judge the samples of a query: its history as a daemon reads it, and then `weeks` slot by slot."""
+    now = MONDAY + HISTORY * WEEK
+    read = missing_history(-np.inf, now - step, window=HISTORY * WEEK - step, interval=step, step=STEP, counted=True)
+    grids = [part.start + part.step * np.arange(part.points) for part in read]
+    *coarse, fine = [*grids[:-1], np.concatenate([grids[-1], now + step * np.arange(int(weeks * WEEK / step))])]
+    samples = KINDS[kind](np.concatenate([*coarse, fine]), SERIES, np.random.default_rng([seed, len(kind)]))
+    engine = Engine(engine_settings(_plan({}, step)))
     keys = [b'{"series":"%d"}' % index for index in range(SERIES)]
-    verdicts = engine.run(times, engine.align(keys, samples, float(times[0])).samples, STEP)
+    rows = engine.align(keys, samples, MONDAY).samples
+    if coarse:
+        engine.run(coarse[0], rows[: len(coarse[0])], STEP)
+    verdicts = engine.run(fine, rows[-len(fine) :], step)
     severity: FloatArray = np.where(verdicts.ready, -np.log2(1.0 - verdicts.score), np.nan)
-    return severity
+    first = coarse[0][0] if coarse else fine[0]
+    settled, live = (int(np.searchsorted(fine, at - step / 2)) for at in (first + SETTLED, now))
+    return Judged(severity, step, settled, live)
 
 
-def meet(severity: FloatArray, budget: int, rule: dict[str, str]) -> Met:
+def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
     """Calibrate and alert, block by block, as the engine and the daemon do."""
-    plan = _plan({**rule, "budget": f"{budget}/week"})
+    severity, step = judged.severity, judged.step
+    plan = _plan({**rule, "budget": f"{budget}/week"}, step)
     wanted = engine_settings(plan).budget
     assert plan.alert is not None
     assert wanted is not None
     tail = Tail(wanted, plan.baseline.window)
     tail.grow(severity.shape[1])
-    history, settled, stated = int(HISTORY * WEEK / STEP), int(SETTLED / STEP), Calibration()
-    fired, step, limits = 0, Step(alerts={}), AlertingSettings()
+    stated, fired, after, limits = Calibration(), 0, Step(alerts={}), AlertingSettings()
     for begin in range(0, len(severity), BLOCK):
         block, threshold = severity[begin : begin + BLOCK], tail.calibration.threshold
-        if begin <= history:
+        if begin <= judged.live:
             stated = tail.calibration
         for index, one in enumerate(block, begin):
             # Where nothing is anomalous and nothing is open, nothing follows.
-            if index >= history and (step.alerts or (one >= threshold).any()):
+            if index >= judged.live and (after.alerts or (one >= threshold).any()):
                 found = _found(plan.alert, np.flatnonzero(one >= threshold).tolist())
-                step = evaluate(plan.alert, limits, "q", step.alerts, at=STEP * index, found=found, missing=())
-                fired += sum(event.event is Event.FIRING for event in step.transitions)
-        tail.see(slice(0, severity.shape[1]), begin, block if begin >= settled else np.full_like(block, np.nan))
+                after = evaluate(plan.alert, limits, "q", after.alerts, at=step * index, found=found, missing=())
+                fired += sum(event.event is Event.FIRING for event in after.transitions)
+        tail.see(slice(0, severity.shape[1]), begin, block if begin >= judged.settled else np.full_like(block, np.nan))
         tail.passed(len(block))
         tail.close()
-    weeks = (len(severity) - history) * STEP / WEEK
+    weeks = (len(severity) - judged.live) * step / WEEK
     return Met(fired / weeks, stated.threshold, stated.lower * WEEK, stated.upper * WEEK)
 
 
-def _plan(alert: dict[str, str]) -> QueryPlan:
-    query = {"name": "q", "expr": "q", "interval": "5m", "alert": alert}
+def _plan(alert: dict[str, str], step: float) -> QueryPlan:
+    query = {"name": "q", "expr": "q", "interval": f"{step:.0f}s", "alert": alert}
     return Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
 
 
@@ -143,19 +177,24 @@ def main() -> int:
     flags.add_argument("--queries", type=int, default=3, help="of each kind")
     flags.add_argument("--for", dest="wait", default="0s")
     flags.add_argument("--keep-firing-for", dest="keep", default="0s")
+    flags.add_argument("--interval", choices=("1m", "5m"), default="5m", help="between slots")
+    flags.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="alerts a week")
     flags.add_argument("--jobs", type=int, default=2)
     args = flags.parse_args()
-    rule = {"for": args.wait, "keep_firing_for": args.keep}
+    rule, step = {"for": args.wait, "keep_firing_for": args.keep}, 60.0 if args.interval == "1m" else STEP
     begin, good = time.perf_counter(), True
-    print(f"{args.queries} queries of {SERIES} series, {COUNTED} weeks each; for: {args.wait}, keep: {args.keep}")
+    print(f"{args.queries} queries of {SERIES} series, {COUNTED} weeks of slots of {args.interval} each; {rule}")
     print("| series | budget a week | alerts a week | factor | of single queries | threshold | in the interval |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with ProcessPoolExecutor(args.jobs) as pool:
         runs = {
-            kind: [pool.submit(measure, kind, BUDGETS, rule, seed) for seed in range(args.queries)] for kind in KINDS
+            kind: [pool.submit(measure, kind, args.budgets, rule, n, COUNTED, step) for n in range(args.queries)]
+            for kind in KINDS
         }
         for kind, futures in runs.items():
-            for budget, met in zip(BUDGETS, zip(*(future.result() for future in futures), strict=True), strict=True):
+            for budget, met in zip(
+                args.budgets, zip(*(future.result() for future in futures), strict=True), strict=True
+            ):
                 good &= _print(kind, budget, met)
     print(f"took {time.perf_counter() - begin:.0f} s")
     return 0 if good else 1
