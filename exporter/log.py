@@ -15,6 +15,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 __all__ = ["Quiet", "set_up"]
 
+_ORDER = ("ts", "level", "component", "msg")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
 
 
@@ -23,7 +24,7 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
     renderer = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "component", "msg"], bool_as_flag=False)
+        else structlog.processors.LogfmtRenderer(key_order=_ORDER, bool_as_flag=False)
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -72,7 +73,8 @@ def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
         key = {"event": "msg", "logger": "component"}.get(key, key)
         renamed[key] = value.translate(_CONTROL) if isinstance(value, str) and key != "exception" else value
     renamed["component"] = str(renamed.get("component", "")).removeprefix("exporter.")
-    return renamed
+    # What every line has comes first: people read from the left.
+    return {**{key: renamed[key] for key in _ORDER if key in renamed}, **renamed}
 
 
 _MEMORY = 1000

@@ -181,7 +181,9 @@ def _progress_bars(app: App) -> Iterator[Drawing]:
         yield lambda: None
         return
     columns = (TextColumn("reading history"), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    # Log lines pass through it meanwhile; they must not be broken where the terminal ends.
+    console = Console(stderr=True, soft_wrap=True)
+    bars = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
     tasks: dict[str, TaskID] = {}
 
     def draw() -> None:
