@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from exporter import __version__
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config, QueryPlan
-from exporter.errors import ConfigError, PrometheusError
+from exporter.errors import ConfigError, PrometheusError, Reason
 from exporter.schedule import wall_clock
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "add_parser", "run"]
 
 GOOD, BAD = 0, 1
+_OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
 
 
 class Asked(Protocol):
@@ -92,7 +93,9 @@ def _ask_one(plan: QueryPlan, prometheus: Asked, at: float) -> bool:
         prometheus.check_expression(plan.expr, timeout=plan.timeout)
         frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
     except PrometheusError as error:
-        _say(sys.stderr.write, [f"{plan.name}: {error.message}"])
+        # What the server says of the expression needs no address; that it is not there does.
+        where = "" if error.reason in _OF_THE_EXPRESSION else f"{error.url}: "
+        _say(sys.stderr.write, [f"{plan.name}: {where}{error.message}"])
         return False
     series = len(frame.keys)
     _say(sys.stdout.write, [f"{plan.name}: {_count(series, 'series', 'series')}"])

@@ -33,7 +33,7 @@ def classify(error: BaseException) -> Fault:
     for kinds, reason, sentence in _TABLE:
         for one in chain:
             if isinstance(one, kinds):
-                return one if isinstance(one, Fault) else Fault(reason, sentence + _detail(one))
+                return one if isinstance(one, Fault) else Fault(reason, sentence + _detail(one, sentence))
     return Fault(Reason.CONNECTION, f"the request failed ({type(error).__name__})")
 
 
@@ -53,7 +53,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
 
 
-def _detail(error: BaseException) -> str:
+def _detail(error: BaseException, sentence: str) -> str:
     text = None
     if isinstance(error, ssl.SSLCertVerificationError):
         text = error.verify_message
@@ -61,7 +61,7 @@ def _detail(error: BaseException) -> str:
         text = (error.reason or "").replace("_", " ").lower()
     elif isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         text = error.strerror
-    return f": {text}" if text else ""
+    return f": {text}" if text and text.lower() != sentence else ""
 
 
 # The pool is closed when a thread renews it between another one's finding it and using it.

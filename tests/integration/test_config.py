@@ -103,12 +103,12 @@ def test_the_check_says_what_prometheus_refuses(
 def test_the_check_fails_where_prometheus_cannot_be_reached(
     check: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        f"prometheus: {{url: 'http://127.0.0.1:{free_port()}'}}\nqueries:\n  - {{name: a, expr: vector(1)}}\n"
-    )
+    file, url = tmp_path / "config.yaml", f"http://127.0.0.1:{free_port()}"
+    file.write_text(f"prometheus: {{url: '{url}'}}\nqueries:\n  - {{name: a, expr: vector(1)}}\n")
     assert check(file) == 1
-    assert capsys.readouterr().err.startswith("a: ")
+    said = capsys.readouterr().err
+    assert said.startswith(f"a: {url}/")
+    assert said.endswith(": connection refused\n")
 
 
 EXPRESSIONS = r"""
