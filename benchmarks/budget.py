@@ -28,7 +28,8 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QueryPlan, QuerySettings
 from exporter.cycle.history import missing_history
-from exporter.engine.budget import SETTLED, WEEK, Calibration, Tail
+from exporter.engine.budget import SETTLED, Tail
+from exporter.engine.calibration import WEEK, Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.engine import Engine
 
@@ -157,7 +158,6 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
                 fired += sum(event.event is Event.FIRING for event in after.transitions)
         tail.see(slice(0, severity.shape[1]), begin, block if begin >= judged.settled else np.full_like(block, np.nan))
         tail.passed(len(block))
-        tail.close()
     weeks = (len(severity) - judged.live) * step / WEEK
     return Met(fired / weeks, stated.threshold, stated.lower * WEEK, stated.upper * WEEK)
 

@@ -69,7 +69,7 @@ class Opinion:
 
 def judge_again(task: Again) -> Opinion:
     """Let an engine of its own learn what came before and judge the samples, each by what came before it."""
-    settings = replace(task.settings, max_series=1)
+    settings = replace(task.settings, max_series=1, cadence=LEARNED_STEP)
     key = (task.source, task.series, task.fixed)
     known = _engines.get(key)
     if known is None or known[0] != settings:

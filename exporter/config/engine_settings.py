@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.config.holidays import holidays_of
 from exporter.config.model import QueryPlan
-from exporter.engine.budget import Budget
+from exporter.engine.calibration import Budget
 from exporter.engine.engine import EngineSettings
 
 __all__ = ["engine_settings"]
@@ -29,6 +29,7 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         max_series=plan.max_series,
         holidays=None if plan.baseline.holidays is None else holidays_of(plan.baseline.holidays),
         budget=_budget(plan),
+        cadence=plan.cadence,
     )
 
 

@@ -20,6 +20,7 @@ from exporter.alertmanager.settings import AlertmanagerSettings, SilenceSettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.grid import offsets
+from exporter.engine.cadence import cadence_of
 from exporter.engine.groups.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
@@ -180,6 +181,11 @@ class QueryPlan:
     unit: Unit | None = None
     shard: Shard | None = None
 
+    @property
+    def cadence(self) -> float:
+        """Seconds between samples that are learned: the step of history, as a whole number of intervals."""
+        return cadence_of(self.interval, self.baseline.backfill_step)
+
 
 class Config(Section):
     """The configuration file."""
@@ -228,7 +234,14 @@ class Config(Section):
             drift=overlay(self.drift, query.drift),
             alert=query.alert,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
-            identity=_identity(query.expr.strip(), zone, baseline, detection, _counted(query.alert, interval)),
+            identity=_identity(
+                query.expr.strip(),
+                zone,
+                baseline,
+                cadence_of(interval, baseline.backfill_step),
+                detection,
+                _counted(query.alert, interval),
+            ),
             unit=query.unit,
         )
 
@@ -253,20 +266,21 @@ def _identity(
     expr: str,
     zone: str,
     baseline: BaselineSettings,
+    cadence: float,
     detection: DetectionSettings,
     counted: tuple[float, ...] | None,
 ) -> str:
     """Hash what learned state depends on.
 
-    Left out: the interval, because samples are weighted by the time they stand for; what decides when a
-    series may alert or is forgotten; and how a sample is judged, because that does not change what was seen.
+    Left out: the interval as far as samples are learned at the same cadence; what decides when a series may alert or
+    is forgotten; and how a sample is judged, because that does not change what was seen.
     """
     detectors = [detector.model_dump(mode="json", exclude=set(_JUDGING_ONLY)) for detector in detection.detectors]
     learned: dict[str, object] = {
         "expr": expr,
         "zone": zone,
         "window": baseline.window,
-        "backfill_step": baseline.backfill_step,
+        "backfill_step": cadence,
         "detectors": sorted(detectors, key=lambda detector: json.dumps(detector, sort_keys=True)),
     }
     if counted is not None:

@@ -96,7 +96,7 @@ class Learning:
             now,
             window=plan.baseline.window,
             interval=plan.interval,
-            step=plan.baseline.backfill_step,
+            step=plan.cadence,
             counted=plan.alert is not None and plan.alert.budget is not None,
             grouped=self.around.grouped(plan.name),
         )

@@ -11,7 +11,7 @@ from exporter.alerting.alert import Event, Transition
 from exporter.alerting.budget import AlertBudget
 from exporter.config.model import QueryPlan
 from exporter.cycle.surroundings import Surroundings
-from exporter.engine.budget import Calibration
+from exporter.engine.calibration import Calibration
 from exporter.errors import StateError
 
 __all__ = ["Spending"]

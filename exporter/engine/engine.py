@@ -5,36 +5,31 @@ never changes what was said before.
 
 Instants are learned in blocks of twelve: within a block all samples are judged by what was known before it.
 So many instants are worked on at once where they are at hand (history, `detect`), and a daemon that gets one
-at a time learns only at the end of a block; both give the same bits.
+at a time learns only at the end of a block; both give the same bits. Samples that come more often than the
+engine learns are judged all the same; see `exporter.engine.cadence`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.absence import Past
 from exporter.engine.baseline import HOUR, Place, place_at
-from exporter.engine.budget import Calibration
-from exporter.engine.detectors import Judgement, Memory, Moment
+from exporter.engine.cadence import Grid
+from exporter.engine.calibration import Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.drift import DriftState
+from exporter.engine.judge import Span, judge
 from exporter.engine.learned import Learned
-from exporter.engine.oddities import Circumstances
-from exporter.engine.say import MIN_SAMPLES, say
-from exporter.engine.scale import LARGEST
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
-from exporter.engine.treatment import BoolArray, Treatment, forgive
+from exporter.engine.treatment import BoolArray, Treatment
 from exporter.engine.usual import Usual
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
-from exporter.engine.vote import vote
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -42,10 +37,6 @@ FloatArray = npt.NDArray[np.float64]
 
 ROWS = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
-LENIENCE = 9.0
-"""Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not known:
-the band of the hour of the day is too narrow for a first weekend, and a weekend that was cut off looks like a
-drift for weeks. A spike that is farther out is no weekend."""
 
 
 class Engine:
@@ -76,6 +67,7 @@ class Engine:
     @at.setter
     def at(self, at: float) -> None:
         self._learned.at = at
+        self._learned.grid = min(self._learned.grid, at)
 
     @property
     def calibration(self) -> Calibration:
@@ -144,115 +136,68 @@ class Engine:
         samples : ndarray of float64, shape (t, table.size)
             Source units, by row; NaN = no sample. Not changed.
         seconds : float
-            How much history a sample stands for.
+            How much history a sample stands for; how far instants are apart.
         treatment : Treatment, optional
             What is not to be learned, and where a multiple of the usual value is expected.
         complete : ndarray of bool, shape (t,), optional
             Instants at which a series without a sample is away. Unless given these are all at which any series has
             one: in history, nobody knows whether there was a server.
         """
-        known, zone, holidays = self._learned, self.settings.zone, self.settings.holidays
+        known, settings = self._learned, self.settings
+        zone, holidays = settings.zone, settings.holidays
         # What a memory does not keep must not reach the next instant by way of a moment that both are in.
         together = treatment is None or bool(treatment.learn.all())
-        verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
+        verdicts = Verdicts(times, samples, len(settings.detection.detectors))
         every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
         begin, end = int(np.searchsorted(times, known.at, side="right")), len(times)
+        grid = Grid(settings.cadence, seconds)
+        passing = grid.passing(times, begin, known.grid)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             while begin < end:
-                place = place_at(float(times[begin]), zone, holidays)
-                if known.flushed < known.filled and (place != known.place or seconds != known.seconds):
-                    self._flush()
+                place, passes = place_at(float(times[begin]), zone, holidays), bool(passing[begin])
+                if grid.period(times[begin]) != grid.period(known.at):
+                    self._end_period()
+                if not passes:
+                    if known.flushed < known.filled and (place != known.place or grid.stands != known.seconds):
+                        self._flush()
+                    known.place, known.seconds = place, grid.stands
+                tail = known.tail if known.tail is not None and known.tail.fits(seconds) else None
                 stop = begin + 1
-                limit = min(end, begin + BLOCK - known.filled) if together else stop
+                limit = stop
+                if together:
+                    limit = min(end, begin + (BLOCK if passes else BLOCK - known.filled))
+                    limit = limit if tail is None else min(limit, begin + tail.room)
                 # The same place may come again after a week; a moment is within one hour.
                 while (
                     stop < limit
                     and times[stop] - times[begin] < HOUR
+                    and passing[stop] == passes
+                    and grid.period(times[stop]) == grid.period(times[begin])
                     and place_at(float(times[stop]), zone, holidays) == place
                 ):
                     stop += 1
-                known.place, known.seconds = place, seconds
                 when = slice(begin, stop)
+                span = Span(when, place, seconds, passes, every[when])
                 for rows in self._rows():
                     part = None if treatment is None else treatment.part(when, rows)
-                    self._judge(rows, when, verdicts, part, every[when])
+                    judge(settings, known, rows, span, verdicts, part, self.calibration.threshold)
                 known.odd.excuse(when, verdicts, self.table, known.register)
-                if known.tail is not None and known.tail.fits(seconds):
-                    known.tail.passed(stop - begin)
-                known.filled += stop - begin
                 known.at = float(times[stop - 1])
-                if known.filled == BLOCK:
-                    self._close()
+                if not passes:
+                    known.grid = known.at
+                    known.filled += stop - begin
+                    if known.filled == BLOCK:
+                        self._close()
+                        if not grid.finer:
+                            self._end_period()
+                if tail is not None:
+                    tail.passed(stop - begin)
                 begin = stop
         return verdicts
 
     def _rows(self) -> Iterator[slice]:
         size = self.table.size
         return (slice(start, min(start + ROWS, size)) for start in range(0, size, ROWS))
-
-    def _judge(
-        self, rows: slice, when: slice, verdicts: Verdicts, treatment: Treatment | None, every: BoolArray
-    ) -> None:
-        """Judge the samples of some series at some instants of one block and one place; `treatment` is theirs."""
-        settings, known = self.settings, self._learned
-        times, observed = verdicts.times[when], verdicts.observed[when, rows]
-        value = np.clip(observed, -LARGEST, LARGEST)
-        low, high = settings.valid_range
-        here = ~np.isnan(value)
-        usable = np.isfinite(observed) & (value >= low) & (value <= high)
-        learn = here if treatment is None else here & treatment.learn
-        known.scale.see(rows, np.where(usable & learn, value, np.nan))
-        last = known.register.last[rows].copy()
-        known.register.see(rows, times, here, learn)
-        verdicts.masked[when, rows] = here & ~learn
-
-        stats = known.shift.today(known.baseline.stats(known.place, rows), rows)
-        mean = known.scale.outward(rows, stats.mean)
-        factor = None if treatment is None else treatment.factor
-        sample = known.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
-        local = times + _offset(float(times[0]), settings.zone)
-        resolution = known.scale.resolution(rows, mean)
-        moment = Moment(local, known.filled, known.blocks, sample, usable, stats, resolution)
-        judgements = [
-            _shown(memory, moment, rows, learn | ~here)
-            if (memory := known.memories.get(detector.kind))
-            else detector.judge(moment)
-            for detector in settings.detection.detectors
-        ]
-        least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
-        smallest = known.scale.lengths(rows, least)
-        threshold = self.calibration.threshold
-        ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest, threshold)
-        verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
-        around = Circumstances(
-            hour=known.place.week,
-            complete=every,
-            past=Past(known.register.first[rows], *known.baseline.seen(known.place, rows)[:2]),
-            last=last,
-            stats=stats,
-            nothing=known.scale.inward(rows, np.zeros(len(mean))),
-            low=low,
-            high=high,
-            downward=settings.direction != "above",
-            step=known.seconds,
-            after=settings.baseline.accept_level_shift_after,
-        )
-        odd = known.odd.see(rows, when, verdicts, learn, around, settings.detection)
-        say(settings, known, rows, when, verdicts, ballot, odd, mean, factor)
-
-        # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned.
-        settled = known.register.count[rows] >= MIN_SAMPLES
-        fine = settled if stats.fine is None else settled & stats.fine
-        band = (ballot.lower, ballot.expected, ballot.upper)
-        known.shift.follow(rows, np.where(usable, sample, np.nan), band)
-        usable &= learn
-        known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, known.seconds)
-        # What never moved has no width to go by: zeros of a first night must not hold the day down for ever.
-        leave = settled & (fine | (stats.std > resolution))
-        lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
-        learned = np.where(leave, np.fmin(np.fmax(sample, lower), upper), sample)
-        block = slice(known.filled, known.filled + len(times))
-        known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
 
     def _flush(self) -> None:
         """Learn what was judged and not learned so far into the buckets."""
@@ -276,11 +221,16 @@ class Engine:
             known.odd.close(rows, BLOCK * known.seconds)
             # One sample of a block is enough to know how values are distributed.
             known.drift.learn(rows, known.pending[-1, rows], known.baseline.every(rows))
-            self._move(known.shift.close(rows, self.settings.baseline.accept_level_shift_after))
         known.filled = known.flushed = 0
         known.blocks += 1
-        if known.tail is not None:
-            known.tail.close()
+
+    def _end_period(self) -> None:
+        """Accept the level shifts that have lasted."""
+        after = self.settings.baseline.accept_level_shift_after
+        shifts = [shift for rows in self._rows() for shift in self._learned.shift.close(rows, after)]
+        if self._learned.flushed < self._learned.filled and any(shift.anew for shift in shifts):
+            self._flush()
+        self._move(shifts)
 
     def _move(self, shifts: list[Shift]) -> None:
         """Let everything follow level shifts that were accepted."""
@@ -382,21 +332,3 @@ class Engine:
         Returns False, with the engine unchanged, where they do not fit.
         """
         return self._learned.restore(at, parts, series)
-
-
-def _shown(memory: Memory, moment: Moment, rows: slice, keep: BoolArray) -> Judgement:
-    """Let a memory judge samples of one instant, of which it keeps only some; `keep` has shape (t, n)."""
-    if keep.all():
-        return memory.judge(moment, rows)
-    before = {name: array[..., rows].copy() for name, array in memory.arrays().items()}
-    judgement = memory.judge(moment, rows)
-    for name, array in memory.arrays().items():
-        array[..., rows] = before[name]
-    kept = replace(moment, sample=np.where(keep, moment.sample, np.nan), usable=moment.usable & keep)
-    memory.judge(kept, rows)
-    return judgement
-
-
-def _offset(at: float, zone: ZoneInfo) -> float:
-    offset = datetime.fromtimestamp(at, zone).utcoffset()
-    return 0.0 if offset is None else offset.total_seconds()

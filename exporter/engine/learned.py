@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, Baseline, Place
-from exporter.engine.budget import Budget, Tail
+from exporter.engine.budget import Tail
+from exporter.engine.calibration import Budget
 from exporter.engine.detectors import Memory, Remembering
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.drift import Drift
@@ -42,6 +43,8 @@ class Learned:
     ----------
     at : float, Unix seconds
         The newest instant that was judged and noted.
+    grid : float, Unix seconds
+        The newest instant that is to be learned.
     pending : ndarray, shape (12, capacity)
         Samples of the block under way, as they will be learned.
     filled, flushed : int
@@ -62,7 +65,7 @@ class Learned:
         budget: Budget | None = None,
         season: str = "auto",
     ) -> None:
-        self.at = -np.inf
+        self.at = self.grid = -np.inf
         self.table = SeriesTable(limit)
         self.scale = Scale()
         self.baseline = Baseline(window, season)
@@ -136,7 +139,7 @@ class Learned:
         for name, column in self._columns().items():
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
-        parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place])
+        parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place, self.grid])
         parts["drift"] = self.drift.state()
         if self.tail is not None:
             parts["budget"] = self.tail.state()
@@ -159,7 +162,7 @@ class Learned:
         changed, where anything else is missing or does not fit: nothing can be kept then.
         """
         saved_at, block = parts.get("saved_at"), parts.get("block")
-        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (7,):
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (8,):
             return False
         size = parts["first"].shape[-1] if "first" in parts else 0
         for name, column in self._columns().items():
@@ -185,7 +188,7 @@ class Learned:
             self.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
         self.at = at
-        filled, flushed, blocks, self.seconds, *place = block.tolist()
+        filled, flushed, blocks, self.seconds, *place, self.grid = block.tolist()
         self.filled, self.flushed, self.blocks = int(filled), int(flushed), int(blocks)
         self.place = Place(*map(int, place))
         return True

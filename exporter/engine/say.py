@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.budget import SETTLED
-from exporter.engine.detectors.base import BLOCK
 from exporter.engine.learned import Learned
 from exporter.engine.settings import EngineSettings
 from exporter.engine.treatment import widen
@@ -26,6 +25,7 @@ def say(
     known: Learned,
     rows: slice,
     when: slice,
+    seconds: float,
     verdicts: Verdicts,
     ballot: Ballot,
     odd: FloatArray,
@@ -36,6 +36,8 @@ def say(
 
     Parameters
     ----------
+    seconds : float
+        How far instants are apart.
     ballot : Ballot
     odd : ndarray, shape (t, n)
         Severity of what is anomalous whatever the votes; 0 elsewhere.
@@ -60,16 +62,16 @@ def say(
     verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
     old = verdicts.times[when, None] - known.register.first[rows] >= settings.baseline.min_history
     verdicts.ready[when, rows] = said & old
-    if known.tail is not None and known.tail.fits(known.seconds):
+    if known.tail is not None and known.tail.fits(seconds):
         # What cannot be is anomalous at any threshold; it says nothing about where one should be.
         tail = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
         tail = np.maximum(_counting(tail[0], upward), _counting(tail[1], downward))
         settled = old & (verdicts.times[when, None] - known.register.first[rows] >= SETTLED)
         settled &= ~verdicts.masked[when, rows]
         tail = np.where(said & settled & here, np.where(alone, 0.0, tail), np.nan)
-        known.tail.see(rows, known.blocks * BLOCK + known.filled, tail)
+        known.tail.see(rows, known.tail.slot, tail)
     told = said & old & here & ~verdicts.masked[when, rows]
-    known.drift.see(rows, verdicts.score[when, rows] >= 0.5, told, known.seconds)
+    known.drift.see(rows, verdicts.score[when, rows] >= 0.5, told, seconds)
     can |= verdicts.absent[when, rows]
     expected = np.clip(known.scale.outward(rows, ballot.expected), low, high)
     verdicts.expected[when, rows] = np.where(can, expected, np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from exporter.engine.baseline import Holidays
-from exporter.engine.budget import Budget
+from exporter.engine.calibration import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
 from exporter.settings import Duration, Items, Section
 
@@ -34,7 +34,12 @@ class BaselineSettings(Section):
     min_history: Duration = Field(
         7 * 86400.0, description="Younger series are scored and marked `warming_up`, but never alerted on."
     )
-    backfill_step: Duration = Field(300.0, ge=1.0, description="Resolution at which history is read back on start.")
+    backfill_step: Duration = Field(
+        300.0,
+        ge=1.0,
+        description="Step at which history is read back on start, and at which samples are learned; those that come in "
+        "between are only judged.",
+    )
     accept_level_shift_after: Duration = Field(
         86400.0,
         ge=3600.0,
@@ -114,6 +119,8 @@ class EngineSettings:
         Days that are like a day of rest.
     budget : Budget, optional
         How many alerts are wanted; the threshold follows from it.
+    cadence : float, seconds, optional
+        How far samples that are learned are apart; those in between are only judged. None: all are learned.
     """
 
     zone: ZoneInfo
@@ -126,3 +133,4 @@ class EngineSettings:
     max_series: int = 100_000
     holidays: Holidays | None = None
     budget: Budget | None = None
+    cadence: float | None = None

@@ -80,6 +80,9 @@ class Moment:
         What was learned about this time of the week, without these samples; arrays of shape (n,).
     resolution : ndarray of float64, shape (n,)
         The smallest half-width that has a meaning at this magnitude (rounding of the source's floats).
+    passing : bool
+        Whether the samples lie between two that are learned. Each is judged as if it were the next one to be
+        learned, and leaves nothing behind that the judgement on a usual sample depends on.
     """
 
     times: FloatArray
@@ -89,6 +92,7 @@ class Moment:
     usable: npt.NDArray[np.bool_]
     stats: BucketStats
     resolution: FloatArray
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,8 @@ class Memory(Protocol):
 
     The engine shows it every sample once, in the order of time, some rows at a time: first `judge`, for one or more
     instants of a block, and `close` when the block of twelve has ended. What is learned may change only in `close`,
-    so that it does not matter how many instants are judged together.
+    so that it does not matter how many instants are judged together. Samples of a moment that is `passing` are shown
+    in between; they have the place in the block of the next one that is learned.
     """
 
     params: Any

@@ -125,8 +125,9 @@ class CollectiveMemory:
             # Against a coarser bucket every weekend would be a drift.
             usual = np.where(moment.stats.fine, usual, np.nan)
         state["usual"][...] = np.where(began, usual, state["usual"])
-        add_to(state["sum"], np.where(moment.usable, moment.sample, 0.0))
-        state["count"] += moment.usable.sum(axis=0)
+        if not moment.passing:
+            add_to(state["sum"], np.where(moment.usable, moment.sample, 0.0))
+            state["count"] += moment.usable.sum(axis=0)
         limit = np.maximum(self.params.limit, MARGIN * state["longest"])
         known = state["hours"] >= SETTLED
         severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)

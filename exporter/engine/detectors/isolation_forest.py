@@ -107,10 +107,12 @@ class IsolationForestMemory:
         before = state["before"]
         for index, (one, ok) in enumerate(zip(deviation, moment.usable, strict=True)):
             change[index] = np.where(np.isnan(before), 0.0, one - before)
-            before[...] = np.where(ok, one, before)
+            if not moment.passing:
+                before[...] = np.where(ok, one, before)
         score = table.score(np.abs(deviation), np.abs(change))
-        block = slice(moment.index, moment.index + len(score))
-        state["scores"][block] = np.where(moment.usable, score, np.nan)
+        if not moment.passing:
+            block = slice(moment.index, moment.index + len(score))
+            state["scores"][block] = np.where(moment.usable, score, np.nan)
         threshold = self._threshold(table, state["above"])
         return _judgement(moment, np.maximum(score - table.typical, 0.0) / (threshold - table.typical))
 

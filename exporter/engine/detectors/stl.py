@@ -170,6 +170,8 @@ class StlMemory:
         known = (state["age"] >= FIRST_SAID) & (state["judged"] >= SCALE_START)
         expected = np.where(known, now, np.nan)
         judgement = interval_judgement(moment, expected, low - reach, high + reach)
+        if moment.passing:
+            return judgement
 
         limit = np.where(state["age"] >= TRUSTED, OUTLIER * scale, np.inf)
         lowest, highest = low - limit, high + limit

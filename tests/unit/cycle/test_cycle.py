@@ -262,7 +262,7 @@ def test_a_firing_series_that_was_forgotten_and_comes_back_normal_ends(tmp_path:
     assert world.cycle.series == 1
     assert world.shown() == {"a": FIRING}
     source.gone = set()
-    world.slot(90)
+    world.slot(320)  # Nothing is said of a new series before sixty samples of it are learned, one in five minutes.
     assert world.shown().get("a") is not FIRING
     world.store.close()
 

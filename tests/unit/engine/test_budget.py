@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.engine.budget import GRID, LEAST, LEVELS, MOST, WEEK, Budget, Tail, calibrate
+from exporter.engine.budget import Tail
+from exporter.engine.calibration import GRID, LEAST, LEVELS, MOST, WEEK, Budget, calibrate
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings

@@ -45,14 +45,15 @@ class DayProfile:
         self._sum, self._count = columns["day.sum"], columns["day.count"]
         self._usual, self._unlike = columns["day.usual"], columns["day.unlike"]
 
-    def see(self, times: Array, sample: Array, usable: Array) -> tuple[Array, Array]:
+    def see(self, times: Array, sample: Array, usable: Array | None) -> tuple[Array, Array]:
         """Compare samples with the days before, and add them to the slot they lie in.
 
         Parameters
         ----------
         times : ndarray of float64, shape (t,), local seconds
         sample : ndarray, shape (t, n)
-        usable : ndarray of bool, shape (t, n)
+        usable : ndarray of bool, shape (t, n), optional
+            None: they are not added.
 
         Returns
         -------
@@ -70,8 +71,9 @@ class DayProfile:
             slot = int(slots[begin])
             if slot != self._last():
                 self._next(slot)
-            add_to(self._sum, np.where(usable[here], sample[here], 0.0))
-            self._count += usable[here].sum(axis=0)
+            if usable is not None:
+                add_to(self._sum, np.where(usable[here], sample[here], 0.0))
+                self._count += usable[here].sum(axis=0)
             # Between the middles of two slots the usual value moves in a straight line.
             place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
             before, now, after = self._usual

@@ -110,6 +110,8 @@ def _layout() -> dict[str, Column]:
     own = {"age": Column((), np.int32), "level": Column((), np.float32), "held": Column((), np.bool_)}
     own["by_week"] = Column((), np.bool_)
     own |= {"fatigue": Column((), np.float32), "calm": Column((), np.uint8, APART), "found": Column((), np.bool_)}
+    # The features of the farthest anomaly of this block between samples that are learned.
+    own["spike"] = Column((FEATURES,), np.float32, np.nan)
     return own | recent_columns() | gap_columns(FEATURES) | day_columns() | surprise_columns(SIGNALS)
 
 
@@ -140,16 +142,21 @@ class NoveltyMemory:
         usable, index = moment.usable, moment.index
         self._block = moment.block
         recent, surprise = Recent(columns), Surprise(columns)
-        sample = recent.see(index, moment.sample.astype(np.float32), usable)
-        usual, unlike = DayProfile(columns).see(moment.times, sample, usable)
+        see = recent.passing if moment.passing else recent.see
+        sample = see(index, moment.sample.astype(np.float32), usable)
+        usual, unlike = DayProfile(columns).see(moment.times, sample, None if moment.passing else usable)
         # The day before a Monday is a Sunday: once the baseline knows the hours of the week, they are what is usual.
         if moment.stats.fine is not None:
             usual = np.where(moment.stats.fine, moment.stats.mean, usual)
-            self._by_week(columns, moment.stats)
-        recent.compare(index, usual)
+        if moment.passing:
+            features = recent.features_of(index, sample, usual)
+        else:
+            if moment.stats.fine is not None:
+                self._by_week(columns, moment.stats)
+            recent.compare(index, usual)
+            features = recent.features(index, len(sample))
 
         signals = np.empty((SIGNALS, *sample.shape), np.float32)
-        features = recent.features(index, len(sample))
         sizes = np.abs(features)
         noise = _ROUNDING * (np.abs(sample) + np.fmax.reduce(sizes))
         # Where the zero of the values lies means nothing; from the running median it does.
@@ -157,18 +164,22 @@ class NoveltyMemory:
         near = sizes * np.float32(self.params.tolerance)
         signals[:FEATURES] = Gaps(columns).distance(features, noise, near)
         signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
-        surprise.note(index, signals, usable)
-
         surprises = surprise.of(signals)
         surprises *= np.sqrt(np.sqrt(surprises))  # One that is twice as strong says more than two.
         evidence = add_up(surprises) / np.float32(SIGNALS)
         level, every = columns["level"], usable.all()
         for row, ok in zip(evidence, usable, strict=True):
             step = RECENT * (row - level)
-            level += step if every else np.where(ok, step, np.float32(0.0))
-            row += LASTING * level
-        age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
-        columns["age"][...] = age[-1]
+            now = level + (step if every else np.where(ok, step, np.float32(0.0)))
+            row += LASTING * now
+            if not moment.passing:
+                level[...] = now
+        if moment.passing:
+            age = columns["age"] + usable.astype(np.int32)
+        else:
+            surprise.note(index, signals, usable)
+            age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
+            columns["age"][...] = age[-1]
         needed = self.params.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
         severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
@@ -179,6 +190,8 @@ class NoveltyMemory:
         # And not before: a value that lasts is soon known, but what made it has not ended.
         held, found = columns["held"], severity >= 1.0
         columns["found"] |= (found & usable).any(axis=0)
+        if moment.passing and found.any():
+            _remember(columns["spike"], features, found & usable)
         if held.any() or found.any():
             for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
                 held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
@@ -218,8 +231,21 @@ class NoveltyMemory:
         novel = surprise.novel(FEATURES)
         if novel.any():
             Gaps(columns).learn(recent.features(0, len(novel)).swapaxes(0, 1), novel)
+        # What recurs is not novel, even where it is always over before a sample is learned.
+        spike = columns["spike"]
+        spiked = ~np.isnan(spike)
+        if spiked.any():
+            Gaps(columns).learn(spike[None], spiked[None])
+            spike[...] = np.nan
         surprise.close(self._block)
         recent.close()
+
+
+def _remember(spike: Array, features: Array, found: npt.NDArray[np.bool_]) -> None:
+    """Keep the features, shape (f, t, n), of the sample that is farthest from the median where it was `found`."""
+    for one, here in zip(features.swapaxes(0, 1), found, strict=True):
+        farther = here & ~(np.abs(one[1]) <= np.abs(spike[1]))
+        np.copyto(spike, one, where=farther)
 
 
 def _judgement(moment: Moment, above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> Judgement:

@@ -85,6 +85,23 @@ class Recent:
         features[4] = rolling_sum(self._residual[j - BLOCK + 1 : j + count], BLOCK) * np.float32(1.0 / BLOCK)
         return features
 
+    def passing(self, index: int, sample: Array, usable: Array) -> Array:
+        """Return samples, shape (t, n), each as the sample `index` of this block would be; nothing is taken in."""
+        return np.where(usable, sample, self._sample[WINDOW + index - 1])
+
+    def features_of(self, index: int, sample: Array, usual: Array) -> Array:
+        """Return the features that each of some samples, shape (t, n), has as the sample `index` of this block."""
+        j = BLOCK + index
+        features = np.empty((FEATURES, *sample.shape), np.float32)
+        features[0] = sample
+        np.subtract(sample, self.median, out=features[1])
+        np.subtract(sample, self._sample[WINDOW + index - 1], out=features[2])
+        features[3] = sample - usual
+        before = np.broadcast_to(self._residual[j - BLOCK + 1 : j, None], (BLOCK - 1, *sample.shape))
+        together = np.concatenate([before, features[3][None]])
+        features[4] = rolling_sum(together, BLOCK)[0] * np.float32(1.0 / BLOCK)
+        return features
+
     def close(self) -> None:
         """End a block: it becomes the past."""
         columns = self._columns

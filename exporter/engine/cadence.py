@@ -1,0 +1,83 @@
+"""The cadence of learning: which samples are learned, where they come more often than the history that was read.
+
+Detectors that look at the last samples, at changes, or at how often something was so large, know samples and not
+seconds. History is read in steps of five minutes and live samples come every minute; learned alike, they would have
+smaller changes, running means of minutes instead of an hour, and values that were seen a minute ago. So one cadence
+holds for all: every sample is judged as if it were the next one in steps of the cadence, by what was known at the
+last such step, and one of each step is learned and stands for all of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Grid", "cadence_of"]
+
+_ALIKE = 0.75
+"""Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer."""
+
+PERIOD = 720.0
+"""Seconds after which it is seen whether a series was outside its band nearly all the time."""
+
+
+def cadence_of(interval: float, step: float) -> float:
+    """Return the whole number of intervals that is nearest to the step of history, at least one; seconds.
+
+    >>> [cadence_of(interval, 300.0) for interval in (5.0, 60.0, 120.0, 300.0, 900.0)]
+    [300.0, 300.0, 240.0, 300.0, 900.0]
+    """
+    return interval * max(1, round(step / interval))
+
+
+class Grid:
+    """Which of the instants that come every `seconds` are learned.
+
+    Parameters
+    ----------
+    cadence : float, seconds, optional
+        None: all are.
+    seconds : float
+
+    Attributes
+    ----------
+    stands : float, seconds
+        How much time one that is learned stands for.
+    finer : bool
+        Whether not all are learned.
+    """
+
+    def __init__(self, cadence: float | None, seconds: float) -> None:
+        self._least = -np.inf
+        self.stands = seconds
+        self.finer = cadence is not None and seconds < _ALIKE * cadence
+        if cadence is not None and self.finer:
+            # Instants are on a grid of their own and may be late by a rounding error; one that is missing is made
+            # up for by the next.
+            self._least = cadence - 0.5 * seconds
+            self.stands = cadence
+
+    def period(self, at: float) -> float:
+        """Return the number of the period that an instant falls in, after each of which level shifts may be accepted.
+
+        Where all instants are learned the blocks of learning are these periods, and there are no others.
+        """
+        return at // PERIOD if self.finer else 0.0
+
+    def passing(self, times: npt.NDArray[np.float64], begin: int, last: float) -> npt.NDArray[np.bool_]:
+        """Return which instants are not learned, shape (t,); those before `begin` do not count.
+
+        Parameters
+        ----------
+        last : float, Unix seconds
+            The newest that was learned; -inf where none was.
+        """
+        passing = np.zeros(len(times), np.bool_)
+        if not self.finer:
+            return passing
+        for index, at in enumerate(times[begin:].tolist(), begin):
+            if at - last < self._least:
+                passing[index] = True
+            else:
+                last = at
+        return passing

@@ -1,0 +1,171 @@
+"""Live samples come more often than history was read: all are judged, one of each step is learned."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from benchmarks.interval import KINDS, measure
+from exporter.engine.cadence import Grid, cadence_of
+from exporter.engine.calibration import WEEK, Budget
+from exporter.engine.detectors import IsolationForest, Stl
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from tests.contract.checks import START, STEP, copied, equal, keys, seasonal
+
+FINE = STEP / 5
+DAYS, NOVELTY = 22, 2
+ALL = DetectionSettings(detectors=(*DetectionSettings().detectors, Stl(), IsolationForest()), quorum=3)
+
+
+def engine(cadence: float | None = STEP, detection: DetectionSettings = ALL, budget: Budget | None = None) -> Engine:
+    return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection, budget=budget, cadence=cadence))
+
+
+def taught(detection: DetectionSettings = ALL, budget: Budget | None = None) -> tuple[Engine, float]:
+    """Return an engine that has learned three weeks in steps of the cadence, and its newest instant."""
+    return copy.deepcopy(_taught(detection, budget))
+
+
+@functools.cache
+def _taught(detection: DetectionSettings, budget: Budget | None) -> tuple[Engine, float]:
+    one, samples = engine(STEP, detection, budget), seasonal(DAYS)
+    times = START + STEP * np.arange(len(samples))
+    one.run(times, one.align(keys(3), samples, START).samples, STEP)
+    return one, float(times[-1])
+
+
+def live(days: float, seed: int = 3) -> np.ndarray:
+    """Samples after the history, `FINE` apart."""
+    shape = np.repeat(seasonal(DAYS + days, seed=seed)[int(DAYS * 86400 / STEP) - 1 :], 5, axis=0)[1:]
+    return shape * (1 + 0.01 * np.random.default_rng(seed).standard_normal(shape.shape))
+
+
+@pytest.mark.parametrize(
+    ("cadence", "seconds", "late", "learned"),
+    [
+        (None, 60.0, 0.0, 12),
+        (300.0, 300.0, 0.0, 12),
+        (300.0, 900.0, 0.0, 12),
+        (300.0, 60.0, 0.0, 3),
+        (300.0, 60.0, 0.004, 3),
+        (240.0, 120.0, 0.0, 6),
+        (300.0, 5.0, 0.0, 1),
+    ],
+)
+def test_one_instant_of_each_step_is_learned(cadence: float | None, seconds: float, late: float, learned: int) -> None:
+    grid, times = Grid(cadence, seconds), START + seconds * np.arange(12)
+    times += late * np.random.default_rng(1).uniform(-1, 1, 12)
+    assert int((~grid.passing(times, 0, -np.inf)).sum()) == learned
+    assert grid.stands == (cadence if learned < 12 else seconds)
+
+
+def test_the_cadence_is_a_whole_number_of_intervals() -> None:
+    assert all(cadence_of(interval, 300.0) % interval == 0.0 for interval in (1.0, 7.0, 60.0, 90.0, 420.0, 3600.0))
+
+
+def test_where_all_are_learned_nothing_is_different() -> None:
+    samples = seasonal(9)
+    times = START + STEP * np.arange(len(samples))
+    said = []
+    for one in (engine(None), engine(STEP)):
+        verdicts = one.run(times, one.align(keys(3), samples, START).samples, STEP)
+        said.append([verdicts[index] for index in range(len(times))])
+    assert equal(*said)
+
+
+def test_a_sample_in_between_is_judged_as_the_next_one_that_is_learned() -> None:
+    for factor in (1.0, 1.3, 3.0):
+        (one, at), (two, _) = taught(), taught()
+        sample = factor * live(0.1)[4]
+        between = one.run(np.array([at + FINE]), sample[None], FINE)
+        learned = two.run(np.array([at + FINE]), sample[None], STEP)
+        assert np.array_equal(between.each, learned.each, equal_nan=True)
+        assert np.array_equal(between.score, learned.score)
+
+
+def test_usual_samples_in_between_leave_nothing_behind() -> None:
+    (one, at), (two, _) = taught(), taught()
+    samples = live(2)
+    times = at + FINE * np.arange(1, len(samples) + 1)
+    some, few = one.run(times, samples, FINE), two.run(times[4::5], samples[4::5], STEP)
+    assert not (some.each[:, NOVELTY] >= 1.0).any()
+    for name in ("score", "expected", "lower", "upper", "votes", "z", "each"):
+        assert np.array_equal(getattr(some, name)[4::5], getattr(few, name), equal_nan=True), name
+
+
+def test_pieces_of_any_size_and_a_restart_give_the_same_bits() -> None:
+    samples = live(3)
+    samples[300:340, 0] *= 3.0
+    samples[500:, 1] *= 1.6  # A level shift that is accepted.
+    samples[600:650, 2] = np.nan
+    budget = Budget(2.0 / WEEK, 2, 2, FINE)
+    (one, at), (two, _) = taught(budget=budget), taught(budget=budget)
+    times = at + FINE * np.arange(1, len(samples) + 1)
+    whole = one.run(times, samples, FINE)
+    rng, begin, verdicts = np.random.default_rng(1), 0, []
+    parts, series = copied(two.checkpoint()), two.checkpoint().series
+    while begin < len(samples):
+        size = int(rng.integers(1, 90))
+        some = two.run(times[begin : begin + size], samples[begin : begin + size], FINE)
+        verdicts += [some[index] for index in range(len(some))]
+        begin += size
+        checkpoint = two.checkpoint()
+        parts |= copied(checkpoint)
+        two = engine(budget=budget)
+        assert two.restore(checkpoint.at, parts, series)
+    assert equal([whole[index] for index in range(len(times))], verdicts)
+    assert len(one.shifts) == 1
+    learned = two.checkpoint().parts
+    for name, part in one.checkpoint().parts.items():
+        if name != "saved_at" and name in learned:
+            assert np.array_equal(part, learned[name], equal_nan=True), name
+
+
+def test_a_short_spike_that_recurs_between_samples_that_are_learned_stops_alerting() -> None:
+    one, at = taught(detection=DetectionSettings())
+    samples = live(6)
+    spikes = np.arange(21, len(samples), 100)  # Every five hours, and never learned: 20 is, and 25.
+    samples[spikes] += 150.0
+    found = one.run(at + FINE * np.arange(1, len(samples) + 1), samples, FINE).score >= 0.5
+    assert found[spikes[0]].all()
+    assert found[spikes[-8:]].mean() <= 0.1
+
+
+def test_an_anomaly_lasts_until_it_is_over() -> None:
+    one, at = taught(detection=DetectionSettings())
+    samples = live(1)
+    samples[100:120] *= 3.0
+    found = one.run(at + FINE * np.arange(1, len(samples) + 1), samples, FINE).score >= 0.5
+    assert found[100:120].all()
+    assert not found[:100].any()
+    assert not found[120:].any()
+
+
+def test_a_clock_that_was_ahead_does_not_keep_samples_from_being_learned() -> None:
+    one, at = taught()
+    one.run(np.array([at + 1e6]), live(1)[:1], FINE)
+    one.at = at
+    before = one.table.size, one.checkpoint().parts["count"].copy()
+    samples = live(1)
+    one.run(at + FINE * np.arange(1, len(samples) + 1), samples, FINE)
+    assert (one.checkpoint().parts["count"] > before[1]).all()
+
+
+def test_state_of_an_engine_that_learned_every_sample_is_not_taken_up() -> None:
+    one, _ = taught()
+    checkpoint = one.checkpoint()
+    parts = copied(checkpoint)
+    parts["block"] = parts["block"][:7]
+    assert not engine().restore(checkpoint.at, parts, checkpoint.series)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "Poisson"])
+def test_minutes_are_judged_as_well_as_the_steps_of_history(kind: str) -> None:
+    found = measure(KINDS[kind], 60.0, cadence=300.0, series=6, weeks=3, live=86400.0)
+    assert found.clean <= 0.001
+    assert found.first == {"half": 1.0, "third": 1.0, "spike": 1.0}
