@@ -30,6 +30,7 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         holidays=None if plan.baseline.holidays is None else holidays_of(plan.baseline.holidays),
         budget=_budget(plan),
         cadence=plan.cadence,
+        drifting=plan.drift.anomalous_ratio if plan.drift.relearn else None,
     )
 
 

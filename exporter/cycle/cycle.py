@@ -138,6 +138,7 @@ class Cycle:
             self._claim_all()
             # Of long ago: they are no news.
             learning.engine.shifts.clear()
+            learning.engine.relearned.clear()
             self.ready = True
             return True
 

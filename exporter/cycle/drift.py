@@ -26,6 +26,8 @@ _ROUND, _SEARCH = 60.0, 3600.0
 """Seconds from one look to the next, and from one search for changepoints to the next."""
 _HOUR, _HOURS, _RECENT = 3600.0, 28 * 24, 24
 """Of the history that is searched, and in which a change is news."""
+_NAMED = 3
+"""Series that a line of the log names at most."""
 _MOST_SERIES = 1000
 """Queries with more are not searched: all of their history would have to be read to look at a few."""
 
@@ -48,6 +50,13 @@ class DriftWatch:
     def look(self, engine: Engine, at: float) -> None:
         """Measure, if it is time; `at` is the slot, Unix seconds."""
         settings, metrics, name = self._plan.drift, self._around.metrics, self._plan.name
+        if engine.relearned:
+            metrics.drift_relearned_total.labels(query=name).inc(len(engine.relearned))
+            named = [engine.table.labels(row) for row in engine.relearned[:_NAMED] if engine.table.in_use(row)]
+            some = "; ".join(",".join(f"{label}={value}" for label, value in one) for one in named)
+            more = {"query": name, "series": len(engine.relearned), "such_as": some}
+            log.info("series that were anomalous too often are learned anew", extra=more)
+            engine.relearned.clear()
         if 0.0 <= at - self._looked < _ROUND:
             return
         self._looked = at

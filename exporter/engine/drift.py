@@ -60,12 +60,20 @@ class DriftState:
 
 
 class Drift:
-    """The pinned profile and the last week of one query; 12 bytes a series."""
+    """The pinned profile and the last week of one query; 16 bytes a series.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    ratio : float, optional
+        Share of the last day's samples from which on anomalous ones are summed up; None: they are not.
+    """
+
+    def __init__(self, ratio: float | None = None) -> None:
+        self.ratio = ratio
         self._columns = Columns(
             {
                 "often": Column((), np.float32),
+                "over": Column((), np.float32),  # Seconds of anomalies outside the band, since `often` is high.
                 "mean": Column((), np.float32, np.nan),  # Pinned; of the bucket of all times.
                 "std": Column((), np.float32, np.nan),
             }
@@ -99,11 +107,28 @@ class Drift:
         self._pinned, self._days = numbers[2 : 2 + BINS], numbers[2 + BINS :].reshape(DAYS + 1, BINS)
         return True
 
-    def see(self, rows: slice, anomalous: BoolArray, said: BoolArray, seconds: float) -> None:
-        """Note which samples are anomalous; shapes (t, n)."""
-        often, share = self._columns.of(rows)["often"], np.float32(min(1.0, seconds / DAY))
-        for one, known in zip(anomalous, said, strict=True):
+    def see(self, rows: slice, anomalous: BoolArray, said: BoolArray, outside: BoolArray, seconds: float) -> None:
+        """Note which samples are anomalous, and which of them are outside the band; shapes (t, n).
+
+        What is anomalous inside it, such as the days after a leak has ended, says nothing against the buckets.
+        """
+        state, share = self._columns.of(rows), np.float32(min(1.0, seconds / DAY))
+        often, over = state["often"], state["over"]
+        for one, known, out in zip(anomalous, said, outside, strict=True):
             often += np.where(known, share * (one - often), np.float32(0.0))
+            if self.ratio is not None:
+                over += np.where(known & one & out, np.float32(seconds), np.float32(0.0))
+                over *= often > self.ratio
+
+    def lasted(self, rows: slice, after: float) -> npt.NDArray[np.intp]:
+        """Return which of `rows` were often anomalous until `after` seconds of anomalous samples had come together."""
+        over = self._columns.of(rows)["over"]
+        lasted: npt.NDArray[np.intp] = rows.start + np.flatnonzero(over >= after)
+        return lasted
+
+    def settle(self, rows: npt.NDArray[np.intp]) -> None:
+        """Sum up anomalous samples of `rows` anew: their buckets were moved."""
+        self._columns.all()["over"][rows] = 0.0
 
     def turn(self, at: float) -> bool:
         """Begin another day at `at` if it is one, and return whether; pin anew when the profile is old enough."""

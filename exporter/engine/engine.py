@@ -46,12 +46,15 @@ class Engine:
         self.settings = settings
         self.shifts: list[Shift] = []
         """Level shifts that were accepted; whoever reads them empties the list."""
+        self.relearned: list[int] = []
+        """Rows that are learned anew because they were anomalous too often; whoever reads them empties the list."""
         self._learned = Learned(
             settings.baseline.window,
             settings.detection,
             settings.max_series,
             settings.budget,
             settings.baseline.season,
+            settings.drifting,
         )
 
     @property
@@ -225,12 +228,17 @@ class Engine:
         known.blocks += 1
 
     def _end_period(self) -> None:
-        """Accept the level shifts that have lasted."""
-        after = self.settings.baseline.accept_level_shift_after
-        shifts = [shift for rows in self._rows() for shift in self._learned.shift.close(rows, after)]
-        if self._learned.flushed < self._learned.filled and any(shift.anew for shift in shifts):
+        """Accept the level shifts that have lasted, and learn anew what has been anomalous for long."""
+        known, after = self._learned, self.settings.baseline.accept_level_shift_after
+        shifts = [shift for rows in self._rows() for shift in known.shift.close(rows, after)]
+        if known.flushed < known.filled and any(shift.anew for shift in shifts):
             self._flush()
         self._move(shifts)
+        drifted = known.drifted(after)
+        if known.flushed < known.filled and len(drifted):
+            self._flush()
+        known.relearn(drifted)
+        self.relearned += drifted.tolist()
 
     def _move(self, shifts: list[Shift]) -> None:
         """Let everything follow level shifts that were accepted."""
@@ -241,6 +249,7 @@ class Engine:
         rows, by = np.array([shift.row for shift in shifts], np.intp), np.array([shift.by for shift in shifts])
         for memory in known.memories.values():
             memory.accept(rows, by)
+        known.drift.settle(rows)
         self.shifts += [self._outward(shift) for shift in shifts]
 
     def _outward(self, shift: Shift) -> Shift:
@@ -310,6 +319,7 @@ class Engine:
         self.settings = settings
         self.table.limit = settings.max_series
         self._learned.baseline.fix_season(settings.baseline.season)
+        self._learned.drift.ratio = settings.drifting
         if self._learned.tail is not None and settings.budget is not None:
             self._learned.tail.configure(settings.budget)
         for detector in settings.detection.detectors:

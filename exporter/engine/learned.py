@@ -38,6 +38,8 @@ class Learned:
     budget : Budget, optional
     season : str
         Of all series; ``auto``: it is found.
+    drifting : float, optional
+        Share of anomalous samples from which on the buckets do not fit; None: they always do.
 
     Attributes
     ----------
@@ -64,6 +66,7 @@ class Learned:
         limit: int,
         budget: Budget | None = None,
         season: str = "auto",
+        drifting: float | None = None,
     ) -> None:
         self.at = self.grid = -np.inf
         self.table = SeriesTable(limit)
@@ -71,7 +74,7 @@ class Learned:
         self.baseline = Baseline(window, season)
         self.shift = LevelShift()
         self.odd = Oddities()
-        self.drift = Drift()
+        self.drift = Drift(drifting)
         self.register = Register()
         self.memories: dict[str, Memory] = {
             detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
@@ -115,6 +118,28 @@ class Learned:
         self.baseline.forget(rows)
         self.drift.forget(rows)
         self.register.count[rows] = 0
+
+    def drifted(self, after: float) -> npt.NDArray[np.intp]:
+        """Return the rows whose buckets have not fit for so many seconds."""
+        rows = self.drift.lasted(slice(0, self.table.size), after)
+        # One that may be on another level is waited for: a shift that is accepted keeps the shape of the day.
+        return rows[self.shift.lasted(rows) < 0.5 * after]
+
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`, shape (m,), whose buckets do not fit any more.
+
+        What they have shown before stays known to the detectors that remember it, but for those that add up how far
+        they were from the buckets.
+        """
+        if not len(rows):
+            return
+        self.learn_anew(rows)
+        self.shift.forget(rows)
+        self.odd.accept(rows)
+        for memory in self.memories.values():
+            memory.accept(rows, np.zeros(len(rows)))
+        if "collective" in self.memories:
+            self.memories["collective"].forget(rows)
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""

@@ -70,8 +70,6 @@ def say(
         settled &= ~verdicts.masked[when, rows]
         tail = np.where(said & settled & here, np.where(alone, 0.0, tail), np.nan)
         known.tail.see(rows, known.tail.slot, tail)
-    told = said & old & here & ~verdicts.masked[when, rows]
-    known.drift.see(rows, verdicts.score[when, rows] >= 0.5, told, seconds)
     can |= verdicts.absent[when, rows]
     expected = np.clip(known.scale.outward(rows, ballot.expected), low, high)
     verdicts.expected[when, rows] = np.where(can, expected, np.nan)
@@ -82,6 +80,10 @@ def say(
         outer = known.scale.outward(rows, edge) if counts else np.full(len(edge), bound)
         outer = np.clip(outer if factor is None or not counts else widen(outer, mean, factor), low, high)
         edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
+    told = said & old & here & ~verdicts.masked[when, rows]
+    observed = verdicts.observed[when, rows]
+    outside = (observed < verdicts.lower[when, rows]) | (observed > verdicts.upper[when, rows])
+    known.drift.see(rows, verdicts.score[when, rows] >= 0.5, told, outside, seconds)
 
 
 def _counting(severity: FloatArray, counts: bool) -> FloatArray:

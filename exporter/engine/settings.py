@@ -91,6 +91,11 @@ class DriftSettings(Section):
         lt=1,
         description="Share of a day's samples of a series; where more are anomalous, its baseline does not fit.",
     )
+    relearn: bool = Field(
+        True,
+        description="Whether a series is learned anew that has more anomalous samples than `anomalous_ratio`, once "
+        "`baseline.accept_level_shift_after` of anomalous samples have come together.",
+    )
     stability_index: float | None = Field(
         0.2,
         gt=0,
@@ -121,6 +126,8 @@ class EngineSettings:
         How many alerts are wanted; the threshold follows from it.
     cadence : float, seconds, optional
         How far samples that are learned are apart; those in between are only judged. None: all are learned.
+    drifting : float, optional
+        Share of a day's samples; a series of which more are anomalous is learned anew in the end. None: it is not.
     """
 
     zone: ZoneInfo
@@ -134,3 +141,4 @@ class EngineSettings:
     holidays: Holidays | None = None
     budget: Budget | None = None
     cadence: float | None = None
+    drifting: float | None = 0.05

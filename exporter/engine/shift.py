@@ -189,6 +189,11 @@ class LevelShift:
         columns = (rows[short], expected[short], (expected + by)[short], lasted[short])
         return shifts + [Shift(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
 
+    def lasted(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return for how many seconds each of `rows` has been outside its band, on one side."""
+        lasted: npt.NDArray[np.float32] = np.abs(self.run[_LASTED, rows])
+        return lasted
+
     def moving(self, row: int) -> Shift | None:
         """Return how the level of a series has moved if its run under way goes on, or None where there is none."""
         run, block = self.run[:, row].astype(np.float64), float(self.block[_SECONDS, row])

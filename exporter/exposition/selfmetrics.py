@@ -88,6 +88,7 @@ class SelfMetrics:
             self.cycles_missed_total,
             self.query_warnings_total,
             self.level_shifts_total,
+            self.drift_relearned_total,
         ):
             counter.labels(query=query)
         for verdict in Feedback:
@@ -178,6 +179,11 @@ class SelfMetrics:
             "changepoint within a day among those examined last.",
             "query",
             "kind",
+        )
+        self.drift_relearned_total = self._counter(
+            "drift_relearned_total",
+            "Series that were learned anew, because they were anomalous too often.",
+            "query",
         )
         self.drift_examined_series = self._gauge(
             "drift_examined_series", "Series that were searched for changepoints in the last round.", "query"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from exporter.alerting.alert import AlertState
 from exporter.errors import PrometheusError, Reason
 from tests.faults.cycling import START, Source, World, calm, plan_of
@@ -87,4 +89,38 @@ def test_a_level_shift_is_one_alert_that_says_how_far_and_is_then_accepted(tmp_p
     world.slot(20)
     assert world.states() == {}
     assert world.metrics.registry.get_sample_value("anomaly_exporter_level_shifts_total", {"query": "load"}) == 1.0
+    world.end()
+
+
+BAND = {"detectors": ["zscore", "iqr"], "quorum": 2}
+
+
+class Blinking(Source):
+    """After a calm history series `a` is five times as high in every other half hour."""
+
+    def value(self, name: str, at: float) -> float:
+        return calm(name, at) * (5.0 if name == "a" and at > START and at % 3600.0 < 1800.0 else 1.0)
+
+
+def test_a_series_that_is_often_anomalous_is_learned_anew_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    baseline = {"window": "16d", "min_history": "7d", "accept_level_shift_after": "2h"}
+    world = World(tmp_path, Blinking("a", "b"), plan=plan_of(baseline=baseline, detection=BAND))
+    assert world.prepare()
+    world.slot(60 * 8)
+    assert metric(world, "relearned_total") == 1.0
+    (said,) = [one for one in caplog.records if "learned anew" in one.message]
+    assert (said.series, "instance=a" in said.such_as, "instance=b" in said.such_as) == (1, True, False)
+    world.end()
+
+
+def test_relearning_has_its_switch(tmp_path: Path) -> None:
+    baseline = {"window": "16d", "min_history": "7d", "accept_level_shift_after": "2h"}
+    plan = plan_of(baseline=baseline, detection=BAND, drift={"relearn": False})
+    world = World(tmp_path, Blinking("a"), plan=plan)
+    assert world.prepare()
+    world.slot(60 * 8)
+    assert metric(world, "relearned_total") == 0.0
     world.end()

@@ -60,6 +60,62 @@ def test_what_is_often_anomalous_is_counted() -> None:
     assert often[1] < 0.03
 
 
+def days_and_nights(count: int) -> np.ndarray:
+    """Half a sine by day and zero by night, with noise; shape (count,)."""
+    phase = 2.0 * np.pi * np.arange(count) / DAY
+    noise = 5.0 * np.random.default_rng(4).standard_normal(count)
+    # Higher than what was there before: the level is on both sides of it every day, so it is no shift.
+    return np.maximum(np.sin(phase - 0.5 * np.pi), 0.0) * (150.0 + noise)
+
+
+def still_then_days(noise: float) -> np.ndarray:
+    """Four weeks of 100, ten days of days and nights."""
+    still = 100.0 + noise * np.random.default_rng(3).standard_normal(28 * DAY)
+    return np.concatenate([still, days_and_nights(10 * DAY)])[:, None]
+
+
+def default_engine(samples: np.ndarray, drifting: float | None = 0.05) -> tuple[Engine, np.ndarray]:
+    """Return an engine with the detectors of users that has learned `samples`, and when it found them anomalous."""
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), drifting=drifting))
+    times = START + STEP * np.arange(len(samples))
+    aligned = one.align(keys(samples.shape[1]), samples, times[0]).samples
+    return one, one.run(times, aligned, STEP).score >= 0.5
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0], ids=["constant", "noisy"])
+def test_what_stood_still_and_has_days_and_nights_now_is_learned_anew(noise: float) -> None:
+    samples = still_then_days(noise)
+    outage = slice(36 * DAY + DAY // 2 - 8, 36 * DAY + DAY // 2 + 8)
+    samples[outage] = 300.0
+    one, anomalous = default_engine(samples)
+    assert anomalous[28 * DAY : 29 * DAY].mean() > 0.4
+    assert not anomalous[32 * DAY : outage.start].any()
+    assert anomalous[outage].mean() > 0.5
+    # Twice where it was learned on a night alone at first.
+    assert 1 <= len(one.relearned) <= 2
+
+
+def test_without_relearning_it_alerts_every_day() -> None:
+    one, anomalous = default_engine(still_then_days(noise=0.0), drifting=None)
+    assert anomalous[31 * DAY :].mean() > 0.3
+    assert one.relearned == []
+
+
+def test_what_is_shorter_than_a_day_or_less_than_a_twentieth_of_it_is_not_learned_anew() -> None:
+    samples = seasonal(42, count=4)
+    samples[30 * DAY : 30 * DAY + DAY * 5 // 6, 0] *= 4.0
+    every_day = (np.arange(len(samples)) % DAY < DAY // 24) & (np.arange(len(samples)) >= 30 * DAY)
+    samples[every_day, 1] *= 4.0
+    samples[30 * DAY :, 2] += 400.0
+    one, anomalous = default_engine(samples)
+    assert anomalous[30 * DAY :, 0].sum() >= DAY // 3
+    assert anomalous[30 * DAY :, 2].sum() >= DAY // 3
+    assert one.relearned == []
+    # A level that lasts moves, and keeps its shape.
+    assert [shift.row for shift in one.shifts] == [2]
+    assert not one.shifts[0].anew
+
+
 def test_nothing_is_said_before_two_weeks_can_be_compared() -> None:
     assert np.isnan(learned(seasonal(19, count=2)).drift.index)
     assert np.isnan(stability_index(np.zeros(5), np.full(5, 100.0)))
@@ -75,6 +131,15 @@ def test_it_is_kept_and_comes_in_any_pieces() -> None:
         assert one.drift.index == whole.drift.index
         assert np.array_equal(one.drift.often, whole.drift.often)
         assert np.array_equal(one.drift.moved, whole.drift.moved)
+
+
+def test_when_it_is_learned_anew_does_not_depend_on_pieces() -> None:
+    samples = np.concatenate([np.full(28 * DAY, 100.0), days_and_nights(4 * DAY)])[:, None]
+    whole, parts = learned(samples), learned(samples, pieces=41)
+    assert parts.relearned == whole.relearned == [0]
+    first, second = whole.checkpoint().parts, parts.checkpoint().parts
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
 
 
 @pytest.mark.parametrize("samples", [1, 5, 11, 12, 13])

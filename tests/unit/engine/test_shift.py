@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -75,6 +76,7 @@ def test_what_changes_sides_is_not_one_level() -> None:
         samples[begin : begin + half] += 200.0
         samples[begin + half : begin + DAY] -= 200.0
     one = engine()
+    one.configure(replace(one.settings, drifting=None))
     share = share_anomalous(one, samples)
     assert one.shifts == []
     assert share[24:].min() > 0.9
