@@ -213,22 +213,27 @@ def _watch(
     screenshot: Path | None,
 ) -> None:
     """Show the scores as Prometheus has them, and the alerts when they are there."""
-    told = over = False
+    told: set[str] = set()
+    over = False
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             for process in (prom, am, daemon):
                 process.check()
             alerts = ask(f"{am.url}/api/v2/alerts?active=true")
-            view = Group(_story(shop), _table(_scores(prom)), *map(_panel, alerts))
-            live.update(view)
-            if alerts and not told:
-                told = True
+            story, table = _story(shop), _table(_scores(prom))
+            # What changes has to fit into a small terminal; an alert stays above it, in full.
+            live.update(Group(story, table, *map(_line, alerts)))
+            new = [alert for alert in alerts if alert["fingerprint"] not in told]
+            for alert in new:
+                live.console.print(_panel(alert))
+            if new and not told:
                 took = time.monotonic() - begin
                 live.console.print(f"[bold green]The alert is in Alertmanager, {took:.0f} s after the start.")
                 if screenshot:
-                    _draw(view, screenshot)
+                    _draw(Group(story, table, *map(_panel, alerts)), screenshot)
                 if until_alert:
                     return
+            told.update(alert["fingerprint"] for alert in new)
             if told and not alerts and not over:
                 over = True
                 live.console.print("[green]The shop is well again and the alert is resolved. Ctrl-C stops everything.")
@@ -264,7 +269,7 @@ def _table(scores: dict[tuple[str, str], dict[str, float]]) -> Table:
         band = _band(low, high)
         style = "bold red" if score is not None and score >= 0.5 else None
         seen, usual = _number(row.get("observed_value")), _number(row.get("expected_value"))
-        table.add_row(query, service, seen, usual, band, _number(score), style=style)
+        table.add_row(query, service, seen, usual, band, "" if score is None else f"{score:.2f}", style=style)
     return table
 
 
@@ -276,6 +281,10 @@ def _band(low: float | None, high: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
+
+
+def _line(alert: dict[str, Any]) -> str:
+    return f"[red]alert[/] {alert['annotations'].get('summary', '')}"
 
 
 def _panel(alert: dict[str, Any]) -> Panel:
