@@ -26,9 +26,11 @@ def main() -> int:
     flags = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
     flags.add_argument("--series", type=int, default=100_000)
     flags.add_argument("--instants", type=int, default=120, help="instants that are counted, after 72 that are not")
+    flags.add_argument("--alone", type=int, default=5_000, help="instants of one series; 0: not at all")
     args = flags.parse_args()
     _many(args.series, args.instants)
-    _one(20_000)
+    if args.alone:
+        _one(args.alone)
     return 0
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,10 +19,9 @@ from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import PrometheusApi
 from exporter.store import Store
 
-__all__ = ["NAME", "cpu", "memory", "scraped", "surroundings", "with_history"]
+__all__ = ["NAME", "cpu", "memory", "scraped", "served", "surroundings", "with_history"]
 
 NAME = "bench_load"
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 def scraped(running: ExitStack, home: Path, count: int) -> Process:
@@ -34,13 +31,23 @@ def scraped(running: ExitStack, home: Path, count: int) -> Process:
     values = np.random.default_rng(0).lognormal(3.0, 2.0, count).tolist()
     lines = "".join(f"{row}{value!r}\n" for row, value in zip(rows, values, strict=True))
     page = f"# TYPE {NAME} gauge\n{lines}"
-    port = free_port()
-    running.callback(target(lambda: page, port).shutdown)
-    scrape = {"job_name": "bench", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-    config = {"global": {"scrape_interval": "15s", "scrape_timeout": "14s"}, "scrape_configs": [scrape]}
+    scrape = {"job_name": "bench", "static_configs": [{"targets": [served(running, lambda: page)]}]}
+    # Many take some seconds; a few need not be waited for.
+    seconds = 15 if count > 10_000 else 2
+    every = {"scrape_interval": f"{seconds}s", "scrape_timeout": f"{seconds}s"}
+    config = {"global": every, "scrape_configs": [scrape]}
     server = _started(running, prometheus(home, home / "prometheus", config, free_port()))
     _wait(server, f"count({NAME})", count)
     return server
+
+
+def served(running: ExitStack, page: Callable[[], str]) -> str:
+    """Serve a page of metrics, and return the address."""
+    port = free_port()
+    server = target(page, port)
+    running.callback(server.server_close)
+    running.callback(server.shutdown)
+    return f"127.0.0.1:{port}"
 
 
 def with_history(
@@ -51,9 +58,18 @@ def with_history(
     days: float,
     step: float,
     names: Sequence[str] = (NAME,),
-    rules: dict[str, object] | None = None,
+    labels: str = "",
+    config: Mapping[str, object] | None = None,
 ) -> Process:
-    """Start a Prometheus that has `days` of `count` series of each name up to now, one sample every `step` seconds."""
+    """Start a Prometheus that has `days` of `count` series of each name up to now, one sample every `step` seconds.
+
+    Parameters
+    ----------
+    labels : str
+        Labels that all of them have, as they are written: ``,job="bench"``.
+    config : mapping, optional
+        What its configuration says beside the scrape interval.
+    """
     text, data = home / "history.txt", home / "prometheus"
     end = time.time() // step * step
     at = np.arange(end - days * 86400.0, end + 1.0, step)
@@ -64,18 +80,16 @@ def with_history(
             out.write(f"# TYPE {name} gauge\n")
             for i in range(count):
                 values = (50.0 + 20.0 * np.sin(at / 86400.0 * 2 * np.pi) + 2.0 * rng.standard_normal(len(at))).tolist()
-                out.writelines(f'{name}{{item="{i}"}} {v!r} {t}\n' for v, t in zip(values, times, strict=True))
+                row = f'{name}{{item="{i}"{labels}}}'
+                out.writelines(f"{row} {v!r} {t}\n" for v, t in zip(values, times, strict=True))
         out.write("# EOF\n")
     subprocess.run(
         [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", "--max-block-duration=1500h",
          str(text), str(data)], check=True, capture_output=True,
     )  # fmt: skip
     text.unlink()
-    config: dict[str, object] = {"global": {"scrape_interval": "15s"}}
-    if rules is not None:
-        (home / "rules.yml").write_text(json.dumps(rules))
-        config["rule_files"] = [str(home / "rules.yml")]
-    server = _started(running, prometheus(home, data, config, free_port()))
+    whole = {"global": {"scrape_interval": "15s"}, **(config or {})}
+    server = _started(running, prometheus(home, data, whole, free_port()))
     _wait(server, f"count({NAME} offset 10m)", count)
     return server
 
@@ -131,10 +145,8 @@ def cpu(pid: int | None = None) -> Iterator[list[float]]:
 
 
 def _seconds(pid: int | None) -> float:
-    if pid is None:
-        return time.process_time()
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    # The clock of all threads of another process; /proc counts hundredths of a second. See clock_getcpuclockid(3).
+    return time.process_time() if pid is None else time.clock_gettime(~pid << 3 | 2)
 
 
 def memory(pid: int) -> int:

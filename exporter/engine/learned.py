@@ -143,11 +143,11 @@ class Learned:
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""
-        used = np.array([row for row, _ in self.table.items()], np.intp)
-        gone = used[self.register.last[used] < before]
-        self.table.release(gone)
-        self._renamed.update(gone.tolist())
-        return [int(row) for row in gone]
+        old = np.flatnonzero(self.register.last[: self.table.size] < before).tolist()
+        gone = [row for row in old if self.table.in_use(row)]
+        self.table.release(np.array(gone, np.intp))
+        self._renamed.update(gone)
+        return gone
 
     def checkpoint(self) -> Checkpoint:
         """Return what changed since the last checkpoint that was `saved`.
