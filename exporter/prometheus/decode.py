@@ -116,10 +116,11 @@ class LabelCheck:
     Parameters
     ----------
     limit : int
-        Forgets everything when it knows this many.
+        Forgets all but those of the newest answer when it knows this many: a source that changes its labels all the
+        time must not fill the memory.
     """
 
-    def __init__(self, limit: int = 2_000_000) -> None:
+    def __init__(self, limit: int = 500_000) -> None:
         self._limit = limit
         self._known: set[int] = set()
 
@@ -135,7 +136,7 @@ class LabelCheck:
             if digest in new and not _are_labels(keys[index]):
                 wrong.append(index)
         if len(self._known) + len(new) > self._limit:
-            self._known = set()
+            self._known.intersection_update(hashes)
         self._known |= new.difference(hashes[index] for index in wrong)
         return wrong
 

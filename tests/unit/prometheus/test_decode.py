@@ -183,3 +183,13 @@ def test_the_memory_of_label_sets_is_bounded_and_bad_ones_stay_bad() -> None:
         keys = [b'{"i":"%d"}' % number, b"[]"]
         assert check.bad(keys) == check.bad(keys) == [1]
         assert len(check._known) <= 10
+
+
+def test_the_newest_answer_is_remembered_whole_however_large_it_is() -> None:
+    check = LabelCheck(limit=10)
+    keys = [b'{"i":"%d"}' % number for number in range(30)]
+    assert check.bad(keys) == []
+    assert check.bad([*keys, b'{"i":"new"}']) == []
+    assert len(check._known) == 31
+    assert check.bad([b'{"i":"other"}']) == []
+    assert len(check._known) == 1
