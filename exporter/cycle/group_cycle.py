@@ -15,6 +15,7 @@ import numpy.typing as npt
 from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup, QueryPlan
 from exporter.cycle.group_alerts import GroupAlerts
+from exporter.cycle.lessons import teach_group
 from exporter.cycle.readings import Left, Readings
 from exporter.cycle.replay import Waiting, replay
 from exporter.cycle.rows import PageRows
@@ -195,6 +196,7 @@ class GroupCycle:
             self.alerts.hold(slot)
         self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
         self._tell(verdict)
+        teach_group(self.around.people, self.alerts.rows, group, self._save)
         self._rows.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.around.checkpoint_interval:
             self._save()
@@ -257,7 +259,8 @@ class GroupCycle:
             return
         self.saved = learned.at
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
+        """Write what was learned; return whether that worked."""
         group = self.group
         things = group.things()
         free = set(range(group.table.size)) - {row for row, _ in things}
@@ -265,8 +268,9 @@ class GroupCycle:
             with self.around.storing(self.job):
                 self.around.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
         except StateError:
-            return
+            return False
         self.saved = group.at
+        return True
 
     def retire(self) -> None:
         """End: no other slot is judged. Its rows stay on the page until somebody takes them off."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import bcrypt
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from tests.integration.webhook import Webhook
 
 pytestmark = pytest.mark.integration
 
+HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 QUERIES = ("cpu", "requests", "sent")
 PODS = 20
 RECENT = 1500.0
@@ -83,7 +85,10 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     queries = [{"name": name, "expr": name} for name in QUERIES]
     groups = [{"name": "api", "by": ["pod"], "queries": list(QUERIES), "alert": {"for": "3s"}}]
     config = configuration(prometheus.url, [alertmanager.url], queries=queries, groups=groups)
-    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+    web = tmp_path / "web.yml"
+    web.write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
+    flag = f"--web.config.file={web}"
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config, flag, auth=("alice", "secret")))
 
     def score(pod: str = "p3") -> float | None:
         return exporter.sample("anomaly_group_score", group="api", pod=pod)
@@ -108,11 +113,22 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     load = re.compile(r"all metrics up together.* factor=1\.[45].*p3")
     eventually(lambda: load.search(exporter.process.log.read_text()) is not None, 60.0, what="load")
     seen = []
-    for _ in range(20):
+    for _ in range(10):
         seen.append(score())
         time.sleep(0.5)
     assert np.median([value for value in seen if value is not None]) < 0.5
     assert len([note for note in webhook.notifications if note.status == "firing"]) == 1
+
+    # What somebody calls normal is usual at once, and what fires ends.
+    pods.odd = (1.07, 0.93, 1.0)
+    eventually(lambda: (score() or 0.0) >= 0.5, 60.0, what="an anomalous group")
+    webhook.wait_for(lambda notes: len([note for note in notes if note.status == "firing"]) == 2, 60.0)
+    page = exporter.ask('/api/v1/anomalies?status=open&fired=true&match[]=pod="p3"').json()["data"]
+    (one,) = page["anomalies"]
+    said = {"verdict": "new normal", "comment": "it is used otherwise"}
+    assert exporter.ask(f"/api/v1/anomalies/{one['id']}/feedback", "POST", json=said).status_code == 200
+    webhook.wait_for(lambda notes: len([note for note in notes if note.status == "resolved"]) == 2, 60.0)
+    assert (score() or 1.0) < 0.5
 
     del config["groups"]
     exporter.write(config)

@@ -20,6 +20,13 @@ from exporter.engine.vote import score_of
 __all__ = ["Group", "GroupVerdict"]
 
 
+_NEWEST = 1.0 - 0.5 ** (1.0 / 3.0)
+"""Share of the newest sample in what is taken as the present: a half-life of three samples."""
+_FARTHEST = 1e6
+_LEAST = 1e-6
+"""Part of what is expected that is left at least, where something was accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupVerdict:
     """What was said of every thing at one instant; arrays with the thing as first axis.
@@ -64,6 +71,10 @@ class Group:
         kind = Whitened if settings.detector == "whitened" else IsolationForest
         self.detector: JointDetector = kind(metrics, share, memory)
         self._seen = np.zeros(0)
+        self._recent = np.zeros((0, metrics), np.float32)
+        """Running mean of each metric's distance from its mean."""
+        self._accepted = np.zeros((0, metrics), np.float32)
+        """What of it is usual, because somebody said so."""
 
     def admit(self, keys: Sequence[bytes], at: float) -> Rows:
         """Return the row of each thing, shape (m,), -1 where there are too many; new ones are admitted.
@@ -78,11 +89,15 @@ class Group:
         if admitted:
             if self.table.size > len(self._seen):
                 capacity = max(self.table.size, 2 * len(self._seen))
-                self._seen = np.append(self._seen, np.zeros(capacity - len(self._seen)))
+                more = capacity - len(self._seen)
+                self._seen = np.append(self._seen, np.zeros(more))
+                empty = np.zeros((more, self._recent.shape[1]), np.float32)
+                self._recent, self._accepted = (np.concatenate([one, empty]) for one in (self._recent, self._accepted))
                 self.detector.grow(capacity)
             again = np.array(admitted, np.intp)
             self.detector.forget(again)
             self._seen[again] = at
+            self._recent[again] = self._accepted[again] = 0.0
         return rows
 
     def step(self, at: float, matrix: Matrix, seconds: float) -> GroupVerdict:
@@ -96,12 +111,21 @@ class Group:
         seconds : float
             How much time an instant stands for.
         """
-        load = load_of(matrix)
+        present = ~np.isnan(matrix.z)
+        recent, accepted = self._recent[: len(matrix.z)], self._accepted[: len(matrix.z)]
+        recent += np.where(present, _NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
         with np.errstate(all="ignore"):
-            joint = self.detector.judge(at, matrix.z, load, seconds)
-        self._seen[: len(joint.severity)][(~np.isnan(matrix.z)).any(axis=1)] = at
+            usual = _without(matrix, accepted) if accepted.any() else matrix
+            load = load_of(usual)
+            joint = self.detector.judge(at, usual.z, load, seconds)
+        self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
         return GroupVerdict(at, score_of(joint.severity), joint.share, np.where(joint.excused, load.factor, np.nan))
+
+    def accept(self, rows: Rows) -> None:
+        """Take where the metrics of `rows`, shape (m,), are now as usual: somebody said that it is."""
+        self._accepted[rows] = self._recent[rows]
+        self.detector.settle(rows)
 
     def expire(self, before: float) -> list[int]:
         """Forget the things that were not seen since `before`, Unix seconds; return their rows."""
@@ -112,7 +136,8 @@ class Group:
 
     def arrays(self) -> dict[str, Array]:
         """Return copies of all of the state but the things themselves, by name."""
-        return {name: array.copy() for name, array in ({"seen": self._seen} | self.detector.arrays()).items()}
+        own: dict[str, Array] = {"seen": self._seen, "recent": self._recent, "accepted": self._accepted}
+        return {name: array.copy() for name, array in (own | self.detector.arrays()).items()}
 
     def things(self) -> list[tuple[int, bytes]]:
         """Return the row and the labels, as a JSON object, of each thing."""
@@ -123,9 +148,20 @@ class Group:
         seen = parts.get("seen")
         if seen is None or seen.ndim != 1 or any(not 0 <= row < len(seen) for row, _ in things):
             return False
+        shape = (len(seen), len(self.settings.queries))
+        own = [parts.get(name, np.zeros(shape)) for name in ("recent", "accepted")]
+        if any(one.shape != shape or not np.isfinite(one).all() for one in own):
+            return False
         if not self.detector.restore(parts, len(seen)):
             return False
+        self._recent, self._accepted = (one.astype(np.float32) for one in own)
         self._seen = seen.astype(np.float64)
         self.table.restore(things, max((row + 1 for row, _ in things), default=0))
         self.at = at
         return True
+
+
+def _without(matrix: Matrix, accepted: npt.NDArray[np.float32]) -> Matrix:
+    """Return readings as they would be without what was accepted as usual; shapes (n, p)."""
+    growth = np.log(np.maximum(np.exp(matrix.growth) - accepted * matrix.noise, _LEAST))
+    return Matrix(matrix.z - accepted, np.where(accepted == 0.0, matrix.growth, growth), matrix.noise)

@@ -125,6 +125,10 @@ class IsolationForest:
         """Begin anew for the things in `rows`."""
         self._previous[rows] = np.nan
 
+    def settle(self, rows: Rows) -> None:
+        """Forget the samples before of the things in `rows`: they were measured otherwise."""
+        self._previous[rows] = np.nan
+
     def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
         """Judge one instant, then keep some of it for training; see `JointDetector`."""
         previous = self._previous[: len(z)]

@@ -52,6 +52,9 @@ class JointDetector(Protocol):
     def forget(self, rows: Rows) -> None:
         """Begin anew for the things in `rows`; what all of them taught stays."""
 
+    def settle(self, rows: Rows) -> None:
+        """Let what was said of late of the things in `rows` be over: what they are like now was accepted."""
+
     def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
         """Judge one instant, then learn it.
 

@@ -102,9 +102,14 @@ class Whitened:
         """Begin anew for the things in `rows`, with what all things taught."""
         for name in ("mean", "covariance", "count", "high"):
             self._own[name][rows] = 0.0
+        self.settle(rows)
+        self._refit(rows)
+
+    def settle(self, rows: Rows) -> None:
+        """Let what was said of late of the things in `rows` be over."""
         for name in ("smooth", "last", "plain", "last_plain"):
             self._own[name][rows] = 1.0
-        self._refit(rows)
+        self._own["high"][rows] = 0.0
 
     def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:  # noqa: ARG002
         """Judge one instant, then learn it; see `JointDetector`."""

@@ -13,12 +13,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.alerting.alert import Alert, Step
+from exporter.alerting.episode import Feedback
 from exporter.alerting.life import restore
 from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import Config, QueryPlan
-from exporter.cycle import Groups, Surroundings
+from exporter.cycle import Groups, People, Surroundings
 from exporter.cycle.readings import things_of
+from exporter.engine.groups import IsolationForest
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdicts
 from exporter.exposition import Exposition, SelfMetrics
@@ -37,6 +39,7 @@ class Stage:
         self.registry = CollectorRegistry()
         self.metrics = SelfMetrics(self.registry)
         self.exposition = Exposition(self.registry)
+        self.people = People(self.store, self.metrics)
         self.progress = dict.fromkeys(QUERIES, 1.0)
         self.groups = Groups(self.progress.__getitem__)
         self.left: dict[str, Step] = {}
@@ -67,6 +70,7 @@ class Stage:
             query_offset=0.0,
             checkpoint_interval=300.0,
             room=lambda: 0,
+            people=self.people,
             heard=lambda plan, verdict, table: self.groups.readings.put(plan, verdict, table),
         )
         kept = {
@@ -309,6 +313,37 @@ def test_a_forest_is_trained_beside_the_slots(tmp_path: Path) -> None:
     stage.close()
 
 
+def test_a_forest_is_trained_again_after_a_week_and_when_its_scores_have_drifted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    stage = Stage(tmp_path / "data", detector="isolation_forest")
+
+    def trained(times: int) -> None:
+        def enough() -> bool:
+            stage.step()
+            return caplog.text.count("a forest was trained") >= times
+
+        eventually(enough, 60.0, what="a forest")
+
+    stage.step(60)
+    trained(1)
+    stage.step(60)
+    stage.slot += 8 * 86400.0
+    trained(2)
+    (cycle,) = stage.groups.cycles.values()
+    assert isinstance(cycle.group.detector, IsolationForest)
+    first = cycle.group.detector.forest
+    # Six hours are too soon, however much the scores have drifted.
+    stage.step(60, odd=[4.0, -4.0, 4.0], pods=tuple(range(PODS)))
+    assert cycle.group.detector.drift() > 0.2
+    assert cycle.group.detector.forest is first
+    stage.slot += 7 * 3600.0
+    trained(3)
+    assert caplog.text.count("a forest was trained") == 3
+    stage.close()
+
+
 def test_a_fault_withdraws_the_group_and_is_not_passed_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.step(120)
     (cycle,) = stage.groups.cycles.values()
@@ -407,6 +442,27 @@ def test_young_series_do_not_alert_in_a_group(alerting: Stage) -> None:
     alerting.step(8, odd=ODD)
     assert alerting.page()["p4"] >= 0.5
     assert alerting.states() == {}
+
+
+def test_a_new_normal_is_accepted_and_outlives_a_restart(
+    alerting: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    alerting.step(12, odd=ODD)
+    (alert,) = alerting.alerts()
+    alerting.people.give_feedback(alert.episode, Feedback.NEW_NORMAL, at=alerting.slot, who="alice", comment="")
+    alerting.step(odd=ODD)
+    assert caplog.text.count("the present level is the new normal") == 1
+    alerting.step(2, odd=ODD)
+    assert alerting.states() == {"p4": "resolved"}
+    assert alerting.page()["p4"] < 0.5
+    assert alerting.people.lessons("(group) api") == []
+    assert caplog.text.count("the present level is the new normal") == 1
+    # Killed: what is on disk is what the lesson came to.
+    alerting.groups = Groups()
+    alerting.apply(ALERTING)
+    alerting.step(8, odd=ODD)
+    assert alerting.page()["p4"] < 0.5
 
 
 def test_a_restart_goes_on_with_the_alerts_of_a_group(alerting: Stage, tmp_path: Path) -> None:

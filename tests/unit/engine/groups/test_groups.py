@@ -237,6 +237,36 @@ def test_a_long_event_does_not_become_usual_while_it_lasts() -> None:
     assert (play(joint, now, STEPS)[4:, 4] >= 0.5).all()
 
 
+def test_what_is_accepted_is_usual_from_then_on_and_kept(learned: Group) -> None:
+    now = history(60, seed=6)
+    now[:, 4] += [6.0, -6.0, 6.0]
+    now[:, 5] += [6.0, -6.0, 6.0]
+    before = play(learned, now[:20], STEPS)
+    assert (before[4:, [4, 5]] >= 0.5).all()
+    learned.accept(np.array([4]))
+    again = group(learned.settings.detector, things=0)
+    assert again.restore(learned.at, learned.arrays(), learned.things())
+    if isinstance(learned.detector, IsolationForest):
+        again.detector.adopt(learned.detector.forest)
+    after = play(again, now[20:40], STEPS + 20)
+    assert (after[:, 4] < 0.5).mean() > 0.9
+    assert (after[:, 5] >= 0.5).all()
+    # What was usual before is not usual now.
+    now[40:, 4] -= [6.0, -6.0, 6.0]
+    assert (play(again, now[40:], STEPS + 40)[4:, 4] >= 0.5).all()
+
+
+def test_load_on_what_was_accepted_is_still_load() -> None:
+    joint = whitened()
+    now = history(60, seed=6)
+    now[:, 4] += [2.0, -2.0, 0.0]
+    play(joint, now[:20], STEPS)
+    joint.accept(np.array([4]))
+    play(joint, now[20:30], STEPS + 20)
+    now[30:, 4] = (1.5 * (1 + NOISE * now[30:, 4]) - 1) / NOISE
+    assert (play(joint, now[30:], STEPS + 30)[:, 4] < 0.5).all()
+
+
 def test_a_forest_is_old_after_a_week_or_when_scores_have_drifted() -> None:
     joint = group("isolation_forest")
     play(joint, history())
