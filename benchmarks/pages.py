@@ -42,7 +42,7 @@ def main() -> int:
     flags.add_argument("--rounds", type=int, default=20)
     flags.add_argument("--seconds", type=float, default=60.0, help="how long scoring is watched, idle and busy")
     args = flags.parse_args()
-    with ExitStack() as running, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         try:
             Console(width=120).print(_measure(running, Path(name), args))
         except Stopped as fault:

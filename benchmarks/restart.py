@@ -30,7 +30,7 @@ def main() -> int:
     flags = argparse.ArgumentParser(prog="python -m benchmarks.restart", description=__doc__)
     flags.add_argument("--series", type=int, default=100_000)
     args = flags.parse_args()
-    with ExitStack() as running, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         home = Path(name)
         source = scraped(running, home, args.series)
         config = home / "config.yaml"
