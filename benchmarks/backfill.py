@@ -31,7 +31,7 @@ def main() -> int:
     flags.add_argument("--days", type=int, default=14)
     args = flags.parse_args()
     for count in args.series:
-        with ExitStack() as running, tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as home, ExitStack() as running:
             _measure(running, Path(home), count, args.days)
     return 0
 

@@ -53,7 +53,7 @@ def main() -> int:
     console = Console(width=120)
     costs: list[tuple[int, float, float]] = []
     for count in args.series:
-        with ExitStack() as running, tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as home, ExitStack() as running:
             try:
                 table, ours, theirs = _measure(running, Path(home), count, args.cycles)
                 console.print(table)

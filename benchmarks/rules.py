@@ -54,7 +54,7 @@ def main() -> int:
     flags.add_argument("--minutes", type=int, default=BLOCK, help="minutes that are counted, after two that are not")
     args = flags.parse_args()
     for count in args.series:
-        with ExitStack() as running, tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as home, ExitStack() as running:
             try:
                 _measure(running, Path(home), count, args.minutes)
             except Stopped as fault:
