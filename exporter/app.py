@@ -119,6 +119,7 @@ class App:
                 registry=registry,
                 episodes=lambda: self._people,
                 store_bytes=lambda: self._store.size_bytes(),
+                things=self._groups.things,
                 events=lambda at: upcoming(self._suppression.calendar, at),
                 told=lambda *alert: self._suppression.told(*alert),
             ),

@@ -11,6 +11,7 @@ from exporter.web.pages.facts import (
     Anomaly,
     Chart,
     EventRow,
+    GroupRow,
     Health,
     Labels,
     Look,
@@ -21,11 +22,12 @@ from exporter.web.pages.facts import (
     Range,
     SeriesRow,
     Shown,
+    ThingRow,
     Unshowable,
     Wanted,
 )
 
-__all__ = ["AT", "EVIL", "Pages", "anomaly", "chart", "overview", "query", "series", "shown"]
+__all__ = ["AT", "EVIL", "Pages", "anomaly", "chart", "overview", "query", "series", "shown", "thing"]
 
 AT = 1_764_000_000.0
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&'`$x^2$\x00\x1b日本"
@@ -51,6 +53,11 @@ def anomaly(**changes) -> Anomaly:
     return replace(one, **changes)
 
 
+def thing(**changes) -> ThingRow:
+    shares = (("latency", 0.61), ("cpu", 0.36), ("errors", 0.03))
+    return replace(ThingRow("payment_api", (("pod", "api-7"),), 0.82, shares, float("nan")), **changes)
+
+
 def overview(**changes) -> Overview:
     facts = Overview(
         at=AT,
@@ -63,6 +70,8 @@ def overview(**changes) -> Overview:
         series=[series()],
         matching=1,
         total=3,
+        groups=[GroupRow("payment_api", AT - 30.0, 12, 1)],
+        things=[thing()],
     )
     return replace(facts, **changes)
 

@@ -20,6 +20,7 @@ from exporter.cycle.readings import Left, Readings
 from exporter.cycle.replay import Waiting, replay
 from exporter.cycle.rows import PageRows
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.things import Things, things_said
 from exporter.engine.groups import Forest, Group, GroupVerdict, IsolationForest, fit, join
 from exporter.errors import StateError
 
@@ -101,6 +102,8 @@ class GroupCycle:
         """The newest slot that is on disk, Unix seconds."""
         self.ended = False
         """Whether nothing of it runs any more, so that another can go on with what it has."""
+        self.said: Things | None = None
+        """What it said last; never changed, and None where nothing is known."""
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
@@ -145,6 +148,7 @@ class GroupCycle:
             except Exception:
                 log.exception("a group could not be judged", extra={"group": self.settings.name})
                 self.around.exposition.withdraw_group(self.settings.name)
+                self.said = None
                 self.alerts.hold(slot)
 
     def _begin(self, slot: float) -> bool:
@@ -195,6 +199,7 @@ class GroupCycle:
         else:
             self.alerts.hold(slot)
         self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
+        self.said = things_said(settings.name, settings.queries, verdict, group.table)
         self._tell(verdict)
         teach_group(self.around.people, self.alerts.rows, group, self._save)
         self._rows.release(group.expire(slot - self._ttl))

@@ -10,6 +10,7 @@ from exporter.config.model import AlertingGroup, QueryPlan
 from exporter.cycle.group_cycle import GroupCycle, job_of
 from exporter.cycle.readings import Readings
 from exporter.cycle.surroundings import Surroundings
+from exporter.cycle.things import Things
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 
@@ -83,6 +84,10 @@ class Groups:
             self.readings.keep(job, ())
             left(job, self.cycles[job].alerts.book.left)
         self.cycles = cycles
+
+    def things(self) -> list[Things]:
+        """Return what groups said last; safe from any thread."""
+        return [said for cycle in list(self.cycles.values()) if (said := cycle.said) is not None]
 
     def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take up what a query said; called by its cycle, which alone changes `table`."""

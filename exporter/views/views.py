@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from exporter.charts.work import picture, prepare
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
 from exporter.cycle.latest import Said
+from exporter.cycle.things import WORST, Things
 from exporter.errors import StateError
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -35,6 +36,7 @@ from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.facts import (
     Anomaly,
     EventRow,
+    GroupRow,
     Labels,
     Look,
     Overview,
@@ -44,6 +46,7 @@ from exporter.web.pages.facts import (
     Range,
     SeriesRow,
     Shown,
+    ThingRow,
     Unshowable,
 )
 from exporter.web.pages.facts import Wanted as SeriesWanted
@@ -70,6 +73,8 @@ class Program:
         The configuration in force.
     episodes : callable
         Where episodes are kept.
+    things : callable
+        What groups said last.
     events : callable
         From an instant to the known events that are in effect or come soon.
     told : callable
@@ -84,6 +89,7 @@ class Program:
     registry: CollectorRegistry
     episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
+    things: Callable[[], Sequence[Things]] = lambda: ()
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
     told: Callable[[Mapping[str, str], float], Sequence[Told]] = lambda labels, since: ()  # noqa: ARG005
 
@@ -120,6 +126,7 @@ class Views:
         cycles = program.cycles()
         queries = [self._query(cycle) for cycle in cycles.values()]
         series, matching = select(self.known(), wanted)
+        said = {one.group: one for one in program.things()}
         return Overview(
             at=at,
             zone=config.global_.timezone,
@@ -137,6 +144,8 @@ class Views:
             series=series,
             matching=matching,
             total=sum(query.series for query in queries),
+            groups=[_group(group.name, said.get(group.name)) for group in config.groups],
+            things=_worst(said.values()),
         )
 
     def known(self) -> list[Said]:
@@ -277,3 +286,12 @@ def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
 
 def _fits(found: Anomaly, labels: Labels) -> bool:
     return bool(found.labels) and set(found.labels) <= set(labels)
+
+
+def _group(name: str, said: Things | None) -> GroupRow:
+    return GroupRow(name, None, 0, 0) if said is None else GroupRow(name, said.at, said.scored, said.anomalous)
+
+
+def _worst(said: Iterable[Things]) -> list[ThingRow]:
+    rows = [ThingRow(one.group, each.labels, each.score, each.shares, each.load) for one in said for each in one.worst]
+    return sorted(rows, key=lambda row: -row.score)[:WORST]

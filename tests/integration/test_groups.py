@@ -102,6 +102,9 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     pods.odd = (1.07, 0.93, 1.0)
     eventually(lambda: (score() or 0.0) >= 0.5, 60.0, what="an anomalous group")
     webhook.wait_for(lambda notes: any(note.alerts[0]["labels"].get("pod") == "p3" for note in notes), 60.0)
+    front = exporter.ask("/").text
+    assert "Things of groups by score" in front
+    assert "1 of 20 anomalous" in front
     pods.odd = (1.0, 1.0, 1.0)
     eventually(lambda: (score() or 1.0) < 0.5, 60.0, what="a group that is well again")
     webhook.wait_for(lambda notes: "resolved" in {note.status for note in notes}, 60.0)

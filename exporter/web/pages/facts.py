@@ -17,6 +17,7 @@ __all__ = [
     "Anomaly",
     "Chart",
     "EventRow",
+    "GroupRow",
     "Health",
     "Labels",
     "Look",
@@ -28,6 +29,7 @@ __all__ = [
     "Range",
     "SeriesRow",
     "Shown",
+    "ThingRow",
     "Unshowable",
     "Wanted",
     "Which",
@@ -108,6 +110,35 @@ class SeriesRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRow:
+    """One group. `at` is when it was judged, Unix seconds; None: not so far."""
+
+    name: str
+    at: float | None
+    scored: int
+    anomalous: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThingRow:
+    """One thing of a group.
+
+    Attributes
+    ----------
+    shares
+        Part of each query's metric in the score, 0 to 1, the largest first.
+    load
+        The factor by which all metrics are up, where that is why it is not anomalous; else NaN.
+    """
+
+    group: str
+    labels: Labels
+    score: float
+    shares: Sequence[tuple[str, float]]
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
 class Anomaly:
     """One open or past episode.
 
@@ -179,6 +210,9 @@ class Overview:
     series: Sequence[SeriesRow]
     matching: int
     total: int
+    groups: Sequence[GroupRow] = ()
+    things: Sequence[ThingRow] = ()
+    """The highest scores of all groups."""
 
 
 @dataclass(frozen=True, slots=True)

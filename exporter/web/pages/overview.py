@@ -23,6 +23,7 @@ from exporter.web.pages.facts import (
 from exporter.web.pages.frame import page
 from exporter.web.pages.markup import Markup, Node, tag
 from exporter.web.pages.small import score_bar, strip
+from exporter.web.pages.things import things_section
 from exporter.web.pages.words import address, ago, instant, label_chips, number, span
 
 __all__ = ["overview_page"]
@@ -41,6 +42,7 @@ def overview_page(facts: Overview, wanted: Wanted, *, assets: str) -> Markup:
         _health(facts.health),
         _anomalies(facts.anomalies, facts),
         _queries(facts.queries, facts),
+        things_section(facts.groups, facts.things, facts.at),
         _series(facts, wanted),
         _events(facts.events, facts),
     ]

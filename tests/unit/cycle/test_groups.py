@@ -228,6 +228,22 @@ def test_load_on_all_metrics_is_not_anomalous(stage: Stage) -> None:
         assert stage.page()["p4"] < 0.5
 
 
+def test_the_worst_things_are_kept_for_those_who_look(stage: Stage) -> None:
+    assert stage.groups.things() == []
+    stage.step(120)
+    stage.step(8, odd=[1.5, -1.5, 0.0])
+    (said,) = stage.groups.things()
+    assert (said.group, said.scored, said.anomalous) == ("api", PODS, 1)
+    assert said.worst[0].labels == (("pod", "p4"),)
+    assert [query for query, _ in said.worst[0].shares[:2]] in (["cpu", "latency"], ["latency", "cpu"])
+    assert [one.score for one in said.worst] == sorted((one.score for one in said.worst), reverse=True)
+    stage.step(60)
+    stage.step(8, odd=[25.0, 25.0, 25.0])
+    (said,) = stage.groups.things()
+    (load,) = [one.load for one in said.worst if one.labels == (("pod", "p4"),)]
+    assert load == pytest.approx(1.5)
+
+
 def test_a_load_is_said_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     stage.remember(400)

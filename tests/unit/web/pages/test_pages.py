@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 import requests
 
-from exporter.web.pages.facts import Part, QueryState, Range, Unshowable, Wanted, Which
-from tests.page_facts import AT, EVIL, anomaly, overview, query, series, shown
+from exporter.web.pages.facts import GroupRow, Part, QueryState, Range, Unshowable, Wanted, Which
+from tests.page_facts import AT, EVIL, anomaly, overview, query, series, shown, thing
 
 KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead
 tbody tr th td code progress form label select option input button svg rect line polyline circle footer dl dt dd div
@@ -105,6 +105,36 @@ def test_every_state_of_the_overview_is_said(serve, changes, says):
     assert says in page(served).text
 
 
+def test_things_of_groups_are_shown_with_the_part_of_each_metric(serve):
+    served = serve()
+    document = page(served)
+    said = " ".join(document.text.split())
+    assert "payment_api 1 of 12 anomalous , judged 30 s ago" in said
+    assert "latency 61%, cpu 36%" in said
+    assert "errors" not in said
+    assert "graph?query=latency&pod=api-7" in document.links
+    served.program.pages.front = overview(things=[thing(load=1.52, score=0.31, shares=())])
+    assert "load ×1.5" in page(served).text  # noqa: RUF001
+    assert "things" in page(served).ids
+    served.program.pages.front = overview(groups=(), things=())
+    assert "things" not in page(served).ids
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        (GroupRow("api", None, 0, 0), "has said nothing so far"),
+        (GroupRow("api", AT - 60.0, 0, 0), "is learning"),
+        (GroupRow("api", AT - 60.0, 2000, 0), "0 of 2,000 anomalous"),
+    ],
+    ids=["begins", "learns", "well"],
+)
+def test_the_state_of_a_group_is_said(serve, group, says):
+    served = serve()
+    served.program.pages.front = overview(groups=[group], things=[])
+    assert says in page(served).text
+
+
 def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
     served = serve()
     evil = {"labels": ((EVIL, EVIL), ("b", EVIL * 20))}
@@ -112,6 +142,8 @@ def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
         queries=[query(name=EVIL, expr=EVIL, state=QueryState.FAILED, trouble=EVIL)],
         anomalies=[anomaly(query=EVIL, summary=EVIL, state=EVIL, **evil)],
         series=[series(query=EVIL, **evil)],
+        groups=[GroupRow(EVIL, None, 0, 0)],
+        things=[thing(group=EVIL, shares=((EVIL, 1.0),), **evil)],
     )
     assert "alert(1)" in page(served, "/?text=" + requests.utils.quote(EVIL)).text
     served.program.pages.one = shown(
