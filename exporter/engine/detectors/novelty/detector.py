@@ -58,7 +58,8 @@ class Novelty(Params):
 
     A spike that recurs is not novel, so it stops alerting; another kind of spike is. So it raises few alerts,
     and early ones. An anomaly lasts until a sample is usual again. It has no band: what is unlike the past cannot
-    be said as an interval. Above or below is meant from the running median.
+    be said as an interval. Above or below is meant from the running median; of an anomaly, from what is usual at
+    this hour of the week.
 
     Fails on an anomaly that looks like an earlier one, and on a value that is usual at another time of the day
     where noise is as large as the daily movement. Cannot say in the first 60 samples, and alerts more easily in
@@ -196,9 +197,11 @@ class NoveltyMemory:
             for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
                 held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
                 row[held] = np.fmax(row[held], 1.0)
-        # What is novel is above or below where the series has been; on the median itself it is both.
-        above = np.where(moment.sample < recent.median, np.minimum(severity, 0.0), severity)
-        below = np.where(moment.sample > recent.median, np.minimum(severity, 0.0), severity)
+        # What is novel is above or below where the series has been; on that itself it is both. The running median
+        # follows an anomaly that lasts, so of an anomaly what is usual at this hour says on which side it is.
+        been = np.where(severity >= 1.0, moment.stats.mean, recent.median)
+        above = np.where(moment.sample < been, np.minimum(severity, 0.0), severity)
+        below = np.where(moment.sample > been, np.minimum(severity, 0.0), severity)
         return _judgement(moment, above, below)
 
     def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:  # noqa: ARG002
