@@ -21,9 +21,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, Stl, ZScore
+from exporter.engine.detectors import AnyDetector, Collective, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
-from exporter.engine.groups.load import load_factor
+from exporter.engine.groups.load import load_of
 from exporter.engine.groups.reading import Matrix, reading_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, EngineSettings
 
@@ -117,6 +117,8 @@ def _sets() -> list[tuple[str, DetectionSettings]]:
     every: tuple[AnyDetector, ...] = (ZScore(), Iqr(multiplier=2.5), Stl(), Novelty(), Collective())
     sets = [("**default**", default)]
     sets += [(one.kind, DetectionSettings(detectors=(one,), quorum=1)) for one in every]
+    forest = IsolationForest()  # It sees what `zscore` sees, so pairs with it say little.
+    sets.append((forest.kind, DetectionSettings(detectors=(forest,), quorum=1)))
     for pair in itertools.combinations(every, 2):
         sets.append((" and ".join(one.kind for one in pair), DetectionSettings(detectors=pair, quorum=2)))
     return sets
@@ -209,7 +211,7 @@ def _told_apart(samples: FloatArray, begin: npt.NDArray[np.intp]) -> float:
         for index in range(begin[thing], begin[thing] + 3 * HOUR):
             reading = reading_of(verdicts[index])
             metrics = (values[thing : thing + TOGETHER][None] for values in (reading.z, reading.growth, reading.noise))
-            known.append(bool(np.isfinite(load_factor(Matrix(*metrics)))[0]))
+            known.append(bool(np.isfinite(load_of(Matrix(*metrics)).factor)[0]))
     return float(np.mean(known))
 
 
