@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,19 +33,19 @@ from exporter.cycle import (
     Turned,
     job_of,
 )
+from exporter.endpoints import endpoints
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
-from exporter.errors import ExporterError, StateError
+from exporter.errors import ExporterError
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
+from exporter.housekeeping import Housekeeping
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
 from exporter.views import Program, Views, upcoming
-from exporter.views.listing import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
-from exporter.web.api import anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
-from exporter.workers import Workers
+from exporter.workers import PATIENCE, Workers, end
 
 __all__ = ["App", "Options"]
 
@@ -56,14 +56,9 @@ USER_AGENT = f"anomaly-exporter/{__version__}"
 _HOUSEKEEPING = "(housekeeping)"
 """Job of what nobody waits for; no query can have this name."""
 _HOUSEKEEPING_INTERVAL = 15.0
-_RETENTION_ROUND = 3600.0
 _STOP_WEB = 1.0
-_PATIENCE = 2.0
-"""Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
 _END = 4.0
 """Seconds for the end, beside the time for Alertmanagers."""
-_CONFIRMED = 3600.0
-"""Seconds: nothing is deleted for its age unless a slot so recent was judged. The clock may be years wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,6 @@ class App:
         self._groups = Groups(lambda query: self._cycles[query].progress if query in self._cycles else 0.0)
         self._turned = Turned()
         self._causes = Causes()
-        self._retained_at: float | None = None
         self._started = False
         self._broken: str | None = None
 
@@ -109,22 +103,20 @@ class App:
         self._exposition = Exposition(registry)
         self._board = AlertBoard()
         self._latest = Latest()
-        self._views = Views(
-            Program(
-                clock=self._clock,
-                cycles=lambda: self._cycles,
-                config=lambda: self.config,
-                latest=self._latest,
-                board=self._board,
-                registry=registry,
-                episodes=lambda: self._people,
-                store_bytes=lambda: self._store.size_bytes(),
-                things=self._groups.things,
-                events=lambda at: upcoming(self._suppression.calendar, at),
-                told=lambda *alert: self._suppression.told(*alert),
-            ),
-            partial(PrometheusApi, user_agent=USER_AGENT),
+        program = Program(
+            clock=self._clock,
+            cycles=lambda: self._cycles,
+            config=lambda: self.config,
+            latest=self._latest,
+            board=self._board,
+            registry=registry,
+            episodes=lambda: self._people,
+            store_bytes=lambda: self._store.size_bytes(),
+            things=self._groups.things,
+            events=lambda at: upcoming(self._suppression.calendar, at),
+            told=lambda *alert: self._suppression.told(*alert),
         )
+        self._views = Views(program, partial(PrometheusApi, user_agent=USER_AGENT))
         site = Site(
             metrics=self._exposition.scrape,
             not_ready=self._not_ready,
@@ -133,16 +125,9 @@ class App:
             pages=self._views,
             reload=self.reload if options.enable_lifecycle else None,
         )
-        web_config = WebConfigFile(
-            options.web_config_file, loaded=lambda good: self.metrics.web_config_last_reload_successful.set(good)
-        )
-        endpoints = (
-            *anomaly_endpoints(lambda: self._people, self._clock, lambda *alert: self._suppression.told(*alert)),
-            series_endpoint(lambda asked: list_series(self._views.known(), asked)),
-            *event_endpoints(lambda: self._suppression.events, lambda: self._suppression.calendar, self._clock),
-            github_endpoint(lambda: self._suppression.events, lambda: self.config.webhooks.github, self._clock),
-        )
-        web = build_app(site, endpoints=endpoints, prefix=path_prefix(options.external_url))
+        api = endpoints(program, self._views, lambda: self._suppression)
+        web_config = WebConfigFile(options.web_config_file, loaded=self.metrics.web_config_last_reload_successful.set)
+        web = build_app(site, endpoints=api, prefix=path_prefix(options.external_url))
         self._web = WebServer(web, options.listen_address, web_config)
         self.port = 0
         """Where it listens, once started."""
@@ -175,6 +160,7 @@ class App:
                 self._store, self._people, self._board, clock=self._clock, metrics=self.metrics
             )
             undo.callback(self._suppression.stop)
+            self._house = Housekeeping(self._store, self._people, self._suppression, self.metrics)
             concurrency = _concurrency(loaded.config)
             self._workers = Workers(concurrency, clock=self._clock, metrics=self.metrics)
             self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
@@ -229,7 +215,7 @@ class App:
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
             for query, alerts in stored.items()
         }
-        free = self._end(self._cycles.values())
+        free = end(self._cycles.values(), self._cancel)
         # Built aside: others count the series of all cycles meanwhile.
         cycles = {
             name: old.take_over(plans[name], around, at=now) for name, old in self._cycles.items() if name in plans
@@ -252,7 +238,7 @@ class App:
         self._latest.keep(plans)
         departed = partial(self._departed.add, around=around, at=now)
         self._groups.apply(config.groups, plans, around, at=now, kept=kept, left=departed)
-        self._forget_learned(plans.keys() | self._groups.cycles.keys())
+        self._house.forget_learned(plans.keys() | self._groups.cycles.keys())
 
         if before is not None and changed_source:
             self._api.close()
@@ -294,28 +280,8 @@ class App:
         self._groups.judged(plan, verdict, table)
         self._latest.put(plan, verdict, table)
 
-    def _end(self, cycles: Collection[Cycle]) -> bool:
-        """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
-        for cycle in cycles:
-            cycle.leave()
-        for _ in range(2):
-            deadline = monotonic() + _PATIENCE
-            # All of them are asked, so that one that hangs does not make the others look as if they did.
-            ended = [cycle.join(max(0.0, deadline - monotonic())) for cycle in cycles]
-            if all(ended):
-                return True
-            self._api.cancel()
-        hanging = [cycle.plan.name for cycle in cycles if not cycle.ended]
-        log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
-        return False
-
-    def _forget_learned(self, names: Collection[str]) -> None:
-        """Drop what was learned of queries that are gone; it can be learned again."""
-        try:
-            for name in set(self._store.learned_queries()) - set(names):
-                self._store.forget_learned(name)
-        except StateError as fault:
-            log.warning("old state could not be removed", extra={"error": str(fault)})
+    def _cancel(self) -> None:
+        self._api.cancel()
 
     # ------------------------------------------------------------------ jobs
 
@@ -330,16 +296,7 @@ class App:
     def _keep_house(self, at: float) -> None:
         assert self._around is not None  # noqa: S101 - set before any job runs.
         self._departed.age(self._around, at=at)
-        try:
-            self.metrics.store_wal_bytes.set(self._store.wal_bytes())
-            due = self._retained_at is None or monotonic() - self._retained_at >= _RETENTION_ROUND
-            if due and any(abs(at - cycle.judged) < _CONFIRMED for cycle in self._cycles.values()):
-                self._retained_at = monotonic()
-                self._store.retain(at - self.config.storage.retention)
-                self._people.count()
-                self._suppression.events.forget(at - self.config.storage.retention)
-        except StateError as fault:
-            log.error("the store failed", extra={"error": str(fault)})
+        self._house.keep(at, self.config.storage.retention, judged=[cycle.judged for cycle in self._cycles.values()])
 
     def watch(self) -> None:
         """Look after what must always run; call it every few seconds.
@@ -396,8 +353,8 @@ class App:
         _try(self._workers.stop)
         _try(self._suppression.stop)
         # A reload under way ends soon; one that does not is not waited for.
-        reloading = self._reloading.acquire(timeout=2 * _PATIENCE)
-        _try(lambda: self._end(self._cycles.values()))
+        reloading = self._reloading.acquire(timeout=2 * PATIENCE)
+        _try(lambda: end(self._cycles.values(), self._cancel))
         # The last checkpoint and the last scrapes do not need the last word to Alertmanagers.
         others = [
             threading.Thread(target=_try, args=(last,), daemon=True) for last in (self._close_cycles, self._stop_web)

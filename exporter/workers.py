@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
@@ -12,12 +12,14 @@ from exporter.errors import ExporterError
 from exporter.exposition import SelfMetrics
 from exporter.schedule import Job, Schedule, slot_at
 
-__all__ = ["Workers"]
+__all__ = ["PATIENCE", "Workers", "end"]
 
 log = logging.getLogger(__name__)
 
 _REVIVALS, _REVIVAL_PERIOD = 5, 600.0
 """Threads are begun anew so many times in so many seconds; then the process gives up."""
+PATIENCE = 2.0
+"""Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
 _PREPARERS = 2
 """Queries whose history is read at the same time: gentle on a Prometheus that others use too."""
 
@@ -145,6 +147,22 @@ class Workers:
         except RuntimeError:
             # The end came in between, or the system has no more threads; then the next slot tries again.
             self._in_preparation.discard(cycle)
+
+
+def end(cycles: Collection[Cycle], cancel: Callable[[], None]) -> bool:
+    """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
+    for cycle in cycles:
+        cycle.leave()
+    for _ in range(2):
+        deadline = monotonic() + PATIENCE
+        # All of them are asked, so that one that hangs does not make the others look as if they did.
+        ended = [cycle.join(max(0.0, deadline - monotonic())) for cycle in cycles]
+        if all(ended):
+            return True
+        cancel()
+    hanging = [cycle.plan.name for cycle in cycles if not cycle.ended]
+    log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
+    return False
 
 
 def _new_preparers() -> ThreadPoolExecutor:

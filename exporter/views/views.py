@@ -91,7 +91,7 @@ class Program:
     store_bytes: Callable[[], int]
     things: Callable[[], Sequence[Things]] = lambda: ()
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
-    told: Callable[[Mapping[str, str], float], Sequence[Told]] = lambda labels, since: ()  # noqa: ARG005
+    told: Callable[[Mapping[str, str], float], tuple[Told, ...]] = lambda labels, since: ()  # noqa: ARG005
 
 
 class Views:

@@ -133,7 +133,7 @@ def test_nothing_is_deleted_for_its_age_while_the_clock_is_not_confirmed(
 ) -> None:
     deleted: list[float] = []
     monkeypatch.setattr(app._store, "retain", deleted.append)
-    app._retained_at = None
+    app._house._retained_at = None
     app._keep_house(time.time() + 12 * 365 * 86400.0)
     assert deleted == []
     app._keep_house(time.time())
