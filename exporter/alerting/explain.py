@@ -58,16 +58,18 @@ def _built(case: Case) -> tuple[dict[str, str], dict[str, str]]:
     if case.missing_since is not None:
         seen = f"missing since {format_instant(case.missing_since)}"
     band = _band(case, low, high)
-    lasted = format_span(case.at - case.since) if case.at > case.since else ""
+    # What is missing has been so for minutes when that is an anomaly.
+    begun = case.since if case.missing_since is None else min(case.missing_since, case.since)
+    lasted = format_span(case.at - begun) if case.at > begun else ""
     name = series_name(case.query, case.series)
-    chart, image = chart_links(case.external_url, case.query, case.series, since=case.since, at=case.at)
+    chart, image = chart_links(case.external_url, case.query, case.series, since=begun, at=case.at)
     built = {
         "summary": _summary(case, name, seen, usual, band, lasted),
         "observed": "" if math.isnan(case.observed) and case.missing_since is None else seen,
         "expected": "" if math.isnan(case.expected) else usual,
         "band": band,
         "deviation": _deviation(case),
-        "since": format_instant(case.since),
+        "since": format_instant(begun),
         "lasted": lasted,
         "score": "" if math.isnan(case.score) else f"{case.score:.2f}",
         "votes": _votes(case),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from math import log2
 
 from exporter.alerting.alert import Alert, AlertState, Finding
 from exporter.alerting.cause import Anomaly, Graph, Link, Trace, followed, link
+from exporter.alerting.numbers import format_instant, format_span
 from exporter.alerting.settings import DependencySettings
-from exporter.settings import format_duration
 
 __all__ = ["Causes"]
 
@@ -19,7 +18,7 @@ _ROOT, _EFFECT = "root", "effect"
 _SHOWN = 5
 _MOST = 16.0
 """Severity that counts at most: beyond is no matter of more or less."""
-_COMMON = frozenset({"alertname", INCIDENT, ROLE})
+_COMMON = frozenset({"alertname", "query", "group", INCIDENT, ROLE})
 
 
 class Causes:
@@ -134,10 +133,9 @@ def _words(now: Anomaly, linked: Link, alert: Alert | None, known: Sequence[Anom
     words = {}
     if linked.cause is not None:
         cause = linked.cause
-        when = datetime.fromtimestamp(cause.onset, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         ahead = round(now.onset - cause.onset)
-        how = f"{format_duration(float(ahead))} before this" if ahead > 0 else "at the same time"
-        words["suspected_cause"] = f"{_name(cause, now)}, anomalous since {when}, {how}"
+        how = f"{format_span(float(ahead))} before this" if ahead > 0 else "at the same time"
+        words["suspected_cause"] = f"{_name(cause, now)}, anomalous since {format_instant(cause.onset)}, {how}"
     elif now.effect and alert is not None and "suspected_cause" in alert.annotations:
         # The cause is over, or was not seen again: what was said when it fired still holds.
         words["suspected_cause"] = alert.annotations["suspected_cause"]
@@ -152,12 +150,14 @@ def _words(now: Anomaly, linked: Link, alert: Alert | None, known: Sequence[Anom
 
 def _name(one: Anomaly, other: Anomaly) -> str:
     """Say which anomaly it is, by what tells it from the other."""
-    labels = {
-        name: value
+    judged = one.labels.get("query") or one.labels.get("group", "")
+    pairs = (
+        f"{name}={value}"
         for name, value in sorted(one.labels.items())
-        if name not in _COMMON and (name in ("query", "group") or other.labels.get(name) != value)
-    }
-    return " ".join(f"{name}={value}" for name, value in labels.items())
+        if name not in _COMMON and other.labels.get(name) != value
+    )
+    own = " ".join(pairs)
+    return f"{judged} of {own}" if own else judged
 
 
 def _severity(score: float) -> float:

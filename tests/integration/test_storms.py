@@ -116,7 +116,7 @@ def test_a_cascade_is_one_incident_and_unrelated_anomalies_are_two(
     cause, effect = alerts()["payments"]["labels"], alerts()["checkout"]["labels"]
     assert (cause["incident_role"], effect["incident_role"]) == ("root", "effect")
     assert cause["incident"] == effect["incident"]
-    assert alerts()["checkout"]["annotations"]["suspected_cause"].startswith("query=load service=payments, ")
+    assert alerts()["checkout"]["annotations"]["suspected_cause"].startswith("load of service=payments, ")
     eventually(lambda: alerts()["checkout"]["status"]["inhibitedBy"], 20.0, what="inhibition")
     eventually(
         lambda: "service=checkout" in alerts()["payments"]["annotations"].get("suspected_effects", ""),

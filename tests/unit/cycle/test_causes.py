@@ -58,10 +58,10 @@ def test_a_cascade_is_one_incident_that_names_its_cause(killed: bool) -> None:
     cause, effect = pair.alert("errors", "payments"), pair.alert("latency", "checkout")
     assert incident(cause) == (root_of(cause), "root")
     assert incident(effect) == (root_of(cause), "effect")
-    assert effect.annotations["suspected_cause"].startswith("instance=payments query=errors service=payments, ")
-    assert effect.annotations["suspected_cause"].endswith(", 30s before this")
+    assert effect.annotations["suspected_cause"].startswith("errors of instance=payments service=payments, ")
+    assert effect.annotations["suspected_cause"].endswith(", 30 s before this")
     assert "suspected_cause" not in cause.annotations
-    assert cause.annotations["suspected_effects"] == "instance=checkout query=latency service=checkout"
+    assert cause.annotations["suspected_effects"] == "latency of instance=checkout service=checkout"
 
 
 def test_unrelated_anomalies_are_two_incidents_and_strangers_have_none() -> None:
