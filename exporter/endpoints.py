@@ -17,7 +17,7 @@ def endpoints(program: Program, views: Views, suppression: Callable[[], Suppress
     """Return all endpoints; `suppression` is asked for when one of them is, because it comes with the store."""
     clock, episodes = program.clock, program.episodes
     return (
-        *anomaly_endpoints(episodes, clock, program.told),
+        *anomaly_endpoints(episodes, clock, program.told, lambda *alert: program.board.read().annotations(*alert)),
         series_endpoint(lambda asked: list_series(views.known(), asked)),
         *event_endpoints(lambda: suppression().events, lambda: suppression().calendar, clock),
         github_endpoint(lambda: suppression().events, lambda: program.config().webhooks.github, clock),

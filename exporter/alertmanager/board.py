@@ -56,6 +56,12 @@ class Snapshot:
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
     superseded: Mapping[str, Alert] = field(default_factory=dict)
 
+    def annotations(self, query: str, fingerprint: str) -> Mapping[str, str]:
+        """Return what an alert says; nothing where there is none."""
+        sheet = self.sheets.get(query)
+        alert = None if sheet is None else sheet.alerts.get(fingerprint)
+        return {} if alert is None else alert.annotations
+
 
 class AlertBoard:
     """Takes the alerts of a query after every slot and tells the senders. Safe for many threads.

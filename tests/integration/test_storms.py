@@ -64,6 +64,9 @@ def test_500_series_that_turn_together_are_one_notification_and_one_resolved(
 
     turn(200, 500, 3.0)
     eventually(lambda: annotation("members").startswith("500 of 520 series"), 30.0, what="all members")
+    (one,) = exporter.ask("/api/v1/anomalies?status=open").json()["data"]["anomalies"]
+    assert one["storm"]["members"].startswith("500 of 520 series")
+    assert len(one["storm"]["worst"]) == 5
     exporter.kill()
     exporter.start()
     exporter.wait_for_scores()

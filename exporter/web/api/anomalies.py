@@ -112,10 +112,20 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Storm:
+    """Of many series that turned together, as its alert says it now."""
+
+    members: Annotated[str, msgspec.Meta(description="How many are anomalous, and of how many.")]
+    in_common: Annotated[tuple[str, ...], msgspec.Meta(description="Label values that are frequent among them.")]
+    worst: Annotated[tuple[str, ...], msgspec.Meta(description="The worst of them, a sentence each.")]
+
+
+@dataclass(frozen=True, slots=True)
 class Anomaly:
     """One episode; the numbers are those of its worst slot, in source units. Times are Unix seconds.
 
-    `alertmanagers` says what each made of its alert when it was asked last: empty where it does not fire.
+    `alertmanagers` says what each made of its alert when it was asked last: empty where it does not fire. `storm` is
+    null where it is about one series, or its alert is gone.
     """
 
     id: str
@@ -138,6 +148,7 @@ class Anomaly:
     acknowledged: Acknowledged | None
     feedback: Verdict | None
     alertmanagers: tuple[Told, ...]
+    storm: Storm | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,7 @@ def anomaly_endpoints(
     episodes: Callable[[], Episodes],
     clock: Callable[[], float],
     told: Callable[[Mapping[str, str], float], tuple[Told, ...]],
+    annotations: Callable[[str, str], Mapping[str, str]] = lambda query, fingerprint: {},  # noqa: ARG005
 ) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
 
@@ -196,11 +208,14 @@ def anomaly_endpoints(
         Unix seconds.
     told : callable
         Returns what Alertmanagers make of an alert with some labels that fires since an instant.
+    annotations : callable
+        Returns what the alert of a query with a fingerprint says now; nothing where there is none.
     """
 
     def described(episode: Episode) -> Anomaly:
         fires = episode.fired_at is not None and episode.resolved_at is None
-        return _anomaly(episode, told(episode.labels, episode.fired_at or 0.0) if fires else ())
+        says = annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
+        return _anomaly(episode, told(episode.labels, episode.fired_at or 0.0) if fires else (), _storm(says))
 
     def listed(call: Call[AnomaliesWanted, None]) -> AnomalyPage:
         asked = call.parameters
@@ -281,7 +296,14 @@ def anomaly_endpoints(
     )
 
 
-def _anomaly(episode: Episode, told: tuple[Told, ...]) -> Anomaly:
+def _storm(annotations: Mapping[str, str]) -> Storm | None:
+    if "members" not in annotations:
+        return None
+    in_common, worst = (tuple(annotations.get(name, "").splitlines()) for name in ("in_common", "worst"))
+    return Storm(annotations["members"], in_common, worst)
+
+
+def _anomaly(episode: Episode, told: tuple[Told, ...], storm: Storm | None) -> Anomaly:
     worst = episode.worst
     acknowledged = feedback = None
     if episode.acknowledged_at is not None:
@@ -313,6 +335,7 @@ def _anomaly(episode: Episode, told: tuple[Told, ...]) -> Anomaly:
         acknowledged=acknowledged,
         feedback=feedback,
         alertmanagers=told,
+        storm=storm,
     )
 
 

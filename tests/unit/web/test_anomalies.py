@@ -60,12 +60,17 @@ def told(labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
     return (Told("http://am:9093", since + 1.0, "suppressed", ("pager", labels["instance"]), (by,), (root,)),)
 
 
+def annotations(query: str, fingerprint: str) -> dict[str, str]:
+    storms = {("q", "f1"): {"summary": "many", "members": "3 of 9 series", "worst": "b is 9\na is 8"}}
+    return storms.get((query, fingerprint), {"summary": "one"})
+
+
 @pytest.fixture
 def api(store: Store, serve, tmp_path: Path) -> Api:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
     registry = CollectorRegistry()
     people = People(store, SelfMetrics(registry))
-    endpoints = anomaly_endpoints(lambda: people, clock, told)
+    endpoints = anomaly_endpoints(lambda: people, clock, told, annotations)
     return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
 
 
@@ -110,6 +115,7 @@ def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
                 "inhibited_by": [{"fingerprint": "f0", "labels": {"instance": "root"}}],
             }
         ],
+        "storm": {"members": "3 of 9 series", "in_common": [], "worst": ["b is 9", "a is 8"]},
     }
     assert api("GET", "/anomalies") == {"anomalies": [expected], "next_cursor": None}
     one = api("GET", "/anomalies/f1-1")
