@@ -22,8 +22,8 @@ __all__ = ["Column", "Fragment", "deflate", "join_checksums", "render_rows"]
 
 FloatArray = NDArray[np.float64]
 
-# Rows of a fragment: enough to amortise the calls, few enough that one row that changes does not cost much.
-_BATCH = 2048
+# Rows of a fragment: enough that a scrape has few to write, few enough that one row that changes does not cost much.
+_BATCH = 8192
 _FASTEST = 1
 _RAW = -zlib.MAX_WBITS
 
