@@ -143,7 +143,7 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
     wanted = engine_settings(plan).budget
     assert plan.alert is not None
     assert wanted is not None
-    tail = Tail(wanted, plan.baseline.window)
+    tail = Tail(wanted, wanted.memory(plan.baseline.window))
     tail.grow(severity.shape[1])
     stated, fired, after, limits = Calibration(), 0, Step(alerts={}), AlertingSettings()
     for begin in range(0, len(severity), BLOCK):

@@ -49,6 +49,9 @@ _SHAPE = 0.45
 _Z90 = 1.645
 _WIDEST = 20.0
 _KNOWN = 20.0
+REMEMBERED = 8640.0
+"""Slots in which a count fades to a third, though not in less than a week or more than the window of the baseline: a
+series gets quieter with every sample that is known of it, so alerts of many slots ago say too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ class Budget:
     needed: int
     kept: int
     interval: float
+
+    def memory(self, window: float) -> float:
+        """Return in how many seconds a count fades, where the baseline forgets in `window`."""
+        return min(window, max(WEEK, REMEMBERED * self.interval))
 
     @property
     def together(self) -> int:

@@ -79,7 +79,7 @@ class Learned:
         self.memories: dict[str, Memory] = {
             detector.kind: detector.memory() for detector in detection.detectors if isinstance(detector, Remembering)
         }
-        self.tail = None if budget is None else Tail(budget, window)
+        self.tail = None if budget is None else Tail(budget, budget.memory(window))
         self.pending = np.zeros((BLOCK, 0))
         self.filled = self.flushed = self.blocks = 0
         self.place = Place(0, 0, 0)

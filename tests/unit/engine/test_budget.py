@@ -38,6 +38,11 @@ def alerts(severity: np.ndarray, threshold: float, needed: int, kept: int) -> in
     return begun
 
 
+@pytest.mark.parametrize(("interval", "days"), [(15.0, 7.0), (60.0, 7.0), (180.0, 18.0), (300.0, 30.0), (3600.0, 30.0)])
+def test_counts_fade_with_the_slots_but_in_no_less_than_a_week(interval: float, days: float) -> None:
+    assert Budget(1.0 / WEEK, 1, 1, interval).memory(30 * 86400.0) == days * 86400.0
+
+
 def counted(severity: np.ndarray, needed: int, kept: int) -> np.ndarray:
     """Return the alerts that begin at each level, with a block a sample so that none are joined."""
     tail = Tail(Budget(1.0 / WEEK, needed, kept, 60.0), memory=math.inf)
