@@ -12,10 +12,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grid", "cadence_of"]
+__all__ = ["Grid", "YOUNG", "cadence_of"]
 
 _ALIKE = 0.75
 """Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer."""
+
+YOUNG = 72
+"""Instants that are all learned in the beginning. Where there is no history nothing is known that could be judged by,
+and nobody should wait for an hour to see a first score."""
 
 PERIOD = 720.0
 """Seconds after which it is seen whether a series was outside its band nearly all the time."""
@@ -41,21 +45,23 @@ class Grid:
 
     Attributes
     ----------
-    stands : float, seconds
-        How much time one that is learned stands for.
     finer : bool
         Whether not all are learned.
     """
 
     def __init__(self, cadence: float | None, seconds: float) -> None:
         self._least = -np.inf
-        self.stands = seconds
+        self._seconds = self._stands = seconds
         self.finer = cadence is not None and seconds < _ALIKE * cadence
         if cadence is not None and self.finer:
             # Instants are on a grid of their own and may be late by a rounding error; one that is missing is made
             # up for by the next.
             self._least = cadence - 0.5 * seconds
-            self.stands = cadence
+            self._stands = cadence
+
+    def stands(self, learned: int) -> float:
+        """Return how much time an instant stands for that is learned after so many others, seconds."""
+        return self._seconds if learned < YOUNG else self._stands
 
     def period(self, at: float) -> float:
         """Return the number of the period that an instant falls in, after each of which level shifts may be accepted.
@@ -64,17 +70,21 @@ class Grid:
         """
         return at // PERIOD if self.finer else 0.0
 
-    def passing(self, times: npt.NDArray[np.float64], begin: int, last: float) -> npt.NDArray[np.bool_]:
+    def passing(self, times: npt.NDArray[np.float64], begin: int, last: float, learned: int) -> npt.NDArray[np.bool_]:
         """Return which instants are not learned, shape (t,); those before `begin` do not count.
 
         Parameters
         ----------
         last : float, Unix seconds
             The newest that was learned; -inf where none was.
+        learned : int
+            How many were learned before.
         """
         passing = np.zeros(len(times), np.bool_)
         if not self.finer:
             return passing
+        begin += max(YOUNG - learned, 0)
+        last = last if learned >= YOUNG or not 0 < begin <= len(times) else float(times[begin - 1])
         for index, at in enumerate(times[begin:].tolist(), begin):
             if at - last < self._least:
                 passing[index] = True

@@ -36,6 +36,9 @@ EDGES = np.array([-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
 BINS = len(EDGES) + 1
 KNOWN = 7 * DAY
 """Seconds that a series is learned for before it is pinned."""
+REST = 14 * DAY
+"""Seconds of judged samples before the buckets of a series are emptied, and before that happens again: a weekend lasts
+longer than a day, and is an anomaly until its hours are known."""
 ENOUGH = 100
 """Samples in a histogram before it is compared."""
 
@@ -73,7 +76,8 @@ class Drift:
         self._columns = Columns(
             {
                 "often": Column((), np.float32),
-                "over": Column((), np.float32),  # Seconds of anomalies outside the band, since `often` is high.
+                # Seconds of anomalies outside the band, since `often` is high; below 0 while the buckets are young.
+                "over": Column((), np.float32, -REST),
                 "mean": Column((), np.float32, np.nan),  # Pinned; of the bucket of all times.
                 "std": Column((), np.float32, np.nan),
             }
@@ -117,8 +121,9 @@ class Drift:
         for one, known, out in zip(anomalous, said, outside, strict=True):
             often += np.where(known, share * (one - often), np.float32(0.0))
             if self.ratio is not None:
-                over += np.where(known & one & out, np.float32(seconds), np.float32(0.0))
-                over *= often > self.ratio
+                resting = over < 0.0
+                over += np.where(known & (resting | (one & out)), np.float32(seconds), np.float32(0.0))
+                over *= resting | (often > self.ratio)
 
     def lasted(self, rows: slice, after: float) -> npt.NDArray[np.intp]:
         """Return which of `rows` were often anomalous until `after` seconds of anomalous samples had come together."""
@@ -126,9 +131,20 @@ class Drift:
         lasted: npt.NDArray[np.intp] = rows.start + np.flatnonzero(over >= after)
         return lasted
 
+    def empty(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`, whose buckets were emptied."""
+        self.forget(rows)
+        self._columns.all()["over"][rows] -= np.float32(DAY)
+
+    def fresh(self, rows: slice) -> BoolArray:
+        """Return which of `rows` were emptied less than a day ago: all that they show is learned as it is."""
+        fresh: BoolArray = self._columns.of(rows)["over"] < -REST
+        return fresh
+
     def settle(self, rows: npt.NDArray[np.intp]) -> None:
         """Sum up anomalous samples of `rows` anew: their buckets were moved."""
-        self._columns.all()["over"][rows] = 0.0
+        over = self._columns.all()["over"]
+        over[rows] = np.minimum(over[rows], np.float32(0.0))
 
     def turn(self, at: float) -> bool:
         """Begin another day at `at` if it is one, and return whether; pin anew when the profile is old enough."""

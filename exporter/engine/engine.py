@@ -154,16 +154,17 @@ class Engine:
         every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
         begin, end = int(np.searchsorted(times, known.at, side="right")), len(times)
         grid = Grid(settings.cadence, seconds)
-        passing = grid.passing(times, begin, known.grid)
+        passing = grid.passing(times, begin, known.grid, known.learned)
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             while begin < end:
                 place, passes = place_at(float(times[begin]), zone, holidays), bool(passing[begin])
                 if grid.period(times[begin]) != grid.period(known.at):
                     self._end_period()
                 if not passes:
-                    if known.flushed < known.filled and (place != known.place or grid.stands != known.seconds):
+                    stands = grid.stands(known.learned)
+                    if known.flushed < known.filled and (place != known.place or stands != known.seconds):
                         self._flush()
-                    known.place, known.seconds = place, grid.stands
+                    known.place, known.seconds = place, stands
                 tail = known.tail if known.tail is not None and known.tail.fits(seconds) else None
                 stop = begin + 1
                 limit = stop
@@ -189,6 +190,7 @@ class Engine:
                 if not passes:
                     known.grid = known.at
                     known.filled += stop - begin
+                    known.learned += (stop - begin) * (self.table.size > 0)
                     if known.filled == BLOCK:
                         self._close()
                         if not grid.finer:

@@ -126,8 +126,9 @@ def judge(
     known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, span.seconds)
     if span.passing:
         return
-    # What never moved has no width to go by: zeros of a first night must not hold the day down for ever.
-    leave = settled & (fine | (stats.std > resolution))
+    # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what was
+    # emptied in a night has seen no day.
+    leave = settled & (fine | (stats.std > resolution)) & ~known.drift.fresh(rows)
     lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
     learned = np.where(leave, np.fmin(np.fmax(sample, lower), upper), sample)
     block = slice(known.filled, known.filled + len(times))

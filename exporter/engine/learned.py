@@ -55,6 +55,8 @@ class Learned:
         Of the instants in between: the buckets they fall in, and how much history each stands for.
     blocks : int
         How many blocks have ended.
+    learned : int
+        Instants that are to be learned or were, not counting those before there was any series.
     tail : Tail or None
         How many alerts each threshold would have raised, where there is a budget.
     """
@@ -81,7 +83,7 @@ class Learned:
         }
         self.tail = None if budget is None else Tail(budget, budget.memory(window))
         self.pending = np.zeros((BLOCK, 0))
-        self.filled = self.flushed = self.blocks = 0
+        self.filled = self.flushed = self.blocks = self.learned = 0
         self.place = Place(0, 0, 0)
         self.seconds = 0.0
         self._capacity = 0
@@ -116,7 +118,7 @@ class Learned:
     def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
         """Empty the buckets of `rows`; the series stay."""
         self.baseline.forget(rows)
-        self.drift.forget(rows)
+        self.drift.empty(rows)
         self.register.count[rows] = 0
 
     def drifted(self, after: float) -> npt.NDArray[np.intp]:
@@ -164,7 +166,9 @@ class Learned:
         for name, column in self._columns().items():
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
-        parts["block"] = np.array([self.filled, self.flushed, self.blocks, self.seconds, *self.place, self.grid])
+        parts["block"] = np.array(
+            [self.filled, self.flushed, self.blocks, self.seconds, *self.place, self.grid, self.learned]
+        )
         parts["drift"] = self.drift.state()
         if self.tail is not None:
             parts["budget"] = self.tail.state()
@@ -187,7 +191,7 @@ class Learned:
         changed, where anything else is missing or does not fit: nothing can be kept then.
         """
         saved_at, block = parts.get("saved_at"), parts.get("block")
-        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (8,):
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (9,):
             return False
         size = parts["first"].shape[-1] if "first" in parts else 0
         for name, column in self._columns().items():
@@ -213,8 +217,8 @@ class Learned:
             self.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
         self.at = at
-        filled, flushed, blocks, self.seconds, *place, self.grid = block.tolist()
-        self.filled, self.flushed, self.blocks = int(filled), int(flushed), int(blocks)
+        filled, flushed, blocks, self.seconds, *place, self.grid, learned = block.tolist()
+        self.filled, self.flushed, self.blocks, self.learned = map(int, (filled, flushed, blocks, learned))
         self.place = Place(*map(int, place))
         return True
 

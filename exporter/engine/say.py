@@ -54,13 +54,17 @@ def say(
     each = np.array([_counting(ballot.each[0], upward), _counting(ballot.each[1], downward)])
     cast = (votes * (each >= 1.0)).sum(axis=1).max(axis=0)
     severity = np.where(can, np.maximum(above, below), np.nan)
+    old = verdicts.times[when, None] - known.register.first[rows] >= settings.baseline.min_history
+    if not old.all():
+        # A young series of which too few can say anything is scored by those that can, where they agree.
+        agreed = np.fmax.reduce(np.fmin.reduce(each, axis=1), axis=0)
+        severity = np.where(can & ~old & np.isnan(severity), agreed, severity)
     severity = np.where(alone, np.fmax(severity, odd), severity)
     said = ~np.isnan(severity)
 
     verdicts.score[when, rows] = score_of(severity)
     verdicts.votes[when, rows] = np.where(said, np.where(alone, votes.sum(), cast), np.nan)
     verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
-    old = verdicts.times[when, None] - known.register.first[rows] >= settings.baseline.min_history
     verdicts.ready[when, rows] = said & old
     if known.tail is not None and known.tail.fits(seconds):
         # What cannot be is anomalous at any threshold; it says nothing about where one should be.

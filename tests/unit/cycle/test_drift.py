@@ -106,7 +106,7 @@ def test_a_series_that_is_often_anomalous_is_learned_anew_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    baseline = {"window": "16d", "min_history": "7d", "accept_level_shift_after": "2h"}
+    baseline = {"window": "23d", "min_history": "7d", "accept_level_shift_after": "2h"}
     world = World(tmp_path, Blinking("a", "b"), plan=plan_of(baseline=baseline, detection=BAND))
     assert world.prepare()
     world.slot(60 * 8)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.interval import KINDS, measure
-from exporter.engine.cadence import Grid, cadence_of
+from exporter.engine.cadence import YOUNG, Grid, cadence_of
 from exporter.engine.calibration import WEEK, Budget
 from exporter.engine.detectors import IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
@@ -60,8 +60,27 @@ def live(days: float, seed: int = 3) -> np.ndarray:
 def test_one_instant_of_each_step_is_learned(cadence: float | None, seconds: float, late: float, learned: int) -> None:
     grid, times = Grid(cadence, seconds), START + seconds * np.arange(12)
     times += late * np.random.default_rng(1).uniform(-1, 1, 12)
-    assert int((~grid.passing(times, 0, -np.inf)).sum()) == learned
-    assert grid.stands == (cadence if learned < 12 else seconds)
+    assert int((~grid.passing(times, 0, -np.inf, YOUNG)).sum()) == learned
+    assert grid.stands(YOUNG) == (cadence if learned < 12 else seconds)
+
+
+def test_in_the_beginning_all_are_learned() -> None:
+    times = START + 60.0 * np.arange(YOUNG + 10)
+    grid = Grid(300.0, 60.0)
+    assert np.flatnonzero(~grid.passing(times, 0, -np.inf, 0)).tolist() == [*range(YOUNG), YOUNG + 4, YOUNG + 9]
+    assert np.flatnonzero(~grid.passing(times, 5, times[4], YOUNG - 2)).tolist() == [*range(7), *range(11, 82, 5)]
+    assert (grid.stands(YOUNG - 1), grid.stands(YOUNG)) == (60.0, 300.0)
+
+
+def test_without_history_the_first_score_does_not_wait_for_the_steps_of_history() -> None:
+    one, samples = engine(), seasonal(1)[:30]
+    nothing = np.zeros((20, 0))
+    one.run(START + FINE * np.arange(-20, 0), nothing, FINE)
+    times = START + FINE * np.arange(len(samples))
+    verdicts = one.run(times, one.align(keys(3), samples, START).samples, FINE)
+    assert np.isnan(verdicts.score[:12]).all()
+    # Blocks of twelve instants are learned at their end.
+    assert not np.isnan(verdicts.score[24:]).any()
 
 
 def test_the_cadence_is_a_whole_number_of_intervals() -> None:
