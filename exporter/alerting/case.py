@@ -26,12 +26,15 @@ class Vote:
         How many votes it has.
     what : str
         What it looks for, in a few words; said where there are none of this series.
+    alone : bool
+        Whether it decides whatever the others say.
     """
 
     kind: str
     severity: float
     votes: int = 1
     what: str = ""
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

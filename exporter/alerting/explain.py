@@ -148,6 +148,8 @@ def _votes(case: Case) -> str:
     ]
     if not names:
         return ""
+    if any(vote.alone for vote in case.votes):
+        return f"{case.votes[0].kind}, which decides alone"
     needed = f"{case.quorum} {'is' if case.quorum == 1 else 'are'} enough"
     return f"{', '.join(names)}: {case.cast} {'vote' if case.cast == 1 else 'votes'}, {needed}"
 

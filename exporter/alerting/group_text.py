@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from exporter.alerting.labels import bounded_annotations
+from exporter.alerting.links import chart_links
+from exporter.alerting.numbers import format_instant, format_span
 from exporter.alerting.template import expand
 
 __all__ = ["MetricShare", "explain_group"]
@@ -45,6 +46,8 @@ def explain_group(
     *,
     score: float,
     since: float,
+    at: float,
+    external_url: str,
     templates: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the annotations of one anomalous thing.
@@ -59,7 +62,10 @@ def explain_group(
     metrics : sequence of MetricShare
     score : float
         0 to 1.
-    since : float, Unix seconds
+    since, at : float, Unix seconds
+        The beginning of the anomaly, and now.
+    external_url : str
+        Where people reach this exporter; the chart is that of the metric with the largest share.
     templates : mapping
         The user's annotations; they win. They may use ``{{ group }}``, ``query`` (the metric with the largest share),
         ``score`` and ``labels.NAME``.
@@ -67,9 +73,12 @@ def explain_group(
     Examples
     --------
     >>> found = explain_group("api", {}, {"pod": "a"}, [MetricShare("cpu", 0.3, 2.5, 0.0), MetricShare(
-    ...     "latency", 0.7, -4.0, -0.7)], score=0.8, since=0.0, templates={})
+    ...     "latency", 0.7, -4.0, -0.7)], score=0.8, since=0.0, at=720.0, external_url="http://x",
+    ...     templates={})
     >>> found["summary"]
     'The metrics of pod=a (api) do not go together: latency 70%, cpu 30%'
+    >>> found["lasted"], found["chart_url"]
+    ('12 min', 'http://x/graph?query=latency&pod=a&from=-10800&to=720')
     >>> print(found["metrics"])
     latency: 70% of the score, 4.0 standard deviations below its mean, 0.50 times what is expected
     cpu: 30% of the score, 2.5 standard deviations above its mean, 1.00 times what is expected
@@ -77,13 +86,18 @@ def explain_group(
     ranked = sorted(metrics, key=lambda metric: (-metric.share, metric.query))
     name = " ".join(f"{label}={value}" for label, value in sorted(thing.items()))
     blamed = ", ".join(f"{metric.query} {metric.share:.0%}" for metric in ranked if metric.share >= _SMALLEST)
+    worst = ranked[0].query if ranked else ""
+    chart, image = chart_links(external_url, worst, thing, since=since, at=at)
     built = {
         "summary": f"The metrics of {f'{name} ({group})' if name else group} do not go together: {blamed}",
         "metrics": "\n".join(_line(metric) for metric in ranked),
         "score": f"{score:.2f}",
-        "since": datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "since": format_instant(since),
+        "lasted": format_span(at - since) if at > since else "",
+        "chart_url": chart,
+        "chart_image": image,
     }
-    variables = {"group": group, "query": ranked[0].query if ranked else "", "score": built["score"]}
+    variables = {"group": group, "query": worst, "score": built["score"]}
     built |= {name: expand(template, variables, labels) for name, template in templates.items()}
     return bounded_annotations(built)
 

@@ -146,6 +146,8 @@ class GroupAlerts:
             metrics,
             score=float(verdict.score[row]),
             since=began if asked.since is None else asked.since,
+            at=verdict.at,
+            external_url=self.around.external_url,
             templates=rule.annotations,
         )
         worst = self.plans[int(np.argmax(share))]

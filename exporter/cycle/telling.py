@@ -110,8 +110,8 @@ class Telling:
         verdict = self._verdict
         for kind, what, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
             if here[row]:
-                # Whatever the detectors say: it is all of the votes.
-                return (Vote(kind, float(severity_of(verdict.score[row])), int(verdict.votes[row]), what),)
+                severity = float(severity_of(verdict.score[row]))
+                return (Vote(kind, severity, int(verdict.votes[row]), what, alone=True),)
         voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
         return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
 

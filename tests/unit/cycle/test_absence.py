@@ -40,7 +40,7 @@ def test_a_series_that_is_missing_is_an_alert_that_says_since_when(tmp_path: Pat
     assert said["observed"] == f"missing since {said['since']}"
     assert said["summary"].startswith(f"load of instance=a is missing since {said['since']}, ")
     assert said["summary"].endswith(f", for {said['lasted']}")
-    assert said["votes"].startswith("missing_series (")
+    assert said["votes"] == "missing_series, which decides alone"
     assert "nearly all past instants" in said["why"]
     assert 80.0 < float(said["expected"]) < 120.0
     assert absent(one) == 1.0
