@@ -114,11 +114,9 @@ def main() -> int:
 
 def _sets() -> list[tuple[str, DetectionSettings]]:
     default = DetectionSettings()
-    every: tuple[AnyDetector, ...] = (ZScore(), Iqr(multiplier=2.5), Stl(), Novelty(), Collective())
+    every: tuple[AnyDetector, ...] = (ZScore(), Iqr(multiplier=2.5), Stl(), Novelty(), Collective(), IsolationForest())
     sets = [("**default**", default)]
     sets += [(one.kind, DetectionSettings(detectors=(one,), quorum=1)) for one in every]
-    forest = IsolationForest()  # It sees what `zscore` sees, so pairs with it say little.
-    sets.append((forest.kind, DetectionSettings(detectors=(forest,), quorum=1)))
     for pair in itertools.combinations(every, 2):
         sets.append((" and ".join(one.kind for one in pair), DetectionSettings(detectors=pair, quorum=2)))
     return sets
