@@ -21,6 +21,12 @@ def _anomalies(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     anomalies.add_parser(subparsers)
 
 
+def _backtest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    from exporter.cli import backtest
+
+    backtest.add_parser(subparsers)
+
+
 def _check(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     from exporter.cli import check
 
@@ -41,6 +47,7 @@ def _scale_hint(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
     "anomalies": _anomalies,
+    "backtest": _backtest,
     "check": _check,
     "detect": _detect,
     "scale-hint": _scale_hint,

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ class GroupCycle:
         Of its queries, in its order.
     around : Surroundings
     readings : Readings
-    training : ThreadPoolExecutor
+    training : Executor
         Where forests are trained, so that no slot waits for one.
     restored : Step
         What was left of its alerts.
@@ -70,7 +70,7 @@ class GroupCycle:
         plans: Sequence[QueryPlan],
         around: Surroundings,
         readings: Readings,
-        training: ThreadPoolExecutor,
+        training: Executor,
         restored: Step,
         *,
         started: float,

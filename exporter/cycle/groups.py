@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup, QueryPlan
@@ -24,15 +24,17 @@ class Groups:
     ----------
     progress : callable
         How much of its history a query has learned, 0 to 1.
+    training : Executor, optional
+        Where forests are trained. Unless it is given that is a thread, so that no slot waits for one.
     """
 
-    def __init__(self, progress: Callable[[str], float] = lambda _: 1.0) -> None:
+    def __init__(self, progress: Callable[[str], float] = lambda _: 1.0, *, training: Executor | None = None) -> None:
         self._progress = progress
         self.readings = Readings()
         """Where the cycles of queries leave their verdicts."""
         self.cycles: dict[str, GroupCycle] = {}
         """The groups in force, by the names of their jobs."""
-        self._training = ThreadPoolExecutor(1, thread_name_prefix="forest")
+        self._training = training or ThreadPoolExecutor(1, thread_name_prefix="forest")
 
     def apply(
         self,

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from exporter.alerting.numbers import format_instant
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
 from exporter.cycle.history import GROUPED, HISTORY_TIMEOUT, History, Plan, learn, missing_history
@@ -165,7 +166,8 @@ class Learning:
                 if self._abandoned:
                     raise Abandoned
         took = round(perf_counter() - begin, 3)
-        more = {"query": plan.name, "points": total, "series": len(self.engine.table), "seconds": took}
+        until = {"seconds": took, "until": format_instant(now)}
+        more = {"query": plan.name, "points": total, "series": len(self.engine.table), **until}
         log.log(level, "history learned", extra=more)
 
     def _heard(self, verdicts: Verdicts, *, since: float) -> None:

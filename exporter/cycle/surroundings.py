@@ -11,6 +11,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.alertmanager import AlertBoard
 from exporter.config.model import QueryPlan
 from exporter.cycle.causes import Causes
+from exporter.cycle.outside import Answers, Keeper, Shown
 from exporter.cycle.people import People
 from exporter.cycle.treatment import InEffect
 from exporter.cycle.turned import Turned
@@ -18,9 +19,8 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
-from exporter.exposition import Exposition, SelfMetrics
+from exporter.exposition import SelfMetrics
 from exporter.prometheus import PrometheusApi
-from exporter.store import Store
 
 __all__ = ["Surroundings"]
 
@@ -33,7 +33,7 @@ class Surroundings:
 
     Attributes
     ----------
-    api : PrometheusApi
+    api : Answers
         What slots ask, all queries one client.
     connect : callable
         Makes another client of the same server: reading history can be broken off without failing a slot.
@@ -69,11 +69,11 @@ class Surroundings:
         Given, for queries that are in a group, the verdicts on slots of the past.
     """
 
-    api: PrometheusApi
+    api: Answers
     connect: Callable[[], PrometheusApi]
     clock: Callable[[], float]
-    store: Store
-    exposition: Exposition
+    store: Keeper
+    exposition: Shown
     board: AlertBoard
     metrics: SelfMetrics
     alerting: AlertingSettings

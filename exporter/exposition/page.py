@@ -71,9 +71,9 @@ class Rows:
     observed: FloatArray
     votes: FloatArray
 
-    def render(self, before: Mapping[str, Column]) -> dict[str, Column]:
-        """Render every metric, as far as it is not what it was before; the order is that of the page."""
-        columns = {
+    def metrics(self) -> dict[str, FloatArray]:
+        """Return the values of every metric; the order is that of the page."""
+        return {
             "anomaly_score": self.score,
             "expected_value": self.expected,
             "expected_value_lower": self.lower,
@@ -81,8 +81,14 @@ class Rows:
             "observed_value": self.observed,
             "anomaly_votes": self.votes,
         }
+
+    def render(self, before: Mapping[str, Column]) -> dict[str, Column]:
+        """Render every metric, as far as it is not what it was before; the order is that of the page."""
         prefixes = tuple(self.prefixes)
-        return {metric: render_rows(metric, prefixes, values, before.get(metric)) for metric, values in columns.items()}
+        return {
+            metric: render_rows(metric, prefixes, values, before.get(metric))
+            for metric, values in self.metrics().items()
+        }
 
 
 class Page:

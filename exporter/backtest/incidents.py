@@ -1,0 +1,218 @@
+"""What really happened, from a file or from past alerts of Prometheus, held against what would have been told."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from exporter.backtest.past import Ranges
+from exporter.backtest.record import ToldAlert
+from exporter.engine.series import labels_of
+from exporter.errors import UsageError
+from exporter.web.pages.when import instant
+
+__all__ = ["Incident", "Met", "match", "past_alerts", "read_incidents"]
+
+_STEP, _TIMEOUT = 60.0, 120.0
+"""Seconds: how finely past alerts are read, and how long one request may take."""
+_JOINED = 300.0
+"""Seconds between two alerts of one name that still belong to one incident."""
+_MANY = 100
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that somebody should have been told of, from `start` to `end`, Unix seconds.
+
+    Attributes
+    ----------
+    name : str
+        For people; may be empty.
+    query : str
+        Only alerts of this query can find it; empty: all can.
+    labels : mapping
+        An alert that has one of these labels with another value is about something else.
+    """
+
+    start: float
+    end: float
+    name: str = ""
+    query: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def is_met_by(self, alert: ToldAlert) -> bool:
+        """Return whether an alert can be about this, whenever it was."""
+        own = alert.labels
+        return self.query in ("", own.get("query", "")) and all(
+            own.get(name, value) == value for name, value in self.labels.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """How an incident was found.
+
+    Attributes
+    ----------
+    alert : ToldAlert or None
+        The first that was told of it; None: it was missed.
+    others : int
+        How many more there were.
+    lead : float or None, seconds
+        From the alert to the beginning of the incident; negative where it came late.
+    standing : bool
+        The alert was there for longer than alerts count as warnings: somebody may not have taken it for this.
+    """
+
+    incident: Incident
+    alert: ToldAlert | None = None
+    others: int = 0
+    lead: float | None = None
+    standing: bool = False
+
+
+def match(incidents: Sequence[Incident], alerts: Sequence[ToldAlert], *, ahead: float, end: float) -> list[Met]:
+    """Return how each incident was found.
+
+    Parameters
+    ----------
+    alerts : sequence of ToldAlert
+        Those of which nobody was told are left out.
+    ahead : float, seconds
+        How long before an incident an alert counts as a warning of it.
+    end : float, Unix seconds
+        Up to which alerts are known.
+    """
+    found = []
+    for incident in incidents:
+        begin = incident.start - ahead
+        near = [
+            (alert.told_at, number, alert)
+            for number, alert in enumerate(alerts)
+            if alert.told_at is not None
+            and alert.told_at <= incident.end
+            and (end if alert.resolved_at is None else alert.resolved_at) >= begin
+            and incident.is_met_by(alert)
+        ]
+        # One that fires for days finds nothing that begins meanwhile, unless nothing else does.
+        near.sort(key=lambda one: (one[0] < begin, one[0]))
+        if near:
+            told, _, alert = near[0]
+            found.append(Met(incident, alert, len(near) - 1, incident.start - told, told < begin))
+        else:
+            found.append(Met(incident))
+    return found
+
+
+def read_incidents(file: Path) -> list[Incident]:
+    """Read a CSV file with the columns start and end, and if wanted name, query, and one for any other label.
+
+    Raises
+    ------
+    UsageError
+        It cannot be used; says every line that is wrong.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            rows = list(_rows(text))
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UsageError(f"{file}: {getattr(fault, 'strerror', None) or fault}") from None
+    except csv.Error as fault:
+        raise UsageError(f"{file}: not CSV: {fault}") from None
+    if not rows:
+        raise UsageError(f"{file}:1: no header: the first line names the columns, start and end at least")
+    (line, header), *others = rows
+    header = [name.strip() for name in header]
+    wrong = [f"{file}:{line}: no column {name!r}" for name in ("start", "end") if name not in header]
+    twice = {name for name in header if header.count(name) > 1}
+    wrong += [f"{file}:{line}: two columns {name!r}" for name in sorted(twice)]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    incidents = []
+    for line, row in others:
+        try:
+            incidents.append(_incident(header, row))
+        except ValueError as fault:
+            wrong.append(f"{file}:{line}: {fault}")
+    if len(wrong) > _SHOWN:
+        wrong = [*wrong[:_SHOWN], f"{file}: and {len(wrong) - _SHOWN} lines more"]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return sorted(incidents, key=lambda one: one.start)
+
+
+def _rows(text: TextIO) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(text, strict=True)
+    for row in reader:
+        if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#"):
+            yield reader.line_num, row
+
+
+def _incident(header: Sequence[str], row: Sequence[str]) -> Incident:
+    if len(row) != len(header):
+        raise ValueError(f"{len(row)} cells, and {len(header)} columns")
+    cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
+    start, end = _moment("start", cells.pop("start")), _moment("end", cells.pop("end"))
+    if end < start:
+        raise ValueError("it ends before it starts")
+    name, query = cells.pop("name", ""), cells.pop("query", "")
+    return Incident(start, end, name, query, {label: value for label, value in cells.items() if value})
+
+
+def _moment(name: str, text: str) -> float:
+    try:
+        at = math.nan if text.startswith("now") else instant(text, 0.0)
+    except ValueError:
+        at = math.nan
+    if not math.isfinite(at):
+        raise ValueError(f"{name}: not a time: {text[:60]!r}; write 2026-03-01T09:00:00Z or Unix seconds")
+    return at
+
+
+def past_alerts(api: Ranges, matchers: str, start: float, end: float) -> list[Incident]:
+    """Return when alerts of Prometheus fired; those of one name that touch are one incident.
+
+    Parameters
+    ----------
+    matchers : str
+        Such as ``{alertname=~"Api.*"}``.
+
+    Raises
+    ------
+    PrometheusError
+    """
+    inner = matchers.strip().removeprefix("ALERTS").strip().removeprefix("{").removesuffix("}").strip().rstrip(",")
+    expr = f'ALERTS{{alertstate="firing"{"," if inner else ""}{inner}}}'
+    spans: dict[str, list[tuple[float, float]]] = {}
+    running: dict[tuple[str, bytes], list[float]] = {}
+    for block in api.history(expr, start, end, _STEP, timeout=_TIMEOUT, series=_MANY):
+        for column, key in enumerate(block.keys):
+            name = dict(labels_of(key)).get("alertname", "")
+            times = block.times[np.flatnonzero(~np.isnan(block.values[:, column]))]
+            running.setdefault((name, key), []).extend(times.tolist())
+    for (name, _), instants in running.items():
+        begin = instants[0] if instants else 0.0
+        for one, after in pairwise([*instants, math.inf]):
+            if after - one > _JOINED:
+                spans.setdefault(name, []).append((begin, one))
+                begin = after
+    incidents = [Incident(begin, until, name) for name, found in spans.items() for begin, until in _joined(found)]
+    return sorted(incidents, key=lambda one: (one.start, one.name))
+
+
+def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= _JOINED:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined

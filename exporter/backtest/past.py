@@ -1,0 +1,114 @@
+"""What Prometheus would have answered at every slot, read with range queries, a chunk at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from exporter.config.model import QueryPlan
+from exporter.errors import PrometheusError
+from exporter.prometheus import Block, Frame
+
+__all__ = ["PastAnswers", "Ranges"]
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 120.0
+"""Seconds for one range query."""
+_TRIES = 4
+_WAIT, _LONGEST_WAIT = 1.0, 60.0
+"""Seconds before the second try, doubled with each; and as long as a server may ask us to wait."""
+
+
+class Ranges(Protocol):
+    """The part of `PrometheusApi` that this needs."""
+
+    def history(
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+    ) -> Iterator[Block]:
+        """Evaluate an expression on a grid, in chunks, oldest first."""
+
+
+class PastAnswers:
+    """Answers the slots of one query, in the order of time, as instant queries would have.
+
+    Parameters
+    ----------
+    api : Ranges
+    plan : QueryPlan
+    last : float, Unix seconds
+        The newest slot that will be asked for.
+    query_offset : float, seconds
+        How far before its slot a query is evaluated.
+    series : int
+        How many to expect; it sets the length of the first chunk.
+    sleep : callable
+        Waits for seconds between two tries.
+    """
+
+    def __init__(
+        self,
+        api: Ranges,
+        plan: QueryPlan,
+        *,
+        last: float,
+        query_offset: float,
+        series: int,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._api, self._plan, self._last = api, plan, last
+        self._query_offset, self._series, self._sleep = query_offset, series, sleep
+        self.warnings: dict[str, None] = {}
+        """What the server wanted said of its answers, such as that series may be missing."""
+        self._chunks: Iterator[Block] | None = None
+        self._block = Block(np.zeros(0), [], np.zeros((0, 0)))
+
+    def fetch(self, slot: float) -> None:
+        """Have the answer for a slot at hand.
+
+        Raises
+        ------
+        PrometheusError
+            The server did not give it, however often it was asked.
+        """
+        at = slot - self._query_offset
+        while not len(self._block.times) or self._place(at) >= len(self._block.times):
+            self._block = self._next(at)
+            self.warnings |= dict.fromkeys(self._block.warnings)
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:  # noqa: ARG002 - it was asked before.
+        """Return the answer for an instant that was fetched."""
+        place = self._place(at)
+        values = self._block.values[place]
+        keys = self._block.keys
+        # A series that has no sample at an instant is not in the answer for it.
+        here = np.flatnonzero(~np.isnan(values))
+        if len(here) < len(keys):
+            keys, values = [keys[one] for one in here.tolist()], values[here]
+        return Frame(at, keys, values, np.full(len(keys), at), self._block.rejected, self._block.warnings)
+
+    def _place(self, at: float) -> int:
+        return round((at - float(self._block.times[0])) / self._plan.interval)
+
+    def _next(self, at: float) -> Block:
+        plan, wait = self._plan, _WAIT
+        for left in reversed(range(_TRIES)):
+            try:
+                if self._chunks is None:
+                    until = self._last - self._query_offset
+                    self._chunks = self._api.history(
+                        plan.expr, at, until, plan.interval, timeout=_TIMEOUT, series=self._series
+                    )
+                return next(self._chunks)
+            except PrometheusError as fault:
+                # What raised cannot be gone on with.
+                self._chunks = None
+                if not left or not fault.reason.retryable:
+                    raise
+                log.warning("asked again", extra={"query": plan.name, "error": str(fault)})
+                self._sleep(min(_LONGEST_WAIT, wait if fault.retry_after is None else fault.retry_after))
+                wait *= 2.0
+        raise AssertionError("the last try returns or raises")

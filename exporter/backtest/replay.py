@@ -1,0 +1,288 @@
+"""The daemon's own cycles, over a range of the past, on a simulated clock.
+
+Cycles, groups, alerts, storms, causes and the calendar are those of the daemon. Only what surrounds them is another:
+slots are answered from range queries, alerts are noted instead of kept and sent, and there is no page.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from exporter.alerting.alert import Step
+from exporter.alertmanager import AlertBoard
+from exporter.backtest.past import PastAnswers
+from exporter.backtest.record import Page, Record
+from exporter.config.model import Config, QueryPlan
+from exporter.cycle import Causes, Cycle, Groups, Surroundings, Treatments, Turned, job_of
+from exporter.cycle.known import Known
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
+from exporter.errors import ExporterError
+from exporter.exposition import SelfMetrics
+from exporter.prometheus import PrometheusApi
+from exporter.schedule import slot_at
+
+__all__ = ["Outcome", "Range", "Watcher", "replay"]
+
+log = logging.getLogger(__name__)
+
+_TRIES = 3
+"""Times that history is begun to be read."""
+_TOLD_EVERY = 50
+"""Slots between two words on how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What is replayed: the slots from `start` to `end`, both included, Unix seconds."""
+
+    start: float
+    end: float
+
+    def slots(self, interval: float, offset: float) -> Iterator[float]:
+        """Yield the instants of a grid."""
+        number = round((slot_at(self.start, interval, offset) - offset) / interval)
+        while (slot := round(number * interval + offset, 3)) <= self.end:
+            if slot >= self.start:
+                yield slot
+            number += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a replay found out.
+
+    Attributes
+    ----------
+    warnings : mapping of str to tuple of str
+        What Prometheus wanted said, by query.
+    """
+
+    within: Range
+    plans: tuple[QueryPlan, ...]
+    record: Record
+    warnings: Mapping[str, tuple[str, ...]]
+
+
+Write = Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], None]
+
+
+class Watcher:
+    """Is told how a replay goes on; every method does nothing unless it is overridden."""
+
+    page: Write | None = None
+    """Takes the rows of ``/metrics``, slot by slot, where that is wanted."""
+
+    def learning(self, query: str, share: float) -> None:
+        """History is read: 0 to 1."""
+
+    def replayed(self, share: float) -> None:
+        """So much of the range is done: 0 to 1."""
+
+    def judged(self, cycle: Cycle, verdict: Verdict) -> None:
+        """A slot of a query was judged; its alerts are noted already."""
+
+    def begun(self, record: Record, cycles: Mapping[str, Cycle]) -> None:
+        """Everything is learned, and the first slot comes next."""
+
+
+class _Clock:
+    """The time of the replay."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _AtOnce(Executor):
+    """Does in place what the daemon does beside the slots, so that a replay always says the same."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as fault:
+            done.set_exception(fault)
+        return done
+
+
+def replay(
+    config: Config,
+    within: Range,
+    *,
+    only: Collection[str] | None = None,
+    connect: Callable[[], PrometheusApi],
+    sleep: Callable[[float], None],
+    watcher: Watcher,
+) -> Outcome:
+    """Judge a range of the past as a daemon would have that was started at its beginning with nothing learned.
+
+    Parameters
+    ----------
+    config : Config
+    within : Range
+    only : collection of str, optional
+        The queries that are replayed; groups of which one is missing are left out.
+    connect : callable
+        Makes a client of Prometheus.
+    sleep : callable
+        Waits for seconds, before something is tried again.
+    watcher : Watcher
+
+    Raises
+    ------
+    ExporterError
+        Prometheus did not answer; nothing can be said of a part of the range only.
+    """
+    with ExitStack() as stack:
+        api = connect()
+        stack.callback(api.close)
+        return _Replay(config, within, only, connect, api, sleep, watcher).run()
+
+
+class _Replay:
+    def __init__(
+        self,
+        config: Config,
+        within: Range,
+        only: Collection[str] | None,
+        connect: Callable[[], PrometheusApi],
+        api: PrometheusApi,
+        sleep: Callable[[float], None],
+        watcher: Watcher,
+    ) -> None:
+        self._within, self._api, self._sleep, self._watcher = within, api, sleep, watcher
+        self._clock = clock = _Clock(within.start)
+        # Chosen from the plans of all, because where slots lie depends on groups.
+        self._plans = tuple(_without_search(one) for one in config.plans() if only is None or one.name in only)
+        names = {plan.name for plan in self._plans}
+        self._configured = [group for group in config.groups if names.issuperset(group.queries)]
+        known = Known()
+        known.configure(config.calendar, config.global_.timezone)
+        self.record = Record(known.rules)
+        self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
+        self._cycles: dict[str, Cycle] = {}
+        self._answers: dict[str, PastAnswers] = {}
+        utf8 = bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers)
+        treatments = Treatments(known, config.global_.external_labels, utf8_labels=utf8)
+        causes = Causes()
+        causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
+        self._around = Surroundings(
+            api=api,
+            connect=connect,
+            clock=clock,
+            store=self.record,
+            exposition=Page(clock, watcher.page),
+            # Sheets of queries go stale by this clock.
+            board=AlertBoard(monotonic=clock),
+            metrics=SelfMetrics(CollectorRegistry()),
+            alerting=config.alerting,
+            external_labels=config.global_.external_labels,
+            utf8_labels=utf8,
+            source_url=config.prometheus.external_url or config.prometheus.url,
+            query_offset=config.prometheus.query_offset,
+            # Nothing is ever taken up again.
+            checkpoint_interval=float("inf"),
+            room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            turned=Turned(),
+            causes=causes,
+            treatment=treatments.treatment,
+            in_effect=treatments.in_effect,
+            judged=self._judged,
+            grouped=self._groups.readings.wants,
+            heard=self._groups.readings.put,
+        )
+        self._config = config
+
+    def run(self) -> Outcome:
+        config, within = self._config, self._within
+        slots = {plan.name: list(within.slots(plan.interval, plan.offset)) for plan in self._plans}
+        empty = [name for name, of_one in slots.items() if not of_one]
+        if empty:
+            raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
+        for plan in self._plans:
+            answers = PastAnswers(
+                self._api,
+                plan,
+                last=slots[plan.name][-1],
+                query_offset=config.prometheus.query_offset,
+                series=self._count(plan, slots[plan.name][-1]),
+                sleep=self._sleep,
+            )
+            around = replace(self._around, api=answers)
+            self._answers[plan.name] = answers
+            self._cycles[plan.name] = Cycle(plan, around, Step(alerts={}), started=within.start)
+        plans = {plan.name: plan for plan in self._plans}
+        self._groups.apply(self._configured, plans, self._around, at=within.start)
+        for name, cycle in self._cycles.items():
+            self._learn(cycle, slots[name][0] - plans[name].interval)
+        self._watcher.begun(self.record, self._cycles)
+        self._go(slots)
+        for scores in self.record.scores.values():
+            scores.settle()
+        warnings = {name: tuple(one.warnings) for name, one in self._answers.items() if one.warnings}
+        return Outcome(within, self._plans, self.record, warnings)
+
+    def _count(self, plan: QueryPlan, at: float) -> int:
+        """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
+        return max(1, len(self._api.instant(plan.expr, at - self._around.query_offset, timeout=plan.timeout).keys))
+
+    def _learn(self, cycle: Cycle, at: float) -> None:
+        name = cycle.plan.name
+        beat = cycle.learning.beat
+
+        def told() -> None:
+            beat()
+            self._watcher.learning(name, cycle.learning.progress)
+
+        cycle.learning.beat = told
+        for left in reversed(range(_TRIES)):
+            if cycle.prepare(at):
+                self._watcher.learning(name, 1.0)
+                return
+            if left:
+                self._sleep(2.0 ** (_TRIES - left))
+        raise ExporterError(f"{name}: history could not be read: {cycle.trouble}")
+
+    def _go(self, slots: Mapping[str, Sequence[float]]) -> None:
+        queries = [[(slot, 0, name) for slot in of_one] for name, of_one in slots.items()]
+        groups = [
+            [(slot, 1, job) for slot in self._within.slots(one.interval, one.offset)]
+            for job, one in self._groups.cycles.items()
+        ]
+        total = sum(map(len, queries)) + sum(map(len, groups))
+        for number, (slot, kind, name) in enumerate(heapq.merge(*queries, *groups)):
+            self._clock.now = slot
+            if kind:
+                self._groups.cycles[name].run(slot)
+            else:
+                self._answers[name].fetch(slot)
+                cycle = self._cycles[name]
+                cycle.run(slot)
+                if cycle.judged != slot:
+                    raise ExporterError(f"{name}: a slot could not be judged: {cycle.trouble}")
+            if number % _TOLD_EVERY == 0:
+                self._watcher.replayed(number / total)
+        self._watcher.replayed(1.0)
+
+    def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        self._groups.judged(plan, verdict, table)
+        self.record.judged(plan, verdict, table)
+        self._watcher.judged(self._cycles[plan.name], verdict)
+
+
+def _without_search(plan: QueryPlan) -> QueryPlan:
+    """Return a plan without the search for changepoints, of which only metrics of the daemon tell."""
+    return replace(plan, drift=plan.drift.model_copy(update={"changepoints": False}))

@@ -1,0 +1,248 @@
+"""The figures of a backtest, as an SRE asks for them. Pure: texts, HTML and JSON are made of these."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+from exporter.backtest.incidents import Incident, Met, match
+from exporter.backtest.record import Scores, ToldAlert
+from exporter.backtest.replay import Outcome, Range
+from exporter.engine.series import Labels
+
+__all__ = ["Counted", "Limits", "Report", "Side", "broken", "side", "to_json", "told_labels"]
+
+WEEK = 7 * 86400.0
+_NOISIEST = 3
+_OWN = frozenset({"alertname", "query", "group", "incident", "incident_role"})
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one query or group did. Lengths are seconds, shares 0 to 1; None where there is nothing to count.
+
+    Attributes
+    ----------
+    alerts : int
+        Of which somebody would have been told.
+    silenced : int
+        Of which nobody was told, because of the calendar.
+    effects : int
+        Of `alerts`, those that are said to follow from another one.
+    empty : int
+        Slots without any sample.
+    young : float
+        Share of the scored samples whose series could not alert so far.
+    anomalous : float
+        Share of the samples that could have led to an alert.
+    noisiest : tuple of (str, int)
+        What alerted most, and how often.
+    """
+
+    name: str
+    alerts: int
+    silenced: int
+    effects: int
+    per_week: float
+    mean: float | None
+    longest: float | None
+    noisiest: tuple[tuple[str, int], ...]
+    series: int | None = None
+    slots: int | None = None
+    empty: int | None = None
+    samples: int | None = None
+    young: float | None = None
+    anomalous: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One configuration.
+
+    Attributes
+    ----------
+    config : str
+        Its file, as the user named it.
+    met : tuple of Met
+        One for every incident.
+    useless : int
+        Alerts that met no incident.
+    """
+
+    config: str
+    counted: tuple[Counted, ...]
+    alerts: tuple[ToldAlert, ...]
+    met: tuple[Met, ...]
+    useless: int
+    suppressed: int
+    warnings: Mapping[str, tuple[str, ...]]
+
+    @property
+    def told(self) -> tuple[ToldAlert, ...]:
+        """The alerts of which somebody would have been told."""
+        return tuple(alert for alert in self.alerts if alert.told_at is not None)
+
+    @property
+    def missed(self) -> int:
+        """How many incidents nothing was told of."""
+        return sum(one.alert is None for one in self.met)
+
+    @property
+    def lead(self) -> float | None:
+        """The median lead time, seconds; None where nothing was found."""
+        leads = [one.lead for one in self.met if one.lead is not None and not one.standing]
+        return median(leads) if leads else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the alerts that met an incident."""
+        return 1.0 - self.useless / len(self.told) if self.told else None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a backtest says. `old` is there where two configurations are compared."""
+
+    within: Range
+    zone: str
+    new: Side
+    old: Side | None
+    incidents: tuple[Incident, ...] | None
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the new configuration must keep to; None: there is no such limit."""
+
+    alerts_per_week: float | None = None
+    missed: int | None = None
+    lead: float | None = None
+
+
+def side(config: str, outcome: Outcome, incidents: Sequence[Incident], *, ahead: float) -> Side:
+    """Count what a replay found out; see `match` for `ahead`."""
+    record, within = outcome.record, outcome.within
+    names = [plan.name for plan in outcome.plans]
+    groups = [name for name in dict.fromkeys(alert.name for alert in record.alerts) if name not in names]
+    counted = tuple(
+        _count(name, [alert for alert in record.alerts if alert.name == name], record.scores.get(name), within)
+        for name in [*names, *groups]
+    )
+    met = tuple(match(incidents, record.alerts, ahead=ahead, end=within.end))
+    useless = 0
+    for alert in record.alerts:
+        if alert.told_at is not None and incidents:
+            useless += not any(one.alert for one in match(incidents, [alert], ahead=ahead, end=within.end))
+    return Side(config, counted, tuple(record.alerts), met, useless, record.suppressed, outcome.warnings)
+
+
+def _count(name: str, alerts: Sequence[ToldAlert], scores: Scores | None, within: Range) -> Counted:
+    told = [alert for alert in alerts if alert.told_at is not None]
+    lengths = [length(alert, within) for alert in told]
+    noisiest = tuple(Counter(told_labels(alert.labels) for alert in told).most_common(_NOISIEST))
+    counted = Counted(
+        name,
+        len(told),
+        len(alerts) - len(told),
+        sum(alert.is_effect for alert in told),
+        len(told) * WEEK / (within.end - within.start),
+        sum(lengths) / len(lengths) if lengths else None,
+        max(lengths, default=None),
+        noisiest,
+    )
+    if scores is None:
+        return counted
+    return replace(
+        counted,
+        series=scores.series,
+        slots=scores.slots,
+        empty=scores.empty,
+        samples=scores.samples,
+        young=scores.young / scores.scored if scores.scored else None,
+        anomalous=scores.anomalous / scores.counted if scores.counted else None,
+    )
+
+
+def length(alert: ToldAlert, within: Range) -> float:
+    """Return for how long an alert fired, seconds; up to the end of the range where it goes on."""
+    return (within.end if alert.resolved_at is None else alert.resolved_at) - alert.fired_at
+
+
+def told_labels(labels: Mapping[str, str] | Labels) -> str:
+    """Write the labels that say which series or storm it is.
+
+    >>> told_labels({"alertname": "AnomalyDetected", "query": "cpu", "host": "a"})
+    'host=a'
+    """
+    return " ".join(f"{name}={value}" for name, value in sorted(dict(labels).items()) if name not in _OWN)
+
+
+def broken(limits: Limits, new: Side) -> tuple[str, ...]:
+    """Return a sentence for every limit that does not hold."""
+    said = []
+    if limits.alerts_per_week is not None:
+        said += [
+            f"{one.name}: {one.per_week:.2f} alerts a week, {limits.alerts_per_week:g} at most"
+            for one in new.counted
+            if one.per_week > limits.alerts_per_week
+        ]
+    if limits.missed is not None and new.missed > limits.missed:
+        said.append(f"{new.missed} incidents missed, {limits.missed} at most")
+    if limits.lead is not None:
+        late = [one for one in new.met if one.lead is not None and not one.standing and one.lead < limits.lead]
+        said += [
+            f"incident {one.incident.name or one.incident.query or 'without a name'}: "
+            f"told {one.lead:+.0f} s before it began, {limits.lead:+.0f} s at least"
+            for one in late
+        ]
+    return tuple(said)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the report as plain values. Times are Unix seconds, lengths seconds."""
+    whole: dict[str, Any] = {"from": report.within.start, "to": report.within.end, "new": _side_json(report.new)}
+    if report.old is not None:
+        whole["old"] = _side_json(report.old)
+    whole["limits_broken"] = list(report.broken)
+    return whole
+
+
+def _side_json(one: Side) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "config": one.config,
+        "queries": [{**asdict(counted), "noisiest": dict(counted.noisiest)} for counted in one.counted],
+        "alerts": [_alert_json(alert) for alert in one.alerts],
+        "suppressed": one.suppressed,
+        "warnings": {name: list(texts) for name, texts in one.warnings.items()},
+    }
+    if one.met:
+        found["incidents"] = [
+            {
+                **asdict(met.incident),
+                "found_by": None if met.alert is None else _alert_json(met.alert),
+                "others": met.others,
+                "lead": met.lead,
+                "standing": met.standing,
+            }
+            for met in one.met
+        ]
+        found |= {"missed": one.missed, "median_lead": one.lead, "precision": one.precision}
+    return found
+
+
+def _alert_json(alert: ToldAlert) -> dict[str, Any]:
+    score = None if alert.score != alert.score else alert.score
+    return {
+        "query": alert.name,
+        "labels": dict(alert.labels),
+        "summary": alert.summary,
+        "since": alert.since,
+        "fired_at": alert.fired_at,
+        "told_at": alert.told_at,
+        "resolved_at": alert.resolved_at,
+        "score": score,
+    }

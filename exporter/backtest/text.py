@@ -1,0 +1,83 @@
+"""A report as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+
+from exporter.backtest.record import ToldAlert
+from exporter.backtest.report import Report
+from exporter.backtest.words import (
+    Table,
+    alert_row,
+    alerts_of_one,
+    heading,
+    incident_table,
+    notes,
+    query_table,
+    verdicts,
+)
+
+__all__ = ["to_text"]
+
+_WIDTH = 100
+_LONGEST_CELL = 44
+_MOST = 50
+"""Alerts that are listed; HTML and JSON have all."""
+
+
+def to_text(report: Report) -> str:
+    """Write a report; at most 100 columns where names are of usual length."""
+    lines = [*_wrapped(heading(report)), "", *_table(query_table(report))]
+    noisy = [(one.name, one.noisiest) for one in report.new.counted if one.alerts > 1]
+    if noisy:
+        lines += ["", "Noisiest"]
+        lines += [f"  {count:4d}  {name}  {_cut(labels)}" for name, all_of in noisy for labels, count in all_of]
+    if report.old is None:
+        lines += _alerts("Alerts", report, alerts_of_one(report.new, None))
+    else:
+        lines += _alerts("Alerts of the new one only", report, alerts_of_one(report.new, report.old))
+        lines += _alerts("Alerts of the old one only", report, alerts_of_one(report.old, report.new))
+    if report.new.met:
+        lines += ["", "Incidents", *(f"  {line}" for line in _table(incident_table(report)))]
+    elif report.incidents is not None:
+        lines += ["", "There was no incident in this range."]
+    said = list(notes(report))
+    if said:
+        lines += ["", "Notes", *(line for text in said for line in _wrapped(text, "  "))]
+    lines += ["", *(line for text in verdicts(report) for line in _wrapped(text))]
+    return "".join(f"{_clean(line).rstrip()}\n" for line in lines)
+
+
+def _alerts(title: str, report: Report, alerts: Sequence[ToldAlert]) -> Iterator[str]:
+    if not alerts:
+        return
+    yield ""
+    yield title
+    for alert in alerts[:_MOST]:
+        begin, lasted, name, labels = alert_row(alert, report)
+        yield f"  {begin}  {lasted:>11}  {name}  {labels}"
+        yield from _wrapped(alert.summary, " " * 20)
+    if len(alerts) > _MOST:
+        yield f"  and {len(alerts) - _MOST} more, see --output.html or --format json"
+
+
+def _table(table: Table) -> Iterator[str]:
+    rows = [[name.upper() for name in table.head], *([_cut(cell) for cell in row] for row in table.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.head))]
+    for row in rows:
+        cells = zip(row, widths, table.sides, strict=True)
+        yield "  ".join(cell.ljust(width) if side == "l" else cell.rjust(width) for cell, width, side in cells)
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _LONGEST_CELL else cell[: _LONGEST_CELL - 1] + "…"
+
+
+def _wrapped(text: str, indent: str = "") -> Iterable[str]:
+    return wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+
+
+def _clean(line: str) -> str:
+    # Labels are other people's text: no control character of theirs reaches the terminal.
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in line)

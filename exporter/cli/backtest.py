@@ -1,0 +1,246 @@
+"""``anomaly-exporter backtest``: what the exporter would have said of a range of the past."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.errors import ConfigError, ExporterError, UsageError
+
+if TYPE_CHECKING:
+    from exporter.backtest.incidents import Incident
+    from exporter.backtest.replay import Outcome, Range, Watcher
+    from exporter.config.model import Config
+    from exporter.prometheus import PrometheusApi
+
+__all__ = ["add_parser", "run"]
+
+# What this command needs is imported when it runs, so that `--help` is quick.
+
+GOOD, BAD, USAGE = 0, 1, 2
+INTERRUPTED = 130
+
+_ABOUT = """\
+Replays the history that Prometheus has through the exporter's own engine and alerts, on a simulated clock: what would
+have been said, and whom it would have woken. Nothing is sent, and nothing is written but the files that are asked for.
+"""
+_MORE = """\
+Times: 2026-03-01T09:00:00Z, Unix seconds, now-7d, or just 7d (ago).
+
+examples:
+  anomaly-exporter backtest --config.file config.yaml --from 28d
+  anomaly-exporter backtest --config.file new.yaml --compare config.yaml --from 28d --incidents outages.csv
+  anomaly-exporter backtest --config.file new.yaml --against-alerts '{severity="page"}' --max-alerts-per-week 2
+
+Exit codes: 0 good; 1 a limit is broken, or Prometheus did not answer; 2 the command line or a file cannot be used.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``backtest``."""
+    parser = subparsers.add_parser(
+        "backtest",
+        help="replay the history of Prometheus: who would have been alerted, when, and of what",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config.file", dest="config_file", metavar="FILE", type=Path, default=Path("config.yaml"),
+        help="configuration to try (default: %(default)s)")  # fmt: skip
+    add("--compare", metavar="FILE", type=Path, help="configuration to hold it against: the old one")
+    add("--from", dest="start", metavar="TIME", default="7d", help="(default: 7d, which is seven days ago)")
+    add("--to", dest="end", metavar="TIME", default="now", help="(default: %(default)s)")
+    add("--query", action="append", metavar="NAME", help="only this query; may be repeated")
+    add("--incidents", metavar="FILE", type=Path,
+        help="CSV of what really happened: start,end and, if wanted, name, query and any other label")  # fmt: skip
+    add("--against-alerts", metavar="MATCHERS",
+        help="take past ALERTS of Prometheus for what really happened, such as '{alertname=~\"Api.*\"}'")  # fmt: skip
+    add("--warning-time", metavar="DURATION", default="30m",
+        help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
+    add("--format", choices=("text", "json"), default="text", dest="form",
+        help="of standard output (default: %(default)s)")  # fmt: skip
+    add("--output.openmetrics", dest="openmetrics", metavar="FILE", type=Path,
+        help="write every score and band, for promtool tsdb create-blocks-from openmetrics")  # fmt: skip
+    limits = parser.add_argument_group("limits", "Of the configuration to try; exit code 1 where one is broken.")
+    limit = limits.add_argument
+    limit("--max-alerts-per-week", metavar="N", type=float, help="alerts of any query, a week")
+    limit("--max-missed", metavar="N", type=int, help="incidents of which nothing is told")
+    limit("--min-lead-time", metavar="DURATION",
+          help="every incident that is found is told of so long before it begins; "
+          "--min-lead-time=-5m: five minutes late at most")  # fmt: skip
+    add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="error",
+        help="of what the replay logs, to standard error (default: %(default)s)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -> int:
+    """Replay and report; returns the exit code. What is wrong goes to standard error, a line each."""
+    from exporter.log import set_up
+    from exporter.schedule import wall_clock
+
+    set_up(args.log_level, "logfmt")
+    try:
+        return _backtest(args, (clock or wall_clock)())
+    except ConfigError as error:
+        lines, code = error.lines(), USAGE
+    except UsageError as error:
+        lines, code = [f"anomaly-exporter backtest: {line}" for line in str(error).splitlines()], USAGE
+    except ExporterError as error:
+        lines, code = [f"anomaly-exporter backtest: {error}"], BAD
+    except KeyboardInterrupt:
+        lines, code = ["interrupted"], INTERRUPTED
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return code
+
+
+def _backtest(args: argparse.Namespace, now: float) -> int:
+    from exporter.backtest.incidents import past_alerts, read_incidents
+    from exporter.backtest.openmetrics import written
+    from exporter.backtest.report import Limits, Report, broken, side, to_json
+    from exporter.backtest.text import to_text
+    from exporter.config.load import load
+
+    if args.incidents is not None and args.against_alerts is not None:
+        raise UsageError("--incidents and --against-alerts: choose one")
+    known = args.incidents is not None or args.against_alerts is not None
+    ahead = _duration("--warning-time", args.warning_time)
+    lead = None if args.min_lead_time is None else _duration("--min-lead-time", args.min_lead_time, signed=True)
+    limits = Limits(args.max_alerts_per_week, args.max_missed, lead)
+    if not known and (limits.missed is not None or limits.lead is not None):
+        raise UsageError("--max-missed and --min-lead-time need --incidents or --against-alerts")
+    within = _within(args.start, args.end, now)
+    files = [args.config_file] if args.compare is None else [args.config_file, args.compare]
+    configs = [load(file).config for file in files]
+    chosen = _chosen(configs, args.query)
+    incidents: list[Incident] = [] if args.incidents is None else read_incidents(args.incidents)
+    if args.against_alerts is not None:
+        api = _connect(configs[0])
+        try:
+            incidents = past_alerts(api, args.against_alerts, within.start, within.end)
+        finally:
+            api.close()
+    incidents = [one for one in incidents if one.start <= within.end and one.end >= within.start]
+
+    sides = []
+    with ExitStack() as stack:
+        watchers = stack.enter_context(_progress(len(configs)))
+        if args.openmetrics is not None:
+            watchers[0].page = stack.enter_context(written(args.openmetrics))
+        for file, config, watcher in zip(files, configs, watchers, strict=True):
+            sides.append(side(str(file), _replay(config, within, chosen, watcher), incidents, ahead=ahead))
+    report = Report(
+        within,
+        configs[0].global_.timezone,
+        sides[0],
+        sides[1] if len(sides) > 1 else None,
+        tuple(incidents) if known else None,
+        broken(limits, sides[0]),
+    )
+    text = to_text(report) if args.form == "text" else json.dumps(to_json(report), indent=2) + "\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return BAD if report.broken else GOOD
+
+
+def _within(start: str, end: str, now: float) -> Range:
+    from exporter.backtest.replay import Range
+
+    within = Range(_moment("--from", start, now), _moment("--to", end, now))
+    if within.start >= within.end:
+        raise UsageError("--from must be before --to")
+    if within.end > now:
+        raise UsageError("--to lies in the future")
+    return within
+
+
+def _moment(flag: str, text: str, now: float) -> float:
+    from exporter.settings import parse_duration
+    from exporter.web.pages.when import instant
+
+    try:
+        return instant(text, now)
+    except ValueError:
+        pass
+    try:
+        return now - parse_duration(text.removeprefix("-"))
+    except ValueError:
+        raise UsageError(
+            f"{flag}: not a time: {text!r}; write 2026-03-01T09:00:00Z, Unix seconds, now-7d or 7d"
+        ) from None
+
+
+def _duration(flag: str, text: str, *, signed: bool = False) -> float:
+    from exporter.settings import parse_duration
+
+    sign = -1.0 if signed and text.startswith("-") else 1.0
+    try:
+        return sign * parse_duration(text[1:] if sign < 0 else text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def _chosen(configs: list[Config], names: list[str] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    known = {query.name for config in configs for query in config.queries}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--query: no query {name!r}; there are: {', '.join(sorted(known))}")
+    return frozenset(names)
+
+
+def _replay(config: Config, within: Range, chosen: frozenset[str] | None, watcher: Watcher) -> Outcome:
+    from exporter.backtest.replay import replay
+
+    connect = partial(_connect, config)
+    return replay(config, within, only=chosen, connect=connect, sleep=time.sleep, watcher=watcher)
+
+
+def _connect(config: Config) -> PrometheusApi:
+    from exporter import __version__
+    from exporter.prometheus import PrometheusApi
+
+    return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__} backtest")
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[list[Watcher]]:
+    """Yield a watcher for each replay, with a bar where somebody is watching."""
+    from exporter.backtest.replay import Watcher
+
+    if not sys.stderr.isatty():
+        yield [Watcher() for _ in range(count)]
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    class Bars(Watcher):
+        """Draws how far a replay is."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+            self._tasks: dict[str, TaskID] = {}
+
+        def learning(self, query: str, share: float) -> None:
+            self._draw(f"{self._name}learning {query}", share)
+
+        def replayed(self, share: float) -> None:
+            self._draw(f"{self._name}replaying", share)
+
+        def _draw(self, what: str, share: float) -> None:
+            if what not in self._tasks:
+                self._tasks[what] = bars.add_task(what, total=1.0)
+            bars.update(self._tasks[what], completed=share)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield [Bars(name) for name in (("",) if count == 1 else ("new: ", "old: "))]
