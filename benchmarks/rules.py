@@ -1,108 +1,138 @@
 """What bands by recording rules cost Prometheus, beside what it costs to ask for the series and judge them here.
 
-The rules do, in our own words, what Grafana's adaptive rules do: a mean and a standard deviation of the last
-hour, smoothed over a day, a band around them, a band around the same time yesterday, and the wider of the two.
-Nine series are recorded for each one: five every minute, four every five minutes.
+The rules do, in our own words, what Grafana's adaptive rules do, at their intervals and with their thresholds. Every
+minute they select the samples by their labels, kind after kind, take the mean and the standard deviation of the last
+hour, leave out the deviations that are less than half of the mean, smooth the others over 26 hours, and record a band:
+the widest of what that gives, of half the mean, and of what the same hour was like a day and a week ago, which other
+rules record every five minutes. An alert compares. So nine series are recorded for each one. The rule that gives a
+series its labels is left out: here they have them. Half of the series vary by more than half their mean, so half of
+them have deviations to smooth.
 
-All in one Prometheus, one after the other: alone, with the exporter that asks for the series and is scraped, with
-the rules instead. To be done in a bearable time ten seconds stand for a minute, for scrapes, rules and the exporter;
-what the exporter does without any cycle is measured apart, and counted for a whole minute.
+Three Prometheus have the same history and scrape the same source every minute, side by side for real minutes: one
+does nothing else, one answers the exporter and scrapes it, one has the rules. What the first one spends is taken off
+the others. The rest of the exporter is in the figures as it comes: the checkpoint every fifteen minutes, housekeeping,
+waiting. What nobody has in a quarter of an hour is in none of them: Prometheus compacts its blocks every two hours.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sources import NAME, cpu, served, with_history
-from demo.servers import Process, Stopped, ask, exporter, free_port
+from benchmarks.sources import NAME, cpu_seconds, served
+from demo.servers import Process, Stopped, ask, exporter, find, free_port, prometheus
 
 __all__ = ["main"]
 
-MINUTE = 10
-BLOCK = 12
-"""Cycles until everything that a cycle may do has been done once."""
-MEAN, SPREAD = f"{NAME}:avg_1h", f"{NAME}:stddev_1h"
-EVERY_MINUTE = {
-    MEAN: f"avg_over_time({NAME}[1h])",
-    SPREAD: f"stddev_over_time({NAME}[1h]) > 0.01 * abs(avg_over_time({NAME}[1h]))",
-    f"{NAME}:stddev_st": f"avg_over_time({SPREAD}[26h])",
-    f"{NAME}:upper_st": f"{MEAN} + 2 * avg_over_time({SPREAD}[26h])",
-    f"{NAME}:lower_st": f"{MEAN} - 2 * avg_over_time({SPREAD}[26h])",
-}
-EVERY_FIVE = {
-    f"{NAME}:upper_lt": f"max_over_time({MEAN}[1h] offset 23h30m) + 2 * max_over_time({SPREAD}[1h] offset 23h30m)",
-    f"{NAME}:lower_lt": f"min_over_time({MEAN}[1h] offset 23h30m) - 2 * max_over_time({SPREAD}[1h] offset 23h30m)",
-    f"{NAME}:upper": f"{NAME}:upper_st > {NAME}:upper_lt or {NAME}:upper_lt",
-    f"{NAME}:lower": f"{NAME}:lower_st < {NAME}:lower_lt or {NAME}:lower_lt",
-}
+MINUTE = 60.0
+"""Seconds; the test of this benchmark has shorter ones."""
+STEP, HOUR = 60.0, 3600.0
+KINDS = ("requests", "latency", "errors", "resource")
+SELECTED, MEAN, SPREAD, SMOOTH = (f"{NAME}:{name}" for name in ("selected", "mean", "spread", "smooth"))
+WIDTH, MARGIN, VARIES, SPARSE = (f"{NAME}:{name}" for name in ("width", "margin", "varies", "sparse"))
+LATER = {"upper": f"{NAME}:upper_later", "lower": f"{NAME}:lower_later"}
+HISTORY = (
+    (NAME, 2 * HOUR, 0.0),
+    (SELECTED, 169 * HOUR, 166 * HOUR),
+    (SELECTED, 25 * HOUR, 0.0),
+    (MEAN, HOUR, 0.0),
+    (SPREAD, 26 * HOUR, 0.0),
+)
+"""What the rules look at: a series from so many seconds ago until so many seconds ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The servers of one number of series."""
+
+    series: int
+    alone: Process
+    asked: Process
+    ruled: Process
+    daemon: Process
+
+    def spent(self) -> tuple[float, float, float, float]:
+        """Return the CPU seconds of each so far."""
+        alone, asked, ruled, daemon = (
+            cpu_seconds(one.pid) for one in (self.alone, self.asked, self.ruled, self.daemon)
+        )
+        return alone, asked, ruled, daemon
 
 
 def main() -> int:
     """Measure and print; returns the exit code."""
     flags = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
-    flags.add_argument("--series", type=int, nargs="+", default=[1_000, 4_000])
-    flags.add_argument("--minutes", type=int, default=BLOCK, help="minutes that are counted, after two that are not")
+    flags.add_argument("--series", type=int, nargs="+", default=[1_000, 4_000], help="all of them side by side")
+    flags.add_argument("--minutes", type=int, default=15, help="counted after some that are not; 15 have a checkpoint")
+    flags.add_argument("--warm-up", type=float, default=6.0, metavar="MINUTES", help="not counted")
     args = flags.parse_args()
-    for count in args.series:
-        with tempfile.TemporaryDirectory() as home, ExitStack() as running:
-            try:
-                _measure(running, Path(home), count, args.minutes)
-            except Stopped as fault:
-                print(fault)
-                return 1
+    with tempfile.TemporaryDirectory() as home, ExitStack() as running:
+        try:
+            trials = []
+            for count in args.series:
+                folder = Path(home) / str(count)
+                folder.mkdir()
+                trials.append(_trial(running, folder, count))
+            # The first evaluations fill caches, and every scrape has new series.
+            time.sleep(args.warm_up * MINUTE)
+            for trial in trials:
+                _check(trial)
+            begin = [trial.spent() for trial in trials]
+            time.sleep(args.minutes * MINUTE)
+            for trial, before in zip(trials, begin, strict=True):
+                _say(trial, *(b - a for a, b in zip(before, trial.spent(), strict=True)), minutes=args.minutes)
+                _check(trial)
+        except Stopped as fault:
+            print(fault)
+            return 1
     return 0
 
 
-def _measure(running: ExitStack, home: Path, count: int, minutes: int) -> None:
-    source, port = _source(running, count), free_port()
-    jobs = [
-        {"job_name": "bench", "static_configs": [{"targets": [source]}]},
-        {"job_name": "scores", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]},
-    ]
-    file = home / "rules.yml"
-    file.write_text("{}")
-    config = {
-        "global": {"scrape_interval": f"{MINUTE}s", "scrape_timeout": f"{MINUTE}s"},
-        "scrape_configs": jobs,
-        "rule_files": [str(file)],
-    }
-    server = with_history(
-        running, home, count, days=26 / 24, step=60.0, names=(NAME, MEAN, SPREAD),
-        labels=f',instance="{source}",job="bench"', config=config,
-    )  # fmt: skip
-    time.sleep(2 * MINUTE)
-    idle, _ = _minute(server, None, minutes)
-
-    # Where nobody scrapes it: a scrape is part of a minute as a cycle is.
-    daemon = _exporter(running, home, server, free_port(), every=3600)
-    time.sleep(2 * MINUTE)
-    _, waiting = _minute(server, daemon, max(1, minutes // 2))
-    daemon.stop(60.0)
-    daemon = _exporter(running, home, server, port, every=MINUTE)
-    _judged(daemon, count)
-    asked, judged = _minute(server, daemon, minutes)
-    daemon.stop(60.0)
-    asked, judged = max(0.0, asked - idle), judged + waiting * (60 / MINUTE - 1)
-
-    file.write_text(json.dumps(_rules()))
-    os.kill(server.pid, signal.SIGHUP)
-    time.sleep(5 * MINUTE)  # The first evaluations fill caches.
-    ruled = _minute(server, None, max(1, minutes // 5 * 5))[0] - idle
+def _say(trial: Trial, alone: float, asked: float, ruled: float, daemon: float, *, minutes: int) -> None:
+    each = 1000.0 / minutes
+    rules, asks = each * (ruled - alone), each * (asked - alone)
     print(
-        f"{count:,} series, CPU ms a minute: recording rules {1000 * ruled:.1f} ({1000 * ruled / count:.3f} a series); "
-        f"Prometheus asked for them and scraping us {1000 * asked:.1f} + the exporter {1000 * judged:.1f}, of that "
-        f"{1000 * waiting * 60 / MINUTE:.1f} without any cycle; ratio 1/{ruled / (asked + judged):.0f}"
+        f"{trial.series:,} series, CPU ms a minute: recording rules {rules:.1f} ({rules / trial.series:.3f} a series); "
+        f"Prometheus asked for them and scraping us {asks:.1f} + the exporter {each * daemon:.1f}; "
+        f"ratio 1/{rules / (asks + each * daemon):.1f} (Prometheus without either: {each * alone:.1f})"
     )
+
+
+def _trial(running: ExitStack, home: Path, count: int) -> Trial:
+    source, port = _source(running, count), free_port()
+    _write_history(home / "data", count, f'instance="{source}",job="bench"')
+    minute = f"{MINUTE:g}s"
+    rules = home / "rules.yml"
+    rules.write_text(json.dumps(_rules()))
+    every = {"global": {"scrape_interval": minute, "scrape_timeout": minute, "evaluation_interval": minute}}
+    job = {"job_name": "bench", "static_configs": [{"targets": [source]}]}
+    scores = {"job_name": "scores", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+
+    def start(name: str, **config: object) -> Process:
+        (home / name).mkdir()
+        shutil.copytree(home / "data", home / name / "data")
+        server = prometheus(home / name, home / name / "data", {**every, **config}, free_port())
+        running.callback(server.stop)
+        server.wait()
+        return server
+
+    alone = start("alone", scrape_configs=[job])
+    asked = start("asked", scrape_configs=[job, scores])
+    ruled = start("ruled", scrape_configs=[job], rule_files=[str(rules)])
+    daemon = _exporter(running, home, asked, port)
+    return Trial(count, alone, asked, ruled, daemon)
 
 
 def _source(running: ExitStack, count: int) -> str:
@@ -110,29 +140,51 @@ def _source(running: ExitStack, count: int) -> str:
     rng = np.random.default_rng(1)
 
     def page() -> str:
-        values = (50.0 + 2.0 * rng.standard_normal(count)).tolist()
-        rows = "".join(f'{NAME}{{item="{i}"}} {value!r}\n' for i, value in enumerate(values))
+        rows = "".join(f'{NAME}{{item="{i}"}} {value!r}\n' for i, value in enumerate(_values(rng, count).tolist()))
         return f"# TYPE {NAME} gauge\n{rows}"
 
     return served(running, page)
 
 
-def _minute(server: Process, daemon: Process | None, minutes: int) -> tuple[float, float]:
-    """Return the CPU seconds a minute of Prometheus and of the exporter."""
-    with cpu(server.pid) as theirs, cpu(server.pid if daemon is None else daemon.pid) as ours:
-        time.sleep(minutes * MINUTE)
-    return theirs[0] / minutes, ours[0] / minutes
+def _labels(item: int) -> str:
+    kind = KINDS[item // 2 % len(KINDS)]
+    return f'kind="{kind}",path="/api/v1/item/{item}",pod="web-{item % 997}",watch="yes",zone="z{item % 3}"'
 
 
-def _exporter(running: ExitStack, home: Path, server: Process, port: int, *, every: int) -> Process:
+def _values(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return a sample of each series: every other one varies by as much as its mean."""
+    return np.where(np.arange(count) % 2, rng.lognormal(3.5, 0.9, count), rng.normal(50.0, 2.0, count))
+
+
+def _write_history(data: Path, count: int, labels: str) -> None:
+    """Write blocks with what the rules look at, as they would have recorded it."""
+    now, rng = time.time() // STEP * STEP, np.random.default_rng(0)
+
+    def lines(name: str, begin: float, end: float) -> Iterator[str]:
+        chosen = ',chosen="yes",way="adaptive"'
+        items = range(1, count, 2) if name == SPREAD else range(count)
+        at = np.arange(now - begin, now - end, STEP)
+        values = np.stack([_values(rng, count) for _ in at])
+        for item in items:
+            row = f"{name}{{{_labels(item)},{labels}{'' if name == NAME else chosen}}}"
+            yield from (f"{row} {v!r} {t}\n" for v, t in zip(values[:, item].tolist(), at.tolist(), strict=True))
+
+    text = data.with_suffix(".txt")
+    for part in HISTORY:
+        with text.open("w") as out:
+            out.writelines(chain([f"# TYPE {part[0]} gauge\n"], lines(*part), ["# EOF\n"]))
+        subprocess.run(
+            [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", "--max-block-duration=1500h",
+             str(text), str(data)], check=True, capture_output=True,
+        )  # fmt: skip
+    text.unlink()
+
+
+def _exporter(running: ExitStack, home: Path, server: Process, port: int) -> Process:
+    """Start the exporter as a user would, with an alert on every series."""
     config = home / "config.yaml"
-    query = {"name": "bench", "expr": NAME, "interval": f"{every}s"}
-    whole = {
-        "prometheus": {"url": server.url},
-        "baseline": {"window": "1d", "min_history": "1h"},
-        "storage": {"checkpoint_interval": f"{15 * MINUTE}s"},
-        "queries": [query],
-    }
+    query = {"name": "bench", "expr": NAME, "interval": f"{MINUTE:g}s", "alert": {"for": "5m"}}
+    whole = {"prometheus": {"url": server.url}, "baseline": {"window": "7d"}, "queries": [query]}
     config.write_text(json.dumps(whole))
     daemon = exporter(home, config, port)
     running.callback(daemon.stop)
@@ -140,24 +192,79 @@ def _exporter(running: ExitStack, home: Path, server: Process, port: int, *, eve
     return daemon
 
 
-def _judged(daemon: Process, count: int) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if ask(daemon.url + "/metrics").count("anomaly_score{") >= count:
-            return
-        time.sleep(1.0)
-    raise Stopped("the series were not judged within two minutes")
+def _check(trial: Trial) -> None:
+    """See that every side does what it is measured for."""
+    judged = ask(trial.daemon.url + "/metrics").count("observed_value{")
+    shown = _count(trial.asked, "observed_value")
+    bands = min(_count(trial.ruled, f"{NAME}:{side}") for side in ("upper", "lower", "upper_later", "lower_later"))
+    if min(judged, shown, bands) < trial.series:
+        raise Stopped(f"of {trial.series} series {judged} are judged, {shown} scraped, and {bands} have bands by rules")
+
+
+def _count(server: Process, metric: str) -> int:
+    result = ask(f"{server.url}/api/v1/query?query=count({metric})")["data"]["result"]
+    return int(result[0]["value"][1]) if result else 0
+
+
+def _selection() -> str:
+    """Return what is watched: the series of each kind, those that are hardly ever there left out, and all others."""
+
+    def of(*kind: str) -> str:
+        return "{" + ", ".join(['watch!=""', *kind, 'chosen=""', 'way=~"^$|adaptive"']) + "}"
+
+    kinds = [f'kind="{kind}"' for kind in KINDS]
+    there = f"{of(kinds[0])} > 0 unless avg_over_time({of(kinds[0])}[1h]) < on() group_left {SPARSE}"
+    return " or ".join([f"({there})", *(f"{of(kind)} > 0" for kind in kinds[1:]), f"{of()} > 0"])
 
 
 def _rules() -> dict[str, object]:
-    def group(name: str, interval: int, rules: dict[str, str]) -> dict[str, object]:
-        return {
-            "name": name,
-            "interval": f"{interval}s",
-            "rules": [{"record": record, "expr": expr} for record, expr in rules.items()],
-        }
+    def latest(name: str, within: str = "2m") -> str:
+        return f"last_over_time({name}[{within}])"
 
-    return {"groups": [group("minute", MINUTE, EVERY_MINUTE), group("five", 5 * MINUTE, EVERY_FIVE)]}
+    def named(expr: str, label: str, value: str) -> str:
+        return f'label_replace({expr}, "{label}", "{value}", "", "")'
+
+    def times(expr: str, constant: str) -> str:
+        return f"{expr} * on() group_left {constant}"
+
+    def band(side: str, sign: str, widest: str) -> str:
+        short = f"{latest(MEAN)} {sign} {times(latest(SMOOTH), WIDTH)}"
+        margin = f"{latest(MEAN)} {sign} {times(latest(MEAN), MARGIN)}"
+        parts = [named(short, "by", "short"), named(margin, "by", "margin"), latest(LATER[side], "10m")]
+        return f"{widest} without (by) ({' or '.join(parts)})"
+
+    def later(sign: str, widest: str) -> str:
+        def ago(offset: str) -> str:
+            hour = f"{SELECTED}[1h] offset {offset}"
+            return f"avg_over_time({hour}) {sign} {times(f'stddev_over_time({hour})', WIDTH)}"
+
+        parts = [named(ago("167h30m"), "ago", "week"), named(ago("23h30m"), "ago", "day")]
+        return f"{widest} without (ago) ({' or '.join(parts)})"
+
+    level, upper, lower = (f"{NAME}:{name}" for name in ("level", "upper", "lower"))
+    constants = {WIDTH: "vector(2)", MARGIN: "vector(0.5)", VARIES: "vector(0.5)", SPARSE: "vector(5/60)"}
+    every_minute = {
+        MEAN: f"avg_over_time({SELECTED}[1h])",
+        SPREAD: f"stddev_over_time({SELECTED}[1h]) > {times(MEAN, VARIES)}",
+        SMOOTH: f"avg_over_time({SPREAD}[26h])",
+        level: SELECTED,
+        lower: f"clamp_min({band('lower', '-', 'min')}, 0)",
+        upper: band("upper", "+", "max"),
+    }
+    every_five = {LATER["upper"]: later("+", "max"), LATER["lower"]: later("-", "min")}
+    outside = f"{latest(level)} < {latest(lower)} or {latest(level)} > {latest(upper)}"
+
+    def recorded(rules: dict[str, str]) -> list[dict[str, object]]:
+        return [{"record": record, "expr": expr} for record, expr in rules.items()]
+
+    chosen = {"record": SELECTED, "expr": _selection(), "labels": {"chosen": "yes", "way": "adaptive"}}
+    return {
+        "groups": [
+            {"name": "minute", "rules": [*recorded(constants), chosen, *recorded(every_minute)]},
+            {"name": "five", "interval": f"{5 * MINUTE:g}s", "rules": recorded(every_five)},
+            {"name": "alert", "rules": [{"alert": "Outside", "for": "5m", "expr": outside}]},
+        ]
+    }
 
 
 if __name__ == "__main__":

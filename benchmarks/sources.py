@@ -19,7 +19,7 @@ from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import PrometheusApi
 from exporter.store import Store
 
-__all__ = ["NAME", "cpu", "memory", "scraped", "served", "surroundings", "with_history"]
+__all__ = ["NAME", "cpu", "cpu_seconds", "memory", "scraped", "served", "surroundings", "with_history"]
 
 NAME = "bench_load"
 
@@ -138,13 +138,14 @@ def surroundings(
 @contextmanager
 def cpu(pid: int | None = None) -> Iterator[list[float]]:
     """Measure the CPU seconds of this process, or of another one."""
-    begin = _seconds(pid)
+    begin = cpu_seconds(pid)
     spent: list[float] = []
     yield spent
-    spent.append(_seconds(pid) - begin)
+    spent.append(cpu_seconds(pid) - begin)
 
 
-def _seconds(pid: int | None) -> float:
+def cpu_seconds(pid: int | None = None) -> float:
+    """Return the CPU seconds that this process, or another one, has spent so far."""
     # The clock of all threads of another process; /proc counts hundredths of a second. See clock_getcpuclockid(3).
     return time.process_time() if pid is None else time.clock_gettime(~pid << 3 | 2)
 

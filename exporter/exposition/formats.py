@@ -10,10 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-
 __all__ = ["Format", "Negotiated", "gzip_accepted", "negotiate"]
 
 _ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
@@ -25,12 +21,6 @@ class Format(Enum):
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     TEXT_1 = "text/plain; version=1.0.0; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-    def write(self, registry: CollectorRegistry) -> bytes:
-        """Render the metrics of a registry; for OpenMetrics this ends the page."""
-        if self is Format.OPENMETRICS:
-            return bytes(generate_openmetrics(registry))  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
 
 
 @dataclass(frozen=True, slots=True)

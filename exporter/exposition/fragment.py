@@ -1,7 +1,7 @@
-"""The rows of one metric of one query, rendered and compressed once a cycle.
+"""The rows of one metric of one query, rendered once a cycle, and compressed once where the page is large.
 
-A scrape then only writes out bytes that exist. A fragment is a raw deflate segment that refers to
-nothing before it and ends on a byte boundary, so fragments can be strung together in any order into
+A scrape then only writes out bytes that exist. Compressed, a fragment is a raw deflate segment that
+refers to nothing before it and ends on a byte boundary, so fragments can be strung together in any order into
 one gzip member; its checksum can be joined to that of what stands before it without seeing the text.
 So what says the same as in the cycle before is not made again: most bands stay until something is learned.
 """
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Fragment", "deflate", "join_checksums", "render_rows"]
+__all__ = ["Column", "Fragment", "Packed", "join_checksums", "render_rows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -33,16 +33,58 @@ _ONE = 0x80000000
 _X8 = 0x00800000
 
 
-@dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of the page.
+    """A piece of the page: text, until it is wanted as a raw deflate segment. What it says never changes.
+
+    Parameters
+    ----------
+    text : bytes
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the text.
+    """
+
+    __slots__ = ("_packed", "_text", "size")
+
+    def __init__(self, text: bytes) -> None:
+        self.size = len(text)
+        self._text: bytes | None = text
+        self._packed: Packed | None = None
+
+    def packed(self) -> Packed:
+        """Return it compressed, and keep only that from now on; from two threads at once it is done twice."""
+        text, packed = self._text, self._packed  # In this order: the text goes after the other has come.
+        if packed is None:
+            assert text is not None  # noqa: S101 - it is one of the two.
+            self._packed = packed = _pack(text)
+        self._text = None
+        return packed
+
+    def text(self, chunk: int = 1 << 18) -> Iterator[bytes]:
+        """Yield the text, at most `chunk` bytes at a time where it has to be inflated."""
+        text = self._text
+        if text is not None:
+            yield text
+            return
+        inflater = zlib.decompressobj(_RAW)
+        pending = self.packed().deflated
+        while pending:
+            piece = inflater.decompress(pending, chunk)
+            if piece:
+                yield piece
+            pending = inflater.unconsumed_tail
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A piece of the page, compressed.
 
     Parameters
     ----------
     deflated : bytes
         The text as a raw deflate segment.
-    size : int
-        Bytes of the text.
     crc : int
         CRC-32 of the text.
     shift : int
@@ -50,19 +92,8 @@ class Fragment:
     """
 
     deflated: bytes
-    size: int
     crc: int
     shift: int
-
-    def text(self, chunk: int = 1 << 18) -> Iterator[bytes]:
-        """Inflate the text again, at most `chunk` bytes at a time."""
-        inflater = zlib.decompressobj(_RAW)
-        pending = self.deflated
-        while pending:
-            piece = inflater.decompress(pending, chunk)
-            if piece:
-                yield piece
-            pending = inflater.unconsumed_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +142,7 @@ def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray, befo
         if before is not None and before.says(rows, prefixes, values):
             fragments.append(before.fragments[number])
         else:
-            fragments.append(deflate(_text(metric, prefixes[rows], values[rows])))
+            fragments.append(Fragment(_text(metric, prefixes[rows], values[rows])))
     return Column(prefixes, values, tuple(fragments))
 
 
@@ -129,16 +160,15 @@ def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
     return b"%b%b\n" % (opening, (b"\n" + opening).join(rows))
 
 
-def deflate(text: bytes) -> Fragment:
-    """Make a fragment of any text."""
+def _pack(text: bytes) -> Packed:
     if not text:
-        return Fragment(b"", 0, 0, _ONE)
+        return Packed(b"", 0, _ONE)
     deflater = zlib.compressobj(_FASTEST, zlib.DEFLATED, _RAW)
     deflated = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    return Fragment(deflated, len(text), zlib.crc32(text), _shift(len(text)))
+    return Packed(deflated, zlib.crc32(text), _shift(len(text)))
 
 
-def join_checksums(crc: int, following: Fragment) -> int:
+def join_checksums(crc: int, following: Packed) -> int:
     """Return the CRC-32 of a text whose CRC-32 is `crc` with `following` appended."""
     return _times(crc, following.shift) ^ following.crc
 

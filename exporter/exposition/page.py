@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition.formats import Format, gzip_accepted, negotiate
-from exporter.exposition.fragment import Column, Fragment, deflate, join_checksums, render_rows
+from exporter.exposition.fragment import Column, Fragment, join_checksums, render_rows
+from exporter.exposition.own import Writer
 
 __all__ = ["FAMILIES", "Exposition", "Page", "Rows", "Scrape"]
 
@@ -38,7 +39,7 @@ FAMILIES: Mapping[str, str] = {
 """The metrics that carry scores, in the order of the page, with their help texts. All are gauges."""
 
 _HEADS = {
-    metric: deflate(f"# HELP {metric} {text}\n# TYPE {metric} gauge\n".encode()) for metric, text in FAMILIES.items()
+    metric: Fragment(f"# HELP {metric} {text}\n# TYPE {metric} gauge\n".encode()) for metric, text in FAMILIES.items()
 }
 
 # Deflate, no name, no time, written for speed, on an unknown system.
@@ -109,10 +110,7 @@ class Page:
                 fragments += [head, *rows]
         self.fragments = tuple(fragments)
         self.size = sum(fragment.size for fragment in fragments)
-        crc = 0
-        for fragment in fragments:
-            crc = join_checksums(crc, fragment)
-        self.crc = crc
+        self._packed: tuple[list[bytes], int] | None = None
 
     def plain(self, ending: bytes) -> Iterator[bytes]:
         """Yield the page with `ending` appended, as text."""
@@ -122,10 +120,18 @@ class Page:
 
     def gzipped(self, ending: bytes) -> list[bytes]:
         """Return the page with `ending` appended as the pieces of one gzip member."""
+        if self._packed is None:
+            pieces, crc = [], 0
+            for fragment in self.fragments:
+                packed = fragment.packed()
+                pieces.append(packed.deflated)
+                crc = join_checksums(crc, packed)
+            self._packed = pieces, crc
+        pieces, crc = self._packed
         deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-        trailer = struct.pack("<II", zlib.crc32(ending, self.crc), (self.size + len(ending)) & 0xFFFFFFFF)
+        trailer = struct.pack("<II", zlib.crc32(ending, crc), (self.size + len(ending)) & 0xFFFFFFFF)
         last = deflater.compress(ending) + deflater.flush() + trailer
-        return [_GZIP_HEADER, *(fragment.deflated for fragment in self.fragments), last]
+        return [_GZIP_HEADER, *pieces, last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +165,41 @@ class Exposition:
     refresh : float, seconds
         How old the program's own metrics on the page may be. Rendering them costs more than all
         scores of the page, and a storm of scrapes must not cost a cycle its time.
+    plain : int, bytes
+        Pages that are no larger are not compressed: that costs us and whoever scrapes more than to send them.
     monotonic : callable
         Seconds from any fixed point.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, refresh: float = 1.0, monotonic: Callable[[], float] = time.monotonic
+        self,
+        registry: CollectorRegistry,
+        *,
+        refresh: float = 1.0,
+        plain: int = 1 << 20,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._refresh = refresh
+        self._plain = plain
         self._monotonic = monotonic
         self._publishing = threading.Lock()
         self._published: dict[tuple[str, str], dict[str, Column]] = {}
         self._page: Page | None = Page()
         self._writing = threading.Lock()
         self._own: dict[Format, tuple[float, bytes]] = {}
+        self._writer = Writer()
 
     def publish(self, query: str, rows: Rows) -> None:
         """Replace all rows of a query."""
         key = ("query", query)
-        self._replace(key, rows.render(self._published.get(key, {})))
+        parts = rows.render(self._published.get(key, {}))
+        fragments = [fragment for column in parts.values() for fragment in column.fragments]
+        if sum(fragment.size for fragment in fragments) > self._plain:
+            # Now, and not while somebody waits for it.
+            for fragment in fragments:
+                fragment.packed()
+        self._replace(key, parts)
 
     def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray) -> None:
         """Replace all rows of a group; arrays of shape (n,), NaN = absent."""
@@ -214,7 +235,7 @@ class Exposition:
         choice = negotiate(accept)
         page = self.page()
         own = self._own_metrics(choice.format)
-        if gzip_accepted(accept_encoding):
+        if page.size + len(own) > self._plain and gzip_accepted(accept_encoding):
             pieces = page.gzipped(own)
             return Scrape(choice.content_type, "gzip", sum(map(len, pieces)), iter(pieces))
         return Scrape(choice.content_type, None, page.size + len(own), page.plain(own))
@@ -233,6 +254,6 @@ class Exposition:
             now = self._monotonic()
             rendered_at, text = self._own.get(kind, (float("-inf"), b""))
             if now - rendered_at >= self._refresh:
-                text = kind.write(self._registry)
+                text = self._writer.write(self._registry, openmetrics=kind is Format.OPENMETRICS)
                 self._own[kind] = (now, text)
             return text

@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from exporter.store.rows import seal
 
-__all__ = ["DamagedPartError", "read_part", "write_part"]
+__all__ = ["DamagedPartError", "Written", "read_part", "write_part"]
 
 Array = NDArray[Any]
 
-PIECE = 8 * 2**20
-"""Bytes in one row; SQLite's own limit is a thousand million for a row."""
+PIECE = 2**20
+"""Bytes in one row: what changes in a place does not have the rest written again."""
 PART_LIMIT = 4 * 2**30
 """Bytes in one array; what claims more is damaged."""
 
@@ -31,12 +32,28 @@ _DIMENSIONS = 8
 _SHAPE_TEXT = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a part was when it was written.
+
+    Attributes
+    ----------
+    head : tuple
+        Type, shape, bytes, and how many of them are a piece.
+    pieces : tuple of (int, int)
+        Two checksums of each piece: other contents have the same ones once in 2**64 times.
+    """
+
+    head: tuple[str, str, int, int]
+    pieces: tuple[tuple[int, int], ...]
+
+
 class DamagedPartError(Exception):
     """A stored array is not what was written; the text says why."""
 
 
-def write_part(con: sqlite3.Connection, query: str, part: str, array: Array) -> None:
-    """Replace a part of a query by `array`.
+def write_part(con: sqlite3.Connection, query: str, part: str, array: Array, before: Written | None = None) -> Written:
+    """Replace a part of a query by `array`; what is stored already, as `before` says, is not written again.
 
     Raises
     ------
@@ -49,14 +66,21 @@ def write_part(con: sqlite3.Connection, query: str, part: str, array: Array) -> 
     # Not ascontiguousarray, which makes a vector of a scalar.
     plain = np.asarray(array, dtype=_DTYPES[name], order="C")
     data = plain.reshape(-1).view(np.uint8).data
-    shape = json.dumps(plain.shape)
-    delete_part(con, query, part)
-    head = (query, part, name, shape, plain.nbytes)
-    con.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (*head, seal(*head)))
+    head = (name, json.dumps(plain.shape), plain.nbytes, PIECE)
+    if before is None or before.head != head:
+        before = None
+        delete_part(con, query, part)
+        row = (query, part, *head[:3])
+        con.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
+    pieces = []
     for number, start in enumerate(range(0, plain.nbytes, PIECE)):
         piece = data[start : start + PIECE]
-        row = (query, part, number, _checksum(query, part, number, piece), piece)
-        con.execute("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", row)
+        checksums = _checksum(query, part, number, piece), zlib.adler32(piece)
+        pieces.append(checksums)
+        if before is None or before.pieces[number] != checksums:
+            piece_row = (query, part, number, checksums[0], piece)
+            con.execute("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", piece_row)
+    return Written(head, tuple(pieces))
 
 
 def delete_part(con: sqlite3.Connection, query: str, part: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from exporter.store.arrays import DamagedPartError, read_part, write_part
+from exporter.store.arrays import DamagedPartError, Written, read_part, write_part
 from exporter.store.database import Database
 from exporter.store.faults import primary_code
 from exporter.store.opening import Schema
@@ -118,6 +118,7 @@ class LearnedArrays:
 
     def __init__(self, file: Path, *, at: float) -> None:
         self.database = Database(file, LEARNED, synchronous="NORMAL", at=at)
+        self._written: dict[str, dict[str, Written]] = {}
 
     def save(
         self,
@@ -154,18 +155,21 @@ class LearnedArrays:
         names = [(query, int(row), bytes(key)) for row, key in series or ()]
         gone = [(query, int(row)) for row in removed]
         head = (query, version, float(at))
+        # Taken away until it is committed: after a failure everything is written again.
+        before = self._written.pop(query, {})
 
-        def write(con: sqlite3.Connection) -> None:
-            stored = _head(con, query)
-            if stored is not None and stored[1] != version:
+        def write(con: sqlite3.Connection) -> dict[str, Written]:
+            stored, known = _head(con, query), before
+            if stored is None or stored[1] != version:
                 _forget(con, query)
+                known = {}
             con.executemany("DELETE FROM series WHERE query=? AND number=?", gone)
             con.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", map(_sealed, names))
-            for part, array in parts.items():
-                write_part(con, query, part, array)
+            new = {part: write_part(con, query, part, array, known.get(part)) for part, array in parts.items()}
             con.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?)", (*head, seal(*head)))
+            return known | new
 
-        self.database.write(write)
+        self._written[query] = self.database.write(write)
 
     def load(self, query: str, version: str) -> Learned | None:
         """Return what is stored of a query, or None where there is nothing of this version.
@@ -184,6 +188,7 @@ class LearnedArrays:
         ------
         StoreError
         """
+        self._written.pop(query, None)
         self.database.write(lambda con: _forget(con, query))
         self.database.shrink()
 

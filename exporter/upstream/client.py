@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -59,7 +59,7 @@ class Answer:
 class _Request:
     method: str
     params: Mapping[str, str] | None = None
-    data: Mapping[str, str] | bytes | None = None
+    data: bytes | None = None
     kind: str | None = None
     repeatable: bool = True
     """A read: sent again when an idle connection turns out to be closed, and along a redirect."""
@@ -110,7 +110,9 @@ class Client:
 
     def post_form(self, path: str, form: Mapping[str, str], *, timeout: float, max_bytes: int) -> Answer:
         """POST a form that asks for something and changes nothing; errors as in `get`."""
-        return self._call(_Request("POST", data=form), path, timeout, max_bytes)
+        # requests would find out at length what kind of data a mapping is.
+        request = _Request("POST", data=urlencode(form).encode(), kind="application/x-www-form-urlencoded")
+        return self._call(request, path, timeout, max_bytes)
 
     def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> Answer:
         """POST JSON that may change something: sent once, redirects never followed; errors as in `get`."""

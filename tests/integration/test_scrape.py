@@ -22,7 +22,7 @@ def exporter():
     """A server whose exposition and served Accept headers the test sees."""
     registry = CollectorRegistry()
     SelfMetrics(registry).watch("cpu")
-    exposition = Exposition(registry, refresh=0.0)
+    exposition = Exposition(registry, refresh=0.0, plain=0)
     scrapes = []
 
     def metrics(accept, accept_encoding):

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.exposition import Exposition, RowLabels, Rows, SelfMetrics
-from exporter.exposition.fragment import deflate, join_checksums, render_rows
+from exporter.exposition.fragment import Fragment, join_checksums, render_rows
 from exporter.exposition.page import FAMILIES
 
 PROMETHEUS_2 = (
@@ -38,7 +38,7 @@ def registry():
 
 @pytest.fixture
 def exposition(registry):
-    return Exposition(registry, refresh=0.0)
+    return Exposition(registry, refresh=0.0, plain=0)
 
 
 def make_rows(query, *values, **labels):
@@ -84,6 +84,17 @@ def test_gzip_says_the_same(filled, accept, tmp_path):
     assert one.unused_data == b"", "more than one member"
     done = subprocess.run(["gzip", "-dc"], input=packed, capture_output=True, check=True)
     assert done.stdout == body_of(filled, accept)
+
+
+def test_a_small_page_is_not_compressed(registry):
+    exposition = Exposition(registry, plain=10_000)
+    exposition.publish("cpu", make_rows("cpu", 0.5))
+    assert exposition.scrape("", "gzip").content_encoding is None
+    assert body_of(exposition, "", "gzip") == body_of(exposition)
+    exposition.publish("requests", make_rows("requests", *[0.5] * 40))
+    assert exposition.page().size > 10_000
+    assert exposition.scrape("", "gzip").content_encoding == "gzip"
+    assert gzip.decompress(body_of(exposition, "", "gzip")) == body_of(exposition)
 
 
 def test_openmetrics_ends_with_eof_once(filled):
@@ -140,8 +151,10 @@ def test_values_read_back_bit_for_bit_and_nan_is_absent(values):
     column = render_rows("anomaly_score", [b'i="%d"' % i for i in range(len(values))], values)
     text = b""
     for fragment in column.fragments:
-        piece = b"".join(fragment.text(chunk=7))
-        assert (len(piece), zlib.crc32(piece)) == (fragment.size, fragment.crc)
+        piece = b"".join(fragment.text())
+        packed = fragment.packed()
+        assert b"".join(fragment.text(chunk=7)) == piece
+        assert (len(piece), zlib.crc32(piece)) == (fragment.size, packed.crc)
         text += piece
     found = {int(s.labels["i"]): s.value for family in parse_text(text.decode()) for s in family.samples}
     expected = {i: value for i, value in enumerate(values.tolist()) if not math.isnan(value)}
@@ -199,7 +212,7 @@ def test_labels_and_values_must_be_as_many():
 def test_a_checksum_is_joined_without_the_text(texts):
     crc = 0
     for text in texts:
-        crc = join_checksums(crc, deflate(text))
+        crc = join_checksums(crc, Fragment(text).packed())
     assert crc == zlib.crc32(b"".join(texts))
 
 
@@ -207,7 +220,7 @@ def test_a_checksum_is_joined_without_the_text(texts):
     st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.floats(width=32), max_size=4), st.booleans()), max_size=6),
 )
 def test_any_sequence_of_publications_gives_a_page_both_parsers_accept(steps):
-    exposition = Exposition(CollectorRegistry())
+    exposition = Exposition(CollectorRegistry(), plain=0)
     expected: dict[str, int] = {}
     for query, values, stays in steps:
         if stays:
@@ -226,7 +239,7 @@ def test_any_sequence_of_publications_gives_a_page_both_parsers_accept(steps):
 
 
 def test_a_scrape_during_publications_is_never_a_mixture():
-    exposition = Exposition(CollectorRegistry())
+    exposition = Exposition(CollectorRegistry(), plain=0)
     exposition.publish("cpu", make_rows("cpu", *[0.0] * 200))
     stop = threading.Event()
 

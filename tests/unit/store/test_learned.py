@@ -222,3 +222,45 @@ def test_the_database_is_ordinary_sqlite(tmp_path: Path) -> None:
     assert con.execute("SELECT dtype, shape, bytes FROM parts").fetchall() == [("int32", "[2]", 8)]
     assert con.execute("SELECT data FROM pieces").fetchone()[0] == b"\x01\x00\x00\x00\x02\x00\x00\x00"
     con.close()
+
+
+def test_only_pieces_that_changed_are_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.store.arrays.PIECE", 1000)
+    a, b = np.arange(2000, dtype=np.uint8), np.zeros(10)
+    store.save_learned("q", "v", 1.0, {"a": a, "b": b})
+    store.save_learned("other", "v", 1.0, {"a": a, "b": b})
+    before = rows(store)
+    a[1500] = 7
+    store.save_learned("q", "v", 2.0, {"a": a, "b": b})
+    assert {key for key, row in rows(store).items() if row != before[key]} == {("q", "a", 1)}
+    loaded = store.load_learned("q", "v")
+    assert loaded.at == 2.0
+    np.testing.assert_array_equal(loaded.parts["a"], a)
+    np.testing.assert_array_equal(loaded.parts["b"], b)
+
+
+@pytest.mark.parametrize("change", ["forgotten", "another version", "another shape", "after a failure"])
+def test_all_is_written_where_what_is_stored_may_be_other(store: Store, change: str) -> None:
+    a = np.arange(20.0)
+    store.save_learned("q", "v", 1.0, {"a": a})
+    version = "v"
+    if change == "forgotten":
+        store.forget_learned("q")
+    elif change == "another version":
+        version = "w"
+    elif change == "another shape":
+        a = a.reshape(2, 10)
+    else:
+        with pytest.raises(ValueError, match="not stored"):
+            store.save_learned("q", "v", 2.0, {"a": a + 1.0, "b": np.array(["text"])})
+    store.save_learned("q", version, 3.0, {"a": a})
+    np.testing.assert_array_equal(store.load_learned("q", version).parts["a"], a)
+
+
+def rows(store: Store) -> dict[tuple[str, str, int], int]:
+    """Return the row id of each piece: another one where it was written again."""
+
+    def read(con: sqlite3.Connection) -> dict[tuple[str, str, int], int]:
+        return {row[1:]: row[0] for row in con.execute("SELECT rowid, query, part, piece FROM pieces")}
+
+    return store._learned.database.read(read)

@@ -85,7 +85,7 @@ def serve() -> Iterator[Callable[..., Served]]:
             program = Program()
             registry = CollectorRegistry()
             SelfMetrics(registry)
-            exposition = Exposition(registry)
+            exposition = Exposition(registry, plain=0)
             site = Site(
                 metrics=exposition.scrape,
                 not_ready=lambda: program.reason,
