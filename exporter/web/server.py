@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.2
 # How long a connection that is cut takes to be gone.
 _ROOM = 0.01
+# In the words of Prometheus, so that whoever looks for them finds the answer.
+_NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
 class WebServer:
@@ -178,13 +180,20 @@ class WebServer:
             if tls is None:
                 await loop.connect_accepted_socket(lambda: connection, accepted)
             else:
-                await loop.connect_accepted_socket(
-                    lambda: connection,
-                    accepted,
-                    ssl=tls,
-                    ssl_handshake_timeout=self._limits.handshake,
-                    ssl_shutdown_timeout=self._limits.linger,
-                )
+                # A second descriptor, because asyncio has closed the first when it says why the handshake failed.
+                with accepted.dup() as raw:
+                    try:
+                        await loop.connect_accepted_socket(
+                            lambda: connection,
+                            accepted,
+                            ssl=tls,
+                            ssl_handshake_timeout=self._limits.handshake,
+                            ssl_shutdown_timeout=self._limits.linger,
+                        )
+                    except ssl.SSLError as error:
+                        if error.reason == "HTTP_REQUEST":
+                            raw.send(_NOT_TLS)
+                        raise
         except OSError as error:
             # Plain HTTP to a TLS port, no certificate, an old version, silence: the client's affair.
             log.debug("connection failed: %s", error)

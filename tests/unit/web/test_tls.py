@@ -148,9 +148,11 @@ def test_many_answers_over_one_tls_connection(serve, web_config, client):
             assert ours._stall is None
 
 
-def test_plain_http_to_a_tls_port_gets_nothing_and_the_other_way_round(serve, web_config, client):
+@pytest.mark.parametrize("request_line", [b"GET /", b"POST /-/reload"])
+def test_plain_http_to_a_tls_port_is_told_so_and_the_other_way_round(serve, web_config, client, request_line):
     served = serve(web_config=web_config(TLS))
-    assert not served.say(CLOSE).startswith(b"HTTP/1.1 200")
+    said = served.say(CLOSE.replace(b"GET /-/healthy", request_line))
+    assert said.startswith(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.")
     assert gets_in(served, client())
     assert not gets_in(serve(limits=Limits(linger=0.2)), client())
 
