@@ -80,9 +80,6 @@ Write = Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], No
 class Watcher:
     """Is told how a replay goes on; every method does nothing unless it is overridden."""
 
-    page: Write | None = None
-    """Takes the rows of ``/metrics``, slot by slot, where that is wanted."""
-
     def learning(self, query: str, share: float) -> None:
         """History is read: 0 to 1."""
 
@@ -125,7 +122,8 @@ def replay(
     only: Collection[str] | None = None,
     connect: Callable[[], PrometheusApi],
     sleep: Callable[[float], None],
-    watcher: Watcher,
+    watchers: Sequence[Watcher] = (),
+    page: Write | None = None,
 ) -> Outcome:
     """Judge a range of the past as a daemon would have that was started at its beginning with nothing learned.
 
@@ -139,7 +137,9 @@ def replay(
         Makes a client of Prometheus.
     sleep : callable
         Waits for seconds, before something is tried again.
-    watcher : Watcher
+    watchers : sequence of Watcher
+    page : callable, optional
+        Takes the rows of ``/metrics``, slot by slot: the slot, metrics by name, and label texts.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def replay(
     with ExitStack() as stack:
         api = connect()
         stack.callback(api.close)
-        return _Replay(config, within, only, connect, api, sleep, watcher).run()
+        return _Replay(config, within, only, connect, api, sleep, watchers, page).run()
 
 
 class _Replay:
@@ -161,9 +161,10 @@ class _Replay:
         connect: Callable[[], PrometheusApi],
         api: PrometheusApi,
         sleep: Callable[[float], None],
-        watcher: Watcher,
+        watchers: Sequence[Watcher],
+        page: Write | None,
     ) -> None:
-        self._within, self._api, self._sleep, self._watcher = within, api, sleep, watcher
+        self._within, self._api, self._sleep, self._watchers = within, api, sleep, watchers
         self._clock = clock = _Clock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
         self._plans = tuple(_without_search(one) for one in config.plans() if only is None or one.name in only)
@@ -184,7 +185,7 @@ class _Replay:
             connect=connect,
             clock=clock,
             store=self.record,
-            exposition=Page(clock, watcher.page),
+            exposition=Page(clock, page),
             # Sheets of queries go stale by this clock.
             board=AlertBoard(monotonic=clock),
             metrics=SelfMetrics(CollectorRegistry()),
@@ -228,7 +229,8 @@ class _Replay:
         self._groups.apply(self._configured, plans, self._around, at=within.start)
         for name, cycle in self._cycles.items():
             self._learn(cycle, slots[name][0] - plans[name].interval)
-        self._watcher.begun(self.record, self._cycles)
+        for watcher in self._watchers:
+            watcher.begun(self.record, self._cycles)
         self._go(slots)
         for scores in self.record.scores.values():
             scores.settle()
@@ -245,12 +247,14 @@ class _Replay:
 
         def told() -> None:
             beat()
-            self._watcher.learning(name, cycle.learning.progress)
+            for watcher in self._watchers:
+                watcher.learning(name, cycle.learning.progress)
 
         cycle.learning.beat = told
         for left in reversed(range(_TRIES)):
             if cycle.prepare(at):
-                self._watcher.learning(name, 1.0)
+                for watcher in self._watchers:
+                    watcher.learning(name, 1.0)
                 return
             if left:
                 self._sleep(2.0 ** (_TRIES - left))
@@ -274,13 +278,16 @@ class _Replay:
                 if cycle.judged != slot:
                     raise ExporterError(f"{name}: a slot could not be judged: {cycle.trouble}")
             if number % _TOLD_EVERY == 0:
-                self._watcher.replayed(number / total)
-        self._watcher.replayed(1.0)
+                for watcher in self._watchers:
+                    watcher.replayed(number / total)
+        for watcher in self._watchers:
+            watcher.replayed(1.0)
 
     def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         self._groups.judged(plan, verdict, table)
         self.record.judged(plan, verdict, table)
-        self._watcher.judged(self._cycles[plan.name], verdict)
+        for watcher in self._watchers:
+            watcher.judged(self._cycles[plan.name], verdict)
 
 
 def _without_search(plan: QueryPlan) -> QueryPlan:

@@ -145,7 +145,7 @@ def verdicts(report: Report) -> Iterator[str]:
     yield _spoken(report, new, "" if old is None else "new: ")
     if old is not None:
         yield _spoken(report, old, "old: ")
-        yield f"The new configuration tells {_difference(len(new.told), len(old.told), 'alerts')} than the old one."
+        yield _difference(len(new.told), len(old.told))
         for met, before in zip(new.met, old.met, strict=True):
             name = met.incident.name or when(met.incident.start, report.zone)
             if met.lead is not None and before.lead is not None and not met.standing and not before.standing:
@@ -159,10 +159,11 @@ def verdicts(report: Report) -> Iterator[str]:
         yield f"LIMIT BROKEN: {text}"
 
 
-def _difference(new: int, old: int, what: str) -> str:
+def _difference(new: int, old: int) -> str:
     if new == old:
-        return f"no other number of {what}"
-    return f"{abs(new - old)} {what} {'more' if new > old else 'fewer'}"
+        return "Both tell as many alerts."
+    how = "more" if new > old else "fewer"
+    return f"The new configuration tells {_count(abs(new - old), 'alert')} {how} than the old one."
 
 
 def _spoken(report: Report, one: Side, begin: str) -> str:
@@ -183,6 +184,8 @@ def _spoken(report: Report, one: Side, begin: str) -> str:
 
 def notes(report: Report) -> Iterator[str]:
     """Yield what has to be known to trust the figures."""
+    if report.old is not None:
+        yield "Figures in brackets are those of the old configuration, where they differ."
     for one in (report.new, report.old):
         if one is None:
             continue

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.backtest.incidents import Incident
-    from exporter.backtest.replay import Outcome, Range, Watcher
+    from exporter.backtest.replay import Outcome, Range, Watcher, Write
     from exporter.config.model import Config
     from exporter.prometheus import PrometheusApi
 
@@ -68,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
     add("--format", choices=("text", "json"), default="text", dest="form",
         help="of standard output (default: %(default)s)")  # fmt: skip
+    add("--output.html", dest="html", metavar="FILE", type=Path, help="write the report with charts as one HTML file")
     add("--output.openmetrics", dest="openmetrics", metavar="FILE", type=Path,
         help="write every score and band, for promtool tsdb create-blocks-from openmetrics")  # fmt: skip
     limits = parser.add_argument_group("limits", "Of the configuration to try; exit code 1 where one is broken.")
@@ -103,10 +104,13 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
 
 
 def _backtest(args: argparse.Namespace, now: float) -> int:
+    from exporter.backtest.html import to_html
     from exporter.backtest.incidents import past_alerts, read_incidents
     from exporter.backtest.openmetrics import written
     from exporter.backtest.report import Limits, Report, broken, side, to_json
     from exporter.backtest.text import to_text
+    from exporter.backtest.windows import Windows
+    from exporter.cli.bars import progress
     from exporter.config.load import load
 
     if args.incidents is not None and args.against_alerts is not None:
@@ -130,13 +134,16 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
             api.close()
     incidents = [one for one in incidents if one.start <= within.end and one.end >= within.start]
 
-    sides = []
+    if args.html is not None:
+        _check_writable(args.html)
+    sides, windows = [], [Windows() for _ in configs]
     with ExitStack() as stack:
-        watchers = stack.enter_context(_progress(len(configs)))
-        if args.openmetrics is not None:
-            watchers[0].page = stack.enter_context(written(args.openmetrics))
-        for file, config, watcher in zip(files, configs, watchers, strict=True):
-            sides.append(side(str(file), _replay(config, within, chosen, watcher), incidents, ahead=ahead))
+        bars = stack.enter_context(progress(len(configs)))
+        page = None if args.openmetrics is None else stack.enter_context(written(args.openmetrics))
+        for file, config, bar, window in zip(files, configs, bars, windows, strict=True):
+            watchers = [bar] if args.html is None else [bar, window]
+            outcome = _replay(config, within, chosen, watchers, page if config is configs[0] else None)
+            sides.append(side(str(file), outcome, incidents, ahead=ahead))
     report = Report(
         within,
         configs[0].global_.timezone,
@@ -145,6 +152,9 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
         tuple(incidents) if known else None,
         broken(limits, sides[0]),
     )
+    if args.html is not None:
+        found = {key: value for window in windows for key, value in window.found.items()}
+        args.html.write_text(to_html(report, found), encoding="utf-8", errors="replace")
     text = to_text(report) if args.form == "text" else json.dumps(to_json(report), indent=2) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -198,11 +208,21 @@ def _chosen(configs: list[Config], names: list[str] | None) -> frozenset[str] | 
     return frozenset(names)
 
 
-def _replay(config: Config, within: Range, chosen: frozenset[str] | None, watcher: Watcher) -> Outcome:
+def _check_writable(file: Path) -> None:
+    """Raise UsageError now, and not when the work is done."""
+    try:
+        file.open("ab").close()
+    except OSError as fault:
+        raise UsageError(f"{file}: {fault.strerror or fault}") from None
+
+
+def _replay(
+    config: Config, within: Range, chosen: frozenset[str] | None, watchers: Sequence[Watcher], page: Write | None
+) -> Outcome:
     from exporter.backtest.replay import replay
 
     connect = partial(_connect, config)
-    return replay(config, within, only=chosen, connect=connect, sleep=time.sleep, watcher=watcher)
+    return replay(config, within, only=chosen, connect=connect, sleep=time.sleep, watchers=watchers, page=page)
 
 
 def _connect(config: Config) -> PrometheusApi:
@@ -210,37 +230,3 @@ def _connect(config: Config) -> PrometheusApi:
     from exporter.prometheus import PrometheusApi
 
     return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__} backtest")
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[list[Watcher]]:
-    """Yield a watcher for each replay, with a bar where somebody is watching."""
-    from exporter.backtest.replay import Watcher
-
-    if not sys.stderr.isatty():
-        yield [Watcher() for _ in range(count)]
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    class Bars(Watcher):
-        """Draws how far a replay is."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-            self._tasks: dict[str, TaskID] = {}
-
-        def learning(self, query: str, share: float) -> None:
-            self._draw(f"{self._name}learning {query}", share)
-
-        def replayed(self, share: float) -> None:
-            self._draw(f"{self._name}replaying", share)
-
-        def _draw(self, what: str, share: float) -> None:
-            if what not in self._tasks:
-                self._tasks[what] = bars.add_task(what, total=1.0)
-            bars.update(self._tasks[what], completed=share)
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield [Bars(name) for name in (("",) if count == 1 else ("new: ", "old: "))]

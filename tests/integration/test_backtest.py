@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 
 from tests.integration.daemon import Exporter, configuration
 from tests.integration.process import binary, eventually
@@ -196,8 +197,11 @@ def test_a_configuration_is_held_against_the_old_one(run: Run, past: Prometheus,
 
 
 def test_scores_of_the_past_become_blocks_of_prometheus(run: Run, run_prometheus: Any, tmp_path: Path) -> None:
+    """Those of a query and of a group: latency rises while what is left falls."""
+    queries = [{"name": "latency", "expr": "latency"}, {"name": "left", "expr": "1000 - latency"}]
     scores, server = tmp_path / "scores.om", run_prometheus()
-    done = run(f"--output.openmetrics={scores}")
+    groups = [{"name": "service", "by": ["service"], "queries": ["latency", "left"]}]
+    done = run(f"--output.openmetrics={scores}", queries=queries, groups=groups)
     assert (done.returncode, done.stderr) == (0, "")
     server.stop()
     into = server.directory / "data"
@@ -207,8 +211,31 @@ def test_scores_of_the_past_become_blocks_of_prometheus(run: Run, run_prometheus
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
     server.start()
-    bad = server.query('count_over_time((anomaly_score{query="latency"} >= 0.5)[2h:1m])', at=BAD + 3600.0)
-    assert [(one["metric"]["service"], one["value"][1]) for one in bad] == [(EVIL, "60")]
+    for selector in ('anomaly_score{query="latency"}', 'anomaly_group_score{group="service"}'):
+        bad = server.query(f"count_over_time(({selector} >= 0.5)[1h:1m])", at=BAD + 3590.0)
+        found = [(one["metric"]["service"], float(one["value"][1])) for one in bad]
+        assert [service for service, _ in found] == [EVIL], selector
+        assert found[0][1] >= 50, selector
+
+
+def test_the_report_as_html_in_a_browser(run: Run, tmp_path: Path) -> None:
+    """One file that needs nothing else, whatever labels say."""
+    report = tmp_path / "report.html"
+    done = run("--against-alerts={severity='page'}", f"--output.html={report}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert EVIL not in report.read_text()
+    said: list[str] = []
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=binary("chromium")) as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_page(color_scheme=scheme)
+            page.on("console", lambda message: said.append(message.text))
+            page.on("dialog", lambda dialog: said.append(dialog.message))
+            page.on("request", lambda request: said.append(request.url))
+            page.goto(report.as_uri())
+            assert page.get_by_role("heading", name=EVIL).count() == 1
+            assert page.get_by_text("Found 1 of 1 incident").count() == 1
+            assert page.evaluate("[...document.images].map(one => one.naturalWidth > 100)") == [True]
+    assert [text for text in said if not text.startswith(("file:", "data:"))] == []
 
 
 def test_what_is_missing_in_the_past_is_said(run: Run) -> None:

@@ -1,0 +1,96 @@
+"""The figures of a report, and how text and HTML say them."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.backtest import html
+from exporter.backtest.html import to_html
+from exporter.backtest.incidents import Incident
+from exporter.backtest.record import Record, Scores, ToldAlert
+from exporter.backtest.replay import Outcome, Range
+from exporter.backtest.report import Limits, Report, broken, side
+from exporter.backtest.text import to_text
+from exporter.config.model import Config
+
+HOUR = 3600.0
+WITHIN = Range(0.0, 14 * 86400.0)
+PLANS = Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()
+
+
+def outcome(*alerts: ToldAlert, scores: Scores | None = None) -> Outcome:
+    record = Record(lambda _: ())
+    record.alerts += alerts
+    record.scores["q"] = scores or Scores(slots=100, empty=5, samples=95, scored=95, counted=95, anomalous=19)
+    return Outcome(WITHIN, PLANS, record, {"q": ("something is missing",)})
+
+
+def alert(at: float, lasts: float | None = HOUR, *, told: bool = True, **labels: str) -> ToldAlert:
+    resolved = None if lasts is None else at + lasts
+    return ToldAlert("q", f"{labels}", {"query": "q", **labels}, "it is bad", at, at, at if told else None, resolved)
+
+
+def report(new: Outcome, old: Outcome | None = None, *incidents: Incident, limits: Limits = Limits()) -> Report:  # noqa: B008
+    sides = [side(name, one, incidents, ahead=600.0) for name, one in (("new", new), ("old", old)) if one is not None]
+    return Report(WITHIN, "UTC", sides[0], (*sides, None)[1], incidents, broken(limits, sides[0]))
+
+
+def test_lengths_and_rates() -> None:
+    (one,) = report(outcome(alert(0.0), alert(10 * HOUR, 3 * HOUR), alert(20 * HOUR, told=False))).new.counted
+    assert (one.alerts, one.silenced, one.per_week, one.mean, one.longest) == (2, 1, 1.0, 2 * HOUR, 3 * HOUR)
+    assert (one.anomalous, one.young) == (0.2, 0.0)
+
+
+def test_one_that_goes_on_lasts_until_the_end() -> None:
+    (one,) = report(outcome(alert(WITHIN.end - HOUR / 2, None))).new.counted
+    assert one.longest == HOUR / 2
+
+
+def test_what_was_found_and_what_was_useless() -> None:
+    found, missed = Incident(HOUR, 2 * HOUR), Incident(50 * HOUR, 51 * HOUR)
+    new = report(outcome(alert(HOUR - 300), alert(20 * HOUR)), None, found, missed).new
+    assert (new.missed, new.lead, new.useless, new.precision) == (1, 300.0, 1, 0.5)
+
+
+def test_limits() -> None:
+    late = Incident(HOUR, 2 * HOUR, "late")
+    new = outcome(alert(HOUR + 60), alert(20 * HOUR), alert(30 * HOUR))
+    said = report(new, None, late, Incident(80 * HOUR, 81 * HOUR), limits=Limits(1.0, 0, -30.0)).broken
+    assert said == (
+        "q: 1.50 alerts a week, 1 at most",
+        "1 incidents missed, 0 at most",
+        "incident late: told -60 s before it began, -30 s at least",
+    )
+    assert report(new, None, late, limits=Limits(1.5, 0, -60.0)).broken == ()
+
+
+def test_text_of_two_configurations() -> None:
+    outage = Incident(HOUR, 2 * HOUR, "outage")
+    text = to_text(
+        report(
+            outcome(alert(HOUR, host="a"), alert(50 * HOUR, host="a\x1b[1m")),
+            outcome(alert(HOUR + 600, host="a")),
+            outage,
+        )
+    )
+    assert "outage: told 10 min earlier by the new one." in text
+    assert "The new configuration tells 1 alert more than the old one." in text
+    assert "2 (1)" in text
+    assert "host=a\ufffd[1m" in text
+    assert "new: q: 5 of 100 slots (5.0%) had no sample" in text
+    assert "new: q: Prometheus warns: something is missing" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_nothing_to_say() -> None:
+    text = to_text(report(outcome(scores=Scores(slots=10, empty=10))))
+    assert "0 alerts in 14 d, 0.0 a week." in text
+    assert "no samples in this range; is the expression right?" in text
+
+
+def test_html_without_matplotlib_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "find_spec", lambda _: None)
+    page = to_html(report(outcome(alert(HOUR, host="<b>&"))), {})
+    assert "matplotlib is missing" in page
+    assert "<b>" not in page
+    assert "host=&lt;b&gt;&amp;" in page
