@@ -1,1 +1,1 @@
-"""Pictures, made in a process of their own. It starts when one is asked for, so it imports no more than it needs."""
+"""Pictures, made in processes of their own. They start when one is asked for, so they import no more than they need."""

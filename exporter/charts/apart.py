@@ -93,10 +93,12 @@ class Apart:
         answer, ours = os.pipe()
         # What it has to say it answers; standard error is for the log.
         command = [sys.executable, "-W", "ignore", "-m", "exporter.charts.apart", str(theirs), str(ours)]
+        # Threads of its own would only be waited for: its arrays are small.
+        surroundings = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         try:
             # A session of its own: Ctrl-C in a terminal is for the program, and it ends this one.
             self._process = subprocess.Popen(  # noqa: S603 - our own words.
-                command, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, start_new_session=True
+                command, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, start_new_session=True, env=surroundings
             )
         finally:
             os.close(theirs)

@@ -1,4 +1,4 @@
-"""What is computed for a chart, in a process of its own: judging the past again, decomposing it, drawing it."""
+"""What is computed for a chart, in a process of its own: judging the past again, and decomposing it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.chart import Chart, Look
 from exporter.engine.detectors import stl_map
 from exporter.engine.engine import Engine, EngineSettings
 
-__all__ = ["DAY", "LEARNED_STEP", "WEEK", "Again", "Opinion", "decompose", "judge_again", "picture", "prepare"]
+__all__ = ["DAY", "LEARNED_STEP", "WEEK", "Again", "Opinion", "decompose", "judge_again", "prepare"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,13 +93,5 @@ def decompose(window: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, F
     return trend, daily, weekly, residual
 
 
-def picture(chart: Chart, look: Look) -> bytes:
-    """Draw a chart."""
-    from exporter.charts.drawing import draw  # An extra, and slow to import.
-
-    return draw(chart, look)
-
-
 def prepare() -> None:
-    """Do what the first chart would have to wait for."""
-    from exporter.charts import drawing  # noqa: F401 - an extra, and slow to import.
+    """Do what the first chart would have to wait for: whoever calls this has imported the engine."""

@@ -17,8 +17,8 @@ from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.links import generator_url
 from exporter.alertmanager import AlertBoard, Told
+from exporter.charts import picture, work
 from exporter.charts.apart import Apart
-from exporter.charts.work import picture, prepare
 from exporter.config.model import Config
 from exporter.cycle import Cycle, Latest
 from exporter.cycle.latest import Said
@@ -106,14 +106,16 @@ class Views:
 
     def __init__(self, program: Program, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
         self._program = program
-        self._apart = Apart()
-        self._past = Past(connect, self._apart.run)
+        # Two, so that what a chart is judged and drawn with is imported at the same time.
+        self._judging, self._drawing = Apart(), Apart()
+        self._past = Past(connect, self._judging.run)
         self.charts = importlib.util.find_spec("matplotlib") is not None
 
     def close(self) -> None:
         """Break off what is read from Prometheus."""
         self._past.close()
-        self._apart.close()
+        self._judging.close()
+        self._drawing.close()
 
     def now(self) -> float:
         """Return the time, whole Unix seconds: who asks for the same within a second gets the same chart."""
@@ -178,17 +180,16 @@ class Views:
         )
 
     def prepare(self) -> None:
-        """Do what the first chart would have to wait for."""
-        with contextlib.suppress(Unshowable):  # Whoever asks for a chart is told.
-            self._apart.run(prepare)
+        """Begin, beside everything else, what the first chart would have to wait for."""
+        for apart, first in ((self._judging, work.prepare), (self._drawing, picture.prepare)):
+            if not apart.running:
+                threading.Thread(target=_quietly, args=(apart, first), name="chart-prepare", daemon=True).start()
 
     def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
         """Return a chart as a file."""
         program = self._program
         cycle, said = self._cycle(query), program.latest.get(query)
-        if not self._apart.running:
-            # It starts while Prometheus is asked.
-            threading.Thread(target=self.prepare, name="chart-prepare", daemon=True).start()
+        self.prepare()
         rows = [] if said is None else matching_rows(said, labels)
         if said is not None and rows:
             labels = said.names.labels[rows[0]] or ()
@@ -199,8 +200,8 @@ class Views:
             raise Unshowable("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
         within = Range(asked.start, min(asked.end, now))
-        chart = chart_of(self._past, subject, within, part, self._apart.run)
-        return self._apart.run(picture, chart, look)
+        chart = chart_of(self._past, subject, within, part, self._judging.run)
+        return self._drawing.run(picture.picture, chart, look)
 
     def _cycle(self, query: str) -> Cycle:
         cycles = self._program.cycles()
@@ -276,6 +277,11 @@ class Views:
             # What is open is known without the store; what was said of it is not.
             log.error("the store failed", extra={"error": str(fault)})
             return ()
+
+
+def _quietly(apart: Apart, first: Callable[[], None]) -> None:
+    with contextlib.suppress(Unshowable):  # Whoever asks for a chart is told.
+        apart.run(first)
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
