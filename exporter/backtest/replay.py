@@ -64,12 +64,15 @@ class Outcome:
 
     Attributes
     ----------
+    groups : tuple of str
+        The jobs of the groups, under which their alerts are noted.
     warnings : mapping of str to tuple of str
         What Prometheus wanted said, by query.
     """
 
     within: Range
     plans: tuple[QueryPlan, ...]
+    groups: tuple[str, ...]
     record: Record
     warnings: Mapping[str, tuple[str, ...]]
 
@@ -235,7 +238,7 @@ class _Replay:
         for scores in self.record.scores.values():
             scores.settle()
         warnings = {name: tuple(one.warnings) for name, one in self._answers.items() if one.warnings}
-        return Outcome(within, self._plans, self.record, warnings)
+        return Outcome(within, self._plans, tuple(self._groups.cycles), self.record, warnings)
 
     def _count(self, plan: QueryPlan, at: float) -> int:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""

@@ -126,11 +126,9 @@ class Limits:
 def side(config: str, outcome: Outcome, incidents: Sequence[Incident], *, ahead: float) -> Side:
     """Count what a replay found out; see `match` for `ahead`."""
     record, within = outcome.record, outcome.within
-    names = [plan.name for plan in outcome.plans]
-    groups = [name for name in dict.fromkeys(alert.name for alert in record.alerts) if name not in names]
     counted = tuple(
         _count(name, [alert for alert in record.alerts if alert.name == name], record.scores.get(name), within)
-        for name in [*names, *groups]
+        for name in (*(plan.name for plan in outcome.plans), *outcome.groups)
     )
     met = tuple(match(incidents, record.alerts, ahead=ahead, end=within.end))
     useless = 0
@@ -204,14 +202,16 @@ def broken(limits: Limits, new: Side) -> tuple[str, ...]:
 
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as plain values. Times are Unix seconds, lengths seconds."""
-    whole: dict[str, Any] = {"from": report.within.start, "to": report.within.end, "new": _side_json(report.new)}
+    known = report.incidents is not None
+    whole: dict[str, Any] = {"from": report.within.start, "to": report.within.end}
+    whole["new"] = _side_json(report.new, known=known)
     if report.old is not None:
-        whole["old"] = _side_json(report.old)
+        whole["old"] = _side_json(report.old, known=known)
     whole["limits_broken"] = list(report.broken)
     return whole
 
 
-def _side_json(one: Side) -> dict[str, Any]:
+def _side_json(one: Side, *, known: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "config": one.config,
         "queries": [{**asdict(counted), "noisiest": dict(counted.noisiest)} for counted in one.counted],
@@ -219,7 +219,7 @@ def _side_json(one: Side) -> dict[str, Any]:
         "suppressed": one.suppressed,
         "warnings": {name: list(texts) for name, texts in one.warnings.items()},
     }
-    if one.met:
+    if known:
         found["incidents"] = [
             {
                 **asdict(met.incident),

@@ -191,14 +191,14 @@ def notes(report: Report) -> Iterator[str]:
             continue
         begin = "" if report.old is None else f"{'new' if one is report.new else 'old'}: "
         for counted in one.counted:
-            if counted.empty and counted.slots:
+            if counted.samples == 0:
+                yield f"{begin}{counted.name}: no samples in this range; is the expression right?"
+            elif counted.empty and counted.slots:
                 share = counted.empty / counted.slots
                 yield (
                     f"{begin}{counted.name}: {counted.empty} of {counted.slots} slots ({share:.1%}) had no sample: "
                     "Prometheus has none there."
                 )
-            if not counted.samples:
-                yield f"{begin}{counted.name}: no samples in this range; is the expression right?"
             if counted.young is not None and counted.young > _YOUNG:
                 yield (
                     f"{begin}{counted.name}: {counted.young:.0%} of the samples are of series too young to alert "

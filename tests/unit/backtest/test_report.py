@@ -22,7 +22,7 @@ def outcome(*alerts: ToldAlert, scores: Scores | None = None) -> Outcome:
     record = Record(lambda _: ())
     record.alerts += alerts
     record.scores["q"] = scores or Scores(slots=100, empty=5, samples=95, scored=95, counted=95, anomalous=19)
-    return Outcome(WITHIN, PLANS, record, {"q": ("something is missing",)})
+    return Outcome(WITHIN, PLANS, (), record, {"q": ("something is missing",)})
 
 
 def alert(at: float, lasts: float | None = HOUR, *, told: bool = True, **labels: str) -> ToldAlert:
