@@ -116,7 +116,7 @@ def test_a_replay_says_what_the_daemon_said_and_tells_what_it_told(
     scores = tmp_path / "scores.om"
     flags = (
         f"--from={learned + 1.0}",
-        f"--to={max(*served, started + 1.0)}",
+        f"--to={max(*served, started + 0.5)}",
         f"--output.openmetrics={scores}",
         "--format=json",
     )
