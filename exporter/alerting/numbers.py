@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-__all__ = ["Unit", "format_instant", "format_numbers", "format_span"]
+__all__ = ["Unit", "format_instant", "format_numbers", "format_span", "scale_of"]
 
 Unit = Literal["bytes", "bytes_per_second", "per_second", "percent", "ratio", "seconds"]
 """What a query may say its values are."""
@@ -56,11 +56,20 @@ def format_numbers(
     largest = max((abs(number) for number in like if math.isfinite(number)), default=0.0)
     if not largest:
         largest = 1.0
-    size, name = next((size, name) for least, size, name in _SCALES[unit] if largest >= least)
+    size, name = scale_of(largest, unit)
     texts = _written([number / size for number in numbers], [number / size for number in like])
     space = "" if name.startswith("/") else " "
     pairs = zip(texts, numbers, strict=True)
     return [f"{text}{space}{name}" if math.isfinite(number) else text for text, number in pairs]
+
+
+def scale_of(largest: float, unit: Unit) -> tuple[float, str]:
+    """Return by what numbers of a unit are divided that are at most so large, and what is written after them.
+
+    >>> scale_of(3.0 * 2**20, "bytes"), scale_of(0.2, "ratio")
+    ((1048576.0, 'MiB'), (0.01, '%'))
+    """
+    return next((size, name) for least, size, name in _SCALES[unit] if largest >= least)
 
 
 def format_span(seconds: float) -> str:

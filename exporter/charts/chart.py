@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.numbers import Unit
+
 __all__ = ["Chart", "Look", "Part", "Unshowable"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,6 +63,7 @@ class Chart:
     lines: Mapping[str, FloatArray]
     quorum: int = 0
     source: str = ""
+    unit: Unit | None = None
     gaps: float = field(default=np.inf)
     """Seconds between two samples beyond which the line is broken."""
 

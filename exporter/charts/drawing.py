@@ -21,6 +21,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from exporter.charts.chart import Chart, Look, Part
+from exporter.charts.ticks import Ticks
 
 __all__ = ["draw"]
 
@@ -31,6 +32,8 @@ _INCHES = {Part.BAND: 4.3, Part.WEEKS: 2.6, Part.DECOMPOSITION: 5.2}
 _WIDE, _NARROW = 9.6, 4.4
 _TITLE, _LINE = 0.3, 0.16
 """Inches that a title takes, and a line of small print."""
+_OFFSETS = [f"{form} %Z" for form in ("", "%Y", "%Y-%b", "%Y-%b-%d", "%Y-%b-%d", "%Y-%b-%d %H:%M")]
+"""What is written below the instants of an axis, from years to seconds: what they share, and the time zone."""
 _LONGEST_TITLE = {False: 110, True: 52}
 # Characters that XML cannot have; and dollars, which would begin a formula.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -116,6 +119,7 @@ def _band(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
     _line(main, x, observed, chart, color=colours.observed, linewidth=1.4, label="observed")
     main.plot(x[bad], observed[bad], "o", color=colours.bad, markersize=3.2, label="anomalous", linestyle="none")
     main.set_ylim(low, high)
+    main.yaxis.set_major_formatter(Ticks(chart.unit))
     cast = lines["votes"]
     votes.fill_between(x, 0.0, np.nan_to_num(cast), step="mid", color=colours.observed, alpha=0.55, linewidth=0)
     votes.axhline(chart.quorum, color=colours.bad, linewidth=1.0, linestyle=(0, (3, 2)))
@@ -138,6 +142,7 @@ def _weeks(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
         _line(axes, x, chart.lines[name], chart, color=colour, linewidth=1.0, label=name)
     _line(axes, x, chart.lines[names[-1]], chart, color=colours.observed, linewidth=1.6, label=names[-1])
     axes.set_ylim(*_limits(list(chart.lines.values())))
+    axes.yaxis.set_major_formatter(Ticks(chart.unit))
     _style(axes, colours)
     _time_axis(axes, chart, look)
     _legend(axes, colours, columns=5)
@@ -154,6 +159,7 @@ def _parts(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
             axes.axhline(0.0, color=colours.grid, linewidth=1.0)
         _line(axes, chart.times / _DAY, chart.lines[name], chart, color=colours.observed, linewidth=1.1)
         axes.set_ylim(*_limits([chart.lines[name]]))
+        axes.yaxis.set_major_formatter(Ticks(chart.unit))
         axes.set_title(name, loc="left", fontsize=8.5, pad=2, color=colours.soft)
         axes.locator_params(axis="y", nbins=3)
         _style(axes, colours)
@@ -168,7 +174,7 @@ def _margins(chart: Chart, look: Look) -> dict[str, float]:
     top = _TITLE if look.form == "png" else 0.0
     bottom = _LINE * len(_lines(chart.source, look)) if chart.source else 0.0
     return {
-        "left": 0.6 / width,
+        "left": 0.7 / width,
         "right": 1.0 - 0.12 / width,
         "top": 1.0 - (0.32 + top) / height,
         "bottom": (0.42 + bottom) / height,
@@ -210,7 +216,7 @@ def _time_axis(axes: Axes, chart: Chart, look: Look) -> None:
     # With these numbers there is an interval for every range from a minute to a month.
     locator = AutoDateLocator(tz=zone, minticks=2 if look.narrow else 3, maxticks=5 if look.narrow else 10)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, offset_formats=_OFFSETS))
     if len(chart.times) > 1:
         begin, end = chart.times[0] / _DAY, chart.times[-1] / _DAY
         axes.set_xlim(begin, end + 0.004 * (end - begin))

@@ -143,7 +143,7 @@ def _chart(
 ) -> Chart:
     labels = " ".join(f"{name}={value}" for name, value in subject.labels)
     plan = subject.plan
-    return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, gaps=1.5 * step)
+    return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, unit=plan.unit, gaps=1.5 * step)
 
 
 def _grid(subject: Subject, within: Range) -> tuple[float, float, float]:

@@ -226,6 +226,8 @@ class Views:
             state = QueryState.LEARNING
         elif said is None:
             state = QueryState.WAITING
+        elif not cycle.series:
+            state = QueryState.EMPTY
         return QueryRow(
             name=plan.name,
             expr=plan.expr,
@@ -286,8 +288,19 @@ def _quietly(apart: Apart, first: Callable[[], None]) -> None:
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
     nan = float("nan")
-    at = judged if np.isfinite(judged) else 0.0
-    return SeriesRow(query, labels, at, nan, nan, nan, nan, nan, nan, ready=True, place=np.full(1, nan))
+    return SeriesRow(
+        query,
+        labels,
+        judged if np.isfinite(judged) else nan,
+        nan,
+        nan,
+        nan,
+        nan,
+        nan,
+        nan,
+        ready=True,
+        place=np.full(1, nan),
+    )
 
 
 def _fits(found: Anomaly, labels: Labels) -> bool:

@@ -47,6 +47,8 @@ class QueryState(StrEnum):
     LEARNING = "learning"
     """History is being read."""
     SCORED = "scored"
+    EMPTY = "no series"
+    """It is answered, and the answer has no series: nothing is watched."""
     FAILED = "failed"
 
 

@@ -57,7 +57,7 @@ def page(title: str, *content: Node, at: float, zone: str, version: str, assets:
             tag("nav", tag("ul", links), aria_label="Site"),
         ),
         tag("main", *content, id="content", data_fresh=bool(here)),
-        tag("footer", f"{version} · ", instant(at, zone), f" {zone}"),
+        tag("footer", f"{version} · ", instant(at, zone), "" if zone == "UTC" else f" ({zone})"),
     ]
     document = tag("html", tag("head", head), tag("body", body), lang="en")
     return join([Markup("<!DOCTYPE html>\n"), document, Markup("\n")])

@@ -28,7 +28,7 @@ from exporter.web.pages.words import address, ago, instant, label_chips, number,
 
 __all__ = ["overview_page"]
 
-_ORDER = (QueryState.FAILED, QueryState.LEARNING, QueryState.WAITING, QueryState.SCORED)
+_ORDER = (QueryState.FAILED, QueryState.LEARNING, QueryState.WAITING, QueryState.EMPTY, QueryState.SCORED)
 _WHICH = {Which.ALL: "all states", Which.ANOMALOUS: "anomalous", Which.WARMING_UP: "warming up"}
 _BEFORE = 3 * 3600.0
 """Seconds that the graph of an anomaly shows before it began."""
@@ -53,13 +53,17 @@ def _summary(facts: Overview) -> Node:
     """Say in one sentence what most people come for."""
     failed = sum(query.state is QueryState.FAILED for query in facts.queries)
     learning = sum(query.state is QueryState.LEARNING for query in facts.queries)
+    empty = sum(query.state is QueryState.EMPTY for query in facts.queries)
     open_now = len(facts.anomalies)
     anomalous = sum(query.anomalous for query in facts.queries)
     scored = sum(query.scored for query in facts.queries)
     parts = [f"{_count(open_now, 'open anomaly', 'open anomalies')}"]
     parts.append(f"{anomalous:,} of {facts.total:,} series anomalous now" if facts.total else "no series so far")
     if failed:
-        parts.append(f"{_count(failed, 'query', 'queries')} failing: their series are unknown, not fine")
+        whose = "its" if failed == 1 else "their"
+        parts.append(f"{_count(failed, 'query', 'queries')} failing: {whose} series are unknown, not fine")
+    if empty:
+        parts.append(f"{_count(empty, 'query', 'queries')} without a series")
     if learning:
         parts.append(f"{_count(learning, 'query', 'queries')} learning")
     if not failed and not learning and facts.total and not scored:
@@ -68,11 +72,16 @@ def _summary(facts: Overview) -> Node:
     kind = "good"
     if unseen or failed:
         kind = "bad"
-    elif open_now:
+    elif open_now or empty:
         kind = "warn"
     elif learning or not facts.total:
         kind = "learning"
-    word = {"bad": "Look here", "warn": "In hand", "learning": "Learning", "good": "All well"}[kind]
+    word = {
+        "bad": "Look here",
+        "warn": "In hand" if open_now else "Incomplete",
+        "learning": "Learning",
+        "good": "All well",
+    }[kind]
     return tag("p", tag("strong", word, class_=f"badge {kind}"), " ", " · ".join(parts), class_="summary")
 
 
@@ -136,7 +145,7 @@ def _queries(queries: Sequence[QueryRow], facts: Overview) -> Node:
 
 
 def _query(one: QueryRow, heads: Sequence[str], facts: Overview) -> Node:
-    kinds = {QueryState.FAILED: "bad", QueryState.SCORED: "good"}
+    kinds = {QueryState.FAILED: "bad", QueryState.SCORED: "good", QueryState.EMPTY: "warn"}
     state: list[Node] = [tag("span", str(one.state), class_=f"badge {kinds.get(one.state, 'learning')}")]
     if one.state is QueryState.LEARNING:
         share = f"{one.progress:.0%}"

@@ -114,7 +114,8 @@ class _Handlers:
             if form == "png":
                 return plain(reason.status, str(reason))
             headers["Cache-Control"] = "no-store"
-            picture = _sentence(str(reason))
+            said = str(reason)
+            picture = _sentence(said[:1].upper() + said[1:])
             return web.Response(status=reason.status, text=picture, content_type="image/svg+xml", headers=headers)
         return web.Response(body=image, content_type="image/svg+xml" if form == "svg" else "image/png", headers=headers)
 

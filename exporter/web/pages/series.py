@@ -118,7 +118,7 @@ def _now(shown: Shown) -> Node:
         ("Expected", number(one.expected, usual)),
         ("Band", band(one.lower, one.upper, low, high)),
         ("Votes", f"{one.votes:.0f} ({shown.quorum} are enough)" if one.votes == one.votes else number(one.votes, "")),
-        ("Judged", ago(one.at, shown.at)),
+        ("Judged", ago(one.at, shown.at) if one.at == one.at else "not yet"),
     ]
     cells = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
     trouble = tag("p", shown.query.trouble, class_="why") if shown.query.trouble else None
@@ -302,6 +302,8 @@ def _why(shown: Shown) -> Node:
         )
         for kind, severity in one.severities
     ]
+    if not votes:
+        votes = [tag("tr", tag("td", "Nobody so far.", colspan=3))]
     head = tag(
         "tr",
         tag("th", "Detector", scope="col"),

@@ -77,7 +77,7 @@ def instant(at: float, zone: str) -> Markup:
     """Write an instant by the wall clock of a zone, for people and for machines."""
     local = datetime.fromtimestamp(at, ZoneInfo(zone))
     machine = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tag("time", local.strftime("%Y-%m-%d %H:%M:%S"), datetime=machine, title=f"{machine} (page: {zone})")
+    return tag("time", local.strftime("%Y-%m-%d %H:%M:%S %Z"), datetime=machine, title=f"{machine} (page: {zone})")
 
 
 def number(value: float, text: str) -> Node:

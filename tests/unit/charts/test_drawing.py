@@ -31,6 +31,20 @@ def test_an_svg_is_xml_that_names_its_lines(part):
         assert name in text
 
 
+@pytest.mark.parametrize("part", list(Part), ids=str)
+def test_a_chart_says_its_unit_and_its_time_zone(part):
+    text = texts(draw(chart(part, unit="seconds", zone="Asia/Tokyo"), Look("svg")))
+    assert " s " in text
+    assert "JST" in text
+    assert " MiB " in texts(draw(replace(scaled(part, 2.0**20), unit="bytes"), Look("svg")))
+    assert " M " in texts(draw(scaled(part, 1e6), Look("svg")))
+
+
+def scaled(part, by):
+    one = chart(part)
+    return replace(one, lines={name: line * by for name, line in one.lines.items()})
+
+
 def test_the_same_chart_is_the_same_file():
     assert draw(chart(), Look("svg")) == draw(chart(), Look("svg"))
 

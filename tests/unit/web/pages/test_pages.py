@@ -89,6 +89,8 @@ def test_the_overview_says_what_is_wrong_first(serve):
         ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "unknown, not fine"),
         ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "timeout: 30 s"),
         ({"queries": [query(scored=0, warming_up=3)], "anomalies": []}, "none can alert"),
+        ({"queries": [query(state=QueryState.EMPTY, series=0)], "anomalies": []}, "1 query without a series"),
+        ({"queries": [query(state=QueryState.EMPTY, series=0)], "anomalies": []}, "Incomplete"),
         ({"queries": [query(judged_at=None)]}, "not yet"),
         ({"anomalies": []}, "Nothing is open"),
         ({"anomalies": []}, "All well"),
