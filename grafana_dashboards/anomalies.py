@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig
-from grafana_foundation_sdk.builders.dashboard import AdHocVariable, Dashboard, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import AdHocVariable, Dashboard, TextBoxVariable, ThresholdsConfig
 from grafana_foundation_sdk.models.common import GraphDrawStyle, GraphTresholdsStyleMode
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, Threshold, ThresholdsMode
 
@@ -21,6 +21,7 @@ from grafana_dashboards.panels import (
     board,
     figure,
     instant,
+    link,
     looks,
     over_time,
     query,
@@ -33,6 +34,8 @@ __all__ = ["dashboard"]
 SCORE = 'anomaly_score{query=~"$query"}'
 WORST = f"topk(10, max_over_time({SCORE}[$__range] @ end()))"
 WORST_GROUPS = "topk(10, max_over_time(anomaly_group_score[$__range] @ end()))"
+PAGE = "${exporter:raw}/graph?query=%s&from=${__from}&to=${__to}"
+"""The page of the worst series of a query."""
 ONE = "{${series:raw}}"
 """Exactly one series: the value of the variable is its matchers."""
 
@@ -48,6 +51,7 @@ def dashboard() -> Dashboard:
     # A result is written as `{a="b",...} 0.9 1700000000000`: what is between the braces are matchers. Worst first.
     worst = f"query_result(topk(20, max_over_time({SCORE}[$__range])))"
     built.with_variable(query_variable("series", "Series", worst, all_of_them=False).regex(r"/\{(.*)\}/"))
+    built.with_variable(TextBoxVariable("exporter").label("Exporter").default_value("http://localhost:9877"))
     built.with_variable(AdHocVariable("filters").label("Labels").datasource(SOURCE))
     sent = 'sum by (query) (anomaly_exporter_alerts{state="firing",query=~"$query"}) > 0'
     built.annotation(annotation("Alerts of the exporter", f'label_join({sent}, "alertname", "", "query")', BAD))
@@ -107,6 +111,7 @@ def _table() -> table.Panel:
     }
     panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(DataTransformerConfig(id_val="organize", options=tidy))
+    panel.override_by_name("query", looks(links=[link("Explain it", PAGE % "${__value.text}")]))
     by_score = {"fields": {}, "sort": [{"field": "score", "desc": True}]}
     return panel.with_transformation(DataTransformerConfig(id_val="sortBy", options=by_score)).decimals(3)
 
@@ -155,4 +160,6 @@ def _scores(title: str, expr: str, legend: str, text: str) -> timeseries.Panel:
     line = [Threshold(value=None, color="transparent"), Threshold(value=0.5, color=BAD)]
     panel = over_time(title, query(expr, legend), unit="percentunit", text=text).min(0.0).max(1.0)
     panel.thresholds(ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(line))
+    if "anomaly_score" in expr:
+        panel.override_by_regexp(".*", looks(links=[link("Explain it", PAGE % "${__field.labels.query}")]))
     return panel.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))

@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 __all__ = [
     "ACCENT", "BAD", "GOOD", "MUTED", "SOURCE", "WARN", "annotation", "as_json", "board", "figure", "instant",
-    "looks", "over_time", "query", "query_variable", "table_of",
+    "link", "looks", "over_time", "query", "query_variable", "table_of",
 ]  # fmt: skip
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -78,6 +78,11 @@ def table_of(title: str, *queries: prometheus.Dataquery, text: str = "") -> tabl
     """Return a table; the columns with the values are called ``Value #NAME`` after the queries."""
     panel = table.Panel().title(title).description(text).datasource(SOURCE).span(24).height(9)
     return panel.targets([asked.format(PromQueryFormat.TABLE) for asked in queries])
+
+
+def link(title: str, url: str) -> dict[str, object]:
+    """Return a data link: where a click on a value leads."""
+    return {"title": title, "url": url, "targetBlank": True}
 
 
 def looks(**properties: object) -> list[DynamicConfigValue]:
