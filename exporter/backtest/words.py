@@ -15,6 +15,8 @@ from exporter.backtest.report import Counted, Report, Side, length, told_labels
 __all__ = ["Table", "alert_row", "alerts_of_one", "heading", "incident_table", "notes", "query_table", "verdicts"]
 
 _YOUNG = 0.01
+_FEW = 5
+"""Incidents of which it is said, too, that nothing changes."""
 _NONE = "-"
 
 
@@ -64,7 +66,7 @@ def query_table(report: Report) -> Table:
 def _cells(one: Counted | None) -> list[str]:
     if one is None:
         return [_NONE] * 7
-    share = _NONE if one.anomalous is None else f"{one.anomalous:.2%}".replace("%", " %")
+    share = _NONE if one.anomalous is None else f"{100 * one.anomalous:.2f} %"
     return [
         _NONE if one.series is None else str(one.series),
         _NONE if one.samples is None else str(one.samples),
@@ -153,6 +155,8 @@ def verdicts(report: Report) -> Iterator[str]:
                 how = "earlier" if gained > 0 else "later"
                 if abs(gained) >= 1.0:
                     yield f"{name}: told {format_span(abs(gained))} {how} by the new one."
+                elif len(new.met) <= _FEW:
+                    yield f"{name}: told at the same time by both."
             elif (met.alert is None) != (before.alert is None):
                 yield f"{name}: found by the {'old' if met.alert is None else 'new'} one only."
     for text in report.broken:
@@ -178,7 +182,7 @@ def _spoken(report: Report, one: Side, begin: str) -> str:
         said += f", by median {format_span(abs(one.lead))} {'before' if one.lead > 0 else 'after'} the beginning"
     said += "."
     if one.precision is not None:
-        said += f" {one.useless} of {_count(total, 'alert')} met no incident (precision {one.precision:.0%})."
+        said += f" {one.useless} of {_count(total, 'alert')} met no incident (precision {100 * one.precision:.0f} %)."
     return said
 
 
@@ -194,14 +198,15 @@ def notes(report: Report) -> Iterator[str]:
             if counted.samples == 0:
                 yield f"{begin}{counted.name}: no samples in this range; is the expression right?"
             elif counted.empty and counted.slots:
-                share = counted.empty / counted.slots
+                share = 100 * counted.empty / counted.slots
                 yield (
-                    f"{begin}{counted.name}: {counted.empty} of {counted.slots} slots ({share:.1%}) had no sample: "
+                    f"{begin}{counted.name}: {counted.empty} of {counted.slots} slots ({share:.1f} %) had no sample: "
                     "Prometheus has none there."
                 )
             if counted.young is not None and counted.young > _YOUNG:
+                share = 100 * counted.young
                 yield (
-                    f"{begin}{counted.name}: {counted.young:.0%} of the samples are of series too young to alert "
+                    f"{begin}{counted.name}: {share:.0f} % of the samples are of series too young to alert "
                     "(baseline.min_history): Prometheus has too little history before them."
                 )
             if counted.silenced:

@@ -268,7 +268,7 @@ def test_what_is_missing_in_the_past_is_said(run: Run) -> None:
     """From six hours before the oldest sample to an hour after it."""
     done = run("--from", f"{START - 9.25 * DAY}", "--to", f"{START - 9 * DAY + 3600}")
     assert done.returncode == 0, done.stderr
-    assert "slots (85.7%) had no sample" in done.stdout.replace("\n", " "), done.stdout
+    assert "slots (85.7 %) had no sample" in done.stdout.replace("\n", " "), done.stdout
     assert "too young to alert" in done.stdout
 
 

@@ -76,8 +76,9 @@ def test_text_of_two_configurations() -> None:
     assert "outage: told 10 min earlier by the new one." in text
     assert "The new configuration tells 1 alert more than the old one." in text
     assert "2 (1)" in text
+    assert "told at the same time by both" in to_text(report(outcome(alert(HOUR)), outcome(alert(HOUR)), outage))
     assert "host=a\ufffd[1m" in text
-    assert "new: q: 5 of 100 slots (5.0%) had no sample" in text
+    assert "new: q: 5 of 100 slots (5.0 %) had no sample" in text
     assert "new: q: Prometheus warns: something is missing" in text
     assert max(map(len, text.splitlines())) <= 100
 
