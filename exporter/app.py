@@ -80,11 +80,13 @@ class App:
     Parameters
     ----------
     options : Options
+    clock : callable
+        The wall clock, in Unix seconds.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, clock: Callable[[], float] = wall_clock) -> None:
         self._options = options
-        self._clock = wall_clock
+        self._clock = clock
         self._reloading = threading.Lock()
         self._stopping = False
         self._loaded: Loaded | None = None

@@ -39,10 +39,12 @@ class Clocks:
         OutOfTime
             This slot cannot be judged.
         """
-        skew = None
+        now, skew = around.clock(), None
+        if slot > now + _AGREES:
+            raise OutOfTime("the clock was set back while prometheus was asked")
         if frame.server_time is not None:
             # The header has whole seconds, cut off.
-            skew = frame.server_time + 0.5 - around.clock()
+            skew = frame.server_time + 0.5 - now
             skew = 0.0 if abs(skew) <= 1.0 else skew
             around.metrics.clock_skew_seconds.labels(peer="prometheus").set(skew)
             if abs(skew) > _WARNS and not self._skewed:
@@ -50,10 +52,12 @@ class Clocks:
                 log.warning("the clock of prometheus differs from ours", extra=more)
             self._skewed = abs(skew) > _WARNS
             if skew > _BEHIND or skew < -_AHEAD:
-                raise OutOfTime(f"the clock of prometheus is {round(skew)} s ahead of ours")
+                side = "ahead of" if skew > 0 else "behind"
+                raise OutOfTime(f"the clock of prometheus is {round(abs(skew))} s {side} ours")
         if newest < slot:
             return False
-        if skew is None or abs(skew) > _AGREES or newest - slot < _AHEAD:
+        # A slot of long ago is one that began before the clock was set forward: it does not say what time it is.
+        if skew is None or abs(skew) > _AGREES or newest - slot < _AHEAD or now - slot > _AHEAD:
             raise OutOfTime("slots after it were judged before the clock was set back")
         # Waiting until it is as late again would be blindness.
         more = {"query": query, "seconds": round(newest - slot)}

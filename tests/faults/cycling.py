@@ -62,7 +62,7 @@ class Source:
         self.faults: list[Exception | Callable[[], None]] = []
         self.down: Exception | None = None
         self.warnings: tuple[str, ...] = ()
-        self.server_time: Callable[[], float | None] = time.time
+        self.server_time: Callable[[], float | None] | None = None
         self.instants: list[float] = []
         self.ranges: list[tuple[float, float, float]] = []
         self.extra: dict[str, dict[str, str]] = {}
@@ -91,7 +91,7 @@ class Source:
         self._trouble()
         names = self.keys()
         values = np.array([self.value(name, at) * (5.0 if name in self.loud else 1.0) for name in names])
-        clock = self.server_time()
+        clock = None if self.server_time is None else self.server_time()
         return Frame(at, [self.key(name) for name in names], values, np.full(len(names), at), 0, self.warnings, clock)
 
     def history(
@@ -136,6 +136,9 @@ class World:
         self.now = start
         self.room = 1000
         self.skew = 0.0
+        if isinstance(self.source, Source):
+            # It keeps the time, and lives when the slots are.
+            self.source.server_time = lambda: self.now - self.skew
         self.checkpoint_interval = 300.0
         self.external_labels: dict[str, str] = {}
         self.begin()
@@ -152,11 +155,15 @@ class World:
         step = replace(restore(self.limits, kept, at=self.now), notes=self.store.notes().get(self.plan.name))
         self.cycle = Cycle(self.plan, self.around(), step, started=self.now)
 
+    def clock(self) -> float:
+        """Our clock."""
+        return self.now if isinstance(self.source, Source) else time.time()
+
     def around(self) -> Surroundings:
         return Surroundings(
             api=self.source,
             connect=self.source.connect,
-            clock=lambda: time.time() + self.skew,
+            clock=self.clock,
             store=self.store,
             exposition=self.exposition,
             board=self.board,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,12 @@ def test_runs_go_on_when_the_clock_is_set(step: float, failures) -> None:
     assert not schedule.check_clock()
     assert schedule._done["cpu"] == pytest.approx(time.time() + step, abs=2.0)
     assert runs.missed == 0
+
+
+def test_a_machine_that_booted_in_1970_does_not_make_up_for_the_years(schedule) -> None:
+    runs = Runs()
+    schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
+    # As after the clock was set: what is planned next lies half a century back.
+    schedule._scheduler.modify_job("cpu", next_run_time=datetime.fromtimestamp(0.25, UTC))
+    first, second = runs.wait(2)[:2]
+    assert time.time() - 60 < first < second < time.time()

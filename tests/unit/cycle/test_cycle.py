@@ -336,8 +336,28 @@ def test_a_clock_that_was_wrong_before_does_not_blind(world: World, source: Sour
     assert world.shown()["b"] is FIRING
 
 
+@pytest.mark.parametrize("seconds", [-86400.0, -3600.0, 3600.0, 86400.0])
+def test_a_clock_that_is_set_while_the_server_is_asked_changes_nothing(
+    seconds: float, world: World, source: Source
+) -> None:
+    """The slot is of one clock and the answer of the other: nothing is judged by it, and nothing is gone back for."""
+    source.loud = {"a"}
+    world.slot(3)
+    learned, there = world.cycle.learning.engine.at, source.keys
+    set_clock(world, source, seconds)
+    source.keys = list  # type: ignore[method-assign]
+    source.faults = [lambda: set_clock(world, source, -seconds)]
+    world.slot()
+    assert world.cycle.learning.engine.at == learned
+    source.keys = there  # type: ignore[method-assign]
+    world.slot(3)
+    assert world.cycle.learning.engine.at == world.now
+    assert world.shown() == {"a": FIRING}
+    assert world.audit() == [("a", "open"), ("a", "firing")]
+
+
 def test_the_difference_of_the_clocks_is_shown(world: World, source: Source) -> None:
-    source.server_time = lambda: float(int(time.time() + 42))
+    source.server_time = lambda: float(int(world.now + 42))
     world.slot()
     skew = world.metrics.registry.get_sample_value("anomaly_exporter_clock_skew_seconds", {"peer": "prometheus"})
     assert skew == pytest.approx(42, abs=2)
