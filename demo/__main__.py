@@ -52,6 +52,7 @@ baseline:
 queries:
   - name: requests
     expr: shop_requests_per_second
+    unit: per_second
     direction: below
     min_relative_deviation: 0.2
     valid_range: [0, null]
@@ -60,6 +61,7 @@ queries:
       labels: {{severity: critical}}
   - name: latency_p99
     expr: shop_latency_p99_seconds
+    unit: seconds
     direction: above
     min_deviation: 0.05
     valid_range: [0, null]
@@ -68,6 +70,7 @@ queries:
       labels: {{severity: warning}}
   - name: cpu
     expr: shop_cpu_usage_ratio
+    unit: ratio
     min_deviation: 0.1
     valid_range: [0, 1]
 """

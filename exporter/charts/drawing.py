@@ -175,7 +175,7 @@ def _margins(chart: Chart, look: Look) -> dict[str, float]:
     bottom = _LINE * len(_lines(chart.source, look)) if chart.source else 0.0
     return {
         "left": 0.7 / width,
-        "right": 1.0 - 0.12 / width,
+        "right": 1.0 - 0.26 / width,
         "top": 1.0 - (0.32 + top) / height,
         "bottom": (0.42 + bottom) / height,
     }

@@ -141,7 +141,9 @@ def _chart(
     source: str = "",
     step: float,
 ) -> Chart:
-    labels = " ".join(f"{name}={value}" for name, value in subject.labels)
+    named = dict(subject.labels)
+    metric = named.pop("__name__", "")
+    labels = " ".join([metric, *(f"{name}={value}" for name, value in named.items())]).strip()
     plan = subject.plan
     return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, unit=plan.unit, gaps=1.5 * step)
 
