@@ -191,7 +191,8 @@ class App:
                     self._workers.prepare()
             except ExporterError as fault:
                 self.metrics.config_last_reload_successful.set(0)
-                log.error("the configuration was not reloaded, the old one stays in force", extra={"error": str(fault)})
+                error = "; ".join(str(fault).splitlines())
+                log.error("the configuration was not reloaded, the old one stays in force", extra={"error": error})
                 raise
             except Exception as mistake:
                 # Neither the old one nor the new one is in force, so the process has to begin anew.

@@ -37,6 +37,7 @@ class Figures:
         self._query = query
         self._coverage: float | None = None
         self._empty = False
+        self._refused = 0
         self.trouble: str | None = None
         """Why the newest slot said nothing; None where it did."""
         metrics.watch(query)
@@ -57,6 +58,7 @@ class Figures:
         self._metrics.source_up.set(fault.reason in _ANSWERED)
         more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
         log.warning("the query failed", extra=more)
+        self._refused += 1
 
     def judged(self, verdict: Verdict, aligned: Aligned, frame: Frame, *, series: int, interval: float) -> None:
         """A slot was judged.
@@ -70,6 +72,10 @@ class Figures:
         """
         metrics, query = self._metrics, self._query
         self.trouble = None
+        # Not after a single one: a server that fails now and then would have two lines for each.
+        if self._refused > 1:
+            log.info("the query is answered again", extra={"query": query, "failed": self._refused})
+        self._refused = 0
         metrics.source_up.set(1)
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -118,6 +119,20 @@ def test_while_the_source_is_away_nothing_is_shown_and_what_fires_goes_on(world:
     assert world.sample("cycles_failed_total") == 5
     assert world.sample("cycles_total") == 7
     assert world.sample("series", state="no_data") == 2
+
+
+def test_the_end_of_an_outage_is_told_and_that_of_a_hiccup_is_not(
+    world: World, source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.slot()
+    with caplog.at_level(logging.INFO, "exporter.cycle.figures"):
+        for failures in (1, 3):
+            source.down = refused()
+            world.slot(failures)
+            source.down = None
+            world.slot(3)
+    again = [record for record in caplog.records if record.msg == "the query is answered again"]
+    assert [vars(record)["failed"] for record in again] == [3]
 
 
 @pytest.mark.parametrize(
