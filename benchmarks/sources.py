@@ -131,7 +131,7 @@ def surroundings(
         source_url=url,
         query_offset=0.0,
         checkpoint_interval=1e9,
-        room=lambda: count,
+        room=lambda _: count,
     )
 
 

@@ -27,6 +27,7 @@ from exporter.cycle import (
     Groups,
     Latest,
     People,
+    Room,
     Suppression,
     Surroundings,
     Treatments,
@@ -103,6 +104,7 @@ class App:
         registry = CollectorRegistry()
         self.metrics = SelfMetrics(registry)
         self._exposition = Exposition(registry)
+        self._room = Room(lambda: [cycle.learning.engine for cycle in self._cycles.values()], self.metrics)
         self._board = AlertBoard()
         self._latest = Latest()
         program = Program(
@@ -211,6 +213,7 @@ class App:
         plans = {plan.name: plan for plan in sharded(config, *self._options.shard)}
         api = PrometheusApi(config.prometheus, user_agent=USER_AGENT) if changed_source else self._api
         self._senders.apply(config.alertmanagers, config.alerting)
+        self._room.configure(config.limits)
 
         around = self._surroundings(config, api, self._suppression.apply(config))
         self._causes.configure(config.dependencies, plans.keys() | {job_of(group) for group in config.groups})
@@ -267,7 +270,8 @@ class App:
             source_url=config.prometheus.external_url or config.prometheus.url,
             query_offset=config.prometheus.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,
-            room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            room=self._room.left,
+            admitting=self._room.admitting,
             external_url=self._options.external_url or "",
             turned=self._turned,
             causes=self._causes,

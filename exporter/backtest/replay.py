@@ -199,7 +199,7 @@ class _Replay:
             query_offset=config.prometheus.query_offset,
             # Nothing is ever taken up again.
             checkpoint_interval=float("inf"),
-            room=lambda: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            room=lambda _: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
             turned=Turned(),
             causes=causes,
             treatment=treatments.treatment,

@@ -130,7 +130,7 @@ def _limit(limit: float, value: object) -> str:
     try:
         parse_duration(value)
     except ValueError:
-        return f"{limit:g}"
+        return str(limit) if isinstance(limit, int) else f"{limit:g}"
     return format_duration(limit)
 
 

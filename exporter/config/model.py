@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 
 from exporter.alerting.numbers import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
@@ -84,6 +84,12 @@ class LimitsSettings(Section):
     max_series: int = Field(200_000, ge=1, description="Series of all queries together.")
     max_series_per_query: int = Field(
         100_000, ge=1, description="Series of one query that has no `max_series` of its own."
+    )
+    max_memory: ByteSize | None = Field(
+        None,
+        ge=256_000_000,
+        description="Memory of the process, by what its series will take once they have learned everything; beyond it "
+        "no new ones are taken on. Four fifths of what the container may have leave room for large answers.",
     )
 
 

@@ -7,6 +7,7 @@ from exporter.cycle.group_cycle import GroupCycle, job_of
 from exporter.cycle.groups import Groups
 from exporter.cycle.latest import Latest
 from exporter.cycle.people import People
+from exporter.cycle.room import Room
 from exporter.cycle.suppression import Suppression
 from exporter.cycle.surroundings import Surroundings
 from exporter.cycle.treatment import Treatments
@@ -20,6 +21,7 @@ __all__ = [
     "Groups",
     "Latest",
     "People",
+    "Room",
     "Suppression",
     "Surroundings",
     "Treatments",

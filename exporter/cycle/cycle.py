@@ -198,8 +198,7 @@ class Cycle:
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
-            engine.table.limit = learning.limit()
-            aligned = engine.align(frame.keys, frame.values, slot)
+            aligned = learning.admit(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
             treatment, complete = learning.treatment(np.array([slot])), not _is_partial(frame)
             verdict = engine.step(slot, aligned.samples, plan.interval, treatment, complete=complete)

@@ -6,13 +6,13 @@ read at the query's own interval, slot by slot, so that the state is the same as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
-from exporter.engine.verdict import Verdicts
+from exporter.engine.verdict import Aligned, Verdicts
 from exporter.prometheus import Block
 
 __all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
@@ -104,14 +104,16 @@ def learn(
     history: History,
     treatment: Treating = lambda _: None,
     heard: Callable[[Verdicts], None] = lambda _: None,
+    align: Callable[[Sequence[bytes], FloatArray, float], Aligned] | None = None,
 ) -> Iterator[int]:
     """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
     `treatment` says how the samples at some instants are taken, once their series have rows; `heard` is given what
-    was said of each piece.
+    was said of each piece; `align` puts samples into rows, unless given as the engine does.
     """
+    align = align or engine.align
     for block in history(plan.start, plan.end, plan.step):
-        aligned = engine.align(block.keys, block.values, float(block.times[0]))
+        aligned = align(block.keys, block.values, float(block.times[0]))
         # Of a few series, a chunk is the whole window.
         for begin in range(0, len(block.times), _TOGETHER):
             times = block.times[begin : begin + _TOGETHER]

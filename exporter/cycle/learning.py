@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -17,7 +17,7 @@ from exporter.cycle.history import GROUPED, HISTORY_TIMEOUT, History, Plan, lear
 from exporter.cycle.surroundings import Surroundings
 from exporter.engine.engine import Engine
 from exporter.engine.treatment import FloatArray, Treatment
-from exporter.engine.verdict import Verdicts
+from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.prometheus import Block, PrometheusApi
 from exporter.store import Lesson
@@ -153,13 +153,12 @@ class Learning:
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
         begin = perf_counter()
-        self.engine.table.limit = self.limit()
         done = 0
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
             heard = partial(self._heard, since=since)
-            for points in learn(self.engine, part, self._history(api, series), self.treatment, heard):
+            for points in learn(self.engine, part, self._history(api, series), self.treatment, heard, self.admit):
                 done += points
                 self._progress(done / total)
                 self.beat()
@@ -204,7 +203,13 @@ class Learning:
 
     def limit(self) -> int:
         """Return how many series the query may have now."""
-        return max(0, min(self.plan.max_series, len(self.engine.table) + self.around.room()))
+        return max(0, min(self.plan.max_series, len(self.engine.table) + self.around.room(self.engine)))
+
+    def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
+        """Put the samples of an answer into rows, as `Engine.align` does, as far as there is room for new series."""
+        with self.around.admitting:
+            self.engine.table.limit = self.limit()
+            return self.engine.align(keys, values, at)
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from exporter.alerting.settings import AlertingSettings
@@ -15,6 +16,7 @@ from exporter.cycle.outside import Answers, Keeper, Shown
 from exporter.cycle.people import People
 from exporter.cycle.treatment import InEffect
 from exporter.cycle.turned import Turned
+from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
 from exporter.engine.treatment import FloatArray, Treatment
 from exporter.engine.verdict import Verdict
@@ -45,7 +47,9 @@ class Surroundings:
         URL of Prometheus that people open.
     query_offset, checkpoint_interval : float, seconds
     room : callable
-        Returns how many more series the limit of all queries together allows.
+        Returns how many more series an engine may have by what all queries together may.
+    admitting : context manager
+        Held while series are taken on; see `exporter.cycle.room`.
     treatment : callable
         Given the plan of a query, its series and instants, shape (t,), returns how the engine is to take the samples,
         or None where there is nothing to say. Asked of every slot and of all history, so that a restart, which
@@ -82,7 +86,8 @@ class Surroundings:
     source_url: str
     query_offset: float
     checkpoint_interval: float
-    room: Callable[[], int]
+    room: Callable[[Engine], int]
+    admitting: AbstractContextManager[object] = field(default_factory=threading.Lock)
     external_url: str = ""
     turned: Turned = field(default_factory=Turned)
     causes: Causes = field(default_factory=Causes)

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
 from exporter.engine.usual import DAY, EVERY, WEEK
 
-__all__ = ["BUCKETS", "HOUR", "Baseline", "BucketStats", "Holidays", "Place", "place_at"]
+__all__ = ["BUCKETS", "BUCKET_BYTES", "HOUR", "Baseline", "BucketStats", "Holidays", "Place", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -38,6 +38,8 @@ Rows = slice | npt.NDArray[np.intp]
 HOUR = 3600.0
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
 BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
+BUCKET_BYTES = 5 * 4
+"""Of one series in one bucket: five numbers of float32."""
 _MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
 
 ENOUGH_WEEKS = 2

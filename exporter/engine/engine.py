@@ -79,6 +79,16 @@ class Engine:
         return Calibration() if tail is None else tail.calibration
 
     @property
+    def capacity(self) -> int:
+        """How many rows there is room for without another array."""
+        return self._learned.capacity
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of learned arrays that a row takes once it has learned at all hours of the week."""
+        return self._learned.row_bytes
+
+    @property
     def bytes_per_series(self) -> float:
         """Bytes of learned arrays that a series takes."""
         return self._learned.bytes_per_series

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKETS, Baseline, Place
+from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, Place
 from exporter.engine.budget import Tail
 from exporter.engine.calibration import Budget
 from exporter.engine.detectors import Memory, Remembering
@@ -95,7 +96,8 @@ class Learned:
         """Give `rows` to new series: whatever they held before is forgotten."""
         size = self.table.size
         if size > self._capacity:
-            self._capacity = max(size, 2 * self._capacity)
+            # Twice as much each time, so that growing costs little, and never for more than may come.
+            self._capacity = max(size, min(2 * self._capacity, self.table.limit))
             for columns in self._forgetful():
                 columns.grow(self._capacity)
             self.register.grow(self._capacity)
@@ -242,6 +244,17 @@ class Learned:
         if self.tail is not None:
             columns |= {f"budget/{name}": array for name, array in self.tail.arrays().items()}
         return columns
+
+    @property
+    def capacity(self) -> int:
+        """Rows that there is room for."""
+        return self._capacity
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of learned arrays that a row takes, once it has learned in all hours."""
+        columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self._columns().values())
+        return BUCKETS * BUCKET_BYTES + sum(columns)
 
     @property
     def bytes_per_series(self) -> float:

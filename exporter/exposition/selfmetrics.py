@@ -209,6 +209,13 @@ class SelfMetrics:
         self.store_recovered = self._gauge(
             "store_recovered", "Whether a damaged store was set aside at the start and a new one begun."
         )
+        self.memory_expected_bytes = self._gauge(
+            "memory_expected_bytes",
+            "Memory of the process once all series have learned everything they can; no measurement.",
+        )
+        self.memory_limit_bytes = self._gauge(
+            "memory_limit_bytes", "What `limits.max_memory` says of it; infinite where it says nothing."
+        )
         self.state_restore_age_seconds = self._gauge(
             "state_restore_age_seconds", "How old the learned state was when it was read at the start."
         )

@@ -174,7 +174,7 @@ class World:
             source_url="http://prometheus",
             query_offset=0.0,
             checkpoint_interval=self.checkpoint_interval,
-            room=lambda: self.room - self.cycle.series,
+            room=lambda _: self.room - self.cycle.series,
             people=self.people,
         )
 

@@ -69,7 +69,7 @@ class Stage:
             source_url="",
             query_offset=0.0,
             checkpoint_interval=300.0,
-            room=lambda: 0,
+            room=lambda _: 0,
             people=self.people,
             heard=lambda plan, verdict, table: self.groups.readings.put(plan, verdict, table),
         )

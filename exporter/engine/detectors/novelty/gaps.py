@@ -89,19 +89,17 @@ class Gaps:
 
 def _split(low: Array, high: Array, value: Array) -> None:
     """Learn one value of each row of gaps in place; shapes (m, GAPS) and (m,)."""
-    near = np.minimum(value[:, None] - low, high - value[:, None])
-    hit = near.argmax(axis=1)
-    every = np.arange(len(value))
-    inside = near[every, hit] > 0.0
-    left, right = low[every, hit], high[every, hit]
+    # In at most one gap of each row, because gaps do not overlap.
+    hit = np.flatnonzero((low < value[:, None]) & (value[:, None] < high))
+    row = hit // GAPS
+    every, lows, highs = np.arange(len(row)), low.reshape(-1), high.reshape(-1)
+    value, left, right = value[row], lows[hit], highs[hit]
     keeps_left = value - left >= right - value  # The wider half stays in place.
-    stays = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
-    moves = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
-    low[every, hit] = np.where(inside, stays[0], left)
-    high[every, hit] = np.where(inside, stays[1], right)
+    lows[hit], highs[hit] = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
     # The other half takes the place of the narrowest gap, if that is narrower.
-    width = high - low
+    begin, end = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
+    width = high[row] - low[row]
     narrowest = width.argmin(axis=1)
-    wider = inside & (moves[1] - moves[0] > width[every, narrowest])
-    low[every, narrowest] = np.where(wider, moves[0], low[every, narrowest])
-    high[every, narrowest] = np.where(wider, moves[1], high[every, narrowest])
+    wider = end - begin > width[every, narrowest]
+    there = (row * GAPS + narrowest)[wider]
+    lows[there], highs[there] = begin[wider], end[wider]
