@@ -19,7 +19,7 @@ PLOT = Path("docs/performance.svg")
 RUNS = (
     ("A cycle", "cycle", ["--plot", str(PLOT)],
      "Fetch, decode, score, learn, judge, commit and render, beside the CPU that Prometheus needs for the query."),
-    ("Recording rules", "rules", ["--series", "2000", "--minutes", "5"],
+    ("Recording rules", "rules", [],
      "Bands by recording rules, as Grafana's adaptive rules make them, beside asking, judging and being scraped."),
     ("Tools that fit each series", "per_series", [], "Prophet and statsmodels, as one would call them in a loop."),
     ("STL of all series", "stl", [], "The decomposition as one map, beside statsmodels' own loop."),
