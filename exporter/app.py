@@ -221,7 +221,7 @@ class App:
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
             for query, alerts in stored.items()
         }
-        free = end(self._cycles.values(), self._cancel)
+        free = end(self._cycles.values(), lambda: self._api.cancel())
         # Built aside: others count the series of all cycles meanwhile.
         cycles = {
             name: old.take_over(plans[name], around, at=now) for name, old in self._cycles.items() if name in plans
@@ -286,9 +286,6 @@ class App:
     def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         self._groups.judged(plan, verdict, table)
         self._latest.put(plan, verdict, table)
-
-    def _cancel(self) -> None:
-        self._api.cancel()
 
     # ------------------------------------------------------------------ jobs
 
@@ -361,7 +358,7 @@ class App:
         _try(self._suppression.stop)
         # A reload under way ends soon; one that does not is not waited for.
         reloading = self._reloading.acquire(timeout=2 * PATIENCE)
-        _try(lambda: end(self._cycles.values(), self._cancel))
+        _try(lambda: end(self._cycles.values(), lambda: self._api.cancel()))
         # The last checkpoint and the last scrapes do not need the last word to Alertmanagers.
         others = [
             threading.Thread(target=_try, args=(last,), daemon=True) for last in (self._close_cycles, self._stop_web)
