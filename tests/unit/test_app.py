@@ -94,6 +94,7 @@ def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, m
 
 
 def test_a_query_that_hangs_holds_up_neither_a_reload_nor_the_end(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.workers.PATIENCE", 0.3)
     hang = Hang(app, "load", monkeypatch)
     began = time.monotonic()
     app.reload()
