@@ -141,9 +141,7 @@ class Learned:
         self.shift.forget(rows)
         self.odd.accept(rows)
         for memory in self.memories.values():
-            memory.accept(rows, np.zeros(len(rows)))
-        if "collective" in self.memories:
-            self.memories["collective"].forget(rows)
+            memory.relearn(rows)
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""

@@ -161,6 +161,9 @@ class Memory(Protocol):
     def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
         """Follow the baseline of `rows`, which was moved `by`, shapes (m,): what is there now is normal."""
 
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Let what goes on in `rows` end: their baseline did not fit any more, and is learned anew."""
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all of the state, by name: what is stored and restored."""
 

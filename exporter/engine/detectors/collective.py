@@ -142,6 +142,10 @@ class CollectiveMemory:
         for name in ("sum", "count", "offset", "above", "below", "way"):
             state[name][rows] = 0
 
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew: how far a series usually is from its baseline was about the old one, too."""
+        self.forget(rows)
+
     def _end_hour(self, state: dict[str, Array]) -> None:
         """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample."""
         limit = self.params.limit

@@ -98,6 +98,10 @@ class IsolationForestMemory:
         """Forget the sample before: it was measured against the old level."""
         self._columns.all()["before"][rows] = np.nan
 
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Forget the sample before, too: it was measured against the old baseline."""
+        self.accept(rows, np.zeros(len(rows)))
+
     def judge(self, moment: Moment, rows: slice) -> Judgement:
         """Judge samples of `rows`, and note them for `close`."""
         state, table = self._columns.of(rows), _table()

@@ -193,6 +193,10 @@ class StlMemory:
         for name in ("count", "total", "away"):
             state[name][rows] = 0
 
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Keep what was seen where it is: the level has not moved."""
+        self.accept(rows, np.zeros(len(rows)))
+
     def close(self, rows: slice) -> None:
         """Do nothing: it is the hour that counts here, not the block."""
 

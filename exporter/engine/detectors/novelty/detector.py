@@ -204,9 +204,16 @@ class NoveltyMemory:
         below = np.where(moment.sample > been, np.minimum(severity, 0.0), severity)
         return _judgement(moment, above, below)
 
-    def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:  # noqa: ARG002
+    def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:
         """End the anomaly that goes on; what comes next is near what the baseline finds usual now."""
-        self._columns.all()["held"][rows] = False
+        columns = self._columns.all()
+        columns["held"][rows] = False
+        columns["level"][rows] = 0.0
+        Recent(columns).accept(rows, by.astype(np.float32))
+
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """End the anomaly that goes on; what was seen stays known."""
+        self.accept(rows, np.zeros(len(rows)))
 
     def _by_week(self, columns: dict[str, Array], stats: BucketStats) -> None:
         """Forget how far from usual was known, where the hours of the week are known for the first time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.detectors.columns import Array, Column
@@ -72,6 +73,12 @@ class Recent:
         begin, count = WINDOW + index, len(usual)
         here = slice(BLOCK + index, BLOCK + index + count)
         self._residual[here] = self._sample[begin : begin + count] - usual
+
+    def accept(self, rows: npt.NDArray[np.intp], by: Array) -> None:
+        """Count the residuals of `rows` that are nearer to `by`, shape (m,), than to what was usual from there."""
+        before = self._residual[:, rows]
+        after = before - by
+        self._residual[:, rows] = np.where(np.abs(after) < np.abs(before), after, before)
 
     def features(self, index: int, count: int) -> Array:
         """Return the features of samples of this block, shape (FEATURES, t, n), float32."""
