@@ -94,14 +94,16 @@ def _plot(costs: list[tuple[int, float, float]], file: Path) -> None:
 def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[Table, float, float]:
     server = scraped(running, home, count)
     connect = partial(_Moving, PrometheusSettings(url=server.url), user_agent="benchmark")
-    around = surroundings(running, home, count, server.url, connect)
+    first = float(int(time.time()) + 1)
+    # Nobody waits for a slot to come: the clock is as late as the slot.
+    late = [first]
+    around = replace(surroundings(running, home, count, server.url, connect), clock=lambda: late[0])
     query = {"name": "bench", "expr": NAME, "interval": "15s", "alert": {}}
     config = Config.model_validate({"queries": [query], "limits": {"max_series_per_query": 2 * count}})
     cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())
     decode = _decode_seconds(server)
     # Without history: what is measured is a slot. The last scrape answers for some minutes to come.
     cycle.ready = True
-    first = float(int(time.time()) + 1)
     cycle.learning.engine.at = first - INTERVAL
 
     spent: dict[str, list[float]] = {phase: [] for phase in PHASES}
@@ -109,8 +111,9 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     checkpoint = 0.0
     for number in range(cycles + 2):
         before = _phases(around.metrics)
+        late[0] = first + INTERVAL * number
         with cpu() as us:
-            cycle.run(first + INTERVAL * number)
+            cycle.run(late[0])
         after = _phases(around.metrics)
         begin = time.perf_counter()
         assert around.exposition.page().fragments, "nothing was scored"

@@ -70,13 +70,15 @@ def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     now = time.time()
-    # The first of all is the first that this daemon is asked for: the process that draws has to start.
+    # The processes that judge and draw have to start for it, because nobody has opened a page before.
+    charts = {"chart band, before any page": [_chart(0, "band", now)]}
     for part in PARTS:
         first, *again = (_chart(1, part, now - i) for i in range(6))
-        for label, paths in ((f"chart {part}, first", [first]), (f"chart {part}, again", again)):
-            before = _own(source)
-            row = _asked(daemon, paths)
-            table.add_row(f"{label} (of that Prometheus {1000 * (_own(source) - before) / len(paths):.0f} ms)", *row)
+        charts |= {f"chart {part}, first of a series": [first], f"chart {part}, again": again}
+    for label, paths in charts.items():
+        before = _own(source)
+        row = _asked(daemon, paths)
+        table.add_row(f"{label} (of that Prometheus {1000 * (_own(source) - before) / len(paths):.0f} ms)", *row)
     for what, path in {"overview": "/", "overview, filtered": "/?text=item/77", "its last page": "/?page=200"}.items():
         table.add_row(what, *_asked(daemon, [path] * args.rounds))
     idle = _cycle(daemon, args.seconds)
