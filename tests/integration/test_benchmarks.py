@@ -12,7 +12,7 @@ from benchmarks import __main__ as page
 pytestmark = pytest.mark.integration
 
 RUNS = {
-    "cycle": (["--series", "20", "--cycles", "2"], r"ours with its part of a checkpoint / Prometheus"),
+    "cycle": (["--series", "20", "--cycles", "8"], r"ours with its part of a checkpoint / Prometheus"),
     "rules": (["--series", "20", "--minutes", "2", "--warm-up", "8"], r"20 series, .* ratio 1/"),
     "per_series": (["--series", "3", "--fits", "1"], r"statsmodels' STL: .* times as much"),
     "stl": (["--series", "4", "--reference", "1", "--live", "10"], r"largest difference"),
