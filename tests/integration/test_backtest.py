@@ -114,9 +114,11 @@ def test_a_replay_says_what_the_daemon_said_and_tells_what_it_told(
     learned = datetime.fromisoformat(re.findall(r'msg="history learned".* until=(\S+)', log)[0]).timestamp()
 
     scores = tmp_path / "scores.om"
+    end = max(*served, started + 0.5)
+    eventually(lambda: time.time() > end, 60.0, what="the end to be past")
     flags = (
         f"--from={learned + 1.0}",
-        f"--to={max(*served, started + 0.5)}",
+        f"--to={end}",
         f"--output.openmetrics={scores}",
         "--format=json",
     )
