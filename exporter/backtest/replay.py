@@ -23,7 +23,7 @@ from exporter.alertmanager import AlertBoard
 from exporter.backtest.past import PastAnswers
 from exporter.backtest.record import Page, Record
 from exporter.config.model import Config, QueryPlan
-from exporter.cycle import Causes, Cycle, Groups, Surroundings, Treatments, Turned, job_of
+from exporter.cycle import Causes, Cycle, Groups, Room, Surroundings, Treatments, Turned, job_of
 from exporter.cycle.known import Known
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
@@ -183,6 +183,9 @@ class _Replay:
         treatments = Treatments(known, config.global_.external_labels, utf8_labels=utf8)
         causes = Causes()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
+        metrics = SelfMetrics(CollectorRegistry())
+        room = Room(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
+        room.configure(config.limits)
         self._around = Surroundings(
             api=api,
             connect=connect,
@@ -191,7 +194,7 @@ class _Replay:
             exposition=Page(clock, page),
             # Sheets of queries go stale by this clock.
             board=AlertBoard(monotonic=clock),
-            metrics=SelfMetrics(CollectorRegistry()),
+            metrics=metrics,
             alerting=config.alerting,
             external_labels=config.global_.external_labels,
             utf8_labels=utf8,
@@ -199,7 +202,8 @@ class _Replay:
             query_offset=config.prometheus.query_offset,
             # Nothing is ever taken up again.
             checkpoint_interval=float("inf"),
-            room=lambda _: config.limits.max_series - sum(cycle.series for cycle in self._cycles.values()),
+            room=room.left,
+            admitting=room.admitting,
             turned=Turned(),
             causes=causes,
             treatment=treatments.treatment,
