@@ -16,7 +16,7 @@ import requests
 from benchmarks.sources import NAME, surroundings, with_history
 from exporter.alerting.alert import Step
 from exporter.config.model import Config
-from exporter.cycle import Cycle
+from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.decode import Envelope
 from exporter.prometheus.settings import PrometheusSettings
@@ -50,7 +50,7 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     around = surroundings(running, home, count, server.url, connect)
     query = {"name": "bench", "expr": NAME, "interval": "5m"}
     config = Config.model_validate({"baseline": {"window": f"{days}d"}, "queries": [query]})
-    cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())
+    cycle = QueryEvaluator(config.plans()[0], around, Step(alerts={}), started=time.time())
     now = time.time() // 300.0 * 300.0
 
     begin = time.perf_counter()

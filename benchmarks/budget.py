@@ -23,15 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Event, Finding, Step
-from exporter.alerting.life import collect, evaluate
 from exporter.alerting.settings import AlertingSettings, AlertSettings
+from exporter.alerting.state_machine import collect, evaluate
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QueryPlan, QuerySettings
-from exporter.cycle.history import missing_history
 from exporter.engine.budget import SETTLED, Tail
 from exporter.engine.calibration import WEEK, Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.engine import Engine
+from exporter.evaluation.history import missing_history
 
 __all__ = ["KINDS", "Met", "main", "measure", "meet", "severities"]
 

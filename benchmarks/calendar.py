@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from exporter.alertmanager.silences import Silence, SilenceBook
 from exporter.calendar import Window, parse_matcher
 from exporter.config.model import Config
-from exporter.cycle.known import Known
-from exporter.cycle.treatment import Treatments
 from exporter.engine.series import SeriesTable, key_of
+from exporter.silences.silence import Silence, SilenceIndex
+from exporter.suppression.active_events import ActiveEvents
+from exporter.suppression.sample_masks import SampleMasks
 
 SERIES, SILENCES = 100_000, 5_000
 
@@ -34,9 +34,9 @@ def main() -> None:
         return key_of(tuple(sorted(labels.items())))
 
     table.find([series(number) for number in range(SERIES)])
-    books = [SilenceBook([silence(number) for number in range(SILENCES)]) for _ in range(2)]
+    books = [SilenceIndex([silence(number) for number in range(SILENCES)]) for _ in range(2)]
     now = [books[0]]
-    treatments = Treatments(Known(lambda: now[0]), {"cluster": "a"}, utf8_labels=False)
+    treatments = SampleMasks(ActiveEvents(lambda: now[0]), {"cluster": "a"}, utf8_labels=False)
     plan = Config.model_validate({"queries": [{"name": "cpu", "expr": "up", "alert": {}}]}).plans()[0]
 
     def took(what: str) -> None:
@@ -49,9 +49,9 @@ def main() -> None:
     took("nothing changed")
     table.find([series(number) for number in range(SERIES, SERIES + 100)])
     took("100 new series")
-    now[0] = SilenceBook([*books[0].silences, silence(SILENCES)])
+    now[0] = SilenceIndex([*books[0].silences, silence(SILENCES)])
     took("one more silence")
-    now[0] = SilenceBook()
+    now[0] = SilenceIndex()
     took("no silence")
 
 

@@ -26,7 +26,7 @@ from benchmarks.sources import NAME, cpu, scraped, surroundings
 from demo.servers import Process, Stopped, ask
 from exporter.alerting.alert import Step
 from exporter.config.model import Config
-from exporter.cycle import Cycle
+from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.prometheus import Frame, PrometheusApi
 from exporter.prometheus.decode import LabelCheck, read_envelope, read_vector
@@ -100,7 +100,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     around = replace(surroundings(running, home, count, server.url, connect), clock=lambda: late[0])
     query = {"name": "bench", "expr": NAME, "interval": "15s", "alert": {}}
     config = Config.model_validate({"queries": [query], "limits": {"max_series_per_query": 2 * count}})
-    cycle = Cycle(config.plans()[0], around, Step(alerts={}), started=time.time())
+    cycle = QueryEvaluator(config.plans()[0], around, Step(alerts={}), started=time.time())
     decode = _decode_seconds(server)
     # Without history: what is measured is a slot. The last scrape answers for some minutes to come.
     cycle.ready = True

@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
-from exporter.engine.groups.load import load_of
-from exporter.engine.groups.reading import Matrix, reading_of
+from exporter.engine.multivariate.inputs import Matrix, reading_of
+from exporter.engine.multivariate.load import load_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, EngineSettings
 
 __all__ = ["main"]

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from exporter.engine.groups import Group, GroupSettings, IsolationForest, Matrix, fit
+from exporter.engine.multivariate import Group, GroupSettings, IsolationForest, Matrix, fit
 
 MINUTE, DAY = 60.0, 86400.0
 LENGTH = 30

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from demo.servers import Process, Stopped, ask, find, free_port, prometheus, target
 from exporter.alerting.settings import AlertingSettings
-from exporter.alertmanager import AlertBoard
-from exporter.cycle import Surroundings
+from exporter.delivery import AlertSnapshots
+from exporter.evaluation.context import EvaluationContext
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import PrometheusApi
 from exporter.store import Store
@@ -112,18 +112,18 @@ def _wait(server: Process, expr: str, count: int) -> None:
 
 def surroundings(
     running: ExitStack, home: Path, count: int, url: str, connect: Callable[[], PrometheusApi]
-) -> Surroundings:
+) -> EvaluationContext:
     """Return what a cycle of `count` series needs: a store on disk and a page, and no checkpoint by itself."""
     metrics = SelfMetrics(CollectorRegistry())
     api = connect()
     running.callback(api.close)
-    return Surroundings(
+    return EvaluationContext(
         api=api,
         connect=connect,
         clock=time.time,
         store=running.enter_context(Store.open(home / "state", clock=time.time)),
         exposition=Exposition(metrics.registry),
-        board=AlertBoard(),
+        board=AlertSnapshots(),
         metrics=metrics,
         alerting=AlertingSettings(),
         external_labels={},

@@ -16,7 +16,7 @@ from rich.table import Table
 from statsmodels.tsa.seasonal import MSTL, STL
 
 from exporter.engine.baseline import BucketStats
-from exporter.engine.detectors import Moment
+from exporter.engine.detectors import SampleBatch
 from exporter.engine.detectors.stl import WINDOW, Stl
 from exporter.engine.detectors.stl_map import Season, decomposition
 
@@ -95,7 +95,9 @@ def _step(memory, at: float, samples: np.ndarray) -> None:
         rows = slice(first, min(first + ROWS, len(samples)))
         sample = samples[None, rows]
         one = np.ones(sample.shape[1])
-        moment = Moment(np.array([at]), 0, 0, sample, sample < np.inf, BucketStats(one, one, one, one, one), 1e-9 * one)
+        moment = SampleBatch(
+            np.array([at]), 0, 0, sample, sample < np.inf, BucketStats(one, one, one, one, one), 1e-9 * one
+        )
         memory.judge(moment, rows)
 
 

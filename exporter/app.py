@@ -15,35 +15,33 @@ from prometheus_client import CollectorRegistry
 
 from exporter import __version__
 from exporter.alerting.alert import Alert, Step
-from exporter.alerting.life import restore
-from exporter.alertmanager import AlertBoard, Senders
+from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config, QueryPlan
 from exporter.config.shards import sharded
-from exporter.cycle import (
-    Causes,
-    Cycle,
-    Departed,
-    Groups,
-    Latest,
-    People,
-    Room,
-    Suppression,
-    Surroundings,
-    Treatments,
-    Turned,
-    job_of,
-)
+from exporter.delivery import AlertSnapshots, Senders
 from exporter.endpoints import endpoints
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
+from exporter.evaluation.admission import Admission
+from exporter.evaluation.co_occurrence import CoOccurrence
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.latest_verdicts import LatestVerdicts
+from exporter.evaluation.removed_queries import RemovedQueries
+from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
-from exporter.housekeeping import Housekeeping
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.maintenance import Housekeeping
+from exporter.multivariate.group_evaluator import job_of
+from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job, wall_clock
 from exporter.store import Store
+from exporter.suppression.sample_masks import SampleMasks
+from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views, upcoming
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 from exporter.workers import PATIENCE, Workers, end
@@ -92,21 +90,21 @@ class App:
         self._stopping = False
         self._loaded: Loaded | None = None
         self._api: PrometheusApi
-        self._around: Surroundings | None = None
-        self._cycles: dict[str, Cycle] = {}
-        self._departed = Departed()
+        self._around: EvaluationContext | None = None
+        self._cycles: dict[str, QueryEvaluator] = {}
+        self._departed = RemovedQueries()
         self._groups = Groups(lambda query: self._cycles[query].progress if query in self._cycles else 0.0)
-        self._turned = Turned()
-        self._causes = Causes()
+        self._turned = CoOccurrence()
+        self._causes = RootCauses()
         self._started = False
         self._broken: str | None = None
 
         registry = CollectorRegistry()
         self.metrics = SelfMetrics(registry)
         self._exposition = Exposition(registry)
-        self._room = Room(lambda: [cycle.learning.engine for cycle in self._cycles.values()], self.metrics)
-        self._board = AlertBoard()
-        self._latest = Latest()
+        self._room = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], self.metrics)
+        self._board = AlertSnapshots()
+        self._latest = LatestVerdicts()
         program = Program(
             clock=self._clock,
             cycles=lambda: self._cycles,
@@ -157,7 +155,7 @@ class App:
             self._store = Store.open(self._options.storage_path, clock=self._clock)
             undo.callback(self._store.close)
             self.metrics.store_recovered.set(bool(self._store.recovered))
-            self._people = People(self._store, self.metrics)
+            self._people = EpisodeFeedback(self._store, self.metrics)
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
             self._suppression = Suppression(
@@ -238,7 +236,7 @@ class App:
             return restored.get(name) or self._departed.take(name)
 
         for name in plans.keys() - cycles.keys():
-            cycles[name] = Cycle(plans[name], around, kept(name), started=now)
+            cycles[name] = QueryEvaluator(plans[name], around, kept(name), started=now)
         self._cycles = cycles
         self._turned.keep(plans)
         self._latest.keep(plans)
@@ -255,8 +253,8 @@ class App:
         if before is not None:
             log.info("configuration reloaded", extra={"queries": len(self._cycles)})
 
-    def _surroundings(self, config: Config, api: PrometheusApi, treatments: Treatments) -> Surroundings:
-        return Surroundings(
+    def _surroundings(self, config: Config, api: PrometheusApi, treatments: SampleMasks) -> EvaluationContext:
+        return EvaluationContext(
             api=api,
             connect=partial(PrometheusApi, config.prometheus, user_agent=USER_AGENT),
             clock=self._clock,

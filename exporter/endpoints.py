@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from exporter.cycle import Suppression
+from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views
 from exporter.views.listing import list_series
 from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-from exporter.cycle import Cycle
 from exporter.errors import ExporterError
+from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.schedule import Job, Schedule, slot_at
 
@@ -40,9 +40,9 @@ class Workers:
         self._concurrency = concurrency
         self._clock = clock
         self._metrics = metrics
-        self._cycles: Mapping[str, Cycle] = {}
+        self._cycles: Mapping[str, QueryEvaluator] = {}
         self._jobs: Mapping[str, Job] = {}
-        self._in_preparation: set[Cycle] = set()
+        self._in_preparation: set[QueryEvaluator] = set()
         self._revivals: list[float] = []
         self._stopping = False
         self._schedule = self._new_schedule()
@@ -53,7 +53,7 @@ class Workers:
         self._schedule.start()
         self.prepare()
 
-    def set(self, cycles: Mapping[str, Cycle], others: Mapping[str, Job], *, anew: int | None = None) -> None:
+    def set(self, cycles: Mapping[str, QueryEvaluator], others: Mapping[str, Job], *, anew: int | None = None) -> None:
         """Replace what is run: a job for every cycle, and others.
 
         Parameters
@@ -119,7 +119,7 @@ class Workers:
     def _new_schedule(self) -> Schedule:
         return Schedule(self._concurrency, clock=self._clock, failed=self._job_failed)
 
-    def _job(self, cycle: Cycle) -> Job:
+    def _job(self, cycle: QueryEvaluator) -> Job:
         def run(slot: float) -> None:
             cycle.run(slot)
             self._prepare(cycle)  # Again, where the last attempt failed or a long gap opened.
@@ -131,7 +131,7 @@ class Workers:
         if name in self._cycles:
             self._metrics.cycles_failed_total.labels(query=name).inc()
 
-    def _prepare(self, cycle: Cycle) -> None:
+    def _prepare(self, cycle: QueryEvaluator) -> None:
         if cycle.ready or self._stopping or cycle in self._in_preparation:
             return
         self._in_preparation.add(cycle)
@@ -149,7 +149,7 @@ class Workers:
             self._in_preparation.discard(cycle)
 
 
-def end(cycles: Collection[Cycle], cancel: Callable[[], None]) -> bool:
+def end(cycles: Collection[QueryEvaluator], cancel: Callable[[], None]) -> bool:
     """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
     for cycle in cycles:
         cycle.leave()

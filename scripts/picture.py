@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib import dates
 from matplotlib import pyplot as plt
 
+from exporter.detect.recorded_series import Recorded
+from exporter.detect.run import Judged, replay
 from exporter.engine.engine import EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from exporter.replay.recorded import Recorded
-from exporter.replay.replay import Judged, replay
 
 __all__ = ["draw", "judge"]
 

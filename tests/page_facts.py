@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from exporter.charts.drawing import draw
-from exporter.web.pages.facts import (
+from exporter.web.pages.models import (
     Anomaly,
     Chart,
     EventRow,

@@ -11,10 +11,10 @@ import numpy as np
 from exporter.alerting.alert import Alert, AlertState, Finding, Step
 from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import Said
-from exporter.cycle import Causes
-from exporter.cycle.book import AlertBook
-from exporter.cycle.row_alerts import Asked, RowAlerts, Turn
 from exporter.engine.series import SeriesTable, key_of
+from exporter.evaluation.alert_store import AlertStore
+from exporter.evaluation.root_causes import RootCauses
+from exporter.evaluation.row_alerts import Asked, RowAlerts, Turn
 from tests.alerts import T0, limits, rule
 from tests.store_values import chance
 
@@ -30,7 +30,7 @@ class Stage:
     ----------
     series : mapping
         Labels by name.
-    causes : Causes
+    causes : RootCauses
         Shared by stages that can be causes of each other.
     """
 
@@ -39,7 +39,7 @@ class Stage:
         series: Mapping[str, Mapping[str, str]] | Sequence[str],
         *,
         name: str = "cpu",
-        causes: Causes | None = None,
+        causes: RootCauses | None = None,
         **changes: Any,
     ) -> None:
         if not isinstance(series, Mapping):
@@ -49,7 +49,7 @@ class Stage:
         self.limits = limits(storm=StormSettings().model_copy(update=changes.pop("storm", {})))
         self.rule = rule(**changes)
         self.name = name
-        self.causes = causes or Causes()
+        self.causes = causes or RootCauses()
         self.explained: list[str] = []
         self.book = self._new_book(Step(alerts={}))
         self.begin(list(series))
@@ -65,8 +65,8 @@ class Stage:
             in_effect=lambda *_: None,
         )
 
-    def _new_book(self, left: Step) -> AlertBook:
-        return AlertBook(self.name, self._around(), left, interval=INTERVAL, succeeded=self.at)
+    def _new_book(self, left: Step) -> AlertStore:
+        return AlertStore(self.name, self._around(), left, interval=INTERVAL, succeeded=self.at)
 
     def begin(self, order: Sequence[str]) -> None:
         """Begin as a process does: rows in another order, and nothing in memory but what was stored."""

@@ -1,5 +1,5 @@
 """What becomes of an anomaly: the life of an alert, what it carries, and its explanation. Pure."""
 
-from exporter.alerting.life import DuplicateAlert, collect, evaluate, hold, restore, withdraw
+from exporter.alerting.state_machine import DuplicateAlert, collect, evaluate, hold, restore, withdraw
 
 __all__ = ["DuplicateAlert", "collect", "evaluate", "hold", "restore", "withdraw"]

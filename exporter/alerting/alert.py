@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["Alert", "AlertState", "Event", "Finding", "Reading", "Step", "Transition", "fingerprint"]
+__all__ = ["Alert", "AlertState", "Event", "Finding", "Observation", "Step", "Transition", "fingerprint"]
 
 
 class AlertState(StrEnum):
@@ -37,7 +37,7 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Observation:
     """What was seen of a series in one slot, in source units; None where it cannot be said.
 
     Attributes
@@ -66,12 +66,12 @@ class Reading:
     def of(cls, at: float, **numbers: float) -> Self:
         """Make one of numbers of which NaN and infinite ones cannot be said.
 
-        >>> Reading.of(60.0, observed=1.5, upper=float("nan")).upper is None
+        >>> Observation.of(60.0, observed=1.5, upper=float("nan")).upper is None
         True
         """
         return cls(at, **{name: float(value) for name, value in numbers.items() if math.isfinite(value)})
 
-    def is_worse_than(self, other: Reading | None) -> bool:
+    def is_worse_than(self, other: Observation | None) -> bool:
         """Return whether its score is higher."""
         return other is None or (self.score is not None and (other.score is None or self.score > other.score))
 
@@ -88,7 +88,7 @@ class Finding:
         The explanation as of now.
     generator_url : str
         Absolute URL of the expression in Prometheus.
-    reading : Reading, optional
+    reading : Observation, optional
         The same in numbers, for the history of the episode.
     marks : mapping
         Labels that its alert gets if it fires now, and then keeps, beside those above.
@@ -99,7 +99,7 @@ class Finding:
     generator_url: str
     since: float | None = None
     """Since when it is so, Unix seconds, where that was before its alert begins."""
-    reading: Reading | None = None
+    reading: Observation | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,7 +129,7 @@ class Alert:
     """Since when the series is normal while `keep_firing_for` holds the alert."""
     missing: int = 0
     """Good answers in a row without a sample of the series."""
-    worst: Reading | None = None
+    worst: Observation | None = None
     """The reading with the highest score so far."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from exporter.alerting.alert import Event, Reading, Transition
+from exporter.alerting.alert import Event, Observation, Transition
 
 __all__ = ["Episode", "Feedback", "Status", "apply", "told"]
 
@@ -63,7 +63,7 @@ class Episode:
         Such as ``normal``, ``no_data`` or ``rule_removed``.
     summary : str
         One sentence, of the worst slot.
-    worst : Reading or None
+    worst : Observation or None
         The slot with the highest score so far.
     """
 
@@ -83,7 +83,7 @@ class Episode:
     feedback_by: str | None = None
     feedback_comment: str | None = None
     summary: str = ""
-    worst: Reading | None = None
+    worst: Observation | None = None
 
     @property
     def status(self) -> Status:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from exporter.alerting.budget import Budgeted
-from exporter.alerting.template import check
+from exporter.alerting.explanation.template import check
 from exporter.settings import Duration, Items, LabelName, Section
 
 __all__ = ["AlertSettings", "AlertingSettings", "DependencySettings", "StormSettings"]

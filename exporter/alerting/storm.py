@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import fingerprint
-from exporter.alerting.population import Hashes, Labels, Population, Rows
+from exporter.alerting.label_index import Hashes, Labels, Population, Rows
 from exporter.alerting.settings import StormSettings
 
 __all__ = ["Gathering", "KeptStorm", "Naming", "Own", "Said", "Storm", "decode_storms", "encode_storms", "gather"]

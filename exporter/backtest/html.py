@@ -6,10 +6,10 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from exporter.backtest.record import ToldAlert
+from exporter.backtest.chart_windows import Window
+from exporter.backtest.recorder import ToldAlert
 from exporter.backtest.report import Report, length
-from exporter.backtest.windows import Window
-from exporter.backtest.words import (
+from exporter.backtest.tables import (
     Table,
     alert_row,
     alerts_of_one,

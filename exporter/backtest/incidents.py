@@ -12,11 +12,11 @@ from typing import TextIO
 
 import numpy as np
 
-from exporter.backtest.past import Ranges
-from exporter.backtest.record import ToldAlert
+from exporter.backtest.past_answers import Ranges
+from exporter.backtest.recorder import ToldAlert
 from exporter.engine.series import labels_of
 from exporter.errors import UsageError
-from exporter.web.pages.when import instant
+from exporter.web.pages.time_range import instant
 
 __all__ = ["Incident", "Met", "match", "past_alerts", "read_incidents"]
 

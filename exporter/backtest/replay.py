@@ -19,18 +19,25 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Step
-from exporter.alertmanager import AlertBoard
-from exporter.backtest.past import PastAnswers
-from exporter.backtest.record import Page, Record
+from exporter.backtest.past_answers import PastAnswers
+from exporter.backtest.recorder import Page, Record
 from exporter.config.model import Config, QueryPlan
-from exporter.cycle import Causes, Cycle, Groups, Room, Surroundings, Treatments, Turned, job_of
-from exporter.cycle.known import Known
+from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
+from exporter.evaluation.admission import Admission
+from exporter.evaluation.co_occurrence import CoOccurrence
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import SelfMetrics
+from exporter.multivariate.group_evaluator import job_of
+from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import slot_at
+from exporter.suppression.active_events import ActiveEvents
+from exporter.suppression.sample_masks import SampleMasks
 
 __all__ = ["Outcome", "Range", "Watcher", "replay"]
 
@@ -89,10 +96,10 @@ class Watcher:
     def replayed(self, share: float) -> None:
         """So much of the range is done: 0 to 1."""
 
-    def judged(self, cycle: Cycle, verdict: Verdict) -> None:
+    def judged(self, cycle: QueryEvaluator, verdict: Verdict) -> None:
         """A slot of a query was judged; its alerts are noted already."""
 
-    def begun(self, record: Record, cycles: Mapping[str, Cycle]) -> None:
+    def begun(self, record: Record, cycles: Mapping[str, QueryEvaluator]) -> None:
         """Everything is learned, and the first slot comes next."""
 
 
@@ -173,27 +180,27 @@ class _Replay:
         self._plans = tuple(_without_search(one) for one in config.plans() if only is None or one.name in only)
         names = {plan.name for plan in self._plans}
         self._configured = [group for group in config.groups if names.issuperset(group.queries)]
-        known = Known()
+        known = ActiveEvents()
         known.configure(config.calendar, config.global_.timezone)
         self.record = Record(known.rules)
         self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
-        self._cycles: dict[str, Cycle] = {}
+        self._cycles: dict[str, QueryEvaluator] = {}
         self._answers: dict[str, PastAnswers] = {}
         utf8 = bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers)
-        treatments = Treatments(known, config.global_.external_labels, utf8_labels=utf8)
-        causes = Causes()
+        treatments = SampleMasks(known, config.global_.external_labels, utf8_labels=utf8)
+        causes = RootCauses()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
         metrics = SelfMetrics(CollectorRegistry())
-        room = Room(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
+        room = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
         room.configure(config.limits)
-        self._around = Surroundings(
+        self._around = EvaluationContext(
             api=api,
             connect=connect,
             clock=clock,
             store=self.record,
             exposition=Page(clock, page),
             # Sheets of queries go stale by this clock.
-            board=AlertBoard(monotonic=clock),
+            board=AlertSnapshots(monotonic=clock),
             metrics=metrics,
             alerting=config.alerting,
             external_labels=config.global_.external_labels,
@@ -204,7 +211,7 @@ class _Replay:
             checkpoint_interval=float("inf"),
             room=room.left,
             admitting=room.admitting,
-            turned=Turned(),
+            turned=CoOccurrence(),
             causes=causes,
             treatment=treatments.treatment,
             in_effect=treatments.in_effect,
@@ -231,7 +238,7 @@ class _Replay:
             )
             around = replace(self._around, api=answers)
             self._answers[plan.name] = answers
-            self._cycles[plan.name] = Cycle(plan, around, Step(alerts={}), started=within.start)
+            self._cycles[plan.name] = QueryEvaluator(plan, around, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
         self._groups.apply(self._configured, plans, self._around, at=within.start)
         for name, cycle in self._cycles.items():
@@ -248,7 +255,7 @@ class _Replay:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
         return max(1, len(self._api.instant(plan.expr, at - self._around.query_offset, timeout=plan.timeout).keys))
 
-    def _learn(self, cycle: Cycle, at: float) -> None:
+    def _learn(self, cycle: QueryEvaluator, at: float) -> None:
         name = cycle.plan.name
         beat = cycle.learning.beat
 

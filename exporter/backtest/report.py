@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from exporter.backtest.incidents import Incident, Met, match
-from exporter.backtest.record import Scores, ToldAlert
+from exporter.backtest.recorder import Scores, ToldAlert
 from exporter.backtest.replay import Outcome, Range
 from exporter.engine.series import Labels
 

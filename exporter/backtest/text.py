@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
-from exporter.backtest.record import ToldAlert
+from exporter.backtest.recorder import ToldAlert
 from exporter.backtest.report import Report
-from exporter.backtest.words import (
+from exporter.backtest.tables import (
     Table,
     alert_row,
     alerts_of_one,

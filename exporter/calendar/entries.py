@@ -62,7 +62,7 @@ EntryName = Annotated[str, AfterValidator(_entry_name)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
 Match = Annotated[Items[MatcherText], Field(min_length=1, max_length=50), AfterValidator(_not_everything)]
 Multiplier = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-Moment = Annotated[str, AfterValidator(_moment)]
+SampleBatch = Annotated[str, AfterValidator(_moment)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class CalendarEntry(Section):
         None, description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`."
     )
     duration: Duration | None = Field(None, gt=0, le=_LONGEST_CRON, description="How long it lasts from then on.")
-    starts_at: Moment | None = Field(
+    starts_at: SampleBatch | None = Field(
         None, description="When it begins, such as `2026-11-27T00:00:00Z`; without an offset, in `timezone`."
     )
-    ends_at: Moment | None = Field(None, description="When it ends.")
+    ends_at: SampleBatch | None = Field(None, description="When it ends.")
     timezone: Timezone | None = Field(None, description="IANA time zone. Default: `global.timezone`.")
     match: Match = Field(
         description="Matchers as in Alertmanager, all of which must hold for the labels of a series' alert, such as "

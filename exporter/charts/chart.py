@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.numbers import Unit
+from exporter.alerting.explanation.formatting import Unit
 
 __all__ = ["Chart", "Look", "Part", "Unshowable"]
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from matplotlib.ticker import Formatter
 
-from exporter.alerting.numbers import Unit, scale_of
+from exporter.alerting.explanation.formatting import Unit, scale_of
 
 __all__ = ["Ticks", "written"]
 

@@ -16,8 +16,8 @@ from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import ExporterError, UpstreamError
-from exporter.upstream.client import Answer, Client
-from exporter.upstream.settings import BasicAuth, HttpSettings, TlsSettings
+from exporter.http_client.client import Answer, Client
+from exporter.http_client.settings import BasicAuth, HttpSettings, TlsSettings
 
 __all__ = ["add_parser", "run"]
 

@@ -104,12 +104,12 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
 
 
 def _backtest(args: argparse.Namespace, now: float) -> int:
+    from exporter.backtest.chart_windows import Windows
     from exporter.backtest.html import to_html
     from exporter.backtest.incidents import past_alerts, read_incidents
     from exporter.backtest.openmetrics import written
     from exporter.backtest.report import Limits, Report, broken, side, to_json
     from exporter.backtest.text import to_text
-    from exporter.backtest.windows import Windows
     from exporter.cli.bars import progress
     from exporter.config.load import load
 
@@ -174,7 +174,7 @@ def _within(start: str, end: str, now: float) -> Range:
 
 def _moment(flag: str, text: str, now: float) -> float:
     from exporter.settings import parse_duration
-    from exporter.web.pages.when import instant
+    from exporter.web.pages.time_range import instant
 
     try:
         return instant(text, now)

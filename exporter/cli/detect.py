@@ -85,9 +85,9 @@ def _detect(args: argparse.Namespace) -> int:
     given = _step(args.step)
     data = _read(args.input)
 
-    from exporter.replay.read import read
-    from exporter.replay.replay import replay, step_of
-    from exporter.replay.written import is_anomaly_now, to_csv, to_json
+    from exporter.detect.output import is_anomaly_now, to_csv, to_json
+    from exporter.detect.reader import read
+    from exporter.detect.run import replay, step_of
 
     series = read(data, args.input_format, source=_name(args.input))
     for one in series:

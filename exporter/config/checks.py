@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exporter.config.environment import Finding
-from exporter.config.expression import examine
 from exporter.config.model import Config, QuerySettings
 from exporter.config.yaml_source import Loc
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.promql.lint import examine
 from exporter.settings import Section, format_duration, overlay
 
 __all__ = ["Sound", "check", "check_expressions"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.config.survey import Survey
+from exporter.config.schema_walk import Survey
 from exporter.config.yaml_source import Loc
 
 __all__ = ["Finding", "expand_secrets", "resolve_files", "unexpanded"]

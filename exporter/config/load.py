@@ -20,7 +20,7 @@ from exporter.config.extras import check_extras
 from exporter.config.groups import check_groups
 from exporter.config.messages import Section, sentence
 from exporter.config.model import Config
-from exporter.config.survey import Survey, models_in, survey
+from exporter.config.schema_walk import Survey, models_in, survey
 from exporter.config.yaml_source import Document, Loc, parse, problem_at, read_text
 from exporter.errors import ConfigError, Problem
 

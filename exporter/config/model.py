@@ -14,14 +14,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 
-from exporter.alerting.numbers import Unit
+from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
-from exporter.alertmanager.settings import AlertmanagerSettings, SilenceSettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.grid import offsets
+from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
 from exporter.engine.cadence import cadence_of
-from exporter.engine.groups.settings import GroupSettings
+from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.prometheus.shard import Shard

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from exporter.alerting.budget import AlertBudget
 from exporter.config.model import Config
-from exporter.config.survey import models_in
+from exporter.config.schema_walk import models_in
 from exporter.settings import format_duration
 
 __all__ = ["render"]

@@ -26,10 +26,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.bucket_summary import DAY, EVERY, WEEK
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
-from exporter.engine.usual import DAY, EVERY, WEEK
 
-__all__ = ["BUCKETS", "BUCKET_BYTES", "HOUR", "Baseline", "BucketStats", "Holidays", "Place", "place_at"]
+__all__ = ["BUCKETS", "BUCKET_BYTES", "HOUR", "Baseline", "BucketStats", "Holidays", "BucketIndex", "place_at"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -62,7 +62,7 @@ _QUARTILE_START = 10
 _NORMAL_QUARTILE = 0.6745
 
 
-class Place(NamedTuple):
+class BucketIndex(NamedTuple):
     """The three buckets that an instant falls in."""
 
     week: int
@@ -89,18 +89,18 @@ class Holidays:
     falls_on: Callable[[date], bool]
 
 
-def place_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> Place:
+def place_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> BucketIndex:
     """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
 
     A holiday is like the last day of a weekend.
 
     >>> place_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
-    Place(week=147, day=171, all=192)
+    BucketIndex(week=147, day=171, all=192)
     """
     local = datetime.fromtimestamp(at, zone)
     rests = holidays is not None and holidays.falls_on(local.date())
     weekday = holidays.rest_day if holidays is not None and rests else local.weekday()
-    return Place(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
+    return BucketIndex(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Baseline:
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
-    def stats(self, place: Place, rows: Rows) -> BucketStats:
+    def stats(self, place: BucketIndex, rows: Rows) -> BucketStats:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
         week, day, every = (self._stats[bucket][:, rows] for bucket in place)
         by_week, by_day, pooled = self._finest(place, rows)
@@ -174,7 +174,7 @@ class Baseline:
         mean, std, q1, q3, weight = chosen
         return BucketStats(mean, std, q1, q3, weight, by_week | pooled)
 
-    def _finest(self, place: Place, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
+    def _finest(self, place: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""
         week, day = (self._stats[bucket][_WEIGHT, rows] for bucket in place[:2])
         by_week, by_day = week >= self._enough[0], day >= self._enough[1]
@@ -191,14 +191,14 @@ class Baseline:
         hours = [stats[:, rows] for stats in self._stats]
         self.season[rows] = season_of(hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS])
 
-    def scope(self, place: Place, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    def scope(self, place: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
         week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in place)
         by_week, by_day, _ = self._finest(place, rows)
         scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
         return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
 
-    def seen(self, place: Place, rows: slice) -> list[tuple[npt.NDArray[np.float32], float]]:
+    def seen(self, place: BucketIndex, rows: slice) -> list[tuple[npt.NDArray[np.float32], float]]:
         """Return how many seconds were learned at this hour of the week, of the day and at all, and what is the most.
 
         The arrays have the shape (n,) and are views.
@@ -208,7 +208,7 @@ class Baseline:
             for bucket, full in zip(place, self._full.ravel(), strict=True)
         ]
 
-    def learn(self, place: Place, rows: slice, samples: FloatArray, seconds: float) -> None:
+    def learn(self, place: BucketIndex, rows: slice, samples: FloatArray, seconds: float) -> None:
         """Learn some samples of every series, all of the same place.
 
         Parameters

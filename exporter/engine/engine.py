@@ -17,18 +17,18 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import HOUR, Place, place_at
+from exporter.engine.baseline import HOUR, BucketIndex, place_at
+from exporter.engine.bucket_summary import BucketSummary
 from exporter.engine.cadence import Grid
 from exporter.engine.calibration import Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.drift import DriftState
-from exporter.engine.judge import Span, judge
-from exporter.engine.learned import Learned
+from exporter.engine.sample_mask import BoolArray, SampleMask
+from exporter.engine.score import Span, judge
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
-from exporter.engine.treatment import BoolArray, Treatment
-from exporter.engine.usual import Usual
+from exporter.engine.state import EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
 
 __all__ = ["Engine", "EngineSettings"]
@@ -48,7 +48,7 @@ class Engine:
         """Level shifts that were accepted; whoever reads them empties the list."""
         self.relearned: list[int] = []
         """Rows that are learned anew because they were anomalous too often; whoever reads them empties the list."""
-        self._learned = Learned(
+        self._learned = EngineState(
             settings.baseline.window,
             settings.detection,
             settings.max_series,
@@ -123,7 +123,7 @@ class Engine:
         at: float,
         samples: FloatArray,
         seconds: float,
-        treatment: Treatment | None = None,
+        treatment: SampleMask | None = None,
         *,
         complete: bool | None = None,
     ) -> Verdict:
@@ -136,7 +136,7 @@ class Engine:
         times: FloatArray,
         samples: FloatArray,
         seconds: float,
-        treatment: Treatment | None = None,
+        treatment: SampleMask | None = None,
         *,
         complete: BoolArray | None = None,
     ) -> Verdicts:
@@ -150,7 +150,7 @@ class Engine:
             Source units, by row; NaN = no sample. Not changed.
         seconds : float
             How much history a sample stands for; how far instants are apart.
-        treatment : Treatment, optional
+        treatment : SampleMask, optional
             What is not to be learned, and where a multiple of the usual value is expected.
         complete : ndarray of bool, shape (t,), optional
             Instants at which a series without a sample is away. Unless given these are all at which any series has
@@ -289,18 +289,18 @@ class Engine:
         known = self._learned
         return known.drift.measure(known.baseline.every(slice(0, self.table.size)))
 
-    def place(self, at: float) -> Place:
+    def place(self, at: float) -> BucketIndex:
         """Return the buckets of an instant, Unix seconds; a holiday is like a day of rest."""
         return place_at(at, self.settings.zone, self.settings.holidays)
 
-    def usual(self, rows: npt.NDArray[np.intp], at: float) -> Usual:
+    def usual(self, rows: npt.NDArray[np.intp], at: float) -> BucketSummary:
         """Return what the time of the week of `at`, Unix seconds, was like before, for `rows`, shape (m,)."""
         known, place = self._learned, self.place(at)
         with np.errstate(all="ignore"):
             stats = known.shift.today(known.baseline.stats(place, rows), rows)
             mean, q1, q3 = (known.scale.outward(rows, one) for one in (stats.mean, stats.q1, stats.q3))
             std = known.scale.outward(rows, stats.mean + stats.std) - mean
-        return Usual(mean, std, q1, q3, *known.baseline.scope(place, rows))
+        return BucketSummary(mean, std, q1, q3, *known.baseline.scope(place, rows))
 
     def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Take the present of some series as their new normal at once: somebody said that it is.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.detectors import Detector, Judgement
+from exporter.engine.detectors import Detector, DetectorResult
 
 __all__ = ["Ballot", "score_of", "severity_of", "vote"]
 
@@ -54,7 +54,7 @@ class Ballot:
 
 
 def vote(
-    judgements: Sequence[Judgement],
+    judgements: Sequence[DetectorResult],
     detectors: Sequence[Detector],
     quorum: int,
     sample: FloatArray,
@@ -100,7 +100,7 @@ def vote(
 
 
 def _band(
-    judgements: Sequence[Judgement], votes: Sequence[int], needed: int, threshold: float
+    judgements: Sequence[DetectorResult], votes: Sequence[int], needed: int, threshold: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the edges at which as many votes as are needed have a severity of `threshold`."""
     lower, upper = [], []

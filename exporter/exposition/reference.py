@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric
 
-from exporter.alertmanager import AlertmanagerMetrics, SilenceMetrics
+from exporter.delivery import AlertmanagerMetrics, SilenceMetrics
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
 

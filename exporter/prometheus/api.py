@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from exporter.errors import PrometheusError, Reason
+from exporter.http_client.client import Client
 from exporter.prometheus.decode import Envelope, LabelCheck, Matrix, Unusable, read_matrix, read_vector
 from exporter.prometheus.frame import Block, Frame
 from exporter.prometheus.history import blocks, grid
 from exporter.prometheus.refusal import http_date, read_answer
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.upstream.client import Client
 
 __all__ = ["PrometheusApi"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from exporter.errors import PrometheusError, Reason
+from exporter.http_client.client import Answer
 from exporter.prometheus.decode import Envelope, Unusable, read_envelope
-from exporter.upstream.client import Answer
 
 __all__ = ["asks_too_much", "http_date", "one_line", "read_answer"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import ByteSize, Field
 
+from exporter.http_client.settings import HttpSettings, HttpUrl
 from exporter.settings import Duration
-from exporter.upstream.settings import HttpSettings, HttpUrl
 
 __all__ = ["PrometheusSettings"]
 

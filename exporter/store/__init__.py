@@ -2,11 +2,11 @@
 
 from exporter.store.audit import AuditCursor, AuditPage
 from exporter.store.episodes import EpisodeCursor, EpisodePage, Wanted
+from exporter.store.errors import StoreError, StoreReason
 from exporter.store.events import EventLog
-from exporter.store.faults import StoreError, StoreReason
-from exporter.store.learned import Learned
+from exporter.store.feedback import Change, PendingFeedback
+from exporter.store.learned_arrays import LearnedState
 from exporter.store.opening import Recovery
-from exporter.store.people import Change, Lesson
 from exporter.store.rows import AuditEntry, Delivery
 from exporter.store.store import Store
 
@@ -19,8 +19,8 @@ __all__ = [
     "EpisodeCursor",
     "EpisodePage",
     "EventLog",
-    "Learned",
-    "Lesson",
+    "LearnedState",
+    "PendingFeedback",
     "Recovery",
     "Store",
     "StoreError",

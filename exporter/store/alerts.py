@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.alerting.alert import Alert, AlertState, Reading, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, Observation, Step, Transition
 from exporter.store.database import Database
 from exporter.store.episodes import find_episode, rebuild_missing, write_episodes
-from exporter.store.people import append_audit
+from exporter.store.feedback import append_audit
 from exporter.store.rows import Delivery, alert_of, alert_row, seal
 from exporter.store.schema import ALERTS
 
@@ -50,7 +50,7 @@ class AlertLog:
 
     def __init__(self, file: Path, *, at: float) -> None:
         self.database = Database(file, ALERTS, synchronous="FULL", at=at)
-        self._worst: dict[str, dict[str, Reading]] = {}
+        self._worst: dict[str, dict[str, Observation]] = {}
         try:
             self.damaged: tuple[str, ...] = self.database.write(_clean)
             self.database.write(rebuild_missing)
@@ -224,7 +224,7 @@ def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
     return {alert.fingerprint: alert_row(alert) for alert in step.alerts.values()}
 
 
-def _worst_of(step: Step) -> dict[str, Reading]:
+def _worst_of(step: Step) -> dict[str, Observation]:
     """Return the worst readings of the alerts of a step, by episode."""
     return {one.episode: one.worst for one in step.alerts.values() if one.worst is not None}
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from exporter.store.faults import SQLITE_ERRORS, StoreError, StoreReason, fault_of
+from exporter.store.errors import SQLITE_ERRORS, StoreError, StoreReason, fault_of
 from exporter.store.opening import BUSY_TIMEOUT, Recovery, Schema, connect, prepare
 
 __all__ = ["Database", "Synchronous"]

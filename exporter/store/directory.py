@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exporter.store.faults import StoreError, StoreReason, fault_of
+from exporter.store.errors import StoreError, StoreReason, fault_of
 
 __all__ = ["StateDirectory"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from exporter.alerting.alert import Alert, Event, Reading, Transition
+from exporter.alerting.alert import Alert, Event, Observation, Transition
 from exporter.alerting.episode import Episode, Feedback, Status, apply, told
 from exporter.store.rows import Row, entry_of, mapping, seal, storable
 
@@ -265,7 +265,7 @@ def _episode(row: Row) -> Episode | None:
     ]
     values["labels"] = json.loads(values["labels"])
     values["feedback"] = None if values["feedback"] is None else Feedback(values["feedback"])
-    return Episode(**values, worst=None if reading[0] is None else Reading(*reading))
+    return Episode(**values, worst=None if reading[0] is None else Observation(*reading))
 
 
 def _number(value: float | None) -> float | None:

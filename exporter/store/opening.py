@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.store.faults import SQLITE_ERRORS, StoreError, StoreReason, fault_of, primary_code
+from exporter.store.errors import SQLITE_ERRORS, StoreError, StoreReason, fault_of, primary_code
 
 __all__ = ["Migration", "Recovery", "Salvage", "Schema", "connect", "prepare"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from exporter.store.episodes import EPISODES
+from exporter.store.errors import SQLITE_ERRORS
 from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
-from exporter.store.faults import SQLITE_ERRORS
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
 

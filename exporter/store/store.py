@@ -26,9 +26,9 @@ from exporter.store.episodes import (
     transitions_of,
 )
 from exporter.store.events import EventLog
-from exporter.store.learned import Learned, LearnedArrays
+from exporter.store.feedback import Change, PendingFeedback, acknowledge, forget_lessons, give_feedback, read_lessons
+from exporter.store.learned_arrays import LearnedArrays, LearnedState
 from exporter.store.opening import Recovery
-from exporter.store.people import Change, Lesson, acknowledge, forget_lessons, give_feedback, read_lessons
 from exporter.store.rows import AuditEntry, Delivery, entry_of
 
 __all__ = ["Store"]
@@ -169,11 +169,11 @@ class Store:
             lambda con: give_feedback(con, episode, verdict, at=at, who=who, comment=comment)
         )
 
-    def lessons(self) -> list[Lesson]:
+    def lessons(self) -> list[PendingFeedback]:
         """Return the feedback that the baseline has not been taught so far, oldest first."""
         return self._alerts.database.read(read_lessons)
 
-    def forget_lessons(self, lessons: Iterable[Lesson]) -> None:
+    def forget_lessons(self, lessons: Iterable[PendingFeedback]) -> None:
         """Note that lessons were learned, and that what came of them is durable."""
         learned = tuple(lessons)
         self._alerts.database.write(lambda con: forget_lessons(con, learned))
@@ -199,7 +199,7 @@ class Store:
         """Write the parts and series that changed, all or nothing; another `version` drops what was there."""
         self._learned.save(query, version, at, parts, series, removed)
 
-    def load_learned(self, query: str, version: str) -> Learned | None:
+    def load_learned(self, query: str, version: str) -> LearnedState | None:
         """Return what was learned of a query, or None where there is nothing of this version."""
         return self._learned.load(query, version)
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from exporter.alerting.alert import Alert
-from exporter.alerting.case import Case, Vote
 from exporter.alerting.episode import Episode
-from exporter.alerting.explain import explain
-from exporter.alertmanager import Told
+from exporter.alerting.explanation.input import Case, Vote
+from exporter.alerting.explanation.query import explain
 from exporter.config.model import QueryPlan
-from exporter.web.pages.facts import Anomaly, Labels, SeriesRow
+from exporter.silences import Told
+from exporter.web.pages.models import Anomaly, Labels, SeriesRow
 
 __all__ = ["explanation", "is_about", "of_alert", "of_episode", "series_labels"]
 

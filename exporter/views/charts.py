@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.work import DAY, WEEK, decompose
+from exporter.charts.tasks import DAY, WEEK, decompose
 from exporter.config.model import QueryPlan
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.past import Past, Samples
-from exporter.web.pages.facts import Chart, Labels, Part, Range, Unshowable
+from exporter.web.pages.models import Chart, Labels, Part, Range, Unshowable
 
 __all__ = ["Subject", "chart_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exporter.calendar import Calendar
-from exporter.web.pages.facts import EventRow
+from exporter.web.pages.models import EventRow
 
 __all__ = ["upcoming"]
 

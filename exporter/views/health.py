@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from prometheus_client import CollectorRegistry
 
 from exporter.config.model import Config
-from exporter.web.pages.facts import Health
-from exporter.web.pages.words import ago
+from exporter.web.pages.models import Health
+from exporter.web.pages.text import ago
 
 __all__ = ["health"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.calendar.matchers import all_match
-from exporter.cycle.latest import Said
+from exporter.evaluation.latest_verdicts import Said
 from exporter.web.api.series import Asked, JudgedSeries, Place, State
 
 __all__ = ["list_series"]

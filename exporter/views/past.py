@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.work import LEARNED_STEP, Again, Opinion, judge_again
+from exporter.charts.tasks import LEARNED_STEP, Again, Opinion, judge_again
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import QueryPlan
-from exporter.config.narrow import narrow
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import exposed_labels, row_prefix
 from exporter.prometheus import Block, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.web.pages.facts import Labels, Unshowable
+from exporter.promql.narrow import narrow
+from exporter.web.pages.models import Labels, Unshowable
 
 __all__ = ["Judged", "Past", "Samples"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from exporter.cycle.latest import ABSENT, SCALE, Said
-from exporter.web.pages.facts import Labels, SeriesRow, Wanted, Which
+from exporter.evaluation.latest_verdicts import ABSENT, SCALE, Said
+from exporter.web.pages.models import Labels, SeriesRow, Wanted, Which
 
 __all__ = ["matching_rows", "row_of", "select"]
 

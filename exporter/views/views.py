@@ -15,17 +15,18 @@ from prometheus_client import CollectorRegistry
 from exporter import __version__
 from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
-from exporter.alerting.links import generator_url
-from exporter.alertmanager import AlertBoard, Told
-from exporter.charts import picture, work
-from exporter.charts.apart import Apart
+from exporter.alerting.explanation.links import generator_url
+from exporter.charts import render, tasks
+from exporter.charts.worker_process import WorkerProcess
 from exporter.config.model import Config
-from exporter.cycle import Cycle, Latest
-from exporter.cycle.latest import Said
-from exporter.cycle.things import WORST, Things
+from exporter.delivery import AlertSnapshots
 from exporter.errors import StateError
+from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
+from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
+from exporter.silences import Told
 from exporter.store import Wanted
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
 from exporter.views.charts import Subject, chart_of
@@ -33,7 +34,7 @@ from exporter.views.health import health
 from exporter.views.past import Past
 from exporter.views.selection import matching_rows, row_of, select
 from exporter.web.api.anomalies import Episodes
-from exporter.web.pages.facts import (
+from exporter.web.pages.models import (
     Anomaly,
     EventRow,
     GroupRow,
@@ -49,7 +50,7 @@ from exporter.web.pages.facts import (
     ThingRow,
     Unshowable,
 )
-from exporter.web.pages.facts import Wanted as SeriesWanted
+from exporter.web.pages.models import Wanted as SeriesWanted
 from exporter.web.pages.series import usual_range
 
 __all__ = ["Program", "Views"]
@@ -82,14 +83,14 @@ class Program:
     """
 
     clock: Callable[[], float]
-    cycles: Callable[[], Mapping[str, Cycle]]
+    cycles: Callable[[], Mapping[str, QueryEvaluator]]
     config: Callable[[], Config]
-    latest: Latest
-    board: AlertBoard
+    latest: LatestVerdicts
+    board: AlertSnapshots
     registry: CollectorRegistry
     episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
-    things: Callable[[], Sequence[Things]] = lambda: ()
+    things: Callable[[], Sequence[GroupStatus]] = lambda: ()
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
     told: Callable[[Mapping[str, str], float], tuple[Told, ...]] = lambda labels, since: ()  # noqa: ARG005
 
@@ -107,7 +108,7 @@ class Views:
     def __init__(self, program: Program, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
         self._program = program
         # Two, so that what a chart is judged and drawn with is imported at the same time.
-        self._judging, self._drawing = Apart(), Apart()
+        self._judging, self._drawing = WorkerProcess(), WorkerProcess()
         self._past = Past(connect, self._judging.run)
         self.charts = importlib.util.find_spec("matplotlib") is not None
 
@@ -181,7 +182,7 @@ class Views:
 
     def prepare(self) -> None:
         """Begin, beside everything else, what the first chart would have to wait for."""
-        for apart, first in ((self._judging, work.prepare), (self._drawing, picture.prepare)):
+        for apart, first in ((self._judging, tasks.prepare), (self._drawing, render.prepare)):
             if not apart.running:
                 threading.Thread(target=_quietly, args=(apart, first), name="chart-prepare", daemon=True).start()
 
@@ -201,16 +202,16 @@ class Views:
         # Prometheus would draw its newest sample for five minutes to come.
         within = Range(asked.start, min(asked.end, now))
         chart = chart_of(self._past, subject, within, part, self._judging.run)
-        return self._drawing.run(picture.picture, chart, look)
+        return self._drawing.run(render.picture, chart, look)
 
-    def _cycle(self, query: str) -> Cycle:
+    def _cycle(self, query: str) -> QueryEvaluator:
         cycles = self._program.cycles()
         if query not in cycles:
             known = ", ".join(sorted(cycles)[:_CANDIDATES])
             raise Unshowable(f"no query is called {query!r}; there are: {known}")
         return cycles[query]
 
-    def _query(self, cycle: Cycle) -> QueryRow:
+    def _query(self, cycle: QueryEvaluator) -> QueryRow:
         plan, said = cycle.plan, self._program.latest.get(cycle.plan.name)
         trouble = cycle.trouble
         here = scored = anomalous = 0
@@ -243,7 +244,7 @@ class Views:
             trouble=trouble,
         )
 
-    def _open(self, cycles: Mapping[str, Cycle]) -> list[Anomaly]:
+    def _open(self, cycles: Mapping[str, QueryEvaluator]) -> list[Anomaly]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
         acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
         plans = {name: cycle.plan for name, cycle in cycles.items()}
@@ -281,7 +282,7 @@ class Views:
             return ()
 
 
-def _quietly(apart: Apart, first: Callable[[], None]) -> None:
+def _quietly(apart: WorkerProcess, first: Callable[[], None]) -> None:
     with contextlib.suppress(Unshowable):  # Whoever asks for a chart is told.
         apart.run(first)
 
@@ -307,10 +308,10 @@ def _fits(found: Anomaly, labels: Labels) -> bool:
     return bool(found.labels) and set(found.labels) <= set(labels)
 
 
-def _group(name: str, said: Things | None) -> GroupRow:
+def _group(name: str, said: GroupStatus | None) -> GroupRow:
     return GroupRow(name, None, 0, 0) if said is None else GroupRow(name, said.at, said.scored, said.anomalous)
 
 
-def _worst(said: Iterable[Things]) -> list[ThingRow]:
+def _worst(said: Iterable[GroupStatus]) -> list[ThingRow]:
     rows = [ThingRow(one.group, each.labels, each.score, each.shares, each.load) for one in said for each in one.worst]
     return sorted(rows, key=lambda row: -row.score)[:WORST]

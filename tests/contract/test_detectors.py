@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from exporter.engine.detectors import AnyDetector, Detector, Judgement, Moment, ZScore
+from exporter.engine.detectors import AnyDetector, Detector, DetectorResult, SampleBatch, ZScore
 from tests.contract import checks
 
 DETECTORS = get_args(get_args(AnyDetector)[0])
@@ -34,7 +34,7 @@ class Bad:
     def __init__(self, twist) -> None:
         self.twist = twist
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         return self.twist(moment, ZScore().judge(moment))
 
 

@@ -14,13 +14,15 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import AlertState
-from exporter.alerting.life import restore
 from exporter.alerting.settings import AlertingSettings
-from exporter.alertmanager import AlertBoard
+from exporter.alerting.state_machine import restore
 from exporter.config.model import Config, QueryPlan
-from exporter.cycle import Cycle, People, Surroundings
+from exporter.delivery import AlertSnapshots
 from exporter.errors import PrometheusError, Reason
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import Exposition, SelfMetrics
+from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Block, Frame
 from exporter.store import Store
 
@@ -145,22 +147,22 @@ class World:
 
     def begin(self) -> None:
         self.store = Store.open(self.directory, clock=time.time)
-        self.board = AlertBoard()
+        self.board = AlertSnapshots()
         self.metrics = SelfMetrics(CollectorRegistry())
         self.exposition = Exposition(self.metrics.registry)
-        self.people = People(self.store, self.metrics)
+        self.people = EpisodeFeedback(self.store, self.metrics)
         # A killed process is followed by the next one at once: no slot is missed.
         self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
         kept = self.store.alerts().get(self.plan.name, {})
         step = replace(restore(self.limits, kept, at=self.now), notes=self.store.notes().get(self.plan.name))
-        self.cycle = Cycle(self.plan, self.around(), step, started=self.now)
+        self.cycle = QueryEvaluator(self.plan, self.around(), step, started=self.now)
 
     def clock(self) -> float:
         """Our clock."""
         return self.now if isinstance(self.source, Source) else time.time()
 
-    def around(self) -> Surroundings:
-        return Surroundings(
+    def around(self) -> EvaluationContext:
+        return EvaluationContext(
             api=self.source,
             connect=self.source.connect,
             clock=self.clock,

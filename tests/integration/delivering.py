@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerting import evaluate, hold
 from exporter.alerting.alert import Alert, AlertState
-from exporter.alertmanager import AlertBoard, AlertmanagerSettings, Senders
+from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Senders
 from tests.alerts import finding, fp, limits, rule
 
 __all__ = ["Delivering", "Ledger"]
@@ -62,7 +62,7 @@ class Delivering:
         self.rule = rule(**(rule_fields or {}))
         self.interval = interval
         self.alerts: Mapping[str, Alert] = alerts or {}
-        self.board = AlertBoard()
+        self.board = AlertSnapshots()
         self.ledger = ledger or Ledger()
         self.senders = Senders(self.board, self.ledger, clock=time.time, registry=self.registry)
         self.settings = [AlertmanagerSettings(url=url, **(am_fields or {})) for url in urls]

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from exporter.cli.check import add_parser
-from exporter.config.expression import examine
 from exporter.config.load import load
+from exporter.promql.lint import examine
 from tests.integration.conftest import RunPrometheus
 from tests.integration.process import Process, ask, binary, eventually, free_port
 from tests.integration.servers import Prometheus

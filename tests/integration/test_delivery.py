@@ -10,7 +10,7 @@ import pytest
 
 from exporter.alerting import collect, evaluate
 from exporter.alerting.alert import AlertState, Finding
-from exporter.alertmanager import AlertmanagerSettings
+from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
 from tests.alerts import fp
 from tests.integration.conftest import RunAlertmanager

@@ -15,12 +15,12 @@ import pytest
 
 from exporter.config.engine_settings import engine_settings
 from exporter.config.load import load
-from exporter.cycle.history import Plan, learn
+from exporter.detect.recorded_series import name_of
 from exporter.engine.engine import Engine
+from exporter.evaluation.history import Plan, learn
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.history import grid
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.replay.recorded import name_of
 from tests.integration.process import binary
 from tests.integration.servers import Prometheus
 

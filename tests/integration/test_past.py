@@ -12,7 +12,7 @@ from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.charts import Subject, chart_of
 from exporter.views.past import Past
-from exporter.web.pages.facts import Chart, Part, Range, Unshowable
+from exporter.web.pages.models import Chart, Part, Range, Unshowable
 from tests.integration.servers import Prometheus
 
 pytestmark = pytest.mark.integration

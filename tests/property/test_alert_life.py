@@ -88,7 +88,7 @@ class Model:
 
 
 class Life(RuleBasedStateMachine):
-    """Drives `exporter.alerting.life` and a model a series side by side."""
+    """Drives `exporter.alerting.state_machine` and a model a series side by side."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from exporter.alerting import evaluate, hold, restore
 from exporter.alerting.alert import Alert, AlertState, Event, fingerprint
-from exporter.alertmanager.answer import Kind, Outcome
-from exporter.alertmanager.board import AlertBoard
-from exporter.alertmanager.due import restored_acks
-from exporter.alertmanager.outbox import Batch, Outbox
-from exporter.alertmanager.settings import AlertmanagerSettings
+from exporter.delivery.alert_snapshot import AlertSnapshots
+from exporter.delivery.outbox import Batch, Outbox
+from exporter.delivery.resend_policy import restored_acks
+from exporter.delivery.response import Kind, Outcome
+from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import Reason
 from tests.alerts import T0, finding, fp, limits, rule
 
@@ -106,7 +106,7 @@ class World:
 
     def boot(self) -> None:
         acks = [(identity, *kept) for identity, kept in self.acked.items()]
-        self.board = AlertBoard(monotonic=lambda: self.mono)
+        self.board = AlertSnapshots(monotonic=lambda: self.mono)
         self.outbox = Outbox(
             SETTINGS, LIMITS, random=self.chance.random, acks=restored_acks(acks, now=self.now, mono=self.mono)
         )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from exporter.alerting.alert import AlertState, Event, Step
 from exporter.alerting.settings import DependencySettings
-from exporter.cycle import Causes
+from exporter.evaluation.root_causes import RootCauses
 from tests.storms import Stage, who
 
 SERIES = {f"i{number}": {"instance": f"i{number}", "zone": "ab"[number % 2]} for number in range(12)}
@@ -47,7 +47,7 @@ def told(step: Step) -> list[tuple[str, str]]:
 @settings(max_examples=150, deadline=None)
 @given(script=SCRIPT, how=SETTINGS, crashes=st.sets(st.integers(0, 24)))
 def test_a_crash_after_any_slot_changes_nothing(script, how, crashes) -> None:
-    clean, killed = Stage(SERIES, causes=Causes(EDGES), **how), Stage(SERIES, causes=Causes(EDGES), **how)
+    clean, killed = Stage(SERIES, causes=RootCauses(EDGES), **how), Stage(SERIES, causes=RootCauses(EDGES), **how)
     said = dict.fromkeys(SERIES, "normal")
     for number, now in enumerate(script):
         said = now or said
@@ -56,7 +56,7 @@ def test_a_crash_after_any_slot_changes_nothing(script, how, crashes) -> None:
         killed.at += 60.0
         lost = killed.judge(**parts(said))
         if number in crashes:
-            killed.causes = Causes(EDGES)
+            killed.causes = RootCauses(EDGES)
             killed.crash(number)
         again = killed.judge(**parts(said))
         if number in crashes:

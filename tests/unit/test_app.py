@@ -13,8 +13,8 @@ import requests
 import yaml
 
 from exporter.app import App, Options
-from exporter.cycle.cycle import Cycle
 from exporter.errors import ExporterError
+from exporter.evaluation.evaluator import QueryEvaluator
 from tests.faults.cycling import Source
 from tests.integration.process import eventually
 from tests.openapi import assert_described
@@ -121,7 +121,7 @@ def test_a_reload_that_fails_half_way_ends_the_process(app: App, monkeypatch: py
     def wrong(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(Cycle, "take_over", wrong)
+    monkeypatch.setattr(QueryEvaluator, "take_over", wrong)
     with pytest.raises(ExporterError, match="half-way"):
         app.reload()
     assert value(app, "config_last_reload_successful") == 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import BLOCK, Detector, Judgement, Memory, Moment, Remembering
+from exporter.engine.detectors.base import BLOCK, Detector, DetectorResult, DetectorState, SampleBatch, StatefulDetector
 from exporter.engine.detectors.collective import Collective
 from exporter.engine.detectors.iqr import Iqr
 from exporter.engine.detectors.isolation_forest import IsolationForest
@@ -21,11 +21,11 @@ __all__ = [
     "Detector",
     "Iqr",
     "IsolationForest",
-    "Judgement",
-    "Memory",
-    "Moment",
+    "DetectorResult",
+    "DetectorState",
+    "SampleBatch",
     "Novelty",
-    "Remembering",
+    "StatefulDetector",
     "Stl",
     "ZScore",
 ]

@@ -24,11 +24,11 @@ __all__ = [
     "BLOCK",
     "Detector",
     "FloatArray",
-    "Judgement",
-    "Memory",
-    "Moment",
+    "DetectorResult",
+    "DetectorState",
+    "SampleBatch",
     "Params",
-    "Remembering",
+    "StatefulDetector",
     "interval_judgement",
 ]
 
@@ -61,7 +61,7 @@ class Params(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class SampleBatch:
     """All that may be known when samples are judged: the past, and the samples.
 
     The instants of one moment follow each other and lie in one hour; nothing is learned between them.
@@ -96,7 +96,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class DetectorResult:
     """What one detector says of every sample.
 
     Attributes
@@ -130,11 +130,11 @@ class Detector(Protocol):
     def interval(self) -> bool:
         """Whether its judgement is an interval around an expected value."""
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge the samples of every series; reads its arguments, changes nothing. Unused where it remembers."""
 
 
-class Memory(Protocol):
+class DetectorState(Protocol):
     """What a detector has learned of all series beyond the bucket statistics: arrays with the series as last axis.
 
     The engine shows it every sample once, in the order of time, some rows at a time: first `judge`, for one or more
@@ -152,7 +152,7 @@ class Memory(Protocol):
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`."""
 
-    def judge(self, moment: Moment, rows: slice) -> Judgement:
+    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
         """Judge samples of `rows`, and note them for `close`."""
 
     def close(self, rows: slice) -> None:
@@ -169,14 +169,16 @@ class Memory(Protocol):
 
 
 @runtime_checkable
-class Remembering(Protocol):
+class StatefulDetector(Protocol):
     """A detector with a memory; its `judge` is that of the memory."""
 
-    def memory(self) -> Memory:
+    def memory(self) -> DetectorState:
         """Return an empty memory."""
 
 
-def interval_judgement(moment: Moment, expected: FloatArray, lower: FloatArray, upper: FloatArray) -> Judgement:
+def interval_judgement(
+    moment: SampleBatch, expected: FloatArray, lower: FloatArray, upper: FloatArray
+) -> DetectorResult:
     """Judge by an interval: severity 0 at `expected`, 1 at its edges, growing linearly.
 
     An interval narrower than the resolution of the values is widened to it; otherwise the last bit of a
@@ -187,4 +189,4 @@ def interval_judgement(moment: Moment, expected: FloatArray, lower: FloatArray, 
     deviation = moment.sample - expected
     above = np.minimum(np.maximum(deviation, 0.0) / (upper - expected), SEVERITY_MAX)
     below = np.minimum(np.maximum(-deviation, 0.0) / (expected - lower), SEVERITY_MAX)
-    return Judgement(above, below, expected, lower, upper)
+    return DetectorResult(above, below, expected, lower, upper)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import Judgement, Moment, Params
+from exporter.engine.detectors.base import DetectorResult, Params, SampleBatch
 from exporter.engine.detectors.columns import Array, Column, Columns
 from exporter.engine.detectors.ordered import add_to
 
@@ -68,12 +68,12 @@ class Collective(Params):
     limit: float = Field(10.0, gt=0, le=1000, allow_inf_nan=False, description="Sum of hourly deviations.")
     allowance: float = Field(1.0, ge=0, le=10, allow_inf_nan=False, description="What of each is not counted.")
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge without any past, where nothing can be said."""
         return _judgement(moment, np.full((2, moment.sample.shape[1]), np.nan))
 
     def memory(self) -> CollectiveMemory:
-        """Return an empty memory; see `Remembering`."""
+        """Return an empty memory; see `StatefulDetector`."""
         return CollectiveMemory(self)
 
 
@@ -93,7 +93,7 @@ LAYOUT = {
 
 
 class CollectiveMemory:
-    """The sums of every series; see `Memory`."""
+    """The sums of every series; see `DetectorState`."""
 
     def __init__(self, params: Collective) -> None:
         self.params = params
@@ -111,7 +111,7 @@ class CollectiveMemory:
         """Return all of the state, by name."""
         return self._columns.all()
 
-    def judge(self, moment: Moment, rows: slice) -> Judgement:
+    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
         """Judge samples of `rows`; all of a moment lie in one hour, and what ended an hour decides."""
         state = self._columns.of(rows)
         hour = int(moment.times[0] // HOUR)
@@ -181,8 +181,8 @@ class CollectiveMemory:
         state["sum"][...], state["count"][...] = 0.0, 0
 
 
-def _judgement(moment: Moment, severity: npt.NDArray[np.float64]) -> Judgement:
+def _judgement(moment: SampleBatch, severity: npt.NDArray[np.float64]) -> DetectorResult:
     """Return severities of above and below, shape (2, n), for every sample that is there."""
     nothing = np.full(moment.sample.shape[1], np.nan)
     above, below = np.where(np.isnan(moment.sample), np.nan, severity[:, None])
-    return Judgement(above, below, nothing, nothing, nothing)
+    return DetectorResult(above, below, nothing, nothing, nothing)

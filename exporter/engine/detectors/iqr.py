@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import Judgement, Moment, Params, interval_judgement
+from exporter.engine.detectors.base import DetectorResult, Params, SampleBatch, interval_judgement
 
 __all__ = ["Iqr"]
 
@@ -34,7 +34,7 @@ class Iqr(Params):
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
     >>> sample = 14 * one[None]
-    >>> moment = Moment(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
+    >>> moment = SampleBatch(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
     >>> Iqr().judge(moment).above
     array([[1.]])
     """
@@ -42,7 +42,7 @@ class Iqr(Params):
     kind: Literal["iqr"] = Field("iqr", description="Tukey's fences around the quartiles of the same hour of the week.")
     multiplier: float = Field(1.5, gt=0, le=100, allow_inf_nan=False, description="Interquartile ranges.")
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge the samples of every series; see `Detector`."""
         q1, q3 = moment.stats.q1, moment.stats.q3
         reach = self.multiplier * (q3 - q1)

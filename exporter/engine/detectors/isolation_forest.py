@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import BLOCK, FloatArray, Judgement, Moment, Params
+from exporter.engine.detectors.base import BLOCK, DetectorResult, FloatArray, Params, SampleBatch
 from exporter.engine.detectors.columns import Array, Column, Columns
 
 __all__ = ["IsolationForest", "IsolationForestMemory"]
@@ -60,17 +60,17 @@ class IsolationForest(Params):
         0.01, gt=0, lt=0.5, allow_inf_nan=False, description="Share of the samples of a series that is anomalous."
     )
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge without any past, where nothing can be said."""
         return _judgement(moment, np.full(moment.sample.shape, np.nan))
 
     def memory(self) -> IsolationForestMemory:
-        """Return an empty memory; see `Remembering`."""
+        """Return an empty memory; see `StatefulDetector`."""
         return IsolationForestMemory(self)
 
 
 class IsolationForestMemory:
-    """The sample before, and the threshold, of every series; see `Memory`. 56 bytes a series."""
+    """The sample before, and the threshold, of every series; see `DetectorState`. 56 bytes a series."""
 
     def __init__(self, params: IsolationForest) -> None:
         self.params = params
@@ -102,7 +102,7 @@ class IsolationForestMemory:
         """Forget the sample before, too: it was measured against the old baseline."""
         self.accept(rows, np.zeros(len(rows)))
 
-    def judge(self, moment: Moment, rows: slice) -> Judgement:
+    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
         """Judge samples of `rows`, and note them for `close`."""
         state, table = self._columns.of(rows), _table()
         spread = np.maximum(moment.stats.std, moment.resolution)
@@ -199,10 +199,10 @@ def _table() -> _Table:
     return _Table(scores, float(np.median(training)), float(scores.max()), training)
 
 
-def _judgement(moment: Moment, severity: FloatArray) -> Judgement:
+def _judgement(moment: SampleBatch, severity: FloatArray) -> DetectorResult:
     """Return severities, shape (t, n), without an interval."""
     severity = np.where(np.isnan(moment.sample), np.nan, severity)
     nothing = np.full(moment.sample.shape[1], np.nan)
     above = np.where(moment.sample < moment.stats.mean, np.minimum(severity, 0.0), severity)
     below = np.where(moment.sample > moment.stats.mean, np.minimum(severity, 0.0), severity)
-    return Judgement(above, below, nothing, nothing, nothing)
+    return DetectorResult(above, below, nothing, nothing, nothing)

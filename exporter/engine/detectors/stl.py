@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import FloatArray, Judgement, Moment, Params, interval_judgement
+from exporter.engine.detectors.base import DetectorResult, FloatArray, Params, SampleBatch, interval_judgement
 from exporter.engine.detectors.columns import Array, Column, Columns
 from exporter.engine.detectors.stl_map import Season, decomposition
 
@@ -92,7 +92,7 @@ class Stl(Params):
     >>> for hour in range(4 * 24 + 1):
     ...     value = (10.0 if hour % 24 < 12 else 20.0) + 0.5 * np.sin(hour)
     ...     sample = np.array([[value if hour < 4 * 24 else 20.0]])
-    ...     moment = Moment(np.array([3600.0 * hour]), 0, hour, sample, sample > 0, stats, 1e-9 * one)
+    ...     moment = SampleBatch(np.array([3600.0 * hour]), 0, hour, sample, sample > 0, stats, 1e-9 * one)
     ...     judgement = memory.judge(moment, slice(0, 1))
     >>> judgement.expected.round(), judgement.above > 1.0  # A value of the evening, at midnight.
     (array([10.]), array([[ True]]))
@@ -107,7 +107,7 @@ class Stl(Params):
         """Return an empty memory."""
         return StlMemory(self)
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Say of every series that nothing can be said: without its memory it knows nothing."""
         memory, count = self.memory(), moment.sample.shape[1]
         memory.grow(count)
@@ -152,8 +152,8 @@ class StlMemory:
         """Return all of the state, by name."""
         return self._columns.all()
 
-    def judge(self, moment: Moment, rows: slice) -> Judgement:
-        """Judge samples of `rows`, and note them; see `Memory`."""
+    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
+        """Judge samples of `rows`, and note them; see `DetectorState`."""
         state = self._columns.of(rows)
         # The hour of the first instant is that of all; clocks that are set back do not turn the hours back.
         hour = max(int(moment.times[0] // HOUR), int(state["hour"].max(initial=-1)))

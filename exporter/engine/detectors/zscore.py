@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import Judgement, Moment, Params, interval_judgement
+from exporter.engine.detectors.base import DetectorResult, Params, SampleBatch, interval_judgement
 
 __all__ = ["ZScore"]
 
@@ -33,7 +33,7 @@ class ZScore(Params):
     >>> one = np.ones(1)
     >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
     >>> sample = 16 * one[None]
-    >>> moment = Moment(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
+    >>> moment = SampleBatch(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
     >>> ZScore(threshold=3.0).judge(moment).above
     array([[1.]])
     """
@@ -41,7 +41,7 @@ class ZScore(Params):
     kind: Literal["zscore"] = Field("zscore", description="Z-score against the same hour of the week.")
     threshold: float = Field(3.0, gt=0, le=100, allow_inf_nan=False, description="Standard deviations.")
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge the samples of every series; see `Detector`."""
         mean, reach = moment.stats.mean, self.threshold * moment.stats.std
         return interval_judgement(moment, mean, mean - reach, mean + reach)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 from exporter.alerting.episode import Episode, Feedback, Status
-from exporter.alertmanager import Told
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
+from exporter.silences import Told
 from exporter.store import AuditEntry, Change, EpisodeCursor, EpisodePage, Wanted
 from exporter.web.api.endpoint import Call, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 
-from exporter.web.pages.facts import Unshowable
+from exporter.web.pages.models import Unshowable
 
 __all__ = ["Charts"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.web.pages.markup import Markup, Node, join, tag
-from exporter.web.pages.words import instant
+from exporter.web.pages.text import instant
 
 __all__ = ["CONTENT_SECURITY_POLICY", "page"]
 

@@ -7,8 +7,12 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from exporter.alerting.numbers import format_numbers
-from exporter.web.pages.facts import (
+from exporter.alerting.explanation.formatting import format_numbers
+from exporter.web.pages.components import score_bar, strip
+from exporter.web.pages.frame import page
+from exporter.web.pages.group_status import things_section
+from exporter.web.pages.markup import Markup, Node, tag
+from exporter.web.pages.models import (
     Anomaly,
     EventRow,
     Health,
@@ -20,11 +24,7 @@ from exporter.web.pages.facts import (
     Wanted,
     Which,
 )
-from exporter.web.pages.frame import page
-from exporter.web.pages.markup import Markup, Node, tag
-from exporter.web.pages.small import score_bar, strip
-from exporter.web.pages.things import things_section
-from exporter.web.pages.words import address, ago, instant, label_chips, number, span
+from exporter.web.pages.text import address, ago, instant, label_chips, number, span
 
 __all__ = ["overview_page"]
 

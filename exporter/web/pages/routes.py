@@ -13,13 +13,13 @@ from aiohttp import web
 from exporter.web.connection import plain
 from exporter.web.identity import identity_of
 from exporter.web.pages.charts import Charts
-from exporter.web.pages.facts import Labels, Look, PageData, Part, Unshowable, Wanted, Which
 from exporter.web.pages.frame import CONTENT_SECURITY_POLICY
 from exporter.web.pages.markup import tag
+from exporter.web.pages.models import Labels, Look, PageData, Part, Unshowable, Wanted, Which
 from exporter.web.pages.overview import overview_page
 from exporter.web.pages.series import error_page, series_page
-from exporter.web.pages.when import within
-from exporter.web.pages.words import labels_in
+from exporter.web.pages.text import labels_in
+from exporter.web.pages.time_range import within
 
 __all__ = ["add_pages"]
 

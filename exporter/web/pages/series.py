@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.alerting.numbers import format_numbers
-from exporter.web.pages.facts import Anomaly, Part, QueryState, Range, Shown
+from exporter.alerting.explanation.formatting import format_numbers
+from exporter.web.pages.components import score_bar
 from exporter.web.pages.frame import page
 from exporter.web.pages.markup import Markup, Node, join, tag
+from exporter.web.pages.models import Anomaly, Part, QueryState, Range, Shown
 from exporter.web.pages.overview import band, marks
-from exporter.web.pages.small import score_bar
-from exporter.web.pages.words import address, ago, instant, label_chips, number, span
+from exporter.web.pages.text import address, ago, instant, label_chips, number, span
 
 __all__ = ["error_page", "series_page"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter.backtest.incidents import Incident, match, past_alerts, read_incidents
-from exporter.backtest.record import ToldAlert
+from exporter.backtest.recorder import ToldAlert
 from exporter.errors import UsageError
 from exporter.prometheus import Block
 

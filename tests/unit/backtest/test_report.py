@@ -7,7 +7,7 @@ import pytest
 from exporter.backtest import html
 from exporter.backtest.html import to_html
 from exporter.backtest.incidents import Incident
-from exporter.backtest.record import Record, Scores, ToldAlert
+from exporter.backtest.recorder import Record, Scores, ToldAlert
 from exporter.backtest.replay import Outcome, Range
 from exporter.backtest.report import Limits, Report, broken, side
 from exporter.backtest.text import to_text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporter.charts.drawing import draw
-from exporter.web.pages.facts import Look, Part
+from exporter.web.pages.models import Look, Part
 from tests.page_facts import EVIL, chart
 
 

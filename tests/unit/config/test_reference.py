@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from exporter.config.model import Config
 from exporter.config.reference import render
-from exporter.config.survey import models_in
+from exporter.config.schema_walk import models_in
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 

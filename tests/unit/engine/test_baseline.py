@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.engine.baseline import BUCKETS, Baseline, Place, place_at
+from exporter.engine.baseline import BUCKETS, Baseline, BucketIndex, place_at
 
 DAY = 86400.0
 WEEK = 7 * DAY
@@ -31,7 +31,7 @@ UTC = ZoneInfo("UTC")
 )
 def test_bucket_follows_the_wall_clock(zone: str, local: str, hour_of_week: int) -> None:
     at = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).timestamp()
-    assert place_at(at, ZoneInfo(zone)) == Place(hour_of_week, 168 + hour_of_week % 24, BUCKETS - 1)
+    assert place_at(at, ZoneInfo(zone)) == BucketIndex(hour_of_week, 168 + hour_of_week % 24, BUCKETS - 1)
 
 
 @pytest.mark.parametrize("fold", [0, 1], ids=["summer", "winter"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.engine.detectors import Judgement
+from exporter.engine.detectors import DetectorResult
 from exporter.engine.vote import score_of, vote
 
 finite = st.floats(-100, 100).map(lambda x: round(x, 3))
@@ -19,7 +19,7 @@ class Voter:
     interval: bool = True
     kind: str = "voter"
 
-    def judge(self, moment: object) -> Judgement:
+    def judge(self, moment: object) -> DetectorResult:
         raise NotImplementedError
 
 
@@ -27,10 +27,10 @@ def voters(*votes: int) -> list[Voter]:
     return [Voter(count) for count in votes]
 
 
-def judged(sample: float, expected: float, half: float) -> Judgement:
+def judged(sample: float, expected: float, half: float) -> DetectorResult:
     one = np.ones(1)
     deviation = sample - expected
-    return Judgement(
+    return DetectorResult(
         max(deviation, 0) / half * one[None], max(-deviation, 0) / half * one[None],
         expected * one, (expected - half) * one, (expected + half) * one,
     )  # fmt: skip
@@ -54,15 +54,15 @@ def test_quorum_takes_the_kth(quorum: int, above: float, upper: float) -> None:
 
 
 def test_a_detector_that_cannot_say_does_not_vote() -> None:
-    unknown = Judgement(*np.full((2, 1, 1), np.nan), *np.full((3, 1), np.nan))
+    unknown = DetectorResult(*np.full((2, 1, 1), np.nan), *np.full((3, 1), np.nan))
     one = vote([judged(6, 0, 4), unknown], voters(1, 1), 1, np.array([[6.0]]), np.zeros(1))
     two = vote([judged(6, 0, 4), unknown], voters(1, 1), 2, np.array([[6.0]]), np.zeros(1))
     assert one.above[0] == pytest.approx(1.5)
     assert np.isnan([two.above[0], two.below[0]]).all()
 
 
-def without_interval(severity: float) -> Judgement:
-    return Judgement(*np.full((2, 1, 1), severity), *np.full((3, 1), np.nan))
+def without_interval(severity: float) -> DetectorResult:
+    return DetectorResult(*np.full((2, 1, 1), severity), *np.full((3, 1), np.nan))
 
 
 @pytest.mark.parametrize(

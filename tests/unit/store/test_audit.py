@@ -109,11 +109,11 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
 
         return Explaining()
 
-    class Reading:
+    class Observation:
         def read(self, work):
             return database.read(lambda con: work(explain(con)))
 
-    read_audit(Reading(), **filters)  # type: ignore[arg-type]
+    read_audit(Observation(), **filters)  # type: ignore[arg-type]
     assert plans
     assert all("USING INDEX audit_by" in plan for plan in plans), plans
 

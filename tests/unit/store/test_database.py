@@ -8,7 +8,7 @@ import pytest
 from exporter.alerting.alert import Event
 from exporter.store import StoreError, StoreReason
 from exporter.store.database import Database
-from exporter.store.faults import fault_of
+from exporter.store.errors import fault_of
 from exporter.store.opening import Schema
 from tests.store_values import NOW, a_step, a_transition, an_alert, open_store
 

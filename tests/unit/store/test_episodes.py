@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import AlertState, Event, Reading, Step, Transition
+from exporter.alerting.alert import AlertState, Event, Observation, Step, Transition
 from exporter.alerting.episode import Feedback, Status
 from exporter.store import Store, Wanted
 from tests.store_values import a_step, a_transition, an_alert, open_store
 
-READING = Reading(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
+READING = Observation(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
 LABELS = {"labels": '{"alertname": "A", "instance": "f1"}'}
 
 

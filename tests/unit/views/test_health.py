@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.alertmanager.metrics import AlertmanagerMetrics
 from exporter.config.model import Config
+from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.exposition import SelfMetrics
 from exporter.views.health import health
 

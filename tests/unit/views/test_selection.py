@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from exporter.config.model import Config
-from exporter.cycle.latest import Latest, Said
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.verdict import Verdicts
+from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
 from exporter.views.selection import matching_rows, select
-from exporter.web.pages.facts import Wanted, Which
+from exporter.web.pages.models import Wanted, Which
 
 NAN = float("nan")
 
@@ -22,7 +22,7 @@ def said(query: str, scores: dict[str, float], **changes: list[bool]) -> Said:
     verdicts.score[:] = list(scores.values())
     verdicts.ready[:] = changes.get("ready", [True] * len(scores))
     verdicts.observed[:, changes.get("missing", [False] * len(scores))] = np.nan
-    latest = Latest()
+    latest = LatestVerdicts()
     latest.put(plan, verdicts[0], table)
     found = latest.get(query)
     assert found is not None

@@ -12,11 +12,11 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
-from exporter.alerting.alert import Event, Reading
-from exporter.alertmanager import Inhibition, Silencing, Told
+from exporter.alerting.alert import Event, Observation
 from exporter.cli.main import main
-from exporter.cycle import People
 from exporter.exposition import SelfMetrics
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.silences import Inhibition, Silencing, Told
 from exporter.store import Store
 from exporter.web import WebConfigFile
 from exporter.web.api import anomaly_endpoints
@@ -25,7 +25,7 @@ from tests.store_values import NOW, a_step, a_transition, an_alert, clock, open_
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 ALICE = ("alice", "secret")
-READING = Reading(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
+READING = Observation(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def annotations(query: str, fingerprint: str) -> dict[str, str]:
 def api(store: Store, serve, tmp_path: Path) -> Api:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
     registry = CollectorRegistry()
-    people = People(store, SelfMetrics(registry))
+    people = EpisodeFeedback(store, SelfMetrics(registry))
     endpoints = anomaly_endpoints(lambda: people, clock, told, annotations)
     return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
 

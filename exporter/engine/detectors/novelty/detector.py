@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
-from exporter.engine.detectors.base import BLOCK, Judgement, Moment, Params
+from exporter.engine.detectors.base import BLOCK, DetectorResult, Params, SampleBatch
 from exporter.engine.detectors.columns import Array, Column, Columns
 from exporter.engine.detectors.novelty.day import DayProfile, day_columns
 from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
@@ -97,13 +97,13 @@ class Novelty(Params):
         description="Standard deviations of the hour of the week within which a sample is usual, whatever came before.",
     )
 
-    def judge(self, moment: Moment) -> Judgement:
+    def judge(self, moment: SampleBatch) -> DetectorResult:
         """Judge without any past, where nothing can be said."""
         unknown = np.full(moment.sample.shape, np.nan)
         return _judgement(moment, unknown, unknown)
 
     def memory(self) -> NoveltyMemory:
-        """Return an empty memory; see `Remembering`."""
+        """Return an empty memory; see `StatefulDetector`."""
         return NoveltyMemory(self)
 
 
@@ -117,7 +117,7 @@ def _layout() -> dict[str, Column]:
 
 
 class NoveltyMemory:
-    """What was seen of every series; see `Memory`."""
+    """What was seen of every series; see `DetectorState`."""
 
     def __init__(self, params: Novelty) -> None:
         self.params = params
@@ -137,7 +137,7 @@ class NoveltyMemory:
         """Return all of the state, by name."""
         return self._columns.all()
 
-    def judge(self, moment: Moment, rows: slice) -> Judgement:
+    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
         """Judge samples of `rows`, and note them for `close`."""
         columns = self._columns.of(rows)
         usable, index = moment.usable, moment.index
@@ -258,8 +258,8 @@ def _remember(spike: Array, features: Array, found: npt.NDArray[np.bool_]) -> No
         np.copyto(spike, one, where=farther)
 
 
-def _judgement(moment: Moment, above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> Judgement:
+def _judgement(moment: SampleBatch, above: npt.NDArray[np.float64], below: npt.NDArray[np.float64]) -> DetectorResult:
     """Return severities, shape (t, n), without an interval."""
     missing = np.isnan(moment.sample)
     nothing = np.full(moment.sample.shape[1], np.nan)
-    return Judgement(np.where(missing, np.nan, above), np.where(missing, np.nan, below), nothing, nothing, nothing)
+    return DetectorResult(np.where(missing, np.nan, above), np.where(missing, np.nan, below), nothing, nothing, nothing)

@@ -4,9 +4,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from exporter.web.pages.facts import Range
 from exporter.web.pages.markup import Markup, join, tag
-from exporter.web.pages.words import address, labels_in
+from exporter.web.pages.models import Range
+from exporter.web.pages.text import address, labels_in
 from tests.page_facts import EVIL
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import requests
 
-from exporter.web.pages.facts import GroupRow, Part, QueryState, Range, Unshowable, Wanted, Which
+from exporter.web.pages.models import GroupRow, Part, QueryState, Range, Unshowable, Wanted, Which
 from tests.page_facts import AT, EVIL, anomaly, overview, query, series, shown, thing
 
 KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead

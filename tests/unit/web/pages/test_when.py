@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.web.pages.facts import Range, Unshowable
-from exporter.web.pages.when import within
+from exporter.web.pages.models import Range, Unshowable
+from exporter.web.pages.time_range import within
 
 NOW = 1772323200.0
 HOUR = 3600.0

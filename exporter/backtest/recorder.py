@@ -1,0 +1,257 @@
+"""What a replay finds out: what every query said, and the alerts that Alertmanagers would have got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.alerting.alert import Alert, AlertState, Event, Step
+from exporter.calendar import Rule, all_match
+from exporter.config.model import QueryPlan
+from exporter.engine.series import Labels, SeriesTable
+from exporter.engine.verdict import Verdict
+from exporter.exposition import Rows
+from exporter.store import AuditCursor, AuditPage, LearnedState
+
+__all__ = ["Page", "Record", "Scores", "ToldAlert"]
+
+_ENDS = frozenset({Event.RESOLVED, Event.EXPIRED_SOURCE_DOWN, Event.EXPIRED})
+_EFFECT = "effect"
+
+
+@dataclass(slots=True)
+class ToldAlert:
+    """One alert from firing to resolved. Times are Unix seconds.
+
+    Attributes
+    ----------
+    name : str
+        Of the query; the job of a group.
+    summary : str
+        What its annotation says when it fires.
+    since : float
+        Since when its series is anomalous.
+    told_at : float or None
+        The first slot in which it fires and no silence of the calendar covers it; None: nobody was told.
+    resolved_at : float or None
+        None: it fires still.
+    score : float
+        The highest.
+    """
+
+    name: str
+    fingerprint: str
+    labels: Mapping[str, str]
+    summary: str
+    since: float
+    fired_at: float
+    told_at: float | None = None
+    resolved_at: float | None = None
+    score: float = float("nan")
+
+    @property
+    def is_effect(self) -> bool:
+        """Whether it is said to follow from another alert, so that Alertmanagers may be told to hold it back."""
+        return self.labels.get("incident_role") == _EFFECT
+
+
+@dataclass(slots=True)
+class Scores:
+    """What one query said, counted.
+
+    Attributes
+    ----------
+    slots : int
+        That were judged.
+    empty : int
+        Of these, those without a sample of any series: Prometheus has a hole, or there was nothing.
+    samples, scored : int
+    young : int
+        Scored samples of series that are too young to alert.
+    masked : int
+        Samples under an entry of the calendar.
+    counted, anomalous : int
+        Samples that could have led to an alert, and the anomalous ones among them.
+    series : int
+        That there were in all.
+    """
+
+    slots: int = 0
+    empty: int = 0
+    samples: int = 0
+    scored: int = 0
+    young: int = 0
+    masked: int = 0
+    counted: int = 0
+    anomalous: int = 0
+    by_series: dict[Labels, list[int]] = field(default_factory=dict)
+    """Counted and anomalous samples of every series."""
+    _rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 0), np.int64))
+    _version: int = -1
+    _labels: list[tuple[int, Labels]] = field(default_factory=list)
+
+    @property
+    def series(self) -> int:
+        """How many series there were."""
+        return len(self.by_series)
+
+    def put(self, verdict: Verdict, table: SeriesTable) -> None:
+        """Count what was said in one slot."""
+        if table.version != self._version:
+            self.settle()
+            self._version, self._labels = table.version, table.items()
+            self._rows = np.zeros((2, table.size), np.int64)
+        here, scored = ~np.isnan(verdict.observed), ~np.isnan(verdict.score)
+        counted = scored & verdict.ready & ~verdict.masked
+        anomalous = counted & verdict.anomalous
+        self.slots += 1
+        self.empty += not here.any()
+        for name, rows in (("samples", here), ("scored", scored), ("young", scored & ~verdict.ready)):
+            setattr(self, name, getattr(self, name) + int(np.count_nonzero(rows)))
+        self.masked += int(np.count_nonzero(here & verdict.masked))
+        self.counted += int(np.count_nonzero(counted))
+        self.anomalous += int(np.count_nonzero(anomalous))
+        self._rows[0] += counted
+        self._rows[1] += anomalous
+
+    def settle(self) -> None:
+        """Add what was counted by row to the series of the rows."""
+        for row, labels in self._labels:
+            sums = self.by_series.setdefault(labels, [0, 0])
+            sums[0] += int(self._rows[0, row])
+            sums[1] += int(self._rows[1, row])
+        self._rows[:] = 0
+
+
+class Record:
+    """Takes the place of the store: alerts are noted instead of kept, and nothing is on disk.
+
+    Parameters
+    ----------
+    rules : callable
+        Returns what the calendar has in effect at an instant.
+    """
+
+    def __init__(self, rules: Callable[[float], Sequence[Rule]]) -> None:
+        self._rules = rules
+        self.scores: dict[str, Scores] = {}
+        self.alerts: list[ToldAlert] = []
+        """In the order in which they fired."""
+        self.suppressed = 0
+        """Findings that became no alert because `max_alerts` was reached."""
+        self.fired: Callable[[ToldAlert], None] = lambda _: None
+        """Told of every alert that begins to fire."""
+        self._open: dict[str, ToldAlert] = {}
+        self._reached: dict[str, float] = {}
+
+    def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Count what a query said in one slot."""
+        self.scores.setdefault(plan.name, Scores()).put(verdict, table)
+
+    # ------------------------------------------------------------------ in place of the store
+
+    def commit(self, query: str, slot: float, step: Step) -> bool:
+        """Note the step of a slot, unless it was noted before."""
+        if slot <= self._reached.get(query, -np.inf):
+            return False
+        self._reached[query] = slot
+        self.suppressed += step.suppressed
+        self.record(query, step)
+        return True
+
+    def record(self, query: str, step: Step) -> None:
+        """Note a step."""
+        by_episode = {alert.episode: alert for alert in step.alerts.values()}
+        for one in step.transitions:
+            alert = by_episode.get(one.episode)
+            if one.event is Event.FIRING and alert is not None:
+                self._open[one.episode] = told = _told(query, alert, one.at)
+                self.alerts.append(told)
+                self.fired(told)
+            elif one.event in _ENDS and one.episode in self._open:
+                ended = self._open.pop(one.episode)
+                ended.resolved_at = one.at
+        self._look(step.alerts.values())
+
+    def _look(self, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            told = self._open.get(alert.episode)
+            if told is None or alert.state is not AlertState.FIRING:
+                continue
+            if alert.worst is not None and alert.worst.score is not None:
+                told.score = alert.worst.score
+            if told.told_at is None:
+                silent = (rule for rule in self._rules(alert.evaluated_at) if rule.action == "silence")
+                if not any(all_match(rule.matchers, alert.labels) for rule in silent):
+                    told.told_at = alert.evaluated_at
+
+    def audit(
+        self,
+        *,
+        query: str | None = None,  # noqa: ARG002 - nothing was before.
+        fingerprint: str | None = None,  # noqa: ARG002
+        since: float | None = None,  # noqa: ARG002
+        after: AuditCursor | None = None,  # noqa: ARG002
+        limit: int = 100,  # noqa: ARG002
+    ) -> AuditPage:
+        """Return nothing: before the first slot there was no alert."""
+        return AuditPage((), None)
+
+    def save_learned(
+        self,
+        query: str,
+        version: str,
+        at: float,
+        parts: Mapping[str, NDArray[Any]],
+        series: Iterable[tuple[int, bytes]] | None = None,
+        removed: Iterable[int] = (),
+    ) -> None:
+        """Do nothing: a replay is never gone on with."""
+
+    def load_learned(self, query: str, version: str) -> LearnedState | None:  # noqa: ARG002
+        """Return nothing: everything is learned from history."""
+        return None
+
+
+def _told(query: str, alert: Alert, at: float) -> ToldAlert:
+    summary = alert.annotations.get("summary", "")
+    return ToldAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at)
+
+
+class Page:
+    """Takes the place of ``/metrics``: every row that would have been on it is passed on with the time of its slot.
+
+    Parameters
+    ----------
+    clock : callable
+        The slot, Unix seconds.
+    write : callable, optional
+        Given the slot, metrics by name, and label texts.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        write: Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], None] | None = None,
+    ) -> None:
+        self._clock, self._write = clock, write
+
+    def publish(self, query: str, rows: Rows) -> None:  # noqa: ARG002 - it is among the labels.
+        """Pass on the rows of a query."""
+        if self._write is not None:
+            self._write(self._clock(), rows.metrics(), rows.prefixes)
+
+    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[np.float64]) -> None:  # noqa: ARG002
+        """Pass on the rows of a group."""
+        if self._write is not None:
+            self._write(self._clock(), {"anomaly_group_score": score}, prefixes)
+
+    def withdraw(self, query: str) -> None:
+        """Do nothing: there is no page."""
+
+    def withdraw_group(self, group: str) -> None:
+        """Do nothing: there is no page."""

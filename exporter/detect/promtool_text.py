@@ -1,0 +1,125 @@
+r"""Samples as `promtool query` prints them.
+
+A range is ``name{job="a"} =>`` and a line ``value @[timestamp]`` for each sample; an instant has both on one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from exporter.detect.input_errors import Faults
+from exporter.detect.recorded_series import NATIVE_HISTOGRAM, Recorded, read_value, recorded
+
+__all__ = ["looks_like_promtool", "read_promtool"]
+
+_SAMPLE = r"(?P<value>\S+) @\[(?P<stamp>[^\]]+)\]"
+_ROW = re.compile(_SAMPLE)
+_INSTANT = re.compile(rf"(?:(?P<head>.*) =>|scalar:) {_SAMPLE}")
+_HISTOGRAM = re.compile(r"(?:.* => )?\{count:.*\} @\[[^\]]+\]")
+_HEAD = re.compile(r'(?P<name>[^{}"]*)(?:\{(?P<pairs>.*)\})?')
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_PAIR = re.compile(rf"\s*(?:(?P<name>[a-zA-Z_][a-zA-Z0-9_]*|{_TEXT})\s*=\s*)?(?P<value>{_TEXT})\s*(?:,|$)")
+_ESCAPE = re.compile(r"\\(?:x(?P<x>[0-9a-f]{2})|u(?P<u>[0-9a-f]{4})|U(?P<U>[0-9a-f]{8})|(?P<one>.))")
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ARROW = " =>"
+
+
+def looks_like_promtool(line: str) -> bool:
+    """Return whether the first line of a text is one that promtool prints."""
+    line = line.rstrip()
+    return line.endswith(_ARROW) or _INSTANT.fullmatch(line) is not None
+
+
+def read_promtool(text: str, faults: Faults) -> list[Recorded]:
+    """Read every series.
+
+    Raises
+    ------
+    InputError
+        With the lines that cannot be read.
+    """
+    found: dict[tuple[tuple[str, str], ...], _Samples] = {}
+    current: _Samples | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r ")
+        row = _ROW.fullmatch(line)
+        if row is None and line:
+            row = _INSTANT.fullmatch(line)
+            labels = _labels_of_line(line, row)
+            if labels is None:
+                histogram = _HISTOGRAM.fullmatch(line)
+                message = NATIVE_HISTOGRAM if histogram else f"neither a series nor a sample of one: {line[:60]!r}"
+                faults.add(f"line {number}", message, line=number)
+                continue
+            key = tuple(sorted(labels.items()))
+            if key in found:
+                faults.add(f"line {number}", f"the same series as in line {found[key].line}", line=number)
+            current = found.setdefault(key, _Samples(labels, number))
+        if row is not None and current is None:
+            faults.add(f"line {number}", "a sample before any series", line=number)
+        elif row is not None and current is not None:
+            current.add(number, row["stamp"], row["value"], faults)
+    series = [one.recorded(faults) for one in found.values()]
+    faults.check()
+    return [one for one in series if one is not None and len(one.times)]
+
+
+def _labels_of_line(line: str, instant: re.Match[str] | None) -> dict[str, str] | None:
+    if instant is not None:
+        return _labels(instant["head"] or "")
+    return _labels(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
+
+
+class _Samples:
+    """One series as far as it was read."""
+
+    def __init__(self, labels: Mapping[str, str], line: int) -> None:
+        self.labels = labels
+        self.line = line
+        self._stamps: list[str] = []
+        self._values: list[float] = []
+        self._lines: list[int] = []
+
+    def add(self, line: int, stamp: str, text: str, faults: Faults) -> None:
+        value = read_value(text)
+        if value is None:
+            faults.add(f"line {line}", f"not a number: {text[:60]!r}", line=line)
+            return
+        self._stamps.append(stamp)
+        self._values.append(value)
+        self._lines.append(line)
+
+    def recorded(self, faults: Faults) -> Recorded | None:
+        lines = self._lines
+        return recorded(
+            self.labels, self._stamps, self._values, lambda index: f"line {lines[index]}", faults, lines=lines
+        )
+
+
+def _labels(head: str) -> dict[str, str] | None:
+    """Read ``name{a="b", c="d"}``; None if it is none. Names with any characters stand in quotes."""
+    form = _HEAD.fullmatch(head)
+    if form is None:
+        return None
+    labels = {"__name__": form["name"]} if form["name"] else {}
+    pairs = form["pairs"] or ""
+    at = 0
+    while at < len(pairs):
+        pair = _PAIR.match(pairs, at)
+        if pair is None:
+            return None
+        labels[_unquoted(pair["name"] or "__name__")] = _unquoted(pair["value"])
+        at = pair.end()
+    return {name: value for name, value in labels.items() if value}
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPE.sub(_character, text[1:-1]) if text.startswith('"') else text
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = escape["x"] or escape["u"] or escape["U"]
+    if code is None:
+        return _ESCAPED.get(escape["one"], escape["one"])
+    return chr(int(code, 16)) if int(code, 16) <= 0x10FFFF else "\ufffd"

@@ -1,0 +1,110 @@
+"""What the latest verdict on a query contributes to a group, and readings of several queries joined by thing.
+
+A thing is what a group watches: one pod, one service; the set of values of the group's `by` labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.verdict import Verdict
+
+__all__ = ["Matrix", "GroupInput", "join", "reading_of"]
+
+FloatArray = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
+Rows = npt.NDArray[np.intp]
+
+_TOO_SMALL_TO_COUNT = 3.0
+"""Standard deviations that a deviation below the query's smallest has at most: alone it never counts, and a
+constant that has moved by its last digit must not count more than noise does."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInput:
+    """One query at one instant; arrays of shape (n,) by the rows of the query, NaN = not known.
+
+    Attributes
+    ----------
+    at : float, Unix seconds
+    z : ndarray
+        Distance from the mean of this time of the week, in its standard deviations.
+    growth : ndarray
+        ln(observed / expected); 0 where both are zero, infinite where it has no meaning.
+    noise : ndarray
+        One standard deviation as part of what is expected: how far `growth` strays by itself.
+    """
+
+    at: float
+    z: Floats
+    growth: Floats
+    noise: Floats
+
+    def halved(self) -> GroupInput:
+        """Return a copy in half the memory."""
+        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in ("z", "growth", "noise")})
+
+
+def reading_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviation: float = 0.0) -> GroupInput:
+    """Return what a verdict contributes.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    min_deviation : float, source units
+    min_relative_deviation : float, part of the expected value
+        Deviations that never count for the query.
+    """
+    with np.errstate(all="ignore"):
+        deviation = verdict.observed - verdict.expected
+        z = np.where(np.isnan(verdict.score) | np.isnan(deviation), np.nan, verdict.z)
+        small = np.abs(deviation) < np.maximum(min_deviation, min_relative_deviation * np.abs(verdict.expected))
+        z = np.where(small, np.clip(z, -_TOO_SMALL_TO_COUNT, _TOO_SMALL_TO_COUNT), z)
+        ratio = verdict.observed / verdict.expected
+        growth = np.where((verdict.observed > 0.0) & (verdict.expected > 0.0), np.log(ratio), np.inf)
+        growth = np.where((verdict.observed == 0.0) & (verdict.expected == 0.0), 0.0, growth)
+        noise = np.abs(deviation / (verdict.expected * z))
+        noise = np.where(np.isfinite(noise), noise, 0.0)
+    return GroupInput(verdict.at, z, np.where(np.isnan(z), np.nan, growth), noise)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Readings by thing and metric: arrays of shape (n, p), as in `GroupInput`; NaN = not known."""
+
+    z: FloatArray
+    growth: FloatArray
+    noise: FloatArray
+
+
+def join(readings: Sequence[GroupInput | None], places: Sequence[Rows], size: int, *, since: float) -> Matrix:
+    """Put the readings of the member queries side by side.
+
+    Where several series of a query belong to one thing, the one farthest from its mean speaks for all.
+
+    Parameters
+    ----------
+    readings : sequence of Reading or None, length p
+        None: nothing is known of that query.
+    places : sequence of ndarray of intp, length p
+        The thing of every row of each query; -1 where it belongs to none.
+    size : int
+        How many rows things have.
+    since : float, Unix seconds
+        Older readings say nothing about now.
+    """
+    joined = np.full((3, size, len(readings)), np.nan)
+    for metric, (reading, place) in enumerate(zip(readings, places, strict=True)):
+        if reading is None or reading.at < since:
+            continue
+        rows = np.flatnonzero((place >= 0) & ~np.isnan(reading.z[: len(place)]))
+        # Of equal places the last one written stays. Stable, so that equal distances always give the same series.
+        rows = rows[np.argsort(np.abs(reading.z[rows]), kind="stable")]
+        for layer, values in zip(joined, (reading.z, reading.growth, reading.noise), strict=True):
+            layer[place[rows], metric] = values[rows]
+    return Matrix(*joined)

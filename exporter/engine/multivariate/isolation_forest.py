@@ -1,0 +1,211 @@
+"""Isolation Forest [1]_: things whose metrics are easy to tell from all others by random cuts.
+
+The features are the metrics in standard deviations from their own means, and their rates of change: a sudden jump is
+another thing than a slow rise to the same value. One forest serves all things of a group, because standardised
+metrics of different things are alike. It is trained on a bounded sample of the last 30 days.
+
+It looks at one metric a cut, so it is nearly blind to broken correlations: measured, `whitened` is better by far
+(docs/groups.md). A missing metric counts as its mean.
+
+References
+----------
+.. [1] F. T. Liu, K. M. Ting, Z.-H. Zhou (2008), Isolation Forest. ICDM. doi:10.1109/ICDM.2008.17
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from exporter.engine.multivariate.joint import LONGEST, Array, FloatArray, Joint, Rows
+from exporter.engine.multivariate.load import Load
+
+__all__ = ["Forest", "IsolationForest", "fit"]
+
+CAPACITY = 8192
+"""Vectors that are kept for training, of all things together."""
+_ENOUGH = 512
+"""Vectors before a forest is trained."""
+_RETRAIN_AFTER, _RETRAIN_AGAIN = 7 * 86400.0, 6 * 3600.0
+"""Seconds: how old a forest gets, and how old it must be before drift can replace it."""
+_DRIFT = 0.2
+"""Population stability index from which scores have drifted; by convention a significant change."""
+_DRIFT_MEMORY, _DRIFT_ENOUGH = 86400.0, 500.0
+_UNDER_LOAD = 0.5
+"""Severity at most where all metrics are up together: a forest cannot say what is left of them without the load."""
+_SEED = 20080117
+_TREES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """A trained forest and what its scores were in training.
+
+    Attributes
+    ----------
+    model
+        scikit-learn's.
+    typical, threshold : float
+        The median of the training scores, and the score that a share of `contamination` exceeded.
+    deciles : ndarray, shape (9,)
+        Of the training scores.
+    at : float, Unix seconds
+        When the training data ended.
+    """
+
+    model: Any
+    typical: float
+    threshold: float
+    deciles: FloatArray
+    at: float
+
+
+def fit(features: FloatArray, contamination: float, at: float) -> Forest:
+    """Train a forest; equal arguments give equal forests. May take a second: meant for a thread of its own.
+
+    Parameters
+    ----------
+    features : ndarray, shape (m, 2 p)
+    contamination : float
+    at : float, Unix seconds
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is not installed.
+    """
+    from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
+
+    model = Model(n_estimators=_TREES, random_state=_SEED).fit(features)
+    scores = -model.score_samples(features)
+    typical, threshold = np.quantile(scores, [0.5, 1.0 - contamination])
+    return Forest(
+        model,
+        float(typical),
+        max(float(threshold), float(typical) + 1e-6),
+        np.quantile(scores, np.arange(1, 10) / 10),
+        at,
+    )
+
+
+class IsolationForest:
+    """The joint detector.
+
+    Parameters
+    ----------
+    metrics : int
+    contamination : float, 0 to 1
+        Share of the training data with a severity of 1 or more.
+    memory : float, seconds
+        How far back the training data goes.
+    """
+
+    def __init__(self, metrics: int, contamination: float, memory: float) -> None:
+        self.contamination = contamination
+        self.memory = memory
+        self.forest: Forest | None = None
+        """Set by whoever trained it; not stored, because it can be trained again from what is."""
+        self._metrics = metrics
+        self._previous = np.zeros((0, metrics), np.float32)
+        self._kept = np.zeros((CAPACITY, 2 * metrics), np.float32)
+        self._kept_at = np.full(CAPACITY, -np.inf)
+        self._steps = np.zeros(1)
+        self._recent = np.zeros(10)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` things."""
+        new = np.full((capacity, self._metrics), np.nan, np.float32)
+        new[: len(self._previous)] = self._previous
+        self._previous = new
+
+    def forget(self, rows: Rows) -> None:
+        """Begin anew for the things in `rows`."""
+        self._previous[rows] = np.nan
+
+    def settle(self, rows: Rows) -> None:
+        """Forget the samples before of the things in `rows`: they were measured otherwise."""
+        self._previous[rows] = np.nan
+
+    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
+        """Judge one instant, then keep some of it for training; see `JointDetector`."""
+        previous = self._previous[: len(z)]
+        present = ~np.isnan(z)
+        value = np.where(present, np.clip(z, -LONGEST, LONGEST), 0.0)
+        change = np.where(present & ~np.isnan(previous), value - previous, 0.0)
+        previous[...] = np.where(present, value, np.nan)
+        features = np.concatenate([value, change], axis=1)
+        can = np.flatnonzero(present.sum(axis=1) >= 2)
+        severity = np.full(len(z), np.nan)
+        forest = self.forest
+        if forest is not None and len(can):
+            scores = -forest.model.score_samples(features[can])
+            severity[can] = np.maximum((scores - forest.typical) / (forest.threshold - forest.typical), 0.0)
+            self._recent *= np.exp(-seconds / _DRIFT_MEMORY)
+            self._recent += np.bincount(np.searchsorted(forest.deciles, scores), minlength=10)
+        size = features[:, : self._metrics] ** 2 + features[:, self._metrics :] ** 2
+        total = size.sum(axis=1, keepdims=True)
+        share = np.divide(size, total, out=np.zeros_like(size), where=total > 0.0)
+        loaded = ~np.isnan(load.factor)
+        excused = loaded & (severity > _UNDER_LOAD)
+        severity[loaded] = np.minimum(severity[loaded], _UNDER_LOAD)
+        self._keep(at, features[can[~loaded[can]]], seconds)
+        return Joint(severity, share, excused)
+
+    def _keep(self, at: float, features: FloatArray, seconds: float) -> None:
+        """Keep a random sample, so that what is kept is spread over all of the memory."""
+        self._steps[0] += 1.0
+        rng = np.random.default_rng([_SEED, int(self._steps[0])])
+        free = np.flatnonzero(self._kept_at == -np.inf)
+        first = min(len(free), len(features))
+        self._put(free[:first], features[:first], at)
+        rest = features[first:]
+        expected = len(features) * max(self.memory / seconds, 1.0)
+        rest = rest[rng.random(len(rest)) < CAPACITY / max(expected, CAPACITY)]
+        self._put(rng.integers(0, CAPACITY, len(rest)), rest, at)
+
+    def _put(self, places: Rows, features: FloatArray, at: float) -> None:
+        self._kept[places] = features
+        self._kept_at[places] = at
+
+    def training(self, at: float) -> FloatArray:
+        """Return a copy of what a forest is trained on, shape (m, 2 p): for `fit`."""
+        return self._kept[self._kept_at >= at - self.memory].astype(np.float64)
+
+    def due(self, at: float) -> bool:
+        """Return whether a forest should be trained: there is none, it is old, or the scores have drifted."""
+        if np.count_nonzero(self._kept_at >= at - self.memory) < _ENOUGH:
+            return False
+        age = np.inf if self.forest is None else at - self.forest.at
+        return age >= _RETRAIN_AFTER or (age >= _RETRAIN_AGAIN and self.drift() > _DRIFT)
+
+    def drift(self) -> float:
+        """Return the population stability index of the last day's scores against those of the training."""
+        total = self._recent.sum()
+        if total < _DRIFT_ENOUGH:
+            return 0.0
+        recent = np.maximum(self._recent / total, 1e-4)
+        return float(((recent - 0.1) * np.log(recent / 0.1)).sum())
+
+    def adopt(self, forest: Forest) -> None:
+        """Judge by another forest from now on."""
+        self.forest = forest
+        self._recent[...] = 0.0
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state but the forest, by name."""
+        return {"previous": self._previous, "kept": self._kept, "kept_at": self._kept_at, "steps": self._steps}
+
+    def restore(self, parts: Mapping[str, Array], size: int) -> bool:
+        """Take up stored state; see `JointDetector`."""
+        mine = self.arrays()
+        for name, array in mine.items():
+            shape = (size, *array.shape[1:]) if name == "previous" else array.shape
+            if name not in parts or parts[name].shape != shape:
+                return False
+        self._previous = parts["previous"].astype(np.float32)
+        for name in ("kept", "kept_at", "steps"):
+            mine[name][...] = parts[name]
+        return True

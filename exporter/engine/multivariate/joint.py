@@ -1,0 +1,76 @@
+"""What a joint detector is: it judges the metrics of every thing of a group in one call.
+
+Its answer is a severity for each thing, 1.0 exactly at its threshold, as in every detector; NaN means "cannot say".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.multivariate.load import Load
+
+__all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "Rows"]
+
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+Array = npt.NDArray[Any]
+
+LONGEST = 10.0
+"""Standard deviations that a metric counts at most: beyond, it is no matter of several metrics any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What was said of every thing.
+
+    Attributes
+    ----------
+    severity : ndarray, shape (n,)
+        NaN: cannot say.
+    share : ndarray, shape (n, p)
+        Part of each metric in it, 0 to 1; their sum is 1, or 0 where there is nothing to explain.
+    excused : ndarray of bool, shape (n,)
+        Things that would be anomalous, if it were not for a load on all of their metrics.
+    """
+
+    severity: FloatArray
+    share: FloatArray
+    excused: npt.NDArray[np.bool_]
+
+
+class JointDetector(Protocol):
+    """Learned state of one group, arrays with the thing as first axis where they have one."""
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` things."""
+
+    def forget(self, rows: Rows) -> None:
+        """Begin anew for the things in `rows`; what all of them taught stays."""
+
+    def settle(self, rows: Rows) -> None:
+        """Let what was said of late of the things in `rows` be over: what they are like now was accepted."""
+
+    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
+        """Judge one instant, then learn it.
+
+        Parameters
+        ----------
+        at : float, Unix seconds
+        z : ndarray, shape (n, p)
+            Distance of each metric from its mean, in standard deviations; NaN = missing. Not changed.
+        load : Load
+            Things that may be under a load: where that is why they are not anomalous, the instant is not learned.
+        seconds : float
+            How much time an instant stands for.
+        """
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state, by name: what is stored."""
+
+    def restore(self, parts: Mapping[str, Array], size: int) -> bool:
+        """Take up stored state of `size` things; False, with nothing changed, where it does not fit."""

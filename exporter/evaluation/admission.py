@@ -1,0 +1,61 @@
+"""How many series may still be taken on: so many in all, and so much memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from exporter.config.model import LimitsSettings
+from exporter.engine.engine import Engine
+from exporter.exposition import SelfMetrics
+
+__all__ = ["Admission"]
+
+_PROGRAM = 128 * 2**20
+"""Bytes of the program itself, with nothing to watch."""
+_BESIDE = 3072
+"""Bytes that a series takes beside its learned arrays: labels, verdict, lines of the page, one answer with it."""
+
+
+class Admission:
+    """What the limits leave.
+
+    Memory is counted and not measured: most of what a series will have learned in a week is not there when it comes,
+    and a refusal must not depend on what else the process did lately.
+
+    Parameters
+    ----------
+    engines : callable
+        Returns the engines of all queries.
+    metrics : SelfMetrics
+    """
+
+    def __init__(self, engines: Callable[[], Iterable[Engine]], metrics: SelfMetrics) -> None:
+        self._engines = engines
+        self._limits = LimitsSettings()
+        self._metrics = metrics
+        metrics.memory_expected_bytes.set_function(self.memory)
+        self.admitting = threading.Lock()
+        """Held from the question to the answer being used: two queries that ask at once must not both get the rest."""
+
+    def configure(self, limits: LimitsSettings) -> None:
+        """Go by these limits from now on; known series stay."""
+        self._limits = limits
+        most = limits.max_memory
+        self._metrics.memory_limit_bytes.set(float("inf") if most is None else most)
+
+    def memory(self) -> int:
+        """Return how many bytes the program takes once all of its series have learned everything they can."""
+        return _PROGRAM + sum(
+            engine.capacity * engine.row_bytes + len(engine.table) * _BESIDE for engine in self._engines()
+        )
+
+    def left(self, engine: Engine) -> int:
+        """Return how many more series an engine may have; below 0 where there are too many."""
+        room = self._limits.max_series - sum(len(one.table) for one in self._engines())
+        if self._limits.max_memory is not None:
+            bytes_left, free = self._limits.max_memory - self.memory(), engine.capacity - len(engine.table)
+            # The arrays of free rows are there already.
+            new = (bytes_left - free * _BESIDE) // (engine.row_bytes + _BESIDE)
+            room = min(room, free + new if new >= 0 else min(free, bytes_left // _BESIDE))
+        return room

@@ -1,0 +1,126 @@
+"""The alerts of one query, or of one group: durable before they are sent, whatever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from exporter.alerting.alert import Alert, Step
+from exporter.alerting.state_machine import hold, restore, withdraw
+from exporter.errors import StateError
+from exporter.evaluation.context import EvaluationContext
+
+__all__ = ["AlertStore"]
+
+_REMINDER = 60.0
+"""Seconds."""
+
+
+class AlertStore:
+    """All alerts under one name, from step to step.
+
+    Parameters
+    ----------
+    name : str
+        Of the query; the name of its job for a group. Alerts are stored under it.
+    around : EvaluationContext
+    interval : float, seconds
+        Between slots.
+    restored : Step
+        What an earlier run left; committed with the first step.
+    succeeded : float, Unix seconds
+        The newest slot with a good answer; before the first one, the start of the program.
+    """
+
+    def __init__(
+        self, name: str, around: EvaluationContext, restored: Step, *, interval: float, succeeded: float
+    ) -> None:
+        self.name = name
+        self.around = around
+        self.interval = interval
+        self.alerts: dict[str, Alert] = dict(restored.alerts)
+        self.notes = restored.notes or b""
+        """What is remembered beside the alerts, see `Step.notes`."""
+        self.succeeded = succeeded
+        self._unsaved = restored.transitions
+        self._saved_notes = self.notes
+        self._written = -np.inf
+
+    @property
+    def newest(self) -> float:
+        """The newest slot that was applied to an alert, Unix seconds."""
+        return max((alert.evaluated_at for alert in self.alerts.values()), default=-np.inf)
+
+    @property
+    def left(self) -> Step:
+        """The alerts as they are, with the transitions that the store did not take so far."""
+        return Step(alerts=self.alerts, transitions=self._unsaved, notes=self.notes)
+
+    def rewind(self, at: float) -> None:
+        """Go on from `at` although slots after it were judged, because the clock had been wrong until now."""
+        self._apply(restore(self.around.alerting, self.alerts, at=at))
+        self.succeeded = min(self.succeeded, at)
+
+    def withdraw(self, identities: set[str], *, at: float, why: str) -> None:
+        """End some alerts; made durable with the next step."""
+        others = {identity: alert for identity, alert in self.alerts.items() if identity not in identities}
+        ended = withdraw({identity: self.alerts[identity] for identity in identities}, at=at, why=why)
+        self._apply(replace(ended, alerts={**others, **ended.alerts}))
+
+    def hold(self, at: float) -> Step:
+        """Return the step of a slot of which nothing is known."""
+        return hold(self.around.alerting, self.name, self.alerts, at=at, since=self.succeeded, interval=self.interval)
+
+    def commit(self, slot: float, step: Step) -> None:
+        """Make the step of a slot durable."""
+        name, store = self.name, self.around.store
+
+        def write(whole: Step) -> None:
+            # A slot counts once. That one before the newest came here means that the clock was set back, and the
+            # step follows from what is known now all the same.
+            if not store.commit(name, slot, whole):
+                store.record(name, whole)
+
+        self._store(step, write, slot)
+
+    def record(self, slot: float, step: Step) -> None:
+        """Make the step of a slot durable that could not be judged.
+
+        That nothing changed is written once a minute: the next start wants to know when that was.
+        """
+        changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
+        if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
+            self._store(step, lambda whole: self.around.store.record(self.name, whole), slot)
+        else:
+            self.alerts = dict(step.alerts)
+
+    def flush(self) -> None:
+        """Write what the store did not take, before the end."""
+        if self._unsaved:
+            self._store(
+                Step(alerts=self.alerts), lambda whole: self.around.store.record(self.name, whole), self._written
+            )
+
+    def send(self) -> None:
+        """Hand the alerts to the senders, as they are now."""
+        self.around.board.publish(self.name, self.alerts, interval=self.interval)
+
+    def _apply(self, step: Step) -> None:
+        self.alerts = dict(step.alerts)
+        self._unsaved += step.transitions
+
+    def _store(self, step: Step, write: Callable[[Step], None], slot: float) -> None:
+        if step.notes is not None:
+            self.notes = step.notes
+        notes = None if self.notes == self._saved_notes else self.notes
+        whole = replace(step, transitions=self._unsaved + step.transitions, notes=notes)
+        try:
+            with self.around.storing(self.name):
+                write(whole)
+            self._unsaved, self._saved_notes, self._written = (), self.notes, slot
+        except StateError:
+            # The people on call matter more than the audit: go on from memory, and write it all next time.
+            self._unsaved = whole.transitions
+        self.alerts = dict(step.alerts)

@@ -1,0 +1,121 @@
+"""The budget of alerts of one query: what was spent, what is left, and what the threshold is."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Iterable
+
+from exporter.alerting.alert import Event, Transition
+from exporter.alerting.budget import AlertBudget
+from exporter.config.model import QueryPlan
+from exporter.engine.calibration import Calibration
+from exporter.errors import StateError
+from exporter.evaluation.context import EvaluationContext
+
+__all__ = ["BudgetUsage"]
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 10_000
+"""Alerts of a period that are counted; a query that raises more has another problem."""
+_PAGES = 100
+_WORTH_A_LINE = 0.1
+"""Part of itself that the threshold has to change by to be logged."""
+
+
+class BudgetUsage:
+    """Counts the alerts of a query that fire, against its budget if it has one.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : EvaluationContext
+    """
+
+    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
+        self._query = plan.name
+        self._around = around
+        self._budget: AlertBudget | None = None if plan.alert is None else plan.alert.budget
+        self._shards = 1 if plan.shard is None else plan.shard.count
+        self._fired: deque[float] | None = None
+        self._told: float | None = None
+        if self._budget is None:
+            # A reload took it away, and the query goes on.
+            for gauge in around.metrics.budgets.values():
+                gauge.remove_by_labels({"query": plan.name})
+
+    def judged(self, at: float, transitions: Iterable[Transition], calibration: Calibration) -> None:
+        """Note what a slot led to, after it was made durable.
+
+        Parameters
+        ----------
+        at : float, Unix seconds
+        transitions : iterable of Transition
+        calibration : Calibration
+        """
+        budget = self._budget
+        if budget is None:
+            return
+        if self._fired is None:
+            # What just fired is in the audit already.
+            self._fired = self._earlier(at - budget.seconds)
+        else:
+            self._fired.extend(one.at for one in transitions if one.event is Event.FIRING)
+        while self._fired and self._fired[0] <= at - budget.seconds:
+            self._fired.popleft()
+        self._show(budget, len(self._fired), calibration)
+        self._tell(budget, calibration)
+
+    def _earlier(self, since: float) -> deque[float]:
+        """Read from the audit what fired since then."""
+        fired: deque[float] = deque(maxlen=_REMEMBERED)
+        cursor = None
+        try:
+            for _ in range(_PAGES):
+                with self._around.storing(self._query):
+                    page = self._around.store.audit(query=self._query, since=since, after=cursor, limit=1000)
+                fired.extendleft(entry.at for entry in page.entries if entry.event == Event.FIRING)
+                cursor = page.next
+                if cursor is None:
+                    break
+        except StateError:
+            log.warning("what was spent of the budget is counted from now on", extra={"query": self._query})
+        return fired
+
+    def _show(self, budget: AlertBudget, spent: int, calibration: Calibration) -> None:
+        allowed = budget.alerts / self._shards
+        values = {
+            "alerts": allowed,
+            "period_seconds": budget.seconds,
+            "spent": spent,
+            "left": max(0.0, allowed - spent),
+            "threshold": calibration.threshold,
+            "calibrated": calibration.fitted,
+            "history_seconds": calibration.history,
+            "expected": calibration.expected * budget.seconds,
+            "expected_lower": calibration.lower * budget.seconds,
+            "expected_upper": calibration.upper * budget.seconds,
+        }
+        for name, value in values.items():
+            gauge = self._around.metrics.budgets[name]
+            if math.isnan(value):
+                gauge.remove_by_labels({"query": self._query})
+            else:
+                gauge.labels(query=self._query).set(value)
+
+    def _tell(self, budget: AlertBudget, calibration: Calibration) -> None:
+        told, threshold = self._told, calibration.threshold
+        if told is not None and abs(threshold / told - 1.0) < _WORTH_A_LINE:
+            return
+        self._told = threshold
+        more: dict[str, object] = {"query": self._query, "budget": str(budget), "threshold": round(threshold, 3)}
+        if calibration.fitted:
+            per = (calibration.expected, calibration.lower, calibration.upper)
+            expected, lower, upper = (round(rate * budget.seconds, 2) for rate in per)
+            more |= {"expected": expected, "from": lower, "to": upper}
+            log.info("the threshold is calibrated to the budget", extra=more)
+        else:
+            more["history_days"] = round(calibration.history / 86400.0, 1)
+            log.warning("not enough history for the budget: the default threshold stays", extra=more)

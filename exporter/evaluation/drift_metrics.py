@@ -1,0 +1,136 @@
+"""What drifts, as metrics of a query; the search for changepoints runs beside the slots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.config.model import QueryPlan
+from exporter.engine.changepoint import changepoint
+from exporter.engine.engine import Engine
+from exporter.engine.season import SEASONS
+from exporter.engine.series import Labels, labels_of
+from exporter.errors import ExporterError
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.history import HISTORY_TIMEOUT
+
+__all__ = ["DriftMetrics"]
+
+log = logging.getLogger(__name__)
+
+_ROUND, _SEARCH = 60.0, 3600.0
+"""Seconds from one look to the next, and from one search for changepoints to the next."""
+_HOUR, _HOURS, _RECENT = 3600.0, 28 * 24, 24
+"""Of the history that is searched, and in which a change is news."""
+_NAMED = 3
+"""Series that a line of the log names at most."""
+_MOST_SERIES = 1000
+"""Queries with more are not searched: all of their history would have to be read to look at a few."""
+
+
+class DriftMetrics:
+    """Measures one query; its owner calls it from one thread at a time.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : EvaluationContext
+    """
+
+    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
+        self._plan, self._around = plan, around
+        self._looked = self._searched = -np.inf
+        self._search: threading.Thread | None = None
+        self._turn = 0
+
+    def look(self, engine: Engine, at: float) -> None:
+        """Measure, if it is time; `at` is the slot, Unix seconds."""
+        settings, metrics, name = self._plan.drift, self._around.metrics, self._plan.name
+        if engine.relearned:
+            metrics.drift_relearned_total.labels(query=name).inc(len(engine.relearned))
+            named = [engine.table.labels(row) for row in engine.relearned[:_NAMED] if engine.table.in_use(row)]
+            some = "; ".join(",".join(f"{label}={value}" for label, value in one) for one in named)
+            more = {"query": name, "series": len(engine.relearned), "such_as": some}
+            log.info("series that were anomalous too often are learned anew", extra=more)
+            engine.relearned.clear()
+        if 0.0 <= at - self._looked < _ROUND:
+            return
+        self._looked = at
+        drift = engine.drift
+        used = [row for row, _ in engine.table.items()]
+        for season, count in zip(SEASONS, np.bincount(engine.seasons[used], minlength=len(SEASONS)), strict=True):
+            metrics.series_seasonality.labels(query=name, season=season).set(int(count))
+        if settings.anomalous_ratio is not None and used:
+            metrics.drift_anomalous_ratio.labels(query=name).set(float(drift.often[used].mean()))
+            often = int(np.count_nonzero(drift.often[used] > settings.anomalous_ratio))
+            metrics.drift_series.labels(query=name, kind="anomalous").set(often)
+        if settings.stability_index is not None and used:
+            if np.isfinite(drift.index):
+                metrics.drift_stability_index.labels(query=name).set(drift.index)
+                over = drift.index > settings.stability_index
+                metrics.drift_profile_moved.labels(query=name).set(over)
+            moved = int(np.count_nonzero(np.abs(drift.moved[used]) > 1.0))
+            metrics.drift_series.labels(query=name, kind="moved").set(moved)
+        running = self._search is not None and self._search.is_alive()
+        if settings.changepoints and not running and abs(at - self._searched) >= _SEARCH:
+            self._searched = at
+            chosen = self._choose(engine, drift.often, drift.moved, np.array(used, np.intp))
+            if chosen:
+                self._search = threading.Thread(target=self._find, args=(chosen, at), name="changepoints", daemon=True)
+                self._search.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for a search that is under way."""
+        if self._search is not None:
+            self._search.join(timeout)
+
+    def _choose(
+        self,
+        engine: Engine,
+        often: npt.NDArray[np.float64],
+        moved: npt.NDArray[np.float64],
+        used: npt.NDArray[np.intp],
+    ) -> set[Labels]:
+        """Return the series that are searched in this round: those that look worst, and the others by turns."""
+        if not len(used) or len(used) > _MOST_SERIES:
+            return set()
+        bad = np.fmax(often[used], 0.0) + np.fmin(np.nan_to_num(np.abs(moved[used])), 10.0)
+        count = min(len(used), self._plan.drift.changepoint_series)
+        order = np.argsort(-bad, kind="stable")
+        worst, others = used[order[: (count + 1) // 2]], np.sort(used[order[(count + 1) // 2 :]])
+        turn = np.roll(others, -self._turn)[: count // 2]
+        self._turn = (self._turn + count // 2) % max(1, len(others))
+        return {engine.table.labels(row) for row in (*worst.tolist(), *turn.tolist())}
+
+    def _find(self, chosen: set[Labels], at: float) -> None:
+        """Search; in a thread of its own, with a connection of its own."""
+        plan, around = self._plan, self._around
+        hours: dict[Labels, list[npt.NDArray[np.float64]]] = {labels: [] for labels in chosen}
+        end = at - around.query_offset
+        api = around.connect()
+        try:
+            start = end - (_HOURS - 1) * _HOUR
+            for block in api.history(plan.expr, start, end, _HOUR, timeout=HISTORY_TIMEOUT, series=_MOST_SERIES):
+                column = {labels_of(key): index for index, key in enumerate(block.keys)}
+                for labels, parts in hours.items():
+                    index = column.get(labels)
+                    parts.append(np.full(len(block.times), np.nan) if index is None else block.values[:, index])
+            found = [changepoint(np.concatenate(parts)) for parts in hours.values() if parts]
+        except (ExporterError, ImportError) as fault:
+            log.warning("changepoints could not be searched", extra={"query": plan.name, "error": str(fault)})
+            return
+        except Exception:
+            log.exception("changepoints could not be searched", extra={"query": plan.name})
+            return
+        finally:
+            with suppress(Exception):
+                api.close()
+        changed = sum(one is not None and one >= _HOURS - _RECENT for one in found)
+        around.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
+        around.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
+        if changed:
+            log.info("levels changed within a day", extra={"query": plan.name, "series": changed, "of": len(found)})

@@ -1,0 +1,369 @@
+"""One slot of one query, in order: fetch, score, judge, commit, publish, send.
+
+The order makes a crash harmless at any point: alerts and audit are durable before anything is shown or sent,
+and a slot that was committed is never applied twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from exporter.alerting.alert import Step
+from exporter.alerting.state_machine import DuplicateAlert
+from exporter.config.model import QueryPlan
+from exporter.engine.verdict import Verdict
+from exporter.errors import PrometheusError
+from exporter.evaluation.accept_feedback import teach
+from exporter.evaluation.budget_usage import BudgetUsage
+from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.drift_metrics import DriftMetrics
+from exporter.evaluation.history import HISTORY_TIMEOUT
+from exporter.evaluation.learner import Abandoned, Learner
+from exporter.evaluation.page_rows import PageRows
+from exporter.evaluation.query_alerts import AlertEvaluator
+from exporter.evaluation.query_metrics import QueryMetrics
+from exporter.evaluation.watchdog import Watchdog
+from exporter.exposition import Rows
+from exporter.prometheus import Frame
+
+__all__ = ["QueryEvaluator"]
+
+log = logging.getLogger(__name__)
+
+_LONGEST_REST = 300.0
+"""Seconds. No server and no mistake keeps a query from being asked for longer."""
+_MISTAKES = 3
+"""Slots in a row that end in an unexpected error before everything is taken up again from the store."""
+_IN_PASSING = 100
+"""Slots that a cycle reads back by itself; more of them are read beside the cycles, which go on."""
+
+
+class QueryEvaluator:
+    """Everything about one query: what it has learned, its rows on the page, its alerts.
+
+    A reload makes a new one out of the old (`take_over`). One run at a time: the scheduler sees to that, and
+    a lock does where a reload comes in between.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : EvaluationContext
+    restored : Step
+        Alerts of the query as an earlier run left them.
+    started : float, Unix seconds
+        When the program started.
+    """
+
+    def __init__(self, plan: QueryPlan, around: EvaluationContext, restored: Step, *, started: float) -> None:
+        self.plan = plan
+        self.around = around
+        self.ready = False
+        """Whether history was learned, so that slots can be judged."""
+        self.ended = False
+        """Whether it was retired and nothing of it runs any more, so that another can go on with what it has."""
+        self.judged = -np.inf
+        """The newest slot that was judged, Unix seconds."""
+        self.alerts = AlertEvaluator(plan, around, restored, succeeded=started)
+        # A slot never waits for history: what fires is sent on meanwhile.
+        self._slot, self._history = threading.Lock(), threading.Lock()
+        self._retired = False
+        self._rest_until = -np.inf
+        self._mistakes = 0
+        self._disowned = False
+        self._beats = Watchdog()
+        self._clocks = ClockSkew()
+        self._figures = QueryMetrics(around.metrics, plan.name)
+        self._spending = BudgetUsage(plan, around)
+        self._drift = DriftMetrics(plan, around)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forget what was learned in memory; the store and history have it."""
+        self.ready = False
+        self.learning = Learner(self.plan, self.around)
+        self.learning.beat = self._chunk
+        self.alerts.rows.forget()
+        self._rows = PageRows([("query", self.plan.name)])
+
+    @property
+    def series(self) -> int:
+        """How many series the query has."""
+        return len(self.learning.engine.table)
+
+    @property
+    def progress(self) -> float:
+        """How much of its history is learned, 0 to 1."""
+        return 1.0 if self.ready else self.learning.progress
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the newest slot said nothing, or history could not be read; None where all is well."""
+        return self._figures.trouble
+
+    def prepare(self, now: float) -> bool:
+        """Restore what an earlier run learned and read the history that is missing; return whether it worked.
+
+        Parameters
+        ----------
+        now : float, Unix seconds
+            The newest slot of the query.
+        """
+        with self._history, self._beats.working(HISTORY_TIMEOUT):
+            if self._retired or self.ready or self._resting:
+                return self.ready
+            learning = self.learning
+            try:
+                if learning.engine.at == -np.inf:
+                    learning.restore(now)
+                learning.catch_up(now)
+            except PrometheusError as fault:
+                self._failed(fault)
+                return False
+            except Abandoned:
+                return False
+            except Exception:
+                self._figures.failed()
+                log.exception("history could not be learned", extra={"query": self.plan.name})
+                self._mistakes += 1
+                self._rest(self.plan.interval * 2.0**self._mistakes)
+                self._begin_anew()
+                return False
+            self._claim_all()
+            # Of long ago: they are no news.
+            learning.engine.shifts.clear()
+            learning.engine.relearned.clear()
+            self.ready = True
+            return True
+
+    def run(self, slot: float) -> None:
+        """Judge one slot; nothing that goes wrong here reaches another query."""
+        with self._slot, self._beats.working(self.plan.timeout):
+            if self._retired:
+                return
+            if not self.ready or self.learning.engine.at == slot:
+                # History is being read, or has come this far. What fires is sent on meanwhile.
+                self._unknown(slot)
+                return
+            self._figures.begin()
+            if self._resting:
+                self._figures.failed(self._figures.trouble or "the server asked not to be asked for a while")
+                self._unknown(slot)
+                return
+            try:
+                self._judge(slot)
+                self._mistakes = 0
+            except Abandoned:
+                return
+            except PrometheusError as fault:
+                if not self._retired:
+                    self._failed(fault)
+                    self._unknown(slot)
+            except OutOfTime as reason:
+                self._figures.failed(str(reason))
+                log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
+                self._frozen()
+            except DuplicateAlert as fault:
+                self._figures.failed(f"alerts cannot be told apart: {fault}")
+                log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
+                self._unknown(slot)
+            except Exception:
+                # Whatever it is: what is firing stays firing, and what is not known is not shown.
+                self._figures.failed()
+                log.exception("a cycle failed", extra={"query": self.plan.name})
+                self._unknown(slot)
+                self._mistakes += 1
+                if self._mistakes >= _MISTAKES:
+                    # The mistake may have left the arrays in a state that they cannot leave by themselves.
+                    log.error("what was learned is taken up from the store again", extra={"query": self.plan.name})
+                    self._rest(self.plan.interval * self._mistakes)
+                    self._begin_anew()
+
+    def _judge(self, slot: float) -> None:
+        around, plan, learning = self.around, self.plan, self.learning
+        engine = learning.engine
+        with self._phase("fetch", plan.timeout):
+            frame = around.api.instant(plan.expr, slot - around.query_offset, timeout=plan.timeout)
+        if plan.shard is not None:
+            frame = plan.shard.frame(frame)
+        if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.book.newest)):
+            learning.rewind(slot - plan.interval)
+            self.alerts.book.rewind(slot - plan.interval)
+        if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
+            return
+        with self._phase("score"):
+            aligned = learning.admit(frame.keys, frame.values, slot)
+            self._claim(aligned.admitted)
+            treatment, complete = learning.treatment(np.array([slot])), not _is_partial(frame)
+            verdict = engine.step(slot, aligned.samples, plan.interval, treatment, complete=complete)
+        with self._phase("judge"):
+            step = self.alerts.judge(verdict, engine, partial=not complete)
+        with self._phase("commit"):
+            if self._disowned:
+                raise Abandoned
+            self.alerts.book.commit(slot, step)
+        with self._phase("publish"):
+            self._publish(verdict)
+            around.judged(plan, verdict, engine.table)
+        self.alerts.book.send()
+        self.alerts.book.succeeded = self.judged = slot
+        self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
+        self._figures.alerts(self.alerts.alerts.values())
+        self._spending.judged(slot, step.transitions, engine.calibration)
+        teach(learning, self.alerts.rows, at=slot)
+        self._drift.look(engine, slot)
+        if engine.shifts:
+            self._figures.shifted(len(engine.shifts))
+            engine.shifts.clear()
+        self._release(engine.expire(slot))
+        if learning.due(slot):
+            with self._phase("checkpoint"):
+                learning.checkpoint()
+
+    def _close_gap(self, slot: float, series: int) -> bool:
+        """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
+        before = slot - self.plan.interval
+        missing = self.learning.missing(before)
+        if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
+            self.ready = False
+            self._figures.failed("slots were missed; history is read")
+            self._unknown(slot)
+            return False
+        try:
+            with self._phase("catch_up", HISTORY_TIMEOUT):
+                self.learning.catch_up(before, series=series)
+        finally:
+            self._claim_all()
+        return True
+
+    def _unknown(self, slot: float) -> None:
+        """Nothing is known of this slot: no score is shown, and what is firing stays firing for a while."""
+        if self._disowned:
+            return
+        self.alerts.book.record(slot, self.alerts.book.hold(slot))
+        self._frozen()
+
+    def _frozen(self) -> None:
+        """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
+        self.around.exposition.withdraw(self.plan.name)
+        self._figures.series(no_data=self.series)
+        self.alerts.book.send()
+        self._figures.alerts(self.alerts.alerts.values())
+
+    def _publish(self, verdict: Verdict) -> None:
+        rows = Rows(
+            prefixes=self._rows.prefixes,
+            score=verdict.score,
+            expected=verdict.expected,
+            lower=verdict.lower,
+            upper=verdict.upper,
+            observed=verdict.observed,
+            votes=verdict.votes,
+        )
+        self.around.exposition.publish(self.plan.name, rows)
+
+    # ------------------------------------------------------------------ rows
+
+    def _claim(self, rows: Sequence[int]) -> None:
+        """Give new rows their place on the page."""
+        table = self.learning.engine.table
+        self.alerts.rows.claim(rows)
+        self._figures.rejected(same_labels=self._rows.claim(rows, table))
+
+    def _claim_all(self) -> None:
+        """Give every row its place: after history, or after a part of it."""
+        self._claim([row for row, _ in self.learning.engine.table.items()])
+
+    def _release(self, rows: list[int]) -> None:
+        """Take the places of forgotten series back."""
+        if not rows:
+            return
+        self._rows.release(rows)
+        self.alerts.rows.release(rows)
+
+    # ------------------------------------------------------------------ time
+
+    def _failed(self, fault: PrometheusError) -> None:
+        self._figures.refused(fault)
+        if fault.retry_after is not None:
+            self._rest(fault.retry_after)
+
+    @contextmanager
+    def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
+        begin = perf_counter()
+        self._beats.beat(allowed)
+        try:
+            yield
+        finally:
+            self._figures.took(phase, perf_counter() - begin)
+            self._beats.beat()
+
+    @property
+    def _resting(self) -> bool:
+        return monotonic() < self._rest_until
+
+    def _rest(self, seconds: float) -> None:
+        """Ask nothing for so long."""
+        self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
+
+    def _chunk(self) -> None:
+        self._beats.beat(HISTORY_TIMEOUT)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a run, or reading history, has not been heard of for longer than it can take."""
+        return self._beats.stopped
+
+    # ------------------------------------------------------------------ life
+
+    def leave(self) -> None:
+        """Start no other run, and break off reading history; see `join`."""
+        self._retired = True
+        self.learning.abandon()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for what is under way; return whether it ended."""
+        deadline = monotonic() + timeout
+        for lock in (self._slot, self._history):
+            if self.ended:
+                break
+            if not lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                return False
+            lock.release()
+        self.ended = True
+        return True
+
+    def close(self) -> None:
+        """Write what is not written so far; only when it has ended."""
+        self.alerts.book.flush()
+        self.learning.checkpoint()
+
+    def take_over(self, plan: QueryPlan, around: EvaluationContext, *, at: float) -> QueryEvaluator:
+        """Return a cycle that goes on where this one, which has left, stops.
+
+        Where something of this one still runs, nothing that it may change is shared.
+        """
+        new = QueryEvaluator(plan, around, self.alerts.book.left, started=self.alerts.book.succeeded)
+        new.judged = self.judged
+        if not self.ended:
+            self._disowned = True
+            return new
+        new.alerts = self.alerts
+        new.alerts.configure(plan, around, self.learning.engine.table, at=at)
+        if self.plan.identity == plan.identity:
+            new.learning, new.ready = self.learning, self.ready
+            new.learning.configure(plan, around)
+            new.learning.beat = new._chunk
+            new._rows, new._figures, new._mistakes = self._rows, self._figures, self._mistakes
+        return new
+
+
+def _is_partial(frame: Frame) -> bool:
+    """Return whether series may be missing in an answer: warnings about the expression do not say so."""
+    return any(not said.startswith(("PromQL info", "PromQL warning")) for said in frame.warnings)

@@ -1,0 +1,151 @@
+"""From a verdict to the words of its alerts: what the shell knows of an anomalous series, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from exporter.alerting.alert import Observation
+from exporter.alerting.explanation.input import Case, Moved, Past, Vote
+from exporter.alerting.explanation.query import explain
+from exporter.config.model import QueryPlan
+from exporter.engine.bucket_summary import BucketSummary
+from exporter.engine.engine import Engine
+from exporter.engine.verdict import Verdict
+from exporter.engine.vote import severity_of
+from exporter.evaluation.co_occurrence import Around
+from exporter.evaluation.context import EvaluationContext
+
+__all__ = ["ExplanationBuilder"]
+
+_SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_MISSING = "it was there at nearly all past instants of this time of the week"
+_ZERO = "it has never been zero at this hour of the week"
+_LASTING = 3600.0
+"""Seconds that an anomaly lasts before it is asked whether the level has moved."""
+
+
+class ExplanationBuilder:
+    """The explanations of one slot of one query. What all rows share is looked up once.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : EvaluationContext
+    verdict : Verdict
+    engine : Engine
+        That gave it.
+    """
+
+    def __init__(self, plan: QueryPlan, around: EvaluationContext, verdict: Verdict, engine: Engine) -> None:
+        self._plan, self._around, self._verdict, self._engine = plan, around, verdict, engine
+        self.at = verdict.at
+        self._templates = {} if plan.alert is None else plan.alert.annotations
+        self._when = _hour_of(engine.place(verdict.at).week)
+        self._usual: BucketSummary | None = None
+        self._place: dict[int, int] = {}
+        self._together: dict[float, Around] = {}
+        self._what = [_purpose(detector) for detector in plan.detection.detectors]
+
+    def look_at(self, rows: Sequence[int]) -> None:
+        """Say which rows will be told of, so that what is usual of them is looked up at once."""
+        found = np.unique(np.array(rows, np.intp))
+        self._usual = self._engine.usual(found, self._verdict.at)
+        self._place = {one: place for place, one in enumerate(found.tolist())}
+
+    def annotations(
+        self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False
+    ) -> dict[str, str]:
+        """Return the annotations of the alert of a row.
+
+        Parameters
+        ----------
+        labels : mapping
+            Of the alert.
+        since : float, Unix seconds
+            When the series became anomalous.
+        in_storm : bool
+            It speaks for many of its query, so only those of others turned beside it.
+        """
+        plan, verdict = self._plan, self._verdict
+        near = self._around_then(since)
+        coincident, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
+        case = Case(
+            query=plan.name,
+            labels=labels,
+            series=dict(self._engine.table.labels(row)),
+            at=verdict.at,
+            since=since,
+            observed=float(verdict.observed[row]),
+            expected=float(verdict.expected[row]),
+            lower=float(verdict.lower[row]),
+            upper=float(verdict.upper[row]),
+            score=float(verdict.score[row]),
+            z=float(verdict.z[row]),
+            votes=self._votes(row),
+            cast=0 if verdict.votes[row] != verdict.votes[row] else int(verdict.votes[row]),
+            quorum=plan.detection.quorum,
+            unit=plan.unit,
+            zone=plan.zone,
+            when=self._when,
+            past=self._past(row),
+            moved=self._moved(row, since),
+            coincident=coincident,
+            coincidences=count,
+            external_url=self._around.external_url,
+            missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
+        )
+        return explain(case, self._templates)
+
+    def reading(self, row: int) -> Observation:
+        """Return the numbers of a row."""
+        verdict = self._verdict
+        names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
+        return Observation.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
+
+    def _votes(self, row: int) -> tuple[Vote, ...]:
+        verdict = self._verdict
+        for kind, what, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
+            if here[row]:
+                severity = float(severity_of(verdict.score[row]))
+                return (Vote(kind, severity, int(verdict.votes[row]), what, alone=True),)
+        voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
+        return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
+
+    def _past(self, row: int) -> Past:
+        if self._usual is None or row not in self._place:
+            self.look_at([row])
+        usual, place = self._usual, self._place[row]
+        assert usual is not None  # noqa: S101 - looked up above.
+        columns = (usual.visits, usual.mean, usual.std, usual.q1, usual.q3)
+        return Past(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
+
+    def _moved(self, row: int, since: float) -> Moved | None:
+        if self._verdict.at - since < _LASTING:
+            return None
+        shift = self._engine.moving(row)
+        return None if shift is None else Moved(shift.before, shift.after, shift.seconds)
+
+    def _around_then(self, since: float) -> Around:
+        if since not in self._together:
+            self._together[since] = self._around.turned.around(self._plan.name, since)
+        return self._together[since]
+
+
+def _hour_of(hour: int) -> str:
+    """Return the name of an hour of the week.
+
+    >>> _hour_of(147)
+    'Sundays 03:00-04:00'
+    """
+    day, hour = divmod(hour, 24)
+    return f"{_DAYS[day]} {hour:02}:00-{(hour + 1) % 24:02}:00"
+
+
+def _purpose(detector: object) -> str:
+    """Return what a detector looks for, as the documentation of its configuration says it."""
+    fields = getattr(type(detector), "model_fields", {})
+    return str(fields["kind"].description or "") if "kind" in fields else ""

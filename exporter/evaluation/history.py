@@ -1,0 +1,121 @@
+"""Learning from history: what a query missed is read back with range queries.
+
+A new query reads its whole window. After a restart only the time since the last checkpoint is missing; it is
+read at the query's own interval, slot by slot, so that the state is the same as if there had been no restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from exporter.engine.engine import Engine
+from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.verdict import Aligned, Verdicts
+from exporter.prometheus import Block
+
+__all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
+
+HISTORY_TIMEOUT = 120.0
+"""Seconds that one range query may take; it reads far more than a slot does."""
+_FINE_POINTS = 1000
+"""A gap of at most so many slots is read slot by slot."""
+
+Treating = Callable[[FloatArray], SampleMask | None]
+
+COUNTED = 8 * 86400.0
+"""Seconds that are read slot by slot where alerts are counted for a budget: a week and what blocks may cut off."""
+_COUNTED_POINTS = 25_000
+"""So many slots at most: eight days of half minutes."""
+GROUPED = 1440
+"""So many slots are read one by one where a group learns from them: it smooths and counts slots, not seconds."""
+_TOGETHER = 500
+"""Instants that are learned before somebody is told: a reload or the end waits for no more than these, about 0.3 s."""
+
+
+class History(Protocol):
+    """Reads a range of an expression's past, in chunks, in the order of time."""
+
+    def __call__(self, start: float, end: float, step: float) -> Iterator[Block]:
+        """Yield the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A range to learn: the grid from `start` to `end`, both included, Unix seconds."""
+
+    start: float
+    end: float
+    step: float
+
+    @property
+    def points(self) -> int:
+        """How many instants the grid has; 0 where nothing is missing."""
+        return max(0, int((self.end - self.start) // self.step) + 1)
+
+
+def missing_history(
+    learned: float,
+    now: float,
+    *,
+    window: float,
+    interval: float,
+    step: float,
+    counted: bool = False,
+    grouped: bool = False,
+) -> list[Plan]:
+    """Plan what has to be read so that everything up to the slot `now` is learned.
+
+    Parameters
+    ----------
+    learned : float, Unix seconds
+        The newest slot that was learned; -inf where nothing was.
+    now : float, Unix seconds
+        The newest slot that has passed.
+    window, interval, step : float, seconds
+        How far back to go, how far slots are apart, and the resolution of history.
+    counted : bool
+        Alerts are to be counted, so the last days are read slot by slot.
+    grouped : bool
+        A group is to learn from it, so the last slots are read one by one.
+
+    >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
+    [10]
+    """
+    start = max(learned + interval, now - window)
+    if start > now:
+        return []
+    if (now - start) / interval <= _FINE_POINTS:
+        return [Plan(start, now, interval)]
+    slots = min(int(min(COUNTED, now - start) / interval), _COUNTED_POINTS) if counted else 0
+    slots = max(slots, min(int((now - start) / interval), GROUPED)) if grouped else slots
+    slots = 0 if interval == step else slots
+    # The coarse grid ends where the fine one can meet the grid of the slots.
+    until = now - slots * interval
+    points = int((until - start) // step)
+    coarse = Plan(until - points * step, until, step)
+    return [coarse, Plan(until + interval, now, interval)] if slots else [coarse]
+
+
+def learn(
+    engine: Engine,
+    plan: Plan,
+    history: History,
+    treatment: Treating = lambda _: None,
+    heard: Callable[[Verdicts], None] = lambda _: None,
+    align: Callable[[Sequence[bytes], FloatArray, float], Aligned] | None = None,
+) -> Iterator[int]:
+    """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
+
+    `treatment` says how the samples at some instants are taken, once their series have rows; `heard` is given what
+    was said of each piece; `align` puts samples into rows, unless given as the engine does.
+    """
+    align = align or engine.align
+    for block in history(plan.start, plan.end, plan.step):
+        aligned = align(block.keys, block.values, float(block.times[0]))
+        # Of a few series, a chunk is the whole window.
+        for begin in range(0, len(block.times), _TOGETHER):
+            times = block.times[begin : begin + _TOGETHER]
+            heard(engine.run(times, aligned.samples[begin : begin + _TOGETHER], plan.step, treatment(times)))
+            yield len(times)

@@ -1,0 +1,231 @@
+"""What a query has learned: restored at the start, completed from history, written at checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from exporter.alerting.explanation.formatting import format_instant
+from exporter.config.engine_settings import engine_settings
+from exporter.config.model import QueryPlan
+from exporter.engine.engine import Engine
+from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.verdict import Aligned, Verdicts
+from exporter.errors import PrometheusError, StateError
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, Plan, learn, missing_history
+from exporter.prometheus import Block, PrometheusApi
+from exporter.store import PendingFeedback
+
+__all__ = ["Abandoned", "Learner"]
+
+log = logging.getLogger(__name__)
+
+_WORTH_A_LINE = 10
+
+
+class Abandoned(Exception):  # noqa: N818 - not an error: somebody asked for it.
+    """Reading history was given up, because the query ends or changes."""
+
+
+class Learner:
+    """The engine of one query and its state on disk.
+
+    Parameters
+    ----------
+    plan : QueryPlan
+    around : EvaluationContext
+    """
+
+    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
+        self.plan = plan
+        self.around = around
+        self.engine = Engine(engine_settings(plan))
+        self.saved = -np.inf
+        """The newest slot that is on disk, Unix seconds."""
+        self.progress = 0.0
+        """How much of the history that was missing is learned, 0 to 1."""
+        self.beat: Callable[[], None] = lambda: None
+        """Called after every chunk of history: whoever watches sees that it goes on."""
+        self.taught: list[PendingFeedback] = []
+        """Feedback that was learned, and is not on disk so far."""
+        self._abandoned = False
+        self._reading: PrometheusApi | None = None
+
+    def configure(self, plan: QueryPlan, around: EvaluationContext) -> None:
+        """Go on under a configuration of the same identity."""
+        self.plan, self.around, self._abandoned = plan, around, False
+        self.engine.configure(engine_settings(plan))
+
+    def abandon(self) -> None:
+        """End `catch_up` from another thread, now and whenever it is called before `configure`."""
+        self._abandoned = True
+        reading = self._reading
+        if reading is not None:
+            reading.close()
+
+    def restore(self, now: float) -> None:
+        """Take up what an earlier run learned, if anything of it can be used."""
+        name = self.plan.name
+        try:
+            with self.around.storing(name):
+                learned = self.around.store.load_learned(name, self.plan.identity)
+        except StateError:
+            return
+        if learned is None:
+            return
+        if learned.damaged:
+            log.warning("damaged state is learned again", extra={"query": name, "parts": ",".join(learned.damaged)})
+        if not self.engine.restore(learned.at, learned.parts, learned.series):
+            log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
+            return
+        self.saved = learned.at
+        self.around.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
+        more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
+        log.info("learned state restored", extra=more)
+
+    def missing(self, now: float) -> list[Plan]:
+        """Plan what has to be read so that every slot up to `now` is learned."""
+        plan = self.plan
+        return missing_history(
+            self.engine.at,
+            now,
+            window=plan.baseline.window,
+            interval=plan.interval,
+            step=plan.cadence,
+            counted=plan.alert is not None and plan.alert.budget is not None,
+            grouped=self.around.grouped(plan.name),
+        )
+
+    def catch_up(self, now: float, *, series: int | None = None) -> None:
+        """Learn from history so that every slot up to `now` is learned.
+
+        Parameters
+        ----------
+        now : float, Unix seconds
+        series : int, optional
+            How many series there are, where that is known.
+
+        Raises
+        ------
+        PrometheusError, Abandoned
+            What was learned so far stays; call it again.
+        """
+        ranges = self.missing(now)
+        total = sum(part.points for part in ranges)
+        if not total:
+            self._progress(1.0)
+            return
+        self._progress(0.0)
+        try:
+            with self._reader() as api:
+                self._read(api, ranges, total, now, series)
+        except PrometheusError:
+            if self._abandoned:
+                raise Abandoned from None
+            raise
+        self._progress(1.0)
+        self.checkpoint()
+
+    @contextmanager
+    def _reader(self) -> Iterator[PrometheusApi]:
+        """Yield a client that `abandon` breaks off."""
+        self._reading = api = self.around.connect()
+        try:
+            if self._abandoned:
+                raise Abandoned
+            yield api
+        finally:
+            self._reading = None
+            api.close()
+
+    def _read(self, api: PrometheusApi, ranges: list[Plan], total: int, now: float, series: int | None) -> None:
+        plan = self.plan
+        if series is None:
+            # It decides how much is asked for at once; and a wrong expression shows here.
+            series = len(api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
+        # A slot or two is what every restart misses; nobody wants to read that.
+        level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
+        log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
+        begin = perf_counter()
+        done = 0
+        for part in ranges:
+            # A group learns from slots, as it judges slots; and from so many only.
+            since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
+            heard = partial(self._heard, since=since)
+            for points in learn(self.engine, part, self._history(api, series), self.treatment, heard, self.admit):
+                done += points
+                self._progress(done / total)
+                self.beat()
+                if self._abandoned:
+                    raise Abandoned
+        took = round(perf_counter() - begin, 3)
+        until = {"seconds": took, "until": format_instant(now)}
+        more = {"query": plan.name, "points": total, "series": len(self.engine.table), **until}
+        log.log(level, "history learned", extra=more)
+
+    def _heard(self, verdicts: Verdicts, *, since: float) -> None:
+        """Pass on what was said of slots, where a group learns from it."""
+        if self.around.grouped(self.plan.name):
+            for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
+                self.around.heard(self.plan, verdicts[index], self.engine.table)
+
+    def _progress(self, share: float) -> None:
+        self.progress = share
+        self.around.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
+
+    def _history(self, api: PrometheusApi, series: int) -> History:
+        expr, offset, shard = self.plan.expr, self.around.query_offset, self.plan.shard
+
+        def read(start: float, end: float, step: float) -> Iterator[Block]:
+            blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
+            for block in blocks:
+                # To the millisecond, as slots are: adding and taking away must not make it another instant.
+                block = Block(np.round(block.times + offset, 3), block.keys, block.values)
+                yield block if shard is None else shard.block(block)
+
+        return read
+
+    def treatment(self, times: FloatArray) -> SampleMask | None:
+        """Return how samples at `times`, shape (t,), are to be taken."""
+        return self.around.treatment(self.plan, self.engine.table, times)
+
+    def rewind(self, at: float) -> None:
+        """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""
+        self.engine.at = min(self.engine.at, at)
+        # What is on disk says a later time, and has to be written over.
+        self.saved = min(self.saved, at)
+
+    def limit(self) -> int:
+        """Return how many series the query may have now."""
+        return max(0, min(self.plan.max_series, len(self.engine.table) + self.around.room(self.engine)))
+
+    def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
+        """Put the samples of an answer into rows, as `Engine.align` does, as far as there is room for new series."""
+        with self.around.admitting:
+            self.engine.table.limit = self.limit()
+            return self.engine.align(keys, values, at)
+
+    def due(self, at: float) -> bool:
+        """Return whether it is time for a checkpoint."""
+        return at - self.saved >= self.around.checkpoint_interval
+
+    def checkpoint(self) -> None:
+        """Write what was learned since the last time; where the store fails, the next time writes it too."""
+        if self.engine.at <= self.saved:
+            return
+        name, changed = self.plan.name, self.engine.checkpoint()
+        try:
+            with self.around.storing(name):
+                self.around.store.save_learned(
+                    name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
+                )
+        except StateError:
+            return
+        self.engine.saved(changed)
+        self.saved = changed.at

@@ -1,0 +1,133 @@
+"""What the program says about one query on its own metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+
+from exporter.alerting.alert import Alert, AlertState
+from exporter.engine.verdict import Aligned, Verdict
+from exporter.errors import PrometheusError, Reason
+from exporter.exposition import SERIES_STATES, SelfMetrics
+from exporter.prometheus import Frame
+
+__all__ = ["QueryMetrics"]
+
+log = logging.getLogger(__name__)
+
+_COVERAGE_MEMORY = 86400.0
+"""Seconds over which the share of samples inside the band is averaged."""
+_ANSWERED = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
+"""Failures of the query, and not of the server."""
+
+
+class QueryMetrics:
+    """Counts and gauges of one query.
+
+    Parameters
+    ----------
+    metrics : SelfMetrics
+    query : str
+    """
+
+    def __init__(self, metrics: SelfMetrics, query: str) -> None:
+        self._metrics = metrics
+        self._query = query
+        self._coverage: float | None = None
+        self._empty = False
+        self._refused = 0
+        self.trouble: str | None = None
+        """Why the newest slot said nothing; None where it did."""
+        metrics.watch(query)
+
+    def begin(self) -> None:
+        """A cycle begins."""
+        self._metrics.cycles_total.labels(query=self._query).inc()
+
+    def failed(self, why: str = "an internal error; the log says more") -> None:
+        """A cycle could say nothing."""
+        self.trouble = why
+        self._metrics.cycles_failed_total.labels(query=self._query).inc()
+
+    def refused(self, fault: PrometheusError) -> None:
+        """Prometheus gave no usable answer."""
+        self.failed(f"{fault.reason}: {fault.message}")
+        self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
+        self._metrics.source_up.set(fault.reason in _ANSWERED)
+        more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
+        log.warning("the query failed", extra=more)
+        self._refused += 1
+
+    def judged(self, verdict: Verdict, aligned: Aligned, frame: Frame, *, series: int, interval: float) -> None:
+        """A slot was judged.
+
+        Parameters
+        ----------
+        series : int
+            How many are known.
+        interval : float
+            Seconds between slots.
+        """
+        metrics, query = self._metrics, self._query
+        self.trouble = None
+        # Not after a single one: a server that fails now and then would have two lines for each.
+        if self._refused > 1:
+            log.info("the query is answered again", extra={"query": query, "failed": self._refused})
+        self._refused = 0
+        metrics.source_up.set(1)
+        metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
+        here = int(np.count_nonzero(~np.isnan(verdict.observed)))
+        masked = int(np.count_nonzero(verdict.masked))
+        told = verdict.ready & ~verdict.masked & ~verdict.absent
+        scored = int(np.count_nonzero(told))
+        young, gone = here - scored - masked, series - here
+        metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
+        self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
+        self._note_emptiness(series)
+        self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
+        if frame.warnings:
+            metrics.query_warnings_total.labels(query=query).inc(len(frame.warnings))
+            log.warning("prometheus warns", extra={"query": query, "warning": frame.warnings[0]})
+        if scored:
+            inside = 1.0 - np.count_nonzero(verdict.anomalous & told) / scored
+            share = min(1.0, interval / _COVERAGE_MEMORY)
+            self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
+            metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
+
+    def _note_emptiness(self, series: int) -> None:
+        """Say once that there is nothing to watch: a typo in an expression is no error to Prometheus."""
+        if self._empty == (not series):
+            return
+        self._empty = not series
+        if self._empty:
+            log.warning("the query gives no series; they are watched once they are there", extra={"query": self._query})
+        else:
+            log.info("the query has series now", extra={"query": self._query, "series": series})
+
+    def rejected(self, **reasons: int) -> None:
+        """Series of an answer could not be used."""
+        for reason, count in reasons.items():
+            if count:
+                self._metrics.series_rejected_total.labels(query=self._query, reason=reason).inc(count)
+
+    def shifted(self, series: int) -> None:
+        """The level of some series was accepted as their new normal."""
+        self._metrics.level_shifts_total.labels(query=self._query).inc(series)
+        log.info("series have a new normal", extra={"query": self._query, "series": series})
+
+    def series(self, **states: int) -> None:
+        """How many series there are in each state; none in those that are not given."""
+        for state in SERIES_STATES:
+            self._metrics.series.labels(query=self._query, state=state).set(states.get(state, 0))
+
+    def alerts(self, alerts: Iterable[Alert]) -> None:
+        """How many alerts there are in each state."""
+        states = [alert.state for alert in alerts]
+        for state in AlertState:
+            self._metrics.alerts.labels(query=self._query, state=str(state)).set(states.count(state))
+
+    def took(self, phase: str, seconds: float) -> None:
+        """A phase of a cycle took so long."""
+        self._metrics.cycle_duration_seconds.labels(query=self._query, phase=phase).observe(seconds)

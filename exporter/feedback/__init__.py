@@ -1,0 +1,1 @@
+"""What people say of episodes, and how the baselines learn from it."""

@@ -1,0 +1,79 @@
+"""A silence that covers an alert says that somebody knows of it: its episode is acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.episode import Feedback
+from exporter.delivery import AlertSnapshots
+from exporter.errors import StateError
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.silences import Silence, SilenceIndex
+
+__all__ = ["Acknowledger", "feedback_in"]
+
+log = logging.getLogger(__name__)
+
+_FEEDBACK = re.compile(r"\s*(false[ _-]?alarm|expected|new[ _-]normal)\b", re.IGNORECASE)
+
+
+def feedback_in(comment: str) -> Feedback | None:
+    """Return what the comment of a silence says an episode was, by its first words.
+
+    >>> feedback_in("New normal: twice the customers since Monday")
+    <Feedback.NEW_NORMAL: 'new normal'>
+    """
+    found = _FEEDBACK.match(comment)
+    if found is None:
+        return None
+    word = found[1].lower()
+    if word == "expected":
+        return Feedback.EXPECTED
+    return Feedback.NEW_NORMAL if word.startswith("new") else Feedback.FALSE_ALARM
+
+
+class Acknowledger:
+    """Holds open alerts against silences, after every round of reading them.
+
+    Parameters
+    ----------
+    board : AlertSnapshots
+    people : EpisodeFeedback
+    """
+
+    def __init__(self, board: AlertSnapshots, people: EpisodeFeedback) -> None:
+        self._board = board
+        self._people = people
+        self._done: dict[tuple[str, str], str] = {}
+
+    def follow(self, book: SilenceIndex, at: float) -> None:
+        """Acknowledge the open episodes that silences cover, each once, and take their comments as feedback."""
+        sheets = self._board.read().sheets.values()
+        alive = [alert for sheet in sheets for alert in sheet.alerts.values() if alert.state is not AlertState.RESOLVED]
+        done: dict[tuple[str, str], str] = {}
+        for alert in alive:
+            for silence in book.covering(alert.labels, at):
+                key = (alert.episode, silence.id)
+                if self._done.get(key) == silence.comment or self._tell(alert, silence, at):
+                    done[key] = silence.comment
+        self._done = done
+
+    def _tell(self, alert: Alert, silence: Silence, at: float) -> bool:
+        """Write it down; return whether that is done with."""
+        who, why = silence.author or "unknown", silence.comment
+        try:
+            change = self._people.acknowledge(alert.episode, at=at, who=who, why=why)
+            verdict = None if silence.ours else feedback_in(silence.comment)
+            if verdict is not None:
+                self._people.give_feedback(alert.episode, verdict, at=at, who=who, comment=why)
+        except StateError as fault:
+            more = {"query": alert.query, "episode": alert.episode, "error": str(fault)}
+            log.warning("an acknowledgement could not be written", extra=more)
+            return False
+        if change.changed:
+            more = {"query": alert.query, "episode": alert.episode, "who": who, "silence": silence.id}
+            log.info("a silence acknowledges an episode", extra=more)
+        # An episode that the store has not seen so far is tried again.
+        return change.episode is not None

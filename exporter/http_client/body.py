@@ -1,0 +1,75 @@
+"""Read an answer's body: never more than allowed, counted after decompression."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import requests
+
+from exporter.errors import Reason
+from exporter.http_client.errors import Fault
+
+__all__ = ["read_body"]
+
+_CHUNK = 256 * 1024
+
+
+def read_body(response: requests.Response, max_bytes: int) -> bytes:
+    """Return the whole body, decompressed.
+
+    Raises
+    ------
+    Fault
+        TOO_LARGE above `max_bytes`, CONNECTION when it ended early, MALFORMED when it cannot be decompressed.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "", "gzip", "x-gzip"):
+        raise Fault(Reason.MALFORMED, "the answer is compressed in a way that was not asked for")
+    stated = response.headers.get("Content-Length", "")
+    if stated.isascii() and stated.isdigit() and int(stated[:19]) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    raw = _raw(response, max_bytes)
+    for chunk in _inflate(raw) if encoding.endswith("gzip") else raw:
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _raw(response: requests.Response, max_bytes: int) -> Iterator[bytes]:
+    size = 0
+    while chunk := response.raw.read(_CHUNK, decode_content=False):
+        size += len(chunk)
+        # Compressed data can be longer than what it holds, such as a run of empty gzip members.
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    inside = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    started = False
+    try:
+        for chunk in chunks:
+            data = chunk
+            while data:
+                if inside.eof:
+                    inside = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                started = True
+                yield inside.decompress(data, _CHUNK)
+                data = inside.unused_data if inside.eof else inside.unconsumed_tail
+        # What a full output buffer held back after the last input byte.
+        while started and not inside.eof and (rest := inside.decompress(b"", _CHUNK)):
+            yield rest
+    except zlib.error:
+        raise Fault(Reason.MALFORMED, "the answer is not valid gzip") from None
+    if started and not inside.eof:
+        raise Fault(Reason.CONNECTION, "the answer ended early")
+
+
+def _too_large(max_bytes: int) -> Fault:
+    return Fault(Reason.TOO_LARGE, f"the answer is larger than {max_bytes} bytes")

@@ -1,0 +1,71 @@
+"""What nobody waits for: what is old goes from the store, and its size is said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from time import monotonic
+
+from exporter.errors import StateError
+from exporter.exposition import SelfMetrics
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.store import Store
+from exporter.suppression.suppression import Suppression
+
+__all__ = ["Housekeeping"]
+
+log = logging.getLogger(__name__)
+
+_ROUND = 3600.0
+"""Seconds between two looks for what is old."""
+_CONFIRMED = 3600.0
+"""Seconds: nothing is deleted for its age unless a slot so recent was judged. The clock may be years wrong."""
+
+
+class Housekeeping:
+    """Keeps the store in order.
+
+    Parameters
+    ----------
+    store : Store
+    people : EpisodeFeedback
+    suppression : Suppression
+    metrics : SelfMetrics
+    """
+
+    def __init__(self, store: Store, people: EpisodeFeedback, suppression: Suppression, metrics: SelfMetrics) -> None:
+        self._store = store
+        self._people = people
+        self._suppression = suppression
+        self._metrics = metrics
+        self._retained_at: float | None = None
+
+    def keep(self, at: float, retention: float, *, judged: Iterable[float]) -> None:
+        """Do what is due.
+
+        Parameters
+        ----------
+        at : float, Unix seconds
+        retention : float, seconds
+            What is older goes.
+        judged : iterable of float, Unix seconds
+            The newest slot of each query that was judged.
+        """
+        try:
+            self._metrics.store_wal_bytes.set(self._store.wal_bytes())
+            due = self._retained_at is None or monotonic() - self._retained_at >= _ROUND
+            if due and any(abs(at - slot) < _CONFIRMED for slot in judged):
+                self._retained_at = monotonic()
+                self._store.retain(at - retention)
+                self._people.count()
+                self._suppression.events.forget(at - retention)
+        except StateError as fault:
+            log.error("the store failed", extra={"error": str(fault)})
+
+    def forget_learned(self, names: Collection[str]) -> None:
+        """Drop what was learned of queries other than these; it can be learned again."""
+        try:
+            for name in set(self._store.learned_queries()) - set(names):
+                self._store.forget_learned(name)
+        except StateError as fault:
+            log.warning("old state could not be removed", extra={"error": str(fault)})

@@ -1,0 +1,1 @@
+"""Groups at run time: inputs from their queries, evaluation, alerts, status."""

@@ -1,0 +1,154 @@
+"""The alerts of one group: what its verdicts say of each thing, in words where somebody is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial as bound
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import AlertState, Finding, Step, fingerprint
+from exporter.alerting.explanation.group import MetricShare, explain_group
+from exporter.alerting.explanation.query import generator_url
+from exporter.alerting.settings import AlertSettings
+from exporter.alerting.storm import Said
+from exporter.config.model import QueryPlan
+from exporter.engine.multivariate import GroupVerdict, Matrix
+from exporter.engine.series import SeriesTable
+from exporter.evaluation.alert_store import AlertStore
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.row_alerts import Asked, RowAlerts, Turn
+
+__all__ = ["GroupAlerts"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class GroupAlerts:
+    """All alerts of one group.
+
+    Parameters
+    ----------
+    job : str
+        The name under which they are stored; no query has it.
+    group : str
+    rule : AlertSettings, optional
+        None: it has scores only, and what it had before ends.
+    plans : sequence of QueryPlan
+        Of its queries, in its order.
+    around : EvaluationContext
+    restored : Step
+        What an earlier run or an earlier configuration left.
+    succeeded : float, Unix seconds
+        The newest slot in which it was judged; before the first one, the start of the program.
+    """
+
+    def __init__(
+        self,
+        job: str,
+        group: str,
+        rule: AlertSettings | None,
+        plans: Sequence[QueryPlan],
+        around: EvaluationContext,
+        restored: Step,
+        *,
+        succeeded: float,
+    ) -> None:
+        self.group = group
+        self.plans = plans
+        self.around = around
+        interval = max(plan.interval for plan in plans)
+        self.book = AlertStore(job, around, restored, interval=interval, succeeded=succeeded)
+        self.rows = RowAlerts(group, "group", rule, around, self.book, shard=plans[0].shard)
+        self._version = -1
+
+    def judged(
+        self, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, mature: BoolArray, *, complete: bool
+    ) -> None:
+        """Make the alerts of a slot durable and hand them to the senders.
+
+        Parameters
+        ----------
+        verdict : GroupVerdict
+        matrix : Matrix
+            What it was judged by.
+        table : SeriesTable
+            Of things.
+        mature : ndarray of bool, shape (n,)
+            Whether enough of its metrics are old enough to alert.
+        complete : bool
+            Whether all queries had an answer, so that a thing without metrics is gone.
+
+        Raises
+        ------
+        DuplicateAlert
+        """
+        if self._idle:
+            return
+        if self._version != table.version:
+            self._version = table.version
+            self.rows.forget()
+        present = (~np.isnan(matrix.z)).sum(axis=1) > 0
+        said = Said(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
+        explained = bound(self._findings, self.rows.rule or AlertSettings(), verdict, matrix, table)
+        step = self.rows.judge(Turn(said, verdict.score, table, explained, partial=not complete))
+        self.book.commit(verdict.at, step)
+        self.book.succeeded = verdict.at
+        self._send()
+
+    def hold(self, slot: float) -> None:
+        """Nothing is known of this slot: what fires goes on for a while."""
+        if not self._idle:
+            self.book.record(slot, self.book.hold(slot))
+            self._send()
+
+    def _send(self) -> None:
+        self.book.send()
+        states = Counter(alert.state for alert in self.book.alerts.values())
+        for state in AlertState:
+            self.around.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
+
+    @property
+    def _idle(self) -> bool:
+        return self.rows.rule is None and not self.book.alerts
+
+    def _findings(
+        self,
+        rule: AlertSettings,
+        verdict: GroupVerdict,
+        matrix: Matrix,
+        table: SeriesTable,
+        asked: Sequence[Asked],
+    ) -> list[Finding]:
+        return [self._finding(rule, verdict, matrix, table, one) for one in asked]
+
+    def _finding(
+        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, asked: Asked
+    ) -> Finding:
+        row = asked.row
+        thing = table.labels(row)
+        labels = self.rows.labels(thing)
+        known = self.book.alerts.get(fingerprint(labels))
+        began = verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at
+        share = verdict.share[row].tolist()
+        metrics = [
+            MetricShare(plan.name, *numbers)
+            for plan, *numbers in zip(
+                self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True
+            )
+        ]
+        annotations = explain_group(
+            self.group,
+            labels,
+            dict(thing),
+            metrics,
+            score=float(verdict.score[row]),
+            since=began if asked.since is None else asked.since,
+            at=verdict.at,
+            external_url=self.around.external_url,
+            templates=rule.annotations,
+        )
+        worst = self.plans[int(np.argmax(share))]
+        return Finding(labels, annotations, generator_url(self.around.source_url, worst.expr))

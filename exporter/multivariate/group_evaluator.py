@@ -1,0 +1,318 @@
+"""One slot of one group: join what its queries said last, judge it, publish it, keep what was learned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import Step
+from exporter.config.model import AlertingGroup, QueryPlan
+from exporter.engine.multivariate import Forest, Group, GroupVerdict, IsolationForest, fit, join
+from exporter.errors import StateError
+from exporter.evaluation.accept_feedback import teach_group
+from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.page_rows import PageRows
+from exporter.multivariate.group_alerts import GroupAlerts
+from exporter.multivariate.group_history import Waiting, replay
+from exporter.multivariate.group_inputs import GroupInputs, Left
+from exporter.multivariate.group_status import GroupStatus, things_said
+
+__all__ = ["GroupEvaluator", "job_of"]
+
+log = logging.getLogger(__name__)
+
+_DEADLINE = 0.9
+"""Part of the interval after which a slot is judged without the queries that have no answer."""
+_ROUND = 0.95
+"""Part of the interval within which readings belong to the same round."""
+_TOLD = 10
+"""Things of a group that get a line of the log in one slot at most."""
+_SAME = np.array([[1.5], [30.0]])
+"""Intervals for which a thing is not anomalous, or under load, before it is said again that it is. A load that comes
+and goes at the edge of what counts is one load."""
+_PATIENCE = 5.0
+"""Seconds that a reload or the end waits for a slot under way."""
+_NONE = np.zeros(0, np.intp)
+
+
+class GroupEvaluator:
+    """Everything about one group: what it has learned, its rows on the page, its alerts.
+
+    Parameters
+    ----------
+    settings : AlertingGroup
+    plans : sequence of QueryPlan
+        Of its queries, in its order.
+    around : EvaluationContext
+    readings : GroupInputs
+    training : Executor
+        Where forests are trained, so that no slot waits for one.
+    restored : Step
+        What was left of its alerts.
+    started : float, Unix seconds
+        Now, or the newest slot that was judged.
+    progress : callable
+        How much of its history a query has learned, 0 to 1.
+    before : GroupEvaluator, optional
+        One of the same name that has ended.
+    """
+
+    def __init__(
+        self,
+        settings: AlertingGroup,
+        plans: Sequence[QueryPlan],
+        around: EvaluationContext,
+        readings: GroupInputs,
+        training: Executor,
+        restored: Step,
+        *,
+        started: float,
+        progress: Callable[[str], float],
+        before: GroupEvaluator | None = None,
+    ) -> None:
+        self.job = job_of(settings)
+        self.settings = settings
+        self.around = around
+        slowest = max(plans, key=lambda plan: plan.interval)
+        self.interval = slowest.interval
+        """How often it is judged, seconds: as often as its slowest query."""
+        self.offset = (slowest.offset + _DEADLINE * slowest.interval) % slowest.interval
+        """When `run` is due, seconds after multiples of the interval: late enough for every query to be judged."""
+        self._intervals = {plan.name: plan.interval for plan in plans}
+        self._judged = -np.inf
+        self.begun = False
+        """Whether it has learned the past of its queries, so that slots can be judged."""
+        self._waiting = Waiting()
+        self._progress = progress
+        self.identity = _identity(settings, plans)
+        self.group = Group(settings, max(plan.baseline.window for plan in plans))
+        self._ttl = max(plan.baseline.series_ttl for plan in plans)
+        self._readings = readings
+        self._training = training
+        self._lock = threading.Lock()
+        self._retired = False
+        self.saved = -np.inf
+        """The newest slot that is on disk, Unix seconds."""
+        self.ended = False
+        """Whether nothing of it runs any more, so that another can go on with what it has."""
+        self.said: GroupStatus | None = None
+        """What it said last; never changed, and None where nothing is known."""
+        self._forest: Future[Forest] | None = None
+        self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
+        self._rows = PageRows([("group", settings.name)])
+        self._told = np.zeros((2, 0))
+        self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, around, restored, succeeded=started)
+        if (
+            before is not None
+            and before.ended
+            and (before.identity, before.settings.share) == (self.identity, settings.share)
+        ):
+            self.group, self.saved, self.begun = before.group, before.saved, before.begun
+        else:
+            self._restore()
+        readings.keep(self.job, () if self.begun else settings.queries)
+
+    def arrived(self) -> None:
+        """Judge the newest slot if all queries have been judged in it; called after each of them."""
+        if not self.begun:
+            return
+        left = {query: self._readings.get(query, self.settings.by) for query in self.settings.queries}
+        newest = {query: one.reading.at for query, one in left.items() if one is not None}
+        slot = max((at for query, at in newest.items() if self._intervals[query] == self.interval), default=-np.inf)
+        # The slots of a faster query are among them or in between.
+        if len(newest) == len(left) and all(at > slot - self._intervals[query] for query, at in newest.items()):
+            self._run(slot, after=slot)
+
+    def run(self, slot: float) -> None:
+        """Judge with what is known, unless `arrived` did: a query may have failed."""
+        self._run(slot, after=slot - self.interval)
+
+    def _run(self, slot: float, *, after: float) -> None:
+        """Judge a slot, if none was after an instant; what goes wrong reaches no query and no other group."""
+        with self._lock:
+            if self._retired or self._judged >= after:
+                return
+            try:
+                if not self.begun and not self._begin(slot):
+                    self.alerts.hold(slot)
+                    return
+                self._judged = slot
+                self._judge(slot)
+            except Exception:
+                log.exception("a group could not be judged", extra={"group": self.settings.name})
+                self.around.exposition.withdraw_group(self.settings.name)
+                self.said = None
+                self.alerts.hold(slot)
+
+    def _begin(self, slot: float) -> bool:
+        """Learn the past of the queries, up to the slot, if all of it is there; return whether."""
+        queries = self.settings.queries
+        if not self._waiting.over([self._progress(query) for query in queries], slot):
+            return False
+        left = {query: self._readings.get(query, self.settings.by) for query in queries}
+        for _ in range(2):
+            places = {query: self._place(query, one, slot) for query, one in left.items()}
+        past = {query: self._readings.past(query) for query in queries}
+        slowest = [query for query in queries if self._intervals[query] == self.interval]
+        age = _ROUND * self.interval
+        slots = sorted({one.at for query in slowest for one in past[query] if one.at <= slot - age})
+        number = replay(
+            self.group, past, places, slots=slots, interval=self.interval, age=age, ended=lambda: self._retired
+        )
+        self.begun = not self._retired
+        if not self.begun:
+            return False
+        self._readings.keep(self.job, ())
+        more = {"group": self.settings.name, "slots": number, "things": len(self.group.table)}
+        if number:
+            log.info("a group has learned from the past of its queries", extra=more)
+            self._save()
+        elif self.saved == -np.inf:
+            log.info("a group has no past to learn from: it learns from now on", extra=more)
+        return True
+
+    def _judge(self, slot: float) -> None:
+        settings, group = self.settings, self.group
+        left = [self._readings.get(query, settings.by) for query in settings.queries]
+        # Twice, because one query may admit a thing into a row that another one has looked up before.
+        for _ in range(2):
+            places = [self._place(query, one, slot) for query, one in zip(settings.queries, left, strict=True)]
+        readings = [None if one is None else one.reading for one in left]
+        # Of this round only: metrics read at different times disagree whenever all of them change.
+        matrix = join(readings, places, group.table.size, since=slot - _ROUND * self.interval)
+        self._train(slot)
+        verdict = group.step(slot, matrix, self.interval)
+        self._rows.claim((row for row, _ in group.table.items()), group.table)
+        if self._retired:
+            return
+        fresh = [one is not None and one.at >= slot - _ROUND * self.interval for one in readings]
+        if any(fresh):
+            mature = _mature(left, places, group.table.size)
+            self.alerts.judged(verdict, matrix, group.table, mature, complete=all(fresh))
+        else:
+            self.alerts.hold(slot)
+        self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
+        self.said = things_said(settings.name, settings.queries, verdict, group.table)
+        self._tell(verdict)
+        teach_group(self.around.people, self.alerts.rows, group, self._save)
+        self._rows.release(group.expire(slot - self._ttl))
+        if slot - self.saved >= self.around.checkpoint_interval:
+            self._save()
+
+    def _place(self, query: str, left: Left | None, slot: float) -> npt.NDArray[np.intp]:
+        """Return the row of the thing of every row of a query, -1 where there is none."""
+        if left is None:
+            return _NONE
+        things, version, place = self._places.get(query, (None, -1, _NONE))
+        if things is left.things and version == self.group.table.version:
+            return place
+        known = [(row, thing) for row, thing in enumerate(left.things) if thing is not None]
+        place = np.full(len(left.things), -1, np.intp)
+        place[[row for row, _ in known]] = self.group.admit([thing for _, thing in known], slot)
+        self._places[query] = (left.things, self.group.table.version, place)
+        return place
+
+    def _tell(self, verdict: GroupVerdict) -> None:
+        """Say what has turned since the last slot, and why."""
+        now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
+        last = np.full(now.shape, -np.inf)
+        last[:, : self._told.shape[1]] = self._told
+        turned = now & (last < verdict.at - self.interval * _SAME)
+        self._told = np.where(now, verdict.at, last)
+        more: dict[str, object]
+        for row in np.flatnonzero(turned[0])[:_TOLD].tolist():
+            shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
+            why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
+            more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
+            log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
+        for row in np.flatnonzero(turned[1])[:_TOLD].tolist():
+            more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
+            log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
+
+    def _train(self, slot: float) -> None:
+        """Begin to train a forest where it is time, and take up one that is ready."""
+        detector = self.group.detector
+        if not isinstance(detector, IsolationForest):
+            return
+        if self._forest is None:
+            if detector.due(slot):
+                self._forest = self._training.submit(fit, detector.training(slot), self.settings.share, slot)
+        elif self._forest.done():
+            done, self._forest = self._forest, None
+            detector.adopt(done.result())
+            log.info("a forest was trained", extra={"group": self.settings.name})
+
+    # ------------------------------------------------------------------ state
+
+    def _restore(self) -> None:
+        try:
+            with self.around.storing(self.job):
+                learned = self.around.store.load_learned(self.job, self.identity)
+        except StateError:
+            return
+        if learned is None:
+            return
+        if learned.damaged or not self.group.restore(learned.at, learned.parts, learned.series):
+            log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
+            return
+        self.saved = learned.at
+
+    def _save(self) -> bool:
+        """Write what was learned; return whether that worked."""
+        group = self.group
+        things = group.things()
+        free = set(range(group.table.size)) - {row for row, _ in things}
+        try:
+            with self.around.storing(self.job):
+                self.around.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
+        except StateError:
+            return False
+        self.saved = group.at
+        return True
+
+    def retire(self) -> None:
+        """End: no other slot is judged. Its rows stay on the page until somebody takes them off."""
+        self._retired = True
+        if self._lock.acquire(timeout=_PATIENCE):
+            if self.group.at > self.saved:
+                self._save()
+            self.alerts.book.flush()
+            self.ended = True
+            self._lock.release()
+        else:
+            log.error("a group hangs and is left behind", extra={"group": self.settings.name})
+
+    def leave(self, settings: AlertingGroup, around: EvaluationContext, *, at: float) -> Step:
+        """Return what is left of the alerts for one that goes on under another configuration."""
+        if self.ended:
+            self.alerts.rows.configure(settings.alert, around, self.group.table, at=at)
+        return self.alerts.book.left
+
+
+def job_of(settings: AlertingGroup) -> str:
+    """Return the name of a group's job and of its learned state; no query can have it."""
+    return f"(group) {settings.name}"
+
+
+def _mature(left: Sequence[Left | None], places: Sequence[npt.NDArray[np.intp]], size: int) -> npt.NDArray[np.bool_]:
+    """Return which things have two metrics at least that are old enough to alert, shape (size,)."""
+    metrics = np.zeros((size, len(left)), np.bool_)
+    for metric, (one, place) in enumerate(zip(left, places, strict=True)):
+        if one is not None:
+            rows = np.flatnonzero((place >= 0) & one.ready[: len(place)])
+            metrics[place[rows], metric] = True
+    enough: npt.NDArray[np.bool_] = metrics.sum(axis=1) >= 2
+    return enough
+
+
+def _identity(settings: AlertingGroup, plans: Sequence[QueryPlan]) -> str:
+    """Hash what learned state depends on."""
+    learned = [settings.by, settings.detector, [(plan.name, plan.identity, plan.baseline.window) for plan in plans]]
+    return hashlib.sha256(json.dumps(learned).encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""PromQL text: lexing, lints, and narrowing an expression to one series. Pure."""

@@ -1,0 +1,235 @@
+"""Silences as Alertmanager lists them, and all that are known of together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import msgspec
+
+from exporter.calendar import (
+    Matcher,
+    MatcherError,
+    Occasion,
+    Rule,
+    Timeline,
+    Window,
+    all_match,
+    instant,
+    said,
+)
+
+__all__ = ["AUTHOR", "Silence", "SilenceIndex", "SilenceList", "comment_of"]
+
+AUTHOR = "anomaly-exporter"
+"""``createdBy`` of the silences that are ours."""
+
+_OURS = re.compile(r"Calendar entry (?P<entry>\S+) until (?P<until>\S+)\. ")
+_LAST = 253_402_300_799.0
+"""The end of the year 9999, for a date that nobody can reach."""
+
+
+class _Matcher(msgspec.Struct):
+    name: str
+    value: str
+    is_regex: bool = msgspec.field(name="isRegex")
+    is_equal: bool = msgspec.field(name="isEqual", default=True)
+
+
+class _Status(msgspec.Struct):
+    state: str
+
+
+class _Listed(msgspec.Struct):
+    id: str
+    status: _Status
+    matchers: list[_Matcher]
+    starts_at: str = msgspec.field(name="startsAt")
+    ends_at: str = msgspec.field(name="endsAt")
+    created_by: str = msgspec.field(name="createdBy", default="")
+    comment: str = ""
+
+
+# Made once, here: the library is not safe where several threads are the first to decode a type.
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder(_Listed).decode
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One silence.
+
+    Attributes
+    ----------
+    id : str
+    matchers : tuple of Matcher
+    window : Window
+    started : str
+        Its start as the Alertmanager wrote it, which alone is taken back without a change.
+    expired : bool
+        It is over, or somebody ended it.
+    author, comment : str
+    """
+
+    id: str
+    matchers: tuple[Matcher, ...]
+    window: Window
+    started: str
+    expired: bool
+    author: str
+    comment: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether the calendar made it."""
+        return self.entry is not None
+
+    @property
+    def entry(self) -> str | None:
+        """Name of the entry that it was made for; None where it is not ours."""
+        return None if self._mark is None else self._mark["entry"]
+
+    @property
+    def until(self) -> str:
+        """The end that it was made with, in words, whatever became of it; empty where it is not ours."""
+        return "" if self._mark is None else self._mark["until"]
+
+    @cached_property
+    def _mark(self) -> re.Match[str] | None:
+        return _OURS.match(self.comment) if self.author == AUTHOR else None
+
+    @cached_property
+    def rule(self) -> Rule:
+        """What it means for the series that it covers."""
+        text = f"is silenced until {instant(self.window.end)} by {self.author or 'somebody'}"
+        return Rule("silence", 1.0, self.matchers, said(text, self.comment))
+
+    def covers(self, labels: Mapping[str, str]) -> bool:
+        """Return whether it covers an alert with these labels, when it is in effect."""
+        return all_match(self.matchers, labels)
+
+
+def comment_of(occasion: Occasion) -> str:
+    """Return the comment of the silence that is made for an occasion: `Silence.entry` reads it back."""
+    mark = f"Calendar entry {occasion.name} until {instant(occasion.window.end).replace(' ', '-')}. "
+    more = f"{occasion.comment}. " if occasion.comment else ""
+    return f"{mark}{more}Kept by {AUTHOR}: change the entry, not this silence."
+
+
+class SilenceList:
+    """Reads the list of one Alertmanager again and again; what did not change is not read twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Silence] = {}
+
+    def read(self, body: bytes) -> tuple[list[Silence], int]:
+        """Return the silences of an answer to ``GET /api/v2/silences``, and how many could not be understood.
+
+        Raises
+        ------
+        ValueError
+            It is not a list.
+        """
+        try:
+            items = [bytes(raw) for raw in _decode_list(body)]
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a list of silences: {error}") from None
+        known: dict[bytes, Silence] = {}
+        rejected = 0
+        for item in items:
+            silence = self._known.get(item) or self._silence(item)
+            if silence is None:
+                rejected += 1
+            else:
+                known[item] = silence
+        self._known = known
+        return list(known.values()), rejected
+
+    def _silence(self, item: bytes) -> Silence | None:
+        try:
+            listed = _decode(item)
+            matchers = tuple(_matcher(one) for one in listed.matchers)
+            window = Window(_instant(listed.starts_at), _instant(listed.ends_at))
+        except (msgspec.DecodeError, MatcherError, ValueError, RecursionError, UnicodeDecodeError):
+            return None
+        if not matchers:
+            return None
+        expired = listed.status.state == "expired"
+        return Silence(listed.id, matchers, window, listed.starts_at, expired, listed.created_by, listed.comment)
+
+
+class SilenceIndex:
+    """The silences of all Alertmanagers, those of the last days too. Not changed once made; safe for many threads.
+
+    Parameters
+    ----------
+    silences : iterable of Silence
+        One that several Alertmanagers have counts once.
+    """
+
+    def __init__(self, silences: Iterable[Silence] = ()) -> None:
+        distinct = {silence.id: silence for silence in silences}
+        self._timeline = Timeline(tuple(distinct.values()))
+        self._index: tuple[object, _Index] = (None, _Index(()))
+
+    @property
+    def silences(self) -> tuple[Silence, ...]:
+        """All of them: those that have not begun, and those that are over, too."""
+        return self._timeline.things
+
+    def same_as(self, other: SilenceIndex) -> bool:
+        """Return whether the other one says the same."""
+        return set(map(id, self.silences)) == set(map(id, other.silences))
+
+    def at(self, at: float) -> tuple[Silence, ...]:
+        """Return those in effect at an instant, Unix seconds; the same object until one begins or ends."""
+        return self._timeline.at(at)
+
+    def covering(self, labels: Mapping[str, str], at: float) -> Iterator[Silence]:
+        """Yield the silences that cover an alert at an instant."""
+        active = self.at(at)
+        known, index = self._index
+        if known is not active:
+            index = _Index(active)
+            self._index = (active, index)
+        return (silence for silence in index.candidates(labels) if silence.covers(labels))
+
+
+class _Index:
+    """Silences by one label value that they name, so that an alert is held against few of thousands."""
+
+    def __init__(self, silences: Sequence[Silence]) -> None:
+        self._by_pair: dict[tuple[str, str], list[Silence]] = {}
+        self._others: list[Silence] = []
+        for silence in silences:
+            pairs = [(one.name, one.value) for one in silence.matchers if one.operator == "=" and one.value]
+            # The name of an alert is what most silences share, so any other says more.
+            pairs.sort(key=lambda pair: pair[0] in ("alertname", "severity", "query"))
+            (self._by_pair.setdefault(pairs[0], []) if pairs else self._others).append(silence)
+
+    def candidates(self, labels: Mapping[str, str]) -> Iterator[Silence]:
+        for pair in labels.items():
+            yield from self._by_pair.get(pair, ())
+        yield from self._others
+
+
+def _matcher(listed: _Matcher) -> Matcher:
+    if listed.is_regex:
+        return Matcher(listed.name, "=~" if listed.is_equal else "!~", listed.value)
+    return Matcher(listed.name, "=" if listed.is_equal else "!=", listed.value)
+
+
+def _instant(text: str) -> float:
+    if not text:
+        raise ValueError("no time")
+    # Alertmanager writes milliseconds, and a zone of its own.
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    try:
+        return moment.timestamp()
+    except OverflowError:
+        return _LAST

@@ -1,0 +1,1 @@
+"""What holds alerts back or masks samples: the calendar, announced events, silences."""

@@ -1,0 +1,103 @@
+"""Events that are announced at run time: kept in the store, and part of the calendar at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from exporter.calendar.events import Event, TooManyEvents, event_id
+from exporter.store import EventLog
+from exporter.suppression.active_events import ActiveEvents
+
+__all__ = ["AnnouncedEvents"]
+
+log = logging.getLogger(__name__)
+
+_MOST = 10_000
+"""Events that are not over."""
+
+
+class AnnouncedEvents:
+    """The announced events. Durable when a call returns; calls raise `StoreError`.
+
+    Parameters
+    ----------
+    log : EventLog
+    known : ActiveEvents
+        Told of every change.
+    changed : callable
+        Called after every change.
+    """
+
+    def __init__(self, log: EventLog, known: ActiveEvents, changed: Callable[[], None] = lambda: None) -> None:
+        self._log = log
+        self._known = known
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._events: dict[str, Event] = {}
+
+    def load(self) -> None:
+        """Read what an earlier run was told."""
+        with self._lock:
+            self._events = {event.id: event for event in self._log.events()}
+            self._known.announce(event.occasion for event in self._events.values())
+
+    def all(self) -> list[Event]:
+        """Return every event, by start."""
+        return sorted(self._events.values(), key=lambda event: (event.starts_at, event.name))
+
+    def get(self, name_or_id: str) -> Event | None:
+        """Return an event by its name or id."""
+        events = self._events
+        return events.get(name_or_id) or events.get(event_id(name_or_id))
+
+    def put(self, event: Event, *, at: float) -> Event:
+        """Add an event, or change the one of the same name; return it as it is kept.
+
+        News that are older than what is known change nothing, and what says the same again does not either.
+
+        Raises
+        ------
+        TooManyEvents
+        """
+        with self._lock:
+            old = self._events.get(event.id)
+            if old is not None:
+                if event.revision < old.revision:
+                    return old
+                same = replace(event, created_at=old.created_at, updated_at=old.updated_at, who=old.who)
+                if same == old:
+                    return old
+                event = replace(event, created_at=old.created_at)
+            elif sum(one.ends_at > at for one in self._events.values()) >= _MOST:
+                raise TooManyEvents
+            self._log.put(event)
+            self._replace({**self._events, event.id: event})
+        more = {"event": event.name, "action": event.action, "who": event.who, "source": event.source}
+        log.info("an event was announced" if old is None else "an event was changed", extra=more)
+        self._changed()
+        return event
+
+    def remove(self, name_or_id: str, *, who: str) -> Event | None:
+        """Remove an event; return it, or None where there is none."""
+        with self._lock:
+            event = self.get(name_or_id)
+            if event is None:
+                return None
+            self._log.remove(event.id)
+            self._replace({identity: one for identity, one in self._events.items() if identity != event.id})
+        log.info("an event was removed", extra={"event": event.name, "who": who})
+        self._changed()
+        return event
+
+    def forget(self, before: float) -> None:
+        """Forget the events that ended before an instant, as the store does."""
+        with self._lock:
+            if any(event.ends_at < before for event in self._events.values()):
+                self._replace({identity: one for identity, one in self._events.items() if one.ends_at >= before})
+
+    def _replace(self, events: dict[str, Event]) -> None:
+        self._events = events
+        self._known.announce(event.occasion for event in events.values())

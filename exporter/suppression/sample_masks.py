@@ -1,0 +1,220 @@
+"""From what is known of now to how each row of a query is treated."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import Finding
+from exporter.alerting.labels import alert_labels, bounded_annotations
+from exporter.alerting.settings import AlertSettings
+from exporter.calendar import LabelColumns, Rule
+from exporter.config.model import QueryPlan
+from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.series import Labels, SeriesTable
+from exporter.suppression.active_events import ActiveEvents
+
+__all__ = ["InEffect", "RowMask", "SampleMasks"]
+
+Kind = Literal["query", "group"]
+
+_EXPORTED = "exported_"
+_SHORT = 512
+_REMEMBERED = 16
+"""Sets of rules that rows are known for: what comes and goes in history is worked out once."""
+_MOST = 5_000_000
+"""Values that are held against matchers in one slot: about half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowMask:
+    """How the rows of a query are treated in one slot.
+
+    Attributes
+    ----------
+    treatment : SampleMask
+        For the engine.
+    ignored : ndarray of bool, shape (size,)
+        Rows that do not alert.
+    silenced : ndarray of bool, shape (size,)
+        Rows whose alerts are covered by a silence that would not cover an alert of all of them.
+    """
+
+    treatment: SampleMask
+    ignored: npt.NDArray[np.bool_]
+    silenced: npt.NDArray[np.bool_]
+    _first: npt.NDArray[np.intp]
+    _rules: tuple[Rule, ...]
+
+    def told(self, finding: Finding, row: int) -> Finding:
+        """Return what is said of a row, with what is in effect for it."""
+        number = int(self._first[row])
+        if number < 0:
+            return finding
+        more = bounded_annotations({"calendar": self._rules[number].text})
+        return replace(finding, annotations={**finding.annotations, **more})
+
+
+InEffect = Callable[[Kind, str, AlertSettings | None, SeriesTable, float], RowMask | None]
+"""See `SampleMasks.in_effect`."""
+
+
+class SampleMasks:
+    """How the rows of every query are treated, worked out anew only when what is in effect or the rows change.
+
+    Parameters
+    ----------
+    known : ActiveEvents
+    external_labels : mapping
+    utf8_labels : bool
+        As in `EvaluationContext`: the labels of an alert follow from them.
+    """
+
+    def __init__(self, known: ActiveEvents, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
+        self._known = known
+        self._external_labels = external_labels
+        self._utf8_labels = utf8_labels
+        self._lock = threading.Lock()
+        self._masks: dict[tuple[str, str], _Masks] = {}
+
+    def in_effect(
+        self, kind: Kind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
+    ) -> RowMask | None:
+        """Return how the rows of a query or a group are treated at an instant; None where nothing is in effect.
+
+        Parameters
+        ----------
+        kind : "query" or "group"
+        name : str
+        rule : AlertSettings or None
+            What it alerts by.
+        table : SeriesTable
+            Whose rows they are.
+        at : float, Unix seconds
+        """
+        rules = self._known.rules(at)
+        return self._of(kind, name, rule).under(rules, table) if rules else None
+
+    def treatment(self, plan: QueryPlan, table: SeriesTable, times: FloatArray) -> SampleMask | None:
+        """Return how the samples at some instants, shape (t,), are taken; None where nothing is known."""
+        if len(times) == 1:
+            found = self.in_effect("query", plan.name, plan.alert, table, float(times[0]))
+            return None if found is None else found.treatment
+        during = self._known.during(times.tolist())
+        if not any(during):
+            return None
+        learn, factor = np.ones((len(times), table.size), np.bool_), np.ones((len(times), table.size))
+        masks, any_masked = self._of("query", plan.name, plan.alert), False
+        for rules, instants in itertools.groupby(range(len(times)), key=during.__getitem__):
+            found = masks.under(rules, table) if rules else None
+            if found is not None:
+                when, any_masked = list(instants), True
+                learn[when], factor[when] = found.treatment.learn, found.treatment.factor
+        return SampleMask(learn, factor) if any_masked else None
+
+    def _of(self, kind: Kind, name: str, rule: AlertSettings | None) -> _Masks:
+        with self._lock:
+            masks = self._masks.get((kind, name))
+            if masks is None:
+                masks = _Masks(_naming(kind, name, rule, self._external_labels, utf8_labels=self._utf8_labels))
+                self._masks[kind, name] = masks
+            return masks
+
+
+class _Masks:
+    """The rows of one query or group under rules; safe for several threads."""
+
+    def __init__(self, columns: LabelColumns) -> None:
+        self._columns = columns
+        self._lock = threading.Lock()
+        self._seen: tuple[SeriesTable, int] | None = None
+        self._found: dict[int, tuple[object, RowMask | None]] = {}
+
+    def under(self, rules: tuple[Rule, ...], table: SeriesTable) -> RowMask | None:
+        with self._lock:
+            if self._seen is None or self._seen[0] is not table or self._seen[1] != table.version:
+                self._columns.read(table.size, table.items())
+                self._seen = (table, table.version)
+                self._found.clear()
+            known = self._found.get(id(rules))
+            # An id is only that of one object for as long as it lives; those that are kept live.
+            if known is not None and known[0] is rules:
+                return known[1]
+            self._columns.keep([rule.matchers for rule in rules])
+            found, complete = _masked(rules, self._columns, table.size)
+            # What was too much for one slot is gone on with in the next.
+            if complete:
+                if len(self._found) >= _REMEMBERED:
+                    del self._found[next(iter(self._found))]
+                self._found[id(rules)] = (rules, found)
+            return found
+
+
+def _masked(rules: Sequence[Rule], columns: LabelColumns, size: int) -> tuple[RowMask | None, bool]:
+    """Return how rows are treated, and whether all rules are part of it so far."""
+    first = np.full(size, -1, np.intp)
+    factor = np.ones(size)
+    ignored, silenced = np.zeros((2, size), np.bool_)
+    begun = columns.looked_at
+    complete = True
+    for number, rule in enumerate(rules):
+        if columns.looked_at - begun > _MOST:
+            complete = False
+            break
+        rows = columns.rows(rule.matchers)
+        if not len(rows):
+            continue
+        first[rows[first[rows] < 0]] = number
+        if rule.action == "ignore":
+            ignored[rows] = True
+        elif rule.action == "silence":
+            silenced[rows] |= columns.tell_apart(rule.matchers)
+        elif rule.factor != 1.0:
+            # Of several the one that is farther from usual: a campaign on a holiday is not their product.
+            farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]
+            factor[farther] = rule.factor
+    if (first < 0).all():
+        return None, complete
+    return RowMask(SampleMask(first < 0, factor), ignored, silenced, first, tuple(rules)), complete
+
+
+def _naming(
+    kind: Kind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str], *, utf8_labels: bool
+) -> LabelColumns:
+    """Return the labels of alerts as they follow from those of their series, label by label."""
+    # A query that never alerts is silenced by the labels that its alerts would have.
+    rule = AlertSettings() if alert is None else alert
+    fixed = alert_labels({}, owner, rule, {}, kind=kind).keys() | rule.labels.keys()
+
+    def parts_of(name: str) -> frozenset[str]:
+        if name in fixed:
+            return frozenset()
+        parts = {name}
+        while name.startswith(_EXPORTED):
+            name = name.removeprefix(_EXPORTED)
+            parts.add(name)
+        return frozenset(parts)
+
+    def value_in(part: Mapping[str, str], name: str) -> str:
+        return alert_labels(part, owner, rule, external_labels, utf8=utf8_labels, kind=kind).get(name, "")
+
+    @functools.cache
+    def is_taken_over(name: str) -> bool:
+        return value_in({name: "x"}, name) == "x"
+
+    def value_of(part: Labels, name: str) -> str:
+        if len(part) == 1 and part[0][0] == name and is_taken_over(name):
+            value = part[0][1]
+            # What may have to be mended or cut takes the long way.
+            if value.isascii() and len(value) <= _SHORT:
+                return value
+        return value_in(dict(part), name)
+
+    return LabelColumns(value_of, parts_of)

@@ -1,0 +1,322 @@
+"""Annotations: what the woken person reads."""
+
+from __future__ import annotations
+
+import math
+import re
+import typing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.alerting.explanation.formatting import Unit, format_numbers, format_span
+from exporter.alerting.explanation.input import Case, Coincidence, Moved, Past, Vote
+from exporter.alerting.explanation.links import chart_links, generator_url
+from exporter.alerting.explanation.query import explain
+from exporter.alerting.explanation.reasons import reason
+from exporter.alerting.explanation.template import VARIABLES, check, expand
+from exporter.alerting.labels import is_link
+from exporter.engine.detectors import AnyDetector
+
+NAN, INF = math.nan, math.inf
+
+
+LABELS = {"alertname": "AnomalyDetected", "query": "api_latency_p99", "instance": "a:9100"}
+VOTES = (Vote("zscore", 2.07), Vote("iqr", 1.4), Vote("novelty", 1.0, 2), Vote("collective", 0.2, 3))
+SINCE = 1_800_000_000.0
+
+
+def told(templates: dict[str, str] | None = None, **changes: Any) -> dict[str, str]:
+    case = Case(
+        "api_latency_p99", LABELS, {"instance": "a:9100"}, at=SINCE + 720.0, since=SINCE, observed=0.93, expected=0.21,
+        lower=0.1, upper=0.35, score=0.968, z=6.2, votes=VOTES, cast=4, quorum=3, when="Mondays 14:00-15:00",
+    )  # fmt: skip
+    return explain(replace(case, **changes), templates or {})
+
+
+def test_the_built_in_annotations() -> None:
+    past = Past("week", 3.9, mean=0.2, std=0.03, q1=0.18, q3=0.24)
+    coincident = (Coincidence("errors", {"instance": "a:9100"}, SINCE + 60.0, 0.99),)
+    found = told(
+        unit="seconds", zone="Europe/Berlin", past=past, moved=Moved(0.21, 0.9, 7200.0), coincident=coincident,
+        coincidences=4, external_url="https://anomaly.example/x/", more={"in_effect": "campaign black-friday"},
+    )  # fmt: skip
+    window = f"&instance=a%3A9100&from={SINCE - 10800:.0f}&to={SINCE + 720:.0f}"
+    assert found == {
+        "summary": "api_latency_p99 of instance=a:9100 is 0.93 s, 4.4 times the expected 0.21 s "
+        "(band 0.10 s to 0.35 s), for 12 min",
+        "observed": "0.93 s",
+        "expected": "0.21 s",
+        "band": "0.10 s to 0.35 s",
+        "deviation": "0.72 s above expected, 0.58 s above the band",
+        "since": "2027-01-15T08:00:00Z",
+        "lasted": "12 min",
+        "score": "0.97",
+        "votes": "zscore, iqr, novelty (2): 4 votes, 3 are enough",
+        "why": "zscore: 6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times what it takes)\n"
+        "iqr: far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s (1.4 times what it takes)\n"
+        "novelty: unlike anything that this series has shown before (just what it takes)",
+        "history": "past Mondays 14:00-15:00 were mostly 0.180 s to 0.240 s, mean 0.200 s (4 weeks, Europe/Berlin)",
+        "level_shift": "the level moved from 0.21 s to 0.90 s since 2027-01-15T06:12:00Z (2 h)",
+        "also": "errors of instance=a:9100 since 08:01 UTC (score 0.99)\nand 3 more series",
+        "chart_url": f"https://anomaly.example/x/graph?query=api_latency_p99{window}",
+        "chart_image": f"https://anomaly.example/x/chart.png?query=api_latency_p99{window}",
+        "in_effect": "campaign black-friday",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        pytest.param({"lower": -INF}, "is 0.93, 4.4 times the expected 0.21 (band up to 0.35), for 12 min", id="top"),
+        pytest.param({"upper": INF}, "is 0.93, 4.4 times the expected 0.21 (band from 0.10), for 12 min", id="bottom"),
+        pytest.param({"lower": NAN, "upper": NAN}, "is 0.93, 4.4 times the expected 0.21, for 12 min", id="no-band"),
+        pytest.param({"expected": NAN, "lower": NAN, "upper": NAN}, "is 0.93, for 12 min", id="nothing-expected"),
+        pytest.param({"observed": INF}, "is +Inf, expected 0.21 (band 0.10 to 0.35), for 12 min", id="infinite"),
+        pytest.param({"observed": NAN}, "has no sample, expected 0.21 (band 0.10 to 0.35), for 12 min", id="gone"),
+        pytest.param({"observed": 0.05}, "is 0.05, 24 % of the expected 0.21 (band 0.10 to 0.35), for 12 min", id="-"),
+        pytest.param({"observed": 0.0}, "is 0.00, expected 0.21 (band 0.10 to 0.35), for 12 min", id="zero"),
+        pytest.param({"observed": -0.5}, "is -0.50, expected 0.21 (band 0.10 to 0.35), for 12 min", id="other-sign"),
+        pytest.param(
+            {"observed": 0.3, "upper": 0.25}, "is 0.30, 43 % above the expected 0.21 (band 0.10 to 0.25), for 12 min",
+            id="a-part-above",
+        ),
+        pytest.param(
+            {"observed": 0.15, "lower": 0.18}, "is 0.15, 29 % below the expected 0.21 (band 0.18 to 0.35), for 12 min",
+            id="a-part-below",
+        ),
+        pytest.param({"expected": 0.0, "lower": 0.0}, "is 0.93, expected 0.00 (band 0.00 to 0.35), for 12 min", id="0"),
+        pytest.param({"since": SINCE + 720}, "is 0.93, 4.4 times the expected 0.21 (band 0.10 to 0.35)", id="just-now"),
+    ],
+)  # fmt: skip
+def test_the_summary_says_only_what_is_known(changes: dict, sentence: str) -> None:
+    assert told(**changes)["summary"] == f"api_latency_p99 of instance=a:9100 {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "deviation"),
+    [
+        ({}, "0.72 above expected, 0.58 above the band"),
+        ({"observed": 0.05}, "0.16 (76 %) below expected, 0.05 below the band"),
+        ({"observed": 0.3}, "0.09 (43 %) above expected, inside the band"),
+        ({"expected": NAN}, None),
+        ({"observed": NAN}, None),
+    ],
+)
+def test_the_deviation_is_in_source_units_and_relative(changes: dict, deviation: str | None) -> None:
+    assert told(**changes).get("deviation") == deviation
+
+
+@pytest.mark.parametrize(
+    ("past", "history"),
+    [
+        (Past("day", 5.2, 150.0, 22.0, 120.0, 180.0),
+         "past days at 14:00-15:00 were mostly 120 to 180, mean 150 (5 days, UTC)"),
+        (Past("all", 0.4, 150.0, 22.0, 120.0, 180.0), "so far values were mostly 120 to 180, mean 150 (1 day)"),
+        (Past("all", 0.4, NAN, NAN, NAN, NAN), None),
+    ],
+    ids=["day", "all", "nothing"],
+)  # fmt: skip
+def test_the_past_is_that_of_what_was_compared(past: Past, history: str | None) -> None:
+    assert told(past=past).get("history") == history
+
+
+@pytest.mark.parametrize(
+    ("vote", "words"),
+    [
+        (Vote("zscore", 2000.0),
+         "6.2 standard deviations above the mean of Mondays 14:00-15:00 (over 1000 times what it takes)"),
+        (Vote("stl", 12.3), "above what its trend and its daily and weekly rhythm give (12 times what it takes)"),
+        (Vote("collective", 1.2), "hours a little above the usual have added up: a drift (1.2 times what it takes)"),
+        (Vote("later", 1.2, what="Looks for this."), "looks for this (1.2 times what it takes)"),
+        (Vote("later", 1.2), "beyond its limit (1.2 times what it takes)"),
+    ],
+)  # fmt: skip
+def test_every_detector_has_its_reason(vote: Vote, words: str) -> None:
+    assert told(votes=(vote,))["why"] == f"{vote.kind}: {words}"
+
+
+def test_every_detector_has_words_of_its_own() -> None:
+    case = Case("q", {}, {}, at=0.0, since=0.0, observed=1.0, z=3.0)
+    for kind in typing.get_args(typing.get_args(AnyDetector)[0]):
+        name = kind.model_fields["kind"].default
+        assert "beyond its limit" not in reason(Vote(name, 1.5, what=kind.model_fields["kind"].description), case)
+
+
+def test_what_cannot_be_said_has_no_annotation() -> None:
+    nothing = told(expected=NAN, lower=NAN, upper=NAN, score=NAN, votes=(), since=SINCE + 720.0)
+    assert nothing.keys() == {"summary", "observed", "since"}
+
+
+def test_the_users_annotations_win() -> None:
+    found = told({"summary": "{{observed}} > {{ upper }} on {{ labels.instance }}", "runbook_url": "http://r"})
+    assert found["summary"] == "0.93 > 0.35 on a:9100"
+    assert found["runbook_url"] == "http://r"
+    assert found["band"] == "0.10 to 0.35"
+
+
+def test_an_empty_annotation_of_the_user_removes_the_built_in_one() -> None:
+    assert "votes" not in told({"votes": ""})
+
+
+def test_whatever_the_numbers_are_there_is_a_sentence() -> None:
+    odd = [NAN, INF, -INF, 0.0, -0.0, 1e300, -1e300, 5e-324, 1.0]
+    for observed in odd:
+        for expected in odd:
+            found = told(observed=observed, expected=expected, lower=expected, upper=expected, z=observed)
+            assert found["summary"].startswith("api_latency_p99 of instance=a:9100 ")
+            assert len(found["summary"]) < 300
+
+
+def test_annotations_are_small_enough_for_every_receiver() -> None:
+    series = {f"label_{number}": "\u00e9" * 3000 for number in range(40)}
+    coincident = tuple(Coincidence("q" * 128, series, SINCE, 1.0) for _ in range(5))
+    votes = tuple(Vote(f"detector{number}", 2.0, what="x" * 100) for number in range(10))
+    found = told(series=series, coincident=coincident, votes=votes, external_url="http://x")
+    assert len(found["summary"]) < 400
+    assert sum(len(text.encode()) for text in found.values()) < 8000
+    assert found["chart_url"].endswith(f"query=api_latency_p99&from={SINCE - 10800:.0f}&to={SINCE + 720:.0f}")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        pytest.param([0.1 + 0.2, 0.3, 0.1], ["0.30", "0.30", "0.10"], id="no-binary-noise"),
+        pytest.param([512.3, 150.0, 120.25, 180.0], ["512", "150", "120", "180"], id="wide"),
+        pytest.param([100.02, 100.01, 100.0], ["100.020", "100.010", "100.000"], id="close-together"),
+        pytest.param([1234567.8, 1300000.2], ["1234568", "1300000"], id="large"),
+        pytest.param([3.2e-7, 1.1e-7], ["3.2e-07", "1.1e-07"], id="tiny"),
+        pytest.param([1e-9, 5.0], ["1e-09", "5.0"], id="small-is-not-zero"),
+        pytest.param([0.0, 5.0], ["0.0", "5.0"], id="zero"),
+        pytest.param([1e300, -1e300], ["1e+300", "-1e+300"], id="beyond"),
+        pytest.param([7.123456], ["7.123"], id="alone"),
+        pytest.param([1234567.0], ["1234567"], id="a-large-one-alone"),
+        pytest.param([-0.0], ["0"], id="minus-zero"),
+        pytest.param([NAN, INF, -INF], ["NaN", "+Inf", "-Inf"], id="not-finite"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_numbers_are_written_for_people(numbers: list[float], expected: list[str]) -> None:
+    assert format_numbers(numbers) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "numbers", "expected"),
+    [
+        ("seconds", [0.93, 0.21], ["0.93 s", "0.21 s"]),
+        ("seconds", [3e-6], ["3 \u00b5s"]),
+        ("seconds", [400.0, 90.0], ["6.7 min", "1.5 min"]),
+        ("seconds", [86400.0], ["24 h"]),
+        ("bytes", [1.2 * 2**30, 5 * 2**20], ["1.2 GiB", "0.004883 GiB"]),
+        ("bytes", [0.0], ["0 B"]),
+        ("bytes_per_second", [2048.0], ["2 KiB/s"]),
+        ("per_second", [12.5], ["12.5/s"]),
+        ("percent", [12.5, NAN], ["12.5 %", "NaN"]),
+        ("ratio", [0.125, INF], ["12.5 %", "+Inf"]),
+    ],
+)
+def test_units(unit: Unit, numbers: list[float], expected: list[str]) -> None:
+    assert format_numbers(numbers, unit) == expected
+
+
+def test_spans_have_two_units_at_most() -> None:
+    spans = [0.0, 59.9, 60.0, 3599.0, 3660.0, 7200.0, 90000.0, 864000.0]
+    assert [format_span(one) for one in spans] == [
+        "0 s",
+        "59 s",
+        "1 min",
+        "59 min",
+        "1 h 1 min",
+        "2 h",
+        "1 d 1 h",
+        "10 d",
+    ]
+
+
+@given(st.lists(st.floats(), max_size=4))
+def test_any_number_can_be_written(numbers: list[float]) -> None:
+    texts = format_numbers(numbers)
+    assert len(texts) == len(numbers)
+    for number, text in zip(numbers, texts, strict=True):
+        assert len(text) <= 24
+        if math.isfinite(number):
+            assert (float(text) == 0) == (number == 0)
+
+
+class TestTemplates:
+    @pytest.mark.parametrize(
+        ("template", "expected"),
+        [
+            ("", ""),
+            ("plain } text {", "plain } text {"),
+            ("{{observed}}{{ observed }}", "77"),
+            ("{{ labels.host }}/{{ labels.none }}", "h/"),
+            ("a }} b", "a }} b"),
+            ("{{ observed", "<error expanding template: {{ without }}>"),
+            ("{{}}", '<error expanding template: unknown variable ""; known: observed, labels.NAME>'),
+            ("{{ labels }}", '<error expanding template: unknown variable "labels"; known: observed, labels.NAME>'),
+            (
+                "x {{ observed.__class__ }}",
+                '<error expanding template: unknown variable "observed.__class__"; known: observed, labels.NAME>',
+            ),
+        ],
+    )
+    def test_expansion(self, template: str, expected: str) -> None:
+        assert expand(template, {"observed": "7"}, {"host": "h"}) == expected
+
+    @pytest.mark.parametrize(
+        ("template", "problem"),
+        [
+            ("{{ observed", "{{ without }}; a variable is written {{ observed }}"),
+            ("{{ $value }}", "unknown variable '$value'; did you mean 'observed'?"),
+            ("{{ $labels.job }}", "unknown variable '$labels.job'; did you mean 'labels.job'?"),
+            ("{{ labels }}", "unknown variable 'labels'; did you mean 'labels.NAME'?"),
+            ("{{ observd }}", "unknown variable 'observd'; did you mean 'observed'?"),
+            ("{{}}", f"unknown variable ''; known are {', '.join(VARIABLES)} and labels.NAME"),
+        ],
+    )
+    def test_what_cannot_be_expanded_is_found_in_the_configuration(self, template: str, problem: str) -> None:
+        with pytest.raises(ValueError, match="^" + re.escape(problem) + "$"):
+            check(template)
+
+    def test_every_variable_can_be_expanded(self) -> None:
+        found = told({"all": "|".join("{{ " + name + " }}" for name in VARIABLES)})
+        assert "error" not in found["all"]
+        assert all(check("{{ " + name + " }}") for name in VARIABLES)
+
+    @given(st.text("{}% $observedlabels.\u00e9", max_size=20))
+    def test_a_value_is_never_expanded_again(self, value: str) -> None:
+        assert expand("<{{ labels.a }}>", {"observed": "SECRET"}, {"a": value}) == f"<{value}>"
+
+    def test_a_blow_up_is_cut(self) -> None:
+        found = told({"summary": "{{ labels.instance }}" * 10_000})
+        assert len(found["summary"].encode()) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("base", "expr", "expected"),
+    [
+        ("http://p", "m > 0", "http://p/graph?g0.expr=m+%3E+0&g0.tab=1"),
+        ("http://p/x/", 'a{b="\u00e9"}', "http://p/x/graph?g0.expr=a%7Bb%3D%22%C3%A9%22%7D&g0.tab=1"),
+        ("http://p", "m" * 9000, "http://p/graph"),
+        ("not a url", "m", ""),
+    ],
+)
+def test_the_link_to_the_expression(base: str, expr: str, expected: str) -> None:
+    assert generator_url(base, expr) == expected
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(st.characters(codec=None), max_size=20), max_size=5))
+def test_a_chart_has_a_link_that_can_be_sent_or_none(series: dict[str, str]) -> None:
+    for link in chart_links("https://x.example/p", "q", series, since=SINCE, at=SINCE + 40 * 86400.0):
+        assert is_link(link)
+        assert len(link) <= 2000
+    assert chart_links("", "q", series, since=SINCE, at=SINCE) == ("", "")
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_expression_has_a_link_that_can_be_sent(expr: str) -> None:
+    assert is_link(generator_url("http://prom.example:9090/prefix", expr))

@@ -1,0 +1,76 @@
+"""Slots that are answered from range queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exporter.backtest.past_answers import PastAnswers
+from exporter.config.model import Config
+from exporter.errors import PrometheusError, Reason
+from exporter.prometheus import Block
+
+KEYS = [b'{"a":"1"}', b'{"a":"2"}']
+PLAN = replace(Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()[0], interval=60.0)
+
+
+class Server:
+    """Answers in chunks of three instants; each request fails first, as often as it is told to."""
+
+    def __init__(self, failures: int = 0, reason: Reason = Reason.TIMEOUT) -> None:
+        self.asked: list[float] = []
+        self._failures, self._reason = failures, reason
+
+    def history(
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+    ) -> Iterator[Block]:
+        self.asked.append(start)
+        times = np.arange(start, end + 1, step)
+        for number, begin in enumerate(range(0, len(times), 3)):
+            if number and self._failures:
+                self._failures -= 1
+                raise PrometheusError("http://x", self._reason, "no")
+            part = times[begin : begin + 3]
+            values = np.stack([part, np.where(part == 300.0, np.nan, -part)], axis=1)
+            yield Block(part, KEYS, values, warnings=("something is missing",) if begin else ())
+
+
+def answers(server: Server, waits: list[float]) -> PastAnswers:
+    return PastAnswers(server, PLAN, last=610.0, query_offset=10.0, series=2, sleep=waits.append)
+
+
+def test_every_slot_has_its_own_answer() -> None:
+    past = answers(Server(), [])
+    for slot in np.arange(10.0, 611.0, 60.0):
+        past.fetch(slot)
+        frame = past.instant("x", slot - 10.0, timeout=1.0)
+        gone = slot == 310.0
+        assert frame.keys == (KEYS[:1] if gone else KEYS)
+        assert frame.values.tolist() == [slot - 10.0, 10.0 - slot][: len(frame.keys)]
+        assert frame.server_time is None
+    assert list(past.warnings) == ["something is missing"]
+
+
+def test_a_chunk_that_fails_is_asked_for_again_from_where_it_stood() -> None:
+    server, waits = Server(failures=2), []
+    past = answers(server, waits)
+    for slot in np.arange(10.0, 611.0, 60.0):
+        past.fetch(slot)
+    assert server.asked == [0.0, 180.0, 360.0]
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize(("failures", "reason", "tries"), [(99, Reason.TIMEOUT, 4), (1, Reason.BAD_DATA, 1)])
+def test_what_stays_wrong_ends_it(failures: int, reason: Reason, tries: int) -> None:
+    class Dead(Server):
+        def history(self, *args: object, **more: object) -> Iterator[Block]:
+            self.asked.append(0.0)
+            raise PrometheusError("http://x", reason, "no")
+
+    server, waits = Dead(), []
+    with pytest.raises(PrometheusError):
+        answers(server, waits).fetch(10.0)
+    assert (len(server.asked), len(waits)) == (tries, tries - 1)

@@ -1,0 +1,217 @@
+"""Every form of recorded samples, good and bad."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from exporter.detect.input_errors import InputError
+from exporter.detect.reader import Format, read
+from exporter.detect.recorded_series import Recorded, name_of
+
+Samples = list[tuple[str, float]]
+
+
+def samples(one: Recorded) -> Samples:
+    return list(zip([stamp.decode() for stamp in one.stamps.tolist()], one.values.tolist(), strict=True))
+
+
+def series(text: str | bytes, form: Format = "auto") -> dict[str, Samples]:
+    data = text.encode() if isinstance(text, str) else text
+    return {name_of(one.labels): samples(one) for one in read(data, form, source="in")}
+
+
+def problems(text: str | bytes, form: Format = "auto") -> list[str]:
+    with pytest.raises(InputError) as caught:
+        series(text, form)
+    assert str(caught.value).startswith("in: ")
+    return caught.value.problems
+
+
+TWO: dict[str, Samples] = {"{}": [("60", 1.0), ("120", 2.5)]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("60,1\n120,2.5\n", id="no header"),
+        pytest.param("timestamp,value\n60,1\n120,2.5\n", id="header"),
+        pytest.param("Time,load of host a\n60,1\n120,2.5", id="a header of other names, no line break at the end"),
+        pytest.param("host,value,note,timestamp\na,1,x,60\na,2.5,y,120\n", id="the header says which columns"),
+        pytest.param("60,1,9,x\n120,2.5,9,y\n", id="more columns"),
+        pytest.param("time;value\r\n60;1\r\n120;2.5\r\n", id="semicolons and CRLF"),
+        pytest.param("60\t1\n120\t2.5\n", id="tabs"),
+        pytest.param('"60","1"\n"120","2.5"\n', id="quotes"),
+        pytest.param("\n60,1\n\n120,2.5\n\n", id="blank lines"),
+        pytest.param("\ufefftimestamp,value\n60,1\n120,2.5\n", id="byte order mark"),
+        pytest.param('[[60,"1"],[120,"2.5"]]', id="bare list"),
+        pytest.param("[[60,1],[120,2.5]]", id="bare list of numbers"),
+        pytest.param('{"resultType":"matrix","result":[{"metric":{},"values":[[60,"1"],[120,"2.5"]]}]}', id="data"),
+        pytest.param('{"metric":{},"values":[[60,"1"],[120,"2.5"]]}', id="one series"),
+        pytest.param("{} =>\n1 @[60]\n2.5 @[120]\n", id="promtool"),
+    ],
+)
+def test_one_series_is_read(text: str) -> None:
+    assert series(text) == TWO
+
+
+MATRIX = [
+    {"metric": {"__name__": "up", "job": "a"}, "values": [[60.5, "1"], [120.5, "NaN"]]},
+    {"metric": {"__name__": "up", "job": 'b"\\\n'}, "values": [[120.5, "+Inf"]]},
+]
+UP = {'up{job="a"}': [("60.5", 1.0), ("120.5", math.nan)], 'up{job="b\\"\\\\\\n"}': [("120.5", math.inf)]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            json.dumps({"status": "success", "data": {"resultType": "matrix", "result": MATRIX}}), id="whole answer"
+        ),
+        pytest.param(json.dumps(MATRIX, indent=2), id="list of series"),
+        pytest.param(
+            'up{job="a"} =>\n1 @[60.5]\nNaN @[120.5]\nup{job="b\\"\\\\\\n"} =>\n+Inf @[120.5]\n', id="promtool"
+        ),
+    ],
+)
+def test_many_series_are_read(text: str) -> None:
+    assert str(series(text)) == str(UP)  # NaN is not equal to NaN.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('up{a="x"} => 3 @[60]\nup{a="y"} => 4 @[60]', {'up{a="x"}': 3.0, 'up{a="y"}': 4.0}, id="promtool"),
+        pytest.param("scalar: 3 @[60]", {"{}": 3.0}, id="promtool scalar"),
+        pytest.param('{"my.metric", "la.bel"="é =>"} => 3 @[60]', {'my.metric{la.bel="é =>"}': 3.0}, id="UTF-8 names"),
+        pytest.param('up{a="\\u00e9\\x41\\t"} => 3 @[60]', {'up{a="éA\t"}': 3.0}, id="escapes"),
+        pytest.param('[{"metric":{"a":"x","b":""},"value":[60,"3"]}]', {'{a="x"}': 3.0}, id="an empty label is none"),
+        pytest.param('{"status":"success","data":{"resultType":"scalar","result":[60,"3"]}}', {"{}": 3.0}, id="scalar"),
+    ],
+)
+def test_instants_are_series_of_one_sample(text: str, expected: dict[str, float]) -> None:
+    assert series(text) == {name: [("60", value)] for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null"])
+def test_a_missing_value_keeps_its_row(empty: str) -> None:
+    assert str(series(f"60,1\n120,{empty}\n")) == str({"{}": [("60", 1.0), ("120", math.nan)]})
+
+
+def test_a_sample_that_is_repeated_word_for_word_is_kept() -> None:
+    assert series("60,1\n60,1\n120,\n120,nan\n180,2\n")["{}"][:2] == [("60", 1.0), ("60", 1.0)]
+
+
+def test_timestamps_stay_as_they_were_written() -> None:
+    stamps = ["2026-03-01T00:00:00Z", "2026-03-01T00:01:00.500+00:00", "2026-03-01 00:02"]
+    assert [stamp for stamp, _ in series("".join(f"{stamp},1\n" for stamp in stamps))["{}"]] == stamps
+    assert series('[[1772323200.500,"1"],["2026-03-01T00:01:00Z","2"]]')["{}"] == [
+        ("1772323200.500", 1.0),
+        ("2026-03-01T00:01:00Z", 2.0),
+    ]
+
+
+FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or ISO 8601"
+SORT = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
+WANTED = "needed is an answer of the query API, its list of series, or one list of [timestamp, value]"
+EMPTY = "it is empty; did the command that should write it fail, or find nothing?"
+OTHER = "not a Prometheus answer (JSON), CSV or the text of promtool: it begins with "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", [EMPTY], id="empty"),
+        pytest.param("\n", [EMPTY], id="nothing found"),
+        pytest.param("timestamp,value\n", ["no samples in it (read as csv)"], id="only a header"),
+        pytest.param(b"\xff\xfea\x00", ["it is UTF-16; save it as UTF-8"], id="UTF-16"),
+        pytest.param(b"60,1\n\x80", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
+        pytest.param(b"60,1\n\x00", ["it is not text (byte 5 is zero)"], id="zeros"),
+        pytest.param(b"\x1f\x8b\x08", ["it is compressed (gzip); unpack it first"], id="gzip"),
+        pytest.param("Service Unavailable", [OTHER + "'Service Unavailable'"], id="text of a proxy"),
+        pytest.param("<html>\n<b>404</b>", [OTHER + "'<html>'"], id="HTML"),
+        pytest.param(
+            "60,1\nx,2\n120,y\nz",
+            ["line 2: not a timestamp: 'x'", "line 3: not a number: 'y'", "line 4: no value: 'z'", FORM],
+            id="bad rows",
+        ),
+        pytest.param("60,1_0", ["line 1: not a number: '1_0'", FORM], id="Python's underscores"),
+        pytest.param("60,1e999", ["line 1: not a number: '1e999'", FORM], id="too large a number"),
+        pytest.param("60,1\n30,1\n", ["line 2: 30 is earlier than 60 (line 1)", SORT], id="out of order"),
+        pytest.param("60,1\n60,2\n", ["line 2: 60 has another value than before (line 1)", SORT], id="two values"),
+        pytest.param('"60,1\n', ["line 1: no value: '60,1\\n'", FORM], id="open quote"),
+        pytest.param(
+            '{"status":"success","da', ["broken JSON, perhaps cut off: Input data was truncated"], id="cut JSON"
+        ),
+        pytest.param(
+            '{"status":"error","errorType":"bad_data","error":"no"}',
+            ["the server answered with an error: bad_data: no"],
+            id="error",
+        ),
+        pytest.param(
+            '{"status":"success","data":{"resultType":"matrix","result":[]}}',
+            ["no samples in it (read as prometheus-json)"],
+            id="no series",
+        ),
+        pytest.param(
+            '{"data":{"resultType":"string","result":[1,"a"]}}',
+            ["the expression is a string; it has no samples"],
+            id="string",
+        ),
+        pytest.param('{"a":1}', [WANTED], id="another object"),
+        pytest.param('[{"metric":{}}]', [f"series 1: neither values nor value; {WANTED}"], id="no values"),
+        pytest.param(
+            '[[1,"2"],[2,"x"],[3],[4,"5"]]',
+            ["series 1, sample 2: not a number: 'x'", "series 1, sample 3: not a pair of timestamp and value: '[3]'"],
+            id="bad pairs",
+        ),
+        pytest.param(
+            '[{"metric":{"a":"b"},"values":[[2,"1"],[1,"1"]]}]',
+            ['series 1 {a="b"}, sample 2: 1 is earlier than 2 (series 1 {a="b"}, sample 1)', SORT],
+            id="JSON out of order",
+        ),
+        pytest.param(
+            '[{"metric":{"a":"b"},"values":[]},{"metric":{"a":"b"},"values":[]}]',
+            ['series 2 {a="b"}: the same labels as series 1'],
+            id="twice",
+        ),
+        pytest.param(
+            "a{} =>\n1 @[60]\nx @[61]\n-\nb{ =>\n",
+            [
+                "line 3: not a number: 'x'",
+                "line 4: neither a series nor a sample of one: '-'",
+                "line 5: neither a series nor a sample of one: 'b{ =>'",
+            ],
+            id="bad promtool",
+        ),
+        pytest.param(
+            "a{} =>\n1 @[60]\na{} =>\n2 @[120]", ["line 3: the same series as in line 1"], id="promtool twice"
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(text: str | bytes, expected: list[str]) -> None:
+    assert problems(text) == expected
+
+
+@pytest.mark.parametrize("text", ['[{"metric":{},"histograms":[]}]', "a{} =>\n{count:1, sum:2, [0,1]:1} @[60]"])
+def test_native_histograms_are_told(text: str) -> None:
+    assert "native histograms cannot be scored" in problems(text)[0]
+
+
+def test_twenty_problems_are_shown_in_the_order_of_lines() -> None:
+    found = problems("".join(f"{100 - i},{'x' if i % 2 else i}\n" for i in range(60)))
+    assert [line.split(":")[0] for line in found[:20]] == [f"line {number}" for number in range(2, 22)]
+    assert found[20:] == ["and 39 more problems", SORT]
+
+
+def test_a_format_that_was_given_is_not_guessed() -> None:
+    assert problems("60,1\n", "promtool") == ["line 1: neither a series nor a sample of one: '60,1'"]
+    assert problems("60,1\n", "prometheus-json")[0].startswith("broken JSON")
+    assert len(problems('{"status":"success"}', "csv")) == 2
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"data":' * 100_000, '{"data":' * 500 + "1" + "}" * 500])
+def test_deep_json_is_refused(deep: str) -> None:
+    assert len(problems(deep)) == 1

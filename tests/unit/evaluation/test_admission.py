@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from exporter.config.model import LimitsSettings
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.evaluation.admission import Admission
+from exporter.exposition import SelfMetrics
+
+GIB = 2**30
+
+
+def engine():
+    return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), max_series=10**6))
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+def room_of(registry, *engines, **limits):
+    room = Admission(lambda: engines, SelfMetrics(registry))
+    room.configure(LimitsSettings(**limits))
+    return room
+
+
+def admit(room, one, *, begin, count):
+    """Let as many series come as there is room for, as a cycle does."""
+    one.table.limit = max(0, len(one.table) + room.left(one))
+    keys = [b'{"i":"%d"}' % i for i in range(begin, begin + count)]
+    return one.align(keys, np.zeros(count), 0.0)
+
+
+def test_what_a_row_takes_is_known_before_there_is_one():
+    one = engine()
+    before = one.row_bytes
+    one.align([b'{"i":"%d"}' % i for i in range(100)], np.zeros(100), 0.0)
+    assert before == one.row_bytes == pytest.approx(one.bytes_per_series)
+
+
+def test_queries_share_the_number_of_series(registry):
+    first, second = engine(), engine()
+    room = room_of(registry, first, second, max_series=100, max_series_per_query=100)
+    assert admit(room, first, begin=0, count=70).refused == 0
+    assert admit(room, second, begin=0, count=70).refused == 40
+    assert admit(room, first, begin=0, count=80).refused == 10, "known ones are kept, new ones are not taken on"
+
+
+def test_memory_ends_what_is_taken_on_and_nothing_that_is_there(registry):
+    first, second = engine(), engine()
+    room = room_of(registry, first, second, max_memory=256 * 2**20)
+    assert registry.get_sample_value("anomaly_exporter_memory_limit_bytes") == 256 * 2**20
+    came = admit(room, first, begin=0, count=20_000)
+    known = len(first.table)
+    assert came.refused == 20_000 - known > 0
+    assert room.memory() <= 256 * 2**20 < room.memory() + 12_000
+    assert registry.get_sample_value("anomaly_exporter_memory_expected_bytes") == room.memory()
+    assert admit(room, second, begin=0, count=1).refused == 1
+
+    room.configure(LimitsSettings(max_memory=GIB))
+    assert admit(room, second, begin=0, count=1000).refused == 0
+    room.configure(LimitsSettings(max_memory=256 * 2**20))
+    assert admit(room, first, begin=0, count=known).refused == 0
+    assert admit(room, first, begin=known, count=5).refused == 5
+
+
+def test_room_for_rows_grows_no_further_than_memory_allows(registry):
+    one = engine()
+    room = room_of(registry, one, max_memory=256 * 2**20)
+    for begin in range(0, 20_000, 1000):
+        admit(room, one, begin=begin, count=1000)
+        assert room.memory() <= 256 * 2**20
+    assert len(one.table) > 11_000
+    # A series that goes leaves its place to another one.
+    one.table.release(np.arange(10))
+    assert admit(room, one, begin=50_000, count=20).refused == 10
+
+
+def test_without_a_limit_only_series_count(registry):
+    one = engine()
+    room = room_of(registry, one)
+    assert room.left(one) == 200_000
+    assert registry.get_sample_value("anomaly_exporter_memory_limit_bytes") == float("inf")

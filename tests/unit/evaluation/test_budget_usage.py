@@ -1,0 +1,153 @@
+"""A budget in the cycle: the threshold that follows from history, what is spent of it, and where it is shown."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from benchmarks.budget import measure
+from exporter.config.engine_settings import engine_settings
+from exporter.config.model import QueryPlan
+from exporter.evaluation.history import missing_history
+from exporter.prometheus.shard import Shard
+from tests.faults.cycling import Source, World, plan_of
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+def plan(**alert: str) -> QueryPlan:
+    """A query of an hour that reads thirty days of history hour by hour."""
+    baseline = {"window": "30d", "min_history": "1d", "backfill_step": "1h"}
+    return plan_of(interval="1h", min_relative_deviation=0.0, baseline=baseline, alert=alert)
+
+
+class Noisy(Source):
+    """Twenty series of heavy-tailed noise that follows from their names and the time."""
+
+    def __init__(self) -> None:
+        super().__init__(*"abcdefghijklmnopqrst")
+
+    def value(self, name: str, at: float) -> float:
+        chance = random.Random(f"{name}{at:.0f}")  # noqa: S311 - noise.
+        size = math.sqrt(sum(chance.gauss(0.0, 1.0) ** 2 for _ in range(3)) / 3)
+        return 100.0 + 5.0 * chance.gauss(0.0, 1.0) / size
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    world = World(tmp_path / "state", Noisy(), plan=plan(budget="14/week"))
+    assert world.prepare()
+    yield world
+    world.store.close()
+
+
+def shown(world: World) -> dict[str, float]:
+    names = ("alerts", "calibrated", "expected", "left", "spent", "threshold")
+    registry: CollectorRegistry = world.metrics.registry
+    values = {
+        name: registry.get_sample_value(f"anomaly_exporter_alert_budget_{name}", {"query": "load"}) for name in names
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def test_the_threshold_follows_from_history_and_is_shown(world: World) -> None:
+    world.slot()
+    found = shown(world)
+    assert found["alerts"] == 14
+    assert found["calibrated"] == 1
+    assert found["expected"] == pytest.approx(14.0, rel=0.05)
+    assert found["threshold"] == world.cycle.learning.engine.calibration.threshold != 1.0
+
+
+def test_what_fires_is_spent_over_restarts_and_comes_back_with_time(world: World) -> None:
+    world.slot()
+    before = shown(world)["spent"]
+    world.source.loud = {"a", "b"}
+    world.slot()
+    found = shown(world)
+    assert found["spent"] >= before + 2
+    assert found["left"] == 14 - found["spent"]
+    world.source.loud = set()
+    world.restart()
+    assert world.prepare()
+    threshold = world.cycle.learning.engine.calibration
+    world.slot()
+    assert shown(world)["spent"] >= found["spent"]
+    assert shown(world)["threshold"] == threshold.threshold
+    world.cycle._spending.judged(world.now + 8 * DAY, (), threshold)
+    assert shown(world)["spent"] == 0
+    assert shown(world)["left"] == 14
+
+
+def test_without_enough_history_the_default_threshold_stays(tmp_path: Path) -> None:
+    young = plan_of(alert={"budget": "2/week"})
+    world = World(tmp_path / "state", Noisy(), plan=young)
+    assert world.prepare()
+    world.slot()
+    found = shown(world)
+    assert (found["calibrated"], found["threshold"]) == (0, 1)
+    assert "expected" not in found
+    world.store.close()
+
+
+def test_a_reload_may_change_or_remove_the_budget(world: World) -> None:
+    world.slot()
+    loose = shown(world)["threshold"]
+    for budget, check in (("1/week", lambda found: found["threshold"] > loose), (None, lambda found: found == {})):
+        world.cycle.leave()
+        assert world.cycle.join(10)
+        rule = {} if budget is None else {"budget": budget}
+        world.cycle = world.cycle.take_over(plan(**rule), world.around(), at=world.now)
+        if budget is None:
+            assert not world.cycle.ready  # Its history is read again, without counting.
+        else:
+            assert world.cycle.ready
+            world.slot()
+        assert check(shown(world)), budget
+
+
+def test_a_budget_changes_what_is_learned_only_by_what_is_counted() -> None:
+    plans = [plan(), plan(budget="2/week"), plan(budget="7/day"), plan(budget="2/week", **{"for": "2h"})]
+    without, two, seven, longer = (one.identity for one in plans)
+    assert two == seven
+    assert len({without, two, longer}) == 3
+
+
+def test_shards_share_the_budget() -> None:
+    whole = plan(budget="2/week")
+    part = replace(whole, shard=Shard(1, 4))
+    budgets = [engine_settings(one).budget for one in (whole, part)]
+    assert budgets[0] is not None
+    assert budgets[1] == replace(budgets[0], rate=budgets[0].rate / 4)
+
+
+def test_where_alerts_are_counted_the_last_days_are_read_slot_by_slot() -> None:
+    now, ask = 100 * DAY, {"window": 30 * DAY, "interval": 60.0, "step": 300.0}
+    coarse, fine = missing_history(-float("inf"), now, counted=True, **ask)
+    assert (fine.start - coarse.end, fine.step, fine.end) == (60.0, 60.0, now)
+    assert fine.points == 8 * 24 * 60
+    assert coarse.start >= 70 * DAY
+    assert len(missing_history(-float("inf"), now, counted=False, **ask)) == 1
+    assert [one.step for one in missing_history(now - 10 * HOUR, now, counted=True, **ask)] == [60.0]
+
+
+@pytest.mark.parametrize(("interval", "points"), [(60.0, [1440]), (300.0, []), (900.0, [1440]), (86400.0, [31])])
+def test_what_a_group_learns_from_is_read_slot_by_slot(interval: float, points: list[int]) -> None:
+    ask = {"window": 30 * DAY, "interval": interval, "step": 300.0}
+    plans = missing_history(-float("inf"), 100 * DAY, grouped=True, **ask)
+    assert [one.points for one in plans if one.step == interval and interval != 300.0] == points
+    assert plans[-1].end == 100 * DAY
+
+
+@pytest.mark.parametrize("kind", ["heavy-tailed", "seasonal"])
+def test_a_budget_is_met_on_data_without_anomalies(kind: str) -> None:
+    # One query for two weeks; docs/budget.md has more for eight. What comes is the same in every run.
+    [met] = measure(kind, [7], {}, seed=1, weeks=2)
+    assert 7 / 1.5 <= met.alerts <= 7 * 1.5
+    assert met.lower < 7 < met.upper

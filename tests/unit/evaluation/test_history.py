@@ -1,0 +1,42 @@
+"""History is learned in pieces: whoever wants the query to end does not wait for a whole chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.evaluation.history import Plan, learn
+from exporter.prometheus import Block
+
+STEP = 300.0
+POINTS = 2345
+TIMES = 1772323200.0 + STEP * np.arange(POINTS)
+KEYS = [b'{"i":"a"}', b'{"i":"b"}']
+VALUES = 100 + np.random.default_rng(3).standard_normal((POINTS, len(KEYS)))
+
+
+def one_chunk(start: float, end: float, step: float) -> Iterator[Block]:
+    assert (start, end, step) == (TIMES[0], TIMES[-1], STEP)
+    yield Block(TIMES, KEYS, VALUES)
+
+
+def new_engine() -> Engine:
+    return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+
+
+def test_a_chunk_is_learned_in_pieces_and_nothing_is_lost_between_them() -> None:
+    piecewise, whole = new_engine(), new_engine()
+
+    pieces = list(learn(piecewise, Plan(TIMES[0], TIMES[-1], STEP), one_chunk))
+    whole.run(TIMES, whole.align(KEYS, VALUES, float(TIMES[0])).samples, STEP)
+
+    assert sum(pieces) == POINTS
+    assert max(pieces) <= 500
+    one, other = piecewise.checkpoint(), whole.checkpoint()
+    assert one.at == other.at == TIMES[-1]
+    for name, part in one.parts.items():
+        np.testing.assert_array_equal(part, other.parts[name], err_msg=name)

@@ -1,0 +1,168 @@
+"""Cause and effect between queries: labels that are fixed when an alert fires, and what its explanation says."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.alerting.alert import fingerprint
+from exporter.alerting.settings import DependencySettings
+from exporter.evaluation.root_causes import RootCauses
+from tests.storms import INTERVAL, Stage
+
+SERVICES = {name: {"service": name, "instance": name} for name in ("checkout", "payments", "search")}
+EDGE = DependencySettings(caller={"service": "checkout"}, callee={"service": "payments"})
+
+
+class Pair:
+    """Two queries with the same services; the second has its slots half an interval later."""
+
+    def __init__(self, **changes: object) -> None:
+        self.causes = RootCauses([EDGE])
+        self.latency = Stage(SERVICES, name="latency", causes=self.causes, **changes)
+        self.errors = Stage(SERVICES, name="errors", causes=self.causes, **changes)
+        self.errors.at += INTERVAL / 2
+
+    def slot(self, latency: tuple[str, ...] = (), errors: tuple[str, ...] = ()) -> None:
+        self.latency.slot(latency)
+        self.errors.slot(errors)
+
+    def crash(self) -> None:
+        self.causes = RootCauses([EDGE])
+        for stage in (self.latency, self.errors):
+            stage.causes = self.causes
+            stage.crash()
+
+    def alert(self, query: str, service: str):
+        stage: Stage = getattr(self, query)
+        (found,) = (one for one in stage.book.alerts.values() if one.labels["service"] == service)
+        return found
+
+
+def incident(alert) -> tuple[str, str]:
+    return alert.labels.get("incident", ""), alert.labels.get("incident_role", "")
+
+
+def root_of(alert) -> str:
+    return alert.fingerprint[:12]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_cascade_is_one_incident_that_names_its_cause(killed: bool) -> None:
+    pair = Pair(for_=120.0)
+    pair.slot(errors=("payments",))
+    pair.slot(latency=("checkout",), errors=("payments",))
+    if killed:
+        pair.crash()
+    for _ in range(3):
+        pair.slot(latency=("checkout",), errors=("payments",))
+    cause, effect = pair.alert("errors", "payments"), pair.alert("latency", "checkout")
+    assert incident(cause) == (root_of(cause), "root")
+    assert incident(effect) == (root_of(cause), "effect")
+    assert effect.annotations["suspected_cause"].startswith("errors of instance=payments service=payments, ")
+    assert effect.annotations["suspected_cause"].endswith(", 30 s before this")
+    assert "suspected_cause" not in cause.annotations
+    assert cause.annotations["suspected_effects"] == "latency of instance=checkout service=checkout"
+
+
+def test_unrelated_anomalies_are_two_incidents_and_strangers_have_none() -> None:
+    pair = Pair()
+    pair.slot(latency=("payments", "search"), errors=())
+    pair.slot(latency=("payments", "search"))
+    assert incident(pair.alert("latency", "search")) == ("", "")
+    assert incident(pair.alert("latency", "payments"))[1] == "root"
+    assert "suspected_cause" not in pair.alert("latency", "payments").annotations
+
+
+def test_labels_do_not_change_once_an_alert_fires() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout",), errors=())
+    before = pair.alert("latency", "checkout")
+    assert incident(before) == (root_of(before), "root")
+    pair.slot(latency=("checkout",), errors=("payments",))
+    pair.slot(latency=("checkout",), errors=("payments",))
+    after = pair.alert("latency", "checkout")
+    assert after.labels == before.labels
+    # The cause was seen half an interval later, which is not later at all.
+    assert pair.alert("errors", "payments").labels["incident_role"] == "root"
+    pair.slot(latency=("checkout",), errors=("payments",))
+
+
+def test_both_in_one_slot_of_one_query_are_one_incident_without_waiting() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout", "payments"))
+    cause = pair.alert("latency", "payments")
+    assert incident(pair.alert("latency", "checkout")) == (root_of(cause), "effect")
+    assert incident(cause) == (root_of(cause), "root")
+    assert pair.alert("latency", "checkout").annotations["suspected_cause"].endswith(", at the same time")
+
+
+def test_the_identity_of_an_alert_is_that_of_its_labels_without_the_incident() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout", "payments"))
+    for alert in pair.latency.book.alerts.values():
+        plain = {name: value for name, value in alert.labels.items() if not name.startswith("incident")}
+        assert alert.fingerprint == fingerprint(plain)
+
+
+def test_the_next_episode_is_decided_anew() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout", "payments"))
+    pair.slot()
+    pair.slot(latency=("checkout",))
+    assert incident(pair.alert("latency", "checkout"))[1] == "root"
+
+
+def test_when_the_cause_is_over_the_effect_still_says_what_it_was() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout", "payments"))
+    said = pair.alert("latency", "checkout").annotations["suspected_cause"]
+    pair.slot(latency=("checkout",))
+    pair.crash()
+    pair.slot(latency=("checkout",))
+    assert pair.alert("latency", "checkout").annotations["suspected_cause"] == said
+    assert incident(pair.alert("latency", "checkout"))[1] == "effect"
+
+
+def test_a_storm_is_a_cause_by_what_most_of_its_members_share() -> None:
+    pods = {f"p{n}": {"service": "payments", "pod": f"p{n}"} for n in range(8)}
+    pods |= {f"o{n}": {"service": f"other{n}", "pod": f"o{n}"} for n in range(8)}
+    causes = RootCauses([EDGE])
+    cpu = Stage(pods, name="cpu", causes=causes)
+    latency = Stage(SERVICES, name="latency", causes=causes)
+    cpu.slot([f"p{n}" for n in range(8)] + ["o1"])
+    latency.at += 10.0
+    latency.slot(["checkout"])
+    storm = cpu.storm()
+    assert "service" not in storm.labels
+    assert incident(storm) == (root_of(storm), "root")
+    (effect,) = latency.book.alerts.values()
+    assert incident(effect) == (root_of(storm), "effect")
+    assert "storm=1" in effect.annotations["suspected_cause"]
+
+
+def test_an_effect_that_waits_goes_with_a_cause_that_waits() -> None:
+    pair = Pair()
+    pair.errors.rule = pair.errors.rule.model_copy(update={"for_": 600.0})
+    pair.errors.crash()
+    pair.slot(errors=("payments",))
+    pair.slot(latency=("checkout",), errors=("payments",))
+    assert pair.alert("errors", "payments").state == "pending"
+    assert "incident" not in pair.alert("errors", "payments").labels
+    assert incident(pair.alert("latency", "checkout")) == (root_of(pair.alert("errors", "payments")), "effect")
+
+
+def test_without_dependencies_nothing_is_added_and_nothing_remembered() -> None:
+    stage = Stage(SERVICES)
+    stage.slot(["checkout", "payments"])
+    assert stage.book.notes == b""
+    assert all("incident" not in alert.labels for alert in stage.book.alerts.values())
+
+
+def test_a_reload_with_other_dependencies_leaves_what_fires_alone() -> None:
+    pair = Pair()
+    pair.slot(latency=("checkout", "payments"))
+    before = pair.alert("latency", "checkout").labels
+    pair.causes.configure([], ["latency"])
+    pair.slot(latency=("checkout", "payments"))
+    assert pair.alert("latency", "checkout").labels == before
+    assert pair.latency.book.notes == b""
