@@ -1,1 +1,1 @@
-"""Pictures, made in processes of their own. They start when one is asked for, so they import no more than they need."""
+"""Charts as pictures, drawn in worker processes that start on demand and import little."""
