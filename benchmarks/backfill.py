@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from benchmarks.sources import NAME, surroundings, with_history
+from benchmarks.sources import NAME, evaluation_context, with_history
 from exporter.alerting.alert import Step
 from exporter.config.model import Config
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -47,10 +47,10 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
             return super()._answer(path, form, timeout)
 
     connect = partial(Noting, PrometheusSettings(url=server.url), user_agent="benchmark")
-    around = surroundings(running, home, count, server.url, connect)
+    context = evaluation_context(running, home, count, server.url, connect)
     query = {"name": "bench", "expr": NAME, "interval": "5m"}
     config = Config.model_validate({"baseline": {"window": f"{days}d"}, "queries": [query]})
-    cycle = QueryEvaluator(config.plans()[0], around, Step(alerts={}), started=time.time())
+    cycle = QueryEvaluator(config.plans()[0], context, Step(alerts={}), started=time.time())
     now = time.time() // 300.0 * 300.0
 
     begin = time.perf_counter()

@@ -19,7 +19,7 @@ from exporter.exposition import Exposition, SelfMetrics
 from exporter.prometheus import PrometheusApi
 from exporter.store import Store
 
-__all__ = ["NAME", "cpu", "cpu_seconds", "memory", "scraped", "served", "surroundings", "with_history"]
+__all__ = ["NAME", "cpu", "cpu_seconds", "memory", "scraped", "served", "evaluation_context", "with_history"]
 
 NAME = "bench_load"
 
@@ -110,7 +110,7 @@ def _wait(server: Process, expr: str, count: int) -> None:
     raise Stopped(f"Prometheus does not have {count} series within two minutes")
 
 
-def surroundings(
+def evaluation_context(
     running: ExitStack, home: Path, count: int, url: str, connect: Callable[[], PrometheusApi]
 ) -> EvaluationContext:
     """Return what a cycle of `count` series needs: a store on disk and a page, and no checkpoint by itself."""

@@ -90,11 +90,11 @@ class App:
         self._stopping = False
         self._loaded: Loaded | None = None
         self._api: PrometheusApi
-        self._around: EvaluationContext | None = None
+        self._context: EvaluationContext | None = None
         self._cycles: dict[str, QueryEvaluator] = {}
         self._departed = RemovedQueries()
         self._groups = Groups(lambda query: self._cycles[query].progress if query in self._cycles else 0.0)
-        self._turned = CoOccurrence()
+        self._co_occurrence = CoOccurrence()
         self._causes = RootCauses()
         self._started = False
         self._broken: str | None = None
@@ -112,7 +112,7 @@ class App:
             latest=self._latest,
             board=self._board,
             registry=registry,
-            episodes=lambda: self._people,
+            episodes=lambda: self._feedback,
             store_bytes=lambda: self._store.size_bytes(),
             things=self._groups.things,
             events=lambda at: upcoming(self._suppression.calendar, at),
@@ -155,14 +155,14 @@ class App:
             self._store = Store.open(self._options.storage_path, clock=self._clock)
             undo.callback(self._store.close)
             self.metrics.store_recovered.set(bool(self._store.recovered))
-            self._people = EpisodeFeedback(self._store, self.metrics)
+            self._feedback = EpisodeFeedback(self._store, self.metrics)
             self._senders = Senders(self._board, self._store, clock=self._clock, registry=self.metrics.registry)
             undo.callback(self._senders.close)
             self._suppression = Suppression(
-                self._store, self._people, self._board, clock=self._clock, metrics=self.metrics
+                self._store, self._feedback, self._board, clock=self._clock, metrics=self.metrics
             )
             undo.callback(self._suppression.stop)
-            self._house = Housekeeping(self._store, self._people, self._suppression, self.metrics)
+            self._house = Housekeeping(self._store, self._feedback, self._suppression, self.metrics)
             concurrency = _concurrency(loaded.config)
             self._workers = Workers(concurrency, clock=self._clock, metrics=self.metrics)
             self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
@@ -213,7 +213,7 @@ class App:
         self._senders.apply(config.alertmanagers, config.alerting)
         self._room.configure(config.limits)
 
-        around = self._surroundings(config, api, self._suppression.apply(config))
+        context = self._context_of(config, api, self._suppression.apply(config))
         self._causes.configure(config.dependencies, plans.keys() | {job_of(group) for group in config.groups})
         restored = {
             query: replace(restore(config.alerting, alerts, at=now), notes=notes.get(query))
@@ -222,38 +222,38 @@ class App:
         free = end(self._cycles.values(), lambda: self._api.cancel())
         # Built aside: others count the series of all cycles meanwhile.
         cycles = {
-            name: old.take_over(plans[name], around, at=now) for name, old in self._cycles.items() if name in plans
+            name: old.take_over(plans[name], context, at=now) for name, old in self._cycles.items() if name in plans
         }
         for name, old in self._cycles.items():
             if name not in plans:
-                self._departed.add(name, old.alerts.book.left, around, at=now)
+                self._departed.add(name, old.alerts.book.left, context, at=now)
                 self._exposition.withdraw(name)
                 self.metrics.forget(name)
         for name in restored.keys() - plans.keys() - {job_of(group) for group in config.groups}:
-            self._departed.add(name, restored[name], around, at=now)
+            self._departed.add(name, restored[name], context, at=now)
 
         def kept(name: str) -> Step:
             return restored.get(name) or self._departed.take(name)
 
         for name in plans.keys() - cycles.keys():
-            cycles[name] = QueryEvaluator(plans[name], around, kept(name), started=now)
+            cycles[name] = QueryEvaluator(plans[name], context, kept(name), started=now)
         self._cycles = cycles
-        self._turned.keep(plans)
+        self._co_occurrence.keep(plans)
         self._latest.keep(plans)
-        departed = partial(self._departed.add, around=around, at=now)
-        self._groups.apply(config.groups, plans, around, at=now, kept=kept, left=departed)
+        departed = partial(self._departed.add, context=context, at=now)
+        self._groups.apply(config.groups, plans, context, at=now, kept=kept, left=departed)
         self._house.forget_learned(plans.keys() | self._groups.cycles.keys())
 
         if before is not None and changed_source:
             self._api.close()
-        self._api, self._around, self._loaded = api, around, loaded
+        self._api, self._context, self._loaded = api, context, loaded
         self._set_jobs(anew=not free)
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set(now)
         if before is not None:
             log.info("configuration reloaded", extra={"queries": len(self._cycles)})
 
-    def _surroundings(self, config: Config, api: PrometheusApi, treatments: SampleMasks) -> EvaluationContext:
+    def _context_of(self, config: Config, api: PrometheusApi, treatments: SampleMasks) -> EvaluationContext:
         return EvaluationContext(
             api=api,
             connect=partial(PrometheusApi, config.prometheus, user_agent=USER_AGENT),
@@ -271,9 +271,9 @@ class App:
             room=self._room.left,
             admitting=self._room.admitting,
             external_url=self._options.external_url or "",
-            turned=self._turned,
-            causes=self._causes,
-            people=self._people,
+            co_occurrence=self._co_occurrence,
+            root_causes=self._causes,
+            feedback=self._feedback,
             treatment=treatments.treatment,
             in_effect=treatments.in_effect,
             judged=self._judged,
@@ -296,8 +296,8 @@ class App:
         self._workers.set(self._cycles, others, anew=_concurrency(self.config) if anew else None)
 
     def _keep_house(self, at: float) -> None:
-        assert self._around is not None  # noqa: S101 - set before any job runs.
-        self._departed.age(self._around, at=at)
+        assert self._context is not None  # noqa: S101 - set before any job runs.
+        self._departed.age(self._context, at=at)
         self._house.keep(at, self.config.storage.retention, judged=[cycle.judged for cycle in self._cycles.values()])
 
     def watch(self) -> None:
@@ -322,14 +322,14 @@ class App:
 
     def _replace_stuck(self) -> None:
         """Go on beside threads that hang, with what the store has: a thread cannot be ended from outside."""
-        assert self._around is not None  # noqa: S101 - set before any cycle runs.
+        assert self._context is not None  # noqa: S101 - set before any cycle runs.
         now, replaced = self._clock(), dict(self._cycles)
         for name, old in self._cycles.items():
             if old.stuck:
                 log.error("a run hangs and is left behind", extra={"query": name})
                 self._workers.count_revival("cycle")
                 old.leave()
-                replaced[name] = old.take_over(old.plan, self._around, at=now)
+                replaced[name] = old.take_over(old.plan, self._context, at=now)
         self._cycles = replaced
         self._set_jobs(anew=True)
         self._workers.prepare()

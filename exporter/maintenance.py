@@ -28,14 +28,14 @@ class Housekeeping:
     Parameters
     ----------
     store : Store
-    people : EpisodeFeedback
+    feedback : EpisodeFeedback
     suppression : Suppression
     metrics : SelfMetrics
     """
 
-    def __init__(self, store: Store, people: EpisodeFeedback, suppression: Suppression, metrics: SelfMetrics) -> None:
+    def __init__(self, store: Store, feedback: EpisodeFeedback, suppression: Suppression, metrics: SelfMetrics) -> None:
         self._store = store
-        self._people = people
+        self._feedback = feedback
         self._suppression = suppression
         self._metrics = metrics
         self._retained_at: float | None = None
@@ -57,7 +57,7 @@ class Housekeeping:
             if due and any(abs(at - slot) < _CONFIRMED for slot in judged):
                 self._retained_at = monotonic()
                 self._store.retain(at - retention)
-                self._people.count()
+                self._feedback.count()
                 self._suppression.events.forget(at - retention)
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})

@@ -54,19 +54,19 @@ class Stage:
         self.book = self._new_book(Step(alerts={}))
         self.begin(list(series))
 
-    def _around(self) -> Any:
+    def _context(self) -> Any:
         board = SimpleNamespace(open_alerts=lambda besides: 0)
         return SimpleNamespace(
             alerting=self.limits,
             external_labels={},
             utf8_labels=False,
             board=board,
-            causes=self.causes,
+            root_causes=self.causes,
             in_effect=lambda *_: None,
         )
 
     def _new_book(self, left: Step) -> AlertStore:
-        return AlertStore(self.name, self._around(), left, interval=INTERVAL, succeeded=self.at)
+        return AlertStore(self.name, self._context(), left, interval=INTERVAL, succeeded=self.at)
 
     def begin(self, order: Sequence[str]) -> None:
         """Begin as a process does: rows in another order, and nothing in memory but what was stored."""
@@ -74,7 +74,7 @@ class Stage:
         self.table = SeriesTable(1_000_000)
         self.table.find([key_of(tuple(sorted(self.series[name].items()))) for name in order])
         self.names = list(order)
-        self.rows = RowAlerts(self.name, "query", self.rule, self._around(), self.book)
+        self.rows = RowAlerts(self.name, "query", self.rule, self._context(), self.book)
 
     def crash(self, seed: int = 1) -> None:
         order = list(self.series)

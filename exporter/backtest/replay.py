@@ -193,7 +193,7 @@ class _Replay:
         metrics = SelfMetrics(CollectorRegistry())
         room = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
         room.configure(config.limits)
-        self._around = EvaluationContext(
+        self._context = EvaluationContext(
             api=api,
             connect=connect,
             clock=clock,
@@ -211,8 +211,8 @@ class _Replay:
             checkpoint_interval=float("inf"),
             room=room.left,
             admitting=room.admitting,
-            turned=CoOccurrence(),
-            causes=causes,
+            co_occurrence=CoOccurrence(),
+            root_causes=causes,
             treatment=treatments.treatment,
             in_effect=treatments.in_effect,
             judged=self._judged,
@@ -236,11 +236,11 @@ class _Replay:
                 series=self._count(plan, slots[plan.name][-1]),
                 sleep=self._sleep,
             )
-            around = replace(self._around, api=answers)
+            context = replace(self._context, api=answers)
             self._answers[plan.name] = answers
-            self._cycles[plan.name] = QueryEvaluator(plan, around, Step(alerts={}), started=within.start)
+            self._cycles[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
-        self._groups.apply(self._configured, plans, self._around, at=within.start)
+        self._groups.apply(self._configured, plans, self._context, at=within.start)
         for name, cycle in self._cycles.items():
             self._learn(cycle, slots[name][0] - plans[name].interval)
         for watcher in self._watchers:
@@ -253,7 +253,7 @@ class _Replay:
 
     def _count(self, plan: QueryPlan, at: float) -> int:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
-        return max(1, len(self._api.instant(plan.expr, at - self._around.query_offset, timeout=plan.timeout).keys))
+        return max(1, len(self._api.instant(plan.expr, at - self._context.query_offset, timeout=plan.timeout).keys))
 
     def _learn(self, cycle: QueryEvaluator, at: float) -> None:
         name = cycle.plan.name

@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 def teach(learning: Learner, alerts: RowAlerts, *, at: float) -> None:
     """Teach what people said since the last slot, write what came of it, and forget the lessons."""
-    people = learning.around.people
-    if people is None:
+    feedback = learning.context.feedback
+    if feedback is None:
         return
-    for lesson in people.lessons(learning.plan.name):
+    for lesson in feedback.lessons(learning.plan.name):
         if lesson not in learning.taught:
             _teach(lesson, partial(learning.engine.accept, at=at), alerts, learning.engine.table)
             learning.taught.append(lesson)
@@ -43,16 +43,16 @@ def teach(learning: Learner, alerts: RowAlerts, *, at: float) -> None:
         return  # It could not be written: the lessons stay, and are not taught twice.
     done, learning.taught = learning.taught, []
     try:
-        people.learned(done)
+        feedback.learned(done)
     except StateError as fault:
         # They are taught once more after the next start, when the level has not moved since: nothing comes of it.
         log.warning("a lesson could not be forgotten", extra={"query": learning.plan.name, "error": str(fault)})
 
 
-def teach_group(people: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool]) -> None:
+def teach_group(feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool]) -> None:
     """Teach a group what people said since the last slot, as `teach` does; `save` returns whether it worked."""
-    lessons = [] if people is None else people.lessons(alerts.book.name)
-    if people is None or not lessons:
+    lessons = [] if feedback is None else feedback.lessons(alerts.book.name)
+    if feedback is None or not lessons:
         return
     for lesson in lessons:
         # To accept the present twice is to accept it once, so it does no harm where this has to be tried again.
@@ -60,7 +60,7 @@ def teach_group(people: EpisodeFeedback | None, alerts: RowAlerts, group: Group,
     if not save():
         return
     try:
-        people.learned(lessons)
+        feedback.learned(lessons)
     except StateError as fault:
         log.warning("a lesson could not be forgotten", extra={"query": alerts.book.name, "error": str(fault)})
 

@@ -31,19 +31,19 @@ class BudgetUsage:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
+    def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self._query = plan.name
-        self._around = around
+        self._context = context
         self._budget: AlertBudget | None = None if plan.alert is None else plan.alert.budget
         self._shards = 1 if plan.shard is None else plan.shard.count
         self._fired: deque[float] | None = None
         self._told: float | None = None
         if self._budget is None:
             # A reload took it away, and the query goes on.
-            for gauge in around.metrics.budgets.values():
+            for gauge in context.metrics.budgets.values():
                 gauge.remove_by_labels({"query": plan.name})
 
     def judged(self, at: float, transitions: Iterable[Transition], calibration: Calibration) -> None:
@@ -74,8 +74,8 @@ class BudgetUsage:
         cursor = None
         try:
             for _ in range(_PAGES):
-                with self._around.storing(self._query):
-                    page = self._around.store.audit(query=self._query, since=since, after=cursor, limit=1000)
+                with self._context.storing(self._query):
+                    page = self._context.store.audit(query=self._query, since=since, after=cursor, limit=1000)
                 fired.extendleft(entry.at for entry in page.entries if entry.event == Event.FIRING)
                 cursor = page.next
                 if cursor is None:
@@ -99,7 +99,7 @@ class BudgetUsage:
             "expected_upper": calibration.upper * budget.seconds,
         }
         for name, value in values.items():
-            gauge = self._around.metrics.budgets[name]
+            gauge = self._context.metrics.budgets[name]
             if math.isnan(value):
                 gauge.remove_by_labels({"query": self._query})
             else:

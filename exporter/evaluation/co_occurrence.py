@@ -76,7 +76,7 @@ class CoOccurrence:
         for gone in self._queries.keys() - set(queries):
             self._queries.pop(gone, None)
 
-    def around(self, query: str, since: float) -> Around:
+    def near(self, query: str, since: float) -> Around:
         """Return what turned at about `since`, Unix seconds, for the alerts of a query."""
         known = list(self._queries.items())
         counts = {name: int(np.count_nonzero(np.abs(one.since - since) <= WINDOW)) for name, one in known}

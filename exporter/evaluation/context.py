@@ -56,11 +56,11 @@ class EvaluationContext:
         reads slots again, leaves out what was left out before.
     external_url : str
         Where people reach this exporter; empty where nobody said.
-    turned : CoOccurrence
+    co_occurrence : CoOccurrence
         What is anomalous now, of all queries.
-    causes : RootCauses
+    root_causes : RootCauses
         Which alerts, of all queries and groups, explain which.
-    people : EpisodeFeedback, optional
+    feedback : EpisodeFeedback, optional
         What people said of episodes.
     in_effect : callable
         Given "query" or "group", its name, its rule, the series of its rows and an instant, returns which rows are
@@ -89,9 +89,9 @@ class EvaluationContext:
     room: Callable[[Engine], int]
     admitting: AbstractContextManager[object] = field(default_factory=threading.Lock)
     external_url: str = ""
-    turned: CoOccurrence = field(default_factory=CoOccurrence)
-    causes: RootCauses = field(default_factory=RootCauses)
-    people: EpisodeFeedback | None = None
+    co_occurrence: CoOccurrence = field(default_factory=CoOccurrence)
+    root_causes: RootCauses = field(default_factory=RootCauses)
+    feedback: EpisodeFeedback | None = None
     treatment: Callable[[QueryPlan, SeriesTable, FloatArray], SampleMask | None] = lambda plan, table, times: None  # noqa: ARG005
     in_effect: InEffect = lambda kind, name, rule, table, at: None  # noqa: ARG005
     judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005

@@ -38,18 +38,18 @@ class DriftMetrics:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
-        self._plan, self._around = plan, around
+    def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
+        self._plan, self._context = plan, context
         self._looked = self._searched = -np.inf
         self._search: threading.Thread | None = None
         self._turn = 0
 
     def look(self, engine: Engine, at: float) -> None:
         """Measure, if it is time; `at` is the slot, Unix seconds."""
-        settings, metrics, name = self._plan.drift, self._around.metrics, self._plan.name
+        settings, metrics, name = self._plan.drift, self._context.metrics, self._plan.name
         if engine.relearned:
             metrics.drift_relearned_total.labels(query=name).inc(len(engine.relearned))
             named = [engine.table.labels(row) for row in engine.relearned[:_NAMED] if engine.table.in_use(row)]
@@ -108,10 +108,10 @@ class DriftMetrics:
 
     def _find(self, chosen: set[Labels], at: float) -> None:
         """Search; in a thread of its own, with a connection of its own."""
-        plan, around = self._plan, self._around
+        plan, context = self._plan, self._context
         hours: dict[Labels, list[npt.NDArray[np.float64]]] = {labels: [] for labels in chosen}
-        end = at - around.query_offset
-        api = around.connect()
+        end = at - context.query_offset
+        api = context.connect()
         try:
             start = end - (_HOURS - 1) * _HOUR
             for block in api.history(plan.expr, start, end, _HOUR, timeout=HISTORY_TIMEOUT, series=_MOST_SERIES):
@@ -130,7 +130,7 @@ class DriftMetrics:
             with suppress(Exception):
                 api.close()
         changed = sum(one is not None and one >= _HOURS - _RECENT for one in found)
-        around.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
-        around.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
+        context.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
+        context.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
         if changed:
             log.info("levels changed within a day", extra={"query": plan.name, "series": changed, "of": len(found)})

@@ -54,23 +54,23 @@ class QueryEvaluator:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     restored : Step
         Alerts of the query as an earlier run left them.
     started : float, Unix seconds
         When the program started.
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext, restored: Step, *, started: float) -> None:
+    def __init__(self, plan: QueryPlan, context: EvaluationContext, restored: Step, *, started: float) -> None:
         self.plan = plan
-        self.around = around
+        self.context = context
         self.ready = False
         """Whether history was learned, so that slots can be judged."""
         self.ended = False
         """Whether it was retired and nothing of it runs any more, so that another can go on with what it has."""
         self.judged = -np.inf
         """The newest slot that was judged, Unix seconds."""
-        self.alerts = AlertEvaluator(plan, around, restored, succeeded=started)
+        self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
         # A slot never waits for history: what fires is sent on meanwhile.
         self._slot, self._history = threading.Lock(), threading.Lock()
         self._retired = False
@@ -79,15 +79,15 @@ class QueryEvaluator:
         self._disowned = False
         self._beats = Watchdog()
         self._clocks = ClockSkew()
-        self._figures = QueryMetrics(around.metrics, plan.name)
-        self._spending = BudgetUsage(plan, around)
-        self._drift = DriftMetrics(plan, around)
+        self._figures = QueryMetrics(context.metrics, plan.name)
+        self._spending = BudgetUsage(plan, context)
+        self._drift = DriftMetrics(plan, context)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Forget what was learned in memory; the store and history have it."""
         self.ready = False
-        self.learning = Learner(self.plan, self.around)
+        self.learning = Learner(self.plan, self.context)
         self.learning.beat = self._chunk
         self.alerts.rows.forget()
         self._rows = PageRows([("query", self.plan.name)])
@@ -186,13 +186,13 @@ class QueryEvaluator:
                     self._begin_anew()
 
     def _judge(self, slot: float) -> None:
-        around, plan, learning = self.around, self.plan, self.learning
+        context, plan, learning = self.context, self.plan, self.learning
         engine = learning.engine
         with self._phase("fetch", plan.timeout):
-            frame = around.api.instant(plan.expr, slot - around.query_offset, timeout=plan.timeout)
+            frame = context.api.instant(plan.expr, slot - context.query_offset, timeout=plan.timeout)
         if plan.shard is not None:
             frame = plan.shard.frame(frame)
-        if self._clocks.is_rewound(plan.name, around, frame, slot, max(engine.at, self.alerts.book.newest)):
+        if self._clocks.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.book.newest)):
             learning.rewind(slot - plan.interval)
             self.alerts.book.rewind(slot - plan.interval)
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
@@ -210,7 +210,7 @@ class QueryEvaluator:
             self.alerts.book.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
-            around.judged(plan, verdict, engine.table)
+            context.judged(plan, verdict, engine.table)
         self.alerts.book.send()
         self.alerts.book.succeeded = self.judged = slot
         self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
@@ -251,7 +251,7 @@ class QueryEvaluator:
 
     def _frozen(self) -> None:
         """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
-        self.around.exposition.withdraw(self.plan.name)
+        self.context.exposition.withdraw(self.plan.name)
         self._figures.series(no_data=self.series)
         self.alerts.book.send()
         self._figures.alerts(self.alerts.alerts.values())
@@ -266,7 +266,7 @@ class QueryEvaluator:
             observed=verdict.observed,
             votes=verdict.votes,
         )
-        self.around.exposition.publish(self.plan.name, rows)
+        self.context.exposition.publish(self.plan.name, rows)
 
     # ------------------------------------------------------------------ rows
 
@@ -344,21 +344,21 @@ class QueryEvaluator:
         self.alerts.book.flush()
         self.learning.checkpoint()
 
-    def take_over(self, plan: QueryPlan, around: EvaluationContext, *, at: float) -> QueryEvaluator:
+    def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
         """Return a cycle that goes on where this one, which has left, stops.
 
         Where something of this one still runs, nothing that it may change is shared.
         """
-        new = QueryEvaluator(plan, around, self.alerts.book.left, started=self.alerts.book.succeeded)
+        new = QueryEvaluator(plan, context, self.alerts.book.left, started=self.alerts.book.succeeded)
         new.judged = self.judged
         if not self.ended:
             self._disowned = True
             return new
         new.alerts = self.alerts
-        new.alerts.configure(plan, around, self.learning.engine.table, at=at)
+        new.alerts.configure(plan, context, self.learning.engine.table, at=at)
         if self.plan.identity == plan.identity:
             new.learning, new.ready = self.learning, self.ready
-            new.learning.configure(plan, around)
+            new.learning.configure(plan, context)
             new.learning.beat = new._chunk
             new._rows, new._figures, new._mistakes = self._rows, self._figures, self._mistakes
         return new

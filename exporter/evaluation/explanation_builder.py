@@ -34,14 +34,14 @@ class ExplanationBuilder:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     verdict : Verdict
     engine : Engine
         That gave it.
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext, verdict: Verdict, engine: Engine) -> None:
-        self._plan, self._around, self._verdict, self._engine = plan, around, verdict, engine
+    def __init__(self, plan: QueryPlan, context: EvaluationContext, verdict: Verdict, engine: Engine) -> None:
+        self._plan, self._context, self._verdict, self._engine = plan, context, verdict, engine
         self.at = verdict.at
         self._templates = {} if plan.alert is None else plan.alert.annotations
         self._when = _hour_of(engine.place(verdict.at).week)
@@ -95,7 +95,7 @@ class ExplanationBuilder:
             moved=self._moved(row, since),
             coincident=coincident,
             coincidences=count,
-            external_url=self._around.external_url,
+            external_url=self._context.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
         return explain(case, self._templates)
@@ -131,7 +131,7 @@ class ExplanationBuilder:
 
     def _around_then(self, since: float) -> Around:
         if since not in self._together:
-            self._together[since] = self._around.turned.around(self._plan.name, since)
+            self._together[since] = self._context.co_occurrence.near(self._plan.name, since)
         return self._together[since]
 
 

@@ -39,12 +39,12 @@ class Learner:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext) -> None:
+    def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self.plan = plan
-        self.around = around
+        self.context = context
         self.engine = Engine(engine_settings(plan))
         self.saved = -np.inf
         """The newest slot that is on disk, Unix seconds."""
@@ -57,9 +57,9 @@ class Learner:
         self._abandoned = False
         self._reading: PrometheusApi | None = None
 
-    def configure(self, plan: QueryPlan, around: EvaluationContext) -> None:
+    def configure(self, plan: QueryPlan, context: EvaluationContext) -> None:
         """Go on under a configuration of the same identity."""
-        self.plan, self.around, self._abandoned = plan, around, False
+        self.plan, self.context, self._abandoned = plan, context, False
         self.engine.configure(engine_settings(plan))
 
     def abandon(self) -> None:
@@ -73,8 +73,8 @@ class Learner:
         """Take up what an earlier run learned, if anything of it can be used."""
         name = self.plan.name
         try:
-            with self.around.storing(name):
-                learned = self.around.store.load_learned(name, self.plan.identity)
+            with self.context.storing(name):
+                learned = self.context.store.load_learned(name, self.plan.identity)
         except StateError:
             return
         if learned is None:
@@ -85,7 +85,7 @@ class Learner:
             log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
             return
         self.saved = learned.at
-        self.around.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
+        self.context.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
         log.info("learned state restored", extra=more)
 
@@ -99,7 +99,7 @@ class Learner:
             interval=plan.interval,
             step=plan.cadence,
             counted=plan.alert is not None and plan.alert.budget is not None,
-            grouped=self.around.grouped(plan.name),
+            grouped=self.context.grouped(plan.name),
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:
@@ -135,7 +135,7 @@ class Learner:
     @contextmanager
     def _reader(self) -> Iterator[PrometheusApi]:
         """Yield a client that `abandon` breaks off."""
-        self._reading = api = self.around.connect()
+        self._reading = api = self.context.connect()
         try:
             if self._abandoned:
                 raise Abandoned
@@ -148,7 +148,7 @@ class Learner:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
-            series = len(api.instant(plan.expr, now - self.around.query_offset, timeout=plan.timeout).keys)
+            series = len(api.instant(plan.expr, now - self.context.query_offset, timeout=plan.timeout).keys)
         # A slot or two is what every restart misses; nobody wants to read that.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
@@ -171,16 +171,16 @@ class Learner:
 
     def _heard(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass on what was said of slots, where a group learns from it."""
-        if self.around.grouped(self.plan.name):
+        if self.context.grouped(self.plan.name):
             for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
-                self.around.heard(self.plan, verdicts[index], self.engine.table)
+                self.context.heard(self.plan, verdicts[index], self.engine.table)
 
     def _progress(self, share: float) -> None:
         self.progress = share
-        self.around.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
+        self.context.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
     def _history(self, api: PrometheusApi, series: int) -> History:
-        expr, offset, shard = self.plan.expr, self.around.query_offset, self.plan.shard
+        expr, offset, shard = self.plan.expr, self.context.query_offset, self.plan.shard
 
         def read(start: float, end: float, step: float) -> Iterator[Block]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
@@ -193,7 +193,7 @@ class Learner:
 
     def treatment(self, times: FloatArray) -> SampleMask | None:
         """Return how samples at `times`, shape (t,), are to be taken."""
-        return self.around.treatment(self.plan, self.engine.table, times)
+        return self.context.treatment(self.plan, self.engine.table, times)
 
     def rewind(self, at: float) -> None:
         """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""
@@ -203,17 +203,17 @@ class Learner:
 
     def limit(self) -> int:
         """Return how many series the query may have now."""
-        return max(0, min(self.plan.max_series, len(self.engine.table) + self.around.room(self.engine)))
+        return max(0, min(self.plan.max_series, len(self.engine.table) + self.context.room(self.engine)))
 
     def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
         """Put the samples of an answer into rows, as `Engine.align` does, as far as there is room for new series."""
-        with self.around.admitting:
+        with self.context.admitting:
             self.engine.table.limit = self.limit()
             return self.engine.align(keys, values, at)
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""
-        return at - self.saved >= self.around.checkpoint_interval
+        return at - self.saved >= self.context.checkpoint_interval
 
     def checkpoint(self) -> None:
         """Write what was learned since the last time; where the store fails, the next time writes it too."""
@@ -221,8 +221,8 @@ class Learner:
             return
         name, changed = self.plan.name, self.engine.checkpoint()
         try:
-            with self.around.storing(name):
-                self.around.store.save_learned(
+            with self.context.storing(name):
+                self.context.store.save_learned(
                     name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
                 )
         except StateError:

@@ -28,19 +28,19 @@ class AlertEvaluator:
     Parameters
     ----------
     plan : QueryPlan
-    around : EvaluationContext
+    context : EvaluationContext
     restored : Step
         What an earlier run left; committed with the first step.
     succeeded : float, Unix seconds
         The newest slot with a good answer; before the first one, the start of the program.
     """
 
-    def __init__(self, plan: QueryPlan, around: EvaluationContext, restored: Step, *, succeeded: float) -> None:
+    def __init__(self, plan: QueryPlan, context: EvaluationContext, restored: Step, *, succeeded: float) -> None:
         self.plan = plan
-        self.around = around
-        self.book = AlertStore(plan.name, around, restored, interval=plan.interval, succeeded=succeeded)
+        self.context = context
+        self.book = AlertStore(plan.name, context, restored, interval=plan.interval, succeeded=succeeded)
         """Keeps and sends them."""
-        self.rows = RowAlerts(plan.name, "query", plan.alert, around, self.book, shard=plan.shard)
+        self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.book, shard=plan.shard)
         """Which series each is about."""
 
     @property
@@ -48,11 +48,11 @@ class AlertEvaluator:
         """All alerts by fingerprint."""
         return self.book.alerts
 
-    def configure(self, plan: QueryPlan, around: EvaluationContext, table: SeriesTable, *, at: float) -> None:
+    def configure(self, plan: QueryPlan, context: EvaluationContext, table: SeriesTable, *, at: float) -> None:
         """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
-        self.plan, self.around = plan, around
+        self.plan, self.context = plan, context
         self.book.interval = plan.interval
-        self.rows.configure(plan.alert, around, table, at=at)
+        self.rows.configure(plan.alert, context, table, at=at)
 
     def judge(self, verdict: Verdict, engine: Engine, *, partial: bool) -> Step:
         """Return the step that a verdict leads to.
@@ -69,26 +69,26 @@ class AlertEvaluator:
         DuplicateAlert
         """
         table = engine.table
-        self.around.turned.put(self.plan.name, verdict, table)
+        self.context.co_occurrence.put(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
             # What is due goes on until it is back, or until that it is away becomes what the alert says.
             present |= ~np.isnan(verdict.missing_since)
         known = present & ~np.isnan(verdict.score)
         said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
-        explained = bound(self._findings, ExplanationBuilder(self.plan, self.around, verdict, engine), table)
+        explained = bound(self._findings, ExplanationBuilder(self.plan, self.context, verdict, engine), table)
         return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
 
     def _findings(self, telling: ExplanationBuilder, table: SeriesTable, asked: Sequence[Asked]) -> list[Finding]:
         telling.look_at([one.row for one in asked])
-        source = generator_url(self.around.source_url, self.plan.expr)
+        source = generator_url(self.context.source_url, self.plan.expr)
         return [self._finding(telling, table, one, source) for one in asked]
 
     def _finding(self, telling: ExplanationBuilder, table: SeriesTable, asked: Asked, source: str) -> Finding:
         row = asked.row
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
-        since = self.around.turned.since(self.plan.name, row, telling.at)
+        since = self.context.co_occurrence.since(self.plan.name, row, telling.at)
         # An earlier run may have seen it turn.
         if asked.since is not None:
             since = asked.since

@@ -22,32 +22,32 @@ class RemovedQueries:
         self._left: dict[str, Step] = {}
         self._lock = threading.Lock()
 
-    def add(self, query: str, last: Step, around: EvaluationContext, *, at: float) -> None:
+    def add(self, query: str, last: Step, context: EvaluationContext, *, at: float) -> None:
         """Resolve the alerts that the last step of a query left; a configuration does not have it any more."""
         ended = withdraw(last.alerts, at=at, why="rule_removed")
         with self._lock:
-            self._keep(query, replace(ended, transitions=last.transitions + ended.transitions), around)
+            self._keep(query, replace(ended, transitions=last.transitions + ended.transitions), context)
 
     def take(self, query: str) -> Step:
         """Return the alerts of a query that is there again."""
         with self._lock:
             return self._left.pop(query, Step(alerts={}))
 
-    def age(self, around: EvaluationContext, *, at: float) -> None:
+    def age(self, context: EvaluationContext, *, at: float) -> None:
         """Send what was resolved again, and forget what was resolved long enough ago."""
         with self._lock:
             for query, left in list(self._left.items()):
-                step = hold(around.alerting, query, left.alerts, at=at, since=at, interval=0.0)
+                step = hold(context.alerting, query, left.alerts, at=at, since=at, interval=0.0)
                 step = replace(step, transitions=left.transitions + step.transitions)
-                self._keep(query, step, around, changed=bool(step.transitions) or len(step.alerts) < len(left.alerts))
+                self._keep(query, step, context, changed=bool(step.transitions) or len(step.alerts) < len(left.alerts))
 
-    def _keep(self, query: str, step: Step, around: EvaluationContext, *, changed: bool = True) -> None:
+    def _keep(self, query: str, step: Step, context: EvaluationContext, *, changed: bool = True) -> None:
         if changed:
             # A failure is counted and logged; the senders go on from memory, and the next round writes it.
-            with contextlib.suppress(StateError), around.storing(query):
-                around.store.record(query, step)
+            with contextlib.suppress(StateError), context.storing(query):
+                context.store.record(query, step)
                 step = replace(step, transitions=())
         self._left[query] = step
         if not step.alerts and not step.transitions:
             del self._left[query]
-        around.board.publish(query, step.alerts, interval=0.0)
+        context.board.publish(query, step.alerts, interval=0.0)

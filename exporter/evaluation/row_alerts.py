@@ -89,7 +89,7 @@ class RowAlerts:
     kind : "query" or "group"
     rule : AlertSettings, optional
         None: there are no alerts.
-    around : EvaluationContext
+    context : EvaluationContext
     book : AlertStore
     shard : Shard, optional
         Which part of the series is here: each part has storms of its own.
@@ -100,7 +100,7 @@ class RowAlerts:
         name: str,
         kind: Literal["query", "group"],
         rule: AlertSettings | None,
-        around: EvaluationContext,
+        context: EvaluationContext,
         book: AlertStore,
         *,
         shard: Shard | None = None,
@@ -108,7 +108,7 @@ class RowAlerts:
         self.name = name
         self.kind = kind
         self.rule = rule
-        self.around = around
+        self.context = context
         self.book = book
         self._shard = shard
         self._row_of: dict[str, int] = {}
@@ -116,16 +116,16 @@ class RowAlerts:
         self._population = Population()
         self._populated: tuple[SeriesTable | None, int] = (None, -1)
         self._notes, self._notes_of = read_notes(book.notes), book.notes
-        around.causes.put(book.name, book.alerts, self._notes.traces, book.interval)
+        context.root_causes.put(book.name, book.alerts, self._notes.traces, book.interval)
 
     def configure(
-        self, rule: AlertSettings | None, around: EvaluationContext, table: SeriesTable, *, at: float
+        self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
     ) -> None:
         """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
         alerts = self.book.alerts
-        same = not alerts or _naming(self.rule, self.around) == _naming(rule, around)
+        same = not alerts or _naming(self.rule, self.context) == _naming(rule, context)
         known = set() if same else self._identities(table) | {storm.identity for storm in self._open_storms()}
-        self.rule, self.around, self.book.around = rule, around, around
+        self.rule, self.context, self.book.context = rule, context, context
         self.forget()
         renamed = (known & alerts.keys()) - self._identities(table) if known and rule is not None else set()
         if renamed:
@@ -141,7 +141,7 @@ class RowAlerts:
         rule, book = self.rule, self.book
         if rule is None:
             return self._without_rule(turn.said.at)
-        effect = self.around.in_effect(self.kind, self.name, rule, turn.table, turn.said.at)
+        effect = self.context.in_effect(self.kind, self.name, rule, turn.table, turn.said.at)
         turn = turn if effect is None else _under(effect, turn)
         said = turn.said
         storms = self._open_storms()
@@ -160,7 +160,7 @@ class RowAlerts:
         found, traces = self._explained(turn, gathered, found, speakers, missing | unknown)
         step = evaluate(
             rule,
-            self.around.alerting,
+            self.context.alerting,
             book.name,
             book.alerts,
             at=said.at,
@@ -168,7 +168,7 @@ class RowAlerts:
             missing=missing,
             unknown=unknown,
             absorbed=gathered.absorbed,
-            others=self.around.board.open_alerts(besides=book.name),
+            others=self.context.board.open_alerts(besides=book.name),
         )
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
@@ -193,7 +193,7 @@ class RowAlerts:
         silent: Collection[str],
     ) -> tuple[dict[str, Finding], dict[str, Trace]]:
         """Return all findings, with their causes, and the traces that causes are found by."""
-        book, causes, at = self.book, self.around.causes, turn.said.at
+        book, causes, at = self.book, self.context.root_causes, turn.said.at
         found = dict(alone)
         scores = dict(zip(alone, turn.score[gathered.alone].tolist(), strict=True))
         shared = {}
@@ -213,7 +213,7 @@ class RowAlerts:
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
-        self.around.causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
+        self.context.root_causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
         self._notes, self._notes_of = notes, write_notes(notes)
         return self._notes_of
 
@@ -233,7 +233,7 @@ class RowAlerts:
         self, rule: AlertSettings, turn: Turn, storms: Collection[Storm], rows: dict[str, int | None]
     ) -> Gathering:
         said, alerts = turn.said, self.book.alerts
-        settings = overlay(self.around.alerting.storm, rule.storm)
+        settings = overlay(self.context.alerting.storm, rule.storm)
         few = not settings.enabled or np.count_nonzero(said.gathering) < settings.members
         if few and not storms:
             return Gathering((), {}, {}, np.flatnonzero(said.anomalous))
@@ -350,9 +350,9 @@ class RowAlerts:
         return self.book.hold(at)
 
     def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
-        around = self.around
+        context = self.context
         return alert_labels(
-            series, self.name, rule, around.external_labels, utf8=around.utf8_labels, kind=self.kind, storm=storm
+            series, self.name, rule, context.external_labels, utf8=context.utf8_labels, kind=self.kind, storm=storm
         )
 
     def _identities(self, table: SeriesTable) -> set[str]:
@@ -389,7 +389,7 @@ def _is_open(alert: Alert | None) -> bool:
     return alert is not None and alert.state is not AlertState.RESOLVED
 
 
-def _naming(rule: AlertSettings | None, around: EvaluationContext) -> tuple[object, ...]:
+def _naming(rule: AlertSettings | None, context: EvaluationContext) -> tuple[object, ...]:
     """Return everything but its series that the labels of an alert follow from."""
     own = None if rule is None else (rule.alertname, rule.labels)
-    return own, dict(around.external_labels), around.utf8_labels
+    return own, dict(context.external_labels), context.utf8_labels

@@ -40,12 +40,12 @@ class Acknowledger:
     Parameters
     ----------
     board : AlertSnapshots
-    people : EpisodeFeedback
+    feedback : EpisodeFeedback
     """
 
-    def __init__(self, board: AlertSnapshots, people: EpisodeFeedback) -> None:
+    def __init__(self, board: AlertSnapshots, feedback: EpisodeFeedback) -> None:
         self._board = board
-        self._people = people
+        self._feedback = feedback
         self._done: dict[tuple[str, str], str] = {}
 
     def follow(self, book: SilenceIndex, at: float) -> None:
@@ -64,10 +64,10 @@ class Acknowledger:
         """Write it down; return whether that is done with."""
         who, why = silence.author or "unknown", silence.comment
         try:
-            change = self._people.acknowledge(alert.episode, at=at, who=who, why=why)
+            change = self._feedback.acknowledge(alert.episode, at=at, who=who, why=why)
             verdict = None if silence.ours else feedback_in(silence.comment)
             if verdict is not None:
-                self._people.give_feedback(alert.episode, verdict, at=at, who=who, comment=why)
+                self._feedback.give_feedback(alert.episode, verdict, at=at, who=who, comment=why)
         except StateError as fault:
             more = {"query": alert.query, "episode": alert.episode, "error": str(fault)}
             log.warning("an acknowledgement could not be written", extra=more)

@@ -38,7 +38,7 @@ class GroupAlerts:
         None: it has scores only, and what it had before ends.
     plans : sequence of QueryPlan
         Of its queries, in its order.
-    around : EvaluationContext
+    context : EvaluationContext
     restored : Step
         What an earlier run or an earlier configuration left.
     succeeded : float, Unix seconds
@@ -51,17 +51,17 @@ class GroupAlerts:
         group: str,
         rule: AlertSettings | None,
         plans: Sequence[QueryPlan],
-        around: EvaluationContext,
+        context: EvaluationContext,
         restored: Step,
         *,
         succeeded: float,
     ) -> None:
         self.group = group
         self.plans = plans
-        self.around = around
+        self.context = context
         interval = max(plan.interval for plan in plans)
-        self.book = AlertStore(job, around, restored, interval=interval, succeeded=succeeded)
-        self.rows = RowAlerts(group, "group", rule, around, self.book, shard=plans[0].shard)
+        self.book = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
+        self.rows = RowAlerts(group, "group", rule, context, self.book, shard=plans[0].shard)
         self._version = -1
 
     def judged(
@@ -108,7 +108,7 @@ class GroupAlerts:
         self.book.send()
         states = Counter(alert.state for alert in self.book.alerts.values())
         for state in AlertState:
-            self.around.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
+            self.context.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
 
     @property
     def _idle(self) -> bool:
@@ -147,8 +147,8 @@ class GroupAlerts:
             score=float(verdict.score[row]),
             since=began if asked.since is None else asked.since,
             at=verdict.at,
-            external_url=self.around.external_url,
+            external_url=self.context.external_url,
             templates=rule.annotations,
         )
         worst = self.plans[int(np.argmax(share))]
-        return Finding(labels, annotations, generator_url(self.around.source_url, worst.expr))
+        return Finding(labels, annotations, generator_url(self.context.source_url, worst.expr))

@@ -50,7 +50,7 @@ class GroupEvaluator:
     settings : AlertingGroup
     plans : sequence of QueryPlan
         Of its queries, in its order.
-    around : EvaluationContext
+    context : EvaluationContext
     readings : GroupInputs
     training : Executor
         Where forests are trained, so that no slot waits for one.
@@ -68,7 +68,7 @@ class GroupEvaluator:
         self,
         settings: AlertingGroup,
         plans: Sequence[QueryPlan],
-        around: EvaluationContext,
+        context: EvaluationContext,
         readings: GroupInputs,
         training: Executor,
         restored: Step,
@@ -79,7 +79,7 @@ class GroupEvaluator:
     ) -> None:
         self.job = job_of(settings)
         self.settings = settings
-        self.around = around
+        self.context = context
         slowest = max(plans, key=lambda plan: plan.interval)
         self.interval = slowest.interval
         """How often it is judged, seconds: as often as its slowest query."""
@@ -108,7 +108,7 @@ class GroupEvaluator:
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
         self._told = np.zeros((2, 0))
-        self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, around, restored, succeeded=started)
+        self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, context, restored, succeeded=started)
         if (
             before is not None
             and before.ended
@@ -147,7 +147,7 @@ class GroupEvaluator:
                 self._judge(slot)
             except Exception:
                 log.exception("a group could not be judged", extra={"group": self.settings.name})
-                self.around.exposition.withdraw_group(self.settings.name)
+                self.context.exposition.withdraw_group(self.settings.name)
                 self.said = None
                 self.alerts.hold(slot)
 
@@ -198,12 +198,12 @@ class GroupEvaluator:
             self.alerts.judged(verdict, matrix, group.table, mature, complete=all(fresh))
         else:
             self.alerts.hold(slot)
-        self.around.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
+        self.context.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
         self.said = things_said(settings.name, settings.queries, verdict, group.table)
         self._tell(verdict)
-        teach_group(self.around.people, self.alerts.rows, group, self._save)
+        teach_group(self.context.feedback, self.alerts.rows, group, self._save)
         self._rows.release(group.expire(slot - self._ttl))
-        if slot - self.saved >= self.around.checkpoint_interval:
+        if slot - self.saved >= self.context.checkpoint_interval:
             self._save()
 
     def _place(self, query: str, left: Left | None, slot: float) -> npt.NDArray[np.intp]:
@@ -224,15 +224,15 @@ class GroupEvaluator:
         now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
         last = np.full(now.shape, -np.inf)
         last[:, : self._told.shape[1]] = self._told
-        turned = now & (last < verdict.at - self.interval * _SAME)
+        co_occurrence = now & (last < verdict.at - self.interval * _SAME)
         self._told = np.where(now, verdict.at, last)
         more: dict[str, object]
-        for row in np.flatnonzero(turned[0])[:_TOLD].tolist():
+        for row in np.flatnonzero(co_occurrence[0])[:_TOLD].tolist():
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
             log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
-        for row in np.flatnonzero(turned[1])[:_TOLD].tolist():
+        for row in np.flatnonzero(co_occurrence[1])[:_TOLD].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
             log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
 
@@ -253,8 +253,8 @@ class GroupEvaluator:
 
     def _restore(self) -> None:
         try:
-            with self.around.storing(self.job):
-                learned = self.around.store.load_learned(self.job, self.identity)
+            with self.context.storing(self.job):
+                learned = self.context.store.load_learned(self.job, self.identity)
         except StateError:
             return
         if learned is None:
@@ -270,8 +270,8 @@ class GroupEvaluator:
         things = group.things()
         free = set(range(group.table.size)) - {row for row, _ in things}
         try:
-            with self.around.storing(self.job):
-                self.around.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
+            with self.context.storing(self.job):
+                self.context.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
         except StateError:
             return False
         self.saved = group.at
@@ -289,10 +289,10 @@ class GroupEvaluator:
         else:
             log.error("a group hangs and is left behind", extra={"group": self.settings.name})
 
-    def leave(self, settings: AlertingGroup, around: EvaluationContext, *, at: float) -> Step:
+    def leave(self, settings: AlertingGroup, context: EvaluationContext, *, at: float) -> Step:
         """Return what is left of the alerts for one that goes on under another configuration."""
         if self.ended:
-            self.alerts.rows.configure(settings.alert, around, self.group.table, at=at)
+            self.alerts.rows.configure(settings.alert, context, self.group.table, at=at)
         return self.alerts.book.left
 
 

@@ -40,7 +40,7 @@ class Groups:
         self,
         groups: Sequence[AlertingGroup],
         plans: Mapping[str, QueryPlan],
-        around: EvaluationContext,
+        context: EvaluationContext,
         *,
         at: float,
         kept: Callable[[str], Step] = lambda _: Step(alerts={}),
@@ -53,7 +53,7 @@ class Groups:
         groups : sequence of AlertingGroup
         plans : mapping
             Of all queries, by name.
-        around : EvaluationContext
+        context : EvaluationContext
         at : float, Unix seconds
             Now.
         kept : callable
@@ -67,12 +67,12 @@ class Groups:
         cycles = {}
         for group in groups:
             members, before = [plans[query] for query in group.queries], self.cycles.get(job_of(group))
-            last = kept(job_of(group)) if before is None else before.leave(group, around, at=at)
+            last = kept(job_of(group)) if before is None else before.leave(group, context, at=at)
             started = at if before is None else before.alerts.book.succeeded
             cycles[job_of(group)] = GroupEvaluator(
                 group,
                 members,
-                around,
+                context,
                 self.readings,
                 self._training,
                 last,
@@ -81,8 +81,8 @@ class Groups:
                 before=before,
             )
         for job in self.cycles.keys() - cycles.keys():
-            around.exposition.withdraw_group(self.cycles[job].settings.name)
-            around.metrics.forget(job)
+            context.exposition.withdraw_group(self.cycles[job].settings.name)
+            context.metrics.forget(job)
             self.readings.keep(job, ())
             left(job, self.cycles[job].alerts.book.left)
         self.cycles = cycles

@@ -30,7 +30,7 @@ class Suppression:
     Parameters
     ----------
     store : Store
-    people : EpisodeFeedback
+    feedback : EpisodeFeedback
     board : AlertSnapshots
     clock : callable
         Unix seconds.
@@ -45,7 +45,7 @@ class Suppression:
     def __init__(
         self,
         store: Store,
-        people: EpisodeFeedback,
+        feedback: EpisodeFeedback,
         board: AlertSnapshots,
         *,
         clock: Callable[[], float],
@@ -60,7 +60,7 @@ class Suppression:
             clock=clock,
             registry=metrics.registry,
             alertnames=lambda: told_alertnames(board.read()),
-            followed=Acknowledger(board, people).follow,
+            followed=Acknowledger(board, feedback).follow,
         )
         self.events = AnnouncedEvents(store.calendar, self._known, self._watch.poke)
         self.events.load()

@@ -150,18 +150,18 @@ class World:
         self.board = AlertSnapshots()
         self.metrics = SelfMetrics(CollectorRegistry())
         self.exposition = Exposition(self.metrics.registry)
-        self.people = EpisodeFeedback(self.store, self.metrics)
+        self.feedback = EpisodeFeedback(self.store, self.metrics)
         # A killed process is followed by the next one at once: no slot is missed.
         self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
         kept = self.store.alerts().get(self.plan.name, {})
         step = replace(restore(self.limits, kept, at=self.now), notes=self.store.notes().get(self.plan.name))
-        self.cycle = QueryEvaluator(self.plan, self.around(), step, started=self.now)
+        self.cycle = QueryEvaluator(self.plan, self.context(), step, started=self.now)
 
     def clock(self) -> float:
         """Our clock."""
         return self.now if isinstance(self.source, Source) else time.time()
 
-    def around(self) -> EvaluationContext:
+    def context(self) -> EvaluationContext:
         return EvaluationContext(
             api=self.source,
             connect=self.source.connect,
@@ -177,7 +177,7 @@ class World:
             query_offset=0.0,
             checkpoint_interval=self.checkpoint_interval,
             room=lambda _: self.room - self.cycle.series,
-            people=self.people,
+            feedback=self.feedback,
         )
 
     def prepare(self) -> bool:
@@ -203,7 +203,7 @@ class World:
         self.cycle.leave()
         assert self.cycle.join(10)
         self.plan = plan
-        self.cycle = self.cycle.take_over(plan, self.around(), at=self.now)
+        self.cycle = self.cycle.take_over(plan, self.context(), at=self.now)
 
     def states(self) -> dict[str, AlertState]:
         """Open and resolved alerts by instance."""

@@ -41,8 +41,8 @@ def world(tmp_path: Path, source: Campaign):
 
 
 def say(world: World, verdict: Feedback) -> str:
-    (episode,) = [one for one in world.people.episodes().episodes if one.labels["instance"] == "a"]
-    assert world.people.give_feedback(episode.id, verdict, at=world.now, who="ann", comment="").changed
+    (episode,) = [one for one in world.feedback.episodes().episodes if one.labels["instance"] == "a"]
+    assert world.feedback.give_feedback(episode.id, verdict, at=world.now, who="ann", comment="").changed
     return episode.id
 
 
@@ -70,7 +70,7 @@ def test_a_new_normal_ends_the_alert_at_once_and_for_good(world: World) -> None:
     say(world, Feedback.NEW_NORMAL)
     world.slot(2)
     assert world.shown() == {"a": RESOLVED}
-    assert world.people.lessons("load") == world.store.lessons() == []
+    assert world.feedback.lessons("load") == world.store.lessons() == []
     world.slot(30)
     assert world.shown().get("a") in (RESOLVED, None)
     world.restart()
@@ -151,7 +151,7 @@ def test_feedback_on_a_series_that_is_gone_teaches_nothing(world: World, source:
 def test_another_anomaly_of_the_series_is_not_accepted(
     world: World, source: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first,) = world.people.episodes().episodes
+    (first,) = world.feedback.episodes().episodes
     source.until = world.now
     world.slot(3)
     assert world.shown() == {"a": RESOLVED}
@@ -159,7 +159,7 @@ def test_another_anomaly_of_the_series_is_not_accepted(
     world.slot(3)
     assert world.shown() == {"a": FIRING}
     calls = accepted(world, monkeypatch)
-    world.people.give_feedback(first.id, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
+    world.feedback.give_feedback(first.id, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(2)
     assert calls == []
     assert world.store.lessons() == []
@@ -175,7 +175,7 @@ def test_the_new_normal_of_a_storm_is_that_of_all_its_members(tmp_path: Path) ->
     source.loud = set(names)
     world.slot(3)
     (storm,) = world.board.read().sheets["load"].alerts.values()
-    world.people.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
+    world.feedback.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(3)
     assert world.sample("level_shifts_total") == 12
     assert world.store.lessons() == []

@@ -103,7 +103,7 @@ def test_a_reload_may_change_or_remove_the_budget(world: World) -> None:
         world.cycle.leave()
         assert world.cycle.join(10)
         rule = {} if budget is None else {"budget": budget}
-        world.cycle = world.cycle.take_over(plan(**rule), world.around(), at=world.now)
+        world.cycle = world.cycle.take_over(plan(**rule), world.context(), at=world.now)
         if budget is None:
             assert not world.cycle.ready  # Its history is read again, without counting.
         else:

@@ -452,7 +452,7 @@ def test_a_run_that_hangs_is_seen_and_what_it_does_later_does_not_count(
     old.leave()
     assert not old.join(0.1)
     monkeypatch.setattr(kind, "judge", judge)
-    world.cycle = old.take_over(world.plan, world.around(), at=world.now)
+    world.cycle = old.take_over(world.plan, world.context(), at=world.now)
     assert world.prepare()
     source.loud = {"a"}
     world.slot()
@@ -515,9 +515,9 @@ def test_what_the_store_did_not_take_is_written_at_the_end(
     elif end == "remove":
         departed = RemovedQueries()
         world.cycle.leave()
-        departed.add("load", world.cycle.alerts.book.left, world.around(), at=world.now + 1)
+        departed.add("load", world.cycle.alerts.book.left, world.context(), at=world.now + 1)
         disk.full = False
-        departed.age(world.around(), at=world.now + 15)
+        departed.age(world.context(), at=world.now + 15)
     else:
         world.reload(plan_of(min_deviation=1.0))
         disk.full = False

@@ -29,7 +29,7 @@ class Told:
         query = QuerySettings(name="q", expr="q", timezone=zone, alert=AlertSettings())
         self.plan = Config(queries=(query,)).plans()[0]
         self.engine = Engine(engine_settings(self.plan))
-        self.around = SimpleNamespace(turned=CoOccurrence(), external_url="https://anomaly.example")
+        self.context = SimpleNamespace(co_occurrence=CoOccurrence(), external_url="https://anomaly.example")
         times = START + STEP * np.arange(DAYS * 96)
         local = times + 0.0 if zone == "UTC" else times + 7200.0  # Johannesburg, all year.
         hour, day = local / 3600.0 % 24, local // 86400.0 % 7
@@ -42,12 +42,12 @@ class Told:
 
     def slot(self, at: float, values: list[float]) -> Verdict:
         verdict = self.engine.step(at, np.array(values, float), STEP)
-        self.around.turned.put("q", verdict, self.engine.table)
+        self.context.co_occurrence.put("q", verdict, self.engine.table)
         return verdict
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
-        since = self.around.turned.since("q", row, verdict.at)
-        return ExplanationBuilder(self.plan, self.around, verdict, self.engine).annotations(row, {}, since)
+        since = self.context.co_occurrence.since("q", row, verdict.at)
+        return ExplanationBuilder(self.plan, self.context, verdict, self.engine).annotations(row, {}, since)
 
 
 @pytest.mark.parametrize(("zone", "utc"), [("UTC", 14), ("Africa/Johannesburg", 12)])
@@ -77,11 +77,11 @@ def test_since_and_level_shift_follow_the_series() -> None:
 
 
 def test_a_series_that_is_not_anomalous_has_turned_now() -> None:
-    turned = CoOccurrence()
-    assert turned.since("q", 0, 60.0) == 60.0
+    co_occurrence = CoOccurrence()
+    assert co_occurrence.since("q", 0, 60.0) == 60.0
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
-    assert told.around.turned.since("q", 1, 60.0) == told.around.turned.since("q", 99, 60.0) == 60.0
+    assert told.context.co_occurrence.since("q", 1, 60.0) == told.context.co_occurrence.since("q", 99, 60.0) == 60.0
     assert told.says(verdict, row=1)["summary"].startswith("q of series=1 is ")
 
 
@@ -91,15 +91,15 @@ def test_what_turned_at_the_same_time_is_told_the_others_first() -> None:
     verdict = told.slot(at, [900.0] * 8 + [100.0])
     other = replace(verdict, at=at - 540.0, score=np.r_[0.99, np.full(8, 0.1)])
     long_ago = replace(verdict, at=at - 700.0)
-    told.around.turned.put("errors", other, told.engine.table)
-    told.around.turned.put("elsewhere", long_ago, told.engine.table)
+    told.context.co_occurrence.put("errors", other, told.engine.table)
+    told.context.co_occurrence.put("elsewhere", long_ago, told.engine.table)
     lines = told.says(verdict)["also"].splitlines()
     assert lines[0].startswith("errors of series=0 since ")
     others = {line.partition(" since")[0] for line in lines[1:5]}
     assert len(others) == 4
     assert others < {f"q of series={index}" for index in range(1, 8)}
     assert lines[5] == "and 3 more series"
-    told.around.turned.keep({"q"})
+    told.context.co_occurrence.keep({"q"})
     assert "errors" not in told.says(verdict)["also"]
 
 
@@ -107,15 +107,15 @@ def test_a_series_is_not_told_of_itself_and_not_of_what_is_over() -> None:
     told = Told()
     at = told.at + STEP
     assert "also" not in told.says(told.slot(at, [900.0, 100.0, 100.0]))
-    told.around.turned.put("errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table)
+    told.context.co_occurrence.put("errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table)
     assert "also" not in told.says(told.slot(at + 2 * STEP, [900.0, 100.0, 100.0]))
 
 
 def test_ten_thousand_alerts_at_once_stay_within_a_slot() -> None:
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 900.0, 900.0])
-    telling = ExplanationBuilder(told.plan, told.around, verdict, told.engine)
-    since = told.around.turned.since("q", 0, verdict.at)
+    telling = ExplanationBuilder(told.plan, told.context, verdict, told.engine)
+    since = told.context.co_occurrence.since("q", 0, verdict.at)
     begin = time.process_time()
     for _ in range(1000):
         telling.annotations(1, {}, since)

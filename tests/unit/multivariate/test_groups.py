@@ -41,7 +41,7 @@ class Stage:
         self.registry = CollectorRegistry()
         self.metrics = SelfMetrics(self.registry)
         self.exposition = Exposition(self.registry)
-        self.people = EpisodeFeedback(self.store, self.metrics)
+        self.feedback = EpisodeFeedback(self.store, self.metrics)
         self.progress = dict.fromkeys(QUERIES, 1.0)
         self.groups = Groups(self.progress.__getitem__)
         self.left: dict[str, Step] = {}
@@ -57,7 +57,7 @@ class Stage:
         queries = [{"name": name, "expr": "up"} for name in QUERIES]
         config = Config.model_validate({"queries": queries, "groups": list(groups)})
         self.plans: dict[str, QueryPlan] = {plan.name: plan for plan in config.plans()}
-        around = EvaluationContext(
+        context = EvaluationContext(
             api=None,
             connect=None,
             clock=time.time,
@@ -72,7 +72,7 @@ class Stage:
             query_offset=0.0,
             checkpoint_interval=300.0,
             room=lambda _: 0,
-            people=self.people,
+            feedback=self.feedback,
             heard=lambda plan, verdict, table: self.groups.readings.put(plan, verdict, table),
         )
         kept = {
@@ -82,7 +82,7 @@ class Stage:
         self.groups.apply(
             config.groups,
             self.plans,
-            around,
+            context,
             at=self.slot,
             kept=lambda job: kept.get(job, Step(alerts={})),
             left=self.left.__setitem__,
@@ -468,13 +468,13 @@ def test_a_new_normal_is_accepted_and_outlives_a_restart(
     caplog.set_level("INFO")
     alerting.step(12, odd=ODD)
     (alert,) = alerting.alerts()
-    alerting.people.give_feedback(alert.episode, Feedback.NEW_NORMAL, at=alerting.slot, who="alice", comment="")
+    alerting.feedback.give_feedback(alert.episode, Feedback.NEW_NORMAL, at=alerting.slot, who="alice", comment="")
     alerting.step(odd=ODD)
     assert caplog.text.count("the present level is the new normal") == 1
     alerting.step(2, odd=ODD)
     assert alerting.states() == {"p4": "resolved"}
     assert alerting.page()["p4"] < 0.5
-    assert alerting.people.lessons("(group) api") == []
+    assert alerting.feedback.lessons("(group) api") == []
     assert caplog.text.count("the present level is the new normal") == 1
     # Killed: what is on disk is what the lesson came to.
     alerting.groups = Groups()
