@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 from exporter.config.environment import Finding
@@ -33,9 +32,6 @@ def check_groups(data: Any) -> Iterator[Finding]:
         if isinstance(alert, dict) and "budget" in alert:
             message = "a group has no budget: its threshold is `contamination`"
             yield Finding(("groups", at, "alert", "budget"), message, at_key=True)
-        if group.get("detector") == "isolation_forest" and find_spec("sklearn") is None:
-            message = "needs scikit-learn, which is not installed: pip install 'prometheus-anomaly-exporter[forest]'"
-            yield Finding(("groups", at, "detector"), message)
 
 
 def _members(loc: Loc, members: Any, known: list[Any] | None) -> Iterator[Finding]:

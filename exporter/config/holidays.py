@@ -1,13 +1,16 @@
-"""Public holidays of a country or one of its regions, by the package of that name (extra ``holidays``)."""
+"""Public holidays of a country or one of its regions, by the package `holidays`."""
 
 from __future__ import annotations
 
 import functools
-from importlib.util import find_spec
+from collections.abc import Iterator
+from typing import Any
 
+from exporter.config.environment import Finding
+from exporter.config.yaml_source import Loc
 from exporter.engine.baseline import Holidays
 
-__all__ = ["holidays_of", "region_problem"]
+__all__ = ["check_holidays", "holidays_of"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -17,25 +20,32 @@ def holidays_of(region: str) -> Holidays:
     Raises
     ------
     NotImplementedError
-        Nobody knows that country or that part of it.
+        The package does not have that country or that part of it.
     """
-    import holidays
+    import holidays  # Takes a tenth of a second, and most configurations have none.
 
     country, _, part = region.partition("-")
-    known = holidays.country_holidays(country, subdiv=part or None)
+    calendar = holidays.country_holidays(country, subdiv=part or None)
     return Holidays(
-        region, rest_day=max(known.weekend, default=6), falls_on=functools.lru_cache(4096)(known.__contains__)
+        region, rest_day=max(calendar.weekend, default=6), falls_on=functools.lru_cache(4096)(calendar.__contains__)
     )
 
 
-def region_problem(region: object) -> str | None:
-    """Return what is wrong with a region, or None; also where nobody can say, because the package is missing."""
-    if not isinstance(region, str) or find_spec("holidays") is None:
-        return None
-    try:
-        holidays_of(region)
-    except NotImplementedError as unknown:
-        return (
-            f"no holidays are known of {region[:20]!r} ({unknown}); write a country such as DE, or a part as in US-CA"
-        )
-    return None
+def check_holidays(data: Any) -> Iterator[Finding]:
+    """Check that every `baseline.holidays` is a region that has holidays, for all queries and for each."""
+    if not isinstance(data, dict):
+        return
+    queries = data.get("queries")
+    owners: list[tuple[Loc, Any]] = [((), data)]
+    owners += [(("queries", at), query) for at, query in enumerate(queries if isinstance(queries, list) else ())]
+    for loc, owner in owners:
+        baseline = owner.get("baseline") if isinstance(owner, dict) else None
+        region = baseline.get("holidays") if isinstance(baseline, dict) else None
+        if not isinstance(region, str):
+            continue
+        try:
+            holidays_of(region)
+        except NotImplementedError as error:
+            advice = "write a country such as DE, or a part as in US-CA"
+            message = f"no holidays are known of {region[:20]!r} ({error}); {advice}"
+            yield Finding((*loc, "baseline", "holidays"), message)

@@ -16,8 +16,8 @@ from pydantic_core import ErrorDetails
 from exporter.config.calendar import check_calendar
 from exporter.config.checks import Sound, check, check_expressions
 from exporter.config.environment import Finding, expand_secrets, resolve_files, unexpanded
-from exporter.config.extras import check_extras
 from exporter.config.groups import check_groups
+from exporter.config.holidays import check_holidays
 from exporter.config.messages import Section, sentence
 from exporter.config.model import Config
 from exporter.config.schema_walk import Survey, models_in, survey
@@ -80,7 +80,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         *resolve_files(data, expected, file.parent),
         *check_expressions(data),
         *check_groups(data),
-        *check_extras(data),
+        *check_holidays(data),
         *check_calendar(data),
     ]
     config, errors = _validate(data)

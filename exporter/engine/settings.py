@@ -55,7 +55,7 @@ class BaselineSettings(Section):
     holidays: str | None = Field(
         None,
         description="Country, or a part of it, whose public holidays are learned and judged as its Sundays: `DE`, "
-        "`US-CA`. Needs the extra `holidays`.",
+        "`US-CA`.",
     )
 
 
@@ -105,7 +105,7 @@ class DriftSettings(Section):
     changepoints: bool = Field(
         False,
         description="Whether levels that changed are searched for every hour by PELT, in four weeks of history, "
-        "beside the slots. Needs the extra `drift`; queries of more than 1000 series are left out.",
+        "beside the slots. Queries of more than 1000 series are left out.",
     )
     changepoint_series: int = Field(20, ge=1, le=1000, description="Series of a query that are searched in a round.")
 

@@ -45,12 +45,6 @@ def test_image_has_no_root_and_checks_its_health() -> None:
     assert "RUN" not in last
 
 
-def test_extras_of_the_image_exist() -> None:
-    [names] = re.findall(r"^ARG EXTRAS=\[(.*)\]", DOCKERFILE, re.MULTILINE)
-    project = (ROOT / "pyproject.toml").read_text()
-    assert all(re.search(rf"^{name} = \[", project, re.MULTILINE) for name in names.split(","))
-
-
 def test_composition_is_valid() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(sys.executable, "-m", "check_jsonschema", *schema, FOLDER / "compose.yaml")

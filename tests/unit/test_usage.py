@@ -40,3 +40,20 @@ def test_a_start_that_cannot_be(tmp_path: Path, config: str, flags: list[str], c
     lines = done.stderr.splitlines()
     assert len(lines) == len(said)
     assert all(line.startswith(words) for line, words in zip(lines, said, strict=True))
+
+
+HEAVY = ("holidays", "matplotlib", "pandas", "ruptures", "scipy", "sklearn", "statsmodels")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param("from exporter.cli import main; main(['check', 'config', 'config.yaml'])", id="check config"),
+        pytest.param("import exporter.app", id="daemon"),
+    ],
+)
+def test_a_start_does_not_import_heavy_packages(tmp_path: Path, program: str) -> None:
+    (tmp_path / "config.yaml").write_text(GOOD)
+    program += f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -40,7 +40,7 @@ class GroupSettings(Section):
     detector: Literal["whitened", "isolation_forest"] = Field(
         "whitened",
         description="`whitened` knows how the metrics go together, finds more, and costs less; "
-        "`isolation_forest` needs scikit-learn (`pip install 'prometheus-anomaly-exporter[forest]'`).",
+        "`isolation_forest` is scikit-learn's.",
     )
     contamination: float | None = Field(
         None,

@@ -2,11 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from exporter.config import groups
 from exporter.config.load import load
-from exporter.errors import ConfigError
 
 QUERIES = "queries: [{name: cpu, expr: up}, {name: latency, expr: up}]\n"
 
@@ -18,11 +14,3 @@ def test_a_group_has_a_contamination_that_fits_its_detector(tmp_path: Path) -> N
     first, second = load(file).config.groups
     assert (first.detector, first.share, first.by) == ("whitened", 0.001, ())
     assert (second.detector, second.share, second.by) == ("isolation_forest", 0.02, ("pod",))
-
-
-def test_a_forest_without_scikit_learn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "find_spec", lambda name: None)
-    file = tmp_path / "config.yaml"
-    file.write_text(f"groups: [{{name: a, queries: [cpu, latency], detector: isolation_forest}}]\n{QUERIES}")
-    with pytest.raises(ConfigError, match=r"pip install 'prometheus-anomaly-exporter\[forest\]'"):
-        load(file)

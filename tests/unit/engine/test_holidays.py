@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.config.holidays import holidays_of, region_problem
+from exporter.config.holidays import check_holidays, holidays_of
 from exporter.engine.baseline import Holidays, place_at
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
@@ -57,6 +57,9 @@ def test_days_are_those_of_the_region_and_of_the_zone(at: str, zone: str, region
 
 
 def test_a_region_that_nobody_knows_is_a_problem() -> None:
-    assert region_problem("DE-BY") is None
-    assert "'XX'" in str(region_problem("XX"))
-    assert "'US-ZZ'" in str(region_problem("US-ZZ"))
+    regions = ["DE-BY", "XX", "US-ZZ"]
+    queries = [{"baseline": {"holidays": region}} for region in regions]
+    unknown, part = check_holidays({"baseline": {"holidays": "DE"}, "queries": queries})
+    assert (unknown.loc[1], part.loc[1]) == (1, 2)
+    assert "'XX'" in unknown.message
+    assert "'US-ZZ'" in part.message

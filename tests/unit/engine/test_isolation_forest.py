@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.config.load import load
 from exporter.engine.detectors import IsolationForest
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
@@ -34,14 +33,3 @@ def test_a_sudden_change_is_easier_to_tell_than_the_same_deviation_that_lasts() 
     samples[at : at + 3] *= 1.2
     found = scores(samples)
     assert found[at].mean() > found[at + 1].mean()
-
-
-def test_it_says_which_package_it_needs(tmp_path, monkeypatch) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        "detection: {detectors: [isolation_forest], quorum: 1}\nqueries:\n  - {name: up, expr: up}\n", encoding="utf-8"
-    )
-    assert load(file).config.detection.detectors == (IsolationForest(),)
-    monkeypatch.setattr("exporter.config.extras.find_spec", lambda name: None)
-    with pytest.raises(Exception, match=r"1:24: detection.detectors: needs scikit-learn.*\[forest\]"):
-        load(file)
