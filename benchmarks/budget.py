@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Event, Finding, Step
+from exporter.alerting.alert import AlertCandidate, AuditEvent, Step
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alerting.state_machine import collect, evaluate
 from exporter.config.engine_settings import engine_settings
@@ -155,7 +155,7 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
             if index >= judged.live and (after.alerts or (one >= threshold).any()):
                 found = _found(plan.alert, np.flatnonzero(one >= threshold).tolist())
                 after = evaluate(plan.alert, limits, "q", after.alerts, at=step * index, found=found, missing=())
-                fired += sum(event.event is Event.FIRING for event in after.transitions)
+                fired += sum(event.event is AuditEvent.FIRING for event in after.transitions)
         tail.see(slice(0, severity.shape[1]), begin, block if begin >= judged.settled else np.full_like(block, np.nan))
         tail.passed(len(block))
     weeks = (len(severity) - judged.live) * step / WEEK
@@ -167,8 +167,8 @@ def _plan(alert: dict[str, str], step: float) -> QueryPlan:
     return Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
 
 
-def _found(rule: AlertSettings, rows: list[int]) -> dict[str, Finding]:
-    return collect(Finding({"alertname": rule.alertname, "series": str(row)}, {}, "") for row in rows)
+def _found(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
+    return collect(AlertCandidate({"alertname": rule.alertname, "series": str(row)}, {}, "") for row in rows)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.alerting.alert import Alert, AlertState, Finding, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, fingerprint
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 
 T0 = 1_800_000_000.0
@@ -20,8 +20,8 @@ def limits(**fields: Any) -> AlertingSettings:
     return AlertingSettings().model_copy(update=fields)
 
 
-def finding(series: str = "a", *, summary: str = "text", **labels: str) -> Finding:
-    return Finding(
+def finding(series: str = "a", *, summary: str = "text", **labels: str) -> AlertCandidate:
+    return AlertCandidate(
         labels={"alertname": "AnomalyDetected", "instance": series, **labels},
         annotations={"summary": summary},
         generator_url="http://prom.example/graph?g0.expr=m&g0.tab=1",
@@ -32,7 +32,7 @@ def fp(series: str = "a") -> str:
     return fingerprint(finding(series).labels)
 
 
-def found(*series: str) -> dict[str, Finding]:
+def found(*series: str) -> dict[str, AlertCandidate]:
     return {fp(name): finding(name) for name in series}
 
 

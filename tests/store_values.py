@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.alerting.alert import Alert, AlertState, Event, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +59,9 @@ def an_alert(name: str = "f1", query: str = "q", **changes: object) -> Alert:
     return Alert(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def a_transition(name: str = "f1", event: Event = Event.OPEN, at: float = 1.5, **changes: object) -> Transition:
+def a_transition(
+    name: str = "f1", event: AuditEvent = AuditEvent.OPEN, at: float = 1.5, **changes: object
+) -> AlertTransition:
     values: dict[str, object] = {
         "fingerprint": name,
         "query": "q",
@@ -69,10 +71,10 @@ def a_transition(name: str = "f1", event: Event = Event.OPEN, at: float = 1.5, *
         "why": "too high",
         "details": {"value": "17.3"},
     }
-    return Transition(**{**values, **changes})  # type: ignore[arg-type]
+    return AlertTransition(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def a_step(*alerts: Alert, transitions: tuple[Transition, ...] = ()) -> Step:
+def a_step(*alerts: Alert, transitions: tuple[AlertTransition, ...] = ()) -> Step:
     return Step({alert.fingerprint: alert for alert in alerts}, transitions)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertState, Finding, Step
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step
 from exporter.alerting.settings import StormSettings
-from exporter.alerting.storm import Said
+from exporter.alerting.storm import RowStates
 from exporter.engine.series import SeriesTable, key_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.root_causes import RootCauses
-from exporter.evaluation.row_alerts import Asked, RowAlerts, Turn
+from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
 from tests.alerts import T0, limits, rule
 from tests.store_values import chance
 
@@ -99,8 +99,8 @@ class Stage:
         score = np.array([(scores or {}).get(name, 0.9) for name in self.names])
         apart = np.full(len(self.names), False)
         apart[[row_of[name] for name in silenced]] = True
-        said = Said(self.at, wrong & known, known, present, apart if silenced else None)
-        return self.rows.judge(Turn(said, score, self.table, self._findings, partial))
+        said = RowStates(self.at, wrong & known, known, present, apart if silenced else None)
+        return self.rows.judge(SlotResult(said, score, self.table, self._findings, partial))
 
     def slot(self, anomalous: Iterable[str] = (), **more: Any) -> Step:
         """Judge the next slot and keep what comes of it."""
@@ -114,14 +114,14 @@ class Stage:
         if step.notes is not None:
             self.book.notes = step.notes
 
-    def _findings(self, asked: Sequence[Asked]) -> list[Finding]:
+    def _findings(self, asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         return [self._finding(one) for one in asked]
 
-    def _finding(self, asked: Asked) -> Finding:
+    def _finding(self, asked: ExplanationRequest) -> AlertCandidate:
         name, row = self.names[asked.row], asked.row
         self.explained.append(name)
         labels = self.rows.labels(self.table.labels(row))
-        return Finding(labels, {"summary": f"{name} is odd"}, "")
+        return AlertCandidate(labels, {"summary": f"{name} is odd"}, "")
 
     # ------------------------------------------------------------------ what is there
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["Alert", "AlertState", "Event", "Finding", "Observation", "Step", "Transition", "fingerprint"]
+__all__ = [
+    "Alert",
+    "AlertState",
+    "AuditEvent",
+    "AlertCandidate",
+    "Observation",
+    "Step",
+    "AlertTransition",
+    "fingerprint",
+]
 
 
 class AlertState(StrEnum):
@@ -20,7 +29,7 @@ class AlertState(StrEnum):
     RESOLVED = "resolved"
 
 
-class Event(StrEnum):
+class AuditEvent(StrEnum):
     """What the audit records. What is not said to repeat happens at most once in an episode."""
 
     OPEN = "open"
@@ -77,7 +86,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AlertCandidate:
     """What one anomalous series says in this slot.
 
     Attributes
@@ -134,13 +143,13 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class AlertTransition:
     """One audit event. `who` is `exporter` unless a person did it."""
 
     fingerprint: str
     query: str
     episode: str
-    event: Event
+    event: AuditEvent
     at: float
     why: str
     who: str = "exporter"
@@ -154,7 +163,7 @@ class Step:
     """What an evaluation leads to: all alerts of the query afterwards, and what happened on the way."""
 
     alerts: Mapping[str, Alert]
-    transitions: tuple[Transition, ...] = ()
+    transitions: tuple[AlertTransition, ...] = ()
     suppressed: int = 0
     """Findings that had to be turned away because `max_alerts` was reached."""
     notes: bytes | None = None

@@ -1,7 +1,7 @@
 """The life of an episode as people see it: open, acknowledged, resolved; and what they said of it.
 
 The audit is what happened; an `Episode` is what it comes to. Everything in it but the reading follows from the
-transitions, so it can always be made of them again (`told`).
+transitions, so it can always be made of them again (`episode_of`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from exporter.alerting.alert import Event, Observation, Transition
+from exporter.alerting.alert import AlertTransition, AuditEvent, Observation
 
-__all__ = ["Episode", "Feedback", "Status", "apply", "told"]
+__all__ = ["Episode", "Feedback", "Status", "apply", "episode_of"]
 
 
 class Status(StrEnum):
@@ -93,7 +93,7 @@ class Episode:
         return Status.OPEN if self.acknowledged_at is None else Status.ACKNOWLEDGED
 
 
-def told(transitions: Iterable[Transition]) -> Episode | None:
+def episode_of(transitions: Iterable[AlertTransition]) -> Episode | None:
     """Return what the transitions of one episode come to, in their order; None where its beginning is not in them."""
     episode: Episode | None = None
     for transition in transitions:
@@ -101,7 +101,7 @@ def told(transitions: Iterable[Transition]) -> Episode | None:
     return episode
 
 
-def apply(episode: Episode | None, transition: Transition) -> Episode | None:
+def apply(episode: Episode | None, transition: AlertTransition) -> Episode | None:
     """Return the episode after one more transition. One that happens again changes nothing; the newest feedback holds.
 
     >>> opened = Transition("f", "cpu", "e", Event.OPEN, 60.0, "anomalous", details={"labels": '{"instance": "a"}'})
@@ -110,20 +110,22 @@ def apply(episode: Episode | None, transition: Transition) -> Episode | None:
     """
     at, why = transition.at, transition.why
     if episode is None:
-        if transition.event is not Event.OPEN:
+        if transition.event is not AuditEvent.OPEN:
             return None
         return Episode(transition.episode, transition.query, transition.fingerprint, _labels(transition), at)
     match transition.event:
-        case Event.FIRING if episode.fired_at is None:
+        case AuditEvent.FIRING if episode.fired_at is None:
             # The clock may have been set back in between; an episode never ends before it began.
             fired = replace(episode, fired_at=max(at, episode.opened_at))
             marked = transition.details.get("alert.labels")
             return fired if marked is None else replace(fired, labels=json.loads(marked))
-        case Event.RESOLVED | Event.DROPPED | Event.EXPIRED | Event.EXPIRED_SOURCE_DOWN if episode.resolved_at is None:
+        case AuditEvent.RESOLVED | AuditEvent.DROPPED | AuditEvent.EXPIRED | AuditEvent.EXPIRED_SOURCE_DOWN if (
+            episode.resolved_at is None
+        ):
             return replace(episode, resolved_at=max(at, episode.fired_at or episode.opened_at), resolved_why=why)
-        case Event.ACKNOWLEDGED if episode.acknowledged_at is None:
+        case AuditEvent.ACKNOWLEDGED if episode.acknowledged_at is None:
             return replace(episode, acknowledged_at=at, acknowledged_by=transition.who, acknowledged_why=why)
-        case Event.FEEDBACK if (verdict := transition.details.get("verdict")) in _FEEDBACKS:
+        case AuditEvent.FEEDBACK if (verdict := transition.details.get("verdict")) in _FEEDBACKS:
             return replace(
                 episode,
                 feedback=Feedback(verdict),
@@ -134,6 +136,6 @@ def apply(episode: Episode | None, transition: Transition) -> Episode | None:
     return episode
 
 
-def _labels(transition: Transition) -> dict[str, str]:
+def _labels(transition: AlertTransition) -> dict[str, str]:
     labels: dict[str, str] = json.loads(transition.details.get("labels", "{}"))
     return labels

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Excess", "Hashes", "Labels", "Population", "Rows"]
+__all__ = ["FrequentLabel", "Hashes", "Labels", "LabelIndex", "Rows"]
 
 Labels = tuple[tuple[str, str], ...]
 Rows = npt.NDArray[np.intp]
@@ -28,7 +28,7 @@ _MOST_NAMES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
+class FrequentLabel:
     """A label value that is far more frequent among some series than among all.
 
     Attributes
@@ -43,7 +43,7 @@ class Excess:
     series: int
 
 
-class Population:
+class LabelIndex:
     """Labels by row. Only rows that changed cost anything when the series change."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Population:
 
     def excess(
         self, rows: Rows, *, besides: Collection[str] = (), most: int = 3, times: float = 2.0, share: float = 0.25
-    ) -> list[Excess]:
+    ) -> list[FrequentLabel]:
         """Return the label values that are far more frequent among `rows` than among all series, clearest first.
 
         Parameters
@@ -127,7 +127,7 @@ class Population:
         logarithm of how many times as frequent it is (the term of the G statistic).
         """
         everybody = np.flatnonzero(self.hashes)
-        ranked: list[tuple[float, Excess]] = []
+        ranked: list[tuple[float, FrequentLabel]] = []
         for name, codes in sorted(self._codes.items()):
             if name in besides:
                 continue
@@ -139,7 +139,9 @@ class Population:
             good = np.flatnonzero((inside >= 2) & (inside >= share * len(rows)) & (ratio >= times))
             for code in good.tolist():
                 clear = float(inside[code] * np.log(ratio[code]))
-                ranked.append((clear, Excess(name, self._values[name][code], int(inside[code]), int(among[code]))))
+                ranked.append(
+                    (clear, FrequentLabel(name, self._values[name][code], int(inside[code]), int(among[code])))
+                )
         ranked.sort(key=lambda one: (-one[0], one[1].name, one[1].value))
         return [one for _, one in ranked[:most]]
 

@@ -22,7 +22,16 @@ import numpy.typing as npt
 
 from exporter.alerting.settings import DependencySettings
 
-__all__ = ["HORIZON", "Anomaly", "Graph", "Link", "Trace", "agreement", "followed", "link"]
+__all__ = [
+    "HORIZON",
+    "OpenAnomaly",
+    "DependencyGraph",
+    "IncidentLink",
+    "SeverityTrace",
+    "agreement",
+    "extended",
+    "link_incidents",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,7 +53,7 @@ _KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class SeverityTrace:
     """How anomalous an open alert was in its first slots; nothing where it is not known.
 
     Attributes
@@ -61,15 +70,15 @@ class Trace:
     severities: tuple[float, ...] = ()
 
 
-def followed(trace: Trace, at: float, severity: float, labels: Mapping[str, str]) -> Trace:
+def extended(trace: SeverityTrace, at: float, severity: float, labels: Mapping[str, str]) -> SeverityTrace:
     """Return a trace with one slot more, if it is worth keeping."""
     if len(trace.times) >= _KEPT or (trace.times and at - trace.times[-1] < _CLOSEST):
         return replace(trace, labels=labels)
-    return Trace(labels, (*trace.times, at), (*trace.severities, severity))
+    return SeverityTrace(labels, (*trace.times, at), (*trace.severities, severity))
 
 
 @dataclass(frozen=True, slots=True)
-class Anomaly:
+class OpenAnomaly:
     """What is known of one open alert, as far as it can be a cause or an effect.
 
     Attributes
@@ -80,7 +89,7 @@ class Anomaly:
         When it turned.
     interval : float, seconds
         Between its slots.
-    trace : Trace
+    trace : SeverityTrace
     incident : str
         Fixed when the alert fired; empty while it has not.
     effect : bool
@@ -90,7 +99,7 @@ class Anomaly:
     identity: str
     onset: float
     interval: float
-    trace: Trace
+    trace: SeverityTrace
     incident: str = ""
     effect: bool = False
 
@@ -106,7 +115,7 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class IncidentLink:
     """What an anomaly belongs to.
 
     Attributes
@@ -114,16 +123,16 @@ class Link:
     incident : str
     effect : bool
         Whether another anomaly is the root.
-    cause : Anomaly or None
+    cause : OpenAnomaly or None
         The one that explains it.
     """
 
     incident: str
     effect: bool
-    cause: Anomaly | None
+    cause: OpenAnomaly | None
 
 
-class Graph:
+class DependencyGraph:
     """Who depends on whom.
 
     Parameters
@@ -173,25 +182,27 @@ def _by_label(patterns: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], li
     return index
 
 
-def link(graph: Graph, anomalies: Iterable[Anomaly], wanted: Iterable[str]) -> dict[str, Link]:
+def link_incidents(
+    graph: DependencyGraph, anomalies: Iterable[OpenAnomaly], wanted: Iterable[str]
+) -> dict[str, IncidentLink]:
     """Return what some anomalies belong to.
 
     Parameters
     ----------
-    graph : Graph
+    graph : DependencyGraph
     anomalies : iterable of Anomaly
         All that are open.
     wanted : iterable of str
         Identities of those that are asked for.
     """
     known = {one.identity: one for one in anomalies}
-    called: dict[tuple[object, ...], list[Anomaly]] = {}
+    called: dict[tuple[object, ...], list[OpenAnomaly]] = {}
     for one in known.values():
         for key in graph.called(one.labels):
             called.setdefault(key, []).append(one)
-    causes: dict[str, Anomaly | None] = {}
+    causes: dict[str, OpenAnomaly | None] = {}
 
-    def cause_of(one: Anomaly) -> Anomaly | None:
+    def cause_of(one: OpenAnomaly) -> OpenAnomaly | None:
         if one.identity not in causes:
             found = {other.identity: other for key in graph.calls(one.labels) for other in called.get(key, ())}
             causes[one.identity] = _best(one, found.values())
@@ -205,11 +216,11 @@ def link(graph: Graph, anomalies: Iterable[Anomaly], wanted: Iterable[str]) -> d
         if root.identity == identity and not one.effect:
             # In a circle everybody has a cause, but not the one where it began.
             cause = cause if one.incident else None
-        links[identity] = Link(incident, root.identity != identity or one.effect, cause)
+        links[identity] = IncidentLink(incident, root.identity != identity or one.effect, cause)
     return links
 
 
-def _root(one: Anomaly, cause_of: Callable[[Anomaly], Anomaly | None]) -> tuple[Anomaly, str]:
+def _root(one: OpenAnomaly, cause_of: Callable[[OpenAnomaly], OpenAnomaly | None]) -> tuple[OpenAnomaly, str]:
     """Follow the causes to where they begin, or to an alert of which that was decided."""
     path, places = [one], {one.identity: 0}
     while not path[-1].incident:
@@ -225,7 +236,7 @@ def _root(one: Anomaly, cause_of: Callable[[Anomaly], Anomaly | None]) -> tuple[
     return path[-1], path[-1].incident or path[-1].own_incident
 
 
-def _best(effect: Anomaly, candidates: Iterable[Anomaly]) -> Anomaly | None:
+def _best(effect: OpenAnomaly, candidates: Iterable[OpenAnomaly]) -> OpenAnomaly | None:
     """Return the candidate that explains an anomaly best, or None where none does."""
     near = []
     for cause in candidates:
@@ -241,7 +252,7 @@ def _best(effect: Anomaly, candidates: Iterable[Anomaly]) -> Anomaly | None:
     return min(ranked, key=lambda one: one[:3])[3] if ranked else None
 
 
-def agreement(effect: Anomaly, cause: Anomaly) -> tuple[float, float]:
+def agreement(effect: OpenAnomaly, cause: OpenAnomaly) -> tuple[float, float]:
     """Return the highest correlation of two severities within `HORIZON`, and by how many seconds the cause leads there.
 
     Both are zero before their onset. Where too little is known of one of them the onsets speak, as nothing contradicts.
@@ -271,7 +282,7 @@ def agreement(effect: Anomaly, cause: Anomaly) -> tuple[float, float]:
     return float(peak), float(lags[chosen] * step)
 
 
-def _held(one: Anomaly, grid: FloatArray) -> FloatArray:
+def _held(one: OpenAnomaly, grid: FloatArray) -> FloatArray:
     """Return the severity at the points of a grid: that of the newest slot, 0 before the onset."""
     times, values = np.array(one.trace.times), np.array(one.trace.severities)
     if not len(times):

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from exporter.alerting.root_cause import Trace
-from exporter.alerting.storm import KeptStorm, Storm, decode_storms, encode_storms
+from exporter.alerting.root_cause import SeverityTrace
+from exporter.alerting.storm import OpenStorm, StoredStorm, decode_storms, encode_storms
 
-__all__ = ["Notes", "read_notes", "write_notes"]
+__all__ = ["SavedContext", "decode_context", "encode_context"]
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class SavedContext:
     """What alerts go on from, beside themselves.
 
     Attributes
@@ -24,8 +24,8 @@ class Notes:
         By identity of open alerts: how anomalous they were since they began.
     """
 
-    storms: tuple[Storm, ...] = ()
-    traces: Mapping[str, Trace] = field(default_factory=dict)
+    storms: tuple[OpenStorm, ...] = ()
+    traces: Mapping[str, SeverityTrace] = field(default_factory=dict)
 
 
 class _KeptTrace(msgspec.Struct, frozen=True, array_like=True):
@@ -35,7 +35,7 @@ class _KeptTrace(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    storms: list[KeptStorm] = []
+    storms: list[StoredStorm] = []
     traces: dict[str, _KeptTrace] = {}
 
 
@@ -43,7 +43,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
-def write_notes(notes: Notes) -> bytes:
+def encode_context(notes: SavedContext) -> bytes:
     """Return the notes in bytes; none where there is nothing to remember."""
     if not notes.storms and not notes.traces:
         return b""
@@ -54,17 +54,17 @@ def write_notes(notes: Notes) -> bytes:
     return _encode(_Kept(storms=encode_storms(notes.storms), traces=traces))
 
 
-def read_notes(kept: bytes) -> Notes:
-    """Return what `write_notes` wrote; nothing where it cannot be read, because another version wrote it."""
+def decode_context(kept: bytes) -> SavedContext:
+    """Return what `encode_context` wrote; nothing where it cannot be read, because another version wrote it."""
     if not kept:
-        return Notes()
+        return SavedContext()
     try:
         found = _decode(kept)
         traces = {
-            identity: Trace(trace.labels, tuple(trace.times), tuple(trace.severities))
+            identity: SeverityTrace(trace.labels, tuple(trace.times), tuple(trace.severities))
             for identity, trace in found.traces.items()
             if len(trace.times) == len(trace.severities)
         }
-        return Notes(decode_storms(found.storms), traces)
+        return SavedContext(decode_storms(found.storms), traces)
     except (msgspec.DecodeError, ValueError):
-        return Notes()
+        return SavedContext()

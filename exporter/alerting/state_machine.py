@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from exporter.alerting.alert import Alert, AlertState, Event, Finding, Step, Transition, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, AlertTransition, AuditEvent, Step, fingerprint
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.errors import ExporterError
 
@@ -49,7 +49,7 @@ class DuplicateAlert(ExporterError):  # noqa: N818 - the name that Prometheus gi
         super().__init__(f"two series of the query have the same alert labels: {json.dumps(self.labels)}")
 
 
-def collect(findings: Iterable[Finding]) -> dict[str, Finding]:
+def collect(findings: Iterable[AlertCandidate]) -> dict[str, AlertCandidate]:
     """Return the findings of one slot by fingerprint, in their order.
 
     Raises
@@ -57,7 +57,7 @@ def collect(findings: Iterable[Finding]) -> dict[str, Finding]:
     DuplicateAlert
         If two of them have the same labels: the query fails in this slot and its alerts are held.
     """
-    found: dict[str, Finding] = {}
+    found: dict[str, AlertCandidate] = {}
     for finding in findings:
         identity = fingerprint(finding.labels)
         if identity in found:
@@ -73,7 +73,7 @@ def evaluate(
     alerts: Mapping[str, Alert],
     *,
     at: float,
-    found: Mapping[str, Finding],
+    found: Mapping[str, AlertCandidate],
     missing: Collection[str],
     unknown: Collection[str] = (),
     absorbed: Collection[str] = (),
@@ -107,7 +107,7 @@ def evaluate(
     if _applied(alerts, at):
         return Step(alerts=alerts)
     after: dict[str, Alert] = {}
-    log: list[Transition] = []
+    log: list[AlertTransition] = []
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
@@ -158,12 +158,12 @@ def hold(
         return Step(alerts=alerts)
     over = at - since - interval >= limits.source_hold
     after: dict[str, Alert] = {}
-    log: list[Transition] = []
+    log: list[AlertTransition] = []
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
         elif over:
-            event = Event.DROPPED if alert.fired_at is None else Event.EXPIRED_SOURCE_DOWN
+            event = AuditEvent.DROPPED if alert.fired_at is None else AuditEvent.EXPIRED_SOURCE_DOWN
             log.append(_transition(replace(alert, query=query), event, at, "source_down"))
             kept = None
         else:
@@ -192,14 +192,14 @@ def restore(limits: AlertingSettings, alerts: Mapping[str, Alert], *, at: float)
         the first `evaluate` or `hold`, which says whether it is still so.
     """
     after: dict[str, Alert] = {}
-    log: list[Transition] = []
+    log: list[AlertTransition] = []
     for identity, alert in alerts.items():
         down = max(0.0, at - alert.evaluated_at)
         if alert.state is AlertState.RESOLVED:
             started, ended = _span(alert)
             kept = _retained(limits, replace(alert, resolved_at=max(started, min(ended, at))), at)
         elif down > limits.outage_tolerance:
-            log.append(_transition(alert, Event.EXPIRED, at, "outage_tolerance"))
+            log.append(_transition(alert, AuditEvent.EXPIRED, at, "outage_tolerance"))
             kept = None
         elif alert.state is AlertState.PENDING:
             kept = replace(alert, active_at=min(alert.active_at + down, at))
@@ -226,7 +226,7 @@ def withdraw(alerts: Mapping[str, Alert], *, at: float, why: str) -> Step:
         Firing alerts are resolved, pending ones are gone.
     """
     after: dict[str, Alert] = {}
-    log: list[Transition] = []
+    log: list[AlertTransition] = []
     for identity, alert in alerts.items():
         kept = alert if alert.state is AlertState.RESOLVED else _end(alert, at, why, log)
         if kept is not None:
@@ -246,9 +246,9 @@ def _begin_all(
     after: Mapping[str, Alert],
     *,
     at: float,
-    found: Mapping[str, Finding],
+    found: Mapping[str, AlertCandidate],
     others: int,
-    log: list[Transition],
+    log: list[AlertTransition],
 ) -> tuple[dict[str, Alert], int]:
     """Return the episodes that begin now, and how many had to be turned away."""
     unopened = [identity for identity in found if identity not in before or _is_over(before[identity])]
@@ -271,10 +271,10 @@ def _begin(
     rule: AlertSettings,
     query: str,
     identity: str,
-    finding: Finding,
+    finding: AlertCandidate,
     last: Alert | None,
     at: float,
-    log: list[Transition],
+    log: list[AlertTransition],
 ) -> Alert:
     alert = Alert(
         fingerprint=identity,
@@ -288,11 +288,13 @@ def _begin(
         evaluated_at=at,
     )
     labels = json.dumps(dict(sorted(finding.labels.items())), ensure_ascii=False)
-    log.append(_transition(alert, Event.OPEN, at, "anomalous", {"labels": labels}))
+    log.append(_transition(alert, AuditEvent.OPEN, at, "anomalous", {"labels": labels}))
     return _anomalous(rule, alert, finding, at, log)
 
 
-def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, log: list[Transition]) -> Alert:
+def _anomalous(
+    rule: AlertSettings, alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTransition]
+) -> Alert:
     seen = finding.reading
     alert = replace(
         alert,
@@ -314,7 +316,7 @@ def _anomalous(rule: AlertSettings, alert: Alert, finding: Finding, at: float, l
     return alert
 
 
-def _fire(alert: Alert, finding: Finding, at: float, log: list[Transition]) -> Alert:
+def _fire(alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTransition]) -> Alert:
     if alert.fired_at is not None:
         # It had fired before `for` was raised: the same episode goes on, and it began when it began.
         return replace(alert, state=AlertState.FIRING)
@@ -324,11 +326,11 @@ def _fire(alert: Alert, finding: Finding, at: float, log: list[Transition]) -> A
         alert = replace(alert, labels={**alert.labels, **finding.marks})
         # No annotation can have this name.
         details["alert.labels"] = json.dumps(dict(sorted(alert.labels.items())), ensure_ascii=False)
-    log.append(_transition(alert, Event.FIRING, at, "anomalous", details))
+    log.append(_transition(alert, AuditEvent.FIRING, at, "anomalous", details))
     return alert
 
 
-def _missing(rule: AlertSettings, alert: Alert, at: float, log: list[Transition]) -> Alert | None:
+def _missing(rule: AlertSettings, alert: Alert, at: float, log: list[AlertTransition]) -> Alert | None:
     alert = replace(alert, missing=alert.missing + 1)
     if alert.keep_since is not None and at - alert.keep_since >= rule.keep_firing_for:
         # It was normal when it was last seen, and that it would have been kept for has passed.
@@ -342,7 +344,7 @@ def _missing(rule: AlertSettings, alert: Alert, at: float, log: list[Transition]
     return alert
 
 
-def _normal(rule: AlertSettings, alert: Alert, at: float, log: list[Transition]) -> Alert | None:
+def _normal(rule: AlertSettings, alert: Alert, at: float, log: list[AlertTransition]) -> Alert | None:
     if alert.state is AlertState.FIRING and rule.keep_firing_for > 0:
         since = at if alert.keep_since is None else alert.keep_since
         if at - since < rule.keep_firing_for:
@@ -350,12 +352,12 @@ def _normal(rule: AlertSettings, alert: Alert, at: float, log: list[Transition])
     return _end(alert, at, "normal", log)
 
 
-def _end(alert: Alert, at: float, why: str, log: list[Transition]) -> Alert | None:
+def _end(alert: Alert, at: float, why: str, log: list[AlertTransition]) -> Alert | None:
     if alert.fired_at is None:
-        log.append(_transition(alert, Event.DROPPED, at, why))
+        log.append(_transition(alert, AuditEvent.DROPPED, at, why))
         return None
     ended = replace(alert, state=AlertState.RESOLVED, resolved_at=max(at, alert.fired_at))
-    log.append(_transition(ended, Event.RESOLVED, at, why))
+    log.append(_transition(ended, AuditEvent.RESOLVED, at, why))
     return ended
 
 
@@ -384,9 +386,9 @@ def _episode(identity: str, at: float, last: str | None) -> str:
 
 
 def _transition(
-    alert: Alert, event: Event, at: float, why: str, details: Mapping[str, str] | None = None
-) -> Transition:
-    return Transition(
+    alert: Alert, event: AuditEvent, at: float, why: str, details: Mapping[str, str] | None = None
+) -> AlertTransition:
+    return AlertTransition(
         fingerprint=alert.fingerprint,
         query=alert.query,
         episode=alert.episode,

@@ -24,10 +24,20 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import fingerprint
-from exporter.alerting.label_index import Hashes, Labels, Population, Rows
+from exporter.alerting.label_index import Hashes, LabelIndex, Labels, Rows
 from exporter.alerting.settings import StormSettings
 
-__all__ = ["Gathering", "KeptStorm", "Naming", "Own", "Said", "Storm", "decode_storms", "encode_storms", "gather"]
+__all__ = [
+    "StormAssignment",
+    "StoredStorm",
+    "Naming",
+    "RowAlert",
+    "RowStates",
+    "OpenStorm",
+    "decode_storms",
+    "encode_storms",
+    "assign_storms",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -36,7 +46,7 @@ Naming = Callable[[Labels, int], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Storm:
+class OpenStorm:
     """One storm, as it is kept.
 
     Attributes
@@ -73,7 +83,7 @@ class Storm:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RowStates:
     """What is said of every row in this slot; arrays of shape (size,).
 
     Attributes
@@ -102,7 +112,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class RowAlert:
     """The open alert that a series has of its own."""
 
     identity: str
@@ -111,7 +121,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathering:
+class StormAssignment:
     """Who is in which storm now.
 
     Attributes
@@ -132,7 +142,7 @@ class Gathering:
         Identities of storms of whose members nothing is seen, or nothing can be said.
     """
 
-    storms: tuple[Storm, ...]
+    storms: tuple[OpenStorm, ...]
     rows: Mapping[str, Rows]
     begun: Mapping[str, tuple[dict[str, str], float]]
     alone: Rows
@@ -142,17 +152,17 @@ class Gathering:
     unknown: frozenset[str] = frozenset()
 
 
-def gather(
+def assign_storms(
     settings: StormSettings,
-    storms: Iterable[Storm],
-    said: Said,
-    population: Population,
-    own: Mapping[int, Own],
+    storms: Iterable[OpenStorm],
+    said: RowStates,
+    population: LabelIndex,
+    own: Mapping[int, RowAlert],
     *,
     waiting: Collection[str],
     taken: Collection[str],
     name: Naming,
-) -> Gathering:
+) -> StormAssignment:
     """Find out which series turn together.
 
     Parameters
@@ -160,8 +170,8 @@ def gather(
     settings : StormSettings
     storms : iterable of Storm
         Those whose alerts are open.
-    said : Said
-    population : Population
+    said : RowStates
+    population : LabelIndex
         Of the same rows.
     own : mapping
         By row: the open alerts of single series.
@@ -182,14 +192,16 @@ def gather(
 
 
 class _Gatherer:
-    """One slot of `gather`, in the order of its methods."""
+    """One slot of `assign_storms`, in the order of its methods."""
 
-    def __init__(self, settings: StormSettings, said: Said, population: Population, own: Mapping[int, Own]) -> None:
+    def __init__(
+        self, settings: StormSettings, said: RowStates, population: LabelIndex, own: Mapping[int, RowAlert]
+    ) -> None:
         self._settings = settings
         self._said = said
         self._population = population
         self._own = own
-        self._storms: dict[str, Storm] = {}
+        self._storms: dict[str, OpenStorm] = {}
         self._rows: dict[str, Rows] = {}
         self._begun: dict[str, tuple[dict[str, str], float]] = {}
         self._since: dict[int, float] = {}
@@ -200,7 +212,7 @@ class _Gatherer:
         """Anomalous rows that are in no storm."""
         self._free = said.gathering
 
-    def go_on(self, storm: Storm) -> None:
+    def go_on(self, storm: OpenStorm) -> None:
         """Bring the members of a storm up to now."""
         said = self._said
         rows = self._population.rows_of(storm.members)
@@ -275,7 +287,7 @@ class _Gatherer:
         since = min((one.active_at for one in waited), default=self._said.at)
         self._begun[identity] = (labels, since)
         none: Hashes = np.zeros(0, np.uint64)
-        storm = Storm(identity, key, number, self._said.at, 0, none, np.zeros(0), np.zeros(0))
+        storm = OpenStorm(identity, key, number, self._said.at, 0, none, np.zeros(0), np.zeros(0))
         self._storms[identity], self._rows[identity] = storm, np.zeros(0, np.intp)
         self._add(storm, rows, onsets)
 
@@ -295,14 +307,14 @@ class _Gatherer:
             self._unknown.discard(identity)
             del self._storms[identity]
 
-    def gathered(self) -> Gathering:
+    def gathered(self) -> StormAssignment:
         """Return what came of it."""
         alone = self._loose.copy()
         # What was said of a series alone is unsaid alone.
         for row, alert in self._own.items():
             if self._said.anomalous[row] and alert.identity not in self._absorbed:
                 alone[row] = True
-        return Gathering(
+        return StormAssignment(
             storms=tuple(self._storms.values()),
             rows=self._rows,
             begun=self._begun,
@@ -319,7 +331,7 @@ class _Gatherer:
         new[list(self._own)] = False
         return np.flatnonzero(new)
 
-    def _add(self, storm: Storm, rows: Rows, joined: FloatArray) -> None:
+    def _add(self, storm: OpenStorm, rows: Rows, joined: FloatArray) -> None:
         self._loose[rows] = False
         storm = self._storms[storm.identity]
         self._rows[storm.identity] = np.concatenate([self._rows[storm.identity], rows])
@@ -347,7 +359,7 @@ def _together(numbers: Rows) -> Iterator[tuple[int, Rows]]:
     yield from ((int(numbers[one[0]]), one) for one in places)
 
 
-class KeptStorm(msgspec.Struct, frozen=True):
+class StoredStorm(msgspec.Struct, frozen=True):
     """A storm in bytes."""
 
     identity: str
@@ -360,10 +372,10 @@ class KeptStorm(msgspec.Struct, frozen=True):
     left: bytes
 
 
-def encode_storms(storms: Sequence[Storm]) -> list[KeptStorm]:
+def encode_storms(storms: Sequence[OpenStorm]) -> list[StoredStorm]:
     """Return storms as they are kept in the store."""
     return [
-        KeptStorm(
+        StoredStorm(
             storm.identity,
             list(storm.key),
             storm.number,
@@ -377,7 +389,7 @@ def encode_storms(storms: Sequence[Storm]) -> list[KeptStorm]:
     ]
 
 
-def decode_storms(kept: Iterable[KeptStorm]) -> tuple[Storm, ...]:
+def decode_storms(kept: Iterable[StoredStorm]) -> tuple[OpenStorm, ...]:
     """Return storms from what the store kept; one that does not fit together is left out."""
     found = []
     for one in kept:
@@ -386,5 +398,5 @@ def decode_storms(kept: Iterable[KeptStorm]) -> tuple[Storm, ...]:
         members = np.frombuffer(one.members, "<u8").astype(np.uint64)
         joined, left = (np.frombuffer(part, "<f8").astype(np.float64) for part in (one.joined, one.left))
         key = tuple((name, value) for name, value in one.key)
-        found.append(Storm(one.identity, key, one.number, one.grown_at, one.total, members, joined, left))
+        found.append(OpenStorm(one.identity, key, one.number, one.grown_at, one.total, members, joined, left))
     return tuple(found)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.backtest.recorder import Record, ToldAlert
+from exporter.backtest.recorder import AlertRecorder, RecordedAlert
 from exporter.backtest.replay import Watcher
 from exporter.engine.series import Labels
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.evaluator import QueryEvaluator
 
-__all__ = ["Window", "Windows"]
+__all__ = ["ChartWindow", "ChartWindows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ _LINES = ("observed", "expected", "lower", "upper", "score", "votes")
 
 
 @dataclass(slots=True)
-class Window:
+class ChartWindow:
     """What was said of one series around an alert; of the worst one, where it is a storm.
 
     Attributes
@@ -38,7 +38,7 @@ class Window:
         The slot, and observed, expected, lower, upper, score, votes.
     """
 
-    alert: ToldAlert
+    alert: RecordedAlert
     labels: Labels
     row: int
     zone: str
@@ -52,17 +52,17 @@ class Window:
         return np.array([at for at, _ in self.points]), dict(zip(_LINES, values, strict=True))
 
 
-class Windows(Watcher):
+class ChartWindows(Watcher):
     """Follows the series of alerts; the first hundred of them."""
 
     def __init__(self) -> None:
-        self.found: dict[int, Window] = {}
+        self.found: dict[int, ChartWindow] = {}
         """By the identity of the alert, which lives as long as this."""
         self._near: dict[str, deque[tuple[float, FloatArray]]] = {}
-        self._fired: list[ToldAlert] = []
-        self._open: dict[str, list[Window]] = {}
+        self._fired: list[RecordedAlert] = []
+        self._open: dict[str, list[ChartWindow]] = {}
 
-    def begun(self, record: Record, cycles: Mapping[str, QueryEvaluator]) -> None:  # noqa: ARG002 - all of them.
+    def begun(self, record: AlertRecorder, cycles: Mapping[str, QueryEvaluator]) -> None:  # noqa: ARG002 - all of them.
         """Listen to what fires."""
         record.fired = self._fired.append
 
@@ -83,20 +83,20 @@ class Windows(Watcher):
                 self._begin(alert, cycle, verdict, near)
 
     def _begin(
-        self, alert: ToldAlert, cycle: QueryEvaluator, verdict: Verdict, near: deque[tuple[float, FloatArray]]
+        self, alert: RecordedAlert, cycle: QueryEvaluator, verdict: Verdict, near: deque[tuple[float, FloatArray]]
     ) -> None:
         table, plan = cycle.learning.engine.table, cycle.plan
         rows = cycle.alerts.rows.rows_of(alert.fingerprint, table)
         if not rows:
             return
         row = max(rows, key=lambda one: float(np.nan_to_num(verdict.score[one])))
-        window = Window(alert, table.labels(row), row, plan.zone, plan.detection.quorum, plan.interval)
+        window = ChartWindow(alert, table.labels(row), row, plan.zone, plan.detection.quorum, plan.interval)
         nothing = np.full(len(_LINES), np.nan)
         window.points = [(at, said[:, row].copy() if row < said.shape[1] else nothing) for at, said in near]
         self.found[id(alert)] = window
         self._open.setdefault(plan.name, []).append(window)
 
-    def _follow(self, window: Window, at: float, said: FloatArray) -> None:
+    def _follow(self, window: ChartWindow, at: float, said: FloatArray) -> None:
         window.points.append((at, said[:, window.row].copy()))
         ended = window.alert.resolved_at
         over = ended is not None and at > ended + _AFTER * window.interval

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from exporter.backtest.chart_windows import Window
-from exporter.backtest.recorder import ToldAlert
-from exporter.backtest.report import Report, length
+from exporter.backtest.chart_windows import ChartWindow
+from exporter.backtest.recorder import RecordedAlert
+from exporter.backtest.report import BacktestReport, length
 from exporter.backtest.tables import (
     Table,
     alert_row,
@@ -53,12 +53,12 @@ background:currentColor}.key.knew{color:var(--new)}.key.kold{color:var(--old)}
 Draw = Callable[[Chart, Look], bytes]
 
 
-def to_html(report: Report, windows: Mapping[int, Window]) -> str:
+def to_html(report: BacktestReport, windows: Mapping[int, ChartWindow]) -> str:
     """Write a report.
 
     Parameters
     ----------
-    report : Report
+    report : BacktestReport
     windows : mapping
         What is known around alerts, by the identity of each.
     """
@@ -108,7 +108,7 @@ def to_html(report: Report, windows: Mapping[int, Window]) -> str:
 _NO_CHARTS = "There are no charts: matplotlib is missing. pip install 'prometheus-anomaly-exporter[charts]'"
 
 
-def _both(report: Report) -> list[ToldAlert]:
+def _both(report: BacktestReport) -> list[RecordedAlert]:
     only = {id(alert) for alert in alerts_of_one(report.new, report.old)}
     return [alert for alert in report.new.told if id(alert) not in only]
 
@@ -121,7 +121,7 @@ def _drawing() -> Draw | None:
     return draw
 
 
-def _noted(report: Report, more: Sequence[str]) -> Node:
+def _noted(report: BacktestReport, more: Sequence[str]) -> Node:
     said = [*notes(report), *more]
     return [tag("h2", "Notes"), tag("section", [tag("p", text) for text in said])] if said else None
 
@@ -139,7 +139,11 @@ def _class(side: str) -> str | None:
 
 
 def _cards(
-    report: Report, alerts: Sequence[ToldAlert], windows: Mapping[int, Window], draw: Draw | None, left: int
+    report: BacktestReport,
+    alerts: Sequence[RecordedAlert],
+    windows: Mapping[int, ChartWindow],
+    draw: Draw | None,
+    left: int,
 ) -> tuple[Node, int]:
     cards: list[Node] = []
     bare = 0
@@ -167,7 +171,7 @@ def _cards(
     return cards, left
 
 
-def _picture(window: Window, draw: Draw) -> Node:
+def _picture(window: ChartWindow, draw: Draw) -> Node:
     times, lines = window.lines()
     labels = " ".join(f"{name}={value}" for name, value in window.labels)
     chart = Chart(
@@ -194,7 +198,7 @@ def _picture(window: Window, draw: Draw) -> Node:
 # ---------------------------------------------------------------- the whole range in one picture
 
 
-def _timeline(report: Report) -> Node:
+def _timeline(report: BacktestReport) -> Node:
     """Draw a lane for incidents, and one a query with its alerts."""
     sides = [(report.new, "new")] if report.old is None else [(report.new, "new"), (report.old, "old")]
     names = list(dict.fromkeys(counted.name for side, _ in sides for counted in side.counted))
@@ -226,13 +230,13 @@ def _timeline(report: Report) -> Node:
     ]
 
 
-def _place(report: Report, at: float) -> float:
+def _place(report: BacktestReport, at: float) -> float:
     within = report.within
     share = (min(max(at, within.start), within.end) - within.start) / (within.end - within.start)
     return _LABEL + share * (_WIDTH - _LABEL)
 
 
-def _bar(report: Report, start: float, end: float, top: float, high: float, kind: str, label: str) -> Markup:
+def _bar(report: BacktestReport, start: float, end: float, top: float, high: float, kind: str, label: str) -> Markup:
     left, right = _place(report, start), _place(report, end)
     # Minutes of a month are thinner than a line.
     wide = max(2.5, right - left)
@@ -244,7 +248,7 @@ def _bar(report: Report, start: float, end: float, top: float, high: float, kind
     )  # fmt: skip
 
 
-def _ticks(report: Report, top: int) -> Iterator[Markup]:
+def _ticks(report: BacktestReport, top: int) -> Iterator[Markup]:
     within = report.within
     for number in range(5):
         at = within.start + (within.end - within.start) * number / 4

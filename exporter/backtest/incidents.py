@@ -12,13 +12,13 @@ from typing import TextIO
 
 import numpy as np
 
-from exporter.backtest.past_answers import Ranges
-from exporter.backtest.recorder import ToldAlert
+from exporter.backtest.past_answers import RangeApi
+from exporter.backtest.recorder import RecordedAlert
 from exporter.engine.series import labels_of
 from exporter.errors import UsageError
 from exporter.web.pages.time_range import instant
 
-__all__ = ["Incident", "Met", "match", "past_alerts", "read_incidents"]
+__all__ = ["Incident", "IncidentMatch", "match", "past_alerts", "read_incidents"]
 
 _STEP, _TIMEOUT = 60.0, 120.0
 """Seconds: how finely past alerts are read, and how long one request may take."""
@@ -48,7 +48,7 @@ class Incident:
     query: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def is_met_by(self, alert: ToldAlert) -> bool:
+    def is_met_by(self, alert: RecordedAlert) -> bool:
         """Return whether an alert can be about this, whenever it was."""
         own = alert.labels
         return self.query in ("", own.get("query", "")) and all(
@@ -57,12 +57,12 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class IncidentMatch:
     """How an incident was found.
 
     Attributes
     ----------
-    alert : ToldAlert or None
+    alert : RecordedAlert or None
         The first that was told of it; None: it was missed.
     others : int
         How many more there were.
@@ -73,13 +73,15 @@ class Met:
     """
 
     incident: Incident
-    alert: ToldAlert | None = None
+    alert: RecordedAlert | None = None
     others: int = 0
     lead: float | None = None
     standing: bool = False
 
 
-def match(incidents: Sequence[Incident], alerts: Sequence[ToldAlert], *, ahead: float, end: float) -> list[Met]:
+def match(
+    incidents: Sequence[Incident], alerts: Sequence[RecordedAlert], *, ahead: float, end: float
+) -> list[IncidentMatch]:
     """Return how each incident was found.
 
     Parameters
@@ -106,9 +108,9 @@ def match(incidents: Sequence[Incident], alerts: Sequence[ToldAlert], *, ahead: 
         near.sort(key=lambda one: (one[0] < begin, one[0]))
         if near:
             told, _, alert = near[0]
-            found.append(Met(incident, alert, len(near) - 1, incident.start - told, told < begin))
+            found.append(IncidentMatch(incident, alert, len(near) - 1, incident.start - told, told < begin))
         else:
-            found.append(Met(incident))
+            found.append(IncidentMatch(incident))
     return found
 
 
@@ -177,7 +179,7 @@ def _moment(name: str, text: str) -> float:
     return at
 
 
-def past_alerts(api: Ranges, matchers: str, start: float, end: float) -> list[Incident]:
+def past_alerts(api: RangeApi, matchers: str, start: float, end: float) -> list[Incident]:
     """Return when alerts of Prometheus fired; those of one name that touch are one incident.
 
     Parameters

@@ -12,7 +12,7 @@ from exporter.config.model import QueryPlan
 from exporter.errors import PrometheusError
 from exporter.prometheus import Block, Frame
 
-__all__ = ["PastAnswers", "Ranges"]
+__all__ = ["HistoryReplay", "RangeApi"]
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _WAIT, _LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second try, doubled with each; and as long as a server may ask us to wait."""
 
 
-class Ranges(Protocol):
+class RangeApi(Protocol):
     """The part of `PrometheusApi` that this needs."""
 
     def history(
@@ -32,12 +32,12 @@ class Ranges(Protocol):
         """Evaluate an expression on a grid, in chunks, oldest first."""
 
 
-class PastAnswers:
+class HistoryReplay:
     """Answers the slots of one query, in the order of time, as instant queries would have.
 
     Parameters
     ----------
-    api : Ranges
+    api : RangeApi
     plan : QueryPlan
     last : float, Unix seconds
         The newest slot that will be asked for.
@@ -51,7 +51,7 @@ class PastAnswers:
 
     def __init__(
         self,
-        api: Ranges,
+        api: RangeApi,
         plan: QueryPlan,
         *,
         last: float,

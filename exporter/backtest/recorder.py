@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.alerting.alert import Alert, AlertState, Event, Step
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
 from exporter.calendar import Rule, all_match
 from exporter.config.model import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
@@ -17,14 +17,14 @@ from exporter.engine.verdict import Verdict
 from exporter.exposition import Rows
 from exporter.store import AuditCursor, AuditPage, LearnedState
 
-__all__ = ["Page", "Record", "Scores", "ToldAlert"]
+__all__ = ["MetricsRecorder", "AlertRecorder", "ScoreCounts", "RecordedAlert"]
 
-_ENDS = frozenset({Event.RESOLVED, Event.EXPIRED_SOURCE_DOWN, Event.EXPIRED})
+_ENDS = frozenset({AuditEvent.RESOLVED, AuditEvent.EXPIRED_SOURCE_DOWN, AuditEvent.EXPIRED})
 _EFFECT = "effect"
 
 
 @dataclass(slots=True)
-class ToldAlert:
+class RecordedAlert:
     """One alert from firing to resolved. Times are Unix seconds.
 
     Attributes
@@ -60,7 +60,7 @@ class ToldAlert:
 
 
 @dataclass(slots=True)
-class Scores:
+class ScoreCounts:
     """What one query said, counted.
 
     Attributes
@@ -127,7 +127,7 @@ class Scores:
         self._rows[:] = 0
 
 
-class Record:
+class AlertRecorder:
     """Takes the place of the store: alerts are noted instead of kept, and nothing is on disk.
 
     Parameters
@@ -138,19 +138,19 @@ class Record:
 
     def __init__(self, rules: Callable[[float], Sequence[Rule]]) -> None:
         self._rules = rules
-        self.scores: dict[str, Scores] = {}
-        self.alerts: list[ToldAlert] = []
+        self.scores: dict[str, ScoreCounts] = {}
+        self.alerts: list[RecordedAlert] = []
         """In the order in which they fired."""
         self.suppressed = 0
         """Findings that became no alert because `max_alerts` was reached."""
-        self.fired: Callable[[ToldAlert], None] = lambda _: None
+        self.fired: Callable[[RecordedAlert], None] = lambda _: None
         """Told of every alert that begins to fire."""
-        self._open: dict[str, ToldAlert] = {}
+        self._open: dict[str, RecordedAlert] = {}
         self._reached: dict[str, float] = {}
 
     def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Count what a query said in one slot."""
-        self.scores.setdefault(plan.name, Scores()).put(verdict, table)
+        self.scores.setdefault(plan.name, ScoreCounts()).put(verdict, table)
 
     # ------------------------------------------------------------------ in place of the store
 
@@ -168,7 +168,7 @@ class Record:
         by_episode = {alert.episode: alert for alert in step.alerts.values()}
         for one in step.transitions:
             alert = by_episode.get(one.episode)
-            if one.event is Event.FIRING and alert is not None:
+            if one.event is AuditEvent.FIRING and alert is not None:
                 self._open[one.episode] = told = _told(query, alert, one.at)
                 self.alerts.append(told)
                 self.fired(told)
@@ -217,12 +217,12 @@ class Record:
         return None
 
 
-def _told(query: str, alert: Alert, at: float) -> ToldAlert:
+def _told(query: str, alert: Alert, at: float) -> RecordedAlert:
     summary = alert.annotations.get("summary", "")
-    return ToldAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at)
+    return RecordedAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at)
 
 
-class Page:
+class MetricsRecorder:
     """Takes the place of ``/metrics``: every row that would have been on it is passed on with the time of its slot.
 
     Parameters

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Step
-from exporter.backtest.past_answers import PastAnswers
-from exporter.backtest.recorder import Page, Record
+from exporter.backtest.past_answers import HistoryReplay
+from exporter.backtest.recorder import AlertRecorder, MetricsRecorder
 from exporter.config.model import Config, QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
@@ -39,7 +39,7 @@ from exporter.schedule import slot_at
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
 
-__all__ = ["Outcome", "Range", "Watcher", "replay"]
+__all__ = ["ReplayResult", "TimeSpan", "Watcher", "replay"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _TOLD_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class TimeSpan:
     """What is replayed: the slots from `start` to `end`, both included, Unix seconds."""
 
     start: float
@@ -66,7 +66,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayResult:
     """What a replay found out.
 
     Attributes
@@ -77,10 +77,10 @@ class Outcome:
         What Prometheus wanted said, by query.
     """
 
-    within: Range
+    within: TimeSpan
     plans: tuple[QueryPlan, ...]
     groups: tuple[str, ...]
-    record: Record
+    record: AlertRecorder
     warnings: Mapping[str, tuple[str, ...]]
 
 
@@ -99,7 +99,7 @@ class Watcher:
     def judged(self, cycle: QueryEvaluator, verdict: Verdict) -> None:
         """A slot of a query was judged; its alerts are noted already."""
 
-    def begun(self, record: Record, cycles: Mapping[str, QueryEvaluator]) -> None:
+    def begun(self, record: AlertRecorder, cycles: Mapping[str, QueryEvaluator]) -> None:
         """Everything is learned, and the first slot comes next."""
 
 
@@ -127,20 +127,20 @@ class _AtOnce(Executor):
 
 def replay(
     config: Config,
-    within: Range,
+    within: TimeSpan,
     *,
     only: Collection[str] | None = None,
     connect: Callable[[], PrometheusApi],
     sleep: Callable[[float], None],
     watchers: Sequence[Watcher] = (),
     page: Write | None = None,
-) -> Outcome:
+) -> ReplayResult:
     """Judge a range of the past as a daemon would have that was started at its beginning with nothing learned.
 
     Parameters
     ----------
     config : Config
-    within : Range
+    within : TimeSpan
     only : collection of str, optional
         The queries that are replayed; groups of which one is missing are left out.
     connect : callable
@@ -166,7 +166,7 @@ class _Replay:
     def __init__(
         self,
         config: Config,
-        within: Range,
+        within: TimeSpan,
         only: Collection[str] | None,
         connect: Callable[[], PrometheusApi],
         api: PrometheusApi,
@@ -182,10 +182,10 @@ class _Replay:
         self._configured = [group for group in config.groups if names.issuperset(group.queries)]
         known = ActiveEvents()
         known.configure(config.calendar, config.global_.timezone)
-        self.record = Record(known.rules)
+        self.record = AlertRecorder(known.rules)
         self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
         self._cycles: dict[str, QueryEvaluator] = {}
-        self._answers: dict[str, PastAnswers] = {}
+        self._answers: dict[str, HistoryReplay] = {}
         utf8 = bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers)
         treatments = SampleMasks(known, config.global_.external_labels, utf8_labels=utf8)
         causes = RootCauses()
@@ -198,7 +198,7 @@ class _Replay:
             connect=connect,
             clock=clock,
             store=self.record,
-            exposition=Page(clock, page),
+            exposition=MetricsRecorder(clock, page),
             # Sheets of queries go stale by this clock.
             board=AlertSnapshots(monotonic=clock),
             metrics=metrics,
@@ -221,14 +221,14 @@ class _Replay:
         )
         self._config = config
 
-    def run(self) -> Outcome:
+    def run(self) -> ReplayResult:
         config, within = self._config, self._within
         slots = {plan.name: list(within.slots(plan.interval, plan.offset)) for plan in self._plans}
         empty = [name for name, of_one in slots.items() if not of_one]
         if empty:
             raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
         for plan in self._plans:
-            answers = PastAnswers(
+            answers = HistoryReplay(
                 self._api,
                 plan,
                 last=slots[plan.name][-1],
@@ -249,7 +249,7 @@ class _Replay:
         for scores in self.record.scores.values():
             scores.settle()
         warnings = {name: tuple(one.warnings) for name, one in self._answers.items() if one.warnings}
-        return Outcome(within, self._plans, tuple(self._groups.cycles), self.record, warnings)
+        return ReplayResult(within, self._plans, tuple(self._groups.cycles), self.record, warnings)
 
     def _count(self, plan: QueryPlan, at: float) -> int:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""

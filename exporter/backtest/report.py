@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
-from exporter.backtest.incidents import Incident, Met, match
-from exporter.backtest.recorder import Scores, ToldAlert
-from exporter.backtest.replay import Outcome, Range
+from exporter.backtest.incidents import Incident, IncidentMatch, match
+from exporter.backtest.recorder import RecordedAlert, ScoreCounts
+from exporter.backtest.replay import ReplayResult, TimeSpan
 from exporter.engine.series import Labels
 
-__all__ = ["Counted", "Limits", "Report", "Side", "broken", "side", "to_json", "told_labels"]
+__all__ = ["QueryReport", "ReportLimits", "BacktestReport", "ConfigReport", "broken", "side", "to_json", "series_text"]
 
 WEEK = 7 * 86400.0
 _NOISIEST = 3
@@ -21,7 +21,7 @@ _OWN = frozenset({"alertname", "query", "group", "incident", "incident_role"})
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class QueryReport:
     """What one query or group did. Lengths are seconds, shares 0 to 1; None where there is nothing to count.
 
     Attributes
@@ -59,7 +59,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ConfigReport:
     """One configuration.
 
     Attributes
@@ -73,15 +73,15 @@ class Side:
     """
 
     config: str
-    counted: tuple[Counted, ...]
-    alerts: tuple[ToldAlert, ...]
-    met: tuple[Met, ...]
+    counted: tuple[QueryReport, ...]
+    alerts: tuple[RecordedAlert, ...]
+    met: tuple[IncidentMatch, ...]
     useless: int
     suppressed: int
     warnings: Mapping[str, tuple[str, ...]]
 
     @property
-    def told(self) -> tuple[ToldAlert, ...]:
+    def told(self) -> tuple[RecordedAlert, ...]:
         """The alerts of which somebody would have been told."""
         return tuple(alert for alert in self.alerts if alert.told_at is not None)
 
@@ -103,19 +103,19 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BacktestReport:
     """What a backtest says. `old` is there where two configurations are compared."""
 
-    within: Range
+    within: TimeSpan
     zone: str
-    new: Side
-    old: Side | None
+    new: ConfigReport
+    old: ConfigReport | None
     incidents: tuple[Incident, ...] | None
     broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReportLimits:
     """What the new configuration must keep to; None: there is no such limit."""
 
     alerts_per_week: float | None = None
@@ -123,7 +123,7 @@ class Limits:
     lead: float | None = None
 
 
-def side(config: str, outcome: Outcome, incidents: Sequence[Incident], *, ahead: float) -> Side:
+def side(config: str, outcome: ReplayResult, incidents: Sequence[Incident], *, ahead: float) -> ConfigReport:
     """Count what a replay found out; see `match` for `ahead`."""
     record, within = outcome.record, outcome.within
     counted = tuple(
@@ -135,14 +135,14 @@ def side(config: str, outcome: Outcome, incidents: Sequence[Incident], *, ahead:
     for alert in record.alerts:
         if alert.told_at is not None and incidents:
             useless += not any(one.alert for one in match(incidents, [alert], ahead=ahead, end=within.end))
-    return Side(config, counted, tuple(record.alerts), met, useless, record.suppressed, outcome.warnings)
+    return ConfigReport(config, counted, tuple(record.alerts), met, useless, record.suppressed, outcome.warnings)
 
 
-def _count(name: str, alerts: Sequence[ToldAlert], scores: Scores | None, within: Range) -> Counted:
+def _count(name: str, alerts: Sequence[RecordedAlert], scores: ScoreCounts | None, within: TimeSpan) -> QueryReport:
     told = [alert for alert in alerts if alert.told_at is not None]
     lengths = [length(alert, within) for alert in told]
-    noisiest = tuple(Counter(told_labels(alert.labels) for alert in told).most_common(_NOISIEST))
-    counted = Counted(
+    noisiest = tuple(Counter(series_text(alert.labels) for alert in told).most_common(_NOISIEST))
+    counted = QueryReport(
         name,
         len(told),
         len(alerts) - len(told),
@@ -165,12 +165,12 @@ def _count(name: str, alerts: Sequence[ToldAlert], scores: Scores | None, within
     )
 
 
-def length(alert: ToldAlert, within: Range) -> float:
+def length(alert: RecordedAlert, within: TimeSpan) -> float:
     """Return for how long an alert fired, seconds; up to the end of the range where it goes on."""
     return (within.end if alert.resolved_at is None else alert.resolved_at) - alert.fired_at
 
 
-def told_labels(labels: Mapping[str, str] | Labels) -> str:
+def series_text(labels: Mapping[str, str] | Labels) -> str:
     """Write the labels that say which series or storm it is.
 
     >>> told_labels({"alertname": "AnomalyDetected", "query": "cpu", "host": "a"})
@@ -179,7 +179,7 @@ def told_labels(labels: Mapping[str, str] | Labels) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(dict(labels).items()) if name not in _OWN)
 
 
-def broken(limits: Limits, new: Side) -> tuple[str, ...]:
+def broken(limits: ReportLimits, new: ConfigReport) -> tuple[str, ...]:
     """Return a sentence for every limit that does not hold."""
     said = []
     if limits.alerts_per_week is not None:
@@ -200,7 +200,7 @@ def broken(limits: Limits, new: Side) -> tuple[str, ...]:
     return tuple(said)
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: BacktestReport) -> dict[str, Any]:
     """Return the report as plain values. Times are Unix seconds, lengths seconds."""
     known = report.incidents is not None
     whole: dict[str, Any] = {"from": report.within.start, "to": report.within.end}
@@ -211,7 +211,7 @@ def to_json(report: Report) -> dict[str, Any]:
     return whole
 
 
-def _side_json(one: Side, *, known: bool) -> dict[str, Any]:
+def _side_json(one: ConfigReport, *, known: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "config": one.config,
         "queries": [{**asdict(counted), "noisiest": dict(counted.noisiest)} for counted in one.counted],
@@ -234,7 +234,7 @@ def _side_json(one: Side, *, known: bool) -> dict[str, Any]:
     return found
 
 
-def _alert_json(alert: ToldAlert) -> dict[str, Any]:
+def _alert_json(alert: RecordedAlert) -> dict[str, Any]:
     score = None if alert.score != alert.score else alert.score
     return {
         "query": alert.name,

@@ -8,9 +8,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from exporter.alerting.explanation.formatting import format_span
-from exporter.backtest.incidents import Met
-from exporter.backtest.recorder import ToldAlert
-from exporter.backtest.report import Counted, Report, Side, length, told_labels
+from exporter.backtest.incidents import IncidentMatch
+from exporter.backtest.recorder import RecordedAlert
+from exporter.backtest.report import BacktestReport, ConfigReport, QueryReport, length, series_text
 
 __all__ = ["Table", "alert_row", "alerts_of_one", "heading", "incident_table", "notes", "query_table", "verdicts"]
 
@@ -29,14 +29,14 @@ class Table:
     sides: str
 
 
-def heading(report: Report) -> str:
+def heading(report: BacktestReport) -> str:
     """Say what was replayed."""
     within, zone = report.within, report.zone
     files = report.new.config if report.old is None else f"{report.new.config} (new) against {report.old.config} (old)"
     return f"Backtest of {files}: {when(within.start, zone)} to {when(within.end, zone)} {zone}, {_length(report)}"
 
 
-def _length(report: Report) -> str:
+def _length(report: BacktestReport) -> str:
     return format_span(report.within.end - report.within.start)
 
 
@@ -45,7 +45,7 @@ def when(at: float, zone: str) -> str:
     return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
 
 
-def query_table(report: Report) -> Table:
+def query_table(report: BacktestReport) -> Table:
     """Return the figures of every query; with two configurations, the old figure stands behind the new one."""
     head = ["query", "series", "samples", "anomalous", "alerts", "a week", "mean", "longest"]
     old = {} if report.old is None else {one.name: one for one in report.old.counted}
@@ -63,7 +63,7 @@ def query_table(report: Report) -> Table:
     return Table(head, rows, "lrrrrrrr")
 
 
-def _cells(one: Counted | None) -> list[str]:
+def _cells(one: QueryReport | None) -> list[str]:
     if one is None:
         return [_NONE] * 7
     share = _NONE if one.anomalous is None else f"{100 * one.anomalous:.2f} %"
@@ -82,23 +82,23 @@ def _span(seconds: float | None) -> str:
     return _NONE if seconds is None else format_span(seconds)
 
 
-def alert_row(alert: ToldAlert, report: Report) -> list[str]:
+def alert_row(alert: RecordedAlert, report: BacktestReport) -> list[str]:
     """Return what a list says of an alert: when, how long, of what query, of which series."""
     told = alert.fired_at if alert.told_at is None else alert.told_at
     lasted = format_span(length(alert, report.within)) + (" +" if alert.resolved_at is None else "")
     marks = [text for text, here in (("silenced", alert.told_at is None), ("effect", alert.is_effect)) if here]
     more = f" ({', '.join(marks)})" if marks else ""
-    return [when(told, report.zone), lasted, alert.name, (told_labels(alert.labels) or "(no labels)") + more]
+    return [when(told, report.zone), lasted, alert.name, (series_text(alert.labels) or "(no labels)") + more]
 
 
-def alerts_of_one(of: Side, other: Side | None) -> list[ToldAlert]:
+def alerts_of_one(of: ConfigReport, other: ConfigReport | None) -> list[RecordedAlert]:
     """Return the told alerts of a side that the other does not have: none of the same labels at the same time."""
     if other is None:
         return list(of.told)
     return [alert for alert in of.told if not any(_is_same(alert, one) for one in other.told)]
 
 
-def _is_same(one: ToldAlert, other: ToldAlert) -> bool:
+def _is_same(one: RecordedAlert, other: RecordedAlert) -> bool:
     infinite = float("inf")
     return (
         one.fingerprint == other.fingerprint
@@ -107,7 +107,7 @@ def _is_same(one: ToldAlert, other: ToldAlert) -> bool:
     )
 
 
-def incident_table(report: Report) -> Table:
+def incident_table(report: BacktestReport) -> Table:
     """Return how every incident was found."""
     head = ["incident", "length", "name", "lead", "found by"]
     if report.old is None:
@@ -118,12 +118,12 @@ def incident_table(report: Report) -> Table:
     return Table([*head[:3], "lead, new", "lead, old", "found by"], rows, "lllrrl")
 
 
-def _incident(met: Met, report: Report) -> list[str]:
+def _incident(met: IncidentMatch, report: BacktestReport) -> list[str]:
     one = met.incident
     return [when(one.start, report.zone), format_span(one.end - one.start), one.name or one.query or _NONE]
 
 
-def lead(met: Met) -> str:
+def lead(met: IncidentMatch) -> str:
     """Write a lead time."""
     if met.lead is None:
         return "missed"
@@ -134,14 +134,14 @@ def lead(met: Met) -> str:
     return f"{format_span(abs(met.lead))} {'early' if met.lead > 0 else 'late'}"
 
 
-def _found_by(met: Met) -> str:
+def _found_by(met: IncidentMatch) -> str:
     if met.alert is None:
         return _NONE
     more = f", {met.others} more" if met.others else ""
-    return f"{met.alert.name} {told_labels(met.alert.labels)}{more}"
+    return f"{met.alert.name} {series_text(met.alert.labels)}{more}"
 
 
-def verdicts(report: Report) -> Iterator[str]:
+def verdicts(report: BacktestReport) -> Iterator[str]:
     """Yield what it comes to, in sentences."""
     new, old = report.new, report.old
     yield _spoken(report, new, "" if old is None else "new: ")
@@ -170,7 +170,7 @@ def _difference(new: int, old: int) -> str:
     return f"The new configuration tells {_count(abs(new - old), 'alert')} {how} than the old one."
 
 
-def _spoken(report: Report, one: Side, begin: str) -> str:
+def _spoken(report: BacktestReport, one: ConfigReport, begin: str) -> str:
     total = len(one.told)
     weekly = sum(counted.per_week for counted in one.counted)
     said = f"{begin}{_count(total, 'alert')} in {_length(report)}, {weekly:.1f} a week."
@@ -186,7 +186,7 @@ def _spoken(report: Report, one: Side, begin: str) -> str:
     return said
 
 
-def notes(report: Report) -> Iterator[str]:
+def notes(report: BacktestReport) -> Iterator[str]:
     """Yield what has to be known to trust the figures."""
     if report.old is not None:
         yield "Figures in brackets are those of the old configuration, where they differ."

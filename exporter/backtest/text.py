@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
-from exporter.backtest.recorder import ToldAlert
-from exporter.backtest.report import Report
+from exporter.backtest.recorder import RecordedAlert
+from exporter.backtest.report import BacktestReport
 from exporter.backtest.tables import (
     Table,
     alert_row,
@@ -26,7 +26,7 @@ _MOST = 50
 """Alerts that are listed; HTML and JSON have all."""
 
 
-def to_text(report: Report) -> str:
+def to_text(report: BacktestReport) -> str:
     """Write a report; at most 100 columns where names are of usual length."""
     lines = [*_wrapped(heading(report)), "", *_table(query_table(report))]
     noisy = [(one.name, one.noisiest) for one in report.new.counted if one.alerts > 1]
@@ -49,7 +49,7 @@ def to_text(report: Report) -> str:
     return "".join(f"{_clean(line).rstrip()}\n" for line in lines)
 
 
-def _alerts(title: str, report: Report, alerts: Sequence[ToldAlert]) -> Iterator[str]:
+def _alerts(title: str, report: BacktestReport, alerts: Sequence[RecordedAlert]) -> Iterator[str]:
     if not alerts:
         return
     yield ""

@@ -16,7 +16,7 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.backtest.incidents import Incident
-    from exporter.backtest.replay import Outcome, Range, Watcher, Write
+    from exporter.backtest.replay import ReplayResult, TimeSpan, Watcher, Write
     from exporter.config.model import Config
     from exporter.prometheus import PrometheusApi
 
@@ -104,11 +104,11 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
 
 
 def _backtest(args: argparse.Namespace, now: float) -> int:
-    from exporter.backtest.chart_windows import Windows
+    from exporter.backtest.chart_windows import ChartWindows
     from exporter.backtest.html import to_html
     from exporter.backtest.incidents import past_alerts, read_incidents
     from exporter.backtest.openmetrics import written
-    from exporter.backtest.report import Limits, Report, broken, side, to_json
+    from exporter.backtest.report import BacktestReport, ReportLimits, broken, side, to_json
     from exporter.backtest.text import to_text
     from exporter.cli.bars import progress
     from exporter.config.load import load
@@ -118,7 +118,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     known = args.incidents is not None or args.against_alerts is not None
     ahead = _duration("--warning-time", args.warning_time)
     lead = None if args.min_lead_time is None else _duration("--min-lead-time", args.min_lead_time, signed=True)
-    limits = Limits(args.max_alerts_per_week, args.max_missed, lead)
+    limits = ReportLimits(args.max_alerts_per_week, args.max_missed, lead)
     if not known and (limits.missed is not None or limits.lead is not None):
         raise UsageError("--max-missed and --min-lead-time need --incidents or --against-alerts")
     within = _within(args.start, args.end, now)
@@ -136,7 +136,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
 
     if args.html is not None:
         _check_writable(args.html)
-    sides, windows = [], [Windows() for _ in configs]
+    sides, windows = [], [ChartWindows() for _ in configs]
     with ExitStack() as stack:
         bars = stack.enter_context(progress(len(configs)))
         page = None if args.openmetrics is None else stack.enter_context(written(args.openmetrics))
@@ -144,7 +144,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
             watchers = [bar] if args.html is None else [bar, window]
             outcome = _replay(config, within, chosen, watchers, page if config is configs[0] else None)
             sides.append(side(str(file), outcome, incidents, ahead=ahead))
-    report = Report(
+    report = BacktestReport(
         within,
         configs[0].global_.timezone,
         sides[0],
@@ -161,10 +161,10 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     return BAD if report.broken else GOOD
 
 
-def _within(start: str, end: str, now: float) -> Range:
-    from exporter.backtest.replay import Range
+def _within(start: str, end: str, now: float) -> TimeSpan:
+    from exporter.backtest.replay import TimeSpan
 
-    within = Range(_moment("--from", start, now), _moment("--to", end, now))
+    within = TimeSpan(_moment("--from", start, now), _moment("--to", end, now))
     if within.start >= within.end:
         raise UsageError("--from must be before --to")
     if within.end > now:
@@ -217,8 +217,8 @@ def _check_writable(file: Path) -> None:
 
 
 def _replay(
-    config: Config, within: Range, chosen: frozenset[str] | None, watchers: Sequence[Watcher], page: Write | None
-) -> Outcome:
+    config: Config, within: TimeSpan, chosen: frozenset[str] | None, watchers: Sequence[Watcher], page: Write | None
+) -> ReplayResult:
     from exporter.backtest.replay import replay
 
     connect = partial(_connect, config)

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from exporter.alerting.alert import Event, Transition
+from exporter.alerting.alert import AlertTransition, AuditEvent
 from exporter.alerting.budget import AlertBudget
 from exporter.config.model import QueryPlan
 from exporter.engine.calibration import Calibration
@@ -46,7 +46,7 @@ class BudgetUsage:
             for gauge in context.metrics.budgets.values():
                 gauge.remove_by_labels({"query": plan.name})
 
-    def judged(self, at: float, transitions: Iterable[Transition], calibration: Calibration) -> None:
+    def judged(self, at: float, transitions: Iterable[AlertTransition], calibration: Calibration) -> None:
         """Note what a slot led to, after it was made durable.
 
         Parameters
@@ -62,7 +62,7 @@ class BudgetUsage:
             # What just fired is in the audit already.
             self._fired = self._earlier(at - budget.seconds)
         else:
-            self._fired.extend(one.at for one in transitions if one.event is Event.FIRING)
+            self._fired.extend(one.at for one in transitions if one.event is AuditEvent.FIRING)
         while self._fired and self._fired[0] <= at - budget.seconds:
             self._fired.popleft()
         self._show(budget, len(self._fired), calibration)
@@ -76,7 +76,7 @@ class BudgetUsage:
             for _ in range(_PAGES):
                 with self._context.storing(self._query):
                     page = self._context.store.audit(query=self._query, since=since, after=cursor, limit=1000)
-                fired.extendleft(entry.at for entry in page.entries if entry.event == Event.FIRING)
+                fired.extendleft(entry.at for entry in page.entries if entry.event == AuditEvent.FIRING)
                 cursor = page.next
                 if cursor is None:
                     break

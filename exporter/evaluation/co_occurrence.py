@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.explanation.input import Coincidence
+from exporter.alerting.explanation.input import CoOccurrentSeries
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 
@@ -35,7 +35,7 @@ class _Query:
     """
 
     since: npt.NDArray[np.float64]
-    worst: tuple[tuple[int, Coincidence], ...]
+    worst: tuple[tuple[int, CoOccurrentSeries], ...]
 
 
 class CoOccurrence:
@@ -60,7 +60,7 @@ class CoOccurrence:
         score = verdict.score[rows]
         worst = rows[np.argsort(-score, kind="stable")[:_KEPT]].tolist()
         told = (
-            (row, Coincidence(query, dict(table.labels(row)), float(since[row]), float(verdict.score[row])))
+            (row, CoOccurrentSeries(query, dict(table.labels(row)), float(since[row]), float(verdict.score[row])))
             for row in worst
         )
         self._queries[query] = _Query(since, tuple(told))
@@ -76,7 +76,7 @@ class CoOccurrence:
         for gone in self._queries.keys() - set(queries):
             self._queries.pop(gone, None)
 
-    def near(self, query: str, since: float) -> Around:
+    def near(self, query: str, since: float) -> CoOccurrences:
         """Return what turned at about `since`, Unix seconds, for the alerts of a query."""
         known = list(self._queries.items())
         counts = {name: int(np.count_nonzero(np.abs(one.since - since) <= WINDOW)) for name, one in known}
@@ -85,15 +85,15 @@ class CoOccurrence:
         order = sorted(known, key=lambda item: item[0] == query)
         found = [pair for name, one in order for pair in _near(name, one, since)]
         found.sort(key=lambda pair: (pair[0][0] == query, -pair[1].score))
-        return Around(tuple(found[: _SHOWN + 1]), count, own)
+        return CoOccurrences(tuple(found[: _SHOWN + 1]), count, own)
 
 
-def _near(query: str, one: _Query, since: float) -> Iterator[tuple[tuple[str, int], Coincidence]]:
+def _near(query: str, one: _Query, since: float) -> Iterator[tuple[tuple[str, int], CoOccurrentSeries]]:
     return (((query, row), told) for row, told in one.worst if abs(told.since - since) <= WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class CoOccurrences:
     """What turned at about one instant.
 
     Attributes
@@ -106,16 +106,16 @@ class Around:
         Those of the same query.
     """
 
-    worst: tuple[tuple[tuple[str, int], Coincidence], ...]
+    worst: tuple[tuple[tuple[str, int], CoOccurrentSeries], ...]
     count: int
     own: int
 
-    def besides(self, query: str, row: int) -> tuple[tuple[Coincidence, ...], int]:
+    def besides(self, query: str, row: int) -> tuple[tuple[CoOccurrentSeries, ...], int]:
         """Return what is told to a series of itself: the worst of the others, and how many there are."""
         others = [told for where, told in self.worst if where != (query, row)]
         return tuple(others[:_SHOWN]), max(self.count - 1, len(others))
 
-    def elsewhere(self, query: str) -> tuple[tuple[Coincidence, ...], int]:
+    def elsewhere(self, query: str) -> tuple[tuple[CoOccurrentSeries, ...], int]:
         """Return what is told to many series of a query: the worst of other queries, and how many there are."""
         others = [told for (name, _), told in self.worst if name != query]
         return tuple(others[:_SHOWN]), max(self.count - self.own, len(others))

@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 
 from exporter.alerting.alert import Observation
-from exporter.alerting.explanation.input import Case, Moved, Past, Vote
+from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
 from exporter.alerting.explanation.query import explain
 from exporter.config.model import QueryPlan
 from exporter.engine.bucket_summary import BucketSummary
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.engine.vote import severity_of
-from exporter.evaluation.co_occurrence import Around
+from exporter.evaluation.co_occurrence import CoOccurrences
 from exporter.evaluation.context import EvaluationContext
 
 __all__ = ["ExplanationBuilder"]
@@ -47,7 +47,7 @@ class ExplanationBuilder:
         self._when = _hour_of(engine.place(verdict.at).week)
         self._usual: BucketSummary | None = None
         self._place: dict[int, int] = {}
-        self._together: dict[float, Around] = {}
+        self._together: dict[float, CoOccurrences] = {}
         self._what = [_purpose(detector) for detector in plan.detection.detectors]
 
     def look_at(self, rows: Sequence[int]) -> None:
@@ -73,7 +73,7 @@ class ExplanationBuilder:
         plan, verdict = self._plan, self._verdict
         near = self._around_then(since)
         coincident, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
-        case = Case(
+        case = ExplanationInput(
             query=plan.name,
             labels=labels,
             series=dict(self._engine.table.labels(row)),
@@ -106,30 +106,30 @@ class ExplanationBuilder:
         names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
         return Observation.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
 
-    def _votes(self, row: int) -> tuple[Vote, ...]:
+    def _votes(self, row: int) -> tuple[DetectorVote, ...]:
         verdict = self._verdict
         for kind, what, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
             if here[row]:
                 severity = float(severity_of(verdict.score[row]))
-                return (Vote(kind, severity, int(verdict.votes[row]), what, alone=True),)
+                return (DetectorVote(kind, severity, int(verdict.votes[row]), what, alone=True),)
         voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
-        return tuple(Vote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
+        return tuple(DetectorVote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
 
-    def _past(self, row: int) -> Past:
+    def _past(self, row: int) -> HourStatistics:
         if self._usual is None or row not in self._place:
             self.look_at([row])
         usual, place = self._usual, self._place[row]
         assert usual is not None  # noqa: S101 - looked up above.
         columns = (usual.visits, usual.mean, usual.std, usual.q1, usual.q3)
-        return Past(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
+        return HourStatistics(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
 
-    def _moved(self, row: int, since: float) -> Moved | None:
+    def _moved(self, row: int, since: float) -> LevelChange | None:
         if self._verdict.at - since < _LASTING:
             return None
         shift = self._engine.moving(row)
-        return None if shift is None else Moved(shift.before, shift.after, shift.seconds)
+        return None if shift is None else LevelChange(shift.before, shift.after, shift.seconds)
 
-    def _around_then(self, since: float) -> Around:
+    def _around_then(self, since: float) -> CoOccurrences:
         if since not in self._together:
             self._together[since] = self._context.co_occurrence.near(self._plan.name, since)
         return self._together[since]

@@ -7,9 +7,9 @@ from functools import partial as bound
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
 from exporter.alerting.explanation.query import generator_url
-from exporter.alerting.storm import Said
+from exporter.alerting.storm import RowStates
 from exporter.config.model import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
@@ -17,7 +17,7 @@ from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.explanation_builder import ExplanationBuilder
-from exporter.evaluation.row_alerts import Asked, RowAlerts, Turn
+from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
 
 __all__ = ["AlertEvaluator"]
 
@@ -75,16 +75,20 @@ class AlertEvaluator:
             # What is due goes on until it is back, or until that it is away becomes what the alert says.
             present |= ~np.isnan(verdict.missing_since)
         known = present & ~np.isnan(verdict.score)
-        said = Said(verdict.at, verdict.anomalous & verdict.ready, known, present)
+        said = RowStates(verdict.at, verdict.anomalous & verdict.ready, known, present)
         explained = bound(self._findings, ExplanationBuilder(self.plan, self.context, verdict, engine), table)
-        return self.rows.judge(Turn(said, verdict.score, table, explained, partial))
+        return self.rows.judge(SlotResult(said, verdict.score, table, explained, partial))
 
-    def _findings(self, telling: ExplanationBuilder, table: SeriesTable, asked: Sequence[Asked]) -> list[Finding]:
+    def _findings(
+        self, telling: ExplanationBuilder, table: SeriesTable, asked: Sequence[ExplanationRequest]
+    ) -> list[AlertCandidate]:
         telling.look_at([one.row for one in asked])
         source = generator_url(self.context.source_url, self.plan.expr)
         return [self._finding(telling, table, one, source) for one in asked]
 
-    def _finding(self, telling: ExplanationBuilder, table: SeriesTable, asked: Asked, source: str) -> Finding:
+    def _finding(
+        self, telling: ExplanationBuilder, table: SeriesTable, asked: ExplanationRequest, source: str
+    ) -> AlertCandidate:
         row = asked.row
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
@@ -95,4 +99,4 @@ class AlertEvaluator:
         elif known is not None and known.state is not AlertState.RESOLVED:
             since = min(since, known.active_at)
         annotations = telling.annotations(row, labels, since, in_storm=asked.in_storm)
-        return Finding(labels, annotations, source, reading=telling.reading(row))
+        return AlertCandidate(labels, annotations, source, reading=telling.reading(row))

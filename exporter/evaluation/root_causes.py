@@ -6,9 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import log2
 
-from exporter.alerting.alert import Alert, AlertState, Finding
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState
 from exporter.alerting.explanation.formatting import format_instant, format_span
-from exporter.alerting.root_cause import Anomaly, Graph, Link, Trace, followed, link
+from exporter.alerting.root_cause import (
+    DependencyGraph,
+    IncidentLink,
+    OpenAnomaly,
+    SeverityTrace,
+    extended,
+    link_incidents,
+)
 from exporter.alerting.settings import DependencySettings
 
 __all__ = ["RootCauses"]
@@ -30,16 +37,18 @@ class RootCauses:
     """
 
     def __init__(self, dependencies: Sequence[DependencySettings] = ()) -> None:
-        self.graph = Graph(dependencies)
-        self._known: dict[str, tuple[Anomaly, ...]] = {}
+        self.graph = DependencyGraph(dependencies)
+        self._known: dict[str, tuple[OpenAnomaly, ...]] = {}
 
     def configure(self, dependencies: Sequence[DependencySettings], sources: Collection[str]) -> None:
         """Go on under another configuration, in which only `sources` have alerts."""
-        self.graph = Graph(dependencies)
+        self.graph = DependencyGraph(dependencies)
         for gone in self._known.keys() - set(sources):
             self._known.pop(gone, None)
 
-    def put(self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, Trace], interval: float) -> None:
+    def put(
+        self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
+    ) -> None:
         """Note what is open of one query or group."""
         open_ones = {identity: alert for identity, alert in alerts.items() if alert.state is not AlertState.RESOLVED}
         self._known[source] = tuple(
@@ -50,14 +59,14 @@ class RootCauses:
 
     def follow(
         self,
-        traces: Mapping[str, Trace],
+        traces: Mapping[str, SeverityTrace],
         alerts: Mapping[str, Alert],
-        found: Mapping[str, Finding],
+        found: Mapping[str, AlertCandidate],
         scores: Mapping[str, float],
         shared: Mapping[str, Mapping[str, str]],
         silent: Collection[str],
         at: float,
-    ) -> dict[str, Trace]:
+    ) -> dict[str, SeverityTrace]:
         """Return the traces with this slot.
 
         Parameters
@@ -80,22 +89,24 @@ class RootCauses:
         for identity, finding in found.items():
             labels = {**shared.get(identity, {}), **finding.labels}
             if self.graph.knows(labels):
-                new[identity] = followed(traces.get(identity, Trace(labels)), at, _severity(scores[identity]), labels)
+                new[identity] = extended(
+                    traces.get(identity, SeverityTrace(labels)), at, _severity(scores[identity]), labels
+                )
         for identity, trace in traces.items():
             alert = alerts.get(identity)
             if identity not in new and alert is not None and alert.state is not AlertState.RESOLVED:
-                new[identity] = trace if identity in silent else followed(trace, at, 0.0, trace.labels)
+                new[identity] = trace if identity in silent else extended(trace, at, 0.0, trace.labels)
         return new
 
     def explain(
         self,
         source: str,
-        found: Mapping[str, Finding],
+        found: Mapping[str, AlertCandidate],
         alerts: Mapping[str, Alert],
-        traces: Mapping[str, Trace],
+        traces: Mapping[str, SeverityTrace],
         at: float,
         interval: float,
-    ) -> dict[str, Finding]:
+    ) -> dict[str, AlertCandidate]:
         """Return the findings, those that can be causes or effects with what they belong to."""
         wanted = [identity for identity in found if identity in traces]
         if not wanted:
@@ -109,7 +120,7 @@ class RootCauses:
             onset = began if known is None else known.active_at
             own.append(_anomaly(identity, known, onset, trace, interval))
         others = [one for name, known in list(self._known.items()) if name != source for one in known]
-        links = link(self.graph, [*others, *own], wanted)
+        links = link_incidents(self.graph, [*others, *own], wanted)
         by_identity = {one.identity: one for one in (*others, *own)}
         told = dict(found)
         for identity in wanted:
@@ -121,15 +132,15 @@ class RootCauses:
         return told
 
 
-def _anomaly(identity: str, alert: Alert | None, onset: float, trace: Trace, interval: float) -> Anomaly:
+def _anomaly(identity: str, alert: Alert | None, onset: float, trace: SeverityTrace, interval: float) -> OpenAnomaly:
     fixed = alert is not None and alert.fired_at is not None
     labels = alert.labels if alert is not None and fixed else {}
     # What fired before there were dependencies is the root of whatever follows from it.
     incident = labels.get(INCIDENT, identity[:12]) if fixed else ""
-    return Anomaly(identity, onset, interval, trace, incident, labels.get(ROLE) == _EFFECT)
+    return OpenAnomaly(identity, onset, interval, trace, incident, labels.get(ROLE) == _EFFECT)
 
 
-def _words(now: Anomaly, linked: Link, alert: Alert | None, known: Sequence[Anomaly]) -> dict[str, str]:
+def _words(now: OpenAnomaly, linked: IncidentLink, alert: Alert | None, known: Sequence[OpenAnomaly]) -> dict[str, str]:
     words = {}
     if linked.cause is not None:
         cause = linked.cause
@@ -148,7 +159,7 @@ def _words(now: Anomaly, linked: Link, alert: Alert | None, known: Sequence[Anom
     return words
 
 
-def _name(one: Anomaly, other: Anomaly) -> str:
+def _name(one: OpenAnomaly, other: OpenAnomaly) -> str:
     """Say which anomaly it is, by what tells it from the other."""
     judged = one.labels.get("query") or one.labels.get("group", "")
     pairs = (

@@ -13,15 +13,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Alert, AlertState, Finding, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
 from exporter.alerting.explanation.storm import WORST, explain_storm
-from exporter.alerting.label_index import Population, Rows
+from exporter.alerting.label_index import LabelIndex, Rows
 from exporter.alerting.labels import alert_labels
-from exporter.alerting.root_cause import Trace
-from exporter.alerting.saved_context import Notes, read_notes, write_notes
+from exporter.alerting.root_cause import SeverityTrace
+from exporter.alerting.saved_context import SavedContext, decode_context, encode_context
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import collect, evaluate, withdraw
-from exporter.alerting.storm import Gathering, Own, Said, Storm, gather
+from exporter.alerting.storm import OpenStorm, RowAlert, RowStates, StormAssignment, assign_storms
 from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
@@ -29,7 +29,7 @@ from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
 from exporter.suppression.sample_masks import RowMask
 
-__all__ = ["Asked", "RowAlerts", "Turn"]
+__all__ = ["ExplanationRequest", "RowAlerts", "SlotResult"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _MOST_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExplanationRequest:
     """An anomalous row that is to be explained.
 
     Attributes
@@ -55,12 +55,12 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SlotResult:
     """What one slot says.
 
     Attributes
     ----------
-    said : Said
+    said : RowStates
         Of every row.
     score : ndarray, shape (size,)
         The higher, the worse.
@@ -72,10 +72,10 @@ class Turn:
         The answer may be incomplete, so it does not say that a series is gone.
     """
 
-    said: Said
+    said: RowStates
     score: npt.NDArray[np.float64]
     table: SeriesTable
-    findings: Callable[[Sequence[Asked]], list[Finding]]
+    findings: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
     partial: bool = False
 
 
@@ -113,9 +113,9 @@ class RowAlerts:
         self._shard = shard
         self._row_of: dict[str, int] = {}
         self._unindexed: list[int] | None = None
-        self._population = Population()
+        self._population = LabelIndex()
         self._populated: tuple[SeriesTable | None, int] = (None, -1)
-        self._notes, self._notes_of = read_notes(book.notes), book.notes
+        self._notes, self._notes_of = decode_context(book.notes), book.notes
         context.root_causes.put(book.name, book.alerts, self._notes.traces, book.interval)
 
     def configure(
@@ -131,7 +131,7 @@ class RowAlerts:
         if renamed:
             self.book.withdraw(renamed, at=at, why="rule_changed")
 
-    def judge(self, turn: Turn) -> Step:
+    def judge(self, turn: SlotResult) -> Step:
         """Return the step that a slot leads to.
 
         Raises
@@ -174,7 +174,9 @@ class RowAlerts:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._remember(step, gathered.storms, traces))
 
-    def _silent(self, turn: Turn, gathered: Gathering, rows: Mapping[str, int | None]) -> tuple[set[str], set[str]]:
+    def _silent(
+        self, turn: SlotResult, gathered: StormAssignment, rows: Mapping[str, int | None]
+    ) -> tuple[set[str], set[str]]:
         """Return the open alerts that are missing, and those of which nothing can be said; `rows` are not anomalous."""
         missing, unknown = set(gathered.missing), set(gathered.unknown)
         for identity, row in rows.items():
@@ -186,12 +188,12 @@ class RowAlerts:
 
     def _explained(
         self,
-        turn: Turn,
-        gathered: Gathering,
-        alone: Mapping[str, Finding],
-        speakers: Mapping[str, Sequence[Finding]],
+        turn: SlotResult,
+        gathered: StormAssignment,
+        alone: Mapping[str, AlertCandidate],
+        speakers: Mapping[str, Sequence[AlertCandidate]],
         silent: Collection[str],
-    ) -> tuple[dict[str, Finding], dict[str, Trace]]:
+    ) -> tuple[dict[str, AlertCandidate], dict[str, SeverityTrace]]:
         """Return all findings, with their causes, and the traces that causes are found by."""
         book, causes, at = self.book, self.context.root_causes, turn.said.at
         found = dict(alone)
@@ -206,40 +208,40 @@ class RowAlerts:
         traces = causes.follow(self._remembered().traces, book.alerts, found, scores, shared, silent, at)
         return causes.explain(book.name, found, book.alerts, traces, at, book.interval), traces
 
-    def _remember(self, step: Step, storms: Collection[Storm], traces: Mapping[str, Trace]) -> bytes:
+    def _remember(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
         """Return the notes of a step, and let others see what is open."""
         opened = {identity for identity, alert in step.alerts.items() if _is_open(alert)}
-        notes = Notes(
+        notes = SavedContext(
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
         self.context.root_causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
-        self._notes, self._notes_of = notes, write_notes(notes)
+        self._notes, self._notes_of = notes, encode_context(notes)
         return self._notes_of
 
     # ------------------------------------------------------------------ storms
 
-    def _remembered(self) -> Notes:
+    def _remembered(self) -> SavedContext:
         if self._notes_of is not self.book.notes:
-            self._notes, self._notes_of = read_notes(self.book.notes), self.book.notes
+            self._notes, self._notes_of = decode_context(self.book.notes), self.book.notes
         return self._notes
 
-    def _open_storms(self) -> tuple[Storm, ...]:
+    def _open_storms(self) -> tuple[OpenStorm, ...]:
         """Return the storms whose alerts are open."""
         alerts = self.book.alerts
         return tuple(storm for storm in self._remembered().storms if _is_open(alerts.get(storm.identity)))
 
     def _gather(
-        self, rule: AlertSettings, turn: Turn, storms: Collection[Storm], rows: dict[str, int | None]
-    ) -> Gathering:
+        self, rule: AlertSettings, turn: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
+    ) -> StormAssignment:
         said, alerts = turn.said, self.book.alerts
         settings = overlay(self.context.alerting.storm, rule.storm)
         few = not settings.enabled or np.count_nonzero(said.gathering) < settings.members
         if few and not storms:
-            return Gathering((), {}, {}, np.flatnonzero(said.anomalous))
+            return StormAssignment((), {}, {}, np.flatnonzero(said.anomalous))
         self._populate(turn.table)
         own = {
-            row: Own(identity, alerts[identity].active_at, alerts[identity].fired_at is not None)
+            row: RowAlert(identity, alerts[identity].active_at, alerts[identity].fired_at is not None)
             for identity, row in rows.items()
             if row is not None
         }
@@ -250,7 +252,7 @@ class RowAlerts:
             storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
             return self._labels(rule, {**everywhere, **dict(key)}, storm=storm)
 
-        return gather(
+        return assign_storms(
             settings,
             storms,
             said,
@@ -261,9 +263,11 @@ class RowAlerts:
             name=name,
         )
 
-    def _tell(self, turn: Turn, gathered: Gathering) -> tuple[list[Finding], dict[str, list[Finding]]]:
+    def _tell(
+        self, turn: SlotResult, gathered: StormAssignment
+    ) -> tuple[list[AlertCandidate], dict[str, list[AlertCandidate]]]:
         """Return the findings of single rows, and by identity of a storm those of its worst members."""
-        asked = [Asked(row, gathered.since.get(row)) for row in gathered.alone.tolist()]
+        asked = [ExplanationRequest(row, gathered.since.get(row)) for row in gathered.alone.tolist()]
         count, ends = len(asked), {}
         for storm in gathered.storms:
             asked += self._worst(turn, gathered.rows[storm.identity], storm)
@@ -275,7 +279,9 @@ class RowAlerts:
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
         return alone, {identity: findings[begins[identity] : end] for identity, end in ends.items()}
 
-    def _storm(self, turn: Turn, gathered: Gathering, storm: Storm, worst: Sequence[Finding]) -> Finding:
+    def _storm(
+        self, turn: SlotResult, gathered: StormAssignment, storm: OpenStorm, worst: Sequence[AlertCandidate]
+    ) -> AlertCandidate:
         """Explain a storm: only its worst members are looked at one by one."""
         rows, at, known = gathered.rows[storm.identity], turn.said.at, self.book.alerts.get(storm.identity)
         begun = gathered.begun.get(storm.identity)
@@ -294,12 +300,15 @@ class RowAlerts:
         )
         return replace(worst[0], labels=labels, annotations=annotations, since=since)
 
-    def _worst(self, turn: Turn, rows: Rows, storm: Storm) -> list[Asked]:
+    def _worst(self, turn: SlotResult, rows: Rows, storm: OpenStorm) -> list[ExplanationRequest]:
         # By hash where scores are equal, because rows are others after a restart.
         hashes = self._population.hashes[rows]
         order = np.lexsort((hashes, -turn.score[rows]))[:WORST].tolist()
         joined = [float(storm.joined[storm.members == hashes[place]][0]) for place in order]
-        return [Asked(int(rows[place]), since, in_storm=True) for place, since in zip(order, joined, strict=True)]
+        return [
+            ExplanationRequest(int(rows[place]), since, in_storm=True)
+            for place, since in zip(order, joined, strict=True)
+        ]
 
     def _populate(self, table: SeriesTable) -> None:
         now = (table, table.version)
@@ -374,11 +383,11 @@ class RowAlerts:
         return self._row_of.get(identity)
 
 
-def _under(effect: RowMask, turn: Turn) -> Turn:
+def _under(effect: RowMask, turn: SlotResult) -> SlotResult:
     """Return what a slot says where something is known beforehand: see docs/calendar.md."""
     said = replace(turn.said, anomalous=turn.said.anomalous & ~effect.ignored, apart=effect.silenced)
 
-    def findings(asked: Sequence[Asked]) -> list[Finding]:
+    def findings(asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         found = turn.findings(asked)
         return [effect.told(finding, one.row) for finding, one in zip(found, asked, strict=True)]
 

@@ -9,17 +9,17 @@ from functools import partial as bound
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertState, Finding, Step, fingerprint
+from exporter.alerting.alert import AlertCandidate, AlertState, Step, fingerprint
 from exporter.alerting.explanation.group import MetricShare, explain_group
 from exporter.alerting.explanation.query import generator_url
 from exporter.alerting.settings import AlertSettings
-from exporter.alerting.storm import Said
+from exporter.alerting.storm import RowStates
 from exporter.config.model import QueryPlan
 from exporter.engine.multivariate import GroupVerdict, Matrix
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.row_alerts import Asked, RowAlerts, Turn
+from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
 
 __all__ = ["GroupAlerts"]
 
@@ -91,9 +91,9 @@ class GroupAlerts:
             self._version = table.version
             self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
-        said = Said(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
+        said = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
         explained = bound(self._findings, self.rows.rule or AlertSettings(), verdict, matrix, table)
-        step = self.rows.judge(Turn(said, verdict.score, table, explained, partial=not complete))
+        step = self.rows.judge(SlotResult(said, verdict.score, table, explained, partial=not complete))
         self.book.commit(verdict.at, step)
         self.book.succeeded = verdict.at
         self._send()
@@ -120,13 +120,13 @@ class GroupAlerts:
         verdict: GroupVerdict,
         matrix: Matrix,
         table: SeriesTable,
-        asked: Sequence[Asked],
-    ) -> list[Finding]:
+        asked: Sequence[ExplanationRequest],
+    ) -> list[AlertCandidate]:
         return [self._finding(rule, verdict, matrix, table, one) for one in asked]
 
     def _finding(
-        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, asked: Asked
-    ) -> Finding:
+        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, asked: ExplanationRequest
+    ) -> AlertCandidate:
         row = asked.row
         thing = table.labels(row)
         labels = self.rows.labels(thing)
@@ -151,4 +151,4 @@ class GroupAlerts:
             templates=rule.annotations,
         )
         worst = self.plans[int(np.argmax(share))]
-        return Finding(labels, annotations, generator_url(self.context.source_url, worst.expr))
+        return AlertCandidate(labels, annotations, generator_url(self.context.source_url, worst.expr))

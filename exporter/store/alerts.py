@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.alerting.alert import Alert, AlertState, Observation, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition, Observation, Step
 from exporter.store.database import Database
 from exporter.store.episodes import find_episode, rebuild_missing, write_episodes
 from exporter.store.feedback import append_audit
@@ -114,7 +114,7 @@ class AlertLog:
         written = self._worst.get(query, {})
         return [one for one in step.alerts.values() if one.worst is not None and one.worst != written.get(one.episode)]
 
-    def append(self, transitions: Iterable[Transition]) -> int:
+    def append(self, transitions: Iterable[AlertTransition]) -> int:
         """Add events to the audit that change no alert, and return how many were new.
 
         Raises

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from exporter.alerting.alert import Alert, Event, Observation, Transition
-from exporter.alerting.episode import Episode, Feedback, Status, apply, told
+from exporter.alerting.alert import Alert, AlertTransition, AuditEvent, Observation
+from exporter.alerting.episode import Episode, Feedback, Status, apply, episode_of
 from exporter.store.rows import Row, entry_of, mapping, seal, storable
 
 __all__ = [
@@ -91,7 +91,7 @@ class Wanted:
 
 
 def write_episodes(
-    con: sqlite3.Connection, transitions: Iterable[Transition], worse: Iterable[Alert] = ()
+    con: sqlite3.Connection, transitions: Iterable[AlertTransition], worse: Iterable[Alert] = ()
 ) -> dict[str, Episode]:
     """Apply transitions, which are in the audit already, and new worst readings; return the episodes that changed."""
     changed: dict[str, Episode | None] = {}
@@ -219,14 +219,16 @@ def _cursor(episode: Episode) -> EpisodeCursor:
 def _rebuilt(con: sqlite3.Connection, episode: str) -> Episode | None:
     entries = [entry_of(row) for row in transitions_of(con, episode)]
     transitions = [
-        Transition(one.fingerprint, one.query, one.episode, Event(one.event), one.at, one.why, one.who, one.details)
+        AlertTransition(
+            one.fingerprint, one.query, one.episode, AuditEvent(one.event), one.at, one.why, one.who, one.details
+        )
         for one in entries
         if one.intact and one.event in _EVENTS
     ]
-    return told(transitions)
+    return episode_of(transitions)
 
 
-_EVENTS = frozenset(Event)
+_EVENTS = frozenset(AuditEvent)
 
 
 def _row(episode: Episode) -> Row:

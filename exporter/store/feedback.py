@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.alerting.alert import Event, Transition
+from exporter.alerting.alert import AlertTransition, AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.store.episodes import find_episode, write_episodes
 from exporter.store.rows import audit_row, seal
@@ -49,7 +49,7 @@ class PendingFeedback:
     at: float
 
 
-def append_audit(con: sqlite3.Connection, transitions: Iterable[Transition]) -> int:
+def append_audit(con: sqlite3.Connection, transitions: Iterable[AlertTransition]) -> int:
     """Append transitions that are not there already; return how many."""
     before = con.total_changes
     # Named conflict only: OR IGNORE would swallow a missing value as well.
@@ -66,7 +66,7 @@ def acknowledge(con: sqlite3.Connection, episode: str, *, at: float, who: str, w
     found = find_episode(con, episode)
     if found is None or found.acknowledged_at is not None or found.status is Status.RESOLVED:
         return Change(found)
-    return _append(con, found, Event.ACKNOWLEDGED, at, who, why)
+    return _append(con, found, AuditEvent.ACKNOWLEDGED, at, who, why)
 
 
 def give_feedback(
@@ -80,13 +80,13 @@ def give_feedback(
         return Change(found)
     number = con.execute(
         "SELECT coalesce(max(number), -1) + 1 FROM audit WHERE fingerprint=? AND episode=? AND event=?",
-        (found.fingerprint, episode, str(Event.FEEDBACK)),
+        (found.fingerprint, episode, str(AuditEvent.FEEDBACK)),
     ).fetchone()[0]
     con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
     if verdict.teaches:
         row = (episode, found.query, found.fingerprint, str(verdict), float(at))
         con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
-    return _append(con, found, Event.FEEDBACK, at, who, comment, verdict, number)
+    return _append(con, found, AuditEvent.FEEDBACK, at, who, comment, verdict, number)
 
 
 def read_lessons(con: sqlite3.Connection) -> list[PendingFeedback]:
@@ -107,7 +107,7 @@ def forget_lessons(con: sqlite3.Connection, lessons: Iterable[PendingFeedback]) 
 def _append(
     con: sqlite3.Connection,
     episode: Episode,
-    event: Event,
+    event: AuditEvent,
     at: float,
     who: str,
     why: str,
@@ -115,6 +115,6 @@ def _append(
     number: int = 0,
 ) -> Change:
     details = {} if verdict is None else {"verdict": str(verdict)}
-    transition = Transition(episode.fingerprint, episode.query, episode.id, event, at, why, who, details, number)
+    transition = AlertTransition(episode.fingerprint, episode.query, episode.id, event, at, why, who, details, number)
     append_audit(con, [transition])
     return Change(write_episodes(con, [transition])[episode.id], changed=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.alerting.alert import Alert, AlertState, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition
 
 __all__ = [
     "AuditEntry",
@@ -105,7 +105,7 @@ def alert_of(row: Row) -> Alert | None:
     )
 
 
-def audit_row(transition: Transition) -> Row:
+def audit_row(transition: AlertTransition) -> Row:
     """Return the row of a transition, checksum last; without an id, which SQLite gives."""
     row = (
         float(transition.at),

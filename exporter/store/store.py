@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from exporter.alerting.alert import Alert, AlertState, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition, Step
 from exporter.alerting.episode import Episode, Feedback
 from exporter.store.alerts import AlertLog
 from exporter.store.audit import AuditCursor, AuditPage, read_audit, retain_audit
@@ -98,7 +98,7 @@ class Store:
         """Apply a step that belongs to no slot (hold, restore, withdraw): the watermark stays."""
         self._alerts.record(query, step)
 
-    def append(self, transitions: Iterable[Transition]) -> int:
+    def append(self, transitions: Iterable[AlertTransition]) -> int:
         """Add events to the audit that change no alert, and return how many were new."""
         return self._alerts.append(transitions)
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Finding
+from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.labels import alert_labels, bounded_annotations
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, Rule
@@ -53,7 +53,7 @@ class RowMask:
     _first: npt.NDArray[np.intp]
     _rules: tuple[Rule, ...]
 
-    def told(self, finding: Finding, row: int) -> Finding:
+    def told(self, finding: AlertCandidate, row: int) -> AlertCandidate:
         """Return what is said of a row, with what is in effect for it."""
         number = int(self._first[row])
         if number < 0:

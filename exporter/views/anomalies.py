@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from exporter.alerting.alert import Alert
 from exporter.alerting.episode import Episode
-from exporter.alerting.explanation.input import Case, Vote
+from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
 from exporter.alerting.explanation.query import explain
 from exporter.config.model import QueryPlan
 from exporter.silences import Told
@@ -103,10 +103,10 @@ def explanation(plan: QueryPlan, one: SeriesRow) -> Sequence[tuple[str, str]]:
     if not one.score >= 0.5:
         return ()
     votes = tuple(
-        Vote(detector.kind, severity, detector.votes)
+        DetectorVote(detector.kind, severity, detector.votes)
         for detector, (_, severity) in zip(plan.detection.detectors, one.severities, strict=True)
     )
-    case = Case(
+    case = ExplanationInput(
         query=plan.name,
         labels={},
         series=dict(one.labels),

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exporter.alerting import evaluate, hold, restore, withdraw
-from exporter.alerting.alert import Alert, AlertState, Event, Step
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
 from exporter.alerting.labels import validate
 from tests.alerts import T0, finding, fp, limits, table
 from tests.alerts import rule as alert_rule
@@ -25,7 +25,7 @@ FORS = st.sampled_from([0.0, 60.0, 150.0])
 ANSWERS = st.fixed_dictionaries(
     dict.fromkeys(SERIES, st.sampled_from(["anomalous", "anomalous", "normal", "missing", "missing", "unknown"]))
 )
-ENDS = {Event.RESOLVED, Event.DROPPED, Event.EXPIRED, Event.EXPIRED_SOURCE_DOWN}
+ENDS = {AuditEvent.RESOLVED, AuditEvent.DROPPED, AuditEvent.EXPIRED, AuditEvent.EXPIRED_SOURCE_DOWN}
 
 
 class Model:
@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
         self.good = T0
         self.alerts: Mapping[str, Alert] = {}
         self.models = {name: Model() for name in SERIES}
-        self.seen: set[tuple[str, str, Event]] = set()
+        self.seen: set[tuple[str, str, AuditEvent]] = set()
         self.open: dict[str, str] = {}
         self.starts: dict[str, float] = {}
         self.modelled = True
@@ -111,10 +111,10 @@ class Life(RuleBasedStateMachine):
             key = (event.fingerprint, event.episode, event.event)
             assert key not in self.seen, f"twice: {key}"
             self.seen.add(key)
-            if event.event is Event.OPEN:
+            if event.event is AuditEvent.OPEN:
                 assert event.fingerprint not in self.open
                 self.open[event.fingerprint] = event.episode
-            elif event.event is Event.FIRING:
+            elif event.event is AuditEvent.FIRING:
                 assert self.open[event.fingerprint] == event.episode
             if event.event in ENDS:
                 assert self.open.pop(event.fingerprint) == event.episode
@@ -157,7 +157,11 @@ class Life(RuleBasedStateMachine):
     def failed_slot(self, steps: int) -> None:
         self.at += steps * INTERVAL
         step = hold(LIMITS, "cpu", self.alerts, at=self.at, since=self.good, interval=INTERVAL)
-        assert not {event.event for event in step.transitions} & {Event.RESOLVED, Event.FIRING, Event.OPEN}
+        assert not {event.event for event in step.transitions} & {
+            AuditEvent.RESOLVED,
+            AuditEvent.FIRING,
+            AuditEvent.OPEN,
+        }
         self.apply(step)
         for model in self.models.values():
             model.fail(self.at, self.good)

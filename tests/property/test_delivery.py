@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.alerting import evaluate, hold, restore
-from exporter.alerting.alert import Alert, AlertState, Event, fingerprint
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, fingerprint
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.outbox import Batch, Outbox
 from exporter.delivery.resend_policy import restored_acks
@@ -134,7 +134,7 @@ class World:
             if one.resolved_at is not None:
                 self.ended[one.episode] = one.resolved_at
         for event in step.transitions:
-            if event.event is Event.EXPIRED_SOURCE_DOWN:
+            if event.event is AuditEvent.EXPIRED_SOURCE_DOWN:
                 # It is not told: the Alertmanager lets it expire.
                 self.ended[event.episode] = math.inf
         self.board.publish("cpu", step.alerts, interval=INTERVAL)

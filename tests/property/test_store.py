@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporter.alerting.alert import Alert, AlertState, Event, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.store import Store
 from exporter.store.rows import seal
 from tests.store_values import open_store
@@ -114,11 +114,11 @@ ALERT = st.builds(
     missing=st.integers(0, 10),
 )
 TRANSITION = st.builds(
-    Transition,
+    AlertTransition,
     fingerprint=st.sampled_from(["f1", "f2"]),
     query=st.just("q"),
     episode=st.sampled_from(["1", "2"]),
-    event=st.sampled_from(Event),
+    event=st.sampled_from(AuditEvent),
     at=TIMES,
     why=TEXT,
     who=TEXT,
@@ -139,7 +139,7 @@ TRANSITION = st.builds(
 )
 def test_commits_behave_as_a_dictionary_a_set_and_a_maximum_would(steps) -> None:
     alerts: dict[str, Alert] = {}
-    events: dict[tuple[str, str, str], Transition] = {}
+    events: dict[tuple[str, str, str], AlertTransition] = {}
     reached = -1.0
     with tempfile.TemporaryDirectory() as path:
         with open_store(Path(path) / "state") as store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from exporter.alerting.alert import AlertState, Event, Step
+from exporter.alerting.alert import AlertState, AuditEvent, Step
 from exporter.alerting.settings import DependencySettings
 from exporter.evaluation.root_causes import RootCauses
 from tests.storms import Stage, who
@@ -85,10 +85,10 @@ def test_every_anomalous_series_is_spoken_for_and_nothing_resolves_before_it_is_
         assert storms.keys() == {alert.fingerprint for alert in stage.open() if "storm" in alert.labels}
         assert len(members) == sum(len(storm.members) for storm in storms.values())
         for one in step.transitions:
-            if one.event is Event.FIRING:
+            if one.event is AuditEvent.FIRING:
                 assert one.fingerprint not in fired
                 fired.add(one.fingerprint)
-            elif one.event is Event.RESOLVED:
+            elif one.event is AuditEvent.RESOLVED:
                 assert one.fingerprint in before
                 fired.remove(one.fingerprint)
         assert fired == {alert.fingerprint for alert in stage.open() if alert.state is AlertState.FIRING}
@@ -110,7 +110,7 @@ def test_series_that_turn_one_after_the_other_are_few_notifications(order, pause
         wrong.add(f"i{number}")
         for _ in range(1 + pause):
             step = stage.slot(wrong)
-            firing += sum(one.event is Event.FIRING for one in step.transitions)
+            firing += sum(one.event is AuditEvent.FIRING for one in step.transitions)
     # Within the window there are at most three alone; a storm that was closed may be followed by another.
     longest = len(order) * (1 + pause)
     assert firing <= 4 * (1 + longest // 5)

@@ -9,11 +9,11 @@ from typing import Literal
 
 from exporter.alerting.explanation.formatting import Unit
 
-__all__ = ["Case", "Coincidence", "Moved", "Past", "Vote"]
+__all__ = ["ExplanationInput", "CoOccurrentSeries", "LevelChange", "HourStatistics", "DetectorVote"]
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class DetectorVote:
     """What one detector said.
 
     Attributes
@@ -38,7 +38,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class HourStatistics:
     """What this time of the week, or the day, was like before; source units.
 
     Attributes
@@ -58,7 +58,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class LevelChange:
     """A level that has changed for some time: its mean before and after, source units, and for how many seconds."""
 
     before: float
@@ -67,7 +67,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Coincidence:
+class CoOccurrentSeries:
     """Another series that turned anomalous at about the same time."""
 
     query: str
@@ -77,7 +77,7 @@ class Coincidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ExplanationInput:
     """One anomalous series in one slot.
 
     Attributes
@@ -124,15 +124,15 @@ class Case:
     upper: float = math.nan
     score: float = math.nan
     z: float = math.nan
-    votes: tuple[Vote, ...] = ()
+    votes: tuple[DetectorVote, ...] = ()
     cast: int = 0
     quorum: int = 1
     unit: Unit | None = None
     zone: str = "UTC"
     when: str = ""
-    past: Past | None = None
-    moved: Moved | None = None
-    coincident: tuple[Coincidence, ...] = ()
+    past: HourStatistics | None = None
+    moved: LevelChange | None = None
+    coincident: tuple[CoOccurrentSeries, ...] = ()
     coincidences: int = 0
     external_url: str = ""
     missing_since: float | None = None

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 from exporter.alerting.explanation.formatting import format_instant, format_numbers, format_span
-from exporter.alerting.explanation.input import Case
+from exporter.alerting.explanation.input import ExplanationInput
 from exporter.alerting.explanation.links import chart_links, generator_url
 from exporter.alerting.explanation.reasons import reason
 from exporter.alerting.explanation.template import expand
@@ -25,12 +25,12 @@ _MANY_TIMES = 1000.0
 """From here on "times the expected" is no help: what was expected is next to nothing."""
 
 
-def explain(case: Case, templates: Mapping[str, str]) -> dict[str, str]:
+def explain(case: ExplanationInput, templates: Mapping[str, str]) -> dict[str, str]:
     """Return the annotations of one anomalous series; docs/annotations.md describes each.
 
     Parameters
     ----------
-    case : Case
+    case : ExplanationInput
     templates : mapping
         The user's annotations; they win over the built-in ones, and an empty one removes it. Their variables are
         `exporter.alerting.explanation.template.VARIABLES`.
@@ -51,7 +51,7 @@ def explain(case: Case, templates: Mapping[str, str]) -> dict[str, str]:
     return bounded_annotations(built)
 
 
-def _built(case: Case) -> tuple[dict[str, str], dict[str, str]]:
+def _built(case: ExplanationInput) -> tuple[dict[str, str], dict[str, str]]:
     """Return the built-in annotations, and the variables of templates."""
     numbers = (case.observed, case.expected, case.lower, case.upper)
     seen, usual, low, high = format_numbers(numbers, case.unit)
@@ -95,7 +95,7 @@ def series_name(query: str, series: Mapping[str, str]) -> str:
     return _short(f"{query} of {pairs}" if pairs else query, _LONGEST_SERIES)
 
 
-def _summary(case: Case, name: str, seen: str, usual: str, band: str, lasted: str) -> str:
+def _summary(case: ExplanationInput, name: str, seen: str, usual: str, band: str, lasted: str) -> str:
     nothing = math.isnan(case.observed) and case.missing_since is None
     sentence = f"{name} has no sample" if nothing else f"{name} is {seen}"
     if not math.isnan(case.expected):
@@ -118,7 +118,7 @@ def _compared(observed: float, expected: float) -> str:
     return f"{percent:.2g} % {'above' if observed > expected else 'below'} the expected" if percent else "expected"
 
 
-def _deviation(case: Case) -> str:
+def _deviation(case: ExplanationInput) -> str:
     off = case.observed - case.expected
     if math.isnan(off):
         return ""
@@ -134,7 +134,7 @@ def _deviation(case: Case) -> str:
     return f"{text}, {outside} {side} the band" if beyond > 0 else f"{text}, inside the band"
 
 
-def _band(case: Case, low: str, high: str) -> str:
+def _band(case: ExplanationInput, low: str, high: str) -> str:
     if math.isfinite(case.lower) and math.isfinite(case.upper):
         return f"{low} to {high}"
     if math.isfinite(case.upper):
@@ -142,7 +142,7 @@ def _band(case: Case, low: str, high: str) -> str:
     return f"from {low}" if math.isfinite(case.lower) else ""
 
 
-def _votes(case: Case) -> str:
+def _votes(case: ExplanationInput) -> str:
     names = [
         f"{vote.kind} ({vote.votes})" if vote.votes > 1 else vote.kind for vote in case.votes if vote.severity >= 1
     ]
@@ -154,7 +154,7 @@ def _votes(case: Case) -> str:
     return f"{', '.join(names)}: {case.cast} {'vote' if case.cast == 1 else 'votes'}, {needed}"
 
 
-def _history(case: Case) -> str:
+def _history(case: ExplanationInput) -> str:
     past = case.past
     if past is None or math.isnan(past.mean):
         return ""
@@ -170,7 +170,7 @@ def _history(case: Case) -> str:
     return f"{hours} mostly {low} to {high}, mean {mean} ({counted}{zone})"
 
 
-def _level_shift(case: Case) -> str:
+def _level_shift(case: ExplanationInput) -> str:
     if case.moved is None:
         return ""
     before, after = format_numbers([case.moved.before, case.moved.after], case.unit)
@@ -178,7 +178,7 @@ def _level_shift(case: Case) -> str:
     return f"the level moved from {before} to {after} since {begun} ({format_span(case.moved.seconds)})"
 
 
-def _also(case: Case) -> str:
+def _also(case: ExplanationInput) -> str:
     if not case.coincident:
         return ""
     lines = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from exporter.alerting.explanation.formatting import format_numbers
-from exporter.alerting.explanation.input import Case, Vote
+from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
 
 __all__ = ["reason"]
 
 
-def reason(vote: Vote, case: Case) -> str:
+def reason(vote: DetectorVote, case: ExplanationInput) -> str:
     """Return the reason of one detector, with how many times as far as it takes it is.
 
     >>> case = Case("q", {}, {}, at=0.0, since=0.0, observed=9.0, expected=1.0, z=6.2, when="Mondays 14:00-15:00")
@@ -24,7 +24,7 @@ def reason(vote: Vote, case: Case) -> str:
     return f"{text} ({'over ' * (vote.severity > 1000)}{times} times what it takes)"
 
 
-def _words(vote: Vote, case: Case) -> str:
+def _words(vote: DetectorVote, case: ExplanationInput) -> str:
     when = _when(case)
     side = "below" if case.observed < case.expected else "above"
     if vote.kind == "zscore" and math.isfinite(case.z):
@@ -43,7 +43,7 @@ def _words(vote: Vote, case: Case) -> str:
     return vote.what[:1].lower() + vote.what[1:].rstrip(".") if vote.what else "beyond its limit"
 
 
-def _when(case: Case) -> str:
+def _when(case: ExplanationInput) -> str:
     if case.past is None:
         return case.when or "this time of the week"
     if case.past.scope == "all":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from exporter.alerting.label_index import Excess
+from exporter.alerting.label_index import FrequentLabel
 from exporter.alerting.labels import bounded_annotations
 
 __all__ = ["WORST", "explain_storm"]
@@ -21,7 +21,7 @@ def explain_storm(
     now: int,
     total: int,
     series: int,
-    excess: Sequence[Excess],
+    excess: Sequence[FrequentLabel],
     since: float,
     things: str = "series",
 ) -> dict[str, str]:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from exporter.alerting.root_cause import Anomaly, Graph, Link, Trace, agreement, followed, link
+from exporter.alerting.root_cause import (
+    DependencyGraph,
+    IncidentLink,
+    OpenAnomaly,
+    SeverityTrace,
+    agreement,
+    extended,
+    link_incidents,
+)
 from exporter.alerting.settings import DependencySettings
 from tests.alerts import T0
 
@@ -19,32 +27,32 @@ def calls(caller: str, callee: str, *equal: str) -> DependencySettings:
 
 def anomaly(
     service: str, onset: float, severities: Sequence[float] = (3.0,), *, interval: float = MINUTE, **fields
-) -> Anomaly:
+) -> OpenAnomaly:
     """One that turned `onset` minutes after `T0`."""
     labels = {"service": service, **fields.pop("labels", {})}
     began = T0 + onset * MINUTE
     times = tuple(began + interval * number for number in range(len(severities)))
     identity = (service * 32)[:32]
-    return Anomaly(identity, began, interval, Trace(labels, times, tuple(severities)), **fields)
+    return OpenAnomaly(identity, began, interval, SeverityTrace(labels, times, tuple(severities)), **fields)
 
 
-def links(graph: Graph, *anomalies: Anomaly) -> dict[str, Link]:
-    found = link(graph, anomalies, [one.identity for one in anomalies])
+def links(graph: DependencyGraph, *anomalies: OpenAnomaly) -> dict[str, IncidentLink]:
+    found = link_incidents(graph, anomalies, [one.identity for one in anomalies])
     return {one.labels["service"]: found[one.identity] for one in anomalies}
 
 
-def incidents(graph: Graph, *anomalies: Anomaly) -> dict[str, str]:
+def incidents(graph: DependencyGraph, *anomalies: OpenAnomaly) -> dict[str, str]:
     """The root of each, by the letter that its incident is made of."""
     return {name: one.incident[0] for name, one in links(graph, *anomalies).items()}
 
 
-CHAIN = Graph([calls("a", "b"), calls("b", "c")])
-CIRCLE = Graph([calls("a", "b"), calls("b", "c"), calls("c", "a")])
+CHAIN = DependencyGraph([calls("a", "b"), calls("b", "c")])
+CIRCLE = DependencyGraph([calls("a", "b"), calls("b", "c"), calls("c", "a")])
 
 
 def test_a_callee_that_began_first_explains_its_caller() -> None:
     found = links(CHAIN, anomaly("a", 2, [3, 3]), anomaly("b", 0, [4, 4, 4, 4]))
-    assert found["b"] == Link("b" * 12, False, None)
+    assert found["b"] == IncidentLink("b" * 12, False, None)
     assert found["a"].incident == "b" * 12
     assert found["a"].effect
     assert found["a"].cause.labels == {"service": "b"}
@@ -77,7 +85,7 @@ def test_a_chain_has_one_root() -> None:
 
 
 def test_siblings_belong_to_one_incident() -> None:
-    graph = Graph([calls("a", "c"), calls("b", "c")])
+    graph = DependencyGraph([calls("a", "c"), calls("b", "c")])
     assert incidents(graph, anomaly("a", 1), anomaly("b", 2), anomaly("c", 0)) == {"a": "c", "b": "c", "c": "c"}
 
 
@@ -91,19 +99,19 @@ def test_a_circle_has_its_root_where_it_began_whatever_the_order(order: str) -> 
 
 
 def test_a_service_that_calls_itself_explains_nothing() -> None:
-    graph = Graph([DependencySettings(caller={"service": "a"}, callee={"job": "x"})])
+    graph = DependencyGraph([DependencySettings(caller={"service": "a"}, callee={"job": "x"})])
     assert not links(graph, anomaly("a", 0, labels={"job": "x"}))["a"].effect
 
 
 def test_labels_that_must_be_equal_keep_clusters_apart() -> None:
-    graph = Graph([calls("a", "b", "cluster")])
+    graph = DependencyGraph([calls("a", "b", "cluster")])
     here, there = {"cluster": "one"}, {"cluster": "two"}
     assert links(graph, anomaly("a", 1, labels=here), anomaly("b", 0, labels=here))["a"].effect
     assert not links(graph, anomaly("a", 1, labels=here), anomaly("b", 0, labels=there))["a"].effect
 
 
 def test_of_two_causes_the_one_that_agrees_better_is_named() -> None:
-    graph = Graph([calls("a", "b"), calls("a", "c")])
+    graph = DependencyGraph([calls("a", "b"), calls("a", "c")])
     wave = [2, 8, 2, 9, 2, 8, 2]
     found = links(
         graph, anomaly("a", 2, wave), anomaly("b", 0, [*wave, 2, 9]), anomaly("c", 1, [2, 2, 2, 2, 9, 9, 9, 2])
@@ -130,7 +138,7 @@ def test_what_was_decided_when_an_alert_fired_stays() -> None:
     effect = anomaly("b", 0, incident="c" * 12, effect=True)
     found = links(CHAIN, anomaly("a", 1), effect)
     assert found["a"].incident == "c" * 12
-    assert found["b"] == Link("c" * 12, True, None)
+    assert found["b"] == IncidentLink("c" * 12, True, None)
 
 
 def test_slots_of_different_lengths_are_compared() -> None:
@@ -140,9 +148,9 @@ def test_slots_of_different_lengths_are_compared() -> None:
 
 
 def test_a_trace_keeps_its_beginning_and_not_every_second() -> None:
-    trace = Trace({})
+    trace = SeverityTrace({})
     for number in range(2000):
-        trace = followed(trace, T0 + number, 2.0, {})
+        trace = extended(trace, T0 + number, 2.0, {})
     assert len(trace.times) == 64
     assert trace.times[:3] == (T0, T0 + 10, T0 + 20)
 
@@ -152,7 +160,9 @@ def test_a_trace_that_is_not_known_lets_the_onsets_speak() -> None:
 
 
 def test_many_anomalies_are_linked_without_comparing_all_with_all() -> None:
-    graph = Graph([calls(f"s{n}", f"s{n + 1}") for n in range(600)])
-    chain = [Anomaly(f"{n:032}", T0 - n, MINUTE, Trace({"service": f"s{n}"}, (T0,), (3.0,))) for n in range(200)]
-    found = link(graph, chain, [one.identity for one in chain])
+    graph = DependencyGraph([calls(f"s{n}", f"s{n + 1}") for n in range(600)])
+    chain = [
+        OpenAnomaly(f"{n:032}", T0 - n, MINUTE, SeverityTrace({"service": f"s{n}"}, (T0,), (3.0,))) for n in range(200)
+    ]
+    found = link_incidents(graph, chain, [one.identity for one in chain])
     assert {one.incident for one in found.values()} == {chain[-1].own_incident}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting import DuplicateAlert, collect, evaluate, hold, restore, withdraw
-from exporter.alerting.alert import Alert, AlertState, Event, Step
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
 from tests.alerts import T0, alert, finding, found, fp, limits, rule, table
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
@@ -266,7 +266,7 @@ class TestHold:
     def test_without_a_hold_the_first_failure_gives_up(self) -> None:
         step = hold(limits(source_hold=0.0), "cpu", table([alert()]), at=T0 + 60, since=T0, interval=60.0)
         assert not step.alerts
-        assert [event.event for event in step.transitions] == [Event.EXPIRED_SOURCE_DOWN]
+        assert [event.event for event in step.transitions] == [AuditEvent.EXPIRED_SOURCE_DOWN]
 
 
 class TestRestore:
@@ -291,7 +291,7 @@ class TestRestore:
         assert restore(limits(), alerts, at=T0 + 3600).alerts
         step = restore(limits(), alerts, at=T0 + 3600.5)
         assert not step.alerts
-        assert [(event.event, event.why) for event in step.transitions] == [(Event.EXPIRED, "outage_tolerance")]
+        assert [(event.event, event.why) for event in step.transitions] == [(AuditEvent.EXPIRED, "outage_tolerance")]
 
     def test_starting_twice_before_the_first_slot_is_starting_once(self) -> None:
         alerts = table([alert("a", PENDING), alert("b"), alert("c", RESOLVED)])

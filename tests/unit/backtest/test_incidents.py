@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from exporter.backtest.incidents import Incident, match, past_alerts, read_incidents
-from exporter.backtest.recorder import ToldAlert
+from exporter.backtest.recorder import RecordedAlert
 from exporter.errors import UsageError
 from exporter.prometheus import Block
 
 START = 1_772_355_600.0  # 2026-03-01T09:00:00Z
 
 
-def alert(told: float | None, resolved: float | None, **labels: str) -> ToldAlert:
+def alert(told: float | None, resolved: float | None, **labels: str) -> RecordedAlert:
     fired = 0.0 if told is None else told
-    return ToldAlert("q", "f", {"query": "q", **labels}, "", fired, fired, told, resolved)
+    return RecordedAlert("q", "f", {"query": "q", **labels}, "", fired, fired, told, resolved)
 
 
 def read(tmp_path: Path, text: str) -> list[Incident]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporter.backtest.past_answers import PastAnswers
+from exporter.backtest.past_answers import HistoryReplay
 from exporter.config.model import Config
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus import Block
@@ -38,8 +38,8 @@ class Server:
             yield Block(part, KEYS, values, warnings=("something is missing",) if begin else ())
 
 
-def answers(server: Server, waits: list[float]) -> PastAnswers:
-    return PastAnswers(server, PLAN, last=610.0, query_offset=10.0, series=2, sleep=waits.append)
+def answers(server: Server, waits: list[float]) -> HistoryReplay:
+    return HistoryReplay(server, PLAN, last=610.0, query_offset=10.0, series=2, sleep=waits.append)
 
 
 def test_every_slot_has_its_own_answer() -> None:

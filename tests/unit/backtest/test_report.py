@@ -7,32 +7,39 @@ import pytest
 from exporter.backtest import html
 from exporter.backtest.html import to_html
 from exporter.backtest.incidents import Incident
-from exporter.backtest.recorder import Record, Scores, ToldAlert
-from exporter.backtest.replay import Outcome, Range
-from exporter.backtest.report import Limits, Report, broken, side
+from exporter.backtest.recorder import AlertRecorder, RecordedAlert, ScoreCounts
+from exporter.backtest.replay import ReplayResult, TimeSpan
+from exporter.backtest.report import BacktestReport, ReportLimits, broken, side
 from exporter.backtest.text import to_text
 from exporter.config.model import Config
 
 HOUR = 3600.0
-WITHIN = Range(0.0, 14 * 86400.0)
+WITHIN = TimeSpan(0.0, 14 * 86400.0)
 PLANS = Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()
 
 
-def outcome(*alerts: ToldAlert, scores: Scores | None = None) -> Outcome:
-    record = Record(lambda _: ())
+def outcome(*alerts: RecordedAlert, scores: ScoreCounts | None = None) -> ReplayResult:
+    record = AlertRecorder(lambda _: ())
     record.alerts += alerts
-    record.scores["q"] = scores or Scores(slots=100, empty=5, samples=95, scored=95, counted=95, anomalous=19)
-    return Outcome(WITHIN, PLANS, (), record, {"q": ("something is missing",)})
+    record.scores["q"] = scores or ScoreCounts(slots=100, empty=5, samples=95, scored=95, counted=95, anomalous=19)
+    return ReplayResult(WITHIN, PLANS, (), record, {"q": ("something is missing",)})
 
 
-def alert(at: float, lasts: float | None = HOUR, *, told: bool = True, **labels: str) -> ToldAlert:
+def alert(at: float, lasts: float | None = HOUR, *, told: bool = True, **labels: str) -> RecordedAlert:
     resolved = None if lasts is None else at + lasts
-    return ToldAlert("q", f"{labels}", {"query": "q", **labels}, "it is bad", at, at, at if told else None, resolved)
+    return RecordedAlert(
+        "q", f"{labels}", {"query": "q", **labels}, "it is bad", at, at, at if told else None, resolved
+    )
 
 
-def report(new: Outcome, old: Outcome | None = None, *incidents: Incident, limits: Limits = Limits()) -> Report:  # noqa: B008
+NO_LIMITS = ReportLimits()
+
+
+def report(
+    new: ReplayResult, old: ReplayResult | None = None, *incidents: Incident, limits: ReportLimits = NO_LIMITS
+) -> BacktestReport:
     sides = [side(name, one, incidents, ahead=600.0) for name, one in (("new", new), ("old", old)) if one is not None]
-    return Report(WITHIN, "UTC", sides[0], (*sides, None)[1], incidents, broken(limits, sides[0]))
+    return BacktestReport(WITHIN, "UTC", sides[0], (*sides, None)[1], incidents, broken(limits, sides[0]))
 
 
 def test_lengths_and_rates() -> None:
@@ -55,13 +62,13 @@ def test_what_was_found_and_what_was_useless() -> None:
 def test_limits() -> None:
     late = Incident(HOUR, 2 * HOUR, "late")
     new = outcome(alert(HOUR + 60), alert(20 * HOUR), alert(30 * HOUR))
-    said = report(new, None, late, Incident(80 * HOUR, 81 * HOUR), limits=Limits(1.0, 0, -30.0)).broken
+    said = report(new, None, late, Incident(80 * HOUR, 81 * HOUR), limits=ReportLimits(1.0, 0, -30.0)).broken
     assert said == (
         "q: 1.50 alerts a week, 1 at most",
         "1 incidents missed, 0 at most",
         "incident late: told -60 s before it began, -30 s at least",
     )
-    assert report(new, None, late, limits=Limits(1.5, 0, -60.0)).broken == ()
+    assert report(new, None, late, limits=ReportLimits(1.5, 0, -60.0)).broken == ()
 
 
 def test_text_of_two_configurations() -> None:
@@ -84,7 +91,7 @@ def test_text_of_two_configurations() -> None:
 
 
 def test_nothing_to_say() -> None:
-    text = to_text(report(outcome(scores=Scores(slots=10, empty=10))))
+    text = to_text(report(outcome(scores=ScoreCounts(slots=10, empty=10))))
     assert "0 alerts in 14 d, 0.0 a week." in text
     assert "no samples in this range; is the expression right?" in text
 

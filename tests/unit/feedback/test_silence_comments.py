@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.alerting.alert import Alert, AlertState, Event, Step, Transition
+from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.alerting.episode import Feedback, Status
 from exporter.calendar import Occasion, Window, parse_matcher
 from exporter.delivery import AlertSnapshots
@@ -38,7 +38,9 @@ def silence(host: str, comment: str, author: str = "eve") -> Silence:
 def follower(store: Store, *alerts: Alert) -> Acknowledger:
     board = AlertSnapshots()
     opened = tuple(
-        Transition(one.fingerprint, "cpu", one.episode, Event.OPEN, 10.0, "anomalous", details={"labels": "{}"})
+        AlertTransition(
+            one.fingerprint, "cpu", one.episode, AuditEvent.OPEN, 10.0, "anomalous", details={"labels": "{}"}
+        )
         for one in alerts
     )
     store.commit("cpu", 20.0, Step({one.fingerprint: one for one in alerts}, opened))

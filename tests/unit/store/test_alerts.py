@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import AlertState, Event, Step
+from exporter.alerting.alert import AlertState, AuditEvent, Step
 from exporter.store import Delivery, Store, StoreError, StoreReason
 from tests.store_values import a_step, a_transition, an_alert, open_store
 
@@ -77,7 +77,7 @@ def test_only_rows_that_changed_are_written(store: Store) -> None:
 def test_a_slot_that_is_not_newer_changes_nothing(store: Store, slot: float) -> None:
     assert store.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
     before = store.alerts(), store.audit()
-    assert not store.commit("q", slot, a_step(transitions=(a_transition(event=Event.RESOLVED),)))
+    assert not store.commit("q", slot, a_step(transitions=(a_transition(event=AuditEvent.RESOLVED),)))
     assert (store.alerts(), store.audit()) == before
     assert store.watermark("q") == 60.0
 
@@ -101,7 +101,7 @@ def test_a_step_without_a_slot_leaves_the_watermark(store: Store) -> None:
     store.record("q", a_step(an_alert(), transitions=(a_transition(),)))
     assert store.watermark("q") is None
     store.commit("q", 60.0, a_step(an_alert()))
-    store.record("q", a_step(transitions=(a_transition(event=Event.EXPIRED),)))
+    store.record("q", a_step(transitions=(a_transition(event=AuditEvent.EXPIRED),)))
     assert store.watermark("q") == 60.0
     assert store.alerts() == {}
     assert {entry.event for entry in store.audit().entries} == {"expired", "open"}

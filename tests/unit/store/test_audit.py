@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import AlertState, Event
+from exporter.alerting.alert import AlertState, AuditEvent
 from exporter.store import Store
 from exporter.store.audit import read_audit
 from exporter.store.rows import audit_row
@@ -17,7 +17,7 @@ def store(tmp_path: Path):
         yield store
 
 
-def episode(number: int, *events: tuple[Event, float], query: str = "q"):
+def episode(number: int, *events: tuple[AuditEvent, float], query: str = "q"):
     return [a_transition(f"f{number}", event, at, episode=f"e{number}", query=query) for event, at in events]
 
 
@@ -41,7 +41,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def test_an_entry_says_what_happened(store: Store) -> None:
-    store.append([a_transition(event=Event.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
+    store.append([a_transition(event=AuditEvent.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
     (entry,) = store.audit().entries
     assert (entry.query, entry.fingerprint, entry.episode, entry.event) == ("q", "f1", "f1-1", "firing")
     assert (entry.at, entry.who, entry.why, entry.details, entry.intact) == (7.5, "ann", "é", {"a": "\ud800"}, True)
@@ -64,15 +64,15 @@ def test_an_entry_says_what_happened(store: Store) -> None:
     ids=str,
 )
 def test_filters_choose_entries_newest_first(store: Store, filters, expected: list[str]) -> None:
-    store.append(episode(1, (Event.OPEN, 10.0)) + episode(2, (Event.OPEN, 20.0)))
-    store.append(episode(3, (Event.OPEN, 30.0), query="other"))
+    store.append(episode(1, (AuditEvent.OPEN, 10.0)) + episode(2, (AuditEvent.OPEN, 20.0)))
+    store.append(episode(3, (AuditEvent.OPEN, 30.0), query="other"))
     assert [name for name, _ in listed(store, **filters)] == expected
 
 
 @pytest.mark.parametrize("filters", [{}, {"query": "q"}, {"since": 0.0}], ids=str)
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(store: Store, filters) -> None:
     # Several entries of one instant: the time alone would not say where a page ended.
-    store.append([step for number in range(25) for step in episode(number, (Event.OPEN, float(number // 10)))])
+    store.append([step for number in range(25) for step in episode(number, (AuditEvent.OPEN, float(number // 10)))])
     seen, after = [], None
     while True:
         page = store.audit(limit=4, after=after, **filters)
@@ -135,7 +135,9 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
 def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(episode(1, (Event.OPEN, 1.0), (Event.RESOLVED, 2.0)) + episode(2, (Event.OPEN, 50.0)))
+        store.append(
+            episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)) + episode(2, (AuditEvent.OPEN, 50.0))
+        )
         store.retain(10.0)
         before = store.audit()
         con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
@@ -159,7 +161,7 @@ def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: s
 def test_an_entry_cannot_be_replaced_by_a_newer_one(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(episode(1, (Event.OPEN, 1.0), (Event.RESOLVED, 2.0)))
+        store.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)))
         before = store.audit()
         con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
         # Left out in silence, or refused where it names an id.
@@ -172,7 +174,7 @@ def test_an_entry_cannot_be_replaced_by_a_newer_one(tmp_path: Path, statement: s
 def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(episode(1, (Event.OPEN, 1.0)) + episode(2, (Event.OPEN, 2.0)))
+        store.append(episode(1, (AuditEvent.OPEN, 1.0)) + episode(2, (AuditEvent.OPEN, 2.0)))
     con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
     ((trigger,),) = con.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_is_not_updated'").fetchall()
     con.execute("DROP TRIGGER audit_is_not_updated")
@@ -188,11 +190,11 @@ def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> No
     store.commit("q", 60.0, a_step(old))
     store.append(
         [
-            *episode(1, (Event.OPEN, 1.0), (Event.FIRING, 2.0), (Event.RESOLVED, 3.0)),
-            *episode(2, (Event.OPEN, 1.0), (Event.FIRING, 2.0)),
-            *episode(3, (Event.OPEN, 1.0), (Event.RESOLVED, 200.0)),
-            *episode(4, (Event.OPEN, 150.0), (Event.RESOLVED, 160.0)),
-            *episode(5, (Event.OPEN, 5.0), (Event.DROPPED, 6.0), query="other"),
+            *episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0), (AuditEvent.RESOLVED, 3.0)),
+            *episode(2, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0)),
+            *episode(3, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 200.0)),
+            *episode(4, (AuditEvent.OPEN, 150.0), (AuditEvent.RESOLVED, 160.0)),
+            *episode(5, (AuditEvent.OPEN, 5.0), (AuditEvent.DROPPED, 6.0), query="other"),
         ]
     )
     assert store.retain(100.0) == 5
@@ -204,7 +206,9 @@ def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> No
 def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path: Path, caplog) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append([*episode(1, (Event.OPEN, 1.0), (Event.RESOLVED, 2.0)), *episode(2, (Event.OPEN, 3.0))])
+        store.append(
+            [*episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)), *episode(2, (AuditEvent.OPEN, 3.0))]
+        )
         with caplog.at_level("INFO"):
             store.retain(2.5)
         assert "deleted 2 audit rows" in caplog.text
@@ -218,7 +222,7 @@ def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path:
 
 def test_a_resolved_alert_that_is_still_kept_keeps_its_audit(store: Store) -> None:
     store.commit("q", 60.0, a_step(an_alert("f1", state=AlertState.RESOLVED, resolved_at=50.0, episode="e1")))
-    store.append(episode(1, (Event.OPEN, 1.0), (Event.RESOLVED, 50.0)))
+    store.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 50.0)))
     assert store.retain(100.0) == 0
     store.commit("q", 120.0, a_step())
     assert store.retain(100.0) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import Event
+from exporter.alerting.alert import AuditEvent
 from exporter.store import StoreError, StoreReason
 from exporter.store.database import Database
 from exporter.store.errors import fault_of
@@ -107,7 +107,7 @@ def test_an_outside_reader_does_not_fail_a_commit(tmp_path: Path) -> None:
         reader = sqlite3.connect(tmp_path / "state" / "anomaly.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM alerts").fetchall()
-        assert store.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition(event=Event.RESOLVED),)))
+        assert store.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition(event=AuditEvent.RESOLVED),)))
         assert not store.checkpoint()
         reader.execute("COMMIT")
         assert store.checkpoint()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import AlertState, Event, Observation, Step, Transition
+from exporter.alerting.alert import AlertState, AlertTransition, AuditEvent, Observation, Step
 from exporter.alerting.episode import Feedback, Status
 from exporter.store import Store, Wanted
 from tests.store_values import a_step, a_transition, an_alert, open_store
@@ -22,8 +22,8 @@ def store(tmp_path: Path):
         yield store
 
 
-def opened(name: str = "f1", at: float = 1.5, **changes: object) -> Transition:
-    return a_transition(name, Event.OPEN, at, details={"labels": f'{{"instance": "{name}"}}'}, **changes)
+def opened(name: str = "f1", at: float = 1.5, **changes: object) -> AlertTransition:
+    return a_transition(name, AuditEvent.OPEN, at, details={"labels": f'{{"instance": "{name}"}}'}, **changes)
 
 
 def statuses(store: Store, **wanted: object) -> dict[str, str]:
@@ -32,7 +32,7 @@ def statuses(store: Store, **wanted: object) -> dict[str, str]:
 
 def test_an_episode_is_written_with_the_step_that_it_begins_in(store: Store) -> None:
     alert = an_alert(worst=READING)
-    firing = a_transition(event=Event.FIRING, at=30.25)
+    firing = a_transition(event=AuditEvent.FIRING, at=30.25)
     store.commit("q", 60.0, a_step(alert, transitions=(a_transition(details=LABELS), firing)))
     (episode,) = store.episodes().episodes
     assert (episode.id, episode.query, episode.fingerprint, episode.status) == ("f1-1", "q", "f1", Status.OPEN)
@@ -55,13 +55,13 @@ def test_the_worst_reading_stays(store: Store) -> None:
 @pytest.mark.parametrize(
     ("event", "why"),
     [
-        (Event.RESOLVED, "normal"),
-        (Event.DROPPED, "normal"),
-        (Event.EXPIRED, "outage_tolerance"),
-        (Event.EXPIRED_SOURCE_DOWN, "source_down"),
+        (AuditEvent.RESOLVED, "normal"),
+        (AuditEvent.DROPPED, "normal"),
+        (AuditEvent.EXPIRED, "outage_tolerance"),
+        (AuditEvent.EXPIRED_SOURCE_DOWN, "source_down"),
     ],
 )
-def test_an_episode_ends_once_and_never_before_it_began(store: Store, event: Event, why: str) -> None:
+def test_an_episode_ends_once_and_never_before_it_began(store: Store, event: AuditEvent, why: str) -> None:
     store.append([opened(at=100.0), a_transition(event=event, at=90.0, why=why)])
     store.append([a_transition(event=event, at=500.0, why=why)])
     (episode,) = store.episodes().episodes
@@ -70,10 +70,10 @@ def test_an_episode_ends_once_and_never_before_it_began(store: Store, event: Eve
 
 def test_transitions_that_the_store_could_not_take_at_once_come_to_the_same(store: Store) -> None:
     # Opened and ended while the disk was full: no alert is left of it.
-    store.commit("q", 60.0, Step({}, (opened(), a_transition(event=Event.RESOLVED, at=50.0))))
+    store.commit("q", 60.0, Step({}, (opened(), a_transition(event=AuditEvent.RESOLVED, at=50.0))))
     assert statuses(store) == {"f1-1": "resolved"}
     # A slot that is applied again after a crash.
-    store.record("q", Step({}, (opened(), a_transition(event=Event.RESOLVED, at=50.0))))
+    store.record("q", Step({}, (opened(), a_transition(event=AuditEvent.RESOLVED, at=50.0))))
     assert statuses(store) == {"f1-1": "resolved"}
     assert len(store.audit().entries) == 2
 
@@ -93,7 +93,7 @@ def test_the_first_acknowledgement_counts(store: Store) -> None:
         "ann",
         "on it",
     )
-    store.append([a_transition(event=Event.RESOLVED, at=90.0)])
+    store.append([a_transition(event=AuditEvent.RESOLVED, at=90.0)])
     found = store.episode("f1-1")
     assert found is not None
     assert found[0].status is Status.RESOLVED
@@ -106,7 +106,7 @@ def test_the_first_acknowledgement_counts(store: Store) -> None:
 
 
 def test_what_is_over_or_unknown_cannot_be_acknowledged(store: Store) -> None:
-    store.append([opened(), a_transition(event=Event.RESOLVED, at=90.0)])
+    store.append([opened(), a_transition(event=AuditEvent.RESOLVED, at=90.0)])
     change = store.acknowledge("f1-1", at=100.0, who="ann", why="")
     assert not change.changed
     assert change.episode is not None
@@ -177,12 +177,12 @@ def test_filters_choose_episodes_newest_first(store: Store, wanted, expected: li
     store.append(
         [opened(f"f{n}", 10.0 * n, episode=f"e{n}", query="other" if n == 5 else "q") for n in range(1, 6)]
         + [
-            a_transition("f1", Event.RESOLVED, 40.0, episode="e1"),
-            a_transition("f4", Event.DROPPED, 50.0, episode="e4"),
+            a_transition("f1", AuditEvent.RESOLVED, 40.0, episode="e1"),
+            a_transition("f4", AuditEvent.DROPPED, 50.0, episode="e4"),
         ]
     )
     firing = an_alert("f2", episode="e2", worst=READING)
-    store.record("q", a_step(firing, transitions=(a_transition("f2", Event.FIRING, 25.0, episode="e2"),)))
+    store.record("q", a_step(firing, transitions=(a_transition("f2", AuditEvent.FIRING, 25.0, episode="e2"),)))
     store.acknowledge("e3", at=60.0, who="ann", why="")
     store.give_feedback("e4", Feedback.CONFIRMED, at=60.0, who="ann", comment="")
     assert [one.id for one in store.episodes(Wanted(**wanted)).episodes] == expected
@@ -234,8 +234,8 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, wanted, af
 
 
 def test_retention_deletes_episodes_with_their_audit(store: Store) -> None:
-    store.append([opened("f1", 1.0), a_transition("f1", Event.RESOLVED, 2.0), opened("f2", 1.0)])
-    store.append([opened("f3", 1.0), a_transition("f3", Event.RESOLVED, 2.0)])
+    store.append([opened("f1", 1.0), a_transition("f1", AuditEvent.RESOLVED, 2.0), opened("f2", 1.0)])
+    store.append([opened("f3", 1.0), a_transition("f3", AuditEvent.RESOLVED, 2.0)])
     store.record("q", a_step(an_alert("f2")))
     # Somebody had something to say of it not long ago.
     store.give_feedback("f3-1", Feedback.CONFIRMED, at=150.0, who="ann", comment="")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.alerting.alert import AlertState, Event
+from exporter.alerting.alert import AlertState, AuditEvent
 from exporter.store import StoreError, StoreReason
 from exporter.store.opening import Schema, prepare
 from tests.store_values import NOW, a_step, a_transition, an_alert, open_store
@@ -179,7 +179,7 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
     path = tmp_path / "state"
     alert = an_alert()
     with open_store(path) as store:
-        store.commit("q", 60.0, a_step(alert, transitions=(a_transition(), a_transition(event=Event.FIRING))))
+        store.commit("q", 60.0, a_step(alert, transitions=(a_transition(), a_transition(event=AuditEvent.FIRING))))
         store.delivered("one", [("f1", "f1-1", AlertState.FIRING)], 61.0)
         before = store.audit().entries
     # Damage where no data are.

@@ -12,7 +12,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
-from exporter.alerting.alert import Event, Observation
+from exporter.alerting.alert import AuditEvent, Observation
 from exporter.cli.main import main
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
@@ -77,12 +77,12 @@ def api(store: Store, serve, tmp_path: Path) -> Api:
 def opened(store: Store, *names: str, query: str = "q") -> None:
     for at, name in enumerate(names):
         details = {"labels": f'{{"instance": "{name}", "service": "s"}}'}
-        store.append([a_transition(name, Event.OPEN, float(at), details=details, query=query)])
+        store.append([a_transition(name, AuditEvent.OPEN, float(at), details=details, query=query)])
 
 
 def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
     details = {"labels": '{"instance": "f1"}'}
-    firing = a_transition(event=Event.FIRING, at=30.25, why="anomalous")
+    firing = a_transition(event=AuditEvent.FIRING, at=30.25, why="anomalous")
     store.commit("q", 60.0, a_step(an_alert(worst=READING), transitions=(a_transition(details=details), firing)))
     store.acknowledge("f1-1", at=70.0, who="bob", why="on it")
     expected = {
@@ -187,7 +187,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
         {"at": NOW, "by": "alice", "comment": "on it"},
     )
     assert api("POST", "/anomalies/a-1/acknowledge", json={"comment": "again"}) == first
-    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     # Whose first answer was lost must not be told that it failed.
     assert api("POST", "/anomalies/a-1/acknowledge", json={})["acknowledged"]["by"] == "alice"
     assert [one["event"] for one in api("GET", "/anomalies/a-1")["transitions"]] == ["open", "acknowledged", "resolved"]
@@ -195,7 +195,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
 
 def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store: Store, api: Api) -> None:
     opened(store, "a")
-    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     assert "it is resolved" in api("POST", "/anomalies/a-1/acknowledge", 409, json={})
     for method, path in (("POST", "/anomalies/b-1/acknowledge"), ("POST", "/anomalies/b-1/feedback")):
         body = {"verdict": "confirmed"} if path.endswith("feedback") else {}
@@ -256,7 +256,7 @@ def shell(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Store, shell) -> None:
     opened(store, "a", "b", "c")
-    store.append([a_transition("c", Event.RESOLVED, 90.0)])
+    store.append([a_transition("c", AuditEvent.RESOLVED, 90.0)])
     code, out, _ = shell("ack", "b-1", "--comment", "on it")
     assert (code, out) == (0, 'b-1  1970-01-01T00:00:01Z  acknowledged  [alice]  q {instance="b", service="s"}\n')
     code, out, _ = shell("list")
@@ -288,7 +288,7 @@ def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Stor
 )  # fmt: skip
 def test_what_goes_wrong_is_one_line(store: Store, shell, words: list[str], user: str | None, said: str) -> None:
     opened(store, "a")
-    store.append([a_transition("a", Event.RESOLVED, 90.0)])
+    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     code, out, error = shell(*words, user=user)
     assert (code, out) == (1, "")
     assert said in error
@@ -303,5 +303,5 @@ def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatc
 
 
 def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
-    store.append([a_transition("a", Event.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
+    store.append([a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
     assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')

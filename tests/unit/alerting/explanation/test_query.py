@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.alerting.explanation.formatting import Unit, format_numbers, format_span
-from exporter.alerting.explanation.input import Case, Coincidence, Moved, Past, Vote
+from exporter.alerting.explanation.input import (
+    CoOccurrentSeries,
+    DetectorVote,
+    ExplanationInput,
+    HourStatistics,
+    LevelChange,
+)
 from exporter.alerting.explanation.links import chart_links, generator_url
 from exporter.alerting.explanation.query import explain
 from exporter.alerting.explanation.reasons import reason
@@ -25,12 +31,17 @@ NAN, INF = math.nan, math.inf
 
 
 LABELS = {"alertname": "AnomalyDetected", "query": "api_latency_p99", "instance": "a:9100"}
-VOTES = (Vote("zscore", 2.07), Vote("iqr", 1.4), Vote("novelty", 1.0, 2), Vote("collective", 0.2, 3))
+VOTES = (
+    DetectorVote("zscore", 2.07),
+    DetectorVote("iqr", 1.4),
+    DetectorVote("novelty", 1.0, 2),
+    DetectorVote("collective", 0.2, 3),
+)
 SINCE = 1_800_000_000.0
 
 
 def told(templates: dict[str, str] | None = None, **changes: Any) -> dict[str, str]:
-    case = Case(
+    case = ExplanationInput(
         "api_latency_p99", LABELS, {"instance": "a:9100"}, at=SINCE + 720.0, since=SINCE, observed=0.93, expected=0.21,
         lower=0.1, upper=0.35, score=0.968, z=6.2, votes=VOTES, cast=4, quorum=3, when="Mondays 14:00-15:00",
     )  # fmt: skip
@@ -38,10 +49,10 @@ def told(templates: dict[str, str] | None = None, **changes: Any) -> dict[str, s
 
 
 def test_the_built_in_annotations() -> None:
-    past = Past("week", 3.9, mean=0.2, std=0.03, q1=0.18, q3=0.24)
-    coincident = (Coincidence("errors", {"instance": "a:9100"}, SINCE + 60.0, 0.99),)
+    past = HourStatistics("week", 3.9, mean=0.2, std=0.03, q1=0.18, q3=0.24)
+    coincident = (CoOccurrentSeries("errors", {"instance": "a:9100"}, SINCE + 60.0, 0.99),)
     found = told(
-        unit="seconds", zone="Europe/Berlin", past=past, moved=Moved(0.21, 0.9, 7200.0), coincident=coincident,
+        unit="seconds", zone="Europe/Berlin", past=past, moved=LevelChange(0.21, 0.9, 7200.0), coincident=coincident,
         coincidences=4, external_url="https://anomaly.example/x/", more={"in_effect": "campaign black-friday"},
     )  # fmt: skip
     window = f"&instance=a%3A9100&from={SINCE - 10800:.0f}&to={SINCE + 720:.0f}"
@@ -113,37 +124,52 @@ def test_the_deviation_is_in_source_units_and_relative(changes: dict, deviation:
 @pytest.mark.parametrize(
     ("past", "history"),
     [
-        (Past("day", 5.2, 150.0, 22.0, 120.0, 180.0),
-         "past days at 14:00-15:00 were mostly 120 to 180, mean 150 (5 days, UTC)"),
-        (Past("all", 0.4, 150.0, 22.0, 120.0, 180.0), "so far values were mostly 120 to 180, mean 150 (1 day)"),
-        (Past("all", 0.4, NAN, NAN, NAN, NAN), None),
+        (
+            HourStatistics("day", 5.2, 150.0, 22.0, 120.0, 180.0),
+            "past days at 14:00-15:00 were mostly 120 to 180, mean 150 (5 days, UTC)",
+        ),
+        (
+            HourStatistics("all", 0.4, 150.0, 22.0, 120.0, 180.0),
+            "so far values were mostly 120 to 180, mean 150 (1 day)",
+        ),
+        (HourStatistics("all", 0.4, NAN, NAN, NAN, NAN), None),
     ],
     ids=["day", "all", "nothing"],
-)  # fmt: skip
-def test_the_past_is_that_of_what_was_compared(past: Past, history: str | None) -> None:
+)
+def test_the_past_is_that_of_what_was_compared(past: HourStatistics, history: str | None) -> None:
     assert told(past=past).get("history") == history
 
 
 @pytest.mark.parametrize(
     ("vote", "words"),
     [
-        (Vote("zscore", 2000.0),
-         "6.2 standard deviations above the mean of Mondays 14:00-15:00 (over 1000 times what it takes)"),
-        (Vote("stl", 12.3), "above what its trend and its daily and weekly rhythm give (12 times what it takes)"),
-        (Vote("collective", 1.2), "hours a little above the usual have added up: a drift (1.2 times what it takes)"),
-        (Vote("later", 1.2, what="Looks for this."), "looks for this (1.2 times what it takes)"),
-        (Vote("later", 1.2), "beyond its limit (1.2 times what it takes)"),
+        (
+            DetectorVote("zscore", 2000.0),
+            "6.2 standard deviations above the mean of Mondays 14:00-15:00 (over 1000 times what it takes)",
+        ),
+        (
+            DetectorVote("stl", 12.3),
+            "above what its trend and its daily and weekly rhythm give (12 times what it takes)",
+        ),
+        (
+            DetectorVote("collective", 1.2),
+            "hours a little above the usual have added up: a drift (1.2 times what it takes)",
+        ),
+        (DetectorVote("later", 1.2, what="Looks for this."), "looks for this (1.2 times what it takes)"),
+        (DetectorVote("later", 1.2), "beyond its limit (1.2 times what it takes)"),
     ],
-)  # fmt: skip
-def test_every_detector_has_its_reason(vote: Vote, words: str) -> None:
+)
+def test_every_detector_has_its_reason(vote: DetectorVote, words: str) -> None:
     assert told(votes=(vote,))["why"] == f"{vote.kind}: {words}"
 
 
 def test_every_detector_has_words_of_its_own() -> None:
-    case = Case("q", {}, {}, at=0.0, since=0.0, observed=1.0, z=3.0)
+    case = ExplanationInput("q", {}, {}, at=0.0, since=0.0, observed=1.0, z=3.0)
     for kind in typing.get_args(typing.get_args(AnyDetector)[0]):
         name = kind.model_fields["kind"].default
-        assert "beyond its limit" not in reason(Vote(name, 1.5, what=kind.model_fields["kind"].description), case)
+        assert "beyond its limit" not in reason(
+            DetectorVote(name, 1.5, what=kind.model_fields["kind"].description), case
+        )
 
 
 def test_what_cannot_be_said_has_no_annotation() -> None:
@@ -173,8 +199,8 @@ def test_whatever_the_numbers_are_there_is_a_sentence() -> None:
 
 def test_annotations_are_small_enough_for_every_receiver() -> None:
     series = {f"label_{number}": "\u00e9" * 3000 for number in range(40)}
-    coincident = tuple(Coincidence("q" * 128, series, SINCE, 1.0) for _ in range(5))
-    votes = tuple(Vote(f"detector{number}", 2.0, what="x" * 100) for number in range(10))
+    coincident = tuple(CoOccurrentSeries("q" * 128, series, SINCE, 1.0) for _ in range(5))
+    votes = tuple(DetectorVote(f"detector{number}", 2.0, what="x" * 100) for number in range(10))
     found = told(series=series, coincident=coincident, votes=votes, external_url="http://x")
     assert len(found["summary"]) < 400
     assert sum(len(text.encode()) for text in found.values()) < 8000
