@@ -250,7 +250,7 @@ def test_a_reload_that_turns_storms_off_leaves_what_fires() -> None:
     stage = Stage(MANY)
     stage.slot(MANY[:6])
     stage.limits = stage.limits.model_copy(update={"storm": stage.limits.storm.model_copy(update={"enabled": False})})
-    stage.rows.configure(stage.rule, stage._around(), stage.table, at=stage.at)
+    stage.rows.configure(stage.rule, stage._context(), stage.table, at=stage.at)
     stage.slot(MANY[:8])
     assert stage.said() == {"storm 1": "firing", "i06": "firing", "i07": "firing"}
 
@@ -258,7 +258,7 @@ def test_a_reload_that_turns_storms_off_leaves_what_fires() -> None:
 def test_a_reload_that_names_alerts_anew_ends_the_storm(stage: Stage) -> None:
     stage.slot(MANY[:6])
     stage.rule = stage.rule.model_copy(update={"labels": {"severity": "page"}})
-    stage.rows.configure(stage.rule, stage._around(), stage.table, at=stage.at)
+    stage.rows.configure(stage.rule, stage._context(), stage.table, at=stage.at)
     stage.slot(MANY[:6])
     states = sorted((alert.labels.get("severity", ""), str(alert.state)) for alert in stage.book.alerts.values())
     assert states == [("", "resolved"), ("page", "firing")]
