@@ -85,8 +85,6 @@ def definitions(tree: ast.AST) -> Iterator[Definition]:
         elif isinstance(node, ast.alias) and node.asname:
             yield Definition(node.lineno, node.asname)
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-            isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name
-        ):
             yield Definition(node.lineno, node.name)
 
 
