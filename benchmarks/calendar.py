@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from exporter.calendar import Window, parse_matcher
+from exporter.calendar import TimeWindow, parse_matcher
 from exporter.config.model import Config
 from exporter.engine.series import SeriesTable, key_of
 from exporter.silences.silence import Silence, SilenceIndex
@@ -23,7 +23,7 @@ def silence(number: int) -> Silence:
         f'namespace="ns{number % 50}"',
     ]
     matchers = (parse_matcher(texts[number % 5]), parse_matcher('query="cpu"' if number % 2 else 'severity!="info"'))
-    return Silence(str(number), matchers, Window(0.0, 2e9), "", False, "eve", "")
+    return Silence(str(number), matchers, TimeWindow(0.0, 2e9), "", False, "eve", "")
 
 
 def main() -> None:

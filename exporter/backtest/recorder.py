@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
-from exporter.calendar import Rule, all_match
+from exporter.calendar import SuppressionRule, all_match
 from exporter.config.model import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
@@ -136,7 +136,7 @@ class AlertRecorder:
         Returns what the calendar has in effect at an instant.
     """
 
-    def __init__(self, rules: Callable[[float], Sequence[Rule]]) -> None:
+    def __init__(self, rules: Callable[[float], Sequence[SuppressionRule]]) -> None:
         self._rules = rules
         self.scores: dict[str, ScoreCounts] = {}
         self.alerts: list[RecordedAlert] = []

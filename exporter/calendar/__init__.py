@@ -1,28 +1,37 @@
-"""Known events: when they are, whom they concern, and what is done about them. Pure."""
+"""Known events: when they happen, which series they concern, and what is done about them. Pure."""
 
-from exporter.calendar.calendar import Calendar
-from exporter.calendar.columns import LabelColumns
-from exporter.calendar.entries import Action, CalendarEntry, Occasion, Window
+from exporter.calendar.calendar import Calendar, Timeline, sweep
+from exporter.calendar.entries import CalendarEntry
+from exporter.calendar.events import (
+    Action,
+    AnnouncedEvent,
+    Occurrence,
+    SuppressionRule,
+    TimeWindow,
+    format_instant,
+    suppression_rule,
+    with_comment,
+)
+from exporter.calendar.label_columns import LabelColumns
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher, write_matchers
-from exporter.calendar.rules import Rule, instant, rule_of, said
-from exporter.calendar.timeline import Timeline, sweep
 
 __all__ = [
     "Action",
+    "AnnouncedEvent",
     "Calendar",
     "CalendarEntry",
     "LabelColumns",
     "Matcher",
     "MatcherError",
-    "Occasion",
-    "Rule",
+    "Occurrence",
+    "SuppressionRule",
+    "TimeWindow",
     "Timeline",
-    "Window",
     "all_match",
-    "instant",
+    "format_instant",
     "parse_matcher",
-    "rule_of",
-    "said",
+    "suppression_rule",
     "sweep",
+    "with_comment",
     "write_matchers",
 ]

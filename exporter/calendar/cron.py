@@ -1,7 +1,7 @@
-"""Times of day that come again: cron expressions, in the local time of a zone.
+"""Cron expressions in the local time of a zone.
 
-What daylight saving does: a start that falls into the hour that is left out comes as much later as the clock was
-set forward; one in the hour that comes twice happens the first time only, unless the expression names every hour.
+Daylight saving: a start in the skipped hour happens later by as much as the clock was set forward; a start in the
+repeated hour happens once, the first time, unless the expression names every hour.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _PART = re.compile(r"(?P<begin>\*|[0-9a-z]+)(?:-(?P<end>[0-9a-z]+))?(?:/(?P<step
 
 
 class CronError(ValueError):
-    """A text that is not a cron expression; it says which field is wrong."""
+    """Not a cron expression; the text names the field that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Minutes at which something begins.
+    """A parsed cron expression: the minutes at which an event starts.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Cron:
     any_weekday: bool
 
     def falls_on(self, day: date) -> bool:
-        """Return whether anything begins on this day."""
+        """Return whether there is a start on this day."""
         if day.month not in self.months:
             return False
         by_date, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
@@ -80,7 +80,7 @@ class Cron:
 
     def _of_day(self, day: date, zone: ZoneInfo) -> list[float]:
         folds = (0, 1) if len(self.hours) == 24 else (0,)
-        moments = (
+        instants = (
             datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold)
             for hour in self.hours
             for minute in self.minutes
@@ -88,7 +88,7 @@ class Cron:
         )
         # A time that was left out is read by the offset before the change, and so lands behind it; with fold 1 it
         # would be read by the offset after it and land before.
-        return sorted({moment.timestamp() for moment in moments if moment.fold == 0 or _exists(moment, zone)})
+        return sorted({instant.timestamp() for instant in instants if instant.fold == 0 or _exists(instant, zone)})
 
 
 def parse_cron(text: str) -> Cron:
@@ -112,7 +112,7 @@ def parse_cron(text: str) -> Cron:
     days, months = _field(day, "day of the month", 1, 31), _field(month, "month", 1, 12, _MONTHS)
     # Sunday is 0 and 7.
     weekdays = frozenset(number % 7 for number in _field(weekday, "day of the week", 0, 7, _DAYS))
-    found = Cron(
+    cron = Cron(
         tuple(sorted(minutes)),
         tuple(sorted(hours)),
         days,
@@ -121,18 +121,18 @@ def parse_cron(text: str) -> Cron:
         day.startswith("*"),
         weekday.startswith("*"),
     )
-    if found.any_weekday and all(min(days) > _LONGEST_MONTH[number - 1] for number in months):
+    if cron.any_weekday and all(min(days) > _LONGEST_MONTH[number - 1] for number in months):
         raise CronError(f"{text[:60]!r} never comes: no such month has a day {min(days)}")
-    return found
+    return cron
 
 
 def _field(text: str, what: str, low: int, high: int, names: tuple[str, ...] = ()) -> frozenset[int]:
     numbers: set[int] = set()
     for part in text.split(","):
-        found = _PART.fullmatch(part)
-        if found is None:
+        match = _PART.fullmatch(part)
+        if match is None:
             raise CronError(f"{what}: not understood: {part[:20]!r}; write *, 5, 1-5, */15 or 1,15")
-        begin, end, step = found["begin"], found["end"], found["step"]
+        begin, end, step = match["begin"], match["end"], match["step"]
         if begin == "*":
             first, last = low, high
             if end is not None:
@@ -159,7 +159,7 @@ def _number(text: str, what: str, low: int, high: int, names: tuple[str, ...]) -
     return int(text)
 
 
-def _exists(moment: datetime, zone: ZoneInfo) -> bool:
-    """Return whether clocks of the zone ever show this."""
-    back = datetime.fromtimestamp(moment.timestamp(), zone)
-    return back.replace(tzinfo=None) == moment.replace(tzinfo=None)
+def _exists(instant: datetime, zone: ZoneInfo) -> bool:
+    """Return whether the clocks of the zone ever show this time."""
+    back = datetime.fromtimestamp(instant.timestamp(), zone)
+    return back.replace(tzinfo=None) == instant.replace(tzinfo=None)

@@ -1,27 +1,25 @@
-"""The entries of ``calendar:``, and when they are in effect."""
+"""Entries of the configuration section ``calendar:``, and their occurrences."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
 from exporter.calendar.cron import Cron, parse_cron
+from exporter.calendar.events import Action, Occurrence, TimeWindow
 from exporter.calendar.matchers import Matcher, parse_matcher
 from exporter.settings import Duration, Items, Section, Timezone
 
-__all__ = ["Action", "CalendarEntry", "EntryName", "Match", "Multiplier", "Occasion", "Window", "merged", "read_moment"]
-
-Action = Literal["silence", "ignore", "expect"]
+__all__ = ["CalendarEntry", "EntryName", "Match", "Multiplier", "merged", "parse_date_time"]
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.:/#-]{0,127}")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 _LONGEST_CRON = 31 * 86400.0
 
 
@@ -44,8 +42,8 @@ def _cron(text: str) -> str:
     return text
 
 
-def _moment(text: str) -> str:
-    read_moment(text, ZoneInfo("UTC"))
+def _date_time(text: str) -> str:
+    parse_date_time(text, ZoneInfo("UTC"))
     return text
 
 
@@ -62,40 +60,7 @@ EntryName = Annotated[str, AfterValidator(_entry_name)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
 Match = Annotated[Items[MatcherText], Field(min_length=1, max_length=50), AfterValidator(_not_everything)]
 Multiplier = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-SampleBatch = Annotated[str, AfterValidator(_moment)]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """From `start` until before `end`, Unix seconds."""
-
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Occasion:
-    """A known event with one of its windows: who is concerned, when, and what is done.
-
-    Attributes
-    ----------
-    name : str
-    action : Action
-    multiplier : float
-        Of what is expected; 1 unless the action is ``expect``.
-    matchers : tuple of Matcher
-        Against the labels that the alert of a series has, or would have.
-    window : Window
-    comment : str
-        For people.
-    """
-
-    name: str
-    action: Action
-    multiplier: float
-    matchers: tuple[Matcher, ...]
-    window: Window
-    comment: str = ""
+DateTimeText = Annotated[str, AfterValidator(_date_time)]
 
 
 class CalendarEntry(Section):
@@ -106,10 +71,10 @@ class CalendarEntry(Section):
         None, description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`."
     )
     duration: Duration | None = Field(None, gt=0, le=_LONGEST_CRON, description="How long it lasts from then on.")
-    starts_at: SampleBatch | None = Field(
+    starts_at: DateTimeText | None = Field(
         None, description="When it begins, such as `2026-11-27T00:00:00Z`; without an offset, in `timezone`."
     )
-    ends_at: SampleBatch | None = Field(None, description="When it ends.")
+    ends_at: DateTimeText | None = Field(None, description="When it ends.")
     timezone: Timezone | None = Field(None, description="IANA time zone. Default: `global.timezone`.")
     match: Match = Field(
         description="Matchers as in Alertmanager, all of which must hold for the labels of a series' alert, such as "
@@ -141,21 +106,21 @@ class CalendarEntry(Section):
             raise ValueError(f"multiplier has no meaning for {self.action}; it goes with expect")
         if self.starts_at is not None and self.ends_at is not None:
             zone = ZoneInfo(self.timezone or "UTC")
-            if read_moment(self.ends_at, zone) <= read_moment(self.starts_at, zone):
+            if parse_date_time(self.ends_at, zone) <= parse_date_time(self.starts_at, zone):
                 raise ValueError("it ends before it begins")
         return self
 
     @cached_property
     def matchers(self) -> tuple[Matcher, ...]:
-        """What `match` says."""
+        """The parsed `match`."""
         return tuple(map(parse_matcher, self.match))
 
     @cached_property
     def _starts(self) -> Cron | None:
         return None if self.cron is None else parse_cron(self.cron)
 
-    def windows(self, begin: float, end: float, zone: str) -> list[Window]:
-        """Return the windows that touch the time from `begin` to `end`; those that overlap are one.
+    def windows(self, begin: float, end: float, zone: str) -> list[TimeWindow]:
+        """Return the windows that touch the time from `begin` to `end`; overlapping windows are merged.
 
         Parameters
         ----------
@@ -163,45 +128,45 @@ class CalendarEntry(Section):
         zone : str
             IANA time zone, for an entry that names none.
         """
-        here = ZoneInfo(self.timezone or zone)
+        local = ZoneInfo(self.timezone or zone)
         if self._starts is None or self.duration is None:
             assert self.starts_at is not None and self.ends_at is not None  # noqa: S101, PT018 - validated.
-            found = [Window(read_moment(self.starts_at, here), read_moment(self.ends_at, here))]
+            windows = [TimeWindow(parse_date_time(self.starts_at, local), parse_date_time(self.ends_at, local))]
         else:
-            starts = self._starts.starts(begin - self.duration, end, here)
-            found = merged(Window(start, start + self.duration) for start in starts)
-        return [window for window in found if window.start <= end and begin < window.end]
+            starts = self._starts.starts(begin - self.duration, end, local)
+            windows = merged(TimeWindow(start, start + self.duration) for start in starts)
+        return [window for window in windows if window.start <= end and begin < window.end]
 
-    def occasions(self, begin: float, end: float, zone: str) -> list[Occasion]:
+    def occurrences(self, begin: float, end: float, zone: str) -> list[Occurrence]:
         """Return the entry with each of its `windows`."""
         multiplier = 1.0 if self.multiplier is None else self.multiplier
         return [
-            Occasion(self.name, self.action, multiplier, self.matchers, window, self.comment or "")
+            Occurrence(self.name, self.action, multiplier, self.matchers, window, self.comment or "")
             for window in self.windows(begin, end, zone)
         ]
 
 
-def read_moment(text: str, zone: ZoneInfo) -> float:
-    """Return a date and time in Unix seconds; `zone` is that of a text without an offset.
+def parse_date_time(text: str, zone: ZoneInfo) -> float:
+    """Parse a date and time into Unix seconds; a text without an offset is in `zone`.
 
-    >>> read_moment("2026-11-27T00:00:00Z", ZoneInfo("UTC"))
+    >>> parse_date_time("2026-11-27T00:00:00Z", ZoneInfo("UTC"))
     1795737600.0
     """
-    if not _MOMENT.fullmatch(text):
+    if not _DATE_TIME.fullmatch(text):
         raise ValueError(f"not a date and time: {text[:60]!r}; write one such as 2026-11-27T00:00:00Z")
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).timestamp()
+        parsed = datetime.fromisoformat(text)
+        return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(f"there is no such date and time: {text[:60]!r}") from None
 
 
-def merged(windows: Iterable[Window]) -> list[Window]:
-    """Return ascending windows with those that overlap or touch made one."""
-    found: list[Window] = []
+def merged(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
+    """Merge ascending windows that overlap or touch."""
+    result: list[TimeWindow] = []
     for window in windows:
-        if found and window.start <= found[-1].end:
-            found[-1] = Window(found[-1].start, max(found[-1].end, window.end))
+        if result and window.start <= result[-1].end:
+            result[-1] = TimeWindow(result[-1].start, max(result[-1].end, window.end))
         else:
-            found.append(window)
-    return found
+            result.append(window)
+    return result

@@ -1,4 +1,4 @@
-"""Deployments that GitHub tells of, as events of the calendar."""
+"""GitHub deployments as announced events."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from exporter.calendar.entries import Action, Match, Multiplier
-from exporter.calendar.events import Event, event_id
-from exporter.calendar.regexp import Regexp
+from exporter.calendar.entries import Match, Multiplier
+from exporter.calendar.events import Action, AnnouncedEvent, event_id
+from exporter.calendar.matchers import Regexp
 from exporter.settings import Duration, Items, Section
 
 __all__ = ["Deployment", "DeploymentSettings", "GithubSettings", "WebhookSettings", "event_of"]
 
 _RUNNING = frozenset({"pending", "queued", "in_progress", "waiting", "requested"})
 _OVER = frozenset({"success", "failure", "error"})
-"""Not ``inactive``: that is said of a deployment of last week when the next one succeeds."""
-_LAST_WORD = 0.5
-"""Seconds by which the end of a deployment is newer than what else is said in the same second."""
+"""Not ``inactive``: a deployment of last week gets that state when the next one succeeds."""
+_END_BONUS = 0.5
+"""Seconds added to the revision of the end of a deployment: it wins over other states of the same second."""
 
 
 def _pattern(text: str) -> str:
@@ -63,7 +63,7 @@ class GithubSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _one_secret(self) -> Self:
+    def _check_secret(self) -> Self:
         if (self.secret is None) == (self.secret_file is None):
             raise ValueError("give exactly one of secret and secret_file")
         if self.secret is not None and not self.secret.get_secret_value():
@@ -79,7 +79,7 @@ class WebhookSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What GitHub says of a deployment. Times are Unix seconds.
+    """The state of a deployment in a delivery of GitHub. Times are Unix seconds.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Deployment:
     state : str
         ``created``, or the state of the newest status.
     said_at : float
-        When that was so.
+        When it entered that state.
     """
 
     repository: str
@@ -98,13 +98,13 @@ class Deployment:
     who: str
     state: str
     created_at: float
-    said_at: float
+    changed_at: float
 
 
-def event_of(deployment: Deployment, rules: Sequence[DeploymentSettings], *, at: float) -> Event | None:
-    """Return the event that a deployment is, or None where nobody wants to know or it says nothing about now.
+def event_of(deployment: Deployment, rules: Sequence[DeploymentSettings], *, at: float) -> AnnouncedEvent | None:
+    """Return the event of a deployment, or None where no rule matches it or its state is neither running nor over.
 
-    What is said twice, or late, comes to the same event with the same revision, so that it changes nothing.
+    A repeated or late delivery gives the same event with the same revision, so that it changes nothing.
 
     Parameters
     ----------
@@ -118,8 +118,8 @@ def event_of(deployment: Deployment, rules: Sequence[DeploymentSettings], *, at:
     if rule is None or not (over or deployment.state in _RUNNING or deployment.state == "created"):
         return None
     name = f"github/{deployment.repository}/{deployment.number}"[:128]
-    ends_at = deployment.said_at + (rule.settle if over else rule.duration)
-    return Event(
+    ends_at = deployment.changed_at + (rule.settle if over else rule.duration)
+    return AnnouncedEvent(
         id=event_id(name),
         name=name,
         source="github",
@@ -132,7 +132,7 @@ def event_of(deployment: Deployment, rules: Sequence[DeploymentSettings], *, at:
         who=deployment.who,
         created_at=at,
         updated_at=at,
-        revision=deployment.said_at + (_LAST_WORD if over else 0.0),
+        revision=deployment.changed_at + (_END_BONUS if over else 0.0),
     )
 
 

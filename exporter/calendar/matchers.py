@@ -1,4 +1,8 @@
-"""Matchers in Alertmanager's syntax: ``name="value"``, ``!=``, ``=~`` and ``!~``."""
+"""Matchers in Alertmanager's syntax: ``name="value"``, ``!=``, ``=~`` and ``!~``, with RE2 expressions.
+
+RE2 matches in time that is linear in the text: a silence may hold any pattern, and Python's `re` can take for ever on
+an innocent one such as ``(a+)+b``.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from exporter.calendar.regexp import Regexp, RegexpError
+import re2
 
-__all__ = ["Matcher", "MatcherError", "all_match", "parse_matcher", "write_matchers"]
+__all__ = ["Matcher", "MatcherError", "Regexp", "RegexpError", "all_match", "parse_matcher", "write_matchers"]
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -22,15 +26,89 @@ _SYNTAX = re.compile(
 )
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LONGEST = 4096
+"""Characters of a matcher or a pattern. Alertmanager has no limit, but no person writes more."""
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
+_RE2_OPTIONS.never_capture = True
+_PUNCTUATION = frozenset(r"\.+*?()|[]{}^$#&-~")
+_META = frozenset(r"\.+*?()|[]{}^$")
+
+
+class RegexpError(ValueError):
+    """Not a regular expression; the text gives the reason."""
+
+
+class Regexp:
+    """A regular expression in RE2 syntax that has to match a whole text, as in Alertmanager.
+
+    Parameters
+    ----------
+    pattern : str
+
+    Attributes
+    ----------
+    literals : tuple of str or None
+        All texts that it matches, where it is a plain choice such as ``api|web``.
+    prefix : str
+        A plain prefix of every text that it matches.
+
+    Raises
+    ------
+    RegexpError
+
+    Examples
+    --------
+    >>> Regexp("web-[0-9]+").matches("web-12"), Regexp("web").matches("web-12")
+    (True, False)
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        if len(pattern) > _LONGEST:
+            raise RegexpError(f"a pattern of {len(pattern)} characters is too long; at most {_LONGEST}")
+        try:
+            # Matching bytes is three times as fast: no offsets are converted.
+            self._fullmatch = re2.compile(pattern.encode(), _RE2_OPTIONS).fullmatch
+        except UnicodeEncodeError:
+            raise RegexpError("not a regular expression: it is not valid Unicode") from None
+        except re2.error as error:
+            raise RegexpError(f"not a regular expression: {error.args[0].decode(errors='replace')}") from None
+        self.literals, self.prefix = _plain_parts(pattern)
+
+    def matches(self, text: str) -> bool:
+        """Return whether the whole of `text` matches."""
+        try:
+            return self._fullmatch(text.encode()) is not None
+        except UnicodeEncodeError:
+            return False
+
+
+def _plain_parts(pattern: str) -> tuple[tuple[str, ...] | None, str]:
+    """Return the texts of a pattern that is a plain choice of texts; else None and its plain prefix."""
+    texts, current, at = [], "", 0
+    while at < len(pattern):
+        letter, after = pattern[at], pattern[at + 1 : at + 2]
+        if letter == "\\" and after in _PUNCTUATION:
+            letter, at = after, at + 1
+        elif letter == "|":
+            texts.append(current)
+            current, at = "", at + 1
+            continue
+        elif letter in _META:
+            # What is repeated may occur zero times.
+            prefix = current[:-1] if letter in "*?{" else current
+            return None, "" if "|" in pattern else prefix
+        current, at = current + letter, at + 1
+    return (*texts, current), "" if texts else current
 
 
 class MatcherError(ValueError):
-    """A text that is not a matcher; it says what would be right."""
+    """Not a matcher; the text shows a valid one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One condition on a label set. A label that is not there has an empty value, as everywhere in Prometheus.
+    """A condition on one label. A missing label has an empty value, as everywhere in Prometheus.
 
     Raises
     ------
@@ -44,7 +122,7 @@ class Matcher:
     regexp: Regexp | None = field(init=False, repr=False, compare=False, default=None)
     """Of ``=~`` and ``!~``."""
     test: Callable[[str], bool] = field(init=False, repr=False, compare=False, default=bool)
-    """Whether a value is the one named or fits the expression, whatever the operator makes of it."""
+    """Whether a label value equals or matches `value`; `negative` is not applied."""
 
     def __post_init__(self) -> None:
         test: Callable[[str], bool] = self.value.__eq__
@@ -63,7 +141,7 @@ class Matcher:
         return self.operator[0] == "!"
 
     def matches(self, value: str) -> bool:
-        """Return whether a value of the label fulfils it.
+        """Return whether a label with this value satisfies the matcher.
 
         >>> parse_matcher('job=~"api|web"').matches("web")
         True
@@ -77,7 +155,7 @@ class Matcher:
 
 @lru_cache(maxsize=4096)
 def parse_matcher(text: str) -> Matcher:
-    r"""Read one matcher; quotes around the value may be left out where nothing in it needs them.
+    r"""Parse a matcher; quotes around the value may be left out where nothing in it needs them.
 
     Raises
     ------
@@ -88,18 +166,18 @@ def parse_matcher(text: str) -> Matcher:
     """
     if len(text) > _LONGEST:
         raise MatcherError(f"a matcher of {len(text)} characters is too long; at most {_LONGEST}")
-    found = _SYNTAX.fullmatch(text)
-    if found is None:
+    match = _SYNTAX.fullmatch(text)
+    if match is None:
         raise MatcherError(f"not a matcher: {text[:60]!r}; write one such as 'query=\"cpu\"' or 'job=~\"api|web\"'")
-    name = _plain(found["name"])
+    name = _unquoted(match["name"])
     if not name:
         raise MatcherError(f"a matcher without a label name: {text[:60]!r}")
-    operator: Operator = found["operator"]  # type: ignore[assignment]  # The expression allows these four only.
-    return Matcher(name, operator, _plain(found["value"]))
+    operator: Operator = match["operator"]  # type: ignore[assignment]  # The expression allows these four only.
+    return Matcher(name, operator, _unquoted(match["value"]))
 
 
 def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
-    """Return whether a label set fulfils all of them.
+    """Return whether a label set satisfies all matchers.
 
     >>> all_match([parse_matcher("a=1"), parse_matcher("b!=2")], {"a": "1"})
     True
@@ -108,16 +186,16 @@ def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
 
 
 def write_matchers(matchers: Sequence[Matcher]) -> str:
-    """Write matchers for people: ``{query="cpu", job=~"api|web"}``."""
+    """Write matchers as in PromQL: ``{query="cpu", job=~"api|web"}``."""
     return "{" + ", ".join(map(str, matchers)) + "}"
 
 
-def _plain(text: str) -> str:
+def _unquoted(text: str) -> str:
     if not text.startswith('"'):
         return text
     # An escape that has no meaning stays as it is, as in Alertmanager: patterns are full of them.
-    known = {"n": "\n", '"': '"', "\\": "\\"}
-    return _ESCAPE.sub(lambda found: known.get(found[1], found[0]), text[1:-1])
+    escapes = {"n": "\n", '"': '"', "\\": "\\"}
+    return _ESCAPE.sub(lambda match: escapes.get(match[1], match[0]), text[1:-1])
 
 
 def _quoted(text: str) -> str:

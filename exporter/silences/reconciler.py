@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.calendar import Calendar, Matcher, Occasion
-from exporter.calendar.rules import instant
+from exporter.calendar import Calendar, Matcher, Occurrence, format_instant
 from exporter.silences.silence import AUTHOR, Silence, comment_of
 
 __all__ = ["End", "Made", "Make", "Wanted", "body_of", "steps", "wanted"]
@@ -35,7 +34,7 @@ class Made:
 class Make:
     """Make a silence, or change one that is there."""
 
-    occasion: Occasion
+    occurrence: Occurrence
     instead: Silence | None = None
 
 
@@ -58,19 +57,19 @@ class Wanted:
         Those that may have one: more, because the clock of another exporter differs from ours.
     """
 
-    needed: tuple[Occasion, ...]
-    allowed: tuple[Occasion, ...]
+    needed: tuple[Occurrence, ...]
+    allowed: tuple[Occurrence, ...]
 
 
 def wanted(calendar: Calendar, now: float) -> Wanted:
-    """Return which occasions need a silence, and which may have one."""
+    """Return which occurrences need a silence, and which may have one."""
     every = (one for one in calendar.between(now - _STRAY, now + _AHEAD + _STRAY) if one.action == "silence")
     allowed = tuple(sorted(every, key=lambda one: one.window.start))
-    found: dict[str, list[Occasion]] = {}
-    for occasion in allowed:
-        if occasion.window.end - now > _SAME and occasion.window.start <= now + _AHEAD:
-            found.setdefault(occasion.name, []).append(occasion)
-    return Wanted(tuple(occasion for each in found.values() for occasion in each[:_WINDOWS]), allowed)
+    found: dict[str, list[Occurrence]] = {}
+    for occurrence in allowed:
+        if occurrence.window.end - now > _SAME and occurrence.window.start <= now + _AHEAD:
+            found.setdefault(occurrence.name, []).append(occurrence)
+    return Wanted(tuple(occurrence for each in found.values() for occurrence in each[:_WINDOWS]), allowed)
 
 
 def steps(plan: Wanted, present: Sequence[Silence], made: Mapping[str, Made], *, at: float) -> list[Make | End]:
@@ -93,19 +92,19 @@ def steps(plan: Wanted, present: Sequence[Silence], made: Mapping[str, Made], *,
     living = [one for one in ours if not one.expired and one.window.end > at]
     found: list[Make | End] = []
     kept: set[str] = set()
-    for occasion in plan.needed:
-        fitting = [one for one in living if one.id not in kept and _is_for(one, occasion)]
+    for occurrence in plan.needed:
+        fitting = [one for one in living if one.id not in kept and _is_for(one, occurrence)]
         if fitting:
             # The one that needs no change, and of equals the one that everybody chooses.
-            keep = min(fitting, key=lambda one: (not _is_right(one, occasion, at), one.id))
+            keep = min(fitting, key=lambda one: (not _is_right(one, occurrence, at), one.id))
             kept.add(keep.id)
-            if not _is_right(keep, occasion, at):
-                found.append(Make(occasion, keep))
+            if not _is_right(keep, occurrence, at):
+                found.append(Make(occurrence, keep))
             twins = [one for one in fitting if one.id != keep.id]
             kept.update(one.id for one in twins)
             found.extend(map(End, twins))
-        elif not any(_was_ended(one, occasion, made) for one in ours):
-            found.append(Make(occasion))
+        elif not any(_was_ended(one, occurrence, made) for one in ours):
+            found.append(Make(occurrence))
     known = {identity for identity, one in made.items() if not one.removed}
     surplus = [one for one in living if one.id in known - kept]
     found.extend(End(one) for one in surplus if not any(_is_for(one, each) for each in plan.allowed))
@@ -114,45 +113,47 @@ def steps(plan: Wanted, present: Sequence[Silence], made: Mapping[str, Made], *,
 
 def body_of(step: Make, *, at: float) -> dict[str, object]:
     """Return what is posted to make or change a silence."""
-    occasion, before = step.occasion, step.instead
-    begun = before is not None and before.window.start <= at
-    body: dict[str, object] = {
-        "matchers": [_written(matcher) for matcher in occasion.matchers],
+    occurrence, before = step.occurrence, step.instead
+    starts_at = format_instant(max(occurrence.window.start, 0.0))
+    if before is not None and before.window.start <= at:
         # A start that has passed must come back exactly as it was, or the silence becomes another one.
-        "startsAt": before.started if before is not None and begun else instant(max(occasion.window.start, 0.0)),
-        "endsAt": instant(occasion.window.end),
+        starts_at = before.started
+    body: dict[str, object] = {
+        "matchers": [_written(matcher) for matcher in occurrence.matchers],
+        "startsAt": starts_at,
+        "endsAt": format_instant(occurrence.window.end),
         "createdBy": AUTHOR,
-        "comment": comment_of(occasion),
+        "comment": comment_of(occurrence),
     }
     return body if before is None else {"id": before.id, **body}
 
 
-def _is_for(silence: Silence, occasion: Occasion) -> bool:
-    """Whether a silence was made for this occasion: the same entry and matchers, and times that meet."""
+def _is_for(silence: Silence, occurrence: Occurrence) -> bool:
+    """Whether a silence was made for this occurrence: the same entry and matchers, and times that meet."""
     return (
-        silence.entry == occasion.name
-        and _same(silence.matchers, occasion.matchers)
-        and silence.window.start < occasion.window.end
-        and occasion.window.start < silence.window.end
+        silence.entry == occurrence.name
+        and _same(silence.matchers, occurrence.matchers)
+        and silence.window.start < occurrence.window.end
+        and occurrence.window.start < silence.window.end
     )
 
 
-def _is_right(silence: Silence, occasion: Occasion, at: float) -> bool:
+def _is_right(silence: Silence, occurrence: Occurrence, at: float) -> bool:
     """Whether nothing has to be changed. A window that has begun may have begun before its silence."""
-    late = abs(silence.window.start - occasion.window.start) > _SAME and silence.window.start > at
-    return abs(silence.window.end - occasion.window.end) <= _SAME and not late
+    late = abs(silence.window.start - occurrence.window.start) > _SAME and silence.window.start > at
+    return abs(silence.window.end - occurrence.window.end) <= _SAME and not late
 
 
-def _was_ended(silence: Silence, occasion: Occasion, made: Mapping[str, Made]) -> bool:
-    """Whether a person ended the silence of this occasion before its time: then it is not made again."""
+def _was_ended(silence: Silence, occurrence: Occurrence, made: Mapping[str, Made]) -> bool:
+    """Whether a person ended the silence of this occurrence before its time: then it is not made again."""
     by_us = silence.id in made and made[silence.id].removed
     return (
         not by_us
         and silence.expired
-        and silence.entry == occasion.name
-        and silence.until == instant(occasion.window.end)
-        and silence.window.end < occasion.window.end - _SAME
-        and _same(silence.matchers, occasion.matchers)
+        and silence.entry == occurrence.name
+        and silence.until == format_instant(occurrence.window.end)
+        and silence.window.end < occurrence.window.end - _SAME
+        and _same(silence.matchers, occurrence.matchers)
     )
 
 

@@ -13,13 +13,13 @@ import msgspec
 from exporter.calendar import (
     Matcher,
     MatcherError,
-    Occasion,
-    Rule,
+    Occurrence,
+    SuppressionRule,
     Timeline,
-    Window,
+    TimeWindow,
     all_match,
-    instant,
-    said,
+    format_instant,
+    with_comment,
 )
 
 __all__ = ["AUTHOR", "Silence", "SilenceIndex", "SilenceList", "comment_of"]
@@ -66,7 +66,7 @@ class Silence:
     ----------
     id : str
     matchers : tuple of Matcher
-    window : Window
+    window : TimeWindow
     started : str
         Its start as the Alertmanager wrote it, which alone is taken back without a change.
     expired : bool
@@ -76,7 +76,7 @@ class Silence:
 
     id: str
     matchers: tuple[Matcher, ...]
-    window: Window
+    window: TimeWindow
     started: str
     expired: bool
     author: str
@@ -102,20 +102,20 @@ class Silence:
         return _OURS.match(self.comment) if self.author == AUTHOR else None
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> SuppressionRule:
         """What it means for the series that it covers."""
-        text = f"is silenced until {instant(self.window.end)} by {self.author or 'somebody'}"
-        return Rule("silence", 1.0, self.matchers, said(text, self.comment))
+        text = f"is silenced until {format_instant(self.window.end)} by {self.author or 'somebody'}"
+        return SuppressionRule("silence", 1.0, self.matchers, with_comment(text, self.comment))
 
     def covers(self, labels: Mapping[str, str]) -> bool:
         """Return whether it covers an alert with these labels, when it is in effect."""
         return all_match(self.matchers, labels)
 
 
-def comment_of(occasion: Occasion) -> str:
-    """Return the comment of the silence that is made for an occasion: `Silence.entry` reads it back."""
-    mark = f"Calendar entry {occasion.name} until {instant(occasion.window.end).replace(' ', '-')}. "
-    more = f"{occasion.comment}. " if occasion.comment else ""
+def comment_of(occurrence: Occurrence) -> str:
+    """Return the comment of the silence that is made for an occurrence: `Silence.entry` reads it back."""
+    mark = f"Calendar entry {occurrence.name} until {format_instant(occurrence.window.end).replace(' ', '-')}. "
+    more = f"{occurrence.comment}. " if occurrence.comment else ""
     return f"{mark}{more}Kept by {AUTHOR}: change the entry, not this silence."
 
 
@@ -152,7 +152,7 @@ class SilenceList:
         try:
             listed = _decode(item)
             matchers = tuple(_matcher(one) for one in listed.matchers)
-            window = Window(_instant(listed.starts_at), _instant(listed.ends_at))
+            window = TimeWindow(_instant(listed.starts_at), _instant(listed.ends_at))
         except (msgspec.DecodeError, MatcherError, ValueError, RecursionError, UnicodeDecodeError):
             return None
         if not matchers:
@@ -178,7 +178,7 @@ class SilenceIndex:
     @property
     def silences(self) -> tuple[Silence, ...]:
         """All of them: those that have not begun, and those that are over, too."""
-        return self._timeline.things
+        return self._timeline.items
 
     def same_as(self, other: SilenceIndex) -> bool:
         """Return whether the other one says the same."""

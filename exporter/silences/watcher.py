@@ -282,14 +282,14 @@ class SilenceWatcher:
             return
 
     def _make(self, step: Make, one: _Followed) -> None:
-        occasion = step.occasion
+        occurrence = step.occurrence
         before = step.instead if step.instead in one.silences else None
-        identity = one.peer.make(body_of(Make(occasion, before), at=self._clock()))
-        self._remember(Made(identity, occasion.name, occasion.window.end))
+        identity = one.peer.make(body_of(Make(occurrence, before), at=self._clock()))
+        self._remember(Made(identity, occurrence.name, occurrence.window.end))
         if before is not None and before.id != identity:
             # It could not be changed, so the Alertmanager ended it and made another.
-            self._remember(Made(before.id, occasion.name, before.window.end, True))
-        log.info("a silence was made", extra=_told(one, occasion.name, identity))
+            self._remember(Made(before.id, occurrence.name, before.window.end, True))
+        log.info("a silence was made", extra=_told(one, occurrence.name, identity))
 
     def _remembered(self) -> dict[str, Made]:
         if self._made is None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.calendar.events import Event
+from exporter.calendar.events import AnnouncedEvent
 from exporter.store.database import Database
 from exporter.store.rows import seal
 
@@ -70,13 +70,13 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[AnnouncedEvent]:
         """Return every event, those that are over too, in the order in which they begin."""
         select = f"SELECT {', '.join(EVENT_COLUMNS)}, crc FROM events ORDER BY starts_at, name"  # noqa: S608 - our own names.
         rows = self._database.read(lambda con: con.execute(select).fetchall())
         return [_event(row) for row in rows if seal(*row[:-1]) == row[-1]]
 
-    def put(self, event: Event) -> None:
+    def put(self, event: AnnouncedEvent) -> None:
         """Add an event, or replace the one of the same name."""
         row = _row(event)
         self._database.write(lambda con: con.execute(_replace("events", len(row)), row))
@@ -117,7 +117,7 @@ def _replace(table: str, columns: int) -> str:
     return f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - our own names.
 
 
-def _row(event: Event) -> tuple[Any, ...]:
+def _row(event: AnnouncedEvent) -> tuple[Any, ...]:
     row = (
         event.id,
         event.name,
@@ -136,6 +136,6 @@ def _row(event: Event) -> tuple[Any, ...]:
     return (*row, seal(*row))
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def _event(row: tuple[Any, ...]) -> AnnouncedEvent:
     identity, name, source, action, multiplier, matchers, *rest = row[:-1]
-    return Event(identity, name, source, action, multiplier, tuple(json.loads(matchers)), *rest)
+    return AnnouncedEvent(identity, name, source, action, multiplier, tuple(json.loads(matchers)), *rest)

@@ -47,7 +47,7 @@ class AuditEntry:
     fingerprint: str
     episode: str
     event: str
-    """A value of `Event`; text, so that what a later version wrote can still be listed."""
+    """A value of `AnnouncedEvent`; text, so that what a later version wrote can still be listed."""
     who: str
     why: str
     details: Mapping[str, str]

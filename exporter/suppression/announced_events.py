@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from exporter.calendar.events import Event, TooManyEvents, event_id
+from exporter.calendar.events import AnnouncedEvent, TooManyEventsError, event_id
 from exporter.store import EventLog
 from exporter.suppression.active_events import ActiveEvents
 
@@ -36,24 +36,24 @@ class AnnouncedEvents:
         self._known = known
         self._changed = changed
         self._lock = threading.Lock()
-        self._events: dict[str, Event] = {}
+        self._events: dict[str, AnnouncedEvent] = {}
 
     def load(self) -> None:
         """Read what an earlier run was told."""
         with self._lock:
             self._events = {event.id: event for event in self._log.events()}
-            self._known.announce(event.occasion for event in self._events.values())
+            self._known.announce(event.occurrence for event in self._events.values())
 
-    def all(self) -> list[Event]:
+    def all(self) -> list[AnnouncedEvent]:
         """Return every event, by start."""
         return sorted(self._events.values(), key=lambda event: (event.starts_at, event.name))
 
-    def get(self, name_or_id: str) -> Event | None:
+    def get(self, name_or_id: str) -> AnnouncedEvent | None:
         """Return an event by its name or id."""
         events = self._events
         return events.get(name_or_id) or events.get(event_id(name_or_id))
 
-    def put(self, event: Event, *, at: float) -> Event:
+    def put(self, event: AnnouncedEvent, *, at: float) -> AnnouncedEvent:
         """Add an event, or change the one of the same name; return it as it is kept.
 
         News that are older than what is known change nothing, and what says the same again does not either.
@@ -72,7 +72,7 @@ class AnnouncedEvents:
                     return old
                 event = replace(event, created_at=old.created_at)
             elif sum(one.ends_at > at for one in self._events.values()) >= _MOST:
-                raise TooManyEvents
+                raise TooManyEventsError
             self._log.put(event)
             self._replace({**self._events, event.id: event})
         more = {"event": event.name, "action": event.action, "who": event.who, "source": event.source}
@@ -80,7 +80,7 @@ class AnnouncedEvents:
         self._changed()
         return event
 
-    def remove(self, name_or_id: str, *, who: str) -> Event | None:
+    def remove(self, name_or_id: str, *, who: str) -> AnnouncedEvent | None:
         """Remove an event; return it, or None where there is none."""
         with self._lock:
             event = self.get(name_or_id)
@@ -98,6 +98,6 @@ class AnnouncedEvents:
             if any(event.ends_at < before for event in self._events.values()):
                 self._replace({identity: one for identity, one in self._events.items() if one.ends_at >= before})
 
-    def _replace(self, events: dict[str, Event]) -> None:
+    def _replace(self, events: dict[str, AnnouncedEvent]) -> None:
         self._events = events
-        self._known.announce(event.occasion for event in events.values())
+        self._known.announce(event.occurrence for event in events.values())

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.labels import alert_labels, bounded_annotations
 from exporter.alerting.settings import AlertSettings
-from exporter.calendar import LabelColumns, Rule
+from exporter.calendar import LabelColumns, SuppressionRule
 from exporter.config.model import QueryPlan
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels, SeriesTable
@@ -51,7 +51,7 @@ class RowMask:
     ignored: npt.NDArray[np.bool_]
     silenced: npt.NDArray[np.bool_]
     _first: npt.NDArray[np.intp]
-    _rules: tuple[Rule, ...]
+    _rules: tuple[SuppressionRule, ...]
 
     def told(self, finding: AlertCandidate, row: int) -> AlertCandidate:
         """Return what is said of a row, with what is in effect for it."""
@@ -137,7 +137,7 @@ class _Masks:
         self._seen: tuple[SeriesTable, int] | None = None
         self._found: dict[int, tuple[object, RowMask | None]] = {}
 
-    def under(self, rules: tuple[Rule, ...], table: SeriesTable) -> RowMask | None:
+    def under(self, rules: tuple[SuppressionRule, ...], table: SeriesTable) -> RowMask | None:
         with self._lock:
             if self._seen is None or self._seen[0] is not table or self._seen[1] != table.version:
                 self._columns.read(table.size, table.items())
@@ -157,15 +157,15 @@ class _Masks:
             return found
 
 
-def _masked(rules: Sequence[Rule], columns: LabelColumns, size: int) -> tuple[RowMask | None, bool]:
+def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) -> tuple[RowMask | None, bool]:
     """Return how rows are treated, and whether all rules are part of it so far."""
     first = np.full(size, -1, np.intp)
     factor = np.ones(size)
     ignored, silenced = np.zeros((2, size), np.bool_)
-    begun = columns.looked_at
+    begun = columns.values_tested
     complete = True
     for number, rule in enumerate(rules):
-        if columns.looked_at - begun > _MOST:
+        if columns.values_tested - begun > _MOST:
             complete = False
             break
         rows = columns.rows(rule.matchers)
@@ -175,7 +175,7 @@ def _masked(rules: Sequence[Rule], columns: LabelColumns, size: int) -> tuple[Ro
         if rule.action == "ignore":
             ignored[rows] = True
         elif rule.action == "silence":
-            silenced[rows] |= columns.tell_apart(rule.matchers)
+            silenced[rows] |= columns.distinguish(rule.matchers)
         elif rule.factor != 1.0:
             # Of several the one that is farther from usual: a campaign on a holiday is not their product.
             farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]

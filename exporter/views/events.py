@@ -14,7 +14,7 @@ _MOST = 20
 
 
 def upcoming(calendar: Calendar, at: float) -> Sequence[EventRow]:
-    """Return the events of the week to come, the next occasion of each, soonest first.
+    """Return the events of the week to come, the next occurrence of each, soonest first.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import ValidationError
 
 from exporter.calendar import Action, Calendar, CalendarEntry
-from exporter.calendar.events import Event, TooManyEvents, event_id
+from exporter.calendar.events import AnnouncedEvent, TooManyEventsError, event_id
 from exporter.settings import format_duration
 from exporter.web.api.endpoint import Call, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
@@ -25,16 +25,16 @@ _LONGEST = 366 * 86400.0
 class KnownEvents(Protocol):
     """The announced events."""
 
-    def all(self) -> list[Event]:
+    def all(self) -> list[AnnouncedEvent]:
         """Return every event, by start."""
 
-    def get(self, name_or_id: str) -> Event | None:
+    def get(self, name_or_id: str) -> AnnouncedEvent | None:
         """Return an event."""
 
-    def put(self, event: Event, *, at: float) -> Event:
+    def put(self, event: AnnouncedEvent, *, at: float) -> AnnouncedEvent:
         """Add an event, or change the one of the same name."""
 
-    def remove(self, name_or_id: str, *, who: str) -> Event | None:
+    def remove(self, name_or_id: str, *, who: str) -> AnnouncedEvent | None:
         """Remove an event."""
 
 
@@ -137,7 +137,7 @@ def event_endpoints(
         event = _event(said, events().get(said.name), now, call.who or "")
         try:
             return listed(events().put(event, at=now), now)
-        except TooManyEvents:
+        except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over; remove some") from None
 
     def removed(call: Call[Which, None]) -> Listed:
@@ -176,7 +176,7 @@ class NoQuery(msgspec.Struct, frozen=True):
     pass
 
 
-def _event(said: Announcement, known: Event | None, now: float, who: str) -> Event:
+def _event(said: Announcement, known: AnnouncedEvent | None, now: float, who: str) -> AnnouncedEvent:
     starts_at = said.starts_at
     if starts_at is None:
         # A pipeline that tries again must not move the start.
@@ -189,7 +189,7 @@ def _event(said: Announcement, known: Event | None, now: float, who: str) -> Eve
         raise ApiError(ErrorType.BAD_DATA, f"an event lasts for {format_duration(_LONGEST)} at most")
     if ends_at <= now and known is None:
         raise ApiError(ErrorType.BAD_DATA, "ends_at: it is over already")
-    return Event(
+    return AnnouncedEvent(
         id=event_id(said.name),
         name=said.name,
         source="api",
@@ -237,7 +237,7 @@ def _said(error: Mapping[str, Any]) -> str:
 def _configured(calendar: Calendar, now: float) -> list[Listed]:
     found = []
     for entry in calendar.entries:
-        next_one = entry.occasions(now, now + _AHEAD, calendar.zone)[:1]
+        next_one = entry.occurrences(now, now + _AHEAD, calendar.zone)[:1]
         found += [
             Listed(
                 id=None,
@@ -259,7 +259,7 @@ def _configured(calendar: Calendar, now: float) -> list[Listed]:
     return found
 
 
-def listed(event: Event, now: float) -> Listed:
+def listed(event: AnnouncedEvent, now: float) -> Listed:
     """Return how an announced event is shown."""
     return Listed(
         id=event.id,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from exporter.calendar.events import TooManyEvents
+from exporter.calendar.events import TooManyEventsError
 from exporter.calendar.github import Deployment, GithubSettings, event_of
 from exporter.web.api.endpoint import Call, Endpoint, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
@@ -97,7 +97,7 @@ def github_endpoint(
             return Outcome(None)
         try:
             return Outcome(listed(events().put(event, at=now), now))
-        except TooManyEvents:
+        except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over") from None
 
     return Endpoint(
@@ -146,5 +146,5 @@ def _deployment(kind: str, body: Delivery) -> Deployment | None:
         who="github" if what.creator is None else f"github:{what.creator.login}",
         state="created" if status is None else status.state,
         created_at=what.created_at.timestamp(),
-        said_at=said.timestamp(),
+        changed_at=said.timestamp(),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Observation, Step
 from exporter.backtest.recorder import AlertRecorder, RecordedAlert
-from exporter.calendar import Rule, parse_matcher
+from exporter.calendar import SuppressionRule, parse_matcher
 
-SILENCE = (Rule("silence", 1.0, (parse_matcher('service="a"'),), ""),)
+SILENCE = (SuppressionRule("silence", 1.0, (parse_matcher('service="a"'),), ""),)
 
 
 def step(at: float, state: AlertState, *events: AuditEvent, service: str = "a", score: float = 0.7) -> Step:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.calendar import Calendar, CalendarEntry, Occasion, Timeline, Window, parse_matcher, sweep
+from exporter.calendar import Calendar, CalendarEntry, Occurrence, Timeline, TimeWindow, parse_matcher, sweep
 from exporter.calendar.entries import merged
 
 DAY = 86400.0
@@ -39,11 +39,11 @@ def test_an_entry_is_in_effect_from_its_start_until_before_its_end() -> None:
 def test_dates_without_an_offset_are_those_of_the_zone() -> None:
     dated = entry(starts_at="2027-07-01", ends_at="2027-07-01T12:00", timezone="Europe/Berlin")
     assert dated.windows(at("2027-06-30T00:00"), at("2027-07-30T00:00"), "UTC") == [
-        Window(at("2027-06-30T22:00"), at("2027-07-01T10:00"))
+        TimeWindow(at("2027-06-30T22:00"), at("2027-07-01T10:00"))
     ]
     plain = entry(starts_at="2027-07-01", ends_at="2027-07-01T12:00+02:00")
     assert plain.windows(at("2027-07-01T00:00"), at("2027-07-02T00:00"), "Asia/Tokyo") == [
-        Window(at("2027-06-30T15:00"), at("2027-07-01T10:00"))
+        TimeWindow(at("2027-06-30T15:00"), at("2027-07-01T10:00"))
     ]
 
 
@@ -62,15 +62,15 @@ def test_windows_that_overlap_are_one() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=20), st.integers(0, 70))
 def test_merging_changes_nothing_about_what_is_covered(spans: list[tuple[int, int]], instant: int) -> None:
-    windows = [Window(start, start + length) for start, length in sorted(spans)]
+    windows = [TimeWindow(start, start + length) for start, length in sorted(spans)]
     found = merged(windows)
     assert any(w.start <= instant < w.end for w in found) is any(w.start <= instant < w.end for w in windows)
     assert all(a.end < b.start for a, b in pairwise(found))
 
 
 def test_announced_events_are_part_of_it() -> None:
-    window = Window(at("2027-01-01T10:00"), at("2027-01-01T11:00"))
-    deploy = Occasion("deploy", "ignore", 1.0, (parse_matcher("a=b"),), window)
+    window = TimeWindow(at("2027-01-01T10:00"), at("2027-01-01T11:00"))
+    deploy = Occurrence("deploy", "ignore", 1.0, (parse_matcher("a=b"),), window)
     calendar = Calendar([], "UTC", [deploy])
     assert names(calendar, "2027-01-01T10:30") == ["deploy"]
     assert names(calendar, "2027-01-01T11:00") == []
@@ -88,7 +88,8 @@ def test_what_is_asked_in_any_order_is_answered_as_if_it_were_asked_alone() -> N
 @pytest.mark.parametrize("count", [10_000])
 def test_ten_thousand_events_are_no_trouble(count: int) -> None:
     events = [
-        Occasion(f"e{n}", "ignore", 1.0, (parse_matcher("a=b"),), Window(n * DAY, n * DAY + 60.0)) for n in range(count)
+        Occurrence(f"e{n}", "ignore", 1.0, (parse_matcher("a=b"),), TimeWindow(n * DAY, n * DAY + 60.0))
+        for n in range(count)
     ]
     calendar = Calendar([], "UTC", events)
     assert [one.name for one in calendar.at(5000 * DAY)] == ["e5000"]
@@ -100,7 +101,7 @@ def test_ten_thousand_events_are_no_trouble(count: int) -> None:
 )
 def test_a_sweep_finds_what_is_in_effect_at_each_instant(spans: list[tuple[int, int]], times: list[int]) -> None:
     things = [
-        Occasion(str(number), "ignore", 1.0, (), Window(start, start + length))
+        Occurrence(str(number), "ignore", 1.0, (), TimeWindow(start, start + length))
         for number, (start, length) in enumerate(spans)
     ]
     timeline, swept = Timeline(things), list(sweep(things, times))

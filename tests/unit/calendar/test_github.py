@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.calendar.events import Event
+from exporter.calendar.events import AnnouncedEvent
 from exporter.calendar.github import Deployment, DeploymentSettings, event_of
 
 CREATED = Deployment("acme/shop", 7, "production", "v1", "github:eve", "created", 1000.0, 1000.0)
@@ -19,8 +19,8 @@ def rule(**changes: Any) -> DeploymentSettings:
     )
 
 
-def event(state: str = "created", at: float = 1000.0, *rules: DeploymentSettings) -> Event | None:
-    return event_of(replace(CREATED, state=state, said_at=at), rules or (rule(),), at=2000.0)
+def event(state: str = "created", at: float = 1000.0, *rules: DeploymentSettings) -> AnnouncedEvent | None:
+    return event_of(replace(CREATED, state=state, changed_at=at), rules or (rule(),), at=2000.0)
 
 
 def test_a_deployment_lasts_until_github_says_that_it_is_over() -> None:

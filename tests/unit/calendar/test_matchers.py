@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.calendar.matchers import MatcherError, all_match, parse_matcher, write_matchers
-from exporter.calendar.regexp import Regexp, RegexpError
+from exporter.calendar.matchers import MatcherError, Regexp, RegexpError, all_match, parse_matcher, write_matchers
 
 
 @pytest.mark.parametrize(
@@ -78,12 +77,30 @@ def test_what_is_not_a_matcher_is_refused_with_a_reason(text: str) -> None:
         (r"a\bb|a\b-b", ["a-b"], ["ab"]),
         (r"\pL+", ["\u00f6"], ["1"]),
         ("(?P<name>a)b", ["ab"], []),
+        (r"a\x{2d}b", ["a-b"], ["ab"]),
+        ("a|ab", ["ab"], ["abb"]),
     ],
 )
 def test_a_pattern_means_what_re2_means(pattern: str, matches: list[str], differs: list[str]) -> None:
-    found = Regexp(pattern)
-    assert [text for text in matches if not found.matches(text)] == []
-    assert [text for text in differs if found.matches(text)] == []
+    regexp = Regexp(pattern)
+    assert [text for text in matches if not regexp.matches(text)] == []
+    assert [text for text in differs if regexp.matches(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a**", "bad repetition operator: **"),
+        ("(?R)", "invalid perl operator: (?R"),
+        ("[a--b]", "invalid character class range: a--"),
+        ("a)|(b", "unexpected ): a)|(b"),
+        ("gr\u00f6\u00dfe(", "missing ): gr\u00f6\u00dfe("),
+        ("\ud800", "it is not valid Unicode"),
+    ],
+)
+def test_what_re2_refuses_is_refused_in_its_words(pattern: str, reason: str) -> None:
+    with pytest.raises(RegexpError, match=re.escape(f"not a regular expression: {reason}")):
+        Regexp(pattern)
 
 
 @given(st.from_regex(r"\A([abc.]|[abc][*+?]|\[[abc]+\]|\(([abc]|b\|c)\)[*+?]?){0,8}\Z"), st.text("abc", max_size=8))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.alerting.episode import Feedback, Status
-from exporter.calendar import Occasion, Window, parse_matcher
+from exporter.calendar import Occurrence, TimeWindow, parse_matcher
 from exporter.delivery import AlertSnapshots
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
@@ -32,7 +32,7 @@ def alert(host: str, state: AlertState = AlertState.FIRING) -> Alert:
 
 
 def silence(host: str, comment: str, author: str = "eve") -> Silence:
-    return Silence("s" + host, (parse_matcher(f"host={host}"),), Window(0.0, 1e9), "", False, author, comment)
+    return Silence("s" + host, (parse_matcher(f"host={host}"),), TimeWindow(0.0, 1e9), "", False, author, comment)
 
 
 def follower(store: Store, *alerts: Alert) -> Acknowledger:
@@ -74,7 +74,7 @@ def test_a_comment_that_is_changed_is_feedback_again(store: Store) -> None:
 
 
 def test_a_silence_of_the_calendar_is_nobodys_feedback(store: Store) -> None:
-    one = Occasion("expected", "silence", 1.0, (parse_matcher("host=a"),), Window(0.0, 1e9), "")
+    one = Occurrence("expected", "silence", 1.0, (parse_matcher("host=a"),), TimeWindow(0.0, 1e9), "")
     follower(store, alert("a")).follow(SilenceIndex([silence("a", comment_of(one), AUTHOR)]), 30.0)
     (episode,) = store.episodes().episodes
     assert (episode.acknowledged_by, episode.feedback) == (AUTHOR, None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.calendar import Calendar, CalendarEntry, Occasion, Window, parse_matcher
+from exporter.calendar import Calendar, CalendarEntry, Occurrence, TimeWindow, parse_matcher
 from exporter.silences.reconciler import End, Made, Make, body_of, steps, wanted
 from exporter.silences.silence import AUTHOR, Silence, comment_of
 
@@ -15,15 +15,15 @@ NOW = 1_798_761_600.0
 HOUR = 3600.0
 
 
-def occasion(name: str = "x", begin: float = -HOUR, end: float = HOUR, match: str = "a=b", action: str = "silence"):
-    return Occasion(name, action, 1.0, (parse_matcher(match),), Window(NOW + begin, NOW + end), "")  # type: ignore[arg-type]
+def occurrence(name: str = "x", begin: float = -HOUR, end: float = HOUR, match: str = "a=b", action: str = "silence"):
+    return Occurrence(name, action, 1.0, (parse_matcher(match),), TimeWindow(NOW + begin, NOW + end), "")  # type: ignore[arg-type]
 
 
-def calendar(*occasions: Occasion) -> Calendar:
-    return Calendar([], "UTC", occasions)
+def calendar(*occurrences: Occurrence) -> Calendar:
+    return Calendar([], "UTC", occurrences)
 
 
-def made(one: Occasion, identity: str = "s1", **changes: object) -> Silence:
+def made(one: Occurrence, identity: str = "s1", **changes: object) -> Silence:
     silence = Silence(identity, one.matchers, one.window, "as it was", False, AUTHOR, comment_of(one))
     return replace(silence, **changes)  # type: ignore[arg-type]
 
@@ -34,31 +34,33 @@ def plan(calendar_: Calendar, *present: Silence, mine: tuple[Silence, ...] = (),
 
 
 def test_what_is_missing_is_made_and_what_is_there_is_left() -> None:
-    one = occasion()
+    one = occurrence()
     assert plan(calendar(one)) == [Make(one)]
     assert plan(calendar(one), made(one)) == []
     # Alertmanager begins a silence when it is asked, at the earliest.
-    assert plan(calendar(one), made(one, window=Window(NOW - 60, NOW + HOUR))) == []
+    assert plan(calendar(one), made(one, window=TimeWindow(NOW - 60, NOW + HOUR))) == []
 
 
 def test_silences_are_made_a_day_ahead_and_three_of_an_entry() -> None:
-    soon, late = occasion(begin=23 * HOUR, end=24 * HOUR), occasion("y", begin=25 * HOUR, end=26 * HOUR)
+    soon, late = occurrence(begin=23 * HOUR, end=24 * HOUR), occurrence("y", begin=25 * HOUR, end=26 * HOUR)
     assert plan(calendar(soon, late)) == [Make(soon)]
     often = CalendarEntry.model_validate(
         {"name": "often", "cron": "*/10 * * * *", "duration": "1m", "match": ["a=b"], "action": "silence"}
     )
     assert len(plan(Calendar([often]))) == 3
     # The fourth that another exporter made, whose clock differs, is not undone.
-    fourth = often.occasions(NOW, NOW + HOUR, "UTC")[4]
+    fourth = often.occurrences(NOW, NOW + HOUR, "UTC")[4]
     assert [type(step) for step in plan(Calendar([often]), made(fourth))] == [Make, Make, Make]
 
 
 def test_what_is_not_for_silence_is_not_silenced() -> None:
-    assert plan(calendar(occasion(action="ignore"), occasion("y", action="expect"), occasion("z", end=-1.0))) == []
+    assert (
+        plan(calendar(occurrence(action="ignore"), occurrence("y", action="expect"), occurrence("z", end=-1.0))) == []
+    )
 
 
 def test_a_new_end_changes_the_silence_that_is_there() -> None:
-    before, after = occasion(), occasion(end=2 * HOUR)
+    before, after = occurrence(), occurrence(end=2 * HOUR)
     (step,) = plan(calendar(after), made(before))
     assert step == Make(after, made(before))
     body = body_of(step, at=NOW)
@@ -67,57 +69,57 @@ def test_a_new_end_changes_the_silence_that_is_there() -> None:
 
 
 def test_a_new_start_changes_a_silence_that_has_not_begun() -> None:
-    before, after = occasion(begin=HOUR, end=3 * HOUR), occasion(begin=2 * HOUR, end=3 * HOUR)
+    before, after = occurrence(begin=HOUR, end=3 * HOUR), occurrence(begin=2 * HOUR, end=3 * HOUR)
     (step,) = plan(calendar(after), made(before))
     assert isinstance(step, Make)
     assert body_of(step, at=NOW)["startsAt"] == "2027-01-01T02:00:00Z"
 
 
 def test_other_matchers_are_another_silence() -> None:
-    before, after = occasion(), occasion(match="a=c")
+    before, after = occurrence(), occurrence(match="a=c")
     assert plan(calendar(after), made(before)) == [Make(after), End(made(before))]
 
 
 def test_what_is_gone_from_the_calendar_is_ended() -> None:
-    assert plan(calendar(), made(occasion())) == [End(made(occasion()))]
-    assert plan(calendar(), made(occasion(), expired=True)) == []
+    assert plan(calendar(), made(occurrence())) == [End(made(occurrence()))]
+    assert plan(calendar(), made(occurrence(), expired=True)) == []
 
 
 def test_what_is_not_ours_is_never_touched() -> None:
-    hers = made(occasion(), author="eve")
-    by_hand = made(occasion(), comment="mine")
-    one = occasion()
+    hers = made(occurrence(), author="eve")
+    by_hand = made(occurrence(), comment="mine")
+    one = occurrence()
     assert plan(calendar(), hers, by_hand) == []
     assert plan(calendar(one), hers) == [Make(one)]
     # Another exporter's, for an entry that we know nothing of.
-    assert steps(wanted(calendar(), NOW), [made(occasion())], {}, at=NOW) == []
+    assert steps(wanted(calendar(), NOW), [made(occurrence())], {}, at=NOW) == []
 
 
 def test_of_twins_one_goes_and_everybody_agrees_which() -> None:
-    one = occasion()
+    one = occurrence()
     twins = (made(one, "s2"), made(one, "s1"))
     assert plan(calendar(one), *twins) == plan(calendar(one), *reversed(twins)) == [End(made(one, "s2"))]
 
 
 def test_a_silence_that_somebody_ended_is_not_made_again_in_its_window() -> None:
-    one = occasion()
-    ended = made(one, expired=True, window=Window(NOW - HOUR, NOW - 60))
+    one = occurrence()
+    ended = made(one, expired=True, window=TimeWindow(NOW - HOUR, NOW - 60))
     assert plan(calendar(one), ended) == []
     # The next window is another matter, and so is one that we ended ourselves.
-    next_one = occasion(begin=2 * HOUR, end=3 * HOUR)
+    next_one = occurrence(begin=2 * HOUR, end=3 * HOUR)
     assert plan(calendar(one, next_one), ended) == [Make(next_one)]
     ours = {ended.id: Made(ended.id, "x", ended.window.end, removed=True)}
     assert steps(wanted(calendar(one), NOW), [ended], ours, at=NOW) == [Make(one)]
 
 
-occasions = st.builds(
-    lambda name, begin, length, match: occasion(name, begin * HOUR, (begin + length) * HOUR, match),
+occurrences = st.builds(
+    lambda name, begin, length, match: occurrence(name, begin * HOUR, (begin + length) * HOUR, match),
     st.sampled_from("xyz"),
     st.integers(-3, 20),
     st.integers(1, 4),
     st.sampled_from(["a=b", "a=c"]),
 )
-calendars = st.lists(occasions, max_size=4, unique_by=lambda one: one.name).map(lambda found: calendar(*found))
+calendars = st.lists(occurrences, max_size=4, unique_by=lambda one: one.name).map(lambda found: calendar(*found))
 
 
 class Alertmanager:
@@ -131,17 +133,17 @@ class Alertmanager:
         if isinstance(step, End):
             self._end(step.silence.id, at)
             return
-        wanted_ = step.occasion
+        wanted_ = step.occurrence
         if step.instead is not None:
             self._end(step.instead.id, at)
         identity = f"s{len(self.silences)}"
-        window = Window(max(wanted_.window.start, at), wanted_.window.end)
+        window = TimeWindow(max(wanted_.window.start, at), wanted_.window.end)
         self.silences[identity] = made(wanted_, identity, window=window)
         self.made[identity] = Made(identity, wanted_.name, wanted_.window.end)
 
     def _end(self, identity: str, at: float) -> None:
         one = self.silences[identity]
-        window = Window(min(one.window.start, at), min(one.window.end, at))
+        window = TimeWindow(min(one.window.start, at), min(one.window.end, at))
         self.silences[identity] = replace(one, expired=True, window=window)
         self.made[identity] = replace(self.made[identity], removed=True)
 

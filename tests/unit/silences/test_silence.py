@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.calendar import Occasion, Window, parse_matcher
+from exporter.calendar import Occurrence, TimeWindow, parse_matcher
 from exporter.silences.silence import Silence, SilenceIndex, SilenceList, comment_of
 
 
@@ -30,14 +30,14 @@ def read(*silences: object) -> tuple[list[Silence], int]:
 
 
 def silence(identity: str, *match: str, begin: float = 0.0, end: float = 100.0, expired: bool = False) -> Silence:
-    return Silence(identity, tuple(map(parse_matcher, match)), Window(begin, end), "", expired, "eve", "")
+    return Silence(identity, tuple(map(parse_matcher, match)), TimeWindow(begin, end), "", expired, "eve", "")
 
 
 def test_a_silence_is_read() -> None:
     (found,), rejected = read(listed())
     assert rejected == 0
     assert (found.id, found.author, found.comment, found.expired, found.ours) == ("a", "eve", "disk swap", False, False)
-    assert found.window == Window(1798761600.123, 1798765200.0)
+    assert found.window == TimeWindow(1798761600.123, 1798765200.0)
     assert found.started == "2027-01-01T00:00:00.123Z"
     assert found.covers({"job": "api"})
     assert not found.covers({"job": "web"})
@@ -96,8 +96,8 @@ def test_a_silence_that_did_not_change_is_the_same_object() -> None:
 
 
 def test_ours_are_known_by_author_and_comment() -> None:
-    occasion = Occasion("night/ly", "silence", 1.0, (parse_matcher("a=b"),), Window(0.0, 1798765200.0), "batch")
-    comment = comment_of(occasion)
+    occurrence = Occurrence("night/ly", "silence", 1.0, (parse_matcher("a=b"),), TimeWindow(0.0, 1798765200.0), "batch")
+    comment = comment_of(occurrence)
     assert comment.startswith("Calendar entry night/ly until 2027-01-01T01:00:00Z. batch. Kept by anomaly-exporter")
     (ours, forged, hers), _ = read(
         listed("a", createdBy="anomaly-exporter", comment=comment),

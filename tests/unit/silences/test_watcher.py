@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exporter.calendar import Calendar, Occasion, Window, parse_matcher
+from exporter.calendar import Calendar, Occurrence, TimeWindow, parse_matcher
 from exporter.delivery import AlertmanagerSettings, SilenceSettings
 from exporter.errors import AlertmanagerError, Reason, StateError
 from exporter.http_client.client import Answer
 from exporter.silences import Made, SilenceWatcher, Told
 
 NOW = 1_798_761_600.0
-SALE = Occasion("sale", "silence", 1.0, (parse_matcher("a=b"),), Window(NOW - 60, NOW + 3600))
+SALE = Occurrence("sale", "silence", 1.0, (parse_matcher("a=b"),), TimeWindow(NOW - 60, NOW + 3600))
 
 
 class Server:

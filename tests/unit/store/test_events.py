@@ -6,14 +6,14 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.calendar.events import Event, event_id
+from exporter.calendar.events import AnnouncedEvent, event_id
 from exporter.store import Store
 
 
-def event(name: str = "sale", **changes: object) -> Event:
+def event(name: str = "sale", **changes: object) -> AnnouncedEvent:
     times = {"starts_at": 100.0, "ends_at": 200.0, "created_at": 50.0, "updated_at": 60.0, "revision": 55.5}
     texts = {"source": "api", "action": "expect", "comment": "TV \u2028", "who": "eve"}
-    whole = Event(id=event_id(name), name=name, multiplier=3.0, match=('a="b"', "c=~d"), **texts, **times)  # type: ignore[arg-type]
+    whole = AnnouncedEvent(id=event_id(name), name=name, multiplier=3.0, match=('a="b"', "c=~d"), **texts, **times)  # type: ignore[arg-type]
     return replace(whole, **changes)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.labels import alert_labels
-from exporter.calendar import CalendarEntry, Matcher, Window, all_match, parse_matcher
+from exporter.calendar import CalendarEntry, Matcher, TimeWindow, all_match, parse_matcher
 from exporter.config.model import Config, QueryPlan
 from exporter.engine.series import SeriesTable, key_of
 from exporter.silences import SilenceIndex
@@ -38,7 +38,7 @@ def entry(name: str, action: str, *match: str, begin: float = 0.0, end: float = 
 
 def silence(*match: str, identity: str = "s", begin: float = 0.0, end: float = DAY, author: str = "eve") -> Silence:
     matchers = tuple(parse_matcher(text) for text in match)
-    return Silence(identity, matchers, Window(begin, end), "", False, author, "disk swap")
+    return Silence(identity, matchers, TimeWindow(begin, end), "", False, author, "disk swap")
 
 
 def treatments(*entries: CalendarEntry, silences: tuple[Silence, ...] = ()) -> SampleMasks:
@@ -149,7 +149,7 @@ series_labels = st.dictionaries(
 def test_matchers_see_the_labels_that_the_alert_would_have(labels: list[dict[str, str]], texts: list[str]) -> None:
     the_plan, series = plan(labels={"severity": "page", "team": ""}), table(*labels)
     matchers: tuple[Matcher, ...] = tuple(parse_matcher(text) for text in texts)
-    book = SilenceIndex([Silence("s", matchers, Window(0.0, DAY), "", False, "eve", "")])
+    book = SilenceIndex([Silence("s", matchers, TimeWindow(0.0, DAY), "", False, "eve", "")])
     found = SampleMasks(ActiveEvents(lambda: book), {"cluster": "b"}, utf8_labels=False).in_effect(
         "query", "cpu", the_plan.alert, series, 60.0
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.calendar import LabelColumns, all_match, parse_matcher
-from exporter.calendar.regexp import Regexp
+from exporter.calendar.matchers import Regexp
 
 NAMES = ("a", "b", "c")
 VALUES = ("", "x", "xy", "y", "z.z")
@@ -58,8 +58,8 @@ def test_rows_are_those_that_match_one_by_one_however_they_came(tables: list[lis
     ],
 )
 def test_what_is_plain_in_a_pattern(pattern: str, literals: tuple[str, ...] | None, prefix: str) -> None:
-    found = Regexp(pattern)
-    assert (found.literals, found.prefix) == (literals, prefix)
+    regexp = Regexp(pattern)
+    assert (regexp.literals, regexp.prefix) == (literals, prefix)
 
 
 def test_values_that_come_and_go_leave_nothing_behind() -> None:
@@ -74,5 +74,5 @@ def test_values_that_come_and_go_leave_nothing_behind() -> None:
 def test_what_is_told_apart() -> None:
     found = LabelColumns(lambda part, name: dict(part).get(name, "cpu"), lambda name: frozenset({name}))
     found.read(1, [(0, (("a", "x"),))])
-    assert not found.tell_apart((parse_matcher('query="cpu"'),))
-    assert found.tell_apart((parse_matcher('query="cpu"'), parse_matcher("a=x")))
+    assert not found.distinguish((parse_matcher('query="cpu"'),))
+    assert found.distinguish((parse_matcher('query="cpu"'), parse_matcher("a=x")))

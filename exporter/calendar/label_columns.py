@@ -1,4 +1,4 @@
-"""Matchers held against many label sets at once: by distinct value of a label, never by label set."""
+"""Matchers applied to many label sets at once: to the distinct values of a label, never to each label set."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ __all__ = ["LabelColumns"]
 Rows = npt.NDArray[np.intp]
 Labels = tuple[tuple[str, str], ...]
 
-_OUT_OF_USE = 1000
-"""Values of one label that may be there for rows that are gone."""
+_STALE_VALUES = 1000
+"""Values of a label that may be kept for rows that are gone."""
 _NONE: Rows = np.zeros(0, np.intp)
 
 
 class LabelColumns:
-    """The labels of rows, label by label. Rows that change are read again, the others never.
+    """The label sets of rows, as one column for each label. Only rows that change are read again.
 
     Parameters
     ----------
     value_of : callable
-        From the part of a label set that `parts_of` chose, and a label's name, to the value that counts.
+        Of the part of a label set that `parts_of` selects, and the name of a label: the effective value of that label.
     parts_of : callable
-        From a label's name to the names of the labels that its value follows from.
+        Of the name of a label: the names of the labels that its effective value depends on.
 
     Attributes
     ----------
     looked_at : int
-        How many values were held against matchers so far: what the work is proportional to.
+        How many values were tested against matchers so far; the work is proportional to it.
     """
 
     def __init__(self, value_of: Callable[[Labels, str], str], parts_of: Callable[[str], frozenset[str]]) -> None:
@@ -42,8 +42,8 @@ class LabelColumns:
         self._rows: list[Labels | None] = []
         self._names: set[str] = set()
         self._columns: dict[str, _Column] = {}
-        self._found: dict[tuple[Matcher, ...], Rows] = {}
-        self.looked_at = 0
+        self._cache: dict[tuple[Matcher, ...], Rows] = {}
+        self.values_tested = 0
 
     def read(self, size: int, rows: Iterable[tuple[int, Labels]]) -> None:
         """Take over the label sets of rows, as they are now; rows below `size` that are not given have none."""
@@ -53,56 +53,56 @@ class LabelColumns:
         before = self._rows + [None] * (size - len(self._rows))
         changed = [row for row, (new, old) in enumerate(zip(now, before, strict=False)) if new is not old]
         self._rows = now
-        self._found = {}
+        self._cache = {}
         for row in changed:
             # Names of series that are gone stay: they only cost a look.
             self._names.update(name for name, _ in now[row] or ())
         for column in self._columns.values():
             column.read(now, changed)
 
-    def keep(self, wanted: Iterable[tuple[Matcher, ...]]) -> None:
-        """Forget the answers to everything but what is wanted."""
-        self._found = {matchers: self._found[matchers] for matchers in wanted if matchers in self._found}
+    def keep(self, in_use: Iterable[tuple[Matcher, ...]]) -> None:
+        """Drop the cached rows of all matchers that are not in use."""
+        self._cache = {matchers: self._cache[matchers] for matchers in in_use if matchers in self._cache}
 
     def rows(self, matchers: tuple[Matcher, ...]) -> Rows:
-        """Return the rows that fulfil all matchers; asked again, it is known."""
-        found = self._found.get(matchers)
-        if found is None:
-            found = self._found[matchers] = self._matching(matchers)
-        return found
+        """Return the rows that satisfy all matchers; cached."""
+        rows = self._cache.get(matchers)
+        if rows is None:
+            rows = self._cache[matchers] = self._matching(matchers)
+        return rows
 
-    def tell_apart(self, matchers: Sequence[Matcher]) -> bool:
-        """Return whether matchers can be true of some rows and not of others."""
+    def distinguish(self, matchers: Sequence[Matcher]) -> bool:
+        """Return whether matchers can be true for some rows and false for others."""
         return not all(self._is_constant(matcher.name) for matcher in matchers)
 
     def _matching(self, matchers: Sequence[Matcher]) -> Rows:
         varying = []
-        # What is the same for all rows comes first: most silences are about other alerts, and end here.
+        # Labels that all rows share come first: most silences are about other alerts, and end here.
         for matcher in matchers:
             if not self._is_constant(matcher.name):
                 varying.append(matcher)
             elif not matcher.matches(self._value_of((), matcher.name)):
                 return _NONE
-        found: Rows | None = None
+        rows: Rows | None = None
         for matcher in sorted(varying, key=_breadth):
             column = self._columns.get(matcher.name)
             if column is None:
                 column = self._columns[matcher.name] = _Column(matcher.name, self._parts_of, self._value_of)
                 column.read(self._rows, range(len(self._rows)))
-            found, looked_at = column.matching(matcher, found)
-            self.looked_at += looked_at
-            if not len(found):
+            rows, tested = column.matching(matcher, rows)
+            self.values_tested += tested
+            if not len(rows):
                 return _NONE
-        if found is None:
+        if rows is None:
             return np.array([row for row, labels in enumerate(self._rows) if labels is not None], np.intp)
-        return found
+        return rows
 
     def _is_constant(self, name: str) -> bool:
         return self._parts_of(name).isdisjoint(self._names)
 
 
 class _Column:
-    """The values of one label: which value each row has, as a number."""
+    """The values of one label, coded as integers by row."""
 
     def __init__(
         self, name: str, parts_of: Callable[[str], frozenset[str]], value_of: Callable[[Labels, str], str]
@@ -120,7 +120,7 @@ class _Column:
         self._codes_of: dict[str, list[int]] = {}
 
     def read(self, rows: Sequence[Labels | None], changed: Iterable[int]) -> None:
-        if len(self._values) > 2 * len(rows) + _OUT_OF_USE:
+        if len(self._values) > 2 * len(rows) + _STALE_VALUES:
             self._begin()
             changed = range(len(rows))
         codes = np.zeros(len(rows), np.intp)
@@ -147,25 +147,25 @@ class _Column:
         return code
 
     def matching(self, matcher: Matcher, among: Rows | None) -> tuple[Rows, int]:
-        """Return which rows, of all or of some, a matcher is true of, and how many values that took."""
+        """Return the rows, of all or `among` some, that a matcher is true for, and how many values were tested."""
         if among is not None:
             codes = np.unique(self._codes[among])
             true = np.fromiter((matcher.matches(self._values[code]) for code in codes.tolist()), np.bool_, len(codes))
             return among[true[np.searchsorted(codes, self._codes[among])]], len(codes)
-        values, looked_at = self._values_of(matcher)
+        values, tested = self._values_of(matcher)
         codes_of = self._codes_of
         parts = [
             self._order[self._starts[code] : self._starts[code + 1]] for value in values for code in codes_of[value]
         ]
         if not matcher.negative:
-            return (np.concatenate(parts) if parts else _NONE), looked_at
+            return (np.concatenate(parts) if parts else _NONE), tested
         true = self._codes > 0
         for part in parts:
             true[part] = False
-        return np.flatnonzero(true), looked_at
+        return np.flatnonzero(true), tested
 
     def _values_of(self, matcher: Matcher) -> tuple[list[str], int]:
-        """Return the values that a matcher names or fits, whatever its operator makes of it."""
+        """Return the values that equal or match the value of a matcher, and how many were tested; ignores negation."""
         regexp = matcher.regexp
         named = (matcher.value,) if regexp is None else regexp.literals
         if named is not None:
@@ -180,7 +180,7 @@ class _Column:
 
 
 def _breadth(matcher: Matcher) -> int:
-    """Return how many rows a matcher may be true of, roughly: the narrow ones come first."""
+    """Return a rank of how many rows a matcher may be true for: narrow matchers come first."""
     if matcher.negative or (matcher.operator == "=" and not matcher.value):
         return 4
     if matcher.regexp is None:
