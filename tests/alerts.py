@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, fingerprint
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 
 T0 = 1_800_000_000.0
@@ -23,7 +24,7 @@ def limits(**fields: Any) -> AlertingSettings:
 def finding(series: str = "a", *, summary: str = "text", **labels: str) -> AlertCandidate:
     return AlertCandidate(
         labels={"alertname": "AnomalyDetected", "instance": series, **labels},
-        annotations={"summary": summary},
+        explanation=Explanation({"summary": summary}),
         generator_url="http://prom.example/graph?g0.expr=m&g0.tab=1",
     )
 
@@ -42,7 +43,7 @@ def alert(series: str = "a", state: AlertState = AlertState.FIRING, **fields: An
         "fingerprint": fp(series),
         "query": "cpu",
         "labels": finding(series).labels,
-        "annotations": finding(series).annotations,
+        "annotations": finding(series).explanation.annotations,
         "generator_url": finding(series).generator_url,
         "state": state,
         "episode": f"episode-{series}-1",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import RowStates
 from exporter.engine.series import SeriesTable, key_of
@@ -121,7 +122,7 @@ class Stage:
         name, row = self.names[asked.row], asked.row
         self.explained.append(name)
         labels = self.rows.labels(self.table.labels(row))
-        return AlertCandidate(labels, {"summary": f"{name} is odd"}, "")
+        return AlertCandidate(labels, Explanation({"summary": f"{name} is odd"}, self.rule.annotations, labels), "")
 
     # ------------------------------------------------------------------ what is there
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from exporter.alerting.explanation.explanation import Explanation
+
 __all__ = [
     "Alert",
     "AlertState",
@@ -93,23 +95,24 @@ class AlertCandidate:
     ----------
     labels : mapping
         The identity of its alert: nothing in it may vary from slot to slot.
-    annotations : mapping
-        The explanation as of now.
+    explanation : Explanation
+        As of now.
     generator_url : str
         Absolute URL of the expression in Prometheus.
-    reading : Observation, optional
+    since : float, optional
+        When it became anomalous, Unix seconds, where that was before its alert begins.
+    observation : Observation, optional
         The same in numbers, for the history of the episode.
-    marks : mapping
+    firing_labels : mapping
         Labels that its alert gets if it fires now, and then keeps, beside those above.
     """
 
     labels: Mapping[str, str]
-    annotations: Mapping[str, str]
+    explanation: Explanation
     generator_url: str
     since: float | None = None
-    """Since when it is so, Unix seconds, where that was before its alert begins."""
-    reading: Observation | None = None
-    marks: Mapping[str, str] = field(default_factory=dict)
+    observation: Observation | None = None
+    firing_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,8 +104,9 @@ def episode_of(transitions: Iterable[AlertTransition]) -> Episode | None:
 def apply(episode: Episode | None, transition: AlertTransition) -> Episode | None:
     """Return the episode after one more transition. One that happens again changes nothing; the newest feedback holds.
 
-    >>> opened = Transition("f", "cpu", "e", Event.OPEN, 60.0, "anomalous", details={"labels": '{"instance": "a"}'})
-    >>> apply(apply(None, opened), Transition("f", "cpu", "e", Event.ACKNOWLEDGED, 90.0, "on it", who="eve")).status
+    >>> opened = AlertTransition("f", "cpu", "e", AuditEvent.OPEN, 60.0, "anomalous", details={"labels": '{"a": "b"}'})
+    >>> noted = AlertTransition("f", "cpu", "e", AuditEvent.ACKNOWLEDGED, 90.0, "on it", who="eve")
+    >>> apply(apply(None, opened), noted).status
     <Status.ACKNOWLEDGED: 'acknowledged'>
     """
     at, why = transition.at, transition.why

@@ -1,25 +1,15 @@
-"""What an alert may carry: labels, annotations and links that every Alertmanager takes."""
+"""The labels of an alert, and what an Alertmanager would refuse."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
 from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.limits import MAX_LABEL, bounded, is_name, valid_text
 from exporter.alerting.settings import AlertSettings
 
-__all__ = ["alert_labels", "bounded_annotations", "is_link", "validate"]
-
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# A tab and a line feed are ordinary in a text that people read.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_LINK = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?:[/?#](?:[!$&-;=?-Z_a-z~#\[\]]|%[0-9A-Fa-f]{2})*)?")
-
-_LONGEST_LABEL = 2048
-_LONGEST_ANNOTATION = 4096
-_LONGEST_LINK = 8192
+__all__ = ["alert_labels", "validate"]
 
 
 def alert_labels(
@@ -32,7 +22,7 @@ def alert_labels(
     kind: Literal["query", "group"] = "query",
     storm: str = "",
 ) -> dict[str, str]:
-    """Return the identity of the alert of a series, of a thing of a group, or of a storm.
+    """Return the identity of the alert of a series, of an entity of a group, or of a storm.
 
     Parameters
     ----------
@@ -77,22 +67,8 @@ def alert_labels(
     labels |= own
     labels = {name: value for name, value in labels.items() if value}
     labels |= {name: value for name, value in external_labels.items() if name not in labels}
-    clean = ((name, _bounded(_SURROGATE.sub("\ufffd", value), _LONGEST_LABEL)) for name, value in labels.items())
-    return dict(sorted((name, value) for name, value in clean if value and _is_name(name, utf8=utf8)))
-
-
-def bounded_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Return the annotations that can be sent: at most 4 KiB each, valid UTF-8, no control characters.
-
-    What cannot be in any annotation is left out: empty texts, and names outside ``[a-zA-Z_][a-zA-Z0-9_]*``.
-    """
-    clean = ((name, _bounded(_CONTROL.sub("\ufffd", text), _LONGEST_ANNOTATION)) for name, text in annotations.items())
-    return {name: text for name, text in clean if text and _is_name(name, utf8=False)}
-
-
-def is_link(url: str) -> bool:
-    """Return whether Alertmanager takes `url` as a ``generatorURL``: absolute, http or https, at most 8 KiB."""
-    return len(url) <= _LONGEST_LINK and _LINK.fullmatch(url) is not None
+    clean = ((name, bounded(value, MAX_LABEL)) for name, value in labels.items())
+    return dict(sorted((name, value) for name, value in clean if value and is_name(name, utf8=utf8)))
 
 
 def validate(alert: Alert, *, utf8: bool = False) -> tuple[str, ...]:
@@ -113,23 +89,8 @@ def validate(alert: Alert, *, utf8: bool = False) -> tuple[str, ...]:
         faults.append("at least one label pair required")
     for kind, pairs in (("label", labels), ("annotation", alert.annotations)):
         for name, value in pairs.items():
-            if not _is_name(name, utf8=utf8):
+            if not is_name(name, utf8=utf8):
                 faults.append(f"invalid {kind} name {name!r}")
-            if _SURROGATE.search(value):
+            if not valid_text(value):
                 faults.append(f"the value of {kind} {name!r} is not valid UTF-8")
     return tuple(faults)
-
-
-def _is_name(name: str, *, utf8: bool) -> bool:
-    return _NAME.fullmatch(name) is not None or (utf8 and bool(name) and not _SURROGATE.search(name))
-
-
-def _bounded(text: str, longest: int) -> str:
-    """Cut `text` to at most `longest` bytes of UTF-8, between characters, and show that it was cut."""
-    # Counting bytes costs an encoding; almost no text is long enough to need it.
-    if len(text) * 4 <= longest:
-        return text
-    raw = text.encode()
-    if len(raw) <= longest:
-        return text
-    return raw[: longest - 3].decode(errors="ignore") + "\u2026"

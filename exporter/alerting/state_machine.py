@@ -280,7 +280,7 @@ def _begin(
         fingerprint=identity,
         query=query,
         labels=dict(finding.labels),
-        annotations=dict(finding.annotations),
+        annotations={},
         generator_url=finding.generator_url,
         state=AlertState.PENDING,
         episode=_episode(identity, at, None if last is None else last.episode),
@@ -295,11 +295,11 @@ def _begin(
 def _anomalous(
     rule: AlertSettings, alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTransition]
 ) -> Alert:
-    seen = finding.reading
+    seen = finding.observation
     alert = replace(
         alert,
         worst=seen if seen is not None and seen.is_worse_than(alert.worst) else alert.worst,
-        annotations=dict(finding.annotations),
+        annotations=finding.explanation.annotations,
         generator_url=finding.generator_url,
         keep_since=None,
         missing=0,
@@ -322,8 +322,8 @@ def _fire(alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTrans
         return replace(alert, state=AlertState.FIRING)
     alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
     details = dict(alert.annotations)
-    if finding.marks:
-        alert = replace(alert, labels={**alert.labels, **finding.marks})
+    if finding.firing_labels:
+        alert = replace(alert, labels={**alert.labels, **finding.firing_labels})
         # No annotation can have this name.
         details["alert.labels"] = json.dumps(dict(sorted(alert.labels.items())), ensure_ascii=False)
     log.append(_transition(alert, AuditEvent.FIRING, at, "anomalous", details))

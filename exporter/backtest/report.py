@@ -173,7 +173,7 @@ def length(alert: RecordedAlert, within: TimeSpan) -> float:
 def series_text(labels: Mapping[str, str] | Labels) -> str:
     """Write the labels that say which series or storm it is.
 
-    >>> told_labels({"alertname": "AnomalyDetected", "query": "cpu", "host": "a"})
+    >>> series_text({"alertname": "AnomalyDetected", "query": "cpu", "host": "a"})
     'host=a'
     """
     return " ".join(f"{name}={value}" for name, value in sorted(dict(labels).items()) if name not in _OWN)

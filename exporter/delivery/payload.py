@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from exporter.alerting.alert import Alert, AlertState
-from exporter.alerting.labels import is_link
+from exporter.alerting.limits import is_link
 
 __all__ = ["PATH", "Outgoing", "payload", "validity"]
 

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from exporter.alerting.alert import Observation
+from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
-from exporter.alerting.explanation.query import explain
 from exporter.config.model import QueryPlan
 from exporter.engine.bucket_summary import BucketSummary
 from exporter.engine.engine import Engine
@@ -56,10 +56,8 @@ class ExplanationBuilder:
         self._usual = self._engine.usual(found, self._verdict.at)
         self._place = {one: place for place, one in enumerate(found.tolist())}
 
-    def annotations(
-        self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False
-    ) -> dict[str, str]:
-        """Return the annotations of the alert of a row.
+    def explain(self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False) -> Explanation:
+        """Explain the alert of a row.
 
         Parameters
         ----------
@@ -72,7 +70,7 @@ class ExplanationBuilder:
         """
         plan, verdict = self._plan, self._verdict
         near = self._around_then(since)
-        coincident, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
+        co_occurrent, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
         case = ExplanationInput(
             query=plan.name,
             labels=labels,
@@ -93,14 +91,14 @@ class ExplanationBuilder:
             when=self._when,
             past=self._past(row),
             moved=self._moved(row, since),
-            coincident=coincident,
-            coincidences=count,
+            co_occurrent=co_occurrent,
+            co_occurrent_count=count,
             external_url=self._context.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
-        return explain(case, self._templates)
+        return explain_series(case, self._templates)
 
-    def reading(self, row: int) -> Observation:
+    def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""
         verdict = self._verdict
         names = ("observed", "expected", "lower", "upper", "score", "z", "votes")

@@ -8,7 +8,7 @@ from functools import partial as bound
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
-from exporter.alerting.explanation.query import generator_url
+from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.storm import RowStates
 from exporter.config.model import QueryPlan
 from exporter.engine.engine import Engine
@@ -98,5 +98,5 @@ class AlertEvaluator:
             since = asked.since
         elif known is not None and known.state is not AlertState.RESOLVED:
             since = min(since, known.active_at)
-        annotations = telling.annotations(row, labels, since, in_storm=asked.in_storm)
-        return AlertCandidate(labels, annotations, source, reading=telling.reading(row))
+        explanation = telling.explain(row, labels, since, in_storm=asked.in_storm)
+        return AlertCandidate(labels, explanation, source, observation=telling.observation(row))

@@ -7,7 +7,8 @@ from dataclasses import replace
 from math import log2
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState
-from exporter.alerting.explanation.formatting import format_instant, format_span
+from exporter.alerting.explanation.input import CauseInput
+from exporter.alerting.explanation.registry import CAUSE
 from exporter.alerting.root_cause import (
     DependencyGraph,
     IncidentLink,
@@ -22,7 +23,6 @@ __all__ = ["RootCauses"]
 
 INCIDENT, ROLE = "incident", "incident_role"
 _ROOT, _EFFECT = "root", "effect"
-_SHOWN = 5
 _MOST = 16.0
 """Severity that counts at most: beyond is no matter of more or less."""
 _COMMON = frozenset({"alertname", "query", "group", INCIDENT, ROLE})
@@ -127,8 +127,8 @@ class RootCauses:
             now = by_identity[identity]
             finding, linked = found[identity], links[identity]
             marks = {INCIDENT: linked.incident, ROLE: _EFFECT if linked.effect else _ROOT}
-            words = _words(now, linked, alerts.get(identity), [*others, *own])
-            told[identity] = replace(finding, marks=marks, annotations={**finding.annotations, **words})
+            cause = _cause_input(now, linked, alerts.get(identity), [*others, *own])
+            told[identity] = replace(finding, firing_labels=marks, explanation=finding.explanation.add(CAUSE, cause))
         return told
 
 
@@ -140,23 +140,21 @@ def _anomaly(identity: str, alert: Alert | None, onset: float, trace: SeverityTr
     return OpenAnomaly(identity, onset, interval, trace, incident, labels.get(ROLE) == _EFFECT)
 
 
-def _words(now: OpenAnomaly, linked: IncidentLink, alert: Alert | None, known: Sequence[OpenAnomaly]) -> dict[str, str]:
-    words = {}
-    if linked.cause is not None:
-        cause = linked.cause
-        ahead = round(now.onset - cause.onset)
-        how = f"{format_span(float(ahead))} before this" if ahead > 0 else "at the same time"
-        words["suspected_cause"] = f"{_name(cause, now)}, anomalous since {format_instant(cause.onset)}, {how}"
-    elif now.effect and alert is not None and "suspected_cause" in alert.annotations:
-        # The cause is over, or was not seen again: what was said when it fired still holds.
-        words["suspected_cause"] = alert.annotations["suspected_cause"]
+def _cause_input(
+    now: OpenAnomaly, linked: IncidentLink, alert: Alert | None, anomalies: Sequence[OpenAnomaly]
+) -> CauseInput:
     effects = sorted(
-        _name(one, now) for one in known if one.effect and one.incident == now.own_incident != one.own_incident
+        _name(other, now)
+        for other in anomalies
+        if other.effect and other.incident == now.own_incident != other.own_incident
     )
-    if effects and not linked.effect:
-        more = f"; {len(effects) - _SHOWN} more" if len(effects) > _SHOWN else ""
-        words["suspected_effects"] = "; ".join(effects[:_SHOWN]) + more
-    return words
+    shown = () if linked.effect else effects
+    cause = linked.cause
+    if cause is not None:
+        return CauseInput(_name(cause, now), cause.onset, now.onset - cause.onset, effects=shown)
+    # The cause is over, or was not seen again: what the alert said when it fired still holds.
+    earlier = alert.annotations.get("suspected_cause", "") if now.effect and alert is not None else ""
+    return CauseInput(earlier=earlier, effects=shown)
 
 
 def _name(one: OpenAnomaly, other: OpenAnomaly) -> str:

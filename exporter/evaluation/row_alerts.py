@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
-from exporter.alerting.explanation.storm import WORST, explain_storm
+from exporter.alerting.explanation.input import StormInput
+from exporter.alerting.explanation.registry import STORM
 from exporter.alerting.label_index import LabelIndex, Rows
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.root_cause import SeverityTrace
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _MOST_SHARE = 0.8
 """Part of a storm's members that have a label value by which the storm can be a cause or an effect."""
+_WORST = 5
+"""Members of a storm that are explained one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,22 +291,22 @@ class RowAlerts:
         labels, since = ({}, at) if known is None else (known.labels, known.active_at)
         if begun is not None:
             labels, since = begun
-        annotations = explain_storm(
+        source = StormInput(
             self.name,
-            [finding.annotations for finding in worst],
+            [finding.explanation.annotations.get("summary", "") for finding in worst],
             now=len(rows),
             total=storm.total,
             series=len(turn.table),
-            excess=self._population.excess(rows, besides=[name for name, _ in storm.key]),
+            frequent=self._population.excess(rows, besides=[name for name, _ in storm.key]),
             since=since,
-            things="series" if self.kind == "query" else "things",
+            members="series" if self.kind == "query" else "things",
         )
-        return replace(worst[0], labels=labels, annotations=annotations, since=since)
+        return replace(worst[0], labels=labels, explanation=worst[0].explanation.add(STORM, source), since=since)
 
     def _worst(self, turn: SlotResult, rows: Rows, storm: OpenStorm) -> list[ExplanationRequest]:
         # By hash where scores are equal, because rows are others after a restart.
         hashes = self._population.hashes[rows]
-        order = np.lexsort((hashes, -turn.score[rows]))[:WORST].tolist()
+        order = np.lexsort((hashes, -turn.score[rows]))[:_WORST].tolist()
         joined = [float(storm.joined[storm.members == hashes[place]][0]) for place in order]
         return [
             ExplanationRequest(int(rows[place]), since, in_storm=True)

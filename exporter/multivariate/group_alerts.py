@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import AlertCandidate, AlertState, Step, fingerprint
-from exporter.alerting.explanation.group import MetricShare, explain_group
-from exporter.alerting.explanation.query import generator_url
+from exporter.alerting.explanation.explanation import explain_entity
+from exporter.alerting.explanation.input import EntityInput, MetricShare
+from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
 from exporter.config.model import QueryPlan
@@ -139,16 +140,16 @@ class GroupAlerts:
                 self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True
             )
         ]
-        annotations = explain_group(
+        source = EntityInput(
             self.group,
             labels,
             dict(thing),
-            metrics,
+            tuple(sorted(metrics, key=lambda metric: (-metric.share, metric.query))),
             score=float(verdict.score[row]),
             since=began if asked.since is None else asked.since,
             at=verdict.at,
             external_url=self.context.external_url,
-            templates=rule.annotations,
         )
+        explanation = explain_entity(source, rule.annotations)
         worst = self.plans[int(np.argmax(share))]
-        return AlertCandidate(labels, annotations, generator_url(self.context.source_url, worst.expr))
+        return AlertCandidate(labels, explanation, generator_url(self.context.source_url, worst.expr))

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import AlertCandidate
-from exporter.alerting.labels import alert_labels, bounded_annotations
+from exporter.alerting.explanation.registry import KNOWN_EVENT
+from exporter.alerting.labels import alert_labels
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, SuppressionRule
 from exporter.config.model import QueryPlan
@@ -58,8 +59,7 @@ class RowMask:
         number = int(self._first[row])
         if number < 0:
             return finding
-        more = bounded_annotations({"calendar": self._rules[number].text})
-        return replace(finding, annotations={**finding.annotations, **more})
+        return replace(finding, explanation=finding.explanation.add(KNOWN_EVENT, self._rules[number].text))
 
 
 InEffect = Callable[[Kind, str, AlertSettings | None, SeriesTable, float], RowMask | None]

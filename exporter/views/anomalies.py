@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from exporter.alerting.alert import Alert
 from exporter.alerting.episode import Episode
+from exporter.alerting.explanation.explanation import explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
-from exporter.alerting.explanation.query import explain
 from exporter.config.model import QueryPlan
 from exporter.silences import Told
 from exporter.web.pages.models import Anomaly, Labels, SeriesRow
@@ -123,7 +123,7 @@ def explanation(plan: QueryPlan, one: SeriesRow) -> Sequence[tuple[str, str]]:
         unit=plan.unit,
         zone=plan.zone,
     )
-    found = explain(case, {})
+    found = explain_series(case, {}).annotations
     return (("summary", found.get("summary", "")), *_notes(found))
 
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 from exporter.alerting.alert import fingerprint
-from exporter.alerting.explanation.query import generator_url
+from exporter.alerting.explanation.links import generator_url
 from tests.alerts import finding
 from tests.integration.delivering import Delivering
 from tests.integration.recorder import Recorder, Request

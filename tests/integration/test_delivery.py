@@ -10,6 +10,7 @@ import pytest
 
 from exporter.alerting import collect, evaluate
 from exporter.alerting.alert import AlertCandidate, AlertState
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
 from tests.alerts import fp
@@ -139,7 +140,7 @@ def test_one_bad_alert_costs_the_others_nothing(
     daemon = stack.enter_context(Delivering(alertmanager.url, am_fields={"utf8_labels": True}))
     names = [f"n{number:02}" for number in range(63)]
     labels = [{"alertname": "X", "instance": name} for name in names] + [{"alertname": "X", "gr\u00f6\u00dfe": "1"}]
-    found = collect(AlertCandidate(one, {}, "") for one in labels)
+    found = collect(AlertCandidate(one, Explanation({}), "") for one in labels)
     step = evaluate(daemon.rule, daemon.limits, "cpu", {}, at=time.time(), found=found, missing=[])
     with caplog.at_level(logging.ERROR):
         daemon.board.publish("cpu", step.alerts, interval=1.0)

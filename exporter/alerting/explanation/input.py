@@ -1,33 +1,44 @@
-"""What is known of an anomalous series when it has to be explained."""
+"""What the texts of alerts are built from: a series, an entity of a group, a storm, or a root cause."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from exporter.alerting.explanation.formatting import Unit
+from exporter.alerting.label_index import FrequentLabel
 
-__all__ = ["ExplanationInput", "CoOccurrentSeries", "LevelChange", "HourStatistics", "DetectorVote"]
+__all__ = [
+    "CauseInput",
+    "CoOccurrentSeries",
+    "DetectorVote",
+    "ExplanationInput",
+    "EntityInput",
+    "HourStatistics",
+    "LevelChange",
+    "MetricShare",
+    "StormInput",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorVote:
-    """What one detector said.
+    """The vote of one detector on a series.
 
     Attributes
     ----------
     kind : str
-        Its name.
+        Name of the detector.
     severity : float
         1 is its threshold.
     votes : int
         How many votes it has.
     what : str
-        What it looks for, in a few words; said where there are none of this series.
+        What it looks for, in a few words; used where it gives no reason of its own.
     alone : bool
-        Whether it decides whatever the others say.
+        Whether it decides whatever the others vote.
     """
 
     kind: str
@@ -39,12 +50,12 @@ class DetectorVote:
 
 @dataclass(frozen=True, slots=True)
 class HourStatistics:
-    """What this time of the week, or the day, was like before; source units.
+    """The samples of this hour of the week, or of the day, in the past; source units.
 
     Attributes
     ----------
     scope : "week", "day" or "all"
-        Which hours were compared: this one of the week, of the day, or all.
+        Which hours were compared: this one of the week, this one of the day, or all.
     visits : float
         How many of them: weeks, or days.
     """
@@ -68,7 +79,7 @@ class LevelChange:
 
 @dataclass(frozen=True, slots=True)
 class CoOccurrentSeries:
-    """Another series that turned anomalous at about the same time."""
+    """Another series that became anomalous at about the same time."""
 
     query: str
     series: Mapping[str, str]
@@ -90,27 +101,25 @@ class ExplanationInput:
     at, since : float, Unix seconds
         The slot, and when the series became anomalous.
     observed, expected, lower, upper : float
-        Source units; NaN where it cannot be said.
+        Source units; NaN where unknown.
     score : float
         0 to 1.
     z : float
         Distance from the mean of this time of the week, in its standard deviations.
-    votes : tuple of Vote
+    votes : tuple of DetectorVote
         Of all detectors, also those that do not call it anomalous.
     cast, quorum : int
         How many votes call it anomalous, and how many are needed.
     zone : str
-        IANA zone that hours are told in.
+        IANA time zone of `when`.
     when : str
         The hour in that zone, such as ``Mondays 14:00-15:00``.
-    coincident : tuple of Coincidence
-        The worst of what turned at about the same time; `coincidences` is how many there are in all.
+    co_occurrent : tuple of CoOccurrentSeries
+        The worst of what became anomalous at about the same time; `co_occurrent_count` is how many there are in all.
     external_url : str
-        Where people reach this exporter; empty where nobody said.
+        Where people reach this exporter; empty where it is not configured.
     missing_since : float, optional
         The series should be there and is not; its last sample, in Unix seconds.
-    more : mapping
-        Other annotations, such as what event of the calendar is in effect.
     """
 
     query: str
@@ -132,8 +141,113 @@ class ExplanationInput:
     when: str = ""
     past: HourStatistics | None = None
     moved: LevelChange | None = None
-    coincident: tuple[CoOccurrentSeries, ...] = ()
-    coincidences: int = 0
+    co_occurrent: tuple[CoOccurrentSeries, ...] = ()
+    co_occurrent_count: int = 0
     external_url: str = ""
     missing_since: float | None = None
-    more: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricShare:
+    """The part of one metric in the score of an entity.
+
+    Attributes
+    ----------
+    query : str
+    share : float
+        0 to 1.
+    z : float
+        Standard deviations from the mean of this time of the week; NaN where the metric is missing.
+    growth : float
+        ln(observed / expected); infinite or NaN where it has no meaning.
+    """
+
+    query: str
+    share: float
+    z: float
+    growth: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntityInput:
+    """One anomalous entity of a group in one slot.
+
+    Attributes
+    ----------
+    labels : mapping
+        Of the alert.
+    entity : mapping
+        The labels that identify the entity.
+    metrics : tuple of MetricShare
+        The largest share first.
+    score : float
+        0 to 1.
+    since, at : float, Unix seconds
+        The beginning of the anomaly, and the slot.
+    external_url : str
+        Where people reach this exporter; empty where it is not configured.
+    """
+
+    group: str
+    labels: Mapping[str, str]
+    entity: Mapping[str, str]
+    metrics: tuple[MetricShare, ...]
+    score: float
+    since: float
+    at: float
+    external_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StormInput:
+    """A storm in one slot.
+
+    Attributes
+    ----------
+    query : str
+        What the members are series of.
+    summaries : sequence of str
+        Those that its worst members would have alone, the worst first.
+    now, total, series : int
+        How many members are anomalous now and were so far, and how many series there are in all.
+    frequent : sequence of FrequentLabel
+        Label values that are far more frequent among the members.
+    since : float, Unix seconds
+        When its first member became anomalous.
+    members : str
+        What the members are, in the plural.
+    """
+
+    query: str
+    summaries: Sequence[str]
+    now: int
+    total: int
+    series: int
+    frequent: Sequence[FrequentLabel]
+    since: float
+    members: str = "series"
+
+
+@dataclass(frozen=True, slots=True)
+class CauseInput:
+    """The anomaly that explains an alert, and those that the alert explains.
+
+    Attributes
+    ----------
+    cause : str
+        Name of the anomaly that explains the alert; empty where there is none.
+    since : float, Unix seconds
+        When the cause began.
+    ahead : float, seconds
+        How long before the alert that was.
+    earlier : str
+        The text of an earlier slot: it stands where the cause is over or was not seen again.
+    effects : sequence of str
+        Names of the alerts that follow from this one.
+    """
+
+    cause: str = ""
+    since: float = math.nan
+    ahead: float = 0.0
+    earlier: str = ""
+    effects: Sequence[str] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from exporter.alerting.labels import is_link
+from exporter.alerting.limits import is_link
 
 __all__ = ["RESERVED", "chart_links", "generator_url"]
 

@@ -13,8 +13,9 @@ __all__ = ["reason"]
 def reason(vote: DetectorVote, case: ExplanationInput) -> str:
     """Return the reason of one detector, with how many times as far as it takes it is.
 
-    >>> case = Case("q", {}, {}, at=0.0, since=0.0, observed=9.0, expected=1.0, z=6.2, when="Mondays 14:00-15:00")
-    >>> reason(Vote("zscore", 2.07), case)
+    >>> case = ExplanationInput("q", {}, {}, at=0.0, since=0.0, observed=9.0, expected=1.0, z=6.2,
+    ...     when="Mondays 14:00-15:00")
+    >>> reason(DetectorVote("zscore", 2.07), case)
     '6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times what it takes)'
     """
     text = _words(vote, case)

@@ -9,13 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
-__all__ = ["VARIABLES", "check", "expand"]
+from exporter.alerting.explanation.registry import VARIABLES
 
-VARIABLES = (
-    "also", "band", "chart_image", "chart_url", "deviation", "expected", "history", "lasted", "level_shift", "lower",
-    "observed", "query", "score", "series", "since", "summary", "upper", "votes", "why",
-)  # fmt: skip
-"""What a template may use, beside ``labels.NAME``; docs/annotations.md describes each."""
+__all__ = ["check", "expand"]
 
 _LONGEST_NAME = 80
 _OTHER_WAYS = {"$value": "observed", "value": "observed", "$labels": "labels.NAME", "labels": "labels.NAME"}
@@ -66,8 +62,8 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
         elif name in variables:
             value = variables[name]
         else:
-            known = ", ".join([*variables, "labels.NAME"])
-            return f'<error expanding template: unknown variable "{name[:_LONGEST_NAME]}"; known: {known}>'
+            names = ", ".join([*variables, "labels.NAME"])
+            return f'<error expanding template: unknown variable "{name[:_LONGEST_NAME]}"; known: {names}>'
         texts += [value, literal]
     return "".join(texts)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from exporter.alerting.alert import AlertState
-from exporter.alerting.labels import alert_labels, bounded_annotations, is_link, validate
+from exporter.alerting.labels import alert_labels, validate
+from exporter.alerting.limits import bounded_annotations, is_link
 from exporter.alerting.settings import AlertSettings
 from tests.alerts import T0, alert, rule
 

@@ -64,6 +64,19 @@ def test_a_cascade_is_one_incident_that_names_its_cause(killed: bool) -> None:
     assert cause.annotations["suspected_effects"] == "latency of instance=checkout service=checkout"
 
 
+def test_a_template_may_name_the_cause() -> None:
+    pair = Pair(annotations={"note": "first look at {{ suspected_cause }}", "follows": "{{ suspected_effects }}"})
+    pair.slot(errors=("payments",))
+    for _ in range(2):
+        pair.slot(latency=("checkout",), errors=("payments",))
+    cause, effect = pair.alert("errors", "payments"), pair.alert("latency", "checkout")
+    assert effect.annotations["note"] == f"first look at {effect.annotations['suspected_cause']}"
+    assert cause.annotations["follows"] == cause.annotations["suspected_effects"] != ""
+    assert cause.annotations["note"] == "first look at "
+    pair.slot(latency=("checkout",))  # The cause is over, and its text stays.
+    assert pair.alert("latency", "checkout").annotations["note"] == effect.annotations["note"]
+
+
 def test_unrelated_anomalies_are_two_incidents_and_strangers_have_none() -> None:
     pair = Pair()
     pair.slot(latency=("payments", "search"), errors=())

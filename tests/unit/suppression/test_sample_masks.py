@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.alerting.alert import AlertCandidate
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.labels import alert_labels
 from exporter.calendar import CalendarEntry, Matcher, TimeWindow, all_match, parse_matcher
 from exporter.config.model import Config, QueryPlan
@@ -94,7 +95,8 @@ def test_an_alert_says_what_is_in_effect_for_its_series() -> None:
     found = treatments(entry("sale", "expect", "host=a", multiplier=3, comment="TV\x00"), silences=(silence("host=b"),))
     effect = seen(found, plan(), HOSTS, 60.0)
     assert effect is not None
-    said = [effect.told(AlertCandidate({}, {"summary": "x"}, ""), row).annotations.get("calendar") for row in range(3)]
+    plain = AlertCandidate({}, Explanation({"summary": "x"}), "")
+    said = [effect.told(plain, row).explanation.annotations.get("calendar") for row in range(3)]
     assert said == [
         "is expected at 3 times the usual value until 1970-01-02T00:00:00Z by sale: TV\ufffd",
         "is silenced until 1970-01-02T00:00:00Z by eve: disk swap",

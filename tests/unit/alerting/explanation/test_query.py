@@ -6,25 +6,33 @@ import math
 import re
 import typing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.alerting.explanation.explanation import Explanation, explain_entity, explain_series
 from exporter.alerting.explanation.formatting import Unit, format_numbers, format_span
 from exporter.alerting.explanation.input import (
+    CauseInput,
     CoOccurrentSeries,
     DetectorVote,
+    EntityInput,
     ExplanationInput,
     HourStatistics,
     LevelChange,
+    MetricShare,
+    StormInput,
 )
 from exporter.alerting.explanation.links import chart_links, generator_url
-from exporter.alerting.explanation.query import explain
 from exporter.alerting.explanation.reasons import reason
-from exporter.alerting.explanation.template import VARIABLES, check, expand
-from exporter.alerting.labels import is_link
+from exporter.alerting.explanation.registry import CAUSE, ENTITY, KNOWN_EVENT, STORM, VARIABLES, reference
+from exporter.alerting.explanation.template import check, expand
+from exporter.alerting.label_index import FrequentLabel
+from exporter.alerting.limits import is_link
+from exporter.alerting.settings import AlertSettings
 from exporter.engine.detectors import AnyDetector
 
 NAN, INF = math.nan, math.inf
@@ -45,16 +53,21 @@ def told(templates: dict[str, str] | None = None, **changes: Any) -> dict[str, s
         "api_latency_p99", LABELS, {"instance": "a:9100"}, at=SINCE + 720.0, since=SINCE, observed=0.93, expected=0.21,
         lower=0.1, upper=0.35, score=0.968, z=6.2, votes=VOTES, cast=4, quorum=3, when="Mondays 14:00-15:00",
     )  # fmt: skip
-    return explain(replace(case, **changes), templates or {})
+    return explain_series(replace(case, **changes), templates or {}).annotations
 
 
 def test_the_built_in_annotations() -> None:
     past = HourStatistics("week", 3.9, mean=0.2, std=0.03, q1=0.18, q3=0.24)
-    coincident = (CoOccurrentSeries("errors", {"instance": "a:9100"}, SINCE + 60.0, 0.99),)
+    co_occurrent = (CoOccurrentSeries("errors", {"instance": "a:9100"}, SINCE + 60.0, 0.99),)
     found = told(
-        unit="seconds", zone="Europe/Berlin", past=past, moved=LevelChange(0.21, 0.9, 7200.0), coincident=coincident,
-        coincidences=4, external_url="https://anomaly.example/x/", more={"in_effect": "campaign black-friday"},
-    )  # fmt: skip
+        unit="seconds",
+        zone="Europe/Berlin",
+        past=past,
+        moved=LevelChange(0.21, 0.9, 7200.0),
+        co_occurrent=co_occurrent,
+        co_occurrent_count=4,
+        external_url="https://anomaly.example/x/",
+    )
     window = f"&instance=a%3A9100&from={SINCE - 10800:.0f}&to={SINCE + 720:.0f}"
     assert found == {
         "summary": "api_latency_p99 of instance=a:9100 is 0.93 s, 4.4 times the expected 0.21 s "
@@ -75,7 +88,6 @@ def test_the_built_in_annotations() -> None:
         "also": "errors of instance=a:9100 since 08:01 UTC (score 0.99)\nand 3 more series",
         "chart_url": f"https://anomaly.example/x/graph?query=api_latency_p99{window}",
         "chart_image": f"https://anomaly.example/x/chart.png?query=api_latency_p99{window}",
-        "in_effect": "campaign black-friday",
     }
 
 
@@ -199,9 +211,9 @@ def test_whatever_the_numbers_are_there_is_a_sentence() -> None:
 
 def test_annotations_are_small_enough_for_every_receiver() -> None:
     series = {f"label_{number}": "\u00e9" * 3000 for number in range(40)}
-    coincident = tuple(CoOccurrentSeries("q" * 128, series, SINCE, 1.0) for _ in range(5))
+    co_occurrent = tuple(CoOccurrentSeries("q" * 128, series, SINCE, 1.0) for _ in range(5))
     votes = tuple(DetectorVote(f"detector{number}", 2.0, what="x" * 100) for number in range(10))
-    found = told(series=series, coincident=coincident, votes=votes, external_url="http://x")
+    found = told(series=series, co_occurrent=co_occurrent, votes=votes, external_url="http://x")
     assert len(found["summary"]) < 400
     assert sum(len(text.encode()) for text in found.values()) < 8000
     assert found["chart_url"].endswith(f"query=api_latency_p99&from={SINCE - 10800:.0f}&to={SINCE + 720:.0f}")
@@ -272,6 +284,18 @@ def test_any_number_can_be_written(numbers: list[float]) -> None:
             assert (float(text) == 0) == (number == 0)
 
 
+def test_the_documentation_is_that_of_the_registry(request: pytest.FixtureRequest) -> None:
+    document = Path(__file__).parents[4] / "docs" / "annotations.md"
+    text = document.read_text()
+    begin, end = "<!-- registry: begin -->\n", "\n<!-- registry: end -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    expected = before + begin + reference() + end + after
+    if request.config.getoption("--update-golden"):
+        document.write_text(expected)
+    assert document.read_text() == expected
+
+
 class TestTemplates:
     @pytest.mark.parametrize(
         ("template", "expected"),
@@ -308,10 +332,44 @@ class TestTemplates:
         with pytest.raises(ValueError, match="^" + re.escape(problem) + "$"):
             check(template)
 
-    def test_every_variable_can_be_expanded(self) -> None:
-        found = told({"all": "|".join("{{ " + name + " }}" for name in VARIABLES)})
-        assert "error" not in found["all"]
-        assert all(check("{{ " + name + " }}") for name in VARIABLES)
+    @pytest.mark.parametrize("name", VARIABLES)
+    def test_every_registered_name_is_a_variable_of_every_alert(self, name: str) -> None:
+        template = "<{{ " + name + " }}>"
+        assert check(template) == template
+        assert AlertSettings(annotations={"own": template}).annotations == {"own": template}
+        assert "error" not in told({"own": template})["own"]
+        entity = EntityInput("api", {}, {"pod": "a"}, (), score=0.8, since=0.0, at=60.0)
+        assert "error" not in explain_entity(entity, {"own": template}).annotations["own"]
+
+    def test_a_variable_has_the_text_of_the_annotation(self) -> None:
+        source = EntityInput("api", {}, {"pod": "a"}, (MetricShare("cpu", 1.0, 4.0, 0.1),), 0.8, 0.0, 60.0, "http://x")
+        storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0)
+        own = {f"own_{name}": "{{ " + name + " }}" for name in VARIABLES}
+        explanation = explain_entity(source, own).add(CAUSE, CauseInput("disk", 0.0, 60.0, effects=["shop"]))
+        explanation = explanation.add(KNOWN_EVENT, "is silenced").add(STORM, storm)
+        annotations = explanation.annotations
+        for name in (
+            *(one.name for one in (*ENTITY, *CAUSE, *KNOWN_EVENT) if one.sent),
+            "members",
+            "in_common",
+            "worst",
+        ):
+            if name not in {"summary", "since"}:  # Those of the worst member.
+                assert annotations[f"own_{name}"] == annotations[name] != "", name
+        assert annotations["own_group"] == "api"
+        assert annotations["own_query"] == "cpu"
+        assert annotations["summary"].startswith("5 of 40 series of api are anomalous together, mostly zone=b; ")
+        assert annotations["own_summary"].startswith("The metrics of pod=a (api)")
+
+    def test_a_text_that_an_alert_does_not_have_is_empty(self) -> None:
+        assert told({"own": "<{{ suspected_cause }}{{ metrics }}>"})["own"] == "<>"
+
+    def test_texts_of_storms_incidents_and_events_win_over_the_users(self) -> None:
+        explanation = Explanation({}, {"calendar": "mine", "in_common": "mine"})
+        found = (
+            explanation.add(KNOWN_EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0)).annotations
+        )
+        assert (found["calendar"], found["in_common"]) == ("is silenced", "mine")
 
     @given(st.text("{}% $observedlabels.\u00e9", max_size=20))
     def test_a_value_is_never_expanded_again(self, value: str) -> None:

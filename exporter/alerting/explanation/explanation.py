@@ -1,0 +1,91 @@
+"""The explanation of one alert: its built-in texts, and the user's templates, expanded when all texts are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from exporter.alerting.explanation.input import EntityInput, ExplanationInput
+from exporter.alerting.explanation.query import SeriesTexts
+from exporter.alerting.explanation.registry import ENTITY, SERIES, UNSENT, VARIABLES, Annotation, Source, build
+from exporter.alerting.explanation.template import expand
+from exporter.alerting.limits import bounded_annotations
+
+__all__ = ["Explanation", "explain_entity", "explain_series"]
+
+_EMPTY = dict.fromkeys(VARIABLES, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an alert says.
+
+    Attributes
+    ----------
+    texts : mapping
+        Built-in texts by name, those that are variables only among them.
+    templates : mapping
+        The user's annotations; they win over `texts`, and an empty one removes it.
+    labels : mapping
+        Of the alert, for ``{{ labels.NAME }}``.
+    added : mapping
+        Texts of the storm, the incident and the known event that the alert belongs to; they win over both.
+    """
+
+    texts: Mapping[str, str]
+    templates: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    added: Mapping[str, str] = field(default_factory=dict)
+
+    def add(self, annotations: Iterable[Annotation[Source]], source: Source) -> Explanation:
+        """Return the explanation with more texts; they are variables, too."""
+        more = {name: text for name, text in build(annotations, source).items() if text}
+        return replace(self, added={**self.added, **more})
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations of the alert: none is empty or longer than 4 KiB.
+
+        >>> cause = Explanation({"summary": "cpu is high"}, {"note": "{{ summary }}: {{ suspected_cause }}"},
+        ...                     added={"suspected_cause": "disk"})
+        >>> cause.annotations
+        {'summary': 'cpu is high', 'note': 'cpu is high: disk', 'suspected_cause': 'disk'}
+        """
+        annotations = {name: text for name, text in self.texts.items() if name not in UNSENT}
+        if self.templates:
+            # Of a storm `summary` and `since` are those of its worst member here.
+            variables = {**_EMPTY, **self.added, **self.texts}
+            annotations |= {name: expand(text, variables, self.labels) for name, text in self.templates.items()}
+        return bounded_annotations({**annotations, **self.added})
+
+
+def explain_series(source: ExplanationInput, templates: Mapping[str, str]) -> Explanation:
+    """Explain an anomalous series.
+
+    >>> source = ExplanationInput("api_latency_p99", {}, {"instance": "a:9100"}, at=720.0, since=0.0, observed=0.93,
+    ...     expected=0.21, lower=0.1, upper=0.35, score=0.97, unit="seconds", cast=3, quorum=3)
+    >>> found = explain_series(source, {}).annotations
+    >>> found["summary"]
+    'api_latency_p99 of instance=a:9100 is 0.93 s, 4.4 times the expected 0.21 s (band 0.10 s to 0.35 s), for 12 min'
+    >>> found["deviation"]
+    '0.72 s above expected, 0.58 s above the band'
+    """
+    return Explanation(build(SERIES, SeriesTexts(source)), templates, source.labels)
+
+
+def explain_entity(source: EntityInput, templates: Mapping[str, str]) -> Explanation:
+    """Explain an anomalous entity of a group.
+
+    >>> from exporter.alerting.explanation.input import MetricShare
+    >>> metrics = (MetricShare("latency", 0.7, -4.0, -0.7), MetricShare("cpu", 0.3, 2.5, 0.0))
+    >>> source = EntityInput("api", {}, {"pod": "a"}, metrics, score=0.8, since=0.0, at=720.0, external_url="http://x")
+    >>> found = explain_entity(source, {}).annotations
+    >>> found["summary"]
+    'The metrics of pod=a (api) do not go together: latency 70%, cpu 30%'
+    >>> found["lasted"], found["chart_url"]
+    ('12 min', 'http://x/graph?query=latency&pod=a&from=-10800&to=720')
+    >>> print(found["metrics"])
+    latency: 70% of the score, 4.0 standard deviations below its mean, 0.50 times what is expected
+    cpu: 30% of the score, 2.5 standard deviations above its mean, 1.00 times what is expected
+    """
+    return Explanation(build(ENTITY, source), templates, source.labels)

@@ -1,0 +1,207 @@
+"""The registry of annotations: name, builder and documentation line of every text that an alert can carry.
+
+Template variables, docs/annotations.md and the texts of series, groups, storms, causes and known events derive from it.
+To add an annotation, write its builder and one entry here; `python -m exporter.alerting.explanation.registry` prints
+the tables of docs/annotations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from exporter.alerting.explanation import group, query, storm
+from exporter.alerting.explanation.formatting import format_instant
+from exporter.alerting.explanation.input import CauseInput, EntityInput, StormInput
+from exporter.alerting.explanation.query import SeriesTexts
+
+__all__ = [
+    "CAUSE",
+    "ENTITY",
+    "KNOWN_EVENT",
+    "SERIES",
+    "STORM",
+    "UNSENT",
+    "VARIABLES",
+    "Annotation",
+    "build",
+    "reference",
+]
+
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation(Generic[Source]):
+    """One text.
+
+    Attributes
+    ----------
+    build : callable
+        Returns the text; empty where there is nothing to say.
+    doc : str
+        What it says, for docs/annotations.md.
+    sent : bool
+        False: no annotation of the alert, only a variable of templates.
+    """
+
+    name: str
+    build: Callable[[Source], str]
+    doc: str
+    sent: bool = True
+
+
+SERIES: tuple[Annotation[SeriesTexts], ...] = (
+    Annotation(
+        "summary", query.summary, "One sentence: which series, what it is, what was expected, the band, for how long."
+    ),
+    Annotation("observed", query.observed, "The sample."),
+    Annotation("expected", query.expected, "What was expected for it."),
+    Annotation(
+        "band",
+        lambda texts: texts.band,
+        "The values for which it would not have been anomalous: `0.10 to 0.35`, `up to 0.35`, `from 0.10`.",
+    ),
+    Annotation(
+        "deviation",
+        query.deviation,
+        "How far from what was expected, in units of the source and in per cent where that helps, and how far "
+        "outside the band. A sample can be anomalous inside the band: it is unlike anything before, or small "
+        "deviations have added up.",
+    ),
+    Annotation("since", lambda texts: format_instant(texts.began), "When the series became anomalous (ISO 8601, UTC)."),
+    Annotation("lasted", lambda texts: texts.lasted, "How long ago that is."),
+    Annotation("score", query.score, "0 to 1; 0.5 is the threshold."),
+    Annotation(
+        "votes",
+        query.votes,
+        "Which detectors call it anomalous, how many votes they have together, and how many are enough. A number "
+        "behind a name is its votes, where it has more than one.",
+    ),
+    Annotation(
+        "why",
+        query.why,
+        "A line for each of them: why, and how far beyond what it takes (the threshold, and the smallest "
+        "deviation that counts).",
+    ),
+    Annotation(
+        "history",
+        query.history,
+        "What this hour of the week was like: the middle half of the values and their mean, over how many weeks, "
+        "in which time zone. A series that is too young for that is compared with the hour of the day, or with "
+        "all values so far, and it says so.",
+    ),
+    Annotation(
+        "level_shift",
+        query.level_shift,
+        "Where the level was and where it is now, once an anomaly lasts for an hour and stays on one side.",
+    ),
+    Annotation(
+        "also",
+        query.co_occurrent,
+        "Series, of other queries first, that became anomalous within ten minutes of this one: the five worst, "
+        "and how many more.",
+    ),
+    Annotation(
+        "chart_url",
+        lambda texts: texts.chart,
+        "The page with the chart of this series, from three hours before the anomaly until now. Only with "
+        "`--web.external-url`, which says where people reach this exporter.",
+    ),
+    Annotation("chart_image", lambda texts: texts.image, "The same chart as a PNG."),
+    Annotation("lower", lambda texts: texts.lower, "The lower edge of the band.", sent=False),
+    Annotation("upper", lambda texts: texts.upper, "The upper edge of the band.", sent=False),
+    Annotation("query", lambda texts: texts.source.query, "The name of the query.", sent=False),
+    Annotation(
+        "series",
+        lambda texts: texts.name,
+        "The query and the labels of the series, as the summary has them.",
+        sent=False,
+    ),
+)
+"""Of the alert of one series."""
+
+ENTITY: tuple[Annotation[EntityInput], ...] = (
+    Annotation("summary", group.summary, "One sentence: which entity, and the part of each metric in its score."),
+    Annotation(
+        "metrics", group.metrics, "A line for each metric: its part in the score, and how far it is from its mean."
+    ),
+    Annotation("score", lambda source: f"{source.score:.2f}", "0 to 1; 0.5 is the threshold."),
+    Annotation(
+        "since", lambda source: format_instant(source.since), "When the entity became anomalous (ISO 8601, UTC)."
+    ),
+    Annotation("lasted", group.lasted, "How long ago that is."),
+    Annotation(
+        "chart_url",
+        lambda source: group.chart(source)[0],
+        "The page with the chart of the metric with the largest share.",
+    ),
+    Annotation("chart_image", lambda source: group.chart(source)[1], "The same chart as a PNG."),
+    Annotation("group", lambda source: source.group, "The name of the group.", sent=False),
+    Annotation("query", group.main_metric, "The metric with the largest share.", sent=False),
+)
+"""Of the alert of one entity of a group."""
+
+STORM: tuple[Annotation[StormInput], ...] = (
+    Annotation(
+        "summary", storm.storm_summary, "One sentence: how many, what most have in common, and the worst member."
+    ),
+    Annotation(
+        "members", storm.members, "How many are anomalous now, of how many, and how many were in the course of it."
+    ),
+    Annotation(
+        "in_common", storm.in_common, "A line for each label value that is far more frequent among the members."
+    ),
+    Annotation("worst", lambda source: "\n".join(source.summaries), "The summaries of the five worst members."),
+    Annotation("since", lambda source: format_instant(source.since), "When the first member became anomalous."),
+)
+"""Of a storm, beside those of its worst member."""
+
+CAUSE: tuple[Annotation[CauseInput], ...] = (
+    Annotation(
+        "suspected_cause",
+        storm.suspected_cause,
+        "Of an alert that `dependencies` speak of: the anomaly that explains it, since when, and how long before.",
+    ),
+    Annotation("suspected_effects", storm.suspected_effects, "The alerts that it explains: five, and how many more."),
+)
+"""Of an alert of an incident, beside its other annotations."""
+
+KNOWN_EVENT: tuple[Annotation[str], ...] = (
+    Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
+)
+"""Of an alert while a known event is in effect, beside its other annotations."""
+
+_TABLES: dict[str, tuple[Annotation[Any], ...]] = {
+    "alert of a series": SERIES,
+    "alert of a group": ENTITY,
+    "storm, beside those of its worst member": STORM,
+    "incident, in addition": CAUSE,
+    "known event, in addition": KNOWN_EVENT,
+}
+
+VARIABLES = tuple(sorted({annotation.name for entries in _TABLES.values() for annotation in entries}))
+"""What a template may use, beside ``labels.NAME``. A text that an alert does not have is empty."""
+
+UNSENT = frozenset(annotation.name for entries in _TABLES.values() for annotation in entries if not annotation.sent)
+"""Variables that are no annotations."""
+
+
+def build(annotations: Iterable[Annotation[Source]], source: Source) -> dict[str, str]:
+    """Return the texts by name, in the order of the registry."""
+    return {annotation.name: annotation.build(source) for annotation in annotations}
+
+
+def reference() -> str:
+    """Return the tables of docs/annotations.md."""
+    parts = []
+    for kind, entries in _TABLES.items():
+        lines = [f"| {kind} | what it says |", "| --- | --- |"]
+        lines += [f"| `{entry.name}`{'' if entry.sent else ' (variable only)'} | {entry.doc} |" for entry in entries]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(reference())  # noqa: T201 - what it is for.
