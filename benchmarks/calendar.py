@@ -41,8 +41,8 @@ def main() -> None:
 
     def took(what: str) -> None:
         begin = perf_counter()
-        found = treatments.in_effect("query", plan.name, plan.alert, table, 1e9)
-        masked = 0 if found is None else int((~found.treatment.learn).sum())
+        found = treatments.row_mask("query", plan.name, plan.alert, table, 1e9)
+        masked = 0 if found is None else int((~found.samples.learn).sum())
         print(f"{what:55} {(perf_counter() - begin) * 1000:9.2f} ms  {masked} masked")
 
     took("first time")

@@ -97,7 +97,8 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     first = float(int(time.time()) + 1)
     # Nobody waits for a slot to come: the clock is as late as the slot.
     late = [first]
-    context = replace(evaluation_context(running, home, count, server.url, connect), clock=lambda: late[0])
+    context = evaluation_context(running, home, count, server.url, connect)
+    context = replace(context, ports=replace(context.ports, clock=lambda: late[0]))
     query = {"name": "bench", "expr": NAME, "interval": "15s", "alert": {}}
     config = Config.model_validate({"queries": [query], "limits": {"max_series_per_query": 2 * count}})
     cycle = QueryEvaluator(config.plans()[0], context, Step(alerts={}), started=time.time())
@@ -110,14 +111,14 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     ours, theirs, scrapes = [], [], []
     checkpoint = 0.0
     for number in range(cycles + 2):
-        before = _phases(context.metrics)
+        before = _phases(context.ports.metrics)
         late[0] = first + INTERVAL * number
         with cpu() as us:
             cycle.run(late[0])
-        after = _phases(context.metrics)
+        after = _phases(context.ports.metrics)
         begin = time.perf_counter()
-        assert context.exposition.page().fragments, "nothing was scored"
-        sum(len(piece) for piece in context.exposition.scrape("", "gzip").body)
+        assert context.ports.exposition.page().fragments, "nothing was scored"
+        sum(len(piece) for piece in context.ports.exposition.scrape("", "gzip").body)
         scrape = time.perf_counter() - begin
         with cpu(server.pid) as them:
             for _ in range(3):
@@ -147,7 +148,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     table.add_row("Prometheus' CPU for the query", f"{1000 * reference:.1f}")
     table.add_row("ours with its part of a checkpoint / Prometheus'", f"{cost / reference:.2f}")
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
-    table.add_row("state on disk, bytes a series", f"{context.store.size_bytes() / count:.0f}")
+    table.add_row("state on disk, bytes a series", f"{context.ports.store.size_bytes() / count:.0f}")
     table.add_row("learned arrays in memory, bytes a series", f"{cycle.learning.engine.bytes_per_series:.0f}")
     return table, cost, reference
 

@@ -13,11 +13,18 @@ from prometheus_client import CollectorRegistry
 
 from demo.servers import Process, Stopped, ask, find, free_port, prometheus, target
 from exporter.alerting.settings import AlertingSettings
+from exporter.config.model import LimitsSettings
 from exporter.delivery import AlertSnapshots
-from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.admission import Admission
+from exporter.evaluation.co_occurrence import CoOccurrence
+from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Exposition, SelfMetrics
+from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.store import Store
+from exporter.suppression.active_events import ActiveEvents
+from exporter.suppression.sample_masks import SampleMasks
 
 __all__ = ["NAME", "cpu", "cpu_seconds", "memory", "scraped", "served", "evaluation_context", "with_history"]
 
@@ -117,22 +124,34 @@ def evaluation_context(
     metrics = SelfMetrics(CollectorRegistry())
     api = connect()
     running.callback(api.close)
-    return EvaluationContext(
-        api=api,
-        connect=connect,
-        clock=time.time,
-        store=running.enter_context(Store.open(home / "state", clock=time.time)),
-        exposition=Exposition(metrics.registry),
-        board=AlertSnapshots(),
-        metrics=metrics,
+    admission = Admission(lambda: (), metrics)
+    admission.configure(LimitsSettings(max_series=count))
+    settings = EvaluationSettings(
         alerting=AlertingSettings(),
         external_labels={},
         utf8_labels=False,
         source_url=url,
         query_offset=0.0,
         checkpoint_interval=1e9,
-        room=lambda _: count,
+        external_url="",
     )
+    ports = Ports(
+        api=api,
+        connect=connect,
+        clock=time.time,
+        store=running.enter_context(Store.open(home / "state", clock=time.time)),
+        exposition=Exposition(metrics.registry),
+        alert_snapshots=AlertSnapshots(),
+        metrics=metrics,
+        admission=admission,
+        masks=SampleMasks(ActiveEvents(), {}, utf8_labels=False),
+        feedback=None,
+        groups=Groups(lambda _: 1.0),
+        on_verdict=lambda *_: None,
+        co_occurrence=CoOccurrence(),
+        root_causes=RootCauses(),
+    )
+    return EvaluationContext(ports, settings)
 
 
 @contextmanager

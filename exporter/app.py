@@ -17,16 +17,14 @@ from exporter import __version__
 from exporter.alerting.alert import Alert, Step
 from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load, redacted
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
 from exporter.config.shards import sharded
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.endpoints import endpoints
-from exporter.engine.series import SeriesTable
-from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.co_occurrence import CoOccurrence
-from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.latest_verdicts import LatestVerdicts
 from exporter.evaluation.removed_queries import RemovedQueries
@@ -34,7 +32,7 @@ from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback
-from exporter.maintenance import Housekeeping
+from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
@@ -162,7 +160,7 @@ class App:
                 self._store, self._feedback, self._board, clock=self._clock, metrics=self.metrics
             )
             undo.callback(self._suppression.stop)
-            self._house = Housekeeping(self._store, self._feedback, self._suppression, self.metrics)
+            self._house = Maintenance(self._store, self._feedback, self._suppression, self.metrics)
             concurrency = _concurrency(loaded.config)
             self._workers = Workers(concurrency, clock=self._clock, metrics=self.metrics)
             self._apply(loaded, stored=self._store.alerts(), notes=self._store.notes())
@@ -253,37 +251,24 @@ class App:
         if before is not None:
             log.info("configuration reloaded", extra={"queries": len(self._cycles)})
 
-    def _context_of(self, config: Config, api: PrometheusApi, treatments: SampleMasks) -> EvaluationContext:
-        return EvaluationContext(
+    def _context_of(self, config: Config, api: PrometheusApi, masks: SampleMasks) -> EvaluationContext:
+        ports = Ports(
             api=api,
             connect=partial(PrometheusApi, config.prometheus, user_agent=USER_AGENT),
             clock=self._clock,
             store=self._store,
             exposition=self._exposition,
-            board=self._board,
+            alert_snapshots=self._board,
             metrics=self.metrics,
-            alerting=config.alerting,
-            external_labels=config.global_.external_labels,
-            utf8_labels=bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers),
-            source_url=config.prometheus.external_url or config.prometheus.url,
-            query_offset=config.prometheus.query_offset,
-            checkpoint_interval=config.storage.checkpoint_interval,
-            room=self._room.left,
-            admitting=self._room.admitting,
-            external_url=self._options.external_url or "",
+            admission=self._room,
+            masks=masks,
+            feedback=self._feedback,
+            groups=self._groups,
+            on_verdict=self._latest.put,
             co_occurrence=self._co_occurrence,
             root_causes=self._causes,
-            feedback=self._feedback,
-            treatment=treatments.treatment,
-            in_effect=treatments.in_effect,
-            judged=self._judged,
-            grouped=self._groups.readings.wants,
-            heard=self._groups.readings.put,
         )
-
-    def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        self._groups.judged(plan, verdict, table)
-        self._latest.put(plan, verdict, table)
+        return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._options.external_url or ""))
 
     # ------------------------------------------------------------------ jobs
 
@@ -298,7 +283,7 @@ class App:
     def _keep_house(self, at: float) -> None:
         assert self._context is not None  # noqa: S101 - set before any job runs.
         self._departed.age(self._context, at=at)
-        self._house.keep(at, self.config.storage.retention, judged=[cycle.judged for cycle in self._cycles.values()])
+        self._house.run(at, self.config.storage.retention, judged=[cycle.judged for cycle in self._cycles.values()])
 
     def watch(self) -> None:
         """Look after what must always run; call it every few seconds.

@@ -1,4 +1,4 @@
-"""What nobody waits for: what is old goes from the store, and its size is said."""
+"""Periodic maintenance: retention and the size of the store."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 
-__all__ = ["Housekeeping"]
+__all__ = ["Maintenance"]
 
 log = logging.getLogger(__name__)
 
 _ROUND = 3600.0
-"""Seconds between two looks for what is old."""
+"""Seconds between two deletions of what is old."""
 _CONFIRMED = 3600.0
 """Seconds: nothing is deleted for its age unless a slot so recent was judged. The clock may be years wrong."""
 
 
-class Housekeeping:
-    """Keeps the store in order.
+class Maintenance:
+    """Maintains the store.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ class Housekeeping:
         self._metrics = metrics
         self._retained_at: float | None = None
 
-    def keep(self, at: float, retention: float, *, judged: Iterable[float]) -> None:
-        """Do what is due.
+    def run(self, at: float, retention: float, *, judged: Iterable[float]) -> None:
+        """Do the maintenance that is due.
 
         Parameters
         ----------
         at : float, Unix seconds
         retention : float, seconds
-            What is older goes.
+            Older audit, episodes and events are deleted.
         judged : iterable of float, Unix seconds
             The newest slot of each query that was judged.
         """
@@ -63,7 +63,7 @@ class Housekeeping:
             log.error("the store failed", extra={"error": str(fault)})
 
     def forget_learned(self, names: Collection[str]) -> None:
-        """Drop what was learned of queries other than these; it can be learned again."""
+        """Delete the learned state of queries other than these; it can be learned again."""
         try:
             for name in set(self._store.learned_queries()) - set(names):
                 self._store.forget_learned(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import RowStates
 from exporter.engine.series import SeriesTable, key_of
 from exporter.evaluation.alert_store import AlertStore
+from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.root_causes import RootCauses
 from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
 from tests.alerts import T0, limits, rule
+from tests.contexts import context_of
 from tests.store_values import chance
 
 __all__ = ["INTERVAL", "Stage"]
@@ -55,16 +56,8 @@ class Stage:
         self.book = self._new_book(Step(alerts={}))
         self.begin(list(series))
 
-    def _context(self) -> Any:
-        board = SimpleNamespace(open_alerts=lambda besides: 0)
-        return SimpleNamespace(
-            alerting=self.limits,
-            external_labels={},
-            utf8_labels=False,
-            board=board,
-            root_causes=self.causes,
-            in_effect=lambda *_: None,
-        )
+    def _context(self) -> EvaluationContext:
+        return context_of(alerting=self.limits, root_causes=self.causes)
 
     def _new_book(self, left: Step) -> AlertStore:
         return AlertStore(self.name, self._context(), left, interval=INTERVAL, succeeded=self.at)

@@ -28,7 +28,7 @@ from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.co_occurrence import CoOccurrence
-from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import SelfMetrics
@@ -180,45 +180,37 @@ class _Replay:
         self._plans = tuple(_without_search(one) for one in config.plans() if only is None or one.name in only)
         names = {plan.name for plan in self._plans}
         self._configured = [group for group in config.groups if names.issuperset(group.queries)]
-        known = ActiveEvents()
-        known.configure(config.calendar, config.global_.timezone)
-        self.record = AlertRecorder(known.rules)
-        self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
+        events = ActiveEvents()
+        events.configure(config.calendar, config.global_.timezone)
+        self.record = AlertRecorder(events.rules)
         self._cycles: dict[str, QueryEvaluator] = {}
         self._answers: dict[str, HistoryReplay] = {}
-        utf8 = bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers)
-        treatments = SampleMasks(known, config.global_.external_labels, utf8_labels=utf8)
+        self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
         causes = RootCauses()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
         metrics = SelfMetrics(CollectorRegistry())
-        room = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
-        room.configure(config.limits)
-        self._context = EvaluationContext(
+        admission = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
+        admission.configure(config.limits)
+        settings = EvaluationSettings.of(config, external_url="")
+        ports = Ports(
             api=api,
             connect=connect,
             clock=clock,
             store=self.record,
             exposition=MetricsRecorder(clock, page),
-            # Sheets of queries go stale by this clock.
-            board=AlertSnapshots(monotonic=clock),
+            # The alerts of a query go stale by this clock.
+            alert_snapshots=AlertSnapshots(monotonic=clock),
             metrics=metrics,
-            alerting=config.alerting,
-            external_labels=config.global_.external_labels,
-            utf8_labels=utf8,
-            source_url=config.prometheus.external_url or config.prometheus.url,
-            query_offset=config.prometheus.query_offset,
-            # Nothing is ever taken up again.
-            checkpoint_interval=float("inf"),
-            room=room.left,
-            admitting=room.admitting,
+            admission=admission,
+            masks=SampleMasks(events, settings.external_labels, utf8_labels=settings.utf8_labels),
+            feedback=None,
+            groups=self._groups,
+            on_verdict=self._judged,
             co_occurrence=CoOccurrence(),
             root_causes=causes,
-            treatment=treatments.treatment,
-            in_effect=treatments.in_effect,
-            judged=self._judged,
-            grouped=self._groups.readings.wants,
-            heard=self._groups.readings.put,
         )
+        # Nothing is ever restored, so no state is written.
+        self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))
         self._config = config
 
     def run(self) -> ReplayResult:
@@ -236,7 +228,7 @@ class _Replay:
                 series=self._count(plan, slots[plan.name][-1]),
                 sleep=self._sleep,
             )
-            context = replace(self._context, api=answers)
+            context = replace(self._context, ports=replace(self._context.ports, api=answers))
             self._answers[plan.name] = answers
             self._cycles[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
@@ -253,7 +245,9 @@ class _Replay:
 
     def _count(self, plan: QueryPlan, at: float) -> int:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
-        return max(1, len(self._api.instant(plan.expr, at - self._context.query_offset, timeout=plan.timeout).keys))
+        return max(
+            1, len(self._api.instant(plan.expr, at - self._context.settings.query_offset, timeout=plan.timeout).keys)
+        )
 
     def _learn(self, cycle: QueryEvaluator, at: float) -> None:
         name = cycle.plan.name
@@ -298,7 +292,6 @@ class _Replay:
             watcher.replayed(1.0)
 
     def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        self._groups.judged(plan, verdict, table)
         self.record.judged(plan, verdict, table)
         for watcher in self._watchers:
             watcher.judged(self._cycles[plan.name], verdict)

@@ -35,7 +35,7 @@ class Admission:
         self._limits = LimitsSettings()
         self._metrics = metrics
         metrics.memory_expected_bytes.set_function(self.memory)
-        self.admitting = threading.Lock()
+        self.lock = threading.Lock()
         """Held from the question to the answer being used: two queries that ask at once must not both get the rest."""
 
     def configure(self, limits: LimitsSettings) -> None:

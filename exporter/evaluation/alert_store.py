@@ -60,7 +60,7 @@ class AlertStore:
 
     def rewind(self, at: float) -> None:
         """Go on from `at` although slots after it were judged, because the clock had been wrong until now."""
-        self._apply(restore(self.context.alerting, self.alerts, at=at))
+        self._apply(restore(self.context.settings.alerting, self.alerts, at=at))
         self.succeeded = min(self.succeeded, at)
 
     def withdraw(self, identities: set[str], *, at: float, why: str) -> None:
@@ -71,11 +71,13 @@ class AlertStore:
 
     def hold(self, at: float) -> Step:
         """Return the step of a slot of which nothing is known."""
-        return hold(self.context.alerting, self.name, self.alerts, at=at, since=self.succeeded, interval=self.interval)
+        return hold(
+            self.context.settings.alerting, self.name, self.alerts, at=at, since=self.succeeded, interval=self.interval
+        )
 
     def commit(self, slot: float, step: Step) -> None:
         """Make the step of a slot durable."""
-        name, store = self.name, self.context.store
+        name, store = self.name, self.context.ports.store
 
         def write(whole: Step) -> None:
             # A slot counts once. That one before the newest came here means that the clock was set back, and the
@@ -92,7 +94,7 @@ class AlertStore:
         """
         changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
         if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
-            self._store(step, lambda whole: self.context.store.record(self.name, whole), slot)
+            self._store(step, lambda whole: self.context.ports.store.record(self.name, whole), slot)
         else:
             self.alerts = dict(step.alerts)
 
@@ -100,12 +102,12 @@ class AlertStore:
         """Write what the store did not take, before the end."""
         if self._unsaved:
             self._store(
-                Step(alerts=self.alerts), lambda whole: self.context.store.record(self.name, whole), self._written
+                Step(alerts=self.alerts), lambda whole: self.context.ports.store.record(self.name, whole), self._written
             )
 
     def send(self) -> None:
         """Hand the alerts to the senders, as they are now."""
-        self.context.board.publish(self.name, self.alerts, interval=self.interval)
+        self.context.ports.alert_snapshots.publish(self.name, self.alerts, interval=self.interval)
 
     def _apply(self, step: Step) -> None:
         self.alerts = dict(step.alerts)

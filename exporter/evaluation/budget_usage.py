@@ -43,7 +43,7 @@ class BudgetUsage:
         self._told: float | None = None
         if self._budget is None:
             # A reload took it away, and the query goes on.
-            for gauge in context.metrics.budgets.values():
+            for gauge in context.ports.metrics.budgets.values():
                 gauge.remove_by_labels({"query": plan.name})
 
     def judged(self, at: float, transitions: Iterable[AlertTransition], calibration: Calibration) -> None:
@@ -75,7 +75,7 @@ class BudgetUsage:
         try:
             for _ in range(_PAGES):
                 with self._context.storing(self._query):
-                    page = self._context.store.audit(query=self._query, since=since, after=cursor, limit=1000)
+                    page = self._context.ports.store.audit(query=self._query, since=since, after=cursor, limit=1000)
                 fired.extendleft(entry.at for entry in page.entries if entry.event == AuditEvent.FIRING)
                 cursor = page.next
                 if cursor is None:
@@ -99,7 +99,7 @@ class BudgetUsage:
             "expected_upper": calibration.upper * budget.seconds,
         }
         for name, value in values.items():
-            gauge = self._context.metrics.budgets[name]
+            gauge = self._context.ports.metrics.budgets[name]
             if math.isnan(value):
                 gauge.remove_by_labels({"query": self._query})
             else:

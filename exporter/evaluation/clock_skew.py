@@ -39,14 +39,14 @@ class ClockSkew:
         OutOfTime
             This slot cannot be judged.
         """
-        now, skew = context.clock(), None
+        now, skew = context.ports.clock(), None
         if slot > now + _AGREES:
             raise OutOfTime("the clock was set back while prometheus was asked")
         if frame.server_time is not None:
             # The header has whole seconds, cut off.
             skew = frame.server_time + 0.5 - now
             skew = 0.0 if abs(skew) <= 1.0 else skew
-            context.metrics.clock_skew_seconds.labels(peer="prometheus").set(skew)
+            context.ports.metrics.clock_skew_seconds.labels(peer="prometheus").set(skew)
             if abs(skew) > _WARNS and not self._skewed:
                 more = {"query": query, "seconds": round(skew)}
                 log.warning("the clock of prometheus differs from ours", extra=more)

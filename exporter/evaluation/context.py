@@ -1,76 +1,134 @@
-"""What the cycles of all queries share."""
+"""What the evaluators of queries and groups share: ports (what other parts do for them) and settings (values)."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
+from exporter.alerting.alert import Step
 from exporter.alerting.settings import AlertingSettings
-from exporter.config.model import QueryPlan
+from exporter.config.model import Config, QueryPlan
 from exporter.delivery import AlertSnapshots
-from exporter.engine.engine import Engine
-from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
+from exporter.evaluation.admission import Admission
 from exporter.evaluation.co_occurrence import CoOccurrence
-from exporter.evaluation.ports import MetricsPage, QueryApi, StateStore
 from exporter.evaluation.root_causes import RootCauses
-from exporter.exposition import SelfMetrics
+from exporter.exposition import Rows, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
-from exporter.prometheus import PrometheusApi
-from exporter.suppression.sample_masks import InEffect
+from exporter.prometheus import Frame, PrometheusApi
+from exporter.store import AuditCursor, AuditPage, LearnedState
+from exporter.suppression.sample_masks import SampleMasks, takes_utf8_labels
 
-__all__ = ["EvaluationContext"]
+__all__ = [
+    "EvaluationContext",
+    "EvaluationSettings",
+    "GroupFeed",
+    "MetricsPage",
+    "Ports",
+    "QueryApi",
+    "StateStore",
+]
 
 log = logging.getLogger(__name__)
 
 
+class QueryApi(Protocol):
+    """Answers the queries of slots; see `PrometheusApi`."""
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+        """Evaluate `expr` at an instant."""
+
+
+class StateStore(Protocol):
+    """Keeps alerts and learned state; see `Store`."""
+
+    def commit(self, query: str, slot: float, step: Step) -> bool:
+        """Apply the step of a slot, unless it was applied before."""
+
+    def record(self, query: str, step: Step) -> None:
+        """Apply a step that belongs to no slot."""
+
+    def audit(
+        self,
+        *,
+        query: str | None = None,
+        fingerprint: str | None = None,
+        since: float | None = None,
+        after: AuditCursor | None = None,
+        limit: int = 100,
+    ) -> AuditPage:
+        """Return a page of transitions, newest first."""
+
+    def save_learned(
+        self,
+        query: str,
+        version: str,
+        at: float,
+        parts: Mapping[str, NDArray[Any]],
+        series: Iterable[tuple[int, bytes]] | None = None,
+        removed: Iterable[int] = (),
+    ) -> None:
+        """Write learned state."""
+
+    def load_learned(self, query: str, version: str) -> LearnedState | None:
+        """Return learned state."""
+
+
+class MetricsPage(Protocol):
+    """Shows scores on ``/metrics``; see `Exposition`."""
+
+    def publish(self, query: str, rows: Rows) -> None:
+        """Replace all rows of a query."""
+
+    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[Any]) -> None:
+        """Replace all rows of a group."""
+
+    def withdraw(self, query: str) -> None:
+        """Remove all rows of a query."""
+
+    def withdraw_group(self, group: str) -> None:
+        """Remove all rows of a group."""
+
+
+class GroupFeed(Protocol):
+    """Takes the verdicts that groups are made of; see `Groups`."""
+
+    def wants(self, query: str) -> bool:
+        """Return whether a query is in a group."""
+
+    def add_history(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Take the verdict on a slot of the past."""
+
+    def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
+
+
 @dataclass(frozen=True, slots=True)
-class EvaluationContext:
-    """The servers, the store and the page, and the settings that hold for every query.
+class Ports:
+    """What other parts of the program do for evaluators: the daemon gives servers and a database, a backtest the past.
 
     Attributes
     ----------
     api : QueryApi
-        What slots ask, all queries one client.
+        Answers the queries of slots; one client for all queries.
     connect : callable
         Makes another client of the same server: reading history can be broken off without failing a slot.
     clock : callable
-        The wall clock, in Unix seconds. Slots are given; this tells how far it is from the server's clock.
-    utf8_labels : bool
-        Whether every Alertmanager takes label names of any form.
-    source_url : str
-        URL of Prometheus that people open.
-    query_offset, checkpoint_interval : float, seconds
-    room : callable
-        Returns how many more series an engine may have by what all queries together may.
-    admitting : context manager
-        Held while series are taken on; see `exporter.evaluation.admission`.
-    treatment : callable
-        Given the plan of a query, its series and instants, shape (t,), returns how the engine is to take the samples,
-        or None where there is nothing to say. Asked of every slot and of all history, so that a restart, which
-        reads slots again, leaves out what was left out before.
-    external_url : str
-        Where people reach this exporter; empty where nobody said.
-    co_occurrence : CoOccurrence
-        What is anomalous now, of all queries.
-    root_causes : RootCauses
-        Which alerts, of all queries and groups, explain which.
-    feedback : EpisodeFeedback, optional
-        What people said of episodes.
-    in_effect : callable
-        Given "query" or "group", its name, its rule, the series of its rows and an instant, returns which rows are
-        ignored and what is in effect for each; None where nothing is.
-    judged : callable
-        Given every verdict, with the plan of its query and the series of its rows: groups are made of them.
-    grouped : callable
-        Whether a query, by name, is in a group.
-    heard : callable
-        Given, for queries that are in a group, the verdicts on slots of the past.
+        The wall clock, Unix seconds. Slots are arguments; this is only compared with the server's clock.
+    masks : SampleMasks
+        Which samples and alerts the calendar and silences suppress. Consulted for every slot and for all history, so
+        that a restart, which reads slots again, leaves out the same samples.
+    feedback : EpisodeFeedback or None
+        None where nobody can give any, as in a backtest.
+    on_verdict : callable
+        Called with every verdict, the plan of its query and the series of its rows.
     """
 
     api: QueryApi
@@ -78,33 +136,68 @@ class EvaluationContext:
     clock: Callable[[], float]
     store: StateStore
     exposition: MetricsPage
-    board: AlertSnapshots
+    alert_snapshots: AlertSnapshots
     metrics: SelfMetrics
+    admission: Admission
+    masks: SampleMasks
+    feedback: EpisodeFeedback | None
+    groups: GroupFeed
+    on_verdict: Callable[[QueryPlan, Verdict, SeriesTable], None]
+    co_occurrence: CoOccurrence
+    root_causes: RootCauses
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """The values of the configuration and the flags that hold for every query.
+
+    Attributes
+    ----------
+    utf8_labels : bool
+        Whether every Alertmanager takes label names of any form.
+    source_url : str
+        URL of Prometheus that links in alerts lead to.
+    query_offset, checkpoint_interval : float, seconds
+    external_url : str
+        URL of this exporter that links in alerts lead to; empty where it is not configured.
+    """
+
     alerting: AlertingSettings
     external_labels: Mapping[str, str]
     utf8_labels: bool
     source_url: str
     query_offset: float
     checkpoint_interval: float
-    room: Callable[[Engine], int]
-    admitting: AbstractContextManager[object] = field(default_factory=threading.Lock)
-    external_url: str = ""
-    co_occurrence: CoOccurrence = field(default_factory=CoOccurrence)
-    root_causes: RootCauses = field(default_factory=RootCauses)
-    feedback: EpisodeFeedback | None = None
-    treatment: Callable[[QueryPlan, SeriesTable, FloatArray], SampleMask | None] = lambda plan, table, times: None  # noqa: ARG005
-    in_effect: InEffect = lambda kind, name, rule, table, at: None  # noqa: ARG005
-    judged: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
-    grouped: Callable[[str], bool] = lambda query: False  # noqa: ARG005
-    heard: Callable[[QueryPlan, Verdict, SeriesTable], None] = lambda plan, verdict, table: None  # noqa: ARG005
+    external_url: str
+
+    @classmethod
+    def of(cls, config: Config, *, external_url: str) -> EvaluationSettings:
+        """Return the settings of a configuration."""
+        return cls(
+            alerting=config.alerting,
+            external_labels=config.global_.external_labels,
+            utf8_labels=takes_utf8_labels(config),
+            source_url=config.prometheus.external_url or config.prometheus.url,
+            query_offset=config.prometheus.query_offset,
+            checkpoint_interval=config.storage.checkpoint_interval,
+            external_url=external_url,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationContext:
+    """Ports and settings, for evaluators from one configuration to the next."""
+
+    ports: Ports
+    settings: EvaluationSettings
 
     @contextmanager
     def storing(self, query: str) -> Iterator[None]:
-        """Run something that writes to the store; a failure is counted and logged, and passed on."""
+        """Run something that writes to the store; a failure is counted and logged, and raised again."""
         try:
             yield
         except StateError as fault:
             reason = str(getattr(fault, "reason", "other"))
-            self.metrics.store_errors_total.labels(reason=reason).inc()
+            self.ports.metrics.store_errors_total.labels(reason=reason).inc()
             log.error("the store failed", extra={"query": query, "reason": reason, "error": str(fault)})
             raise

@@ -49,7 +49,7 @@ class DriftMetrics:
 
     def look(self, engine: Engine, at: float) -> None:
         """Measure, if it is time; `at` is the slot, Unix seconds."""
-        settings, metrics, name = self._plan.drift, self._context.metrics, self._plan.name
+        settings, metrics, name = self._plan.drift, self._context.ports.metrics, self._plan.name
         if engine.relearned:
             metrics.drift_relearned_total.labels(query=name).inc(len(engine.relearned))
             named = [engine.table.labels(row) for row in engine.relearned[:_NAMED] if engine.table.in_use(row)]
@@ -110,8 +110,8 @@ class DriftMetrics:
         """Search; in a thread of its own, with a connection of its own."""
         plan, context = self._plan, self._context
         hours: dict[Labels, list[npt.NDArray[np.float64]]] = {labels: [] for labels in chosen}
-        end = at - context.query_offset
-        api = context.connect()
+        end = at - context.settings.query_offset
+        api = context.ports.connect()
         try:
             start = end - (_HOURS - 1) * _HOUR
             for block in api.history(plan.expr, start, end, _HOUR, timeout=HISTORY_TIMEOUT, series=_MOST_SERIES):
@@ -130,7 +130,7 @@ class DriftMetrics:
             with suppress(Exception):
                 api.close()
         changed = sum(one is not None and one >= _HOURS - _RECENT for one in found)
-        context.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
-        context.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
+        context.ports.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
+        context.ports.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
         if changed:
             log.info("levels changed within a day", extra={"query": plan.name, "series": changed, "of": len(found)})

@@ -19,7 +19,7 @@ from exporter.alerting.state_machine import DuplicateAlert
 from exporter.config.model import QueryPlan
 from exporter.engine.verdict import Verdict
 from exporter.errors import PrometheusError
-from exporter.evaluation.accept_feedback import teach
+from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
 from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
 from exporter.evaluation.context import EvaluationContext
@@ -77,10 +77,10 @@ class QueryEvaluator:
         self._rest_until = -np.inf
         self._mistakes = 0
         self._disowned = False
-        self._beats = Watchdog()
-        self._clocks = ClockSkew()
-        self._figures = QueryMetrics(context.metrics, plan.name)
-        self._spending = BudgetUsage(plan, context)
+        self._watchdog = Watchdog()
+        self._clock_skew = ClockSkew()
+        self._metrics = QueryMetrics(context.ports.metrics, plan.name)
+        self._budget_usage = BudgetUsage(plan, context)
         self._drift = DriftMetrics(plan, context)
         self._begin_anew()
 
@@ -105,7 +105,7 @@ class QueryEvaluator:
     @property
     def trouble(self) -> str | None:
         """Why the newest slot said nothing, or history could not be read; None where all is well."""
-        return self._figures.trouble
+        return self._metrics.trouble
 
     def prepare(self, now: float) -> bool:
         """Restore what an earlier run learned and read the history that is missing; return whether it worked.
@@ -115,7 +115,7 @@ class QueryEvaluator:
         now : float, Unix seconds
             The newest slot of the query.
         """
-        with self._history, self._beats.working(HISTORY_TIMEOUT):
+        with self._history, self._watchdog.working(HISTORY_TIMEOUT):
             if self._retired or self.ready or self._resting:
                 return self.ready
             learning = self.learning
@@ -129,7 +129,7 @@ class QueryEvaluator:
             except Abandoned:
                 return False
             except Exception:
-                self._figures.failed()
+                self._metrics.failed()
                 log.exception("history could not be learned", extra={"query": self.plan.name})
                 self._mistakes += 1
                 self._rest(self.plan.interval * 2.0**self._mistakes)
@@ -144,16 +144,16 @@ class QueryEvaluator:
 
     def run(self, slot: float) -> None:
         """Judge one slot; nothing that goes wrong here reaches another query."""
-        with self._slot, self._beats.working(self.plan.timeout):
+        with self._slot, self._watchdog.working(self.plan.timeout):
             if self._retired:
                 return
             if not self.ready or self.learning.engine.at == slot:
                 # History is being read, or has come this far. What fires is sent on meanwhile.
                 self._unknown(slot)
                 return
-            self._figures.begin()
+            self._metrics.begin()
             if self._resting:
-                self._figures.failed(self._figures.trouble or "the server asked not to be asked for a while")
+                self._metrics.failed(self._metrics.trouble or "the server asked not to be asked for a while")
                 self._unknown(slot)
                 return
             try:
@@ -166,16 +166,16 @@ class QueryEvaluator:
                     self._failed(fault)
                     self._unknown(slot)
             except OutOfTime as reason:
-                self._figures.failed(str(reason))
+                self._metrics.failed(str(reason))
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
                 self._frozen()
             except DuplicateAlert as fault:
-                self._figures.failed(f"alerts cannot be told apart: {fault}")
+                self._metrics.failed(f"alerts cannot be told apart: {fault}")
                 log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
                 self._unknown(slot)
             except Exception:
                 # Whatever it is: what is firing stays firing, and what is not known is not shown.
-                self._figures.failed()
+                self._metrics.failed()
                 log.exception("a cycle failed", extra={"query": self.plan.name})
                 self._unknown(slot)
                 self._mistakes += 1
@@ -189,10 +189,10 @@ class QueryEvaluator:
         context, plan, learning = self.context, self.plan, self.learning
         engine = learning.engine
         with self._phase("fetch", plan.timeout):
-            frame = context.api.instant(plan.expr, slot - context.query_offset, timeout=plan.timeout)
+            frame = context.ports.api.instant(plan.expr, slot - context.settings.query_offset, timeout=plan.timeout)
         if plan.shard is not None:
             frame = plan.shard.frame(frame)
-        if self._clocks.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.book.newest)):
+        if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.book.newest)):
             learning.rewind(slot - plan.interval)
             self.alerts.book.rewind(slot - plan.interval)
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
@@ -200,8 +200,8 @@ class QueryEvaluator:
         with self._phase("score"):
             aligned = learning.admit(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
-            treatment, complete = learning.treatment(np.array([slot])), not _is_partial(frame)
-            verdict = engine.step(slot, aligned.samples, plan.interval, treatment, complete=complete)
+            mask, complete = learning.sample_mask(np.array([slot])), not _is_partial(frame)
+            verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
         with self._phase("judge"):
             step = self.alerts.judge(verdict, engine, partial=not complete)
         with self._phase("commit"):
@@ -210,16 +210,17 @@ class QueryEvaluator:
             self.alerts.book.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
-            context.judged(plan, verdict, engine.table)
+            context.ports.groups.add(plan, verdict, engine.table)
+            context.ports.on_verdict(plan, verdict, engine.table)
         self.alerts.book.send()
         self.alerts.book.succeeded = self.judged = slot
-        self._figures.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
-        self._figures.alerts(self.alerts.alerts.values())
-        self._spending.judged(slot, step.transitions, engine.calibration)
-        teach(learning, self.alerts.rows, at=slot)
+        self._metrics.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
+        self._metrics.alerts(self.alerts.alerts.values())
+        self._budget_usage.judged(slot, step.transitions, engine.calibration)
+        apply_feedback(learning, self.alerts.rows, at=slot)
         self._drift.look(engine, slot)
         if engine.shifts:
-            self._figures.shifted(len(engine.shifts))
+            self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
         self._release(engine.expire(slot))
         if learning.due(slot):
@@ -232,7 +233,7 @@ class QueryEvaluator:
         missing = self.learning.missing(before)
         if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
             self.ready = False
-            self._figures.failed("slots were missed; history is read")
+            self._metrics.failed("slots were missed; history is read")
             self._unknown(slot)
             return False
         try:
@@ -251,10 +252,10 @@ class QueryEvaluator:
 
     def _frozen(self) -> None:
         """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
-        self.context.exposition.withdraw(self.plan.name)
-        self._figures.series(no_data=self.series)
+        self.context.ports.exposition.withdraw(self.plan.name)
+        self._metrics.series(no_data=self.series)
         self.alerts.book.send()
-        self._figures.alerts(self.alerts.alerts.values())
+        self._metrics.alerts(self.alerts.alerts.values())
 
     def _publish(self, verdict: Verdict) -> None:
         rows = Rows(
@@ -266,7 +267,7 @@ class QueryEvaluator:
             observed=verdict.observed,
             votes=verdict.votes,
         )
-        self.context.exposition.publish(self.plan.name, rows)
+        self.context.ports.exposition.publish(self.plan.name, rows)
 
     # ------------------------------------------------------------------ rows
 
@@ -274,7 +275,7 @@ class QueryEvaluator:
         """Give new rows their place on the page."""
         table = self.learning.engine.table
         self.alerts.rows.claim(rows)
-        self._figures.rejected(same_labels=self._rows.claim(rows, table))
+        self._metrics.rejected(same_labels=self._rows.claim(rows, table))
 
     def _claim_all(self) -> None:
         """Give every row its place: after history, or after a part of it."""
@@ -290,19 +291,19 @@ class QueryEvaluator:
     # ------------------------------------------------------------------ time
 
     def _failed(self, fault: PrometheusError) -> None:
-        self._figures.refused(fault)
+        self._metrics.refused(fault)
         if fault.retry_after is not None:
             self._rest(fault.retry_after)
 
     @contextmanager
     def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
         begin = perf_counter()
-        self._beats.beat(allowed)
+        self._watchdog.beat(allowed)
         try:
             yield
         finally:
-            self._figures.took(phase, perf_counter() - begin)
-            self._beats.beat()
+            self._metrics.took(phase, perf_counter() - begin)
+            self._watchdog.beat()
 
     @property
     def _resting(self) -> bool:
@@ -313,12 +314,12 @@ class QueryEvaluator:
         self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
 
     def _chunk(self) -> None:
-        self._beats.beat(HISTORY_TIMEOUT)
+        self._watchdog.beat(HISTORY_TIMEOUT)
 
     @property
     def stuck(self) -> bool:
         """Whether a run, or reading history, has not been heard of for longer than it can take."""
-        return self._beats.stopped
+        return self._watchdog.stopped
 
     # ------------------------------------------------------------------ life
 
@@ -360,7 +361,7 @@ class QueryEvaluator:
             new.learning, new.ready = self.learning, self.ready
             new.learning.configure(plan, context)
             new.learning.beat = new._chunk
-            new._rows, new._figures, new._mistakes = self._rows, self._figures, self._mistakes
+            new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new
 
 

@@ -93,7 +93,7 @@ class ExplanationBuilder:
             moved=self._moved(row, since),
             co_occurrent=co_occurrent,
             co_occurrent_count=count,
-            external_url=self._context.external_url,
+            external_url=self._context.settings.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
         return explain_series(case, self._templates)
@@ -129,7 +129,7 @@ class ExplanationBuilder:
 
     def _around_then(self, since: float) -> CoOccurrences:
         if since not in self._together:
-            self._together[since] = self._context.co_occurrence.near(self._plan.name, since)
+            self._together[since] = self._context.ports.co_occurrence.near(self._plan.name, since)
         return self._together[since]
 
 

@@ -52,7 +52,7 @@ class Learner:
         """How much of the history that was missing is learned, 0 to 1."""
         self.beat: Callable[[], None] = lambda: None
         """Called after every chunk of history: whoever watches sees that it goes on."""
-        self.taught: list[PendingFeedback] = []
+        self.applied: list[PendingFeedback] = []
         """Feedback that was learned, and is not on disk so far."""
         self._abandoned = False
         self._reading: PrometheusApi | None = None
@@ -74,7 +74,7 @@ class Learner:
         name = self.plan.name
         try:
             with self.context.storing(name):
-                learned = self.context.store.load_learned(name, self.plan.identity)
+                learned = self.context.ports.store.load_learned(name, self.plan.identity)
         except StateError:
             return
         if learned is None:
@@ -85,7 +85,7 @@ class Learner:
             log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
             return
         self.saved = learned.at
-        self.context.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
+        self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
         log.info("learned state restored", extra=more)
 
@@ -99,7 +99,7 @@ class Learner:
             interval=plan.interval,
             step=plan.cadence,
             counted=plan.alert is not None and plan.alert.budget is not None,
-            grouped=self.context.grouped(plan.name),
+            grouped=self.context.ports.groups.wants(plan.name),
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:
@@ -135,7 +135,7 @@ class Learner:
     @contextmanager
     def _reader(self) -> Iterator[PrometheusApi]:
         """Yield a client that `abandon` breaks off."""
-        self._reading = api = self.context.connect()
+        self._reading = api = self.context.ports.connect()
         try:
             if self._abandoned:
                 raise Abandoned
@@ -148,7 +148,7 @@ class Learner:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
-            series = len(api.instant(plan.expr, now - self.context.query_offset, timeout=plan.timeout).keys)
+            series = len(api.instant(plan.expr, now - self.context.settings.query_offset, timeout=plan.timeout).keys)
         # A slot or two is what every restart misses; nobody wants to read that.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
@@ -158,7 +158,7 @@ class Learner:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
             heard = partial(self._heard, since=since)
-            for points in learn(self.engine, part, self._history(api, series), self.treatment, heard, self.admit):
+            for points in learn(self.engine, part, self._history(api, series), self.sample_mask, heard, self.admit):
                 done += points
                 self._progress(done / total)
                 self.beat()
@@ -171,16 +171,16 @@ class Learner:
 
     def _heard(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass on what was said of slots, where a group learns from it."""
-        if self.context.grouped(self.plan.name):
+        if self.context.ports.groups.wants(self.plan.name):
             for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
-                self.context.heard(self.plan, verdicts[index], self.engine.table)
+                self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)
 
     def _progress(self, share: float) -> None:
         self.progress = share
-        self.context.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
+        self.context.ports.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
     def _history(self, api: PrometheusApi, series: int) -> History:
-        expr, offset, shard = self.plan.expr, self.context.query_offset, self.plan.shard
+        expr, offset, shard = self.plan.expr, self.context.settings.query_offset, self.plan.shard
 
         def read(start: float, end: float, step: float) -> Iterator[Block]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
@@ -191,9 +191,9 @@ class Learner:
 
         return read
 
-    def treatment(self, times: FloatArray) -> SampleMask | None:
-        """Return how samples at `times`, shape (t,), are to be taken."""
-        return self.context.treatment(self.plan, self.engine.table, times)
+    def sample_mask(self, times: FloatArray) -> SampleMask | None:
+        """Return the mask of the samples at `times`, shape (t,); None where no rule is in effect."""
+        return self.context.ports.masks.sample_mask(self.plan, self.engine.table, times)
 
     def rewind(self, at: float) -> None:
         """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""
@@ -203,17 +203,19 @@ class Learner:
 
     def limit(self) -> int:
         """Return how many series the query may have now."""
-        return max(0, min(self.plan.max_series, len(self.engine.table) + self.context.room(self.engine)))
+        return max(
+            0, min(self.plan.max_series, len(self.engine.table) + self.context.ports.admission.left(self.engine))
+        )
 
     def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
         """Put the samples of an answer into rows, as `Engine.align` does, as far as there is room for new series."""
-        with self.context.admitting:
+        with self.context.ports.admission.lock:
             self.engine.table.limit = self.limit()
             return self.engine.align(keys, values, at)
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""
-        return at - self.saved >= self.context.checkpoint_interval
+        return at - self.saved >= self.context.settings.checkpoint_interval
 
     def checkpoint(self) -> None:
         """Write what was learned since the last time; where the store fails, the next time writes it too."""
@@ -222,7 +224,7 @@ class Learner:
         name, changed = self.plan.name, self.engine.checkpoint()
         try:
             with self.context.storing(name):
-                self.context.store.save_learned(
+                self.context.ports.store.save_learned(
                     name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
                 )
         except StateError:

@@ -69,7 +69,7 @@ class AlertEvaluator:
         DuplicateAlert
         """
         table = engine.table
-        self.context.co_occurrence.put(self.plan.name, verdict, table)
+        self.context.ports.co_occurrence.put(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
             # What is due goes on until it is back, or until that it is away becomes what the alert says.
@@ -83,7 +83,7 @@ class AlertEvaluator:
         self, telling: ExplanationBuilder, table: SeriesTable, asked: Sequence[ExplanationRequest]
     ) -> list[AlertCandidate]:
         telling.look_at([one.row for one in asked])
-        source = generator_url(self.context.source_url, self.plan.expr)
+        source = generator_url(self.context.settings.source_url, self.plan.expr)
         return [self._finding(telling, table, one, source) for one in asked]
 
     def _finding(
@@ -92,7 +92,7 @@ class AlertEvaluator:
         row = asked.row
         labels = self.rows.labels(table.labels(row))
         known = self.alerts.get(fingerprint(labels))
-        since = self.context.co_occurrence.since(self.plan.name, row, telling.at)
+        since = self.context.ports.co_occurrence.since(self.plan.name, row, telling.at)
         # An earlier run may have seen it turn.
         if asked.since is not None:
             since = asked.since

@@ -37,7 +37,7 @@ class RemovedQueries:
         """Send what was resolved again, and forget what was resolved long enough ago."""
         with self._lock:
             for query, left in list(self._left.items()):
-                step = hold(context.alerting, query, left.alerts, at=at, since=at, interval=0.0)
+                step = hold(context.settings.alerting, query, left.alerts, at=at, since=at, interval=0.0)
                 step = replace(step, transitions=left.transitions + step.transitions)
                 self._keep(query, step, context, changed=bool(step.transitions) or len(step.alerts) < len(left.alerts))
 
@@ -45,9 +45,9 @@ class RemovedQueries:
         if changed:
             # A failure is counted and logged; the senders go on from memory, and the next round writes it.
             with contextlib.suppress(StateError), context.storing(query):
-                context.store.record(query, step)
+                context.ports.store.record(query, step)
                 step = replace(step, transitions=())
         self._left[query] = step
         if not step.alerts and not step.transitions:
             del self._left[query]
-        context.board.publish(query, step.alerts, interval=0.0)
+        context.ports.alert_snapshots.publish(query, step.alerts, interval=0.0)

@@ -119,7 +119,7 @@ class RowAlerts:
         self._population = LabelIndex()
         self._populated: tuple[SeriesTable | None, int] = (None, -1)
         self._notes, self._notes_of = decode_context(book.notes), book.notes
-        context.root_causes.put(book.name, book.alerts, self._notes.traces, book.interval)
+        context.ports.root_causes.put(book.name, book.alerts, self._notes.traces, book.interval)
 
     def configure(
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
@@ -144,7 +144,7 @@ class RowAlerts:
         rule, book = self.rule, self.book
         if rule is None:
             return self._without_rule(turn.said.at)
-        effect = self.context.in_effect(self.kind, self.name, rule, turn.table, turn.said.at)
+        effect = self.context.ports.masks.row_mask(self.kind, self.name, rule, turn.table, turn.said.at)
         turn = turn if effect is None else _under(effect, turn)
         said = turn.said
         storms = self._open_storms()
@@ -163,7 +163,7 @@ class RowAlerts:
         found, traces = self._explained(turn, gathered, found, speakers, missing | unknown)
         step = evaluate(
             rule,
-            self.context.alerting,
+            self.context.settings.alerting,
             book.name,
             book.alerts,
             at=said.at,
@@ -171,7 +171,7 @@ class RowAlerts:
             missing=missing,
             unknown=unknown,
             absorbed=gathered.absorbed,
-            others=self.context.board.open_alerts(besides=book.name),
+            others=self.context.ports.alert_snapshots.open_alerts(besides=book.name),
         )
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
@@ -198,7 +198,7 @@ class RowAlerts:
         silent: Collection[str],
     ) -> tuple[dict[str, AlertCandidate], dict[str, SeverityTrace]]:
         """Return all findings, with their causes, and the traces that causes are found by."""
-        book, causes, at = self.book, self.context.root_causes, turn.said.at
+        book, causes, at = self.book, self.context.ports.root_causes, turn.said.at
         found = dict(alone)
         scores = dict(zip(alone, turn.score[gathered.alone].tolist(), strict=True))
         shared = {}
@@ -218,7 +218,7 @@ class RowAlerts:
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
-        self.context.root_causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
+        self.context.ports.root_causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
         self._notes, self._notes_of = notes, encode_context(notes)
         return self._notes_of
 
@@ -238,7 +238,7 @@ class RowAlerts:
         self, rule: AlertSettings, turn: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
     ) -> StormAssignment:
         said, alerts = turn.said, self.book.alerts
-        settings = overlay(self.context.alerting.storm, rule.storm)
+        settings = overlay(self.context.settings.alerting.storm, rule.storm)
         few = not settings.enabled or np.count_nonzero(said.gathering) < settings.members
         if few and not storms:
             return StormAssignment((), {}, {}, np.flatnonzero(said.anomalous))
@@ -362,9 +362,15 @@ class RowAlerts:
         return self.book.hold(at)
 
     def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
-        context = self.context
+        settings = self.context.settings
         return alert_labels(
-            series, self.name, rule, context.external_labels, utf8=context.utf8_labels, kind=self.kind, storm=storm
+            series,
+            self.name,
+            rule,
+            settings.external_labels,
+            utf8=settings.utf8_labels,
+            kind=self.kind,
+            storm=storm,
         )
 
     def _identities(self, table: SeriesTable) -> set[str]:
@@ -392,7 +398,7 @@ def _under(effect: RowMask, turn: SlotResult) -> SlotResult:
 
     def findings(asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         found = turn.findings(asked)
-        return [effect.told(finding, one.row) for finding, one in zip(found, asked, strict=True)]
+        return [effect.annotate(finding, one.row) for finding, one in zip(found, asked, strict=True)]
 
     return replace(turn, said=said, findings=findings)
 
@@ -404,4 +410,4 @@ def _is_open(alert: Alert | None) -> bool:
 def _naming(rule: AlertSettings | None, context: EvaluationContext) -> tuple[object, ...]:
     """Return everything but its series that the labels of an alert follow from."""
     own = None if rule is None else (rule.alertname, rule.labels)
-    return own, dict(context.external_labels), context.utf8_labels
+    return own, dict(context.settings.external_labels), context.settings.utf8_labels

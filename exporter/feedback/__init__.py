@@ -1,1 +1,1 @@
-"""What people say of episodes, and how the baselines learn from it."""
+"""Feedback of users on episodes, and silences as acknowledgements."""

@@ -1,4 +1,4 @@
-"""What people say of episodes: to the store, to the metrics, and to the baselines that it teaches."""
+"""Feedback on episodes: to the store, to the metrics, and to the evaluators that apply it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["EpisodeFeedback"]
 
 
 class EpisodeFeedback:
-    """Stands before the store for those who ask about episodes. Safe for many threads.
+    """Reads episodes from the store, and takes feedback on them. Safe for many threads.
 
-    Feedback that teaches is durable before it is answered, and stays a lesson until the cycle of its query says that
-    it was learned and written: a crash in between has it learned again.
+    Feedback that changes a baseline is durable before it is answered, and pending until the evaluator of its query
+    has applied it and written the state: after a crash in between it is applied again.
 
     Parameters
     ----------
@@ -28,67 +28,70 @@ class EpisodeFeedback:
         self._store = store
         self._metrics = metrics
         self._lock = threading.Lock()
-        self._lessons: dict[str, PendingFeedback] = {one.episode: one for one in store.lessons()}
+        self._pending: dict[str, PendingFeedback] = {pending.episode: pending for pending in store.lessons()}
         self.count()
 
     def episodes(
         self,
-        wanted: Wanted = Wanted(),  # noqa: B008 - frozen.
+        filters: Wanted = Wanted(),  # noqa: B008 - frozen.
         *,
         after: EpisodeCursor | None = None,
         limit: int = 100,
     ) -> EpisodePage:
         """Return a page of episodes; see `Store.episodes`."""
-        return self._store.episodes(wanted, after=after, limit=limit)
+        return self._store.episodes(filters, after=after, limit=limit)
 
     def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
         """Return an episode with its transitions; see `Store.episode`."""
         return self._store.episode(episode)
 
     def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> Change:
-        """Note that somebody takes care of an episode; see `Store.acknowledge`."""
+        """Acknowledge an episode; see `Store.acknowledge`."""
         return self._store.acknowledge(episode, at=at, who=who, why=why)
 
     def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> Change:
-        """Note what somebody says an episode was; see `Store.give_feedback`."""
+        """Store the verdict of a person on an episode; see `Store.give_feedback`."""
         change = self._store.give_feedback(episode, verdict, at=at, who=who, comment=comment)
         if change.changed and change.episode is not None:
             query = change.episode.query
             with self._lock:
-                self._lessons.pop(episode, None)
+                self._pending.pop(episode, None)
                 if verdict.teaches:
-                    self._lessons[episode] = PendingFeedback(episode, query, change.episode.fingerprint, verdict, at)
+                    self._pending[episode] = PendingFeedback(episode, query, change.episode.fingerprint, verdict, at)
             self._metrics.feedback_total.labels(query=query, verdict=str(verdict)).inc()
             self.count()
         return change
 
-    def lessons(self, query: str) -> list[PendingFeedback]:
-        """Return what a query is still to be taught, oldest first; cheap."""
-        if not self._lessons:
+    def pending(self, query: str) -> list[PendingFeedback]:
+        """Return the feedback that is to be applied to a query, oldest first; cheap."""
+        if not self._pending:
             return []
         with self._lock:
-            return sorted((one for one in self._lessons.values() if one.query == query), key=lambda one: one.at)
+            return sorted(
+                (pending for pending in self._pending.values() if pending.query == query),
+                key=lambda pending: pending.at,
+            )
 
-    def learned(self, lessons: list[PendingFeedback]) -> None:
-        """Note that lessons were learned, and that what came of them is durable.
+    def mark_applied(self, batch: list[PendingFeedback]) -> None:
+        """Note that feedback was applied, and that the state is durable.
 
         Raises
         ------
         StateError
-            They stay lessons, and are learned again after a restart.
+            It is applied again after a restart.
         """
         with self._lock:
-            for lesson in lessons:
-                if self._lessons.get(lesson.episode) == lesson:
-                    del self._lessons[lesson.episode]
-        self._store.forget_lessons(lessons)
+            for pending in batch:
+                if self._pending.get(pending.episode) == pending:
+                    del self._pending[pending.episode]
+        self._store.forget_lessons(batch)
 
     def count(self) -> None:
-        """Count again which share of the episodes that people spoke of was no false alarm."""
+        """Update the metric of precision: the share of episodes with feedback that were no false alarm."""
         try:
             counted = self._store.feedback()
         except StateError:
-            return  # What it was a moment ago is near enough.
+            return  # The value of the last time is near enough.
         for query, verdicts in counted.items():
             wrong = verdicts.get(Feedback.FALSE_ALARM, 0)
             ratio = 1.0 - wrong / sum(verdicts.values())

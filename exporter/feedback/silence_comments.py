@@ -1,4 +1,4 @@
-"""A silence that covers an alert says that somebody knows of it: its episode is acknowledged."""
+"""Silences as acknowledgements: a silence that covers an alert acknowledges its episode."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ _FEEDBACK = re.compile(r"\s*(false[ _-]?alarm|expected|new[ _-]normal)\b", re.IG
 
 
 def feedback_in(comment: str) -> Feedback | None:
-    """Return what the comment of a silence says an episode was, by its first words.
+    """Return the feedback in the comment of a silence, by its first words.
 
     >>> feedback_in("New normal: twice the customers since Monday")
     <Feedback.NEW_NORMAL: 'new normal'>
     """
-    found = _FEEDBACK.match(comment)
-    if found is None:
+    match = _FEEDBACK.match(comment)
+    if match is None:
         return None
-    word = found[1].lower()
+    word = match[1].lower()
     if word == "expected":
         return Feedback.EXPECTED
     return Feedback.NEW_NORMAL if word.startswith("new") else Feedback.FALSE_ALARM
 
 
 class Acknowledger:
-    """Holds open alerts against silences, after every round of reading them.
+    """Compares open alerts with silences, after every round of reading them.
 
     Parameters
     ----------
-    board : AlertSnapshots
+    alert_snapshots : AlertSnapshots
     feedback : EpisodeFeedback
     """
 
-    def __init__(self, board: AlertSnapshots, feedback: EpisodeFeedback) -> None:
-        self._board = board
+    def __init__(self, alert_snapshots: AlertSnapshots, feedback: EpisodeFeedback) -> None:
+        self._alert_snapshots = alert_snapshots
         self._feedback = feedback
         self._done: dict[tuple[str, str], str] = {}
 
-    def follow(self, book: SilenceIndex, at: float) -> None:
+    def follow(self, silences: SilenceIndex, at: float) -> None:
         """Acknowledge the open episodes that silences cover, each once, and take their comments as feedback."""
-        sheets = self._board.read().sheets.values()
+        sheets = self._alert_snapshots.read().sheets.values()
         alive = [alert for sheet in sheets for alert in sheet.alerts.values() if alert.state is not AlertState.RESOLVED]
         done: dict[tuple[str, str], str] = {}
         for alert in alive:
-            for silence in book.covering(alert.labels, at):
+            for silence in silences.covering(alert.labels, at):
                 key = (alert.episode, silence.id)
-                if self._done.get(key) == silence.comment or self._tell(alert, silence, at):
+                if self._done.get(key) == silence.comment or self._acknowledge(alert, silence, at):
                     done[key] = silence.comment
         self._done = done
 
-    def _tell(self, alert: Alert, silence: Silence, at: float) -> bool:
-        """Write it down; return whether that is done with."""
+    def _acknowledge(self, alert: Alert, silence: Silence, at: float) -> bool:
+        """Acknowledge the episode of an alert; return whether that is done with."""
         who, why = silence.author or "unknown", silence.comment
         try:
             change = self._feedback.acknowledge(alert.episode, at=at, who=who, why=why)
@@ -75,5 +75,5 @@ class Acknowledger:
         if change.changed:
             more = {"query": alert.query, "episode": alert.episode, "who": who, "silence": silence.id}
             log.info("a silence acknowledges an episode", extra=more)
-        # An episode that the store has not seen so far is tried again.
+        # An episode that the store does not have yet is tried again.
         return change.episode is not None

@@ -109,7 +109,7 @@ class GroupAlerts:
         self.book.send()
         states = Counter(alert.state for alert in self.book.alerts.values())
         for state in AlertState:
-            self.context.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
+            self.context.ports.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
 
     @property
     def _idle(self) -> bool:
@@ -148,8 +148,8 @@ class GroupAlerts:
             score=float(verdict.score[row]),
             since=began if asked.since is None else asked.since,
             at=verdict.at,
-            external_url=self.context.external_url,
+            external_url=self.context.settings.external_url,
         )
         explanation = explain_entity(source, rule.annotations)
         worst = self.plans[int(np.argmax(share))]
-        return AlertCandidate(labels, explanation, generator_url(self.context.source_url, worst.expr))
+        return AlertCandidate(labels, explanation, generator_url(self.context.settings.source_url, worst.expr))

@@ -16,7 +16,7 @@ from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup, QueryPlan
 from exporter.engine.multivariate import Forest, Group, GroupVerdict, IsolationForest, fit, join
 from exporter.errors import StateError
-from exporter.evaluation.accept_feedback import teach_group
+from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.page_rows import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
@@ -147,7 +147,7 @@ class GroupEvaluator:
                 self._judge(slot)
             except Exception:
                 log.exception("a group could not be judged", extra={"group": self.settings.name})
-                self.context.exposition.withdraw_group(self.settings.name)
+                self.context.ports.exposition.withdraw_group(self.settings.name)
                 self.said = None
                 self.alerts.hold(slot)
 
@@ -198,12 +198,12 @@ class GroupEvaluator:
             self.alerts.judged(verdict, matrix, group.table, mature, complete=all(fresh))
         else:
             self.alerts.hold(slot)
-        self.context.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
+        self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
         self.said = things_said(settings.name, settings.queries, verdict, group.table)
         self._tell(verdict)
-        teach_group(self.context.feedback, self.alerts.rows, group, self._save)
+        apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)
         self._rows.release(group.expire(slot - self._ttl))
-        if slot - self.saved >= self.context.checkpoint_interval:
+        if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()
 
     def _place(self, query: str, left: Left | None, slot: float) -> npt.NDArray[np.intp]:
@@ -224,15 +224,15 @@ class GroupEvaluator:
         now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
         last = np.full(now.shape, -np.inf)
         last[:, : self._told.shape[1]] = self._told
-        co_occurrence = now & (last < verdict.at - self.interval * _SAME)
+        newly = now & (last < verdict.at - self.interval * _SAME)
         self._told = np.where(now, verdict.at, last)
         more: dict[str, object]
-        for row in np.flatnonzero(co_occurrence[0])[:_TOLD].tolist():
+        for row in np.flatnonzero(newly[0])[:_TOLD].tolist():
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
             log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
-        for row in np.flatnonzero(co_occurrence[1])[:_TOLD].tolist():
+        for row in np.flatnonzero(newly[1])[:_TOLD].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
             log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
 
@@ -254,7 +254,7 @@ class GroupEvaluator:
     def _restore(self) -> None:
         try:
             with self.context.storing(self.job):
-                learned = self.context.store.load_learned(self.job, self.identity)
+                learned = self.context.ports.store.load_learned(self.job, self.identity)
         except StateError:
             return
         if learned is None:
@@ -271,7 +271,7 @@ class GroupEvaluator:
         free = set(range(group.table.size)) - {row for row, _ in things}
         try:
             with self.context.storing(self.job):
-                self.context.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
+                self.context.ports.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
         except StateError:
             return False
         self.saved = group.at

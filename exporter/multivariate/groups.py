@@ -30,8 +30,8 @@ class Groups:
 
     def __init__(self, progress: Callable[[str], float] = lambda _: 1.0, *, training: Executor | None = None) -> None:
         self._progress = progress
-        self.readings = GroupInputs()
-        """Where the cycles of queries leave their verdicts."""
+        self.inputs = GroupInputs()
+        """The newest verdicts of their queries."""
         self.cycles: dict[str, GroupEvaluator] = {}
         """The groups in force, by the names of their jobs."""
         self._training = training or ThreadPoolExecutor(1, thread_name_prefix="forest")
@@ -62,7 +62,7 @@ class Groups:
             Takes what is left of the alerts of a job that is gone.
         """
         wanted = {query: {group.by for group in groups if query in group.queries} for query in plans}
-        self.readings.want({query: frozenset(by) for query, by in wanted.items() if by})
+        self.inputs.want({query: frozenset(by) for query, by in wanted.items() if by})
         self.retire()
         cycles = {}
         for group in groups:
@@ -73,7 +73,7 @@ class Groups:
                 group,
                 members,
                 context,
-                self.readings,
+                self.inputs,
                 self._training,
                 last,
                 started=started,
@@ -81,9 +81,9 @@ class Groups:
                 before=before,
             )
         for job in self.cycles.keys() - cycles.keys():
-            context.exposition.withdraw_group(self.cycles[job].settings.name)
-            context.metrics.forget(job)
-            self.readings.keep(job, ())
+            context.ports.exposition.withdraw_group(self.cycles[job].settings.name)
+            context.ports.metrics.forget(job)
+            self.inputs.keep(job, ())
             left(job, self.cycles[job].alerts.book.left)
         self.cycles = cycles
 
@@ -91,9 +91,17 @@ class Groups:
         """Return what groups said last; safe from any thread."""
         return [said for cycle in list(self.cycles.values()) if (said := cycle.said) is not None]
 
-    def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        """Take up what a query said; called by its cycle, which alone changes `table`."""
-        self.readings.put(plan, verdict, table)
+    def wants(self, query: str) -> bool:
+        """Return whether a query is in a group."""
+        return self.inputs.wants(query)
+
+    def add_history(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Take the verdict on a slot of the past; called by the evaluator of the query, which alone changes `table`."""
+        self.inputs.put(plan, verdict, table)
+
+    def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
+        self.inputs.put(plan, verdict, table)
         for cycle in list(self.cycles.values()):
             if plan.name in cycle.settings.queries:
                 cycle.arrived()

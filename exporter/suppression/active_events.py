@@ -1,4 +1,4 @@
-"""What is known of now beside the samples: the calendar, announced events, and the silences of Alertmanagers."""
+"""The rules in effect: the calendar, announced events and the silences of Alertmanagers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["ActiveEvents"]
 
 
 class ActiveEvents:
-    """The rules in effect, for the cycles of all queries; safe for many threads.
+    """The rules in effect, for the evaluators of all queries; safe for many threads.
 
     Parameters
     ----------
     silences : callable
-        Returns what is known of silences now.
+        Returns the newest silences.
     """
 
     def __init__(self, silences: Callable[[], SilenceIndex] = SilenceIndex) -> None:
@@ -34,7 +34,7 @@ class ActiveEvents:
         return self._calendar
 
     def configure(self, entries: Sequence[CalendarEntry], zone: str) -> None:
-        """Go by other entries from now on; announced events stay."""
+        """Replace the entries of the calendar; announced events stay."""
         with self._lock:
             self._calendar = Calendar(entries, zone, self._calendar.announced)
 
@@ -44,25 +44,25 @@ class ActiveEvents:
             self._calendar = Calendar(self._calendar.entries, self._calendar.zone, events)
 
     def during(self, times: Sequence[float]) -> list[tuple[SuppressionRule, ...]]:
-        """Return the rules that were in effect at each of some ascending instants, without their texts.
+        """Return the rules that were in effect at each of `times`, ascending Unix seconds, without their texts.
 
-        Where they are the same they are the same object: what comes every night is worked out once.
+        Equal sets of rules are the same object, so that masks for what comes every night are computed once.
         """
         occurrences = sweep(self._calendar.between(times[0], times[-1]), times)
         silences = sweep(self._silences().silences, times)
-        found: dict[tuple[tuple[SuppressionRule, ...], int], tuple[SuppressionRule, ...]] = {}
+        sets: dict[tuple[tuple[SuppressionRule, ...], int], tuple[SuppressionRule, ...]] = {}
         answer: list[tuple[SuppressionRule, ...]] = []
         last: tuple[object, object] = (None, None)
         # Kept in a list first, because an id is only that of one object for as long as it lives.
-        for known, silenced in list(zip(occurrences, silences, strict=True)):
-            if (known, silenced) != last or not answer:
-                named = tuple(dict.fromkeys(replace(suppression_rule(one), text="") for one in known))
+        for active, silenced in list(zip(occurrences, silences, strict=True)):
+            if (active, silenced) != last or not answer:
+                named = tuple(dict.fromkeys(replace(suppression_rule(occurrence), text="") for occurrence in active))
                 key = (named, id(silenced))
-                if key not in found:
-                    others = dict.fromkeys(replace(one.rule, text="") for one in silenced)
-                    found[key] = (*named, *others)
-                last = (known, silenced)
-            answer.append(found[key])
+                if key not in sets:
+                    others = dict.fromkeys(replace(silence.rule, text="") for silence in silenced)
+                    sets[key] = (*named, *others)
+                last = (active, silenced)
+            answer.append(sets[key])
         return answer
 
     def rules(self, at: float) -> tuple[SuppressionRule, ...]:

@@ -25,24 +25,24 @@ class AnnouncedEvents:
     Parameters
     ----------
     log : EventLog
-    known : ActiveEvents
-        Told of every change.
+    active : ActiveEvents
+        Updated with every change.
     changed : callable
         Called after every change.
     """
 
-    def __init__(self, log: EventLog, known: ActiveEvents, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, log: EventLog, active: ActiveEvents, changed: Callable[[], None] = lambda: None) -> None:
         self._log = log
-        self._known = known
+        self._active = active
         self._changed = changed
         self._lock = threading.Lock()
         self._events: dict[str, AnnouncedEvent] = {}
 
     def load(self) -> None:
-        """Read what an earlier run was told."""
+        """Read the events of earlier runs."""
         with self._lock:
             self._events = {event.id: event for event in self._log.events()}
-            self._known.announce(event.occurrence for event in self._events.values())
+            self._active.announce(event.occurrence for event in self._events.values())
 
     def all(self) -> list[AnnouncedEvent]:
         """Return every event, by start."""
@@ -54,13 +54,13 @@ class AnnouncedEvents:
         return events.get(name_or_id) or events.get(event_id(name_or_id))
 
     def put(self, event: AnnouncedEvent, *, at: float) -> AnnouncedEvent:
-        """Add an event, or change the one of the same name; return it as it is kept.
+        """Add an event, or change the one of the same name; return it as it is stored.
 
-        News that are older than what is known change nothing, and what says the same again does not either.
+        An older revision changes nothing, and neither does an equal event.
 
         Raises
         ------
-        TooManyEvents
+        TooManyEventsError
         """
         with self._lock:
             old = self._events.get(event.id)
@@ -71,7 +71,7 @@ class AnnouncedEvents:
                 if same == old:
                     return old
                 event = replace(event, created_at=old.created_at)
-            elif sum(one.ends_at > at for one in self._events.values()) >= _MOST:
+            elif sum(other.ends_at > at for other in self._events.values()) >= _MOST:
                 raise TooManyEventsError
             self._log.put(event)
             self._replace({**self._events, event.id: event})
@@ -87,7 +87,7 @@ class AnnouncedEvents:
             if event is None:
                 return None
             self._log.remove(event.id)
-            self._replace({identity: one for identity, one in self._events.items() if identity != event.id})
+            self._replace({identity: kept for identity, kept in self._events.items() if identity != event.id})
         log.info("an event was removed", extra={"event": event.name, "who": who})
         self._changed()
         return event
@@ -96,8 +96,8 @@ class AnnouncedEvents:
         """Forget the events that ended before an instant, as the store does."""
         with self._lock:
             if any(event.ends_at < before for event in self._events.values()):
-                self._replace({identity: one for identity, one in self._events.items() if one.ends_at >= before})
+                self._replace({identity: kept for identity, kept in self._events.items() if kept.ends_at >= before})
 
     def _replace(self, events: dict[str, AnnouncedEvent]) -> None:
         self._events = events
-        self._known.announce(event.occurrence for event in events.values())
+        self._active.announce(event.occurrence for event in events.values())

@@ -1,11 +1,11 @@
-"""From what is known of now to how each row of a query is treated."""
+"""Masks of rows and samples by the rules in effect: what is not learned, expected at another level, or not alerted."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,30 +17,30 @@ from exporter.alerting.explanation.registry import KNOWN_EVENT
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, SuppressionRule
-from exporter.config.model import QueryPlan
+from exporter.config.model import Config, QueryPlan
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels, SeriesTable
 from exporter.suppression.active_events import ActiveEvents
 
-__all__ = ["InEffect", "RowMask", "SampleMasks"]
+__all__ = ["RowMask", "SampleMasks", "takes_utf8_labels"]
 
-Kind = Literal["query", "group"]
+AlertKind = Literal["query", "group"]
 
 _EXPORTED = "exported_"
 _SHORT = 512
 _REMEMBERED = 16
-"""Sets of rules that rows are known for: what comes and goes in history is worked out once."""
+"""Masks that are cached, one for each set of rules: what comes and goes in history is computed once."""
 _MOST = 5_000_000
-"""Values that are held against matchers in one slot: about half a second."""
+"""Values that are matched in one slot: about half a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowMask:
-    """How the rows of a query are treated in one slot.
+    """What suppresses the rows of a query in one slot.
 
     Attributes
     ----------
-    treatment : SampleMask
+    samples : SampleMask
         For the engine.
     ignored : ndarray of bool, shape (size,)
         Rows that do not alert.
@@ -48,78 +48,74 @@ class RowMask:
         Rows whose alerts are covered by a silence that would not cover an alert of all of them.
     """
 
-    treatment: SampleMask
+    samples: SampleMask
     ignored: npt.NDArray[np.bool_]
     silenced: npt.NDArray[np.bool_]
     _first: npt.NDArray[np.intp]
     _rules: tuple[SuppressionRule, ...]
 
-    def told(self, finding: AlertCandidate, row: int) -> AlertCandidate:
-        """Return what is said of a row, with what is in effect for it."""
+    def annotate(self, candidate: AlertCandidate, row: int) -> AlertCandidate:
+        """Return the alert of a row with the annotation ``calendar``, where a rule is in effect for it."""
         number = int(self._first[row])
         if number < 0:
-            return finding
-        return replace(finding, explanation=finding.explanation.add(KNOWN_EVENT, self._rules[number].text))
-
-
-InEffect = Callable[[Kind, str, AlertSettings | None, SeriesTable, float], RowMask | None]
-"""See `SampleMasks.in_effect`."""
+            return candidate
+        return replace(candidate, explanation=candidate.explanation.add(KNOWN_EVENT, self._rules[number].text))
 
 
 class SampleMasks:
-    """How the rows of every query are treated, worked out anew only when what is in effect or the rows change.
+    """The masks of all queries and groups; computed again only when the rules in effect or the rows change.
 
     Parameters
     ----------
-    known : ActiveEvents
+    events : ActiveEvents
     external_labels : mapping
     utf8_labels : bool
-        As in `EvaluationContext`: the labels of an alert follow from them.
+        As in `EvaluationSettings`: the labels of an alert follow from them.
     """
 
-    def __init__(self, known: ActiveEvents, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
-        self._known = known
+    def __init__(self, events: ActiveEvents, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
+        self._events = events
         self._external_labels = external_labels
         self._utf8_labels = utf8_labels
         self._lock = threading.Lock()
         self._masks: dict[tuple[str, str], _Masks] = {}
 
-    def in_effect(
-        self, kind: Kind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
+    def row_mask(
+        self, kind: AlertKind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
     ) -> RowMask | None:
-        """Return how the rows of a query or a group are treated at an instant; None where nothing is in effect.
+        """Return the mask of the rows of a query or a group at an instant; None where no rule is in effect.
 
         Parameters
         ----------
         kind : "query" or "group"
         name : str
         rule : AlertSettings or None
-            What it alerts by.
+            The rule of its alerts.
         table : SeriesTable
             Whose rows they are.
         at : float, Unix seconds
         """
-        rules = self._known.rules(at)
+        rules = self._events.rules(at)
         return self._of(kind, name, rule).under(rules, table) if rules else None
 
-    def treatment(self, plan: QueryPlan, table: SeriesTable, times: FloatArray) -> SampleMask | None:
-        """Return how the samples at some instants, shape (t,), are taken; None where nothing is known."""
+    def sample_mask(self, plan: QueryPlan, table: SeriesTable, times: FloatArray) -> SampleMask | None:
+        """Return the mask of the samples at `times`, shape (t,); None where no rule is in effect."""
         if len(times) == 1:
-            found = self.in_effect("query", plan.name, plan.alert, table, float(times[0]))
-            return None if found is None else found.treatment
-        during = self._known.during(times.tolist())
+            mask = self.row_mask("query", plan.name, plan.alert, table, float(times[0]))
+            return None if mask is None else mask.samples
+        during = self._events.during(times.tolist())
         if not any(during):
             return None
         learn, factor = np.ones((len(times), table.size), np.bool_), np.ones((len(times), table.size))
         masks, any_masked = self._of("query", plan.name, plan.alert), False
         for rules, instants in itertools.groupby(range(len(times)), key=during.__getitem__):
-            found = masks.under(rules, table) if rules else None
-            if found is not None:
+            mask = masks.under(rules, table) if rules else None
+            if mask is not None:
                 when, any_masked = list(instants), True
-                learn[when], factor[when] = found.treatment.learn, found.treatment.factor
+                learn[when], factor[when] = mask.samples.learn, mask.samples.factor
         return SampleMask(learn, factor) if any_masked else None
 
-    def _of(self, kind: Kind, name: str, rule: AlertSettings | None) -> _Masks:
+    def _of(self, kind: AlertKind, name: str, rule: AlertSettings | None) -> _Masks:
         with self._lock:
             masks = self._masks.get((kind, name))
             if masks is None:
@@ -135,30 +131,35 @@ class _Masks:
         self._columns = columns
         self._lock = threading.Lock()
         self._seen: tuple[SeriesTable, int] | None = None
-        self._found: dict[int, tuple[object, RowMask | None]] = {}
+        self._cached: dict[int, tuple[object, RowMask | None]] = {}
 
     def under(self, rules: tuple[SuppressionRule, ...], table: SeriesTable) -> RowMask | None:
         with self._lock:
             if self._seen is None or self._seen[0] is not table or self._seen[1] != table.version:
                 self._columns.read(table.size, table.items())
                 self._seen = (table, table.version)
-                self._found.clear()
-            known = self._found.get(id(rules))
+                self._cached.clear()
+            cached = self._cached.get(id(rules))
             # An id is only that of one object for as long as it lives; those that are kept live.
-            if known is not None and known[0] is rules:
-                return known[1]
+            if cached is not None and cached[0] is rules:
+                return cached[1]
             self._columns.keep([rule.matchers for rule in rules])
-            found, complete = _masked(rules, self._columns, table.size)
-            # What was too much for one slot is gone on with in the next.
+            mask, complete = _masked(rules, self._columns, table.size)
+            # The next slot goes on with what was too much for this one.
             if complete:
-                if len(self._found) >= _REMEMBERED:
-                    del self._found[next(iter(self._found))]
-                self._found[id(rules)] = (rules, found)
-            return found
+                if len(self._cached) >= _REMEMBERED:
+                    del self._cached[next(iter(self._cached))]
+                self._cached[id(rules)] = (rules, mask)
+            return mask
+
+
+def takes_utf8_labels(config: Config) -> bool:
+    """Return whether every Alertmanager takes label names of any form."""
+    return bool(config.alertmanagers) and all(settings.utf8_labels for settings in config.alertmanagers)
 
 
 def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) -> tuple[RowMask | None, bool]:
-    """Return how rows are treated, and whether all rules are part of it so far."""
+    """Return the mask of the rows, and whether all rules are part of it so far."""
     first = np.full(size, -1, np.intp)
     factor = np.ones(size)
     ignored, silenced = np.zeros((2, size), np.bool_)
@@ -177,7 +178,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
         elif rule.action == "silence":
             silenced[rows] |= columns.distinguish(rule.matchers)
         elif rule.factor != 1.0:
-            # Of several the one that is farther from usual: a campaign on a holiday is not their product.
+            # Of several factors the one farthest from 1: a campaign on a holiday is not their product.
             farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]
             factor[farther] = rule.factor
     if (first < 0).all():
@@ -186,7 +187,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
 
 
 def _naming(
-    kind: Kind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str], *, utf8_labels: bool
+    kind: AlertKind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str], *, utf8_labels: bool
 ) -> LabelColumns:
     """Return the labels of alerts as they follow from those of their series, label by label."""
     # A query that never alerts is silenced by the labels that its alerts would have.

@@ -1,4 +1,4 @@
-"""Who is quiet when: the calendar, announced events and silences, and all that follows from them."""
+"""Suppression of samples and alerts: the calendar, announced events and silences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from exporter.silences.log import SilenceLog
 from exporter.store import Store
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.announced_events import AnnouncedEvents
-from exporter.suppression.sample_masks import SampleMasks
+from exporter.suppression.sample_masks import SampleMasks, takes_utf8_labels
 
 __all__ = ["Suppression"]
 
@@ -25,13 +25,13 @@ _FIRST = 2.0
 
 
 class Suppression:
-    """Builds and joins what concerns known events and silences.
+    """Joins the calendar, announced events and the silences of Alertmanagers.
 
     Parameters
     ----------
     store : Store
     feedback : EpisodeFeedback
-    board : AlertSnapshots
+    alert_snapshots : AlertSnapshots
     clock : callable
         Unix seconds.
     metrics : SelfMetrics
@@ -39,38 +39,38 @@ class Suppression:
     Attributes
     ----------
     events : AnnouncedEvents
-        Those that are announced at run time.
+        The events that are announced at run time.
     """
 
     def __init__(
         self,
         store: Store,
         feedback: EpisodeFeedback,
-        board: AlertSnapshots,
+        alert_snapshots: AlertSnapshots,
         *,
         clock: Callable[[], float],
         metrics: SelfMetrics,
     ) -> None:
         self._clock = clock
-        self._known = ActiveEvents(lambda: self._watch.book)
+        self._active = ActiveEvents(lambda: self._watch.book)
         self._watch = SilenceWatcher(
             connect=connect_to,
-            calendar=lambda: self._known.calendar,
+            calendar=lambda: self._active.calendar,
             ledger=SilenceLog(store.calendar, clock),
             clock=clock,
             registry=metrics.registry,
-            alertnames=lambda: told_alertnames(board.read()),
-            followed=Acknowledger(board, feedback).follow,
+            alertnames=lambda: told_alertnames(alert_snapshots.read()),
+            followed=Acknowledger(alert_snapshots, feedback).follow,
         )
-        self.events = AnnouncedEvents(store.calendar, self._known, self._watch.poke)
+        self.events = AnnouncedEvents(store.calendar, self._active, self._watch.poke)
         self.events.load()
         for action in ("silence", "ignore", "expect"):
-            metrics.known_events.labels(action).set_function(partial(self._in_effect, action))
+            metrics.known_events.labels(action).set_function(partial(self._count, action))
 
     @property
     def calendar(self) -> Calendar:
         """The calendar in force."""
-        return self._known.calendar
+        return self._active.calendar
 
     @property
     def alive(self) -> bool:
@@ -82,20 +82,20 @@ class Suppression:
         return self._watch.told(labels, since)
 
     def apply(self, config: Config) -> SampleMasks:
-        """Go by a configuration; return how its queries are treated."""
-        self._known.configure(config.calendar, config.global_.timezone)
+        """Apply a configuration; return the masks of its queries."""
+        self._active.configure(config.calendar, config.global_.timezone)
         self._watch.apply(config.alertmanagers, config.silences)
-        utf8 = bool(config.alertmanagers) and all(one.utf8_labels for one in config.alertmanagers)
-        return SampleMasks(self._known, config.global_.external_labels, utf8_labels=utf8)
+        utf8_labels = takes_utf8_labels(config)
+        return SampleMasks(self._active, config.global_.external_labels, utf8_labels=utf8_labels)
 
     def start(self) -> None:
-        """Begin to follow silences, and wait a moment: the first slot must not learn what is silenced."""
+        """Begin to follow silences, and wait for the first list: the first slot must not learn silenced samples."""
         self._watch.start()
         self._watch.wait(_FIRST)
 
     def stop(self) -> None:
-        """End. Silences that were made stay: they have an end, and the next start goes on with them."""
+        """End. Silences of ours stay in Alertmanager: they have an end, and the next start goes on with them."""
         self._watch.stop(1.0)
 
-    def _in_effect(self, action: str) -> float:
-        return float(sum(one.action == action for one in self._known.calendar.at(self._clock())))
+    def _count(self, action: str) -> float:
+        return float(sum(occurrence.action == action for occurrence in self._active.calendar.at(self._clock())))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Block, Frame
 from exporter.store import Store
+from tests.contexts import context_of
 
 __all__ = ["START", "Source", "World", "plan_of", "refused"]
 
@@ -120,7 +123,7 @@ class Source:
 
 
 class World:
-    """One query in its surroundings. `slot()` runs the next slot; `restart()` is a new process on the same store."""
+    """One query with all that it needs. `slot()` runs the next slot; `restart()` is a new process on the same store."""
 
     def __init__(
         self,
@@ -136,7 +139,7 @@ class World:
         self.plan = plan or plan_of()
         self.limits = AlertingSettings().model_copy(update=limits)
         self.now = start
-        self.room = 1000
+        self.max_series = 1000
         self.skew = 0.0
         if isinstance(self.source, Source):
             # It keeps the time, and lives when the slots are.
@@ -147,7 +150,7 @@ class World:
 
     def begin(self) -> None:
         self.store = Store.open(self.directory, clock=time.time)
-        self.board = AlertSnapshots()
+        self.alert_snapshots = AlertSnapshots()
         self.metrics = SelfMetrics(CollectorRegistry())
         self.exposition = Exposition(self.metrics.registry)
         self.feedback = EpisodeFeedback(self.store, self.metrics)
@@ -162,22 +165,19 @@ class World:
         return self.now if isinstance(self.source, Source) else time.time()
 
     def context(self) -> EvaluationContext:
-        return EvaluationContext(
+        return context_of(
             api=self.source,
             connect=self.source.connect,
             clock=self.clock,
             store=self.store,
             exposition=self.exposition,
-            board=self.board,
+            alert_snapshots=self.alert_snapshots,
             metrics=self.metrics,
+            admission=SimpleNamespace(left=lambda _: self.max_series - self.cycle.series, lock=threading.Lock()),
+            feedback=self.feedback,
             alerting=self.limits,
             external_labels=self.external_labels,
-            utf8_labels=False,
-            source_url="http://prometheus",
-            query_offset=0.0,
             checkpoint_interval=self.checkpoint_interval,
-            room=lambda _: self.room - self.cycle.series,
-            feedback=self.feedback,
         )
 
     def prepare(self) -> bool:
@@ -211,7 +211,7 @@ class World:
 
     def shown(self) -> dict[str, AlertState]:
         """What senders see."""
-        sheet = self.board.read().sheets.get(self.plan.name)
+        sheet = self.alert_snapshots.read().sheets.get(self.plan.name)
         return {} if sheet is None else {one.labels["instance"]: one.state for one in sheet.alerts.values()}
 
     def audit(self) -> list[tuple[str, str]]:

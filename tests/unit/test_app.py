@@ -82,7 +82,7 @@ def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, m
     slots(app, "other")
     old = app._cycles["load"]
     # As if it had been silent for longer than it may.
-    old._beats._until = dict.fromkeys(old._beats._until, time.monotonic() - 1)
+    old._watchdog._until = dict.fromkeys(old._watchdog._until, time.monotonic() - 1)
     app.watch()
     assert app._cycles["load"] is not old
     assert value(app, "worker_restarts_total", worker="cycle") == 1

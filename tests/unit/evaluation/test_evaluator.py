@@ -255,7 +255,7 @@ def test_two_series_with_the_labels_of_one_alert_fail_the_slot(tmp_path: Path) -
 
 def test_known_series_stay_when_there_is_no_room(world: World, source: Source) -> None:
     world.slot()
-    world.room = 2
+    world.max_series = 2
     source.series = ["new1", "new2", "a", "b"]
     world.slot(15)
     page = world.page()
@@ -318,10 +318,10 @@ def test_a_clock_that_falls_back_resolves_nothing(seconds: float, world: World, 
     source.value = lambda name, at: 100.0 + at % 7 if at < loud_from else 100.0  # type: ignore[method-assign]
     set_clock(world, source, seconds)
     source.loud = set()
-    sheets = world.board.read()
+    sheets = world.alert_snapshots.read()
     world.slot(2 if seconds == -120.0 else 8)
     assert world.shown() == {"a": FIRING}
-    assert world.board.read() is not sheets, "it is sent again"
+    assert world.alert_snapshots.read() is not sheets, "it is sent again"
     source.loud = {"a"}
     set_clock(world, source, -seconds)
     world.slot(2)
@@ -566,7 +566,7 @@ def test_a_reload_that_names_alerts_otherwise_ends_those_of_the_old_name(
     world.slot(2)
     world.reload(plan_of(alert={"labels": {"team": "x"}, "no_data": no_data}))
     world.slot()
-    sheet = world.board.read().sheets["load"].alerts.values()
+    sheet = world.alert_snapshots.read().sheets["load"].alerts.values()
     assert {(one.labels.get("team"), one.state) for one in sheet} == {(None, RESOLVED), ("x", FIRING)}
 
 

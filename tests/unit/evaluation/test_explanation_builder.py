@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.co_occurrence import CoOccurrence
 from exporter.evaluation.explanation_builder import ExplanationBuilder
+from tests.contexts import context_of
 from tests.contract.checks import START, keys
 
 STEP = 900.0
@@ -29,7 +29,7 @@ class Told:
         query = QuerySettings(name="q", expr="q", timezone=zone, alert=AlertSettings())
         self.plan = Config(queries=(query,)).plans()[0]
         self.engine = Engine(engine_settings(self.plan))
-        self.context = SimpleNamespace(co_occurrence=CoOccurrence(), external_url="https://anomaly.example")
+        self.context = context_of(external_url="https://anomaly.example")
         times = START + STEP * np.arange(DAYS * 96)
         local = times + 0.0 if zone == "UTC" else times + 7200.0  # Johannesburg, all year.
         hour, day = local / 3600.0 % 24, local // 86400.0 % 7
@@ -42,11 +42,11 @@ class Told:
 
     def slot(self, at: float, values: list[float]) -> Verdict:
         verdict = self.engine.step(at, np.array(values, float), STEP)
-        self.context.co_occurrence.put("q", verdict, self.engine.table)
+        self.context.ports.co_occurrence.put("q", verdict, self.engine.table)
         return verdict
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
-        since = self.context.co_occurrence.since("q", row, verdict.at)
+        since = self.context.ports.co_occurrence.since("q", row, verdict.at)
         return ExplanationBuilder(self.plan, self.context, verdict, self.engine).explain(row, {}, since).annotations
 
 
@@ -77,11 +77,14 @@ def test_since_and_level_shift_follow_the_series() -> None:
 
 
 def test_a_series_that_is_not_anomalous_has_turned_now() -> None:
-    co_occurrence = CoOccurrence()
-    assert co_occurrence.since("q", 0, 60.0) == 60.0
+    assert CoOccurrence().since("q", 0, 60.0) == 60.0
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
-    assert told.context.co_occurrence.since("q", 1, 60.0) == told.context.co_occurrence.since("q", 99, 60.0) == 60.0
+    assert (
+        told.context.ports.co_occurrence.since("q", 1, 60.0)
+        == told.context.ports.co_occurrence.since("q", 99, 60.0)
+        == 60.0
+    )
     assert told.says(verdict, row=1)["summary"].startswith("q of series=1 is ")
 
 
@@ -91,15 +94,15 @@ def test_what_turned_at_the_same_time_is_told_the_others_first() -> None:
     verdict = told.slot(at, [900.0] * 8 + [100.0])
     other = replace(verdict, at=at - 540.0, score=np.r_[0.99, np.full(8, 0.1)])
     long_ago = replace(verdict, at=at - 700.0)
-    told.context.co_occurrence.put("errors", other, told.engine.table)
-    told.context.co_occurrence.put("elsewhere", long_ago, told.engine.table)
+    told.context.ports.co_occurrence.put("errors", other, told.engine.table)
+    told.context.ports.co_occurrence.put("elsewhere", long_ago, told.engine.table)
     lines = told.says(verdict)["also"].splitlines()
     assert lines[0].startswith("errors of series=0 since ")
     others = {line.partition(" since")[0] for line in lines[1:5]}
     assert len(others) == 4
     assert others < {f"q of series={index}" for index in range(1, 8)}
     assert lines[5] == "and 3 more series"
-    told.context.co_occurrence.keep({"q"})
+    told.context.ports.co_occurrence.keep({"q"})
     assert "errors" not in told.says(verdict)["also"]
 
 
@@ -107,7 +110,7 @@ def test_a_series_is_not_told_of_itself_and_not_of_what_is_over() -> None:
     told = Told()
     at = told.at + STEP
     assert "also" not in told.says(told.slot(at, [900.0, 100.0, 100.0]))
-    told.context.co_occurrence.put("errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table)
+    told.context.ports.co_occurrence.put("errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table)
     assert "also" not in told.says(told.slot(at + 2 * STEP, [900.0, 100.0, 100.0]))
 
 
@@ -115,7 +118,7 @@ def test_ten_thousand_alerts_at_once_stay_within_a_slot() -> None:
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 900.0, 900.0])
     telling = ExplanationBuilder(told.plan, told.context, verdict, told.engine)
-    since = told.context.co_occurrence.since("q", 0, verdict.at)
+    since = told.context.ports.co_occurrence.since("q", 0, verdict.at)
     begin = time.process_time()
     for _ in range(1000):
         telling.explain(1, {}, since).annotations  # noqa: B018 - the texts are written here.

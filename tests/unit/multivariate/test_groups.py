@@ -21,12 +21,12 @@ from exporter.delivery import AlertSnapshots
 from exporter.engine.multivariate import IsolationForest
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdicts
-from exporter.evaluation.context import EvaluationContext
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.multivariate.group_inputs import things_of
 from exporter.multivariate.groups import Groups
 from exporter.store import Store
+from tests.contexts import context_of
 from tests.integration.process import eventually
 
 QUERIES = ("cpu", "latency", "errors")
@@ -57,23 +57,15 @@ class Stage:
         queries = [{"name": name, "expr": "up"} for name in QUERIES]
         config = Config.model_validate({"queries": queries, "groups": list(groups)})
         self.plans: dict[str, QueryPlan] = {plan.name: plan for plan in config.plans()}
-        context = EvaluationContext(
-            api=None,
-            connect=None,
+        context = context_of(
             clock=time.time,
             store=self.store,
             exposition=self.exposition,
-            board=AlertSnapshots(),
+            alert_snapshots=AlertSnapshots(),
             metrics=self.metrics,
-            alerting=AlertingSettings(),
-            external_labels={},
-            utf8_labels=False,
-            source_url="",
-            query_offset=0.0,
-            checkpoint_interval=300.0,
-            room=lambda _: 0,
             feedback=self.feedback,
-            heard=lambda plan, verdict, table: self.groups.readings.put(plan, verdict, table),
+            groups=self.groups,
+            source_url="",
         )
         kept = {
             job: replace(restore(AlertingSettings(), alerts, at=self.slot), notes=self.store.notes().get(job))
@@ -92,7 +84,7 @@ class Stage:
         verdicts = Verdicts(np.array([self.slot]), (100.0 + 2.0 * z)[None], 1)
         verdicts.score[0], verdicts.expected[0], verdicts.z[0], verdicts.ready[0] = 0.1, 100.0, z, self.ready
         verdict = verdicts[0]
-        (self.groups.readings.put if past else self.groups.judged)(self.plans[query], verdict, self.tables[query])
+        (self.groups.add_history if past else self.groups.add)(self.plans[query], verdict, self.tables[query])
 
     def remember(self, steps: int) -> None:
         """Have the past of the queries learned, query by query."""
@@ -168,7 +160,7 @@ def test_a_group_that_learned_the_past_of_its_queries_speaks_at_once(stage: Stag
     assert len(stage.page()) == PODS
     (cycle,) = stage.groups.cycles.values()
     assert cycle.group.arrays()["steps"].tolist() == [242.0, 242.0]
-    assert stage.groups.readings.past("errors") == []
+    assert stage.groups.inputs.past("errors") == []
     stage.step(4, odd=[1.5, -1.5, 0.0])
     scores = stage.page()
     assert scores.pop("p4") >= 0.5
@@ -217,7 +209,7 @@ def test_what_is_kept_of_the_past_is_bounded(stage: Stage) -> None:
     for _ in range(2200):
         stage.slot += 60.0
         stage.say("cpu", np.zeros(PODS + 900), past=True)
-    past = stage.groups.readings.past("cpu")
+    past = stage.groups.inputs.past("cpu")
     assert len(past) < 2_000_000 / 900
     assert past[-1].at == stage.slot
     assert len(past) == 2000
@@ -474,7 +466,7 @@ def test_a_new_normal_is_accepted_and_outlives_a_restart(
     alerting.step(2, odd=ODD)
     assert alerting.states() == {"p4": "resolved"}
     assert alerting.page()["p4"] < 0.5
-    assert alerting.feedback.lessons("(group) api") == []
+    assert alerting.feedback.pending("(group) api") == []
     assert caplog.text.count("the present level is the new normal") == 1
     # Killed: what is on disk is what the lesson came to.
     alerting.groups = Groups()

@@ -50,7 +50,7 @@ def treatments(*entries: CalendarEntry, silences: tuple[Silence, ...] = ()) -> S
 
 
 def seen(found: SampleMasks, the_plan: QueryPlan, series: SeriesTable, at: float) -> RowMask | None:
-    return found.in_effect("query", the_plan.name, the_plan.alert, series, at)
+    return found.row_mask("query", the_plan.name, the_plan.alert, series, at)
 
 
 HOSTS = table({"host": "a"}, {"host": "b"}, {"host": "c"})
@@ -59,18 +59,18 @@ HOSTS = table({"host": "a"}, {"host": "b"}, {"host": "c"})
 def test_nothing_is_known_on_most_days() -> None:
     found = treatments(entry("x", "ignore", "host=a"))
     assert seen(found, plan(), HOSTS, 2 * DAY) is None
-    assert found.treatment(plan(), HOSTS, np.array([2 * DAY, 2 * DAY + 60])) is None
+    assert found.sample_mask(plan(), HOSTS, np.array([2 * DAY, 2 * DAY + 60])) is None
 
 
 def test_each_action_does_what_it_says() -> None:
     found = treatments(
         entry("i", "ignore", "host=a"), entry("e", "expect", "host=b", multiplier=3), entry("s", "silence", "host=c")
-    ).in_effect("query", "cpu", plan().alert, HOSTS, 60.0)
+    ).row_mask("query", "cpu", plan().alert, HOSTS, 60.0)
     assert found is not None
     assert found.ignored.tolist() == [True, False, False]
     assert found.silenced.tolist() == [False, False, True]
-    assert found.treatment.learn.tolist() == [False, False, False]
-    assert found.treatment.factor.tolist() == [1.0, 3.0, 1.0]
+    assert found.samples.learn.tolist() == [False, False, False]
+    assert found.samples.factor.tolist() == [1.0, 3.0, 1.0]
 
 
 def test_of_several_multiples_the_one_farthest_from_usual_counts() -> None:
@@ -78,9 +78,9 @@ def test_of_several_multiples_the_one_farthest_from_usual_counts() -> None:
         entry("x", "expect", 'host=~".+"', multiplier=2),
         entry("y", "expect", "host=a", multiplier=0.1),
         entry("z", "expect", "host=b", multiplier=1.5),
-    ).in_effect("query", "cpu", plan().alert, HOSTS, 60.0)
+    ).row_mask("query", "cpu", plan().alert, HOSTS, 60.0)
     assert found is not None
-    assert found.treatment.factor.tolist() == [0.1, 2.0, 2.0]
+    assert found.samples.factor.tolist() == [0.1, 2.0, 2.0]
 
 
 def test_a_silence_of_everything_does_not_keep_series_out_of_storms() -> None:
@@ -88,7 +88,7 @@ def test_a_silence_of_everything_does_not_keep_series_out_of_storms() -> None:
     effect = seen(found, plan(), HOSTS, 60.0)
     assert effect is not None
     assert effect.silenced.tolist() == [False, True, True]
-    assert not effect.treatment.learn.any()
+    assert not effect.samples.learn.any()
 
 
 def test_an_alert_says_what_is_in_effect_for_its_series() -> None:
@@ -96,7 +96,7 @@ def test_an_alert_says_what_is_in_effect_for_its_series() -> None:
     effect = seen(found, plan(), HOSTS, 60.0)
     assert effect is not None
     plain = AlertCandidate({}, Explanation({"summary": "x"}), "")
-    said = [effect.told(plain, row).explanation.annotations.get("calendar") for row in range(3)]
+    said = [effect.annotate(plain, row).explanation.annotations.get("calendar") for row in range(3)]
     assert said == [
         "is expected at 3 times the usual value until 1970-01-02T00:00:00Z by sale: TV\ufffd",
         "is silenced until 1970-01-02T00:00:00Z by eve: disk swap",
@@ -107,7 +107,7 @@ def test_an_alert_says_what_is_in_effect_for_its_series() -> None:
 def test_history_is_treated_as_it_was_at_the_time() -> None:
     found = treatments(entry("x", "ignore", "host=a"), silences=(silence("host=b", begin=DAY / 2, end=2 * DAY),))
     times = np.array([0.0, DAY / 2, DAY, 2 * DAY])
-    treatment = found.treatment(plan(), HOSTS, times)
+    treatment = found.sample_mask(plan(), HOSTS, times)
     assert treatment is not None
     assert (~treatment.learn).tolist() == [
         [True, False, False],
@@ -116,7 +116,7 @@ def test_history_is_treated_as_it_was_at_the_time() -> None:
         [False, False, False],
     ]
     for number, at in enumerate(times):
-        alone = found.treatment(plan(), HOSTS, np.array([at]))
+        alone = found.sample_mask(plan(), HOSTS, np.array([at]))
         assert treatment.learn[number].all() if alone is None else (treatment.learn[number] == alone.learn).all()
 
 
@@ -152,7 +152,7 @@ def test_matchers_see_the_labels_that_the_alert_would_have(labels: list[dict[str
     the_plan, series = plan(labels={"severity": "page", "team": ""}), table(*labels)
     matchers: tuple[Matcher, ...] = tuple(parse_matcher(text) for text in texts)
     book = SilenceIndex([Silence("s", matchers, TimeWindow(0.0, DAY), "", False, "eve", "")])
-    found = SampleMasks(ActiveEvents(lambda: book), {"cluster": "b"}, utf8_labels=False).in_effect(
+    found = SampleMasks(ActiveEvents(lambda: book), {"cluster": "b"}, utf8_labels=False).row_mask(
         "query", "cpu", the_plan.alert, series, 60.0
     )
     assert the_plan.alert is not None
@@ -160,12 +160,12 @@ def test_matchers_see_the_labels_that_the_alert_would_have(labels: list[dict[str
         all_match(matchers, alert_labels(dict(one), "cpu", the_plan.alert, {"cluster": "b"}))
         for _, one in series.items()
     ]
-    assert (not any(expected)) if found is None else (~found.treatment.learn).tolist() == expected
+    assert (not any(expected)) if found is None else (~found.samples.learn).tolist() == expected
 
 
 def test_an_alert_of_a_group_is_matched_by_its_own_labels() -> None:
     things = table({"pod": "a"}, {"pod": "b"})
     found = treatments(entry("x", "ignore", "group=payments", "pod=a"), entry("y", "ignore", "query=payments"))
-    effect = found.in_effect("group", "payments", None, things, 60.0)
+    effect = found.row_mask("group", "payments", None, things, 60.0)
     assert effect is not None
     assert effect.ignored.tolist() == [True, False]

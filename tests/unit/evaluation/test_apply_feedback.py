@@ -70,7 +70,7 @@ def test_a_new_normal_ends_the_alert_at_once_and_for_good(world: World) -> None:
     say(world, Feedback.NEW_NORMAL)
     world.slot(2)
     assert world.shown() == {"a": RESOLVED}
-    assert world.feedback.lessons("load") == world.store.lessons() == []
+    assert world.feedback.pending("load") == world.store.lessons() == []
     world.slot(30)
     assert world.shown().get("a") in (RESOLVED, None)
     world.restart()
@@ -174,11 +174,11 @@ def test_the_new_normal_of_a_storm_is_that_of_all_its_members(tmp_path: Path) ->
     world.slot(3)
     source.loud = set(names)
     world.slot(3)
-    (storm,) = world.board.read().sheets["load"].alerts.values()
+    (storm,) = world.alert_snapshots.read().sheets["load"].alerts.values()
     world.feedback.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(3)
     assert world.sample("level_shifts_total") == 12
     assert world.store.lessons() == []
-    (storm,) = world.board.read().sheets["load"].alerts.values()
+    (storm,) = world.alert_snapshots.read().sheets["load"].alerts.values()
     assert storm.state is RESOLVED
     world.store.close()

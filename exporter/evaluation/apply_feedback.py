@@ -1,0 +1,82 @@
+"""Applies feedback on episodes to the baseline of their query or to their group, in the evaluator's own thread.
+
+`new normal` moves the level of the series to where it is now, at once. Feedback stays pending until the state that
+follows from it is on disk: after a crash it is applied again, to the state before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.alerting.alert import AlertState
+from exporter.engine.multivariate import Group
+from exporter.engine.series import SeriesTable
+from exporter.errors import StateError
+from exporter.evaluation.learner import Learner
+from exporter.evaluation.row_alerts import RowAlerts
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.store import PendingFeedback
+
+__all__ = ["apply_feedback", "apply_group_feedback"]
+
+log = logging.getLogger(__name__)
+
+
+def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float) -> None:
+    """Apply the feedback since the last slot, write the state that follows from it, and mark it as applied."""
+    feedback = learner.context.ports.feedback
+    if feedback is None:
+        return
+    for pending in feedback.pending(learner.plan.name):
+        if pending not in learner.applied:
+            _apply(pending, partial(learner.engine.accept, at=at), alerts, learner.engine.table)
+            learner.applied.append(pending)
+    if not learner.applied:
+        return
+    learner.checkpoint()
+    if learner.saved < learner.engine.at:
+        return  # It could not be written: the feedback stays pending, and is not applied twice.
+    done, learner.applied = learner.applied, []
+    # If this fails, it is applied once more after the next start, when the level has not moved since.
+    _mark_applied(feedback, done, learner.plan.name)
+
+
+def apply_group_feedback(
+    feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool]
+) -> None:
+    """Apply feedback to a group, as `apply_feedback` does; `save` returns whether the state was written."""
+    batch = [] if feedback is None else feedback.pending(alerts.book.name)
+    if feedback is None or not batch:
+        return
+    for pending in batch:
+        # To accept the present twice is to accept it once, so it does no harm where this has to be tried again.
+        _apply(pending, group.accept, alerts, group.table)
+    if save():
+        _mark_applied(feedback, batch, alerts.book.name)
+
+
+def _mark_applied(feedback: EpisodeFeedback, batch: list[PendingFeedback], query: str) -> None:
+    try:
+        feedback.mark_applied(batch)
+    except StateError as fault:
+        log.warning("a lesson could not be forgotten", extra={"query": query, "error": str(fault)})
+
+
+def _apply(
+    pending: PendingFeedback, accept: Callable[[npt.NDArray[np.intp]], None], alerts: RowAlerts, table: SeriesTable
+) -> None:
+    more = {"query": pending.query, "episode": pending.episode}
+    alert = alerts.book.alerts.get(pending.fingerprint)
+    rows = alerts.rows_of(pending.fingerprint, table)
+    if not rows:
+        log.info("the new normal is not learned: its series are not there now", extra=more)
+    elif alert is not None and alert.state is not AlertState.RESOLVED and alert.episode != pending.episode:
+        log.info("the new normal is not learned: another anomaly of the series is under way", extra=more)
+    else:
+        accept(np.array(rows, np.intp))
+        log.info("the present level is the new normal", extra={**more, "series": len(rows)})

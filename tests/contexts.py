@@ -1,0 +1,47 @@
+"""Evaluation contexts for tests: what a test does not give has no effect."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+from exporter.alerting.settings import AlertingSettings
+from exporter.evaluation.co_occurrence import CoOccurrence
+from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.evaluation.root_causes import RootCauses
+from exporter.suppression.active_events import ActiveEvents
+from exporter.suppression.sample_masks import SampleMasks
+
+__all__ = ["context_of"]
+
+
+def context_of(**given: Any) -> EvaluationContext:
+    """Return a context with some ports and settings, by the names of their fields."""
+    settings: dict[str, Any] = {
+        "alerting": AlertingSettings(),
+        "external_labels": {},
+        "utf8_labels": False,
+        "source_url": "http://prometheus",
+        "query_offset": 0.0,
+        "checkpoint_interval": 300.0,
+        "external_url": "",
+    }
+    settings |= {name: given.pop(name) for name in settings.keys() & given.keys()}
+    ports: dict[str, Any] = {
+        "api": None,
+        "connect": None,
+        "clock": None,
+        "store": None,
+        "exposition": None,
+        "alert_snapshots": SimpleNamespace(open_alerts=lambda besides: 0),
+        "metrics": None,
+        "admission": SimpleNamespace(left=lambda engine: 1000, lock=threading.Lock()),
+        "masks": SampleMasks(ActiveEvents(), settings["external_labels"], utf8_labels=False),
+        "feedback": None,
+        "groups": SimpleNamespace(wants=lambda query: False, add_history=None, add=lambda *_: None),
+        "on_verdict": lambda *_: None,
+        "co_occurrence": CoOccurrence(),
+        "root_causes": RootCauses(),
+    }
+    return EvaluationContext(Ports(**ports | given), EvaluationSettings(**settings))
