@@ -26,7 +26,8 @@ from exporter.alerting.alert import AlertCandidate, AuditEvent, Step
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alerting.state_machine import collect, evaluate
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import Config, QueryPlan, QuerySettings
+from exporter.config.model import Config, QuerySettings
+from exporter.config.plan import QueryPlan
 from exporter.engine.budget import SETTLED, Tail
 from exporter.engine.calibration import WEEK, Calibration
 from exporter.engine.detectors.base import BLOCK

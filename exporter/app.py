@@ -18,7 +18,7 @@ from exporter.alerting.alert import Alert, Step
 from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
-from exporter.config.shards import sharded
+from exporter.config.plan import sharded
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.endpoints import endpoints
 from exporter.errors import ExporterError
@@ -206,7 +206,7 @@ class App:
         config, now = loaded.config, self._clock()
         before = None if self._loaded is None else self._loaded.config
         changed_source = before is None or before.prometheus != config.prometheus
-        plans = {plan.name: plan for plan in sharded(config, *self._options.shard)}
+        plans = {plan.name: plan for plan in sharded(config.plans(), config.groups, *self._options.shard)}
         api = PrometheusApi(config.prometheus, user_agent=USER_AGENT) if changed_source else self._api
         self._senders.apply(config.alertmanagers, config.alerting)
         self._room.configure(config.limits)

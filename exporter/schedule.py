@@ -1,7 +1,7 @@
 """When to run: slots on a grid, one run at a time for each query.
 
 The only place that reads the wall clock; everything else is told the time. Evaluation instants are fixed,
-shifted for each query so that they do not all start together (`exporter.config.grid`), and a slot that was missed is
+shifted for each query so that they do not all start together (`exporter.config.plan`), and a slot that was missed is
 counted and not run later: its samples are read from Prometheus instead.
 """
 

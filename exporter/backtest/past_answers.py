@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
 from exporter.prometheus import Block, Frame
 

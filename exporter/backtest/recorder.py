@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
 from exporter.calendar import SuppressionRule, all_match
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.exposition import Rows

@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.alert import Step
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict

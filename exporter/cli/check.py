@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from exporter import __version__
 from exporter.config.load import Loaded, load
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.errors import ConfigError, PrometheusError, Reason
 from exporter.schedule import wall_clock
 

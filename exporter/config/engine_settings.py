@@ -1,22 +1,23 @@
-"""From the plan of a query to what its engine has to know."""
+"""The engine settings of a query plan: the same for the daemon, `detect` and `backtest`."""
 
 from __future__ import annotations
 
+import functools
 import math
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from exporter.config.holidays import holidays_of
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
+from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.engine import EngineSettings
 
-__all__ = ["engine_settings"]
+__all__ = ["engine_settings", "holidays_of"]
 
 
 def engine_settings(plan: QueryPlan) -> EngineSettings:
-    """Return what the engine of a query has to know: the same for the daemon, `detect` and `backtest`."""
+    """Return the engine settings of a query."""
     low, high = plan.valid_range
     return EngineSettings(
         zone=ZoneInfo(plan.zone),
@@ -39,6 +40,24 @@ def _budget(plan: QueryPlan) -> Budget | None:
     if rule is None or rule.budget is None:
         return None
     needed, kept = (math.ceil(seconds / plan.interval) + 1 for seconds in (rule.for_, rule.keep_firing_for))
-    # Every shard has its part of it: together they spend what one process would.
+    # Each shard has its part of the budget, so that all together raise as many alerts as one process would.
     shards = 1 if plan.shard is None else plan.shard.count
     return Budget(rule.budget.rate / shards, needed, kept, plan.interval)
+
+
+@functools.lru_cache(maxsize=64)
+def holidays_of(region: str) -> Holidays:
+    """Return the holidays of `region`, such as ``DE`` or ``US-CA``.
+
+    Raises
+    ------
+    NotImplementedError
+        The package does not have that country or that part of it.
+    """
+    import holidays  # Takes a tenth of a second, and most configurations have none.
+
+    country, _, part = region.partition("-")
+    calendar = holidays.country_holidays(country, subdiv=part or None)
+    return Holidays(
+        region, rest_day=max(calendar.weekend, default=6), falls_on=functools.lru_cache(4096)(calendar.__contains__)
+    )

@@ -1,4 +1,4 @@
-"""The file to a `Config`, or to every problem in it at once."""
+"""Loading: a configuration file to a `Config`, or to every problem in it at once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.calendar import check_calendar
-from exporter.config.checks import Sound, check, check_expressions
-from exporter.config.environment import Finding, expand_secrets, resolve_files, unexpanded
-from exporter.config.groups import check_groups
-from exporter.config.holidays import check_holidays
-from exporter.config.messages import Section, sentence
+from exporter.config.data_checks import check_calendar, check_expressions, check_groups, check_holidays
+from exporter.config.environment import expand_secrets, resolve_files, unexpanded
+from exporter.config.messages import Diagnostic, SectionFields, sentence
 from exporter.config.model import Config
+from exporter.config.model_checks import ValidPart, check
 from exporter.config.schema_walk import Survey, models_in, survey
-from exporter.config.yaml_source import Document, Loc, parse, problem_at, read_text
 from exporter.errors import ConfigError, Problem
+from exporter.yaml_reader import Document, Loc, parse, problem_at, read_text
 
 __all__ = ["Loaded", "load", "redacted"]
 
@@ -39,7 +37,7 @@ class Loaded:
     ----------
     config : Config
     warnings : tuple of Problem
-        What is allowed but probably not meant, in file order.
+        About what is allowed but probably not meant, in file order.
     text_sha : str
         SHA-256 of the text, to tell whether a file has changed.
     """
@@ -69,12 +67,11 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     data = document.data
     if not isinstance(data, dict):
         message = "the file is empty" if data is None else "the file must be a mapping of sections, such as queries:"
-        place = document.place(())
-        raise ConfigError(str(path), [problem_at(place, (), message)])
+        raise ConfigError(str(path), [problem_at(document.position(()), (), message)])
     # A section whose fields are all commented out is the section's defaults.
     data = {name: value for name, value in data.items() if value is not None or name not in _SECTIONS}
     expected = survey(Config, data)
-    findings = [
+    diagnostics = [
         *expand_secrets(data, expected, os.environ if environ is None else environ),
         *unexpanded(expected, data),
         *resolve_files(data, expected, file.parent),
@@ -84,15 +81,15 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         *check_calendar(data),
     ]
     config, errors = _validate(data)
-    findings += _explain(errors, data, expected, document)
-    sound = _sound(config, errors, data)
-    if sound is not None:
-        findings += check(sound)
+    diagnostics += _explain(errors, data, expected, document)
+    part = _valid_part(config, errors, data)
+    if part is not None:
+        diagnostics += check(part)
     problems = [problem for problems in document.problems.values() for problem in problems]
-    problems += _placed((finding for finding in findings if not finding.warning), document)
+    problems += _problems((each for each in diagnostics if not each.warning), document)
     if problems or config is None:
         raise ConfigError(str(path), problems)
-    warnings = sorted(_placed((finding for finding in findings if finding.warning), document))
+    warnings = sorted(_problems((each for each in diagnostics if each.warning), document))
     return Loaded(config, tuple(warnings), hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -111,8 +108,8 @@ def _validate(data: dict[str, Any]) -> tuple[Config | None, list[ErrorDetails]]:
 
 def _explain(
     errors: list[ErrorDetails], data: dict[str, Any], expected: Survey, document: Document
-) -> Iterable[Finding]:
-    """Turn what pydantic says into findings at places that are in the file."""
+) -> Iterable[Diagnostic]:
+    """Turn the errors of pydantic into diagnostics at locations that are in the file."""
     secrets = set(expected.secrets)
     located = [(_location(error["loc"], data), error) for error in errors]
     for loc, error in located:
@@ -123,23 +120,23 @@ def _explain(
             continue
         if error["type"] == "union_tag_invalid" and isinstance(_at(data, loc), dict):
             loc = (*loc, "kind")
-        around = _around(expected.sections.get(loc[:-1]))
-        message = sentence(error, _at(data, loc), document.written.get(loc), section=around, secret=loc in secrets)
-        # What is wrong with a section as a whole is shown at its name, not at the first thing in it.
+        fields = _fields(expected.sections.get(loc[:-1]))
+        message = sentence(error, _at(data, loc), document.written.get(loc), section=fields, secret=loc in secrets)
+        # An error of a whole section is shown at its name, not at its first field.
         of_section = error["type"] == "value_error" and isinstance(_at(data, loc), dict)
         at_key = of_section or error["type"] == "extra_forbidden" or error["loc"][-1] == "[key]"
-        yield Finding(loc, message, at_key=at_key)
+        yield Diagnostic(loc, message, at_key=at_key)
 
 
-def _around(model: type[BaseModel] | None) -> Section:
+def _fields(model: type[BaseModel] | None) -> SectionFields:
     if model is None:
-        return Section()
+        return SectionFields()
     below: dict[str, tuple[str, ...]] = {}
     for name, info in model.model_fields.items():
         for inner in models_in(info.annotation):
             for field in _names(inner):
                 below[field] = tuple(dict.fromkeys((*below.get(field, ()), info.alias or name)))
-    return Section(tuple(_names(model)), below)
+    return SectionFields(tuple(_names(model)), below)
 
 
 def _names(model: type[BaseModel]) -> list[str]:
@@ -170,11 +167,11 @@ def _at(data: Any, loc: Loc) -> Any:
     return data
 
 
-def _sound(config: Config | None, errors: list[ErrorDetails], data: dict[str, Any]) -> Sound | None:
-    """Return what is left when everything that is wrong by itself is taken out, so that it can be checked too."""
+def _valid_part(config: Config | None, errors: list[ErrorDetails], data: dict[str, Any]) -> ValidPart | None:
+    """Return what is left without everything that is wrong in itself, so that the rest can be checked too."""
     if config is not None:
         every = {name: range(len(data.get(name, ()))) for name in _LISTS}
-        return Sound(config, every["queries"], every["alertmanagers"], frozenset())
+        return ValidPart(config, every["queries"], every["alertmanagers"], frozenset())
     bad = frozenset(_unit(error, data) for error in errors)
     left = {name: value for name, value in data.items() if (name,) not in bad}
     kept: dict[str, list[int]] = {}
@@ -187,11 +184,11 @@ def _sound(config: Config | None, errors: list[ErrorDetails], data: dict[str, An
                 for index in kept[name]
             ]
     rest = _validate(left)[0]
-    return None if rest is None else Sound(rest, kept.get("queries", ()), kept.get("alertmanagers", ()), bad)
+    return None if rest is None else ValidPart(rest, kept.get("queries", ()), kept.get("alertmanagers", ()), bad)
 
 
 def _unit(error: ErrorDetails, data: dict[str, Any]) -> Loc:
-    """Return what has to go with an error: a section, a query, or an optional field of a query."""
+    """Return what is removed because of an error: a section, an item of a list, or an optional field of an item."""
     loc = error["loc"]
     if loc[0] not in _LISTS or len(loc) < 3:
         return loc[:2] if loc[0] in _LISTS else loc[:1]
@@ -200,11 +197,11 @@ def _unit(error: ErrorDetails, data: dict[str, Any]) -> Loc:
     return loc[:3] if optional else loc[:2]
 
 
-def _placed(findings: Iterable[Finding], document: Document) -> list[Problem]:
+def _problems(diagnostics: Iterable[Diagnostic], document: Document) -> list[Problem]:
     problems: dict[Problem, None] = {}
-    for finding in findings:
-        place = document.place(finding.loc, key=finding.at_key)
-        problems[problem_at(place, finding.loc, finding.message)] = None
+    for each in diagnostics:
+        position = document.position(each.loc, key=each.at_key)
+        problems[problem_at(position, each.loc, each.message)] = None
     return list(problems)
 
 

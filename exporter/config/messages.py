@@ -1,21 +1,22 @@
-"""What pydantic found wrong, as plain sentences.
+"""Diagnostics, and the errors of pydantic as plain sentences.
 
-Values are never repeated where a secret may stand; elsewhere what was typed helps to find the mistake.
+A sentence repeats the value that was typed, but never that of a secret.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from exporter.settings import format_duration, parse_duration
+from exporter.yaml_reader import Loc
 
-__all__ = ["Section", "closest", "sentence"]
+__all__ = ["Diagnostic", "SectionFields", "closest", "duplicates", "sentence"]
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 _SHOWN = 60
@@ -45,29 +46,47 @@ _KINDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """What may stand beside a field, and in the sections below it; for "did you mean".
+class Diagnostic:
+    """A message about a location of the file; a warning where the file can be used all the same."""
 
-    `below` has the names of the sub-sections that know a field.
-    """
+    loc: Loc
+    message: str
+    warning: bool = False
+    at_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SectionFields:
+    """The fields of a section, and by field name the sub-sections that have such a field; for "did you mean"."""
 
     fields: tuple[str, ...] = ()
     below: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def sentence(error: ErrorDetails, value: object, written: str | None, *, section: Section, secret: bool) -> str:
-    """Say what is wrong.
+def duplicates(named: Iterable[tuple[Loc, str]], message: Callable[[str], str]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for every name that an earlier item has; `message` gets the path of that item."""
+    first: dict[str, Loc] = {}
+    for loc, name in named:
+        if name in first:
+            section, index = first[name][:2]
+            yield Diagnostic(loc, message(f"{section}[{index}]"))
+        else:
+            first[name] = loc
+
+
+def sentence(error: ErrorDetails, value: object, written: str | None, *, section: SectionFields, secret: bool) -> str:
+    """Return an error as a sentence.
 
     Parameters
     ----------
     error : ErrorDetails
         Of pydantic, without input.
     value : object
-        What stands there.
+        The value in the file.
     written : str or None
-        What was typed, where YAML made something else than text of it.
-    section : Section
-        The fields around the one concerned.
+        Its source text, where YAML reads something else than text.
+    section : SectionFields
+        The section of the field.
     secret : bool
         Whether the value must not be repeated.
     """
@@ -96,17 +115,17 @@ def sentence(error: ErrorDetails, value: object, written: str | None, *, section
     return _bound(kind, context, value) or error["msg"]
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest of `known`, or nothing.
+def closest(name: str, candidates: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest of `candidates`, or nothing.
 
     >>> closest("quorom", ["quorum", "detectors"])
     "; did you mean 'quorum'?"
     """
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), list(candidates), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _unknown(name: str, section: Section) -> str:
+def _unknown(name: str, section: SectionFields) -> str:
     if name in section.below:
         return f"unknown field here; it belongs under {' or '.join(section.below[name])}"
     return f"unknown field{closest(name, section.fields)}"

@@ -1,15 +1,12 @@
-"""The whole configuration: the sections that live beside their users, the queries, and how they combine.
+"""The configuration as pydantic models: sections that live beside their users, queries, and how they combine.
 
-`Config` is the file as it was written, defaults filled in. `Config.plan` gives what holds for one query when
-everything is combined; the rest of the program reads only that.
+`Config` is the file as written, with defaults. `Config.plan` combines it into the `QueryPlan` of one query, which is
+what the rest of the program reads.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
@@ -18,24 +15,20 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
-from exporter.config.grid import offsets
+from exporter.config.plan import QueryPlan, offsets, state_identity
 from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.prometheus.shard import Shard
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.store.settings import StorageSettings
 
-__all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QueryPlan", "QuerySettings"]
+__all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QuerySettings"]
 
 _QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 _TIMEOUT_SHARE = 0.8
 """Share of the interval that a query may take unless its own `timeout` says otherwise: the rest is for scoring."""
-
-_JUDGING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual"})
-"""Detector parameters that decide how a sample is judged, never what is learned."""
 
 
 def _query_name(name: str) -> str:
@@ -47,20 +40,20 @@ def _query_name(name: str) -> str:
     return name
 
 
-def _some_alert(alert: Any) -> Any:
+def _alert_not_empty(alert: Any) -> Any:
     if alert is None:
         raise ValueError("empty; write alert: {} to alert with the defaults, or leave it out for scores only")
     return alert
 
 
-def _two_ends(ends: Any) -> Any:
+def _range(ends: Any) -> Any:
     if not isinstance(ends, (list, tuple)) or len(ends) != 2:
         raise ValueError("write two ends, such as [0, 1]; null leaves an end open: [0, null]")
     return ends
 
 
 End = Annotated[float, Field(allow_inf_nan=False)] | None
-Range = Annotated[tuple[End, End], Field(strict=False), BeforeValidator(_two_ends)]
+Range = Annotated[tuple[End, End], Field(strict=False), BeforeValidator(_range)]
 
 
 class GlobalSettings(Section):
@@ -134,7 +127,7 @@ class QuerySettings(Section):
         None, description="Fields of `detection` that differ for this query; the others stay."
     )
     drift: DriftSettings | None = Field(None, description="Fields of `drift` that differ for this query.")
-    alert: Annotated[AlertSettings | None, BeforeValidator(_some_alert)] = Field(
+    alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
         None, description="When it alerts. Leave it out and the query only has scores."
     )
     max_series: int | None = Field(
@@ -145,52 +138,9 @@ class QuerySettings(Section):
 class AlertingGroup(GroupSettings):
     """Several metrics of one thing, judged together."""
 
-    alert: Annotated[AlertSettings | None, BeforeValidator(_some_alert)] = Field(
+    alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
         None, description="When it alerts, as for a query. Leave it out and the group only has scores."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class QueryPlan:
-    """What holds for one query when everything is combined.
-
-    Attributes
-    ----------
-    interval, offset, timeout : float
-        Seconds; its slots are `offset` after multiples of `interval`.
-    zone : str
-        IANA time zone, known to exist.
-    valid_range : tuple
-        Lowest and highest value that can be true, in source units; None where an end is open.
-    identity : str
-        Changes exactly when learned state cannot be used any more.
-    shard : Shard or None
-        The part of its series that belongs to this process; None: all of them.
-    """
-
-    name: str
-    expr: str
-    interval: float
-    offset: float
-    timeout: float
-    zone: str
-    direction: Direction
-    min_deviation: float
-    min_relative_deviation: float
-    valid_range: tuple[float | None, float | None]
-    baseline: BaselineSettings
-    detection: DetectionSettings
-    drift: DriftSettings
-    alert: AlertSettings | None
-    max_series: int
-    identity: str
-    unit: Unit | None = None
-    shard: Shard | None = None
-
-    @property
-    def cadence(self) -> float:
-        """Seconds between samples that are learned: the step of history, as a whole number of intervals."""
-        return cadence_of(self.interval, self.baseline.backfill_step)
 
 
 class Config(Section):
@@ -240,13 +190,13 @@ class Config(Section):
             drift=overlay(self.drift, query.drift),
             alert=query.alert,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
-            identity=_identity(
+            identity=state_identity(
                 query.expr.strip(),
                 zone,
                 baseline,
                 cadence_of(interval, baseline.backfill_step),
                 detection,
-                _counted(query.alert, interval),
+                _budget_basis(query.alert, interval),
             ),
             unit=query.unit,
         )
@@ -261,36 +211,8 @@ class Config(Section):
         return self.global_.interval if query.interval is None else query.interval
 
 
-def _counted(alert: AlertSettings | None, interval: float) -> tuple[float, ...] | None:
-    """Return what the alerts that are counted for a budget depend on; not how many are wanted."""
+def _budget_basis(alert: AlertSettings | None, interval: float) -> tuple[float, ...] | None:
+    """Return what the alerts that are counted for a budget depend on; its rate does not change them."""
     if alert is None or alert.budget is None:
         return None
     return interval, alert.for_, alert.keep_firing_for
-
-
-def _identity(
-    expr: str,
-    zone: str,
-    baseline: BaselineSettings,
-    cadence: float,
-    detection: DetectionSettings,
-    counted: tuple[float, ...] | None,
-) -> str:
-    """Hash what learned state depends on.
-
-    Left out: the interval as far as samples are learned at the same cadence; what decides when a series may alert or
-    is forgotten; and how a sample is judged, because that does not change what was seen.
-    """
-    detectors = [detector.model_dump(mode="json", exclude=set(_JUDGING_ONLY)) for detector in detection.detectors]
-    learned: dict[str, object] = {
-        "expr": expr,
-        "zone": zone,
-        "window": baseline.window,
-        "backfill_step": cadence,
-        "detectors": sorted(detectors, key=lambda detector: json.dumps(detector, sort_keys=True)),
-    }
-    if counted is not None:
-        learned["budget"] = counted
-    if baseline.holidays is not None:
-        learned["holidays"] = baseline.holidays
-    return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:32]

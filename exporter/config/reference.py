@@ -1,6 +1,6 @@
 """``python -m exporter.config.reference`` writes docs/configuration.md from the models.
 
-The models are the only place where a field, its default and its meaning are written down.
+A field, its default and its description are written in the models only.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def render() -> str:
 
 def _sections() -> dict[str, type[BaseModel]]:
     """Return every section once, in the order of the file, under the name that its placeholder has."""
-    found: dict[str, type[BaseModel]] = {"file": Config}
+    sections: dict[str, type[BaseModel]] = {"file": Config}
     waiting: list[type[BaseModel]] = [Config]
     while waiting:
         for name, info in waiting.pop(0).model_fields.items():
             for model in models_in(info.annotation):
-                if model not in found.values():
-                    found[_placeholder(info.alias or name, model)] = model
+                if model not in sections.values():
+                    sections[_placeholder(info.alias or name, model)] = model
                     waiting.append(model)
-    return found
+    return sections
 
 
 def _placeholder(field: str, model: type[BaseModel]) -> str:
@@ -190,7 +190,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _item(value: object) -> str:
-    """Write an entry of a default list as it could stand in the file; what it has by default is left out."""
+    """Write an item of a default list as in the file, without the fields that have their defaults."""
     if not isinstance(value, BaseModel):
         return str(value)
     own = value.model_dump(mode="json", exclude_defaults=True)

@@ -1,7 +1,7 @@
-"""Plain data held against the models: which section, secret or file stands at which location.
+"""A walk of plain data along the models: which section, secret or file is at which location.
 
-Validation says what is wrong, not what was expected around it; and secrets and files need work before
-validation. Both need this map.
+Secrets and files are processed before validation, and messages need the section of a wrong field; validation gives
+neither.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from exporter.config.yaml_source import Loc
+from exporter.yaml_reader import Loc
 
 __all__ = ["Survey", "discriminated", "models_in", "survey"]
 
 
 @dataclass(slots=True)
 class Survey:
-    """What the models expect at each location of some data."""
+    """The kinds of locations in some data, as the models have them."""
 
     sections: dict[Loc, type[BaseModel]] = field(default_factory=dict)
     secrets: list[Loc] = field(default_factory=list)
@@ -31,9 +31,9 @@ class Survey:
 
 def survey(model: type[BaseModel], data: object) -> Survey:
     """Walk `data`, right or wrong, along the fields of `model`."""
-    found = Survey()
-    _visit(found, model, data, ())
-    return found
+    result = Survey()
+    _visit(result, model, data, ())
+    return result
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -50,42 +50,42 @@ def discriminated(model: type[BaseModel], kind: object) -> bool:
     return tag is not None and tag.default == kind
 
 
-def _visit(found: Survey, annotation: Any, data: object, loc: Loc) -> None:
+def _visit(result: Survey, annotation: Any, data: object, loc: Loc) -> None:
     origin = get_origin(annotation)
     if origin is Annotated:
-        _visit(found, get_args(annotation)[0], data, loc)
+        _visit(result, get_args(annotation)[0], data, loc)
     elif origin in (Union, types.UnionType):
         chosen = _choose(get_args(annotation), data)
         if chosen is not None:
-            _visit(found, chosen, data, loc)
+            _visit(result, chosen, data, loc)
     elif origin is tuple and isinstance(data, list):
         for index, item in enumerate(data):
-            _visit(found, get_args(annotation)[0], item, (*loc, index))
+            _visit(result, get_args(annotation)[0], item, (*loc, index))
     elif origin is dict and isinstance(data, dict):
         for name, value in data.items():
-            _visit(found, get_args(annotation)[1], value, (*loc, name))
+            _visit(result, get_args(annotation)[1], value, (*loc, name))
     elif isinstance(annotation, type):
-        _leaf(found, annotation, data, loc)
+        _leaf(result, annotation, data, loc)
 
 
-def _leaf(found: Survey, annotation: type, data: object, loc: Loc) -> None:
+def _leaf(result: Survey, annotation: type, data: object, loc: Loc) -> None:
     if issubclass(annotation, SecretStr):
-        found.secrets.append(loc)
+        result.secrets.append(loc)
     elif issubclass(annotation, Path):
-        found.files.append(loc)
+        result.files.append(loc)
     elif issubclass(annotation, BaseModel):
-        found.sections[loc] = annotation
+        result.sections[loc] = annotation
         if isinstance(data, dict):
             for name, info in annotation.model_fields.items():
                 key = info.alias or name
                 if key in data:
-                    _visit(found, info.annotation, data[key], (*loc, key))
+                    _visit(result, info.annotation, data[key], (*loc, key))
     elif isinstance(data, str):
-        found.texts.append(loc)
+        result.texts.append(loc)
 
 
 def _choose(members: tuple[Any, ...], data: object) -> Any:
-    """Return the member of a union that `data` is meant for; None where nothing can be said."""
+    """Return the member of a union that `data` is meant for; None where that is unclear."""
     candidates = [member for member in members if member is not types.NoneType]
     if len(candidates) == 1:
         return candidates[0]

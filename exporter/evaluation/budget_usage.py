@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from exporter.alerting.alert import AlertTransition, AuditEvent
 from exporter.alerting.budget import AlertBudget
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.calibration import Calibration
 from exporter.errors import StateError
 from exporter.evaluation.context import EvaluationContext

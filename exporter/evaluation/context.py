@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from exporter.alerting.alert import Step
 from exporter.alerting.settings import AlertingSettings
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict

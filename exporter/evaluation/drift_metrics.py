@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.changepoint import changepoint
 from exporter.engine.engine import Engine
 from exporter.engine.season import SEASONS

@@ -16,7 +16,7 @@ import numpy as np
 
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import DuplicateAlert
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.verdict import Verdict
 from exporter.errors import PrometheusError
 from exporter.evaluation.apply_feedback import apply_feedback

@@ -10,7 +10,7 @@ import numpy as np
 from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.bucket_summary import BucketSummary
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts

@@ -10,7 +10,7 @@ import numpy as np
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
 from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.storm import RowStates
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict

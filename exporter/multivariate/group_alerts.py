@@ -15,7 +15,7 @@ from exporter.alerting.explanation.input import EntityInput, MetricShare
 from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupVerdict, Matrix
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.alert_store import AlertStore

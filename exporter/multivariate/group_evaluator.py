@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Step
-from exporter.config.model import AlertingGroup, QueryPlan
+from exporter.config.model import AlertingGroup
+from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import Forest, Group, GroupVerdict, IsolationForest, fit, join
 from exporter.errors import StateError
 from exporter.evaluation.apply_feedback import apply_group_feedback

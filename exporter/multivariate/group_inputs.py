@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupInput, reading_of
 from exporter.engine.series import Labels, SeriesTable, key_of
 from exporter.engine.verdict import Verdict

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from exporter.alerting.alert import Step
-from exporter.config.model import AlertingGroup, QueryPlan
+from exporter.config.model import AlertingGroup
+from exporter.config.plan import QueryPlan
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.context import EvaluationContext

@@ -17,7 +17,8 @@ from exporter.alerting.explanation.registry import KNOWN_EVENT
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, SuppressionRule
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels, SeriesTable
 from exporter.suppression.active_events import ActiveEvents

@@ -9,7 +9,7 @@ from exporter.alerting.alert import Alert
 from exporter.alerting.episode import Episode
 from exporter.alerting.explanation.explanation import explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.silences import Told
 from exporter.web.pages.models import Anomaly, Labels, SeriesRow
 

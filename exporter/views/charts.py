@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.charts.tasks import DAY, WEEK, decompose
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.past import Past, Samples
 from exporter.web.pages.models import Chart, Labels, Part, Range, Unshowable

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from exporter.charts.tasks import LEARNED_STEP, Again, Opinion, judge_again
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import exposed_labels, row_prefix

@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from exporter.errors import ConfigError, Problem
 from exporter.settings import Items, Section
 from exporter.web.auth import Users, bcrypt_cost
-from exporter.web.yaml_file import read_section
+from exporter.yaml_reader import parse, problem_at, read_text
 
 __all__ = ["Access", "TlsServer", "WebConfig", "WebConfigFile", "load_web_config", "server_tls"]
 
@@ -119,6 +119,30 @@ class WebConfig(Section):
     )
 
 
+def _read(path: Path) -> WebConfig:
+    document = parse(read_text(path), path)
+    problems = []
+    for loc, several in document.problems.items():
+        # The message of a number repeats it, and here it may be a password.
+        if loc[0] == "basic_auth_users" and loc in document.written:
+            several = [replace(problem, message="must be text; put it in quotes") for problem in several]
+        problems += several
+    try:
+        config = WebConfig.model_validate({} if document.data is None else document.data)
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False):
+            if each["loc"] not in document.problems:
+                position = document.position(each["loc"], key=True)
+                problems.append(problem_at(position, each["loc"], _message(each["msg"], each["type"])))
+    if problems:
+        raise ConfigError(str(path), problems)
+    return config
+
+
+def _message(message: str, kind: str) -> str:
+    return {"extra_forbidden": "unknown field", "missing": "required"}.get(kind, message.removeprefix("Value error, "))
+
+
 def load_web_config(path: Path) -> WebConfig:
     """Read the file; paths in it are relative to its directory.
 
@@ -127,7 +151,7 @@ def load_web_config(path: Path) -> WebConfig:
     ConfigError
         With every problem and its place. Hashes are never in it.
     """
-    config = read_section(path, WebConfig)
+    config = _read(path)
     tls = config.tls_server_config
     if tls is None:
         return config

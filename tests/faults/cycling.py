@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.errors import PrometheusError, Reason
 from exporter.evaluation.context import EvaluationContext

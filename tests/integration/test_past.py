@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.charts import Subject, chart_of

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from exporter.config.load import load, redacted
 from exporter.config.model import Config
-from exporter.config.yaml_source import format_path
 from exporter.errors import ConfigError
+from exporter.yaml_reader.document import format_path
 
 FULL = """
 global: {interval: 1m, timeout: 20s, timezone: Europe/Berlin, external_labels: {cluster: eu}}

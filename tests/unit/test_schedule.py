@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.config.grid import offset_of, offsets
+from exporter.config.plan import offset_of, offsets
 from exporter.schedule import Job, Schedule, slot_at
 
 seconds = st.floats(0, 4e9, allow_nan=False)

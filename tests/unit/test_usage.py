@@ -18,7 +18,7 @@ BAD = "quories: []\nqueries: [{name: up, exprr: up}]\n"
         pytest.param(GOOD, ["--web.listen-address=nonsense"], 2, ["anomaly-exporter: not an address"], id="address"),
         pytest.param(GOOD, ["--web.external-url=ops"], 2, ["anomaly-exporter: --web.external-url: "], id="url"),
         pytest.param(GOOD, ["--shard.index=1"], 2, ["anomaly-exporter: --shard.index"], id="shard"),
-        pytest.param(GOOD, ["--web.config.file=none.yml"], 1, ["none.yml:1:1: cannot be read"], id="web config"),
+        pytest.param(GOOD, ["--web.config.file=none.yml"], 1, ["none.yml:1:1: the file cannot be"], id="web config"),
         pytest.param(
             BAD,
             [],

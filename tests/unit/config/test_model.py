@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 
 
 def plan(query: dict[str, Any] | None = None, **sections: Any) -> QueryPlan:

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.config.holidays import check_holidays, holidays_of
+from exporter.config.data_checks import check_holidays
+from exporter.config.engine_settings import holidays_of
 from exporter.engine.baseline import Holidays, place_at
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings

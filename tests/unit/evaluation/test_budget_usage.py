@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.budget import measure
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import QueryPlan
+from exporter.config.plan import QueryPlan
 from exporter.evaluation.history import missing_history
 from exporter.prometheus.shard import Shard
 from tests.faults.cycling import Source, World, plan_of

@@ -16,7 +16,8 @@ from exporter.alerting.alert import Alert, Step
 from exporter.alerting.episode import Feedback
 from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.engine.multivariate import IsolationForest
 from exporter.engine.series import SeriesTable

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.model import Config
-from exporter.config.shards import sharded
+from exporter.config.plan import QueryPlan, sharded
 from exporter.errors import ExporterError
 from exporter.prometheus.frame import Block, Frame
 from exporter.prometheus.shard import Shard
@@ -64,9 +64,13 @@ def config(*groups: dict[str, object]) -> Config:
     return Config.model_validate({"queries": queries, "groups": list(groups)})
 
 
+def shard_plans(config: Config, index: int, count: int) -> tuple[QueryPlan, ...]:
+    return sharded(config.plans(), config.groups, index, count)
+
+
 def test_one_process_takes_all() -> None:
-    assert [plan.shard for plan in sharded(config(), 0, 1)] == [None] * 4
-    assert [plan.identity for plan in sharded(config(), 0, 1)] == [plan.identity for plan in config().plans()]
+    assert [plan.shard for plan in shard_plans(config(), 0, 1)] == [None] * 4
+    assert [plan.identity for plan in shard_plans(config(), 0, 1)] == [plan.identity for plan in config().plans()]
 
 
 def test_members_of_groups_stay_together() -> None:
@@ -74,7 +78,7 @@ def test_members_of_groups_stay_together() -> None:
         {"name": "one", "by": ["pod", "namespace"], "queries": ["a", "b"]},
         {"name": "two", "by": ["namespace"], "queries": ["b", "c"]},
     ]
-    by = [set(plan.shard.by) for plan in sharded(config(*groups), 0, 2)]
+    by = [set(plan.shard.by) for plan in shard_plans(config(*groups), 0, 2)]
     assert by == [{"namespace"}, {"namespace"}, {"namespace"}, set()]
 
 
@@ -84,8 +88,10 @@ def test_groups_that_cannot_be_kept_together_are_refused() -> None:
         {"name": "two", "by": ["node"], "queries": ["b", "c"]},
     ]
     with pytest.raises(ExporterError, match=r"group '(one|two)' cannot be split"):
-        sharded(config(*groups), 0, 2)
+        shard_plans(config(*groups), 0, 2)
 
 
 def test_another_share_learns_anew() -> None:
-    assert len({sharded(config(), index, count)[0].identity for index, count in [(0, 1), (0, 2), (1, 2), (0, 3)]}) == 4
+    assert (
+        len({shard_plans(config(), index, count)[0].identity for index, count in [(0, 1), (0, 2), (1, 2), (0, 3)]}) == 4
+    )

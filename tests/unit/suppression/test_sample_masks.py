@@ -12,7 +12,8 @@ from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.labels import alert_labels
 from exporter.calendar import CalendarEntry, Matcher, TimeWindow, all_match, parse_matcher
-from exporter.config.model import Config, QueryPlan
+from exporter.config.model import Config
+from exporter.config.plan import QueryPlan
 from exporter.engine.series import SeriesTable, key_of
 from exporter.silences import SilenceIndex
 from exporter.silences.silence import Silence

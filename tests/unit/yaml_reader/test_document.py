@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.yaml_source import MAX_BYTES, Document, parse, read_text
 from exporter.errors import ConfigError
+from exporter.yaml_reader.document import MAX_BYTES, Document, parse, read_text
 
 FILE = Path("config.yaml")
 
@@ -54,8 +54,8 @@ def test_every_key_and_value_has_its_place() -> None:
 
 def test_the_place_of_what_is_not_there_is_that_of_the_nearest_thing_around_it() -> None:
     document = read("a:\n  b:\n    c: 1\n")
-    assert document.place(("a", "b", "missing")) == (2, 3)
-    assert document.place(("nothing", "here")) == (1, 1)
+    assert document.position(("a", "b", "missing")) == (2, 3)
+    assert document.position(("nothing", "here")) == (1, 1)
 
 
 def test_merged_keys_give_way_to_own_keys_and_to_earlier_ones() -> None:

@@ -1,0 +1,175 @@
+"""What holds for one query when the file is combined: settings, grid offset, identity of its state, shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from exporter.alerting.explanation.formatting import Unit
+from exporter.alerting.settings import AlertSettings
+from exporter.engine.cadence import cadence_of
+from exporter.engine.multivariate.settings import GroupSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
+from exporter.errors import ExporterError
+from exporter.prometheus.shard import Shard
+
+__all__ = ["QueryPlan", "offset_of", "offsets", "sharded", "state_identity"]
+
+_SCORING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual"})
+"""Detector parameters that change how a sample is scored, never what is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPlan:
+    """What holds for one query when everything is combined.
+
+    Attributes
+    ----------
+    interval, offset, timeout : float
+        Seconds; its slots are `offset` after multiples of `interval`.
+    zone : str
+        IANA time zone, known to exist.
+    valid_range : tuple
+        Lowest and highest value that can be true, in source units; None where an end is open.
+    identity : str
+        Changes exactly when learned state cannot be used any more.
+    shard : Shard or None
+        The part of its series that belongs to this process; None: all of them.
+    """
+
+    name: str
+    expr: str
+    interval: float
+    offset: float
+    timeout: float
+    zone: str
+    direction: Direction
+    min_deviation: float
+    min_relative_deviation: float
+    valid_range: tuple[float | None, float | None]
+    baseline: BaselineSettings
+    detection: DetectionSettings
+    drift: DriftSettings
+    alert: AlertSettings | None
+    max_series: int
+    identity: str
+    unit: Unit | None = None
+    shard: Shard | None = None
+
+    @property
+    def cadence(self) -> float:
+        """Seconds between samples that are learned: the step of history, as a whole number of intervals."""
+        return cadence_of(self.interval, self.baseline.backfill_step)
+
+
+def offset_of(name: str, interval: float) -> float:
+    """Return the offset of a query on its grid: whole milliseconds below `interval`, equal in every process."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return math.floor(int.from_bytes(digest, "big") / 2**64 * interval * 1000) / 1000
+
+
+def offsets(intervals: Mapping[str, float], groups: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return the grid offset of every query.
+
+    Queries are spread, so that they do not all start together. Queries of one group share their offset: metrics that
+    are read at different times disagree whenever all of them change.
+
+    Parameters
+    ----------
+    intervals : mapping of str to float
+        Seconds, by query.
+    groups : sequence of sequence of str
+        Queries that are scored together; a query may be in several groups.
+
+    Returns
+    -------
+    dict of str to float
+        Seconds, below the interval of the query.
+    """
+    leader = {name: name for name in intervals}
+    for group in groups:
+        members = [name for name in group if name in leader]
+        joined = {leader[name] for name in members}
+        if joined:
+            first = min(joined)
+            leader = {name: first if old in joined else old for name, old in leader.items()}
+    # By the shortest interval, because slots of the longer ones are then among those of the shorter.
+    shortest: dict[str, float] = {}
+    for name, first in leader.items():
+        shortest[first] = min(intervals[name], shortest.get(first, math.inf))
+    return {name: offset_of(first, shortest[first]) for name, first in leader.items()}
+
+
+def state_identity(
+    expr: str,
+    zone: str,
+    baseline: BaselineSettings,
+    cadence: float,
+    detection: DetectionSettings,
+    budget_basis: tuple[float, ...] | None,
+) -> str:
+    """Hash what learned state depends on.
+
+    Left out: the interval where samples are learned at the same cadence; when a series may alert or is forgotten; and
+    how a sample is scored, because none of these changes what is learned.
+
+    Parameters
+    ----------
+    budget_basis : tuple of float or None
+        What the alerts that are counted for a budget depend on; None without a budget.
+    """
+    detectors = [detector.model_dump(mode="json", exclude=set(_SCORING_ONLY)) for detector in detection.detectors]
+    basis: dict[str, object] = {
+        "expr": expr,
+        "zone": zone,
+        "window": baseline.window,
+        "backfill_step": cadence,
+        "detectors": sorted(detectors, key=lambda detector: json.dumps(detector, sort_keys=True)),
+    }
+    if budget_basis is not None:
+        basis["budget"] = budget_basis
+    if baseline.holidays is not None:
+        basis["holidays"] = baseline.holidays
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def sharded(
+    plans: tuple[QueryPlan, ...], groups: Sequence[GroupSettings], index: int, count: int
+) -> tuple[QueryPlan, ...]:
+    """Return the plans for process `index` of the `count` that split the series between them.
+
+    The labels that select the shard of a series are such that the members of a group meet in one process.
+
+    Raises
+    ------
+    ExporterError
+        Two groups share a query and have no label in common, so their members cannot be kept together.
+    """
+    if count == 1:
+        return plans
+    by = _shard_labels([plan.name for plan in plans], groups)
+    result = []
+    for plan in plans:
+        shard = Shard(index, count, by[plan.name] or ())
+        # Another shard is another set of series: those that are new here have to be learned from history.
+        identity = f"{plan.identity}/{index}/{count}/{','.join(sorted(shard.by))}"
+        result.append(replace(plan, shard=shard, identity=identity))
+    return tuple(result)
+
+
+def _shard_labels(queries: Sequence[str], groups: Sequence[GroupSettings]) -> Mapping[str, tuple[str, ...] | None]:
+    """Return the labels that select the shard of each query: those that all groups over it have in common."""
+    labels: dict[str, tuple[str, ...] | None] = dict.fromkeys(queries)
+    for _ in groups:  # So many rounds carry a label over any chain of groups.
+        for group in groups:
+            restricted = [{*own} for query in group.queries if (own := labels[query]) is not None]
+            common = set(group.by).intersection(*restricted)
+            if not common:
+                raise ExporterError(
+                    f"group {group.name!r} cannot be split into shards: it shares no label with another group"
+                )
+            labels |= dict.fromkeys(group.queries, tuple(sorted(common)))
+    return labels
