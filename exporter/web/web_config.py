@@ -257,10 +257,10 @@ class WebConfigFile:
 
 def _stamp(file: Path) -> object:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError as error:
         return error.errno
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _no_password() -> bytes:
