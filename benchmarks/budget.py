@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate, AuditEvent, Step
+from exporter.alerting.alert import AlertCandidate, AuditEvent, EvaluatedSlot, Step
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.alerting.state_machine import collect, evaluate
 from exporter.config.engine_settings import engine_settings
@@ -155,7 +156,7 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
             # Where nothing is anomalous and nothing is open, nothing follows.
             if index >= judged.live and (after.alerts or (one >= threshold).any()):
                 found = _found(plan.alert, np.flatnonzero(one >= threshold).tolist())
-                after = evaluate(plan.alert, limits, "q", after.alerts, at=step * index, found=found, missing=())
+                after = evaluate(plan.alert, limits, "q", after.alerts, EvaluatedSlot(step * index, found))
                 fired += sum(event.event is AuditEvent.FIRING for event in after.transitions)
         tail.see(slice(0, severity.shape[1]), begin, block if begin >= judged.settled else np.full_like(block, np.nan))
         tail.passed(len(block))
@@ -169,7 +170,8 @@ def _plan(alert: dict[str, str], step: float) -> QueryPlan:
 
 
 def _found(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
-    return collect(AlertCandidate({"alertname": rule.alertname, "series": str(row)}, {}, "") for row in rows)
+    labels = ({"alertname": rule.alertname, "series": str(row)} for row in rows)
+    return collect(AlertCandidate(own, Explanation({}), "") for own in labels)
 
 
 def main() -> int:

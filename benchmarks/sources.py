@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 from demo.servers import Process, Stopped, ask, find, free_port, prometheus, target
 from exporter.alerting.settings import AlertingSettings
 from exporter.config.model import LimitsSettings
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.co_occurrence import CoOccurrence
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
-from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi

@@ -19,16 +19,16 @@ from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load, redacted
 from exporter.config.model import Config
 from exporter.config.plan import sharded
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.endpoints import endpoints
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.co_occurrence import CoOccurrence
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.latest_verdicts import LatestVerdicts
 from exporter.evaluation.removed_queries import RemovedQueries
-from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from exporter.alerting.settings import AlertingSettings
-from exporter.evaluation.co_occurrence import CoOccurrence
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
-from exporter.evaluation.root_causes import RootCauses
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
 

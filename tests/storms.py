@@ -11,10 +11,10 @@ from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import StormSettings
 from exporter.alerting.storm import RowStates
+from exporter.correlation.root_causes import RootCauses
 from exporter.engine.series import SeriesTable, key_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.root_causes import RootCauses
 from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
 from tests.alerts import T0, limits, rule
 from tests.contexts import context_of

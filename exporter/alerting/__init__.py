@@ -1,4 +1,4 @@
-"""What becomes of an anomaly: the life of an alert, what it carries, and its explanation. Pure."""
+"""From anomalies to alerts: state machine, storms, root causes, labels, and explanations. Pure."""
 
 from exporter.alerting.state_machine import DuplicateAlert, collect, evaluate, hold, restore, withdraw
 

@@ -1,10 +1,10 @@
-"""The values of alerting: an alert, what a series says now, and the transitions that the audit keeps."""
+"""The values of alerting: alert, candidate, observation, and the transitions that the audit log keeps."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -13,18 +13,19 @@ from exporter.alerting.explanation.explanation import Explanation
 
 __all__ = [
     "Alert",
-    "AlertState",
-    "AuditEvent",
     "AlertCandidate",
+    "AlertState",
+    "AlertTransition",
+    "AuditEvent",
+    "EvaluatedSlot",
     "Observation",
     "Step",
-    "AlertTransition",
     "fingerprint",
 ]
 
 
 class AlertState(StrEnum):
-    """Where an episode stands. An alert that is none of these does not exist."""
+    """The state of an alert, as in Prometheus. An inactive alert does not exist."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -32,7 +33,7 @@ class AlertState(StrEnum):
 
 
 class AuditEvent(StrEnum):
-    """What the audit records. What is not said to repeat happens at most once in an episode."""
+    """What the audit log records; at most once in an episode, except feedback."""
 
     OPEN = "open"
     FIRING = "firing"
@@ -44,12 +45,12 @@ class AuditEvent(StrEnum):
     """Older than the outage tolerance when the exporter started."""
     ACKNOWLEDGED = "acknowledged"
     FEEDBACK = "feedback"
-    """May happen again: people change their minds."""
+    """May repeat: the newest one counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of a series in one slot, in source units; None where it cannot be said.
+    """One sample of a series and its verdict, in source units; None where unknown.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class Observation:
     score : float
         0 to 1.
     z : float
-        Distance from the usual value of this time of the week, in its standard deviations.
+        Distance from the mean of this time of the week, in its standard deviations.
     votes : float
         How many votes call it anomalous.
     """
@@ -75,7 +76,7 @@ class Observation:
 
     @classmethod
     def of(cls, at: float, **numbers: float) -> Self:
-        """Make one of numbers of which NaN and infinite ones cannot be said.
+        """Return an observation; numbers that are not finite become None.
 
         >>> Observation.of(60.0, observed=1.5, upper=float("nan")).upper is None
         True
@@ -89,7 +90,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class AlertCandidate:
-    """What one anomalous series says in this slot.
+    """An anomalous series, entity or storm in one slot, that an alert may be about.
 
     Attributes
     ----------
@@ -119,11 +120,11 @@ class AlertCandidate:
 class Alert:
     """One row per fingerprint: all that is needed to send it and to go on after a restart.
 
-    Times are Unix seconds; None where the episode has not come so far.
+    Times are Unix seconds; None where it has not happened.
     """
 
     fingerprint: str
-    """Of the labels without the marks that it got when it fired."""
+    """Of its labels without the `firing_labels`."""
     query: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
@@ -142,12 +143,40 @@ class Alert:
     missing: int = 0
     """Good answers in a row without a sample of the series."""
     worst: Observation | None = None
-    """The reading with the highest score so far."""
+    """The observation with the highest score so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedSlot:
+    """What a good answer means for the alerts of a query. An open alert in none of the collections is normal.
+
+    Attributes
+    ----------
+    at : float
+        The slot, Unix seconds.
+    candidates : mapping
+        What is anomalous, by fingerprint. Where `max_alerts` has room for a few only, the first get it.
+    missing : collection of str
+        Fingerprints of open alerts whose series has no usable sample in the answer.
+    unknown : collection of str
+        Fingerprints of open alerts of which the answer says nothing, because it is partial: they stay as they are.
+    absorbed : collection of str
+        Fingerprints of pending alerts that end because a storm takes their series.
+    other_alerts : int
+        Open alerts of other queries; `max_alerts` counts them all.
+    """
+
+    at: float
+    candidates: Mapping[str, AlertCandidate]
+    missing: Collection[str] = ()
+    unknown: Collection[str] = ()
+    absorbed: Collection[str] = ()
+    other_alerts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AlertTransition:
-    """One audit event. `who` is `exporter` unless a person did it."""
+    """One entry of the audit log. `who` is `exporter` unless a person did it."""
 
     fingerprint: str
     query: str
@@ -158,19 +187,19 @@ class AlertTransition:
     who: str = "exporter"
     details: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
-    """Counts the events of one kind in an episode, where there may be several."""
+    """Counts the events of one kind in an episode, where several are possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an evaluation leads to: all alerts of the query afterwards, and what happened on the way."""
+    """The result of an evaluation: all alerts of the query afterwards, and the transitions that led there."""
 
     alerts: Mapping[str, Alert]
     transitions: tuple[AlertTransition, ...] = ()
     suppressed: int = 0
-    """Findings that had to be turned away because `max_alerts` was reached."""
+    """Candidates that became no alert because `max_alerts` was reached."""
     notes: bytes | None = None
-    """What has to be remembered beside the alerts to go on after a restart; None: as before."""
+    """An encoded `SavedContext`, stored beside the alerts; None: unchanged."""
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

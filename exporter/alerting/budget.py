@@ -29,10 +29,10 @@ class AlertBudget:
     @classmethod
     def parse(cls, text: object) -> Self:
         """Read a budget as it is written in the file."""
-        found = _FORM.fullmatch(text) if isinstance(text, str) else None
-        if found is None:
+        match = _FORM.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
             raise ValueError(f"not a budget: {text!r}; write a whole number for a day, week or month, such as 2/week")
-        budget = cls(int(found[1]), found[2])
+        budget = cls(int(match[1]), match[2])
         if not budget.alerts:
             raise ValueError("a budget of no alerts at all; leave out alert: for scores only")
         if budget.rate * 86400.0 > _MOST_A_DAY:

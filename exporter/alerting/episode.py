@@ -17,7 +17,7 @@ __all__ = ["Episode", "Feedback", "Status", "apply", "episode_of"]
 
 
 class Status(StrEnum):
-    """Where an episode stands."""
+    """The status of an episode."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
@@ -25,18 +25,18 @@ class Status(StrEnum):
 
 
 class Feedback(StrEnum):
-    """What a person says an episode was."""
+    """A person's verdict on an episode."""
 
     CONFIRMED = "confirmed"
     EXPECTED = "expected"
-    """Unusual, but known beforehand. It teaches nothing: the detectors remember what a series has shown."""
+    """Unusual, but announced. The baseline does not change."""
     FALSE_ALARM = "false alarm"
     NEW_NORMAL = "new normal"
-    """From now on it is like this: the level is accepted at once."""
+    """The level is accepted at once."""
 
     @property
-    def teaches(self) -> bool:
-        """Whether the baseline is to be changed by it."""
+    def changes_baseline(self) -> bool:
+        """Whether the baseline is changed by it."""
         return self is Feedback.NEW_NORMAL
 
 
@@ -47,7 +47,7 @@ _FEEDBACKS = frozenset(Feedback)
 class Episode:
     """One anomaly of one series, from its first sample to its end.
 
-    Times are Unix seconds; None where the episode has not come so far, or nobody has said so.
+    Times are Unix seconds; None where it has not happened.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Episode:
     opened_at : float
         The first anomalous slot.
     fired_at : float or None
-        When it had lasted for as long as the rule wants: from then on Alertmanagers knew of it.
+        When its alert fired: from then on it was sent to Alertmanagers.
     resolved_why : str or None
         Such as ``normal``, ``no_data`` or ``rule_removed``.
     summary : str
@@ -87,14 +87,14 @@ class Episode:
 
     @property
     def status(self) -> Status:
-        """Where it stands: resolved once it is over, whoever has acknowledged it."""
+        """The status; a resolved episode is resolved, acknowledged or not."""
         if self.resolved_at is not None:
             return Status.RESOLVED
         return Status.OPEN if self.acknowledged_at is None else Status.ACKNOWLEDGED
 
 
 def episode_of(transitions: Iterable[AlertTransition]) -> Episode | None:
-    """Return what the transitions of one episode come to, in their order; None where its beginning is not in them."""
+    """Return the episode that follows from transitions in their order; None where its beginning is not among them."""
     episode: Episode | None = None
     for transition in transitions:
         episode = apply(episode, transition)
@@ -102,7 +102,7 @@ def episode_of(transitions: Iterable[AlertTransition]) -> Episode | None:
 
 
 def apply(episode: Episode | None, transition: AlertTransition) -> Episode | None:
-    """Return the episode after one more transition. One that happens again changes nothing; the newest feedback holds.
+    """Return the episode after one more transition. A repeated transition changes nothing; the newest feedback counts.
 
     >>> opened = AlertTransition("f", "cpu", "e", AuditEvent.OPEN, 60.0, "anomalous", details={"labels": '{"a": "b"}'})
     >>> noted = AlertTransition("f", "cpu", "e", AuditEvent.ACKNOWLEDGED, 90.0, "on it", who="eve")

@@ -1,4 +1,4 @@
-"""The series of one query as arrays: which label values are where, and who is who after a restart.
+"""Index of label values: the series of one query as arrays, and their rows after a restart.
 
 Rows belong to a run of the program; what is stored names a series by the hash of its labels.
 """
@@ -44,7 +44,7 @@ class FrequentLabel:
 
 
 class LabelIndex:
-    """Labels by row. Only rows that changed cost anything when the series change."""
+    """Labels by row. An update costs only as much as the rows that changed."""
 
     def __init__(self) -> None:
         self.hashes: Hashes = np.zeros(0, np.uint64)
@@ -59,7 +59,7 @@ class LabelIndex:
         return int(np.count_nonzero(self.hashes))
 
     def update(self, series: Iterable[tuple[int, Labels]], size: int) -> None:
-        """Take up what has changed: `series` are all rows in use below `size`."""
+        """Apply what has changed: `series` are all rows in use below `size`."""
         now: list[Labels | None] = [None] * size
         for row, labels in series:
             now[row] = labels
@@ -79,7 +79,7 @@ class LabelIndex:
         rows = self._order[np.minimum(place, len(self._order) - 1)]
         return np.where(self.hashes[rows] == hashes, rows, -1)
 
-    def chosen(self, rows: Rows, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[Labels]]:
+    def combinations(self, rows: Rows, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[Labels]]:
         """Return for each of `rows` the number of its combination of the labels `names`, and the combinations.
 
         A label that a series does not have is left out of its combination.
@@ -87,27 +87,27 @@ class LabelIndex:
         if not names:
             return np.zeros(len(rows), np.intp), [()]
         codes = np.stack([self._code(name)[rows] for name in names], axis=1)
-        found, numbers = np.unique(codes, axis=0, return_inverse=True)
+        combinations, numbers = np.unique(codes, axis=0, return_inverse=True)
         texts = [
-            tuple(sorted((name, self._values[name][code]) for name, code in zip(names, one, strict=True) if code >= 0))
-            for one in found.tolist()
+            tuple(sorted((name, self._values[name][code]) for name, code in zip(names, row, strict=True) if code >= 0))
+            for row in combinations.tolist()
         ]
         return numbers.reshape(-1).astype(np.intp), texts
 
-    def shared(self, rows: Rows, share: float = 1.0) -> dict[str, str]:
-        """Return the labels that at least so many of `rows` have with one value, by name."""
-        found = {}
+    def common_labels(self, rows: Rows, share: float = 1.0) -> dict[str, str]:
+        """Return the labels of which at least this share of `rows` has the same value, by name."""
+        common = {}
         for name, codes in sorted(self._codes.items()):
             counts = np.bincount(codes[rows] + 1, minlength=2)
             most = int(np.argmax(counts[1:]))
             if len(rows) and counts[1 + most] >= share * len(rows):
-                found[name] = self._values[name][most]
-        return found
+                common[name] = self._values[name][most]
+        return common
 
-    def excess(
+    def frequent_labels(
         self, rows: Rows, *, besides: Collection[str] = (), most: int = 3, times: float = 2.0, share: float = 0.25
     ) -> list[FrequentLabel]:
-        """Return the label values that are far more frequent among `rows` than among all series, clearest first.
+        """Return the label values that are far more frequent among `rows` than among all series, the clearest first.
 
         Parameters
         ----------
@@ -123,31 +123,30 @@ class LabelIndex:
 
         Notes
         -----
-        The clearest is the one that tells most about who is a member: the number of members that have it, times the
-        logarithm of how many times as frequent it is (the term of the G statistic).
+        Values are ranked by their term of the G statistic: the number of members that have it, times the logarithm of
+        how many times as frequent it is.
         """
-        everybody = np.flatnonzero(self.hashes)
+        all_rows = np.flatnonzero(self.hashes)
         ranked: list[tuple[float, FrequentLabel]] = []
         for name, codes in sorted(self._codes.items()):
             if name in besides:
                 continue
-            inside = np.bincount(codes[rows] + 1, minlength=len(self._values[name]) + 1)[1:]
-            among = np.bincount(codes[everybody] + 1, minlength=len(self._values[name]) + 1)[1:]
-            # A value that one series has says who that series is, and nothing about the others.
+            members = np.bincount(codes[rows] + 1, minlength=len(self._values[name]) + 1)[1:]
+            series = np.bincount(codes[all_rows] + 1, minlength=len(self._values[name]) + 1)[1:]
+            # A value of a single series identifies it and says nothing about the others.
             with np.errstate(all="ignore"):
-                ratio = (inside / max(len(rows), 1)) / (among / max(len(everybody), 1))
-            good = np.flatnonzero((inside >= 2) & (inside >= share * len(rows)) & (ratio >= times))
+                ratio = (members / max(len(rows), 1)) / (series / max(len(all_rows), 1))
+            good = np.flatnonzero((members >= 2) & (members >= share * len(rows)) & (ratio >= times))
             for code in good.tolist():
-                clear = float(inside[code] * np.log(ratio[code]))
-                ranked.append(
-                    (clear, FrequentLabel(name, self._values[name][code], int(inside[code]), int(among[code])))
-                )
-        ranked.sort(key=lambda one: (-one[0], one[1].name, one[1].value))
-        return [one for _, one in ranked[:most]]
+                clarity = float(members[code] * np.log(ratio[code]))
+                label = FrequentLabel(name, self._values[name][code], int(members[code]), int(series[code]))
+                ranked.append((clarity, label))
+        ranked.sort(key=lambda entry: (-entry[0], entry[1].name, entry[1].value))
+        return [label for _, label in ranked[:most]]
 
     def _code(self, name: str) -> _Codes:
-        found = self._codes.get(name)
-        return np.full(len(self.hashes), _NO_LABEL, np.int32) if found is None else found
+        codes = self._codes.get(name)
+        return np.full(len(self.hashes), _NO_LABEL, np.int32) if codes is None else codes
 
     def _resize(self, size: int) -> None:
         self.hashes = _grown(self.hashes, size, np.uint64(0))
@@ -155,25 +154,25 @@ class LabelIndex:
             self._codes[name] = _grown(codes, size, np.int32(_NO_LABEL))
 
     def _place(self, row: int, labels: Labels | None) -> None:
-        for known_codes in self._codes.values():
-            known_codes[row] = _NO_LABEL
+        for codes in self._codes.values():
+            codes[row] = _NO_LABEL
         self.hashes[row] = 0
         if labels is None:
             return
         self.hashes[row] = _hash_of(labels)
         for name, value in labels:
-            codes = self._codes.get(name)
-            if codes is None:
+            column = self._codes.get(name)
+            if column is None:
                 if len(self._codes) >= _MOST_NAMES:
                     continue
-                codes = self._codes[name] = np.full(len(self.hashes), _NO_LABEL, np.int32)
+                column = self._codes[name] = np.full(len(self.hashes), _NO_LABEL, np.int32)
                 self._values[name], self._code_of[name] = [], {}
-            known = self._code_of[name]
-            code = known.get(value)
+            code_of = self._code_of[name]
+            code = code_of.get(value)
             if code is None:
-                code = known[value] = len(known)
+                code = code_of[value] = len(code_of)
                 self._values[name].append(value)
-            codes[row] = code
+            column[row] = code
 
 
 def _grown(array: npt.NDArray[Scalar], size: int, fill: Scalar) -> npt.NDArray[Scalar]:
@@ -183,7 +182,7 @@ def _grown(array: npt.NDArray[Scalar], size: int, fill: Scalar) -> npt.NDArray[S
 
 
 def _hash_of(labels: Labels) -> int:
-    """Return 64 bits that tell series apart, the same in every process; never 0."""
+    """Return 64 bits that identify a series in every process; never 0."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr(labels).encode("utf-8", "surrogatepass"))
     return int.from_bytes(digest.digest(), "big") or 1

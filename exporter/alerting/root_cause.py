@@ -1,11 +1,11 @@
-"""Cause and effect: which anomaly explains which, and what belongs to one incident.
+"""Root causes: which anomaly explains which, and what belongs to one incident.
 
 The configuration says who depends on whom: a *caller* on a *callee*. The anomaly of a callee explains that of a caller
 if it began first, at most five minutes before, and if the severities of both agree: their cross-correlation peaks where
-the callee leads. One interval is given to either order, because nobody sees more than samples.
+the callee leads. A difference of one interval either way does not count, because onsets are known by samples only.
 
-Links are followed to their root, and everything that leads to one root is one incident. A circle of services has its
-root where it began.
+Links are followed to their root, and everything that leads to the same root is one incident. A circle of services has
+its root where it began.
 
 What was decided when an alert fired stays, because labels are its identity. Everything follows from the anomalies that
 are given: which of them explains another does not depend on their order.
@@ -40,11 +40,11 @@ HORIZON = 300.0
 _AGREES = 0.5
 """Correlation from which severities agree."""
 _ENOUGH = 3
-"""Slots of both without which severities say nothing."""
+"""Slots that both traces need for a comparison."""
 _LONGEST = 128
-"""Points of a grid on which two severities are compared at most."""
+"""Points of the grid on which two severities are compared, at most."""
 _CANDIDATES = 16
-"""Causes of one anomaly that are compared at most, those that began closest to it."""
+"""Candidates per anomaly that are compared, those with the closest onsets."""
 _INCIDENT_LENGTH = 12
 _CLOSEST = 10.0
 """Seconds between two points of a trace at least."""
@@ -54,12 +54,12 @@ _KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class SeverityTrace:
-    """How anomalous an open alert was in its first slots; nothing where it is not known.
+    """The severity of an open alert in its first slots; empty where it is unknown.
 
     Attributes
     ----------
     labels : mapping
-        What dependencies are held against: the alert's, and of a storm also what most of its members share.
+        What dependencies are matched with: the alert's, and of a storm also what most of its members share.
     times : tuple of float, Unix seconds
     severities : tuple of float
         0 where it was normal.
@@ -71,7 +71,7 @@ class SeverityTrace:
 
 
 def extended(trace: SeverityTrace, at: float, severity: float, labels: Mapping[str, str]) -> SeverityTrace:
-    """Return a trace with one slot more, if it is worth keeping."""
+    """Return a trace with one more slot, unless it is full or the slot is too close to the last."""
     if len(trace.times) >= _KEPT or (trace.times and at - trace.times[-1] < _CLOSEST):
         return replace(trace, labels=labels)
     return SeverityTrace(labels, (*trace.times, at), (*trace.severities, severity))
@@ -79,14 +79,14 @@ def extended(trace: SeverityTrace, at: float, severity: float, labels: Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class OpenAnomaly:
-    """What is known of one open alert, as far as it can be a cause or an effect.
+    """One open alert that can be a cause or an effect.
 
     Attributes
     ----------
     identity : str
         Fingerprint of the alert.
     onset : float, Unix seconds
-        When it turned.
+        When it became anomalous.
     interval : float, seconds
         Between its slots.
     trace : SeverityTrace
@@ -105,7 +105,7 @@ class OpenAnomaly:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What dependencies are held against."""
+        """What dependencies are matched with."""
         return self.trace.labels
 
     @property
@@ -116,7 +116,7 @@ class OpenAnomaly:
 
 @dataclass(frozen=True, slots=True)
 class IncidentLink:
-    """What an anomaly belongs to.
+    """The incident of an anomaly, and its place in it.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class DependencyGraph:
 
     def __init__(self, dependencies: Sequence[DependencySettings]) -> None:
         self._edges = tuple(dependencies)
-        # By one of their labels, so that an anomaly is only held against what may match.
+        # Indexed by one of their labels, so that an anomaly is only compared with what may match.
         self._callers = _by_label([edge.caller for edge in self._edges])
         self._callees = _by_label([edge.callee for edge in self._edges])
 
@@ -157,7 +157,7 @@ class DependencyGraph:
         """Return the keys of the dependencies of which an anomaly is the callee."""
         return self._keys(self._callees, labels, [edge.callee for edge in self._edges])
 
-    def knows(self, labels: Mapping[str, str]) -> bool:
+    def mentions(self, labels: Mapping[str, str]) -> bool:
         """Return whether an anomaly with these labels can be a cause or an effect."""
         return bool(self.calls(labels) or self.called(labels))
 
@@ -183,53 +183,55 @@ def _by_label(patterns: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], li
 
 
 def link_incidents(
-    graph: DependencyGraph, anomalies: Iterable[OpenAnomaly], wanted: Iterable[str]
+    graph: DependencyGraph, anomalies: Iterable[OpenAnomaly], identities: Iterable[str]
 ) -> dict[str, IncidentLink]:
-    """Return what some anomalies belong to.
+    """Return the incident, role and cause of some anomalies.
 
     Parameters
     ----------
     graph : DependencyGraph
-    anomalies : iterable of Anomaly
+    anomalies : iterable of OpenAnomaly
         All that are open.
-    wanted : iterable of str
-        Identities of those that are asked for.
+    identities : iterable of str
+        Of the anomalies to link.
     """
-    known = {one.identity: one for one in anomalies}
-    called: dict[tuple[object, ...], list[OpenAnomaly]] = {}
-    for one in known.values():
-        for key in graph.called(one.labels):
-            called.setdefault(key, []).append(one)
+    by_identity = {anomaly.identity: anomaly for anomaly in anomalies}
+    callees: dict[tuple[object, ...], list[OpenAnomaly]] = {}
+    for anomaly in by_identity.values():
+        for key in graph.called(anomaly.labels):
+            callees.setdefault(key, []).append(anomaly)
     causes: dict[str, OpenAnomaly | None] = {}
 
-    def cause_of(one: OpenAnomaly) -> OpenAnomaly | None:
-        if one.identity not in causes:
-            found = {other.identity: other for key in graph.calls(one.labels) for other in called.get(key, ())}
-            causes[one.identity] = _best(one, found.values())
-        return causes[one.identity]
+    def cause_of(effect: OpenAnomaly) -> OpenAnomaly | None:
+        if effect.identity not in causes:
+            candidates = {
+                callee.identity: callee for key in graph.calls(effect.labels) for callee in callees.get(key, ())
+            }
+            causes[effect.identity] = _best(effect, candidates.values())
+        return causes[effect.identity]
 
     links = {}
-    for identity in wanted:
-        one = known[identity]
-        root, incident = _root(one, cause_of)
-        cause = cause_of(one)
-        if root.identity == identity and not one.effect:
-            # In a circle everybody has a cause, but not the one where it began.
-            cause = cause if one.incident else None
-        links[identity] = IncidentLink(incident, root.identity != identity or one.effect, cause)
+    for identity in identities:
+        anomaly = by_identity[identity]
+        root, incident = _root(anomaly, cause_of)
+        cause = cause_of(anomaly)
+        if root.identity == identity and not anomaly.effect:
+            # In a circle every anomaly has a cause, but not the one where it began.
+            cause = cause if anomaly.incident else None
+        links[identity] = IncidentLink(incident, root.identity != identity or anomaly.effect, cause)
     return links
 
 
-def _root(one: OpenAnomaly, cause_of: Callable[[OpenAnomaly], OpenAnomaly | None]) -> tuple[OpenAnomaly, str]:
-    """Follow the causes to where they begin, or to an alert of which that was decided."""
-    path, places = [one], {one.identity: 0}
+def _root(anomaly: OpenAnomaly, cause_of: Callable[[OpenAnomaly], OpenAnomaly | None]) -> tuple[OpenAnomaly, str]:
+    """Follow the causes to their root, or to an alert whose incident was fixed when it fired."""
+    path, places = [anomaly], {anomaly.identity: 0}
     while not path[-1].incident:
         cause = cause_of(path[-1])
         if cause is None:
             break
         if cause.identity in places:
             circle = path[places[cause.identity] :]
-            root = min(circle, key=lambda other: (other.onset, other.identity))
+            root = min(circle, key=lambda member: (member.onset, member.identity))
             return root, root.own_incident
         places[cause.identity] = len(path)
         path.append(cause)
@@ -245,17 +247,17 @@ def _best(effect: OpenAnomaly, candidates: Iterable[OpenAnomaly]) -> OpenAnomaly
         if cause.identity != effect.identity and -slack <= ahead <= HORIZON + slack:
             near.append((abs(ahead), cause.identity, cause))
     ranked = []
-    for _, identity, cause in sorted(near, key=lambda one: one[:2])[:_CANDIDATES]:
+    for _, identity, cause in sorted(near, key=lambda entry: entry[:2])[:_CANDIDATES]:
         peak, lag = agreement(effect, cause)
         if peak >= _AGREES and lag >= -max(effect.interval, cause.interval):
             ranked.append((-round(peak, 6), cause.onset, identity, cause))
-    return min(ranked, key=lambda one: one[:3])[3] if ranked else None
+    return min(ranked, key=lambda entry: entry[:3])[3] if ranked else None
 
 
 def agreement(effect: OpenAnomaly, cause: OpenAnomaly) -> tuple[float, float]:
     """Return the highest correlation of two severities within `HORIZON`, and by how many seconds the cause leads there.
 
-    Both are zero before their onset. Where too little is known of one of them the onsets speak, as nothing contradicts.
+    Both are zero before their onset. Where a trace is too short the onsets decide: nothing contradicts them.
     """
     if min(len(effect.trace.times), len(cause.trace.times)) < _ENOUGH:
         return 1.0, effect.onset - cause.onset
@@ -264,7 +266,7 @@ def agreement(effect: OpenAnomaly, cause: OpenAnomaly) -> tuple[float, float]:
     end = max((effect.onset, cause.onset, *effect.trace.times[-1:], *cause.trace.times[-1:]))
     step = max(step, (end - begin) / _LONGEST)
     grid: FloatArray = end - step * np.arange(floor((end - begin) / step), -1, -1, dtype=np.float64)
-    late, early = (_held(one, grid) for one in (effect, cause))
+    late, early = (_severity_at(anomaly, grid) for anomaly in (effect, cause))
     late, early = late - late.mean(), early - early.mean()
     norm = float(np.sqrt((late @ late) * (early @ early)))
     if norm <= 0.0:
@@ -274,7 +276,7 @@ def agreement(effect: OpenAnomaly, cause: OpenAnomaly) -> tuple[float, float]:
     lags = np.arange(len(whole)) - (len(grid) - 1)
     inside = np.abs(lags) <= most
     whole, lags = whole[inside], lags[inside]
-    # Of equal peaks the one closest to the onsets.
+    # Of equal peaks the closest to the onsets.
     expected = (effect.onset - cause.onset) / step
     peak = whole.max()
     best = np.flatnonzero(whole >= peak - 1e-9)
@@ -282,11 +284,11 @@ def agreement(effect: OpenAnomaly, cause: OpenAnomaly) -> tuple[float, float]:
     return float(peak), float(lags[chosen] * step)
 
 
-def _held(one: OpenAnomaly, grid: FloatArray) -> FloatArray:
+def _severity_at(anomaly: OpenAnomaly, grid: FloatArray) -> FloatArray:
     """Return the severity at the points of a grid: that of the newest slot, 0 before the onset."""
-    times, values = np.array(one.trace.times), np.array(one.trace.severities)
+    times, values = np.array(anomaly.trace.times), np.array(anomaly.trace.severities)
     if not len(times):
-        return (grid >= one.onset).astype(np.float64)
+        return (grid >= anomaly.onset).astype(np.float64)
     place = np.searchsorted(times, grid + 1e-6, side="right") - 1
-    # It may have turned before it was followed.
-    return np.where(grid + 1e-6 >= min(one.onset, times[0]), values[np.maximum(place, 0)], 0.0)
+    # The anomaly may be older than its trace.
+    return np.where(grid + 1e-6 >= min(anomaly.onset, times[0]), values[np.maximum(place, 0)], 0.0)

@@ -1,4 +1,4 @@
-"""What is remembered beside the alerts of a query, in bytes: `Step.notes`."""
+"""What a query stores beside its alerts, as bytes: `Step.notes`."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ __all__ = ["SavedContext", "decode_context", "encode_context"]
 
 @dataclass(frozen=True, slots=True)
 class SavedContext:
-    """What alerts go on from, beside themselves.
+    """What the next step needs beside the alerts.
 
     Attributes
     ----------
-    storms : tuple of Storm
+    storms : tuple of OpenStorm
     traces : mapping
-        By identity of open alerts: how anomalous they were since they began.
+        By identity of open alerts: their severity since they began.
     """
 
     storms: tuple[OpenStorm, ...] = ()
     traces: Mapping[str, SeverityTrace] = field(default_factory=dict)
 
 
-class _KeptTrace(msgspec.Struct, frozen=True, array_like=True):
+class _StoredTrace(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str]
     times: list[float]
     severities: list[float]
 
 
-class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+class _StoredContext(msgspec.Struct, frozen=True, omit_defaults=True):
     storms: list[StoredStorm] = []
-    traces: dict[str, _KeptTrace] = {}
+    traces: dict[str, _StoredTrace] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Kept).decode
+_decode = msgspec.msgpack.Decoder(_StoredContext).decode
 
 
-def encode_context(notes: SavedContext) -> bytes:
-    """Return the notes in bytes; none where there is nothing to remember."""
-    if not notes.storms and not notes.traces:
+def encode_context(context: SavedContext) -> bytes:
+    """Return the context in bytes; empty where there is nothing to store."""
+    if not context.storms and not context.traces:
         return b""
     traces = {
-        identity: _KeptTrace(dict(trace.labels), list(trace.times), list(trace.severities))
-        for identity, trace in sorted(notes.traces.items())
+        identity: _StoredTrace(dict(trace.labels), list(trace.times), list(trace.severities))
+        for identity, trace in sorted(context.traces.items())
     }
-    return _encode(_Kept(storms=encode_storms(notes.storms), traces=traces))
+    return _encode(_StoredContext(storms=encode_storms(context.storms), traces=traces))
 
 
-def decode_context(kept: bytes) -> SavedContext:
+def decode_context(encoded: bytes) -> SavedContext:
     """Return what `encode_context` wrote; nothing where it cannot be read, because another version wrote it."""
-    if not kept:
+    if not encoded:
         return SavedContext()
     try:
-        found = _decode(kept)
+        stored = _decode(encoded)
         traces = {
             identity: SeverityTrace(trace.labels, tuple(trace.times), tuple(trace.severities))
-            for identity, trace in found.traces.items()
+            for identity, trace in stored.traces.items()
             if len(trace.times) == len(trace.severities)
         }
-        return SavedContext(decode_storms(found.storms), traces)
+        return SavedContext(decode_storms(stored.storms), traces)
     except (msgspec.DecodeError, ValueError):
         return SavedContext()

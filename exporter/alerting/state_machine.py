@@ -1,14 +1,13 @@
-"""The life of an alert: pending, firing, resolved, gone.
+"""The state machine of alerts: inactive, pending, firing, resolved.
 
 ::
 
-    (none) --anomalous--> pending --`for` has passed--> firing --normal--> [keep_firing_for] --> resolved --> (none)
-    pending --normal--> (none)                          resolved --anomalous--> a new episode
+    INACTIVE --anomalous--> PENDING --`for` has passed--> FIRING --normal--> [keep_firing_for] --> RESOLVED --> INACTIVE
+    PENDING --normal--> INACTIVE                          RESOLVED --anomalous--> PENDING, a new episode
 
-Four things can happen to the alerts of a query, and each is one pure function from the alerts before to a
-`Step`: a good answer (`evaluate`), a failed query (`hold`), a start of the program (`restore`) and the
-removal of the query (`withdraw`). The same input always gives the same step, so a slot that is replayed
-after a crash cannot open a second episode.
+Four events change the alerts of a query; each is a pure function from the alerts before to a `Step`: a good answer
+(`evaluate`), a failed query (`hold`), a start of the program (`restore`) and the removal of the query (`withdraw`).
+The same input always gives the same step, so a slot that is replayed after a crash cannot open a second episode.
 
 The rules are those of Prometheus' alerting rules, with three exceptions. A failed query never resolves an
 alert; nor does a missing sample at once; and an episode keeps its `fired_at` for as long as it lives, over
@@ -19,10 +18,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from exporter.alerting.alert import Alert, AlertCandidate, AlertState, AlertTransition, AuditEvent, Step, fingerprint
+from exporter.alerting.alert import (
+    Alert,
+    AlertCandidate,
+    AlertState,
+    AlertTransition,
+    AuditEvent,
+    EvaluatedSlot,
+    Step,
+    fingerprint,
+)
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 from exporter.errors import ExporterError
 
@@ -36,7 +44,7 @@ _PATIENCE = 3
 
 
 class DuplicateAlert(ExporterError):  # noqa: N818 - the name that Prometheus gives to the same fault.
-    """Two series of one query have the same alert labels, so neither can be told from the other.
+    """Two series of one query have the same alert labels, so their alerts would be indistinguishable.
 
     Parameters
     ----------
@@ -49,35 +57,25 @@ class DuplicateAlert(ExporterError):  # noqa: N818 - the name that Prometheus gi
         super().__init__(f"two series of the query have the same alert labels: {json.dumps(self.labels)}")
 
 
-def collect(findings: Iterable[AlertCandidate]) -> dict[str, AlertCandidate]:
-    """Return the findings of one slot by fingerprint, in their order.
+def collect(candidates: Iterable[AlertCandidate]) -> dict[str, AlertCandidate]:
+    """Return the candidates of one slot by fingerprint, in their order.
 
     Raises
     ------
     DuplicateAlert
         If two of them have the same labels: the query fails in this slot and its alerts are held.
     """
-    found: dict[str, AlertCandidate] = {}
-    for finding in findings:
-        identity = fingerprint(finding.labels)
-        if identity in found:
-            raise DuplicateAlert(finding.labels)
-        found[identity] = finding
-    return found
+    collected: dict[str, AlertCandidate] = {}
+    for candidate in candidates:
+        identity = fingerprint(candidate.labels)
+        if identity in collected:
+            raise DuplicateAlert(candidate.labels)
+        collected[identity] = candidate
+    return collected
 
 
 def evaluate(
-    rule: AlertSettings,
-    limits: AlertingSettings,
-    query: str,
-    alerts: Mapping[str, Alert],
-    *,
-    at: float,
-    found: Mapping[str, AlertCandidate],
-    missing: Collection[str],
-    unknown: Collection[str] = (),
-    absorbed: Collection[str] = (),
-    others: int = 0,
+    rule: AlertSettings, limits: AlertingSettings, query: str, alerts: Mapping[str, Alert], slot: EvaluatedSlot
 ) -> Step:
     """Apply a good answer.
 
@@ -85,47 +83,31 @@ def evaluate(
     ----------
     alerts : mapping
         Every alert of the query by fingerprint, as the step before left them.
-    at : float
-        The slot. One that is not after the newest slot applied to `alerts` changes nothing.
-    found : mapping
-        What is anomalous now (see `collect`). Where `max_alerts` leaves room for a few only, the first ones
-        get it.
-    missing : collection of str
-        Fingerprints of open alerts whose series has no usable sample in the answer.
-    unknown : collection of str
-        Fingerprints of open alerts of which the answer says nothing, because it is partial: they stay as they are.
-    absorbed : collection of str
-        Fingerprints of pending alerts that end unsaid, because another alert speaks for their series from now on.
-    others : int
-        Open alerts of other queries; `max_alerts` counts them all.
-
-    Returns
-    -------
-    Step
-        An alert that is open and in none of `found`, `missing` and `unknown` is normal.
+    slot : EvaluatedSlot
+        A slot that is not after the newest slot applied to `alerts` changes nothing.
     """
+    at = slot.at
     if _applied(alerts, at):
         return Step(alerts=alerts)
     after: dict[str, Alert] = {}
-    log: list[AlertTransition] = []
+    transitions: list[AlertTransition] = []
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
-        elif identity in absorbed and alert.fired_at is None:
-            kept = _end(alert, at, "storm", log)
-        elif identity in found:
-            kept = _anomalous(rule, alert, found[identity], at, log)
-        elif identity in unknown:
+        elif identity in slot.absorbed and alert.fired_at is None:
+            kept = _end(alert, at, "storm", transitions)
+        elif identity in slot.candidates:
+            kept = _anomalous(rule, alert, slot.candidates[identity], at, transitions)
+        elif identity in slot.unknown:
             kept = alert
-        elif identity in missing:
-            kept = _missing(rule, alert, at, log)
+        elif identity in slot.missing:
+            kept = _missing(rule, alert, at, transitions)
         else:
-            kept = _normal(rule, replace(alert, missing=0), at, log)
+            kept = _normal(rule, replace(alert, missing=0), at, transitions)
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=at)
-    begun, suppressed = _begin_all(rule, limits, query, alerts, after, at=at, found=found, others=others, log=log)
-    after.update(begun)
-    return Step(alerts=after, transitions=tuple(log), suppressed=suppressed)
+    suppressed = _begin_episodes(rule, limits, query, alerts, slot, after=after, transitions=transitions)
+    return Step(alerts=after, transitions=tuple(transitions), suppressed=suppressed)
 
 
 def hold(
@@ -137,7 +119,7 @@ def hold(
     since: float,
     interval: float,
 ) -> Step:
-    """Apply a slot in which the query failed: nothing is known, so nothing is resolved.
+    """Apply a slot in which the query failed: without an answer nothing is resolved.
 
     Parameters
     ----------
@@ -151,33 +133,33 @@ def hold(
     Returns
     -------
     Step
-        After `source_hold` the open alerts are given up: firing ones are no longer sent, so that every
-        Alertmanager lets them expire by itself.
+        After `source_hold` the open alerts expire: firing ones are no longer sent, so that every
+        Alertmanager expires them by itself.
     """
     if _applied(alerts, at):
         return Step(alerts=alerts)
     over = at - since - interval >= limits.source_hold
     after: dict[str, Alert] = {}
-    log: list[AlertTransition] = []
+    transitions: list[AlertTransition] = []
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
         elif over:
             event = AuditEvent.DROPPED if alert.fired_at is None else AuditEvent.EXPIRED_SOURCE_DOWN
-            log.append(_transition(replace(alert, query=query), event, at, "source_down"))
+            transitions.append(_transition(replace(alert, query=query), event, at, "source_down"))
             kept = None
         else:
             kept = alert
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=at)
-    return Step(alerts=after, transitions=tuple(log))
+    return Step(alerts=after, transitions=tuple(transitions))
 
 
 def restore(limits: AlertingSettings, alerts: Mapping[str, Alert], *, at: float) -> Step:
-    """Take up the alerts that the store kept, after a start.
+    """Return the alerts of the store after a start.
 
-    The time in between counts for nothing: a pending alert waits for as long as it would have. What is older
-    than `outage_tolerance` is dropped, because every Alertmanager has let it expire long ago.
+    The downtime does not count: a pending alert waits as long as it would have. Alerts older than `outage_tolerance`
+    are dropped, because every Alertmanager expired them long ago.
 
     Parameters
     ----------
@@ -188,18 +170,18 @@ def restore(limits: AlertingSettings, alerts: Mapping[str, Alert], *, at: float)
     Returns
     -------
     Step
-        The next start may read its alerts or those before: both come to the same. Nothing of it is to be sent before
-        the first `evaluate` or `hold`, which says whether it is still so.
+        The next start may read its alerts or those before, with the same result. Do not send it before the first
+        `evaluate` or `hold`, which decides whether it still holds.
     """
     after: dict[str, Alert] = {}
-    log: list[AlertTransition] = []
+    transitions: list[AlertTransition] = []
     for identity, alert in alerts.items():
         down = max(0.0, at - alert.evaluated_at)
         if alert.state is AlertState.RESOLVED:
             started, ended = _span(alert)
             kept = _retained(limits, replace(alert, resolved_at=max(started, min(ended, at))), at)
         elif down > limits.outage_tolerance:
-            log.append(_transition(alert, AuditEvent.EXPIRED, at, "outage_tolerance"))
+            transitions.append(_transition(alert, AuditEvent.EXPIRED, at, "outage_tolerance"))
             kept = None
         elif alert.state is AlertState.PENDING:
             kept = replace(alert, active_at=min(alert.active_at + down, at))
@@ -207,11 +189,11 @@ def restore(limits: AlertingSettings, alerts: Mapping[str, Alert], *, at: float)
             kept = replace(alert, keep_since=None if alert.keep_since is None else min(alert.keep_since, at))
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=at)
-    return Step(alerts=after, transitions=tuple(log))
+    return Step(alerts=after, transitions=tuple(transitions))
 
 
 def withdraw(alerts: Mapping[str, Alert], *, at: float, why: str) -> Step:
-    """End every open alert of a query that exists no more.
+    """End every open alert of a removed query.
 
     Parameters
     ----------
@@ -226,87 +208,87 @@ def withdraw(alerts: Mapping[str, Alert], *, at: float, why: str) -> Step:
         Firing alerts are resolved, pending ones are gone.
     """
     after: dict[str, Alert] = {}
-    log: list[AlertTransition] = []
+    transitions: list[AlertTransition] = []
     for identity, alert in alerts.items():
-        kept = alert if alert.state is AlertState.RESOLVED else _end(alert, at, why, log)
+        kept = alert if alert.state is AlertState.RESOLVED else _end(alert, at, why, transitions)
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=max(alert.evaluated_at, at))
-    return Step(alerts=after, transitions=tuple(log))
+    return Step(alerts=after, transitions=tuple(transitions))
 
 
 def _applied(alerts: Mapping[str, Alert], at: float) -> bool:
     return any(alert.evaluated_at >= at for alert in alerts.values())
 
 
-def _begin_all(
+def _begin_episodes(
     rule: AlertSettings,
     limits: AlertingSettings,
     query: str,
     before: Mapping[str, Alert],
-    after: Mapping[str, Alert],
+    slot: EvaluatedSlot,
     *,
-    at: float,
-    found: Mapping[str, AlertCandidate],
-    others: int,
-    log: list[AlertTransition],
-) -> tuple[dict[str, Alert], int]:
-    """Return the episodes that begin now, and how many had to be turned away."""
-    unopened = [identity for identity in found if identity not in before or _is_over(before[identity])]
-    if not unopened:
-        return {}, 0
-    room = limits.max_alerts - others - sum(not _is_over(alert) for alert in after.values())
-    # Resolved alerts stay in the table for a while. Series that come and go must not make it grow without end.
+    after: dict[str, Alert],
+    transitions: list[AlertTransition],
+) -> int:
+    """Add the alerts that begin now to `after`; return for how many candidates there was no room."""
+    room = limits.max_alerts - slot.other_alerts - sum(not _is_over(alert) for alert in after.values())
+    # Resolved alerts stay for a while. Series that come and go must not make the table grow without end.
     rows = 2 * limits.max_alerts - len(after)
-    begun: dict[str, Alert] = {}
-    for identity in unopened:
-        new_row = identity not in after
-        if len(begun) >= room or (new_row and rows <= 0):
+    suppressed = 0
+    for identity, candidate in slot.candidates.items():
+        last = before.get(identity)
+        if last is not None and not _is_over(last):
             continue
+        new_row = identity not in after
+        if room <= 0 or (new_row and rows <= 0):
+            suppressed += 1
+            continue
+        room -= 1
         rows -= new_row
-        begun[identity] = _begin(rule, query, identity, found[identity], before.get(identity), at, log)
-    return begun, len(unopened) - len(begun)
+        after[identity] = _begin(rule, query, identity, candidate, last, slot.at, transitions)
+    return suppressed
 
 
 def _begin(
     rule: AlertSettings,
     query: str,
     identity: str,
-    finding: AlertCandidate,
+    candidate: AlertCandidate,
     last: Alert | None,
     at: float,
-    log: list[AlertTransition],
+    transitions: list[AlertTransition],
 ) -> Alert:
     alert = Alert(
         fingerprint=identity,
         query=query,
-        labels=dict(finding.labels),
+        labels=dict(candidate.labels),
         annotations={},
-        generator_url=finding.generator_url,
+        generator_url=candidate.generator_url,
         state=AlertState.PENDING,
         episode=_episode(identity, at, None if last is None else last.episode),
-        active_at=at if finding.since is None else min(at, finding.since),
+        active_at=at if candidate.since is None else min(at, candidate.since),
         evaluated_at=at,
     )
-    labels = json.dumps(dict(sorted(finding.labels.items())), ensure_ascii=False)
-    log.append(_transition(alert, AuditEvent.OPEN, at, "anomalous", {"labels": labels}))
-    return _anomalous(rule, alert, finding, at, log)
+    labels = json.dumps(dict(sorted(candidate.labels.items())), ensure_ascii=False)
+    transitions.append(_transition(alert, AuditEvent.OPEN, at, "anomalous", {"labels": labels}))
+    return _anomalous(rule, alert, candidate, at, transitions)
 
 
 def _anomalous(
-    rule: AlertSettings, alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTransition]
+    rule: AlertSettings, alert: Alert, candidate: AlertCandidate, at: float, transitions: list[AlertTransition]
 ) -> Alert:
-    seen = finding.observation
+    observation = candidate.observation
     alert = replace(
         alert,
-        worst=seen if seen is not None and seen.is_worse_than(alert.worst) else alert.worst,
-        annotations=finding.explanation.annotations,
-        generator_url=finding.generator_url,
+        worst=observation if observation is not None and observation.is_worse_than(alert.worst) else alert.worst,
+        annotations=candidate.explanation.annotations,
+        generator_url=candidate.generator_url,
         keep_since=None,
         missing=0,
     )
     waited = at - alert.active_at >= rule.for_
     if alert.state is AlertState.PENDING:
-        return _fire(alert, finding, at, log) if waited else alert
+        return _fire(alert, candidate, at, transitions) if waited else alert
     # A reload raised `for` beyond what this alert had waited when it fired, so it waits on. Prometheus does the
     # same and sends nothing, whether it had sent the alert or not. Comparing with `fired_at` as well keeps a
     # clock that was set back from looking like a raised `for`.
@@ -316,48 +298,48 @@ def _anomalous(
     return alert
 
 
-def _fire(alert: Alert, finding: AlertCandidate, at: float, log: list[AlertTransition]) -> Alert:
+def _fire(alert: Alert, candidate: AlertCandidate, at: float, transitions: list[AlertTransition]) -> Alert:
     if alert.fired_at is not None:
         # It had fired before `for` was raised: the same episode goes on, and it began when it began.
         return replace(alert, state=AlertState.FIRING)
     alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
     details = dict(alert.annotations)
-    if finding.firing_labels:
-        alert = replace(alert, labels={**alert.labels, **finding.firing_labels})
+    if candidate.firing_labels:
+        alert = replace(alert, labels={**alert.labels, **candidate.firing_labels})
         # No annotation can have this name.
         details["alert.labels"] = json.dumps(dict(sorted(alert.labels.items())), ensure_ascii=False)
-    log.append(_transition(alert, AuditEvent.FIRING, at, "anomalous", details))
+    transitions.append(_transition(alert, AuditEvent.FIRING, at, "anomalous", details))
     return alert
 
 
-def _missing(rule: AlertSettings, alert: Alert, at: float, log: list[AlertTransition]) -> Alert | None:
+def _missing(rule: AlertSettings, alert: Alert, at: float, transitions: list[AlertTransition]) -> Alert | None:
     alert = replace(alert, missing=alert.missing + 1)
     if alert.keep_since is not None and at - alert.keep_since >= rule.keep_firing_for:
-        # It was normal when it was last seen, and that it would have been kept for has passed.
-        return _end(alert, at, "normal", log)
+        # It was normal in its newest sample, and `keep_firing_for` has passed since.
+        return _end(alert, at, "normal", transitions)
     if rule.no_data == "resolve":
-        return _end(alert, at, "no_data", log)
+        return _end(alert, at, "no_data", transitions)
     # `alert` means that what fires goes on. A pending alert has to be seen to fire, so it only waits as with `hold`.
     lasting = rule.no_data == "alert" and alert.state is AlertState.FIRING
     if alert.missing > _PATIENCE and not lasting:
-        return _end(alert, at, "no_data", log)
+        return _end(alert, at, "no_data", transitions)
     return alert
 
 
-def _normal(rule: AlertSettings, alert: Alert, at: float, log: list[AlertTransition]) -> Alert | None:
+def _normal(rule: AlertSettings, alert: Alert, at: float, transitions: list[AlertTransition]) -> Alert | None:
     if alert.state is AlertState.FIRING and rule.keep_firing_for > 0:
         since = at if alert.keep_since is None else alert.keep_since
         if at - since < rule.keep_firing_for:
             return replace(alert, keep_since=since)
-    return _end(alert, at, "normal", log)
+    return _end(alert, at, "normal", transitions)
 
 
-def _end(alert: Alert, at: float, why: str, log: list[AlertTransition]) -> Alert | None:
+def _end(alert: Alert, at: float, why: str, transitions: list[AlertTransition]) -> Alert | None:
     if alert.fired_at is None:
-        log.append(_transition(alert, AuditEvent.DROPPED, at, why))
+        transitions.append(_transition(alert, AuditEvent.DROPPED, at, why))
         return None
     ended = replace(alert, state=AlertState.RESOLVED, resolved_at=max(at, alert.fired_at))
-    log.append(_transition(ended, AuditEvent.RESOLVED, at, why))
+    transitions.append(_transition(ended, AuditEvent.RESOLVED, at, why))
     return ended
 
 
@@ -371,18 +353,18 @@ def _is_over(alert: Alert) -> bool:
 
 
 def _span(alert: Alert) -> tuple[float, float]:
-    """Return when the episode began and ended to the outside; a row without these instants is read kindly."""
+    """Return when the episode fired and ended; rows without these instants fall back to the ones they have."""
     started = alert.active_at if alert.fired_at is None else alert.fired_at
     return started, (alert.evaluated_at if alert.resolved_at is None else alert.resolved_at)
 
 
 def _episode(identity: str, at: float, last: str | None) -> str:
-    # The id follows from what is known, so a replay after a crash gives the same one. It never equals the last one,
+    # The id follows from the input, so a replay after a crash gives the same one. It never equals the last one,
     # not even after the clock was set back.
     milliseconds = round(at * 1000)
-    while (found := str(uuid.uuid5(_EPISODES, f"{identity}/{milliseconds}"))) == last:
+    while (episode := str(uuid.uuid5(_EPISODES, f"{identity}/{milliseconds}"))) == last:
         milliseconds += 1
-    return found
+    return episode
 
 
 def _transition(

@@ -23,15 +23,15 @@ from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.co_occurrence import CoOccurrence
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
-from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import SelfMetrics
 from exporter.multivariate.group_evaluator import job_of
 from exporter.multivariate.groups import Groups

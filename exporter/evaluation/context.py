@@ -14,13 +14,13 @@ from exporter.alerting.alert import Step
 from exporter.alerting.settings import AlertingSettings
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.co_occurrence import CoOccurrence
-from exporter.evaluation.root_causes import RootCauses
 from exporter.exposition import Rows, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, PrometheusApi

@@ -11,11 +11,11 @@ from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
 from exporter.config.plan import QueryPlan
+from exporter.correlation.co_occurrence import CoOccurrences
 from exporter.engine.bucket_summary import BucketSummary
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.engine.vote import severity_of
-from exporter.evaluation.co_occurrence import CoOccurrences
 from exporter.evaluation.context import EvaluationContext
 
 __all__ = ["ExplanationBuilder"]

@@ -69,7 +69,7 @@ class AlertEvaluator:
         DuplicateAlert
         """
         table = engine.table
-        self.context.ports.co_occurrence.put(self.plan.name, verdict, table)
+        self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
             # What is due goes on until it is back, or until that it is away becomes what the alert says.

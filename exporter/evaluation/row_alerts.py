@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState, EvaluatedSlot, Step, fingerprint
 from exporter.alerting.explanation.input import StormInput
 from exporter.alerting.explanation.registry import STORM
 from exporter.alerting.label_index import LabelIndex, Rows
@@ -23,6 +23,7 @@ from exporter.alerting.saved_context import SavedContext, decode_context, encode
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import collect, evaluate, withdraw
 from exporter.alerting.storm import OpenStorm, RowAlert, RowStates, StormAssignment, assign_storms
+from exporter.correlation.root_causes import SlotCandidates
 from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
@@ -119,7 +120,7 @@ class RowAlerts:
         self._population = LabelIndex()
         self._populated: tuple[SeriesTable | None, int] = (None, -1)
         self._notes, self._notes_of = decode_context(book.notes), book.notes
-        context.ports.root_causes.put(book.name, book.alerts, self._notes.traces, book.interval)
+        context.ports.root_causes.update(book.name, book.alerts, self._notes.traces, book.interval)
 
     def configure(
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
@@ -161,18 +162,15 @@ class RowAlerts:
         self._row_of.update(zip(found, alone, strict=True))
         missing, unknown = self._silent(turn, gathered, {one: row for one, row in rows.items() if one not in found})
         found, traces = self._explained(turn, gathered, found, speakers, missing | unknown)
-        step = evaluate(
-            rule,
-            self.context.settings.alerting,
-            book.name,
-            book.alerts,
-            at=said.at,
-            found=found,
+        slot = EvaluatedSlot(
+            said.at,
+            found,
             missing=missing,
             unknown=unknown,
             absorbed=gathered.absorbed,
-            others=self.context.ports.alert_snapshots.open_alerts(besides=book.name),
+            other_alerts=self.context.ports.alert_snapshots.open_alerts(besides=book.name),
         )
+        step = evaluate(rule, self.context.settings.alerting, book.name, book.alerts, slot)
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._remember(step, gathered.storms, traces))
@@ -185,7 +183,7 @@ class RowAlerts:
         for identity, row in rows.items():
             if row is None or not turn.said.present[row]:
                 missing.add(identity)
-            elif not turn.said.known[row]:
+            elif not turn.said.scored[row]:
                 unknown.add(identity)
         return (set(), missing | unknown) if turn.partial else (missing, unknown)
 
@@ -207,9 +205,10 @@ class RowAlerts:
             if len(members):
                 found[storm.identity] = self._storm(turn, gathered, storm, speakers[storm.identity])
                 scores[storm.identity] = float(turn.score[members].max())
-                shared[storm.identity] = self._population.shared(members, _MOST_SHARE)
-        traces = causes.follow(self._remembered().traces, book.alerts, found, scores, shared, silent, at)
-        return causes.explain(book.name, found, book.alerts, traces, at, book.interval), traces
+                shared[storm.identity] = self._population.common_labels(members, _MOST_SHARE)
+        slot = SlotCandidates(book.name, at, book.interval, book.alerts, found, scores, shared, silent)
+        traces = causes.extend_traces(slot, self._remembered().traces)
+        return causes.explain(slot, traces), traces
 
     def _remember(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
         """Return the notes of a step, and let others see what is open."""
@@ -218,7 +217,7 @@ class RowAlerts:
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
-        self.context.ports.root_causes.put(self.book.name, step.alerts, notes.traces, self.book.interval)
+        self.context.ports.root_causes.update(self.book.name, step.alerts, notes.traces, self.book.interval)
         self._notes, self._notes_of = notes, encode_context(notes)
         return self._notes_of
 
@@ -239,7 +238,7 @@ class RowAlerts:
     ) -> StormAssignment:
         said, alerts = turn.said, self.book.alerts
         settings = overlay(self.context.settings.alerting.storm, rule.storm)
-        few = not settings.enabled or np.count_nonzero(said.gathering) < settings.members
+        few = not settings.enabled or np.count_nonzero(said.eligible) < settings.members
         if few and not storms:
             return StormAssignment((), {}, {}, np.flatnonzero(said.anomalous))
         self._populate(turn.table)
@@ -249,7 +248,7 @@ class RowAlerts:
             if row is not None
         }
         # Of what is there now: another exporter may remember series that this one has never seen.
-        everywhere = self._population.shared(np.flatnonzero(said.present))
+        everywhere = self._population.common_labels(np.flatnonzero(said.present))
 
         def name(key: Labels, number: int) -> dict[str, str]:
             storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
@@ -297,7 +296,7 @@ class RowAlerts:
             now=len(rows),
             total=storm.total,
             series=len(turn.table),
-            frequent=self._population.excess(rows, besides=[name for name, _ in storm.key]),
+            frequent=self._population.frequent_labels(rows, besides=[name for name, _ in storm.key]),
             since=since,
             members="series" if self.kind == "query" else "things",
         )
@@ -394,7 +393,7 @@ class RowAlerts:
 
 def _under(effect: RowMask, turn: SlotResult) -> SlotResult:
     """Return what a slot says where something is known beforehand: see docs/calendar.md."""
-    said = replace(turn.said, anomalous=turn.said.anomalous & ~effect.ignored, apart=effect.silenced)
+    said = replace(turn.said, anomalous=turn.said.anomalous & ~effect.ignored, silenced=effect.silenced)
 
     def findings(asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         found = turn.findings(asked)

@@ -56,7 +56,7 @@ class EpisodeFeedback:
             query = change.episode.query
             with self._lock:
                 self._pending.pop(episode, None)
-                if verdict.teaches:
+                if verdict.changes_baseline:
                     self._pending[episode] = PendingFeedback(episode, query, change.episode.fingerprint, verdict, at)
             self._metrics.feedback_total.labels(query=query, verdict=str(verdict)).inc()
             self.count()

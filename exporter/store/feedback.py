@@ -83,7 +83,7 @@ def give_feedback(
         (found.fingerprint, episode, str(AuditEvent.FEEDBACK)),
     ).fetchone()[0]
     con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
-    if verdict.teaches:
+    if verdict.changes_baseline:
         row = (episode, found.query, found.fingerprint, str(verdict), float(at))
         con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
     return _append(con, found, AuditEvent.FEEDBACK, at, who, comment, verdict, number)

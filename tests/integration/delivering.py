@@ -11,7 +11,7 @@ from typing import Any, Self
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting import evaluate, hold
-from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.alert import Alert, AlertState, EvaluatedSlot
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Senders
 from tests.alerts import finding, fp, limits, rule
 
@@ -85,7 +85,7 @@ class Delivering:
         else:
             self._good = self._at
             found = {fp(name): finding(name) for name in anomalous}
-            step = evaluate(self.rule, self.limits, "cpu", self.alerts, at=self._at, found=found, missing=[])
+            step = evaluate(self.rule, self.limits, "cpu", self.alerts, EvaluatedSlot(self._at, found))
         self.alerts = step.alerts
         self.board.publish("cpu", step.alerts, interval=self.interval)
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from exporter.alerting import collect, evaluate
-from exporter.alerting.alert import AlertCandidate, AlertState
+from exporter.alerting.alert import AlertCandidate, AlertState, EvaluatedSlot
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
@@ -141,7 +141,7 @@ def test_one_bad_alert_costs_the_others_nothing(
     names = [f"n{number:02}" for number in range(63)]
     labels = [{"alertname": "X", "instance": name} for name in names] + [{"alertname": "X", "gr\u00f6\u00dfe": "1"}]
     found = collect(AlertCandidate(one, Explanation({}), "") for one in labels)
-    step = evaluate(daemon.rule, daemon.limits, "cpu", {}, at=time.time(), found=found, missing=[])
+    step = evaluate(daemon.rule, daemon.limits, "cpu", {}, EvaluatedSlot(time.time(), found))
     with caplog.at_level(logging.ERROR):
         daemon.board.publish("cpu", step.alerts, interval=1.0)
         eventually(lambda: daemon.metric("alerts_invalid_total") == 1)

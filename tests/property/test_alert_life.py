@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exporter.alerting import evaluate, hold, restore, withdraw
-from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, Step
 from exporter.alerting.labels import validate
 from tests.alerts import T0, finding, fp, limits, table
 from tests.alerts import rule as alert_rule
@@ -137,19 +137,19 @@ class Life(RuleBasedStateMachine):
 
     def slot(self, said: dict[str, str]) -> None:
         self.good = self.at
-        arguments = {
-            "at": self.at,
-            "found": {fp(name): finding(name) for name in SERIES if said[name] == "anomalous"},
-            "missing": [fp(name) for name in SERIES if said[name] == "missing"],
-            "unknown": [fp(name) for name in SERIES if said[name] == "unknown"],
-        }
-        step = evaluate(self.rule, LIMITS, "cpu", self.alerts, **arguments)
-        assert step == evaluate(self.rule, LIMITS, "cpu", self.alerts, **arguments)
+        slot = EvaluatedSlot(
+            self.at,
+            {fp(name): finding(name) for name in SERIES if said[name] == "anomalous"},
+            missing=[fp(name) for name in SERIES if said[name] == "missing"],
+            unknown=[fp(name) for name in SERIES if said[name] == "unknown"],
+        )
+        step = evaluate(self.rule, LIMITS, "cpu", self.alerts, slot)
+        assert step == evaluate(self.rule, LIMITS, "cpu", self.alerts, slot)
         self.apply(step)
         for name, model in self.models.items():
             model.see(said[name], self.at, self.rule)
         if step.alerts:
-            again = evaluate(self.rule, LIMITS, "cpu", step.alerts, **arguments)
+            again = evaluate(self.rule, LIMITS, "cpu", step.alerts, slot)
             assert again == Step(alerts=step.alerts)
         self.as_the_model_says()
 
@@ -190,7 +190,7 @@ class Life(RuleBasedStateMachine):
         if self.alerts:
             at = max(one.evaluated_at for one in self.alerts.values()) - back
             before = self.alerts
-            self.apply(evaluate(self.rule, LIMITS, "cpu", self.alerts, at=at, found={}, missing=[]))
+            self.apply(evaluate(self.rule, LIMITS, "cpu", self.alerts, EvaluatedSlot(at, {})))
             assert self.alerts == before
 
     @rule(for_=FORS, keep=FORS, no_data=st.sampled_from(["hold", "resolve", "alert"]))

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.alerting import evaluate, hold, restore
-from exporter.alerting.alert import Alert, AlertState, AuditEvent, fingerprint
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, fingerprint
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.outbox import Batch, Outbox
 from exporter.delivery.resend_policy import restored_acks
@@ -126,7 +126,7 @@ class World:
         else:
             self.good_slot = self.now
             found = {fp(name): finding(name) for name in sorted(self.anomalous) if name != BAD or self.bad_alerts}
-            step = evaluate(RULE, LIMITS, "cpu", self.alerts, at=self.now, found=found, missing=[])
+            step = evaluate(RULE, LIMITS, "cpu", self.alerts, EvaluatedSlot(self.now, found))
         self.alerts = step.alerts
         for one in step.alerts.values():
             if one.fired_at is not None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from exporter.alerting.alert import AlertState, AuditEvent, Step
 from exporter.alerting.settings import DependencySettings
-from exporter.evaluation.root_causes import RootCauses
+from exporter.correlation.root_causes import RootCauses
 from tests.storms import Stage, who
 
 SERIES = {f"i{number}": {"instance": f"i{number}", "zone": "ab"[number % 2]} for number in range(12)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting import DuplicateAlert, collect, evaluate, hold, restore, withdraw
-from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
+from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, Step
 from tests.alerts import T0, alert, finding, found, fp, limits, rule, table
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
@@ -33,10 +33,12 @@ def run(script: str, rule_=None, limits_=None, *, interval: float = 60.0, start:
                 limits_ or limits(),
                 "cpu",
                 alerts,
-                at=at,
-                found=found("a") if letter == "x" else {},
-                missing=[fp()] if letter == "m" else [],
-                unknown=[fp()] if letter == "u" else [],
+                EvaluatedSlot(
+                    at,
+                    found("a") if letter == "x" else {},
+                    missing=[fp()] if letter == "m" else [],
+                    unknown=[fp()] if letter == "u" else [],
+                ),
             )
         alerts = step.alerts
         steps.append(step)
@@ -152,14 +154,14 @@ def test_an_episode_that_starts_in_the_millisecond_of_the_last_one_has_another_i
     last = run("x")[0].alerts[fp()]
     # As after a start with a clock that was set back.
     over = table([alert(state=RESOLVED, episode=last.episode, evaluated_at=T0 - 1)])
-    step = evaluate(rule(), limits(), "cpu", over, at=T0, found=found("a"), missing=[])
+    step = evaluate(rule(), limits(), "cpu", over, EvaluatedSlot(T0, found("a")))
     assert step.alerts[fp()].episode != last.episode
 
 
 def test_a_slot_that_was_applied_changes_nothing() -> None:
     step = run("xx")[-1]
     for at in (T0 + 60, T0, T0 - 3600):
-        again = evaluate(rule(), limits(), "cpu", step.alerts, at=at, found={}, missing=[])
+        again = evaluate(rule(), limits(), "cpu", step.alerts, EvaluatedSlot(at, {}))
         assert again == Step(alerts=step.alerts)
         held = hold(limits(), "cpu", step.alerts, at=at, since=T0 - 1e6, interval=60.0)
         assert held == Step(alerts=step.alerts)
@@ -168,16 +170,16 @@ def test_a_slot_that_was_applied_changes_nothing() -> None:
 def test_the_explanation_is_renewed_while_anomalous_and_kept_otherwise() -> None:
     alerts = run("x")[0].alerts
     new = {fp(): finding(summary="worse")}
-    alerts = evaluate(rule(keep_firing_for=600.0), limits(), "cpu", alerts, at=T0 + 60, found=new, missing=[]).alerts
+    alerts = evaluate(rule(keep_firing_for=600.0), limits(), "cpu", alerts, EvaluatedSlot(T0 + 60, new)).alerts
     assert alerts[fp()].annotations["summary"] == "worse"
-    alerts = evaluate(rule(keep_firing_for=600.0), limits(), "cpu", alerts, at=T0 + 120, found={}, missing=[]).alerts
+    alerts = evaluate(rule(keep_firing_for=600.0), limits(), "cpu", alerts, EvaluatedSlot(T0 + 120, {})).alerts
     assert alerts[fp()].annotations["summary"] == "worse"
 
 
 def test_an_input_is_never_changed() -> None:
     alerts = dict(run("x")[0].alerts)
     copy = dict(alerts)
-    evaluate(rule(), limits(), "cpu", alerts, at=T0 + 60, found={}, missing=[])
+    evaluate(rule(), limits(), "cpu", alerts, EvaluatedSlot(T0 + 60, {}))
     hold(limits(), "cpu", alerts, at=T0 + 6000, since=T0, interval=60.0)
     restore(limits(), alerts, at=T0 + 6000)
     withdraw(alerts, at=T0 + 6000, why="rule_removed")
@@ -208,43 +210,43 @@ class TestForRaisedByReload:
     @pytest.mark.parametrize("waited", [300.0, 0.0], ids=["same-for", "for-raised-long-ago"])
     def test_a_clock_that_was_set_back_does_not_look_like_it(self, waited: float) -> None:
         alerts = restore(limits(), table([alert(active_at=T0, fired_at=T0 + waited)]), at=T0 - 3600).alerts
-        step = evaluate(rule(for_=300.0), limits(), "cpu", alerts, at=T0 - 3540, found=found("a"), missing=[])
+        step = evaluate(rule(for_=300.0), limits(), "cpu", alerts, EvaluatedSlot(T0 - 3540, found("a")))
         assert step.alerts[fp()].state is FIRING
 
 
 class TestMaxAlerts:
     def test_more_are_turned_away_and_counted(self) -> None:
-        step = evaluate(rule(), limits(max_alerts=2), "cpu", {}, at=T0, found=found("a", "b", "c", "d"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=2), "cpu", {}, EvaluatedSlot(T0, found("a", "b", "c", "d")))
         assert set(step.alerts) == {fp("a"), fp("b")}
         assert step.suppressed == 2
         assert len(step.transitions) == 4
 
     def test_what_is_there_keeps_its_place(self) -> None:
         alerts = table([alert("x"), alert("y", PENDING)])
-        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, at=T0 + 60, found=found("a", "x", "y"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, EvaluatedSlot(T0 + 60, found("a", "x", "y")))
         assert {one.fingerprint: one.state for one in step.alerts.values()} == {fp("x"): FIRING, fp("y"): FIRING}
         assert step.suppressed == 1
 
     def test_alerts_of_other_queries_count(self) -> None:
-        step = evaluate(rule(), limits(max_alerts=3), "cpu", {}, at=T0, found=found("a", "b"), missing=[], others=2)
+        step = evaluate(rule(), limits(max_alerts=3), "cpu", {}, EvaluatedSlot(T0, found("a", "b"), other_alerts=2))
         assert (len(step.alerts), step.suppressed) == (1, 1)
 
     def test_resolved_alerts_leave_their_place_to_others(self) -> None:
         alerts = table([alert("x", RESOLVED)])
-        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, at=T0 + 60, found=found("a"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, EvaluatedSlot(T0 + 60, found("a")))
         assert {one.state for one in step.alerts.values()} == {FIRING, RESOLVED}
 
     def test_series_that_come_and_go_cannot_fill_the_memory(self) -> None:
         alerts = table([alert("x", RESOLVED), alert("y", RESOLVED)])
-        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, at=T0 + 60, found=found("a"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, EvaluatedSlot(T0 + 60, found("a")))
         assert (set(step.alerts), step.suppressed) == ({fp("x"), fp("y")}, 1)
         # A series that is in the table already needs no more memory.
-        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, at=T0 + 60, found=found("x"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, EvaluatedSlot(T0 + 60, found("x")))
         assert step.alerts[fp("x")].state is FIRING
 
     def test_a_resolved_alert_that_may_not_reopen_is_still_resolved(self) -> None:
         alerts = table([alert("x", RESOLVED), alert("y")])
-        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, at=T0 + 60, found=found("x", "y"), missing=[])
+        step = evaluate(rule(), limits(max_alerts=1), "cpu", alerts, EvaluatedSlot(T0 + 60, found("x", "y")))
         assert step.alerts[fp("x")].state is RESOLVED
         assert step.suppressed == 1
 
@@ -317,7 +319,7 @@ class TestRestore:
 
     def test_an_end_after_the_clock_was_set_back_is_not_before_the_start(self) -> None:
         alerts = restore(limits(), table([alert()]), at=T0 - 3600).alerts
-        step = evaluate(rule(), limits(), "cpu", alerts, at=T0 - 3599, found={}, missing=[])
+        step = evaluate(rule(), limits(), "cpu", alerts, EvaluatedSlot(T0 - 3599, {}))
         assert step.alerts[fp()].resolved_at == T0
 
 
@@ -335,13 +337,13 @@ def test_withdrawn_alerts_are_resolved() -> None:
 
 def test_a_query_that_comes_back_opens_new_episodes() -> None:
     gone = withdraw(table([alert()]), at=T0 + 10, why="rule_removed").alerts
-    step = evaluate(rule(), limits(), "cpu", gone, at=T0 + 60, found=found("a"), missing=[])
+    step = evaluate(rule(), limits(), "cpu", gone, EvaluatedSlot(T0 + 60, found("a")))
     assert step.alerts[fp()].episode != alert().episode
 
 
 def test_what_is_found_and_missing_is_found() -> None:
     step = evaluate(
-        rule(no_data="resolve"), limits(), "cpu", table([alert()]), at=T0 + 60, found=found("a"), missing=[fp()]
+        rule(no_data="resolve"), limits(), "cpu", table([alert()]), EvaluatedSlot(T0 + 60, found("a"), missing=[fp()])
     )
     assert step.alerts[fp()].state is FIRING
 

@@ -123,7 +123,7 @@ def test_a_newer_word_before_the_slot_is_the_one_that_counts(world: World, monke
     assert world.shown() == {"a": FIRING}
 
 
-@pytest.mark.parametrize("verdict", [one for one in Feedback if not one.teaches])
+@pytest.mark.parametrize("verdict", [one for one in Feedback if not one.changes_baseline])
 def test_other_words_teach_nothing(world: World, monkeypatch: pytest.MonkeyPatch, verdict: Feedback) -> None:
     calls = accepted(world, monkeypatch)
     say(world, verdict)

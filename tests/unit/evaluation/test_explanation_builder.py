@@ -11,9 +11,9 @@ import pytest
 from exporter.alerting.settings import AlertSettings
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
+from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
-from exporter.evaluation.co_occurrence import CoOccurrence
 from exporter.evaluation.explanation_builder import ExplanationBuilder
 from tests.contexts import context_of
 from tests.contract.checks import START, keys
@@ -42,7 +42,7 @@ class Told:
 
     def slot(self, at: float, values: list[float]) -> Verdict:
         verdict = self.engine.step(at, np.array(values, float), STEP)
-        self.context.ports.co_occurrence.put("q", verdict, self.engine.table)
+        self.context.ports.co_occurrence.update("q", verdict, self.engine.table)
         return verdict
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
@@ -94,8 +94,8 @@ def test_what_turned_at_the_same_time_is_told_the_others_first() -> None:
     verdict = told.slot(at, [900.0] * 8 + [100.0])
     other = replace(verdict, at=at - 540.0, score=np.r_[0.99, np.full(8, 0.1)])
     long_ago = replace(verdict, at=at - 700.0)
-    told.context.ports.co_occurrence.put("errors", other, told.engine.table)
-    told.context.ports.co_occurrence.put("elsewhere", long_ago, told.engine.table)
+    told.context.ports.co_occurrence.update("errors", other, told.engine.table)
+    told.context.ports.co_occurrence.update("elsewhere", long_ago, told.engine.table)
     lines = told.says(verdict)["also"].splitlines()
     assert lines[0].startswith("errors of series=0 since ")
     others = {line.partition(" since")[0] for line in lines[1:5]}
@@ -110,7 +110,9 @@ def test_a_series_is_not_told_of_itself_and_not_of_what_is_over() -> None:
     told = Told()
     at = told.at + STEP
     assert "also" not in told.says(told.slot(at, [900.0, 100.0, 100.0]))
-    told.context.ports.co_occurrence.put("errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table)
+    told.context.ports.co_occurrence.update(
+        "errors", replace(told.slot(at + STEP, [100.0] * 3), at=at), told.engine.table
+    )
     assert "also" not in told.says(told.slot(at + 2 * STEP, [900.0, 100.0, 100.0]))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.alerting.alert import fingerprint
 from exporter.alerting.settings import DependencySettings
-from exporter.evaluation.root_causes import RootCauses
+from exporter.correlation.root_causes import RootCauses
 from tests.storms import INTERVAL, Stage
 
 SERVICES = {name: {"service": name, "instance": name} for name in ("checkout", "payments", "search")}

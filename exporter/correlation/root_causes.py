@@ -1,0 +1,178 @@
+"""Index of open alerts across queries and groups; finds the root cause and the incident of an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log2
+
+from exporter.alerting.alert import Alert, AlertCandidate, AlertState
+from exporter.alerting.explanation.input import CauseInput
+from exporter.alerting.explanation.registry import CAUSE
+from exporter.alerting.root_cause import (
+    DependencyGraph,
+    IncidentLink,
+    OpenAnomaly,
+    SeverityTrace,
+    extended,
+    link_incidents,
+)
+from exporter.alerting.settings import DependencySettings
+
+__all__ = ["RootCauses", "SlotCandidates"]
+
+INCIDENT, ROLE = "incident", "incident_role"
+_ROOT, _EFFECT = "root", "effect"
+_MAX_SEVERITY = 16.0
+_COMMON = frozenset({"alertname", "query", "group", INCIDENT, ROLE})
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCandidates:
+    """What is anomalous in one slot of one query or group.
+
+    Attributes
+    ----------
+    source : str
+        Name of the query, or of the job of a group.
+    at, interval : float
+        The slot, Unix seconds, and the seconds between slots.
+    alerts : mapping
+        All alerts of the source by fingerprint, before this slot. An open one that is neither a candidate nor silent is
+        normal now.
+    candidates : mapping
+        By fingerprint.
+    scores : mapping
+        Of the candidates, 0 to 1.
+    storm_labels : mapping
+        By fingerprint of a storm: the labels that most of its members share.
+    silent : collection of str
+        Open alerts of which nothing is known in this slot.
+    """
+
+    source: str
+    at: float
+    interval: float
+    alerts: Mapping[str, Alert]
+    candidates: Mapping[str, AlertCandidate]
+    scores: Mapping[str, float]
+    storm_labels: Mapping[str, Mapping[str, str]]
+    silent: Collection[str]
+
+
+class RootCauses:
+    """The anomalies of all queries that can be causes or effects. Each query has one writer; anybody may read.
+
+    Parameters
+    ----------
+    dependencies : sequence of DependencySettings
+    """
+
+    def __init__(self, dependencies: Sequence[DependencySettings] = ()) -> None:
+        self.graph = DependencyGraph(dependencies)
+        self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
+
+    def configure(self, dependencies: Sequence[DependencySettings], sources: Collection[str]) -> None:
+        """Apply another configuration, in which only `sources` have alerts."""
+        self.graph = DependencyGraph(dependencies)
+        for removed in self._anomalies.keys() - set(sources):
+            self._anomalies.pop(removed, None)
+
+    def update(
+        self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
+    ) -> None:
+        """Replace the open alerts of one query or group."""
+        self._anomalies[source] = tuple(
+            _anomaly(identity, alert, alert.active_at, trace, interval)
+            for identity, trace in traces.items()
+            if (alert := _open_alert(alerts, identity)) is not None
+        )
+
+    def extend_traces(self, slot: SlotCandidates, traces: Mapping[str, SeverityTrace]) -> dict[str, SeverityTrace]:
+        """Return the traces of severity with this slot."""
+        if not self.graph:
+            return {}
+        new = {}
+        for identity, candidate in slot.candidates.items():
+            labels = {**slot.storm_labels.get(identity, {}), **candidate.labels}
+            if self.graph.mentions(labels):
+                before = traces.get(identity, SeverityTrace(labels))
+                new[identity] = extended(before, slot.at, _severity(slot.scores[identity]), labels)
+        for identity, trace in traces.items():
+            if identity not in new and _open_alert(slot.alerts, identity) is not None:
+                new[identity] = trace if identity in slot.silent else extended(trace, slot.at, 0.0, trace.labels)
+        return new
+
+    def explain(self, slot: SlotCandidates, traces: Mapping[str, SeverityTrace]) -> dict[str, AlertCandidate]:
+        """Return the candidates; those that can be causes or effects with their incident, cause and effects."""
+        linked = [identity for identity in slot.candidates if identity in traces]
+        if not linked:
+            return dict(slot.candidates)
+        own = []
+        for identity, trace in traces.items():
+            alert, candidate = _open_alert(slot.alerts, identity), slot.candidates.get(identity)
+            began = slot.at if candidate is None or candidate.since is None else min(slot.at, candidate.since)
+            onset = began if alert is None else alert.active_at
+            own.append(_anomaly(identity, alert, onset, trace, slot.interval))
+        others = [other for name, open_ in list(self._anomalies.items()) if name != slot.source for other in open_]
+        anomalies = {anomaly.identity: anomaly for anomaly in (*others, *own)}
+        links = link_incidents(self.graph, anomalies.values(), linked)
+        explained = dict(slot.candidates)
+        for identity in linked:
+            candidate, link = slot.candidates[identity], links[identity]
+            labels = {INCIDENT: link.incident, ROLE: _EFFECT if link.effect else _ROOT}
+            cause = _cause_input(anomalies[identity], link, slot.alerts.get(identity), [*others, *own])
+            explanation = candidate.explanation.add(CAUSE, cause)
+            explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation)
+        return explained
+
+
+def _open_alert(alerts: Mapping[str, Alert], identity: str) -> Alert | None:
+    alert = alerts.get(identity)
+    return alert if alert is not None and alert.state is not AlertState.RESOLVED else None
+
+
+def _anomaly(identity: str, alert: Alert | None, onset: float, trace: SeverityTrace, interval: float) -> OpenAnomaly:
+    fired = alert is not None and alert.fired_at is not None
+    labels = alert.labels if alert is not None and fired else {}
+    # What fired before there were dependencies is the root of whatever follows from it.
+    incident = labels.get(INCIDENT, identity[:12]) if fired else ""
+    return OpenAnomaly(identity, onset, interval, trace, incident, labels.get(ROLE) == _EFFECT)
+
+
+def _cause_input(
+    anomaly: OpenAnomaly, link: IncidentLink, alert: Alert | None, anomalies: Sequence[OpenAnomaly]
+) -> CauseInput:
+    effects = sorted(
+        _name(other, anomaly)
+        for other in anomalies
+        if other.effect and other.incident == anomaly.own_incident != other.own_incident
+    )
+    shown = () if link.effect else effects
+    cause = link.cause
+    if cause is not None:
+        return CauseInput(_name(cause, anomaly), cause.onset, anomaly.onset - cause.onset, effects=shown)
+    # The cause is over, or was not seen again: what the alert said when it fired still holds.
+    earlier = alert.annotations.get("suspected_cause", "") if anomaly.effect and alert is not None else ""
+    return CauseInput(earlier=earlier, effects=shown)
+
+
+def _name(anomaly: OpenAnomaly, other: OpenAnomaly) -> str:
+    """Return the query of an anomaly, and the labels that distinguish it from the other."""
+    query = anomaly.labels.get("query") or anomaly.labels.get("group", "")
+    pairs = (
+        f"{name}={value}"
+        for name, value in sorted(anomaly.labels.items())
+        if name not in _COMMON and other.labels.get(name) != value
+    )
+    own = " ".join(pairs)
+    return f"{query} of {own}" if own else query
+
+
+def _severity(score: float) -> float:
+    """Return the severity of a score.
+
+    >>> _severity(0.5), _severity(1.0)
+    (1.0, 16.0)
+    """
+    return min(_MAX_SEVERITY, -log2(1.0 - score)) if score < 1.0 else _MAX_SEVERITY
