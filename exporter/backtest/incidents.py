@@ -16,7 +16,7 @@ from exporter.backtest.past_answers import RangeApi
 from exporter.backtest.recorder import RecordedAlert
 from exporter.engine.series import labels_of
 from exporter.errors import UsageError
-from exporter.web.pages.time_range import instant
+from exporter.web.pages.urls import parse_instant
 
 __all__ = ["Incident", "IncidentMatch", "match", "past_alerts", "read_incidents"]
 
@@ -171,7 +171,7 @@ def _incident(header: Sequence[str], row: Sequence[str]) -> Incident:
 
 def _moment(name: str, text: str) -> float:
     try:
-        at = math.nan if text.startswith("now") else instant(text, 0.0)
+        at = math.nan if text.startswith("now") else parse_instant(text, 0.0)
     except ValueError:
         at = math.nan
     if not math.isfinite(at):

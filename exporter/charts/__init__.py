@@ -1,1 +1,1 @@
-"""Charts as pictures, drawn in worker processes that start on demand and import little."""
+"""Charts: data, drawing and computations. Heavy parts run in worker processes, which import what they need."""

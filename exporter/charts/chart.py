@@ -1,9 +1,10 @@
-"""What a chart is drawn from, and how."""
+"""Charts as data, and their rendering in a worker process. Nothing heavy is imported at module level."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -11,13 +12,13 @@ import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
 
-__all__ = ["Chart", "Look", "Part", "Unshowable"]
+__all__ = ["Chart", "ChartPart", "ChartStyle", "DisplayError", "preload", "render"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-class Unshowable(Exception):  # noqa: N818 - nobody's mistake: the page says why.
-    """Something that was asked for cannot be shown; the message is for the person who asked.
+class DisplayError(Exception):
+    """A page or chart cannot be shown; the message is for the user.
 
     Parameters
     ----------
@@ -31,31 +32,31 @@ class Unshowable(Exception):  # noqa: N818 - nobody's mistake: the page says why
         self.status = status
 
 
-class Part(StrEnum):
-    """What a chart is of."""
+class ChartPart(StrEnum):
+    """What a chart shows of a series."""
 
     BAND = "band"
     """Expected versus observed, with the band, votes and anomalies."""
     WEEKS = "weeks"
     """The same hours of the four weeks before."""
     DECOMPOSITION = "decomposition"
-    """Trend, daily and weekly season, and what is left."""
+    """Trend, daily and weekly season, and residual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What a chart is drawn from. Arrays of shape (t,), source units; NaN = absent.
+    """The data of a chart. Arrays of shape (t,), source units; NaN = absent.
 
     Attributes
     ----------
     times : Unix seconds
     lines
-        By name, in the order of drawing; what they are depends on `part`.
+        By name, in drawing order; which ones there are depends on `part`.
     source
-        Where expected values and bands come from, in a sentence.
+        Small print below the chart: where its values come from.
     """
 
-    part: Part
+    part: ChartPart
     title: str
     subtitle: str
     zone: str
@@ -64,14 +65,29 @@ class Chart:
     quorum: int = 0
     source: str = ""
     unit: Unit | None = None
-    gaps: float = field(default=np.inf)
+    gaps: float = np.inf
     """Seconds between two samples beyond which the line is broken."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChartStyle:
     """How a chart is drawn: `form` is ``svg`` or ``png``."""
 
     form: str
     dark: bool = False
     narrow: bool = False
+
+
+def render(chart: Chart, style: ChartStyle) -> bytes:
+    """Draw a chart and return the file."""
+    from exporter.charts.drawing import draw  # Slow to import.
+
+    return draw(chart, style)
+
+
+def preload() -> None:
+    """Import matplotlib, which the first chart would have to wait for."""
+    gc.disable()  # What an import makes stays: collecting garbage meanwhile only takes time.
+    from exporter.charts import drawing  # noqa: F401 - slow to import.
+
+    gc.enable()

@@ -1,13 +1,15 @@
-"""Charts by matplotlib, without any state of its own. One thread at a time: its settings are global."""
+"""Drawing of charts by matplotlib. One thread at a time: the settings of matplotlib are global."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,16 +21,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter
 
-from exporter.charts.chart import Chart, Look, Part
-from exporter.charts.ticks import Ticks
+from exporter.alerting.explanation.formatting import Unit, scale_of
+from exporter.charts.chart import Chart, ChartPart, ChartStyle
 
-__all__ = ["draw"]
+__all__ = ["UnitFormatter", "draw", "format_ticks"]
 
 FloatArray = npt.NDArray[np.float64]
 
 _DAY = 86400.0
-_INCHES = {Part.BAND: 4.3, Part.WEEKS: 2.6, Part.DECOMPOSITION: 5.2}
+_INCHES = {ChartPart.BAND: 4.3, ChartPart.WEEKS: 2.6, ChartPart.DECOMPOSITION: 5.2}
 _WIDE, _NARROW = 9.6, 4.4
 _TITLE, _LINE = 0.3, 0.16
 """Inches that a title takes, and a line of small print."""
@@ -37,6 +40,10 @@ _OFFSETS = [f"{form} %Z" for form in ("", "%Y", "%Y-%b", "%Y-%b-%d", "%Y-%b-%d",
 _LONGEST_TITLE = {False: 110, True: 52}
 # Characters that XML cannot have; and dollars, which would begin a formula.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_PREFIXES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"), (1e-3, 1.0, ""))
+"""Of numbers without a unit: from which largest number on, the scale, and its letter."""
+_MOST_DECIMALS = 6
 
 # Labels may be in any script; a letter that no font here has is drawn as a box, and that is all.
 warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -65,9 +72,9 @@ _DARK = _Colours(
 )  # fmt: skip
 
 
-def draw(chart: Chart, look: Look) -> bytes:
+def draw(chart: Chart, style: ChartStyle) -> bytes:
     """Draw a chart and return the file."""
-    colours = _DARK if look.dark else _LIGHT
+    colours = _DARK if style.dark else _LIGHT
     settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "anomaly-exporter",
@@ -84,12 +91,14 @@ def draw(chart: Chart, look: Look) -> bytes:
         "path.simplify": True,
     }
     with mpl.rc_context(settings):
-        size = (_NARROW if look.narrow else _WIDE, _INCHES[chart.part])
+        size = (_NARROW if style.narrow else _WIDE, _INCHES[chart.part])
         figure = Figure(figsize=size, dpi=100, facecolor=colours.back)
-        {Part.BAND: _band, Part.WEEKS: _weeks, Part.DECOMPOSITION: _parts}[chart.part](figure, chart, look, colours)
-        _words(figure, chart, look, colours)
+        {ChartPart.BAND: _band, ChartPart.WEEKS: _weeks, ChartPart.DECOMPOSITION: _parts}[chart.part](
+            figure, chart, style, colours
+        )
+        _captions(figure, chart, style, colours)
         out = io.BytesIO()
-        if look.form == "svg":
+        if style.form == "svg":
             FigureCanvasSVG(figure).print_svg(
                 out, metadata={"Date": None, "Creator": None, "Title": _clean(chart.title)}
             )
@@ -99,17 +108,17 @@ def draw(chart: Chart, look: Look) -> bytes:
     return out.getvalue()
 
 
-def _band(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
-    grid = figure.add_gridspec(2, 1, height_ratios=(6, 1), hspace=0.12, **_margins(chart, look))
+def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -> None:
+    grid = figure.add_gridspec(2, 1, height_ratios=(6, 1), hspace=0.12, **_margins(chart, style))
     main = figure.add_subplot(grid[0])
     votes = figure.add_subplot(grid[1], sharex=main)
     x, lines = chart.times / _DAY, chart.lines
     observed, expected, score = lines["observed"], lines["expected"], lines["score"]
     low, high = _limits([observed, expected, lines["lower"], lines["upper"]])
-    known = ~(np.isnan(lines["lower"]) & np.isnan(lines["upper"]))
+    has_band = ~(np.isnan(lines["lower"]) & np.isnan(lines["upper"]))
     lower = np.where(np.isnan(lines["lower"]), low, lines["lower"])
     upper = np.where(np.isnan(lines["upper"]), high, lines["upper"])
-    main.fill_between(x, lower, upper, where=known, color=colours.band, linewidth=0, label="band")
+    main.fill_between(x, lower, upper, where=has_band, color=colours.band, linewidth=0, label="band")
     bad = score >= 0.5
     half = _half(x)
     for axes in (main, votes):
@@ -119,7 +128,7 @@ def _band(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
     _line(main, x, observed, chart, color=colours.observed, linewidth=1.4, label="observed")
     main.plot(x[bad], observed[bad], "o", color=colours.bad, markersize=3.2, label="anomalous", linestyle="none")
     main.set_ylim(low, high)
-    main.yaxis.set_major_formatter(Ticks(chart.unit))
+    main.yaxis.set_major_formatter(UnitFormatter(chart.unit))
     cast = lines["votes"]
     votes.fill_between(x, 0.0, np.nan_to_num(cast), step="mid", color=colours.observed, alpha=0.55, linewidth=0)
     votes.axhline(chart.quorum, color=colours.bad, linewidth=1.0, linestyle=(0, (3, 2)))
@@ -130,27 +139,27 @@ def _band(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
     for axes in (main, votes):
         _style(axes, colours)
     main.tick_params(labelbottom=False)
-    _time_axis(votes, chart, look)
+    _time_axis(votes, chart, style)
     _legend(main, colours, columns=4)
 
 
-def _weeks(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
-    axes = figure.add_subplot(figure.add_gridspec(1, 1, **_margins(chart, look))[0])
+def _weeks(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -> None:
+    axes = figure.add_subplot(figure.add_gridspec(1, 1, **_margins(chart, style))[0])
     x = chart.times / _DAY
     names = list(chart.lines)
     for name, colour in zip(names[:-1], reversed(colours.weeks), strict=True):
         _line(axes, x, chart.lines[name], chart, color=colour, linewidth=1.0, label=name)
     _line(axes, x, chart.lines[names[-1]], chart, color=colours.observed, linewidth=1.6, label=names[-1])
     axes.set_ylim(*_limits(list(chart.lines.values())))
-    axes.yaxis.set_major_formatter(Ticks(chart.unit))
+    axes.yaxis.set_major_formatter(UnitFormatter(chart.unit))
     _style(axes, colours)
-    _time_axis(axes, chart, look)
+    _time_axis(axes, chart, style)
     _legend(axes, colours, columns=5)
 
 
-def _parts(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
+def _parts(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -> None:
     names = list(chart.lines)
-    grid = figure.add_gridspec(len(names), 1, hspace=0.45, **_margins(chart, look))
+    grid = figure.add_gridspec(len(names), 1, hspace=0.45, **_margins(chart, style))
     first: Axes | None = None
     for number, name in enumerate(names):
         axes = figure.add_subplot(grid[number], sharex=first)
@@ -159,20 +168,20 @@ def _parts(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
             axes.axhline(0.0, color=colours.grid, linewidth=1.0)
         _line(axes, chart.times / _DAY, chart.lines[name], chart, color=colours.observed, linewidth=1.1)
         axes.set_ylim(*_limits([chart.lines[name]]))
-        axes.yaxis.set_major_formatter(Ticks(chart.unit))
+        axes.yaxis.set_major_formatter(UnitFormatter(chart.unit))
         axes.set_title(name, loc="left", fontsize=8.5, pad=2, color=colours.soft)
         axes.locator_params(axis="y", nbins=3)
         _style(axes, colours)
         axes.tick_params(labelbottom=number == len(names) - 1)
         if number == len(names) - 1:
-            _time_axis(axes, chart, look)
+            _time_axis(axes, chart, style)
 
 
-def _margins(chart: Chart, look: Look) -> dict[str, float]:
-    """Return where the axes are, in parts of the figure; what is around them is written in inches."""
-    width, height = _NARROW if look.narrow else _WIDE, _INCHES[chart.part]
-    top = _TITLE if look.form == "png" else 0.0
-    bottom = _LINE * len(_lines(chart.source, look)) if chart.source else 0.0
+def _margins(chart: Chart, style: ChartStyle) -> dict[str, float]:
+    """Return the borders of the axes as fractions of the figure."""
+    width, height = _NARROW if style.narrow else _WIDE, _INCHES[chart.part]
+    top = _TITLE if style.form == "png" else 0.0
+    bottom = _LINE * len(_lines(chart.source, style)) if chart.source else 0.0
     return {
         "left": 0.7 / width,
         "right": 1.0 - 0.26 / width,
@@ -181,25 +190,25 @@ def _margins(chart: Chart, look: Look) -> dict[str, float]:
     }
 
 
-def _words(figure: Figure, chart: Chart, look: Look, colours: _Colours) -> None:
-    """Write what a picture needs that stands alone; a page has it beside the picture."""
-    width, height = _NARROW if look.narrow else _WIDE, _INCHES[chart.part]
-    if look.form == "png":
-        title = _short(f"{chart.title}  {chart.subtitle}", _LONGEST_TITLE[look.narrow])
+def _captions(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -> None:
+    """Write the title of a picture that stands alone, and the small print."""
+    width, height = _NARROW if style.narrow else _WIDE, _INCHES[chart.part]
+    if style.form == "png":
+        title = _short(f"{chart.title}  {chart.subtitle}", _LONGEST_TITLE[style.narrow])
         figure.text(0.12 / width, 1.0 - 0.1 / height, title, va="top", fontsize=9.5, fontweight="bold")
-    for number, line in enumerate(reversed(_lines(chart.source, look))):
+    for number, line in enumerate(reversed(_lines(chart.source, style))):
         place = (0.12 / width, (0.06 + _LINE * number) / height)
         figure.text(*place, line, va="bottom", fontsize=7.5, color=colours.soft)
 
 
-def _lines(text: str, look: Look) -> list[str]:
-    return textwrap.wrap(_clean(text), 74 if look.narrow else 170)
+def _lines(text: str, style: ChartStyle) -> list[str]:
+    return textwrap.wrap(_clean(text), 74 if style.narrow else 170)
 
 
-def _line(axes: Axes, x: FloatArray, y: FloatArray, chart: Chart, **style: object) -> None:
+def _line(axes: Axes, x: FloatArray, y: FloatArray, chart: Chart, **options: object) -> None:
     """Draw a line that is broken where samples are missing."""
     gaps = np.flatnonzero(np.diff(chart.times) > chart.gaps) + 1
-    axes.plot(np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan), **style)  # type: ignore[arg-type]
+    axes.plot(np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan), **options)  # type: ignore[arg-type]
 
 
 def _style(axes: Axes, colours: _Colours) -> None:
@@ -211,10 +220,10 @@ def _style(axes: Axes, colours: _Colours) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _time_axis(axes: Axes, chart: Chart, look: Look) -> None:
+def _time_axis(axes: Axes, chart: Chart, style: ChartStyle) -> None:
     zone = ZoneInfo(chart.zone)
     # With these numbers there is an interval for every range from a minute to a month.
-    locator = AutoDateLocator(tz=zone, minticks=2 if look.narrow else 3, maxticks=5 if look.narrow else 10)
+    locator = AutoDateLocator(tz=zone, minticks=2 if style.narrow else 3, maxticks=5 if style.narrow else 10)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, offset_formats=_OFFSETS))
     if len(chart.times) > 1:
@@ -264,3 +273,54 @@ def _short(text: str, most: int) -> str:
 
 def _clean(text: str) -> str:
     return _HARMFUL.sub("\ufffd", text)
+
+
+class UnitFormatter(Formatter):
+    """Writes the ticks of an axis.
+
+    Parameters
+    ----------
+    unit : Unit or None
+    """
+
+    def __init__(self, unit: Unit | None) -> None:
+        self._unit = unit
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - as matplotlib calls it.
+        """Return the text of one tick."""
+        return format_ticks([x], self._unit)[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Return the texts of all ticks; they share unit and decimals."""
+        return format_ticks([float(value) for value in values], self._unit)
+
+
+def format_ticks(values: Sequence[float], unit: Unit | None) -> list[str]:
+    """Write evenly spaced numbers with one unit, and no more decimals than they need.
+
+    >>> format_ticks([0.0, 0.05, 0.1], "seconds"), format_ticks([0.0, 2e6, 4e6], None)
+    (['0.00 s', '0.05 s', '0.10 s'], ['0 M', '2 M', '4 M'])
+    >>> format_ticks([0.1, 0.2], "ratio"), format_ticks([1e-9, 2e-9], None)
+    (['10 %', '20 %'], ['1e-09', '2e-09'])
+    """
+    largest = max((abs(value) for value in values), default=0.0)
+    scale = next(((size, name) for least, size, name in _PREFIXES if largest >= least), None)
+    if unit is not None:
+        scale = scale_of(largest, unit)
+    elif largest == 0.0:
+        scale = 1.0, ""
+    if scale is None or not largest < 1e15:
+        return [f"{value:g}" for value in values]
+    size, name = scale
+    spacing = min((abs(b - a) for a, b in pairwise(values)), default=largest) or 1.0
+    decimals = next(
+        (n for n in range(_MOST_DECIMALS) if all(abs(round(v / size, n) * size - v) < 0.02 * spacing for v in values)),
+        _MOST_DECIMALS,
+    )
+    space = "" if not name or name.startswith("/") else " "
+    return [f"{_whole(value / size):.{decimals}f}{space}{name}" for value in values]
+
+
+def _whole(number: float) -> float:
+    """Return the number, without the sign of a zero."""
+    return 0.0 if math.isclose(number, 0.0, abs_tol=1e-12) else number

@@ -174,10 +174,10 @@ def _within(start: str, end: str, now: float) -> TimeSpan:
 
 def _moment(flag: str, text: str, now: float) -> float:
     from exporter.settings import parse_duration
-    from exporter.web.pages.time_range import instant
+    from exporter.web.pages.urls import parse_instant
 
     try:
-        return instant(text, now)
+        return parse_instant(text, now)
     except ValueError:
         pass
     try:

@@ -11,7 +11,7 @@ from exporter.alerting.explanation.explanation import explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
 from exporter.config.plan import QueryPlan
 from exporter.silences import Told
-from exporter.web.pages.models import Anomaly, Labels, SeriesRow
+from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
 __all__ = ["explanation", "is_about", "of_alert", "of_episode", "series_labels"]
 
@@ -29,7 +29,7 @@ def of_alert(
     names: frozenset[str],
     acknowledged: Episode | None,
     told: Sequence[Told] = (),
-) -> Anomaly:
+) -> AnomalyCard:
     """Return an open alert.
 
     Parameters
@@ -45,7 +45,7 @@ def of_alert(
     """
     rule = None if plan is None else plan.alert
     labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
-    return Anomaly(
+    return AnomalyCard(
         query=alert.query,
         labels=labels,
         state=str(alert.state) if acknowledged is None else "acknowledged",
@@ -53,7 +53,7 @@ def of_alert(
         summary=alert.annotations.get("summary", ""),
         id=alert.episode,
         notes=_notes(alert.annotations),
-        said=(*(() if acknowledged is None else _said(acknowledged)), *told_in_words(told)),
+        remarks=(*(() if acknowledged is None else _said(acknowledged)), *told_in_words(told)),
         has_graph=plan is not None,
     )
 
@@ -73,9 +73,9 @@ def series_labels(alert: Mapping[str, str], names: frozenset[str]) -> Labels:
     return tuple(sorted(found.items()))
 
 
-def of_episode(episode: Episode, labels: Labels) -> Anomaly:
+def of_episode(episode: Episode, labels: Labels) -> AnomalyCard:
     """Return an episode of the series with `labels`."""
-    return Anomaly(
+    return AnomalyCard(
         query=episode.query,
         labels=labels,
         state=str(episode.status),
@@ -83,7 +83,7 @@ def of_episode(episode: Episode, labels: Labels) -> Anomaly:
         summary=episode.summary,
         until=episode.resolved_at,
         id=episode.id,
-        said=_said(episode),
+        remarks=_said(episode),
     )
 
 

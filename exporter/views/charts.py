@@ -14,7 +14,7 @@ from exporter.charts.tasks import DAY, WEEK, decompose
 from exporter.config.plan import QueryPlan
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.past import Past, Samples
-from exporter.web.pages.models import Chart, Labels, Part, Range, Unshowable
+from exporter.web.pages.models import Chart, ChartPart, DisplayError, Labels, TimeRange
 
 __all__ = ["Subject", "chart_of"]
 
@@ -26,9 +26,9 @@ _POINTS = 720
 _HOUR = 3600.0
 _FINE = 300.0
 """Seconds between the samples that hourly means are made of."""
-_FULL, _LEAST = 4 * WEEK, 2 * WEEK
-"""Hours that a decomposition has, and has at least."""
-_KNOWN = 0.8
+_FULL, _LEAST = 4 * WEEK, 2 * WEEK + 1
+"""Hours that a decomposition has, and has at least: MSTL has to see a week more than twice."""
+_COVERED = 0.8
 """Share of these hours that must have samples."""
 _REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
 _SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
@@ -53,7 +53,7 @@ class Subject:
 Run = Callable[[Callable[[FloatArray], Parts], FloatArray], Parts]
 
 
-def chart_of(past: Past, subject: Subject, within: Range, part: Part, run: Run) -> Chart:
+def chart_of(past: Past, subject: Subject, within: TimeRange, part: ChartPart, run: Run) -> Chart:
     """Read what a chart is drawn from.
 
     Parameters
@@ -66,12 +66,12 @@ def chart_of(past: Past, subject: Subject, within: Range, part: Part, run: Run) 
     Unshowable
         Prometheus cannot be asked, or there is too little to draw.
     """
-    if part is Part.DECOMPOSITION:
+    if part is ChartPart.DECOMPOSITION:
         return _decomposition(past, subject, within, run)
-    return {Part.BAND: _band, Part.WEEKS: _weeks}[part](past, subject, within)
+    return {ChartPart.BAND: _band, ChartPart.WEEKS: _weeks}[part](past, subject, within)
 
 
-def _band(past: Past, subject: Subject, within: Range) -> Chart:
+def _band(past: Past, subject: Subject, within: TimeRange) -> Chart:
     start, end, step = _grid(subject, within)
     one = past.judged(subject.source, subject.plan, subject.labels, start, end, step, of=subject.of)
     _check(one.observed)
@@ -85,10 +85,10 @@ def _band(past: Past, subject: Subject, within: Range) -> Chart:
     }
     quorum = subject.plan.detection.quorum
     source = _REPLAYED if one.replayed else _SCRAPED
-    return _chart(subject, Part.BAND, one.times, lines, quorum=quorum, source=source, step=step)
+    return _chart(subject, ChartPart.BAND, one.times, lines, quorum=quorum, source=source, step=step)
 
 
-def _weeks(past: Past, subject: Subject, within: Range) -> Chart:
+def _weeks(past: Past, subject: Subject, within: TimeRange) -> Chart:
     start, end, step = _grid(subject, within)
     zone = ZoneInfo(subject.plan.zone)
     lines: dict[str, FloatArray] = {}
@@ -100,31 +100,32 @@ def _weeks(past: Past, subject: Subject, within: Range) -> Chart:
         name = f"−{weeks} w" if weeks else "now"  # noqa: RUF001 - a minus.
         times, lines[name] = found.times + shift, found.values
     _check(np.concatenate(list(lines.values())))
-    return _chart(subject, Part.WEEKS, times, lines, step=step)
+    return _chart(subject, ChartPart.WEEKS, times, lines, step=step)
 
 
-def _decomposition(past: Past, subject: Subject, within: Range, run: Run) -> Chart:
+def _decomposition(past: Past, subject: Subject, within: TimeRange, run: Run) -> Chart:
     end = within.end // _HOUR * _HOUR
-    found = _read(past, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
-    hours = _hourly(found, end)
-    count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _KNOWN * n), None)
+    samples = _read(past, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
+    hours = _hourly(samples, end)
+    count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _COVERED * n), None)
     if count is None:
-        known = np.count_nonzero(~np.isnan(hours))
-        said = f"a decomposition needs two weeks of history; there are {known / DAY:.0f} days of the last four weeks"
-        raise Unshowable(said, 404)
-    window = hours[-count:]
-    places, here = np.arange(count), ~np.isnan(window)
-    filled = np.interp(places, places[here], window[here])
-    trend, daily, weekly, residual = run(decompose, filled)
+        days = np.count_nonzero(~np.isnan(hours)) / DAY
+        message = f"a decomposition needs two weeks of history; there are {days:.0f} days of the last four weeks"
+        raise DisplayError(message, 404)
+    hours = hours[-count:]
+    indices, present = np.arange(count), ~np.isnan(hours)
+    trend, daily, weekly, residual = run(decompose, np.interp(indices, indices[present], hours[present]))
     lines = {
-        "observed, hourly mean": window,
+        "observed, hourly mean": hours,
         "trend": trend,
         "daily": daily,
         "weekly": weekly,
-        "residual": np.where(here, residual, np.nan),
+        "residual": np.where(present, residual, np.nan),
     }
-    times = end - count * _HOUR + _HOUR * (places.astype(np.float64) + 0.5)
-    return _chart(subject, Part.DECOMPOSITION, times, lines, step=_HOUR)
+    gaps = count - np.count_nonzero(present)
+    source = f"{gaps} of {count} hours have no samples: the decomposition interpolates them." if gaps else ""
+    times = end - count * _HOUR + _HOUR * (indices.astype(np.float64) + 0.5)
+    return _chart(subject, ChartPart.DECOMPOSITION, times, lines, source=source, step=_HOUR)
 
 
 def _read(past: Past, subject: Subject, start: float, end: float, step: float) -> Samples:
@@ -133,7 +134,7 @@ def _read(past: Past, subject: Subject, start: float, end: float, step: float) -
 
 def _chart(
     subject: Subject,
-    part: Part,
+    part: ChartPart,
     times: FloatArray,
     lines: dict[str, FloatArray],
     *,
@@ -148,7 +149,7 @@ def _chart(
     return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, unit=plan.unit, gaps=1.5 * step)
 
 
-def _grid(subject: Subject, within: Range) -> tuple[float, float, float]:
+def _grid(subject: Subject, within: TimeRange) -> tuple[float, float, float]:
     """Return start, end and step of a line: the slots of the query, as many as a chart is wide."""
     interval = subject.plan.interval
     every = max(1.0, np.ceil((within.end - within.start) / _POINTS / interval))
@@ -180,4 +181,4 @@ def _hourly(samples: Samples, end: float) -> FloatArray:
 
 def _check(values: FloatArray) -> None:
     if not np.isfinite(values).any():
-        raise Unshowable("Prometheus has no samples of this series in this range")
+        raise DisplayError("Prometheus has no samples of this series in this range")

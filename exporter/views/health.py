@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from prometheus_client import CollectorRegistry
 
 from exporter.config.model import Config
-from exporter.web.pages.models import Health
-from exporter.web.pages.text import ago
+from exporter.web.pages.models import ComponentHealth
+from exporter.web.pages.rendering import ago
 
 __all__ = ["health"]
 
@@ -24,7 +24,9 @@ _NAMES = (
 )
 
 
-def health(registry: CollectorRegistry, config: Config, *, size: int, asked: bool, at: float) -> Sequence[Health]:
+def health(
+    registry: CollectorRegistry, config: Config, *, size: int, asked: bool, at: float
+) -> Sequence[ComponentHealth]:
     """Return how the servers and the store are.
 
     Parameters
@@ -36,7 +38,9 @@ def health(registry: CollectorRegistry, config: Config, *, size: int, asked: boo
     at : float, Unix seconds
     """
     values = _values(registry)
-    found = [Health("Prometheus", config.prometheus.url, bool(values.get((_SOURCE_UP, ""))) if asked else None)]
+    found = [
+        ComponentHealth("Prometheus", config.prometheus.url, bool(values.get((_SOURCE_UP, ""))) if asked else None)
+    ]
     for one in config.alertmanagers:
         up = values.get((f"{_AM}up", one.url))
         last = values.get((f"{_AM}last_success_timestamp_seconds", one.url)) or 0.0
@@ -48,9 +52,9 @@ def health(registry: CollectorRegistry, config: Config, *, size: int, asked: boo
         )
         if waiting:
             said += f", {waiting} waiting"
-        found.append(Health("Alertmanager", one.url, well, said))
+        found.append(ComponentHealth("Alertmanager", one.url, well, said))
     if not config.alertmanagers:
-        found.append(Health("Alertmanager", "none configured", None, "alerts are only shown"))
+        found.append(ComponentHealth("Alertmanager", "none configured", None, "alerts are only shown"))
     failed = values.get(("anomaly_exporter_store_errors_total", "")) or 0.0
     recovered = values.get(("anomaly_exporter_store_recovered", "")) or 0.0
     said = f"{size / 1e6:.1f} MB"
@@ -58,7 +62,7 @@ def health(registry: CollectorRegistry, config: Config, *, size: int, asked: boo
         said += ", begun afresh after damage at this start"
     if failed:
         said += f", {failed:.0f} failed operations since the start"
-    found.append(Health("Store", "", not failed and not recovered, said))
+    found.append(ComponentHealth("Store", "", not failed and not recovered, said))
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.tasks import LEARNED_STEP, Again, Opinion, judge_again
+from exporter.charts.tasks import TRAINING_STEP, ReplayedVerdicts, ReplayTask, replay
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import key_of, labels_of
@@ -22,7 +22,7 @@ from exporter.exposition.labels import exposed_labels, row_prefix
 from exporter.prometheus import Block, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
-from exporter.web.pages.models import Labels, Unshowable
+from exporter.web.pages.models import DisplayError, Labels
 
 __all__ = ["Judged", "Past", "Samples"]
 
@@ -79,13 +79,13 @@ class Past:
     connect : callable
         Makes a client from settings; slots have another one, so that a page never makes them wait.
     run : callable
-        Calls `judge_again`, here or in another process.
+        Calls `replay`, here or in another process.
     """
 
     def __init__(
         self,
         connect: Callable[[PrometheusSettings], PrometheusApi],
-        run: Callable[[Callable[[Again], Opinion], Again], Opinion],
+        run: Callable[[Callable[[ReplayTask], ReplayedVerdicts], ReplayTask], ReplayedVerdicts],
     ) -> None:
         self._connect = connect
         self._run = run
@@ -129,7 +129,7 @@ class Past:
             step = (end - start) / max(1, _MOST_SAMPLES // of)
             if (end - start) / step < _FEWEST_POINTS:
                 said = f"the expression cannot be narrowed to one series, and all {of:,} are too many to read"
-                raise Unshowable(said, 503)
+                raise DisplayError(said, 503)
         blocks = self._read(source, expr, start, end, step, of=of if expr == plan.expr else 1)
         return _one_of(blocks, tuple(sorted(wanted.items())))
 
@@ -161,7 +161,7 @@ class Past:
         # The score of a slot is on the page from the end of its cycle on, and in Prometheus with the next scrape.
         try:
             blocks = self._read(source, expr, float(times[0]), float(times[-1]), step, of=len(_SAID), offset=0.0)
-        except Unshowable:
+        except DisplayError:
             return None
         lines = {name: np.full(len(times), np.nan) for name in _SAID}
         done = 0
@@ -196,18 +196,18 @@ class Past:
         step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
         until = float(times[0]) - step
         fixed = until // _AGAIN * _AGAIN
-        first = self.samples(source, plan, labels, fixed - _LEARNED, fixed, LEARNED_STEP, of=of)
+        first = self.samples(source, plan, labels, fixed - _LEARNED, fixed, TRAINING_STEP, of=of)
         then = Samples(np.zeros(0), np.zeros(0))
-        if until - fixed >= LEARNED_STEP:
-            then = self.samples(source, plan, labels, fixed + LEARNED_STEP, until, LEARNED_STEP, of=of)
+        if until - fixed >= TRAINING_STEP:
+            then = self.samples(source, plan, labels, fixed + TRAINING_STEP, until, TRAINING_STEP, of=of)
         said = self._run(
-            judge_again,
-            Again(
+            replay,
+            ReplayTask(
                 # A budget is that of all series of the query: one alone says nothing about its threshold.
                 settings=replace(engine_settings(plan), budget=None),
                 source=source.url,
                 series=key_of(tuple(sorted(labels))),
-                fixed=fixed,
+                trained_until=fixed,
                 first=(first.times, first.values),
                 then=(then.times, then.values),
                 times=times,
@@ -238,7 +238,9 @@ class Past:
             return [replace(block, times=np.round(block.times + offset, 3)) for block in blocks]
         except PrometheusError as fault:
             status = 504 if fault.reason is Reason.TIMEOUT else 502
-            raise Unshowable(f"Prometheus did not give the history: {fault.reason}: {fault.message}", status) from fault
+            raise DisplayError(
+                f"Prometheus did not give the history: {fault.reason}: {fault.message}", status
+            ) from fault
 
     def _client(self, source: PrometheusSettings) -> PrometheusApi:
         with self._lock:

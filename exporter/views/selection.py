@@ -8,21 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.evaluation.latest_verdicts import ABSENT, SCALE, Said
-from exporter.web.pages.models import Labels, SeriesRow, Wanted, Which
+from exporter.web.pages.models import Labels, SeriesFilter, SeriesRow, StateFilter
 
 __all__ = ["matching_rows", "row_of", "select"]
 
 Rows = npt.NDArray[np.intp]
 
 
-def select(said: Sequence[Said], wanted: Wanted) -> tuple[list[SeriesRow], int]:
+def select(said: Sequence[Said], wanted: SeriesFilter) -> tuple[list[SeriesRow], int]:
     """Return one page of series, the highest score first, and how many fit in all.
 
     Parameters
     ----------
     said : sequence of Said
         One a query, in the order of the configuration.
-    wanted : Wanted
+    wanted : SeriesFilter
     """
     chosen = [one for one in said if wanted.query in (None, one.plan.name)]
     rows = [_fitting(one, wanted) for one in chosen]
@@ -35,14 +35,14 @@ def select(said: Sequence[Said], wanted: Wanted) -> tuple[list[SeriesRow], int]:
     return [row_of(chosen[int(which[i])], int(row[i])) for i in page.tolist()], len(order)
 
 
-def _fitting(said: Said, wanted: Wanted) -> Rows:
+def _fitting(said: Said, wanted: SeriesFilter) -> Rows:
     verdict = said.verdict
     here = np.fromiter((one is not None for one in said.names.labels), np.bool_, len(said.names.labels))
     # One that should be there and is not has a score and no sample.
     here &= ~np.isnan(verdict.observed) | ~np.isnan(verdict.score)
-    if wanted.which is Which.ANOMALOUS:
+    if wanted.state is StateFilter.ANOMALOUS:
         here &= verdict.anomalous
-    elif wanted.which is Which.WARMING_UP:
+    elif wanted.state is StateFilter.WARMING_UP:
         here &= ~verdict.ready
     rows: Rows = np.flatnonzero(here)
     words = wanted.text.lower().split()
@@ -77,7 +77,7 @@ def row_of(said: Said, row: int) -> SeriesRow:
         upper=float(verdict.upper[row]),
         votes=float(verdict.votes[row]),
         ready=bool(verdict.ready[row]),
-        place=np.where(places == ABSENT, np.nan, places / SCALE),
+        positions=np.where(places == ABSENT, np.nan, places / SCALE),
         unit=said.plan.unit,
         masked=bool(verdict.masked[row]),
         severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,8 @@ from exporter import __version__
 from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
-from exporter.charts import render, tasks
+from exporter.charts import chart as charts
+from exporter.charts import tasks
 from exporter.charts.worker_process import WorkerProcess
 from exporter.config.model import Config
 from exporter.delivery import AlertSnapshots
@@ -34,24 +34,24 @@ from exporter.views.health import health
 from exporter.views.past import Past
 from exporter.views.selection import matching_rows, row_of, select
 from exporter.web.api.anomalies import Episodes
+from exporter.web.pages.graph import default_range
 from exporter.web.pages.models import (
-    Anomaly,
+    AnomalyCard,
+    ChartPart,
+    ChartStyle,
+    DisplayError,
+    EntityRow,
     EventRow,
+    GraphPage,
     GroupRow,
     Labels,
-    Look,
-    Overview,
-    Part,
+    OverviewPage,
     QueryRow,
     QueryState,
-    Range,
+    SeriesFilter,
     SeriesRow,
-    Shown,
-    ThingRow,
-    Unshowable,
+    TimeRange,
 )
-from exporter.web.pages.models import Wanted as SeriesWanted
-from exporter.web.pages.series import usual_range
 
 __all__ = ["Program", "Views"]
 
@@ -110,7 +110,6 @@ class Views:
         # Two, so that what a chart is judged and drawn with is imported at the same time.
         self._judging, self._drawing = WorkerProcess(), WorkerProcess()
         self._past = Past(connect, self._judging.run)
-        self.charts = importlib.util.find_spec("matplotlib") is not None
 
     def close(self) -> None:
         """Break off what is read from Prometheus."""
@@ -122,15 +121,15 @@ class Views:
         """Return the time, whole Unix seconds: who asks for the same within a second gets the same chart."""
         return float(self._program.clock() // 1.0)
 
-    def overview(self, wanted: SeriesWanted) -> Overview:
+    def overview(self, filters: SeriesFilter) -> OverviewPage:
         """Return the front page."""
         program = self._program
         at, config = program.clock(), program.config()
         cycles = program.cycles()
         queries = [self._query(cycle) for cycle in cycles.values()]
-        series, matching = select(self.known(), wanted)
+        series, matching = select(self.known(), filters)
         said = {one.group: one for one in program.things()}
-        return Overview(
+        return OverviewPage(
             at=at,
             zone=config.global_.timezone,
             version=__version__,
@@ -148,7 +147,7 @@ class Views:
             matching=matching,
             total=sum(query.series for query in queries),
             groups=[_group(group.name, said.get(group.name)) for group in config.groups],
-            things=_worst(said.values()),
+            entities=_worst(said.values()),
         )
 
     def known(self) -> list[Said]:
@@ -157,7 +156,7 @@ class Views:
         working = [name for name, cycle in cycles.items() if cycle.trouble is None]
         return [one for name in working if (one := latest.get(name)) is not None]
 
-    def series(self, query: str, labels: Labels) -> Shown:
+    def series(self, query: str, labels: Labels) -> GraphPage:
         """Return one series whose labels include `labels`; one that is gone has a past all the same."""
         program = self._program
         at, cycle = program.clock(), self._cycle(query)
@@ -167,7 +166,7 @@ class Views:
         others = [] if said is None else [said.names.labels[row] or () for row in rows[1 : 1 + _CANDIDATES]]
         now = [found for found in self._open({query: cycle}) if found.query == query and _fits(found, one.labels)]
         source = program.config().prometheus
-        return Shown(
+        return GraphPage(
             at=at,
             zone=cycle.plan.zone,
             version=__version__,
@@ -180,35 +179,35 @@ class Views:
             explanation=() if now else explanation(cycle.plan, one),
         )
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Begin, beside everything else, what the first chart would have to wait for."""
-        for apart, first in ((self._judging, tasks.prepare), (self._drawing, render.prepare)):
+        for apart, first in ((self._judging, tasks.preload), (self._drawing, charts.preload)):
             if not apart.running:
                 threading.Thread(target=_quietly, args=(apart, first), name="chart-prepare", daemon=True).start()
 
-    def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
+    def chart(self, query: str, labels: Labels, within: TimeRange | None, part: ChartPart, style: ChartStyle) -> bytes:
         """Return a chart as a file."""
         program = self._program
         cycle, said = self._cycle(query), program.latest.get(query)
-        self.prepare()
+        self.preload()
         rows = [] if said is None else matching_rows(said, labels)
         if said is not None and rows:
             labels = said.names.labels[rows[0]] or ()
         subject = Subject(program.config().prometheus, cycle.plan, labels, max(1, cycle.series))
         now = program.clock()
-        asked = usual_range(now) if within is None else within
+        asked = default_range(now) if within is None else within
         if asked.start >= now:
-            raise Unshowable("this range lies in the future", 400)
+            raise DisplayError("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
-        within = Range(asked.start, min(asked.end, now))
+        within = TimeRange(asked.start, min(asked.end, now))
         chart = chart_of(self._past, subject, within, part, self._judging.run)
-        return self._drawing.run(render.picture, chart, look)
+        return self._drawing.run(charts.render, chart, style)
 
     def _cycle(self, query: str) -> QueryEvaluator:
         cycles = self._program.cycles()
         if query not in cycles:
             known = ", ".join(sorted(cycles)[:_CANDIDATES])
-            raise Unshowable(f"no query is called {query!r}; there are: {known}")
+            raise DisplayError(f"no query is called {query!r}; there are: {known}")
         return cycles[query]
 
     def _query(self, cycle: QueryEvaluator) -> QueryRow:
@@ -244,7 +243,7 @@ class Views:
             trouble=trouble,
         )
 
-    def _open(self, cycles: Mapping[str, QueryEvaluator]) -> list[Anomaly]:
+    def _open(self, cycles: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
         acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
         plans = {name: cycle.plan for name, cycle in cycles.items()}
@@ -268,7 +267,7 @@ class Views:
         said = self._program.latest.get(query)
         return frozenset() if said is None else said.names.label_names
 
-    def _past_of(self, query: str, labels: Labels) -> list[Anomaly]:
+    def _past_of(self, query: str, labels: Labels) -> list[AnomalyCard]:
         """Return the episodes of a series that are over, the newest first."""
         wanted = Wanted(query=query, status=Status.RESOLVED, labels=lambda given: is_about(given, labels))
         return [of_episode(one, labels) for one in self._episodes(wanted, limit=_PAST)]
@@ -283,7 +282,7 @@ class Views:
 
 
 def _quietly(apart: WorkerProcess, first: Callable[[], None]) -> None:
-    with contextlib.suppress(Unshowable):  # Whoever asks for a chart is told.
+    with contextlib.suppress(DisplayError):  # Whoever asks for a chart is told.
         apart.run(first)
 
 
@@ -300,11 +299,11 @@ def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
         nan,
         nan,
         ready=True,
-        place=np.full(1, nan),
+        positions=np.full(1, nan),
     )
 
 
-def _fits(found: Anomaly, labels: Labels) -> bool:
+def _fits(found: AnomalyCard, labels: Labels) -> bool:
     return bool(found.labels) and set(found.labels) <= set(labels)
 
 
@@ -312,6 +311,6 @@ def _group(name: str, said: GroupStatus | None) -> GroupRow:
     return GroupRow(name, None, 0, 0) if said is None else GroupRow(name, said.at, said.scored, said.anomalous)
 
 
-def _worst(said: Iterable[GroupStatus]) -> list[ThingRow]:
-    rows = [ThingRow(one.group, each.labels, each.score, each.shares, each.load) for one in said for each in one.worst]
+def _worst(said: Iterable[GroupStatus]) -> list[EntityRow]:
+    rows = [EntityRow(one.group, each.labels, each.score, each.shares, each.load) for one in said for each in one.worst]
     return sorted(rows, key=lambda row: -row.score)[:WORST]

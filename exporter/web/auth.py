@@ -1,9 +1,8 @@
-"""User names and bcrypt passwords.
+"""Authentication: user names with bcrypt passwords, and names in client certificates.
 
-A check takes a tenth of a second on purpose, so results are remembered: by a keyed hash, in which no
-two different logins can look alike (CVE-2022-46146 was a cache key that was joined from its parts
-without their lengths), and never mixing those accepted with those refused, so that a flood of wrong
-passwords cannot push a right one out.
+A password check takes a tenth of a second on purpose, so results are cached by a keyed hash of lengths and parts
+(CVE-2022-46146 was a cache key joined from its parts without their lengths). Accepted and refused logins have separate
+caches, so that a flood of wrong passwords cannot evict a right one.
 """
 
 from __future__ import annotations
@@ -16,23 +15,28 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import bcrypt
+from aiohttp import web
 
-__all__ = ["Users", "basic_credentials", "bcrypt_cost"]
+__all__ = ["USER", "Users", "basic_credentials", "bcrypt_cost", "identity_of"]
+
+USER = web.RequestKey("USER", str)
+"""Where the guard stores the name of the user whose password it checked."""
 
 _HASH = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
-# bcrypt looks at no more than this; a longer password would be equal to its beginning.
 _LONGEST_PASSWORD = 72
-_REMEMBERED = 100
+"""Bytes that bcrypt looks at; a longer password would be equal to its beginning."""
+_CACHED = 100
 
 
 def bcrypt_cost(hashed: str) -> int:
     """Return the cost of a bcrypt hash; ValueError if it is none, or one that no login should wait for."""
-    found = _HASH.fullmatch(hashed)
-    if found is None:
+    match = _HASH.fullmatch(hashed)
+    if match is None:
         raise ValueError("not a bcrypt hash; make one with htpasswd -nBC 10 ''")
-    cost = int(found["cost"])
+    cost = int(match["cost"])
     if not 4 <= cost <= 16:
         raise ValueError(f"a bcrypt cost of {cost} is outside 4 to 16; 10 is usual")
     return cost
@@ -51,7 +55,7 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
 
 
 class Users:
-    """Who may ask.
+    """Users and their password hashes.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ class Users:
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
-    def remembered(self, user: str, password: str) -> bool | None:
+    def cached(self, user: str, password: str) -> bool | None:
         """Return the result of an earlier check, or None; fast."""
         if "\0" in password or len(password.encode()) > _LONGEST_PASSWORD:
             return False
@@ -82,15 +86,15 @@ class Users:
 
     def check(self, user: str, password: str) -> bool:
         """Check a login; takes as long as bcrypt does. One at a time, and not on an event loop."""
-        known = self.remembered(user, password)
-        if known is not None:
-            return known
+        cached = self.cached(user, password)
+        if cached is not None:
+            return cached
         hashed = self._hashes.get(user)
         same = bcrypt.checkpw(password.encode(), self._nobody if hashed is None else hashed)
         accepted = same and hashed is not None
         results = self._accepted if accepted else self._refused
         results[self._login(user, password)] = None
-        while len(results) > _REMEMBERED:
+        while len(results) > _CACHED:
             results.popitem(last=False)
         return accepted
 
@@ -98,3 +102,22 @@ class Users:
         name, hashed, secret = user.encode(), self._hashes.get(user, b""), password.encode()
         lengths = b"%d:%d:%d:" % (len(name), len(hashed), len(secret))
         return hmac.digest(self._key, lengths + name + hashed + secret, hashlib.sha256)
+
+
+def identity_of(request: web.Request) -> str | None:
+    """Return the user who logged in, or the name in the client's certificate; None for anybody.
+
+    A certificate counts only where the server verified it: otherwise there is none to be seen.
+    """
+    user: str | None = request.get(USER)
+    if user is not None:
+        return user
+    transport = request.transport
+    certificate = None if transport is None else transport.get_extra_info("peercert")
+    return _name(certificate) if certificate else None
+
+
+def _name(certificate: Mapping[str, Any]) -> str:
+    subject = {name: value for part in certificate.get("subject", ()) for name, value in part}
+    alternatives = [str(value) for _, value in certificate.get("subjectAltName", ())]
+    return str(subject.get("commonName") or next(iter(alternatives), None) or "client certificate")

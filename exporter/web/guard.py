@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from exporter.web.auth import basic_credentials
+from exporter.web.auth import USER, basic_credentials
 from exporter.web.connection import SECURITY_HEADERS, Connection, Limits, plain
-from exporter.web.identity import USER
 from exporter.web.web_config import Access
 
 __all__ = ["guard", "header_hook"]
@@ -50,7 +49,7 @@ def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor)
         if not users:
             return None
         login = basic_credentials(request.headers.get("Authorization", ""))
-        accepted = users.remembered(*login) if login is not None else False
+        accepted = users.cached(*login) if login is not None else False
         if accepted is None and login is not None:
             if waiting >= _WAITING:
                 return plain(429, "Too many logins are being checked.", **{"Retry-After": "1"})

@@ -13,14 +13,14 @@ from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.views.charts import Subject, chart_of
 from exporter.views.past import Past
-from exporter.web.pages.models import Chart, Part, Range, Unshowable
+from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 from tests.integration.servers import Prometheus
 
 pytestmark = pytest.mark.integration
 
 END = 1_764_000_000.0
 DAY, STEP = 86400.0, 300.0
-RANGE = Range(END - DAY / 2, END)
+RANGE = TimeRange(END - DAY / 2, END)
 ODD = 'a"b\\c\nd'
 
 
@@ -28,7 +28,7 @@ def here(function, argument):
     return function(argument)
 
 
-def drawn_from(past: Past, subject: Subject, within: Range, part: Part) -> Chart:
+def drawn_from(past: Past, subject: Subject, within: TimeRange, part: ChartPart) -> Chart:
     return chart_of(past, subject, within, part, here)
 
 
@@ -67,7 +67,7 @@ def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int
     "expr", ["load", "sum by (instance, job) (load)", "topk(3, load) + 0", "label_replace(load, 'y', '', 'x', '') * 1"]
 )
 def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_not(past, server, expr):
-    chart = drawn_from(past, subject(server, expr=expr), RANGE, Part.BAND)
+    chart = drawn_from(past, subject(server, expr=expr), RANGE, ChartPart.BAND)
     outage = chart.times > END - 7200
     assert "computed again" in chart.source
     assert chart.times[-1] == END
@@ -81,15 +81,15 @@ def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_no
 def test_labels_that_only_one_series_has_are_enough(past, server):
     whole = subject(server)
     part = Subject(whole.source, whole.plan, [("instance", ODD)], 3)
-    line = drawn_from(past, part, RANGE, Part.BAND).lines["observed"]
-    np.testing.assert_array_equal(line, drawn_from(past, whole, RANGE, Part.BAND).lines["observed"])
-    with pytest.raises(Unshowable, match="no samples"):
-        drawn_from(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, Part.BAND)
+    line = drawn_from(past, part, RANGE, ChartPart.BAND).lines["observed"]
+    np.testing.assert_array_equal(line, drawn_from(past, whole, RANGE, ChartPart.BAND).lines["observed"])
+    with pytest.raises(DisplayError, match="no samples"):
+        drawn_from(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, ChartPart.BAND)
 
 
 def test_a_second_look_judges_the_same(past, server):
-    first = drawn_from(past, subject(server), RANGE, Part.BAND)
-    second = drawn_from(past, subject(server), RANGE, Part.BAND)
+    first = drawn_from(past, subject(server), RANGE, ChartPart.BAND)
+    second = drawn_from(past, subject(server), RANGE, ChartPart.BAND)
     for name, line in first.lines.items():
         np.testing.assert_array_equal(line, second.lines[name])
 
@@ -105,19 +105,19 @@ def test_what_was_said_at_the_time_is_shown_where_it_was_scraped(past, server):
     }
     labels = {"query": "load", "instance": "b", "job": "x"}
     server.push(({"__name__": name, **labels}, at, np.full(len(at), value)) for name, value in said.items())
-    chart = drawn_from(past, subject(server, "b"), RANGE, Part.BAND)
+    chart = drawn_from(past, subject(server, "b"), RANGE, ChartPart.BAND)
     assert "scraped" in chart.source
     assert set(chart.lines["expected"]) == {77.0}
     assert set(chart.lines["observed"]) == {99.0}
     assert set(chart.lines["lower"]) == {70.0}
     assert np.all(np.isnan(chart.lines["upper"]))
     # It was not scraped before.
-    earlier = Range(RANGE.start - DAY, RANGE.end - DAY)
-    assert "computed again" in drawn_from(past, subject(server, "b"), earlier, Part.BAND).source
+    earlier = TimeRange(RANGE.start - DAY, RANGE.end - DAY)
+    assert "computed again" in drawn_from(past, subject(server, "b"), earlier, ChartPart.BAND).source
 
 
 def test_four_weeks_lie_under_the_present_one(past, server):
-    chart = drawn_from(past, subject(server, "a"), RANGE, Part.WEEKS)
+    chart = drawn_from(past, subject(server, "a"), RANGE, ChartPart.WEEKS)
     assert len(chart.lines) == 5
     now = chart.lines["now"]
     for line in chart.lines.values():
@@ -126,7 +126,7 @@ def test_four_weeks_lie_under_the_present_one(past, server):
 
 
 def test_a_decomposition_adds_up_and_finds_the_day(past, server):
-    chart = drawn_from(past, subject(server, "a"), RANGE, Part.DECOMPOSITION)
+    chart = drawn_from(past, subject(server, "a"), RANGE, ChartPart.DECOMPOSITION)
     parts = chart.lines["trend"] + chart.lines["daily"] + chart.lines["weekly"] + chart.lines["residual"]
     np.testing.assert_allclose(parts, chart.lines["observed, hourly mean"], atol=1e-6)
     assert 38.0 < np.ptp(chart.lines["daily"]) < 42.0
@@ -136,21 +136,21 @@ def test_a_decomposition_adds_up_and_finds_the_day(past, server):
 @pytest.mark.parametrize(
     ("instance", "within", "part", "of", "expr", "says"),
     [
-        ("gone", RANGE, Part.BAND, 3, "load", "no samples of this series"),
-        ("a", Range(END - 40 * DAY, END - 39 * DAY), Part.WEEKS, 3, "load", "no samples of this series"),
-        ("a", Range(END - 27 * DAY, END - 26 * DAY), Part.DECOMPOSITION, 3, "load", "needs two weeks"),
-        ("a", RANGE, Part.BAND, 1_000_000, "topk(3, load)", "too many to read"),
-        ("a", RANGE, Part.BAND, 3, "load +", "did not give the history: bad_data"),
+        ("gone", RANGE, ChartPart.BAND, 3, "load", "no samples of this series"),
+        ("a", TimeRange(END - 40 * DAY, END - 39 * DAY), ChartPart.WEEKS, 3, "load", "no samples of this series"),
+        ("a", TimeRange(END - 27 * DAY, END - 26 * DAY), ChartPart.DECOMPOSITION, 3, "load", "needs two weeks"),
+        ("a", RANGE, ChartPart.BAND, 1_000_000, "topk(3, load)", "too many to read"),
+        ("a", RANGE, ChartPart.BAND, 3, "load +", "did not give the history: bad_data"),
     ],
     ids=["gone", "before history", "too young", "too many", "wrong expression"],
 )
 def test_what_cannot_be_drawn_says_why(past, server, instance, within, part, of, expr, says):
-    with pytest.raises(Unshowable, match=says):
+    with pytest.raises(DisplayError, match=says):
         drawn_from(past, subject(server, instance, expr, of), within, part)
 
 
 def test_a_server_that_is_away_is_said(past):
     away = Subject(PrometheusSettings(url="http://127.0.0.1:9"), plan(), [("job", "x")], 1)
-    with pytest.raises(Unshowable, match="did not give the history: refused") as said:
-        drawn_from(past, away, RANGE, Part.BAND)
+    with pytest.raises(DisplayError, match="did not give the history: refused") as said:
+        drawn_from(past, away, RANGE, ChartPart.BAND)
     assert said.value.status == 502

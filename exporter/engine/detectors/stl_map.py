@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Decomposition", "Season", "decompose", "decomposition", "loess"]
+__all__ = ["Decomposition", "Season", "decomposition", "loess"]
 
 FloatArray = npt.NDArray[np.float64]
 Degree = Literal[0, 1]
@@ -130,32 +130,6 @@ def decomposition(count: int, seasons: tuple[Season, ...]) -> Decomposition:
     return result
 
 
-def decompose(window: FloatArray, seasons: tuple[Season, ...]) -> tuple[FloatArray, tuple[FloatArray, ...], FloatArray]:
-    """Return trend, seasons and residual of one window: what `decomposition` gives, without making its maps.
-
-    Parameters
-    ----------
-    window : ndarray of float64, shape (count,)
-        Without gaps; `count` is at least the longest period.
-    seasons : tuple of Season
-        Ordered from the shortest to the longest.
-
-    Returns
-    -------
-    trend, seasonal, residual
-        Arrays of shape (count,), one a season; they add up to the window.
-    """
-    left, trend = window, window
-    smoothers = [_smoothers(len(window), season) for season in seasons]
-    seasonal = [np.zeros_like(window) for _ in seasons]
-    for _ in range(ROUNDS if len(seasons) > 1 else 1):
-        for index, season in enumerate(seasons):
-            left = left + seasonal[index]
-            seasonal[index], trend = _stl_of(left, season.period, *smoothers[index])
-            left = left - seasonal[index]
-    return trend, tuple(seasonal), left - trend
-
-
 def _stl(count: int, season: Season) -> tuple[FloatArray, FloatArray]:
     """Return the matrices of season and trend of one STL, each of shape (count, count)."""
     period = season.period
@@ -168,20 +142,6 @@ def _stl(count: int, season: Season) -> tuple[FloatArray, FloatArray]:
     for _ in range(INNER):
         seasonal = deviation - deviation @ trend
         trend = smoother - smoother @ seasonal
-    return seasonal, trend
-
-
-def _stl_of(
-    values: FloatArray, period: int, cycles: FloatArray, low_pass: FloatArray, smoother: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return season and trend of one STL of one window."""
-    count = len(values)
-    seasonal = trend = np.zeros(count)
-    for _ in range(INNER):
-        smoothed = cycles @ (values - trend)
-        level = low_pass @ np.convolve(smoothed, _averages(period), "valid")
-        seasonal = smoothed[period : period + count] - level
-        trend = smoother @ (values - seasonal)
     return seasonal, trend
 
 

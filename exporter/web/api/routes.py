@@ -15,7 +15,7 @@ from exporter.errors import StateError, UpstreamError
 from exporter.web.api.endpoint import Call, Endpoint
 from exporter.web.api.envelope import ApiError, ErrorType, failure, success
 from exporter.web.api.openapi import openapi
-from exporter.web.identity import identity_of
+from exporter.web.auth import identity_of
 
 __all__ = ["READ_ONLY", "ROOT", "add_endpoints"]
 

@@ -1,4 +1,4 @@
-"""Pages and charts for people: HTML that a server renders, and pictures for it and for messages."""
+"""Pages for people: server-rendered HTML and charts."""
 
 from exporter.web.pages.models import PageData
 from exporter.web.pages.routes import add_pages

@@ -1,4 +1,4 @@
-"""What the pages show, as plain values. The program gives them; the pages ask nothing else of it."""
+"""The data of the pages as plain values, and the interface through which the program supplies it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
-from exporter.charts.chart import Chart, Look, Part, Unshowable
+from exporter.charts.chart import Chart, ChartPart, ChartStyle, DisplayError
 
 __all__ = [
-    "Anomaly",
+    "AnomalyCard",
     "Chart",
+    "ChartPart",
+    "ChartStyle",
+    "ComponentHealth",
+    "DisplayError",
+    "EntityRow",
     "EventRow",
+    "GraphPage",
     "GroupRow",
-    "Health",
     "Labels",
-    "Look",
-    "Overview",
+    "OverviewPage",
     "PageData",
-    "Part",
     "QueryRow",
     "QueryState",
-    "Range",
+    "SeriesFilter",
     "SeriesRow",
-    "Shown",
-    "ThingRow",
-    "Unshowable",
-    "Wanted",
-    "Which",
+    "StateFilter",
+    "TimeRange",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,10 +40,10 @@ Labels = Sequence[tuple[str, str]]
 
 
 class QueryState(StrEnum):
-    """How far a query is."""
+    """The progress of a query."""
 
     WAITING = "waiting"
-    """It is not its turn so far."""
+    """Not evaluated so far."""
     LEARNING = "learning"
     """History is being read."""
     SCORED = "scored"
@@ -52,8 +52,8 @@ class QueryState(StrEnum):
     FAILED = "failed"
 
 
-class Which(StrEnum):
-    """Which series of a query are wanted."""
+class StateFilter(StrEnum):
+    """Which series of a query are listed."""
 
     ALL = "all"
     ANOMALOUS = "anomalous"
@@ -62,7 +62,7 @@ class Which(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueryRow:
-    """One query. Times in Unix seconds; `series` counts by state, as the self-metric does."""
+    """A query. Times in Unix seconds; `series` counts by state, as the self-metric does."""
 
     name: str
     expr: str
@@ -80,7 +80,7 @@ class QueryRow:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
-    """One series and its newest sample, source units; NaN = absent.
+    """A series and the verdict on its newest sample, source units; NaN = absent.
 
     Attributes
     ----------
@@ -88,8 +88,10 @@ class SeriesRow:
         Those of the source series.
     ready
         Whether it is old enough to be alerted on.
-    place
-        Where its last samples were in the band: 0 as expected, 1 at an edge, NaN where nothing can be said.
+    positions
+        Of its last samples in the band: 0 as expected, 1 at an edge, NaN where nothing can be said.
+    masked
+        Whether its samples are judged and not learned: a silence or a known event concerns it.
     severities
         Of every detector: 1 and above is a vote.
     """
@@ -104,16 +106,15 @@ class SeriesRow:
     upper: float
     votes: float
     ready: bool
-    place: FloatArray
+    positions: FloatArray
     unit: Unit | None = None
     masked: bool = False
-    """Whether its samples are judged and not learned: a silence or a known event concerns it."""
     severities: Sequence[tuple[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """One group. `at` is when it was judged, Unix seconds; None: not so far."""
+    """A group. `at` is its newest evaluation, Unix seconds; None: not so far."""
 
     name: str
     at: float | None
@@ -122,13 +123,13 @@ class GroupRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ThingRow:
-    """One thing of a group.
+class EntityRow:
+    """An entity of a group.
 
     Attributes
     ----------
     shares
-        Part of each query's metric in the score, 0 to 1, the largest first.
+        Share of each query's metric in the score, 0 to 1, the largest first.
     load
         The factor by which all metrics are up, where that is why it is not anomalous; else NaN.
     """
@@ -141,15 +142,21 @@ class ThingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Anomaly:
-    """One open or past episode.
+class AnomalyCard:
+    """An open or past episode.
 
     Attributes
     ----------
-    id
-        Where it can be acknowledged: ``/api/v1/anomalies/{id}``; None where there is no such thing.
     labels
-        Those of the source series, as far as they can be told; they lead to its graph.
+        Those of the source series, as far as they can be derived; they lead to its graph.
+    id
+        Where it can be acknowledged: ``/api/v1/anomalies/{id}``; None where it has no episode.
+    notes
+        Annotations by name.
+    remarks
+        Sentences on its acknowledgement, feedback, and what Alertmanagers do with it.
+    has_graph
+        False where it is not about a single series, such as that of a group.
     """
 
     query: str
@@ -160,10 +167,8 @@ class Anomaly:
     until: float | None = None
     id: str | None = None
     notes: Sequence[tuple[str, str]] = ()
-    said: Sequence[str] = ()
-    """What people said of it, a sentence each."""
+    remarks: Sequence[str] = ()
     has_graph: bool = True
-    """False where it is not about one series, such as that of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,56 +183,72 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """A server we depend on, or the store. `well` is None where it is not known so far."""
+class ComponentHealth:
+    """The health of a server we depend on, or of the store; None where nothing was asked so far."""
 
     kind: str
     name: str
-    well: bool | None
-    said: str = ""
+    healthy: bool | None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SeriesFilter:
     """Which series the overview lists; `text` is words that all have to occur in the labels."""
 
     query: str | None = None
     text: str = ""
-    which: Which = Which.ALL
+    state: StateFilter = StateFilter.ALL
     page: int = 1
     size: int = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """Everything on the front page at one instant `at`; `matching` counts the series that `wanted` fits."""
+class OverviewPage:
+    """The front page at the instant `at`; `matching` counts the series that fit the filter.
+
+    Attributes
+    ----------
+    entities
+        Those of all groups with the highest scores.
+    """
 
     at: float
     zone: str
     version: str
     queries: Sequence[QueryRow]
-    anomalies: Sequence[Anomaly]
+    anomalies: Sequence[AnomalyCard]
     events: Sequence[EventRow]
-    health: Sequence[Health]
+    health: Sequence[ComponentHealth]
     series: Sequence[SeriesRow]
     matching: int
     total: int
     groups: Sequence[GroupRow] = ()
-    things: Sequence[ThingRow] = ()
-    """The highest scores of all groups."""
+    entities: Sequence[EntityRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """From when to when, Unix seconds."""
+class TimeRange:
+    """From `start` to `end`, Unix seconds."""
 
     start: float
     end: float
 
+    @property
+    def length(self) -> float:
+        """Seconds."""
+        return self.end - self.start
+
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One series, for its own page."""
+class GraphPage:
+    """The page of one series.
+
+    Attributes
+    ----------
+    candidates
+        Where several series fit the request: some of the others; then `series` has the highest score.
+    """
 
     at: float
     zone: str
@@ -235,30 +256,26 @@ class Shown:
     query: QueryRow
     series: SeriesRow
     quorum: int
-    anomalies: Sequence[Anomaly]
+    anomalies: Sequence[AnomalyCard]
     source_url: str
     explanation: Sequence[tuple[str, str]] = ()
     candidates: Sequence[Labels] = ()
-    """Where several series fit what was asked for: some of them; then `series` is the first."""
 
 
 class PageData(Protocol):
-    """What the program tells the pages. Every method is run in a worker thread."""
-
-    charts: bool
-    """Whether charts can be drawn: the extra is installed."""
+    """Supplies the data of the pages. Every method is run in a worker thread."""
 
     def now(self) -> float:
         """Return the time, whole Unix seconds."""
 
-    def overview(self, wanted: Wanted) -> Overview:
+    def overview(self, filters: SeriesFilter) -> OverviewPage:
         """Return the front page; asks no server."""
 
-    def series(self, query: str, labels: Labels) -> Shown:
-        """Return one series whose labels include `labels`; asks no server. Raises `Unshowable`."""
+    def series(self, query: str, labels: Labels) -> GraphPage:
+        """Return one series whose labels include `labels`; asks no server. Raises `DisplayError`."""
 
-    def prepare(self) -> None:
-        """Do what the first chart would have to wait for."""
+    def preload(self) -> None:
+        """Start the worker processes, which the first chart would have to wait for."""
 
-    def chart(self, query: str, labels: Labels, within: Range | None, part: Part, look: Look) -> bytes:
-        """Return a chart as a file; asks Prometheus. Raises `Unshowable`."""
+    def chart(self, query: str, labels: Labels, within: TimeRange | None, part: ChartPart, style: ChartStyle) -> bytes:
+        """Return a chart as a file; asks Prometheus. Raises `DisplayError`."""

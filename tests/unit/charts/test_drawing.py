@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporter.charts.drawing import draw
-from exporter.web.pages.models import Look, Part
+from exporter.web.pages.models import ChartPart, ChartStyle
 from tests.page_facts import EVIL, chart
 
 
@@ -19,25 +19,25 @@ def texts(svg: bytes) -> str:
     return " ".join("".join(one.itertext()) for one in read(svg).iter())
 
 
-@pytest.mark.parametrize("part", list(Part), ids=str)
+@pytest.mark.parametrize("part", list(ChartPart), ids=str)
 def test_an_svg_is_xml_that_names_its_lines(part):
-    text = texts(draw(chart(part), Look("svg")))
+    text = texts(draw(chart(part), ChartStyle("svg")))
     names = {
-        Part.BAND: ("band", "expected", "observed", "anomalous", "votes", "From history."),
-        Part.WEEKS: ("-4 w", "now"),
-        Part.DECOMPOSITION: ("trend", "daily", "weekly", "residual"),
+        ChartPart.BAND: ("band", "expected", "observed", "anomalous", "votes", "From history."),
+        ChartPart.WEEKS: ("-4 w", "now"),
+        ChartPart.DECOMPOSITION: ("trend", "daily", "weekly", "residual"),
     }
     for name in names[part]:
         assert name in text
 
 
-@pytest.mark.parametrize("part", list(Part), ids=str)
+@pytest.mark.parametrize("part", list(ChartPart), ids=str)
 def test_a_chart_says_its_unit_and_its_time_zone(part):
-    text = texts(draw(chart(part, unit="seconds", zone="Asia/Tokyo"), Look("svg")))
+    text = texts(draw(chart(part, unit="seconds", zone="Asia/Tokyo"), ChartStyle("svg")))
     assert " s " in text
     assert "JST" in text
-    assert " MiB " in texts(draw(replace(scaled(part, 2.0**20), unit="bytes"), Look("svg")))
-    assert " M " in texts(draw(scaled(part, 1e6), Look("svg")))
+    assert " MiB " in texts(draw(replace(scaled(part, 2.0**20), unit="bytes"), ChartStyle("svg")))
+    assert " M " in texts(draw(scaled(part, 1e6), ChartStyle("svg")))
 
 
 def scaled(part, by):
@@ -46,7 +46,7 @@ def scaled(part, by):
 
 
 def test_the_same_chart_is_the_same_file():
-    assert draw(chart(), Look("svg")) == draw(chart(), Look("svg"))
+    assert draw(chart(), ChartStyle("svg")) == draw(chart(), ChartStyle("svg"))
 
 
 # No font here has every letter; the program ignores that too.
@@ -54,7 +54,7 @@ def test_the_same_chart_is_the_same_file():
 @pytest.mark.parametrize("form", ["svg", "png"])
 def test_labels_with_markup_formulas_and_control_characters_are_only_text(form):
     one = replace(chart(), title=EVIL, subtitle="instance=" + EVIL * 9, source=EVIL)
-    image = draw(one, Look(form))
+    image = draw(one, ChartStyle(form))
     if form == "svg":
         assert {element.tag.rpartition("}")[2] for element in read(image).iter()}.isdisjoint({"script", "img"})
         assert "<script>alert(1)</script>" in texts(image)
@@ -75,13 +75,13 @@ def test_labels_with_markup_formulas_and_control_characters_are_only_text(form):
 )
 def test_odd_values_can_be_drawn(lines):
     one = chart()
-    assert draw(replace(one, lines=lines(one.lines)), Look("png", narrow=True))
+    assert draw(replace(one, lines=lines(one.lines)), ChartStyle("png", narrow=True))
 
 
 def test_one_sample_can_be_drawn():
     one = chart()
     lines = {name: line[:1] for name, line in one.lines.items()}
-    assert draw(replace(one, times=one.times[:1], lines=lines), Look("svg", dark=True))
+    assert draw(replace(one, times=one.times[:1], lines=lines), ChartStyle("svg", dark=True))
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -89,4 +89,4 @@ def test_one_sample_can_be_drawn():
 def test_every_range_has_ticks(minutes, narrow):
     one = chart()
     times = one.times[0] + np.linspace(0.0, 60.0 * minutes, 240)
-    assert draw(replace(one, times=times), Look("svg", narrow=narrow))
+    assert draw(replace(one, times=times), ChartStyle("svg", narrow=narrow))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from exporter.charts.worker_process import WorkerProcess
-from exporter.web.pages.models import Unshowable
+from exporter.web.pages.models import DisplayError
 from tests.integration.process import eventually
 
 
@@ -44,7 +44,7 @@ def test_a_process_that_was_killed_is_started_again(apart):
 
 
 def test_work_that_kills_its_process_is_given_up(apart):
-    with pytest.raises(Unshowable, match="ended"):
+    with pytest.raises(DisplayError, match="ended"):
         apart.run(os._exit, 3)
     assert apart.run(abs, -2) == 2
 
@@ -63,7 +63,7 @@ def test_closing_ends_it_and_work_under_way(apart):
     other = apart.run(os.getpid)
     apart.close()
     eventually(lambda: not _runs(other), 20.0, what="its end")
-    with pytest.raises(Unshowable, match="stopping"):
+    with pytest.raises(DisplayError, match="stopping"):
         apart.run(abs, -2)
 
 

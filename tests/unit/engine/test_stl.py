@@ -9,7 +9,7 @@ import pytest
 from statsmodels.tsa.seasonal import MSTL, STL
 
 from exporter.engine.detectors.stl import BY_WEEK, WINDOW, Stl, _weighted
-from exporter.engine.detectors.stl_map import Season, decompose, decomposition, loess
+from exporter.engine.detectors.stl_map import Season, decomposition, loess
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Verdicts
@@ -72,18 +72,6 @@ def test_two_seasons_equal_mstl_of_statsmodels(degree):
         assert np.abs(season @ y - expected).max() < 1e-9
     assert np.abs(parts.trend @ y - reference.trend).max() < 1e-9
     assert np.abs(parts.residual @ y - reference.resid).max() < 1e-9
-
-
-@pytest.mark.parametrize("count", [672, 500, 336])
-def test_a_single_window_is_decomposed_as_by_the_maps(count):
-    window = 50 + np.random.default_rng(count).standard_normal(count).cumsum()
-    seasons = (Season(24, 7), Season(168, 7))
-    maps = decomposition(count, seasons)
-    trend, seasonal, residual = decompose(window, seasons)
-    np.testing.assert_allclose(trend, maps.trend @ window, atol=1e-9)
-    np.testing.assert_allclose(residual, maps.residual @ window, atol=1e-9)
-    for one, matrix in zip(seasonal, maps.seasonal, strict=True):
-        np.testing.assert_allclose(one, matrix @ window, atol=1e-9)
 
 
 def test_parts_add_up_to_the_window():

@@ -21,7 +21,9 @@ def metrics():
 
 
 def found(registry, *, asked=True, config=CONFIG):
-    return {one.kind: (one.well, one.said) for one in health(registry, config, size=2_500_000, asked=asked, at=1000.0)}
+    return {
+        one.kind: (one.healthy, one.detail) for one in health(registry, config, size=2_500_000, asked=asked, at=1000.0)
+    }
 
 
 def test_what_is_well_is_said(metrics):

@@ -8,7 +8,7 @@ from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.verdict import Verdicts
 from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
 from exporter.views.selection import matching_rows, select
-from exporter.web.pages.models import Wanted, Which
+from exporter.web.pages.models import SeriesFilter, StateFilter
 
 NAN = float("nan")
 
@@ -33,23 +33,23 @@ CPU = said("cpu", {"a": 0.1, "b": 0.9, "c": NAN, "d": 0.4}, ready=[True, True, F
 DISK = said("disk", {"A": 0.95, "b": 0.0, "gone": NAN, "absent": 0.7}, missing=[False, False, True, True])
 
 
-def names(wanted: Wanted) -> list[str]:
+def names(wanted: SeriesFilter) -> list[str]:
     return [f"{one.query} {dict(one.labels)['instance']}" for one in select([CPU, DISK], wanted)[0]]
 
 
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        (Wanted(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c"]),
-        (Wanted(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
-        (Wanted(query="none"), []),
-        (Wanted(which=Which.ANOMALOUS), ["disk A", "cpu b", "disk absent"]),
-        (Wanted(which=Which.WARMING_UP), ["cpu d", "cpu c"]),
-        (Wanted(text='instance="a"'), ["disk A", "cpu a"]),
-        (Wanted(text="DISK b"), ["disk A", "disk absent", "disk b"]),
-        (Wanted(text="nothing"), []),
-        (Wanted(page=2, size=3), ["cpu d", "cpu a", "disk b"]),
-        (Wanted(page=9, size=3), []),
+        (SeriesFilter(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c"]),
+        (SeriesFilter(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
+        (SeriesFilter(query="none"), []),
+        (SeriesFilter(state=StateFilter.ANOMALOUS), ["disk A", "cpu b", "disk absent"]),
+        (SeriesFilter(state=StateFilter.WARMING_UP), ["cpu d", "cpu c"]),
+        (SeriesFilter(text='instance="a"'), ["disk A", "cpu a"]),
+        (SeriesFilter(text="DISK b"), ["disk A", "disk absent", "disk b"]),
+        (SeriesFilter(text="nothing"), []),
+        (SeriesFilter(page=2, size=3), ["cpu d", "cpu a", "disk b"]),
+        (SeriesFilter(page=9, size=3), []),
     ],
     ids=["all", "query", "no such query", "anomalous", "warming up", "label", "words", "no match", "page", "beyond"],
 )
@@ -58,8 +58,8 @@ def test_series_are_listed_by_score(wanted, found):
 
 
 def test_all_that_fit_are_counted():
-    assert select([CPU, DISK], Wanted(size=2))[1] == 7
-    assert select([], Wanted()) == ([], 0)
+    assert select([CPU, DISK], SeriesFilter(size=2))[1] == 7
+    assert select([], SeriesFilter()) == ([], 0)
 
 
 def test_labels_find_the_series_that_has_them_the_worst_first():

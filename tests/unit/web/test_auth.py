@@ -39,13 +39,13 @@ def users():
 def test_a_login_is_checked_and_the_result_remembered(users, user, password, accepted):
     for _ in range(2):
         assert users.check(user, password) is accepted
-    assert users.remembered(user, password) is accepted
+    assert users.cached(user, password) is accepted
 
 
 @pytest.mark.parametrize("password", ["x" * 73, "ä" * 37, "a\0b"], ids=["73 bytes", "74 bytes in 37 characters", "NUL"])
 def test_what_bcrypt_cannot_tell_apart_is_refused_at_once(password):
     hashed = bcrypt.hashpw(password.encode()[:72].replace(b"\0", b""), bcrypt.gensalt(4)).decode()
-    assert Users({"alice": hashed}).remembered("alice", password) is False
+    assert Users({"alice": hashed}).cached("alice", password) is False
 
 
 def test_seventy_two_bytes_are_allowed():
@@ -64,7 +64,7 @@ def test_an_accepted_login_never_vouches_for_another_that_looks_like_it(users):
         ("", "alice" + ALICE + "correct horse"),
         ("alice5:60:13:", "correct horse"),
     ]:
-        assert users.remembered(user, password) is not True
+        assert users.cached(user, password) is not True
         assert users.check(user, password) is False
 
 
@@ -79,7 +79,7 @@ def test_a_flood_of_wrong_logins_does_not_push_a_right_one_out(users):
     assert users.check("alice", "correct horse")
     for i in range(250):
         assert users.check("alice", f"wrong {i}") is False
-    assert users.remembered("alice", "correct horse") is True
+    assert users.cached("alice", "correct horse") is True
     assert len(users._refused) == 100
 
 

@@ -8,8 +8,16 @@ from html.parser import HTMLParser
 import pytest
 import requests
 
-from exporter.web.pages.models import GroupRow, Part, QueryState, Range, Unshowable, Wanted, Which
-from tests.page_facts import AT, EVIL, anomaly, overview, query, series, shown, thing
+from exporter.web.pages.models import (
+    ChartPart,
+    DisplayError,
+    GroupRow,
+    QueryState,
+    SeriesFilter,
+    StateFilter,
+    TimeRange,
+)
+from tests.page_facts import AT, EVIL, anomaly, entity, overview, query, series, shown
 
 KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead
 tbody tr th td code progress form label select option input button svg rect line polyline circle footer dl dt dd div
@@ -97,7 +105,7 @@ def test_the_overview_says_what_is_wrong_first(serve):
         ({"events": []}, "No known event"),
         ({"series": [series(ready=False)]}, "warming up"),
         ({"series": [series(masked=True)]}, "not learned"),
-        ({"series": [series(score=float("nan"), place=series().place * float("nan"))]}, "no samples so far"),
+        ({"series": [series(score=float("nan"), positions=series().positions * float("nan"))]}, "no samples so far"),
         ({"series": [series(lower=float("nan"))]}, "up to 0.50"),
     ],
 )
@@ -115,10 +123,10 @@ def test_things_of_groups_are_shown_with_the_part_of_each_metric(serve):
     assert "latency 61%, cpu 36%" in said
     assert "errors" not in said
     assert "graph?query=latency&pod=api-7" in document.links
-    served.program.pages.front = overview(things=[thing(load=1.52, score=0.31, shares=())])
+    served.program.pages.front = overview(entities=[entity(load=1.52, score=0.31, shares=())])
     assert "load ×1.5" in page(served).text  # noqa: RUF001
     assert "things" in page(served).ids
-    served.program.pages.front = overview(groups=(), things=())
+    served.program.pages.front = overview(groups=(), entities=())
     assert "things" not in page(served).ids
 
 
@@ -133,7 +141,7 @@ def test_things_of_groups_are_shown_with_the_part_of_each_metric(serve):
 )
 def test_the_state_of_a_group_is_said(serve, group, says):
     served = serve()
-    served.program.pages.front = overview(groups=[group], things=[])
+    served.program.pages.front = overview(groups=[group], entities=[])
     assert says in page(served).text
 
 
@@ -145,7 +153,7 @@ def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
         anomalies=[anomaly(query=EVIL, summary=EVIL, state=EVIL, **evil)],
         series=[series(query=EVIL, **evil)],
         groups=[GroupRow(EVIL, None, 0, 0)],
-        things=[thing(group=EVIL, shares=((EVIL, 1.0),), **evil)],
+        entities=[entity(group=EVIL, shares=((EVIL, 1.0),), **evil)],
     )
     assert "alert(1)" in page(served, "/?text=" + requests.utils.quote(EVIL)).text
     served.program.pages.one = shown(
@@ -156,7 +164,7 @@ def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
         candidates=[((EVIL, EVIL),)],
     )
     assert "alert(1)" in page(served, "/graph?query=x").text
-    served.program.pages.wrong = Unshowable(EVIL)
+    served.program.pages.wrong = DisplayError(EVIL)
     assert "alert(1)" in page(served, "/graph?query=x", 404).text
 
 
@@ -173,7 +181,7 @@ def test_the_filter_reaches_the_program_and_stays_in_the_form(serve):
     served = serve()
     served.program.pages.front = overview(matching=120)
     document = page(served, "/?query=cpu&text=node+9100&which=anomalous&page=2")
-    assert served.program.pages.asked[0] == Wanted("cpu", "node 9100", Which.ANOMALOUS, 2)
+    assert served.program.pages.requests[0] == SeriesFilter("cpu", "node 9100", StateFilter.ANOMALOUS, 2)
     assert "page 2 of 3" in document.text
     assert "./?query=cpu&text=node+9100&which=anomalous&page=3#series" in document.links
 
@@ -201,21 +209,11 @@ def test_what_makes_no_sense_is_refused_in_words(serve, path):
 def test_labels_and_range_reach_the_program(serve):
     served = serve()
     document = page(served, f"/graph?query=cpu&job=node&label.query=x&from={AT - 7200}&to={AT}")
-    assert served.program.pages.asked[0] == ("cpu", (("job", "node"), ("query", "x")))
+    assert served.program.pages.requests[0] == ("cpu", (("job", "node"), ("query", "x")))
     charts = [link for link in document.links if link.startswith("chart.svg")]
     # Three parts, each light and dark, wide and narrow.
     assert len(charts) == 12
     assert all(f"from={AT - 7200:.0f}&to={AT:.0f}" in link for link in charts)
-
-
-def test_without_the_extra_the_page_says_what_to_install(serve):
-    served = serve()
-    served.program.pages.charts = False
-    document = page(served, "/graph?query=cpu")
-    assert "prometheus-anomaly-exporter[charts]" in document.text
-    assert not [link for link in document.links if link.startswith("chart.")]
-    answer = requests.get(served.url + "/chart.png?query=cpu", timeout=10)
-    assert (answer.status_code, "charts need matplotlib" in answer.text) == (501, True)
 
 
 def test_buttons_are_only_for_those_who_may_press_them(serve):
@@ -225,22 +223,22 @@ def test_buttons_are_only_for_those_who_may_press_them(serve):
 
 
 @pytest.mark.parametrize(("form", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")], ids=["svg", "png"])
-@pytest.mark.parametrize("part", list(Part), ids=str)
+@pytest.mark.parametrize("part", list(ChartPart), ids=str)
 def test_charts_are_served_in_every_form(serve, form, magic, part):
     served = serve()
     url = f"{served.url}/chart.{form}?query=cpu&job=x&from=100&to=500&part={part}&theme=dark&size=narrow"
     answer = requests.get(url, timeout=30)
     assert (answer.status_code, answer.content[: len(magic)]) == (200, magic)
     assert "script" not in answer.headers["Content-Security-Policy"]
-    assert served.program.pages.asked == [("cpu", (("job", "x"),), Range(100.0, 500.0), part)]
+    assert served.program.pages.requests == [("cpu", (("job", "x"),), TimeRange(100.0, 500.0), part)]
     # The same again is not made again.
     assert requests.get(url, timeout=30).content == answer.content
-    assert len(served.program.pages.asked) == 1
+    assert len(served.program.pages.requests) == 1
 
 
 def test_a_chart_that_cannot_be_drawn_says_so_as_a_picture_and_is_tried_again(serve):
     served = serve()
-    served.program.pages.wrong = Unshowable("Prometheus did not answer <b>", 502)
+    served.program.pages.wrong = DisplayError("Prometheus did not answer <b>", 502)
     answer = requests.get(served.url + "/chart.svg?query=cpu", timeout=30)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "image/svg+xml; charset=utf-8")
     assert "did not answer &lt;b&gt;" in answer.text

@@ -1,0 +1,92 @@
+"""The page of one series: verdict, charts, anomalies, explanation and votes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporter.web.pages.models import GraphPage, QueryState, TimeRange
+from exporter.web.pages.rendering import TEMPLATES
+
+__all__ = ["default_range", "error_page", "graph_page"]
+
+_HOUR = 3600.0
+_LENGTHS = (("3 h", 3 * _HOUR), ("12 h", 12 * _HOUR), ("1 d", 24 * _HOUR), ("3 d", 72 * _HOUR), ("7 d", 168 * _HOUR))
+_DEFAULT_LENGTH = 12 * _HOUR
+_CHART_VARIANTS = (
+    ("(prefers-color-scheme: dark) and (max-width: 720px)", "dark", "narrow", 440),
+    ("(prefers-color-scheme: dark)", "dark", "wide", 960),
+    ("(max-width: 720px)", "light", "narrow", 440),
+)
+"""Media query, theme, size and width; the first that fits is shown, light and wide where none does."""
+_FEEDBACK = (
+    ("confirmed", "It was real"),
+    ("false alarm", "False alarm"),
+    ("expected", "Known beforehand"),
+    ("new normal", "This is the new normal"),
+)
+_ANOMALY_KINDS = {"firing": "bad", "open": "bad", "resolved": "good"}
+
+
+def default_range(at: float) -> TimeRange:
+    """Return the range of a graph whose address has none."""
+    return TimeRange(at - _DEFAULT_LENGTH, at)
+
+
+def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool, assets: str) -> str:
+    """Return the HTML.
+
+    Parameters
+    ----------
+    requested : TimeRange or None
+        None is the last twelve hours.
+    may_write : bool
+        Whether the user is authenticated, so that feedback would be accepted.
+    assets : str
+        Version of style sheet and script.
+    """
+    shown = requested or default_range(page.at)
+    return TEMPLATES.render(
+        "graph.html",
+        page=page,
+        requested=requested,
+        shown=shown,
+        may_write=may_write,
+        assets=assets,
+        verdict=_verdict(page),
+        lengths=[
+            (text, shown.end - length, shown.end, abs(length - shown.length) < 0.02 * shown.length)
+            for text, length in _LENGTHS
+        ],
+        moves=list(_moves(shown, page.at)),
+        chart_variants=_CHART_VARIANTS,
+        feedback=_FEEDBACK,
+        anomaly_kinds=_ANOMALY_KINDS,
+    )
+
+
+def error_page(message: str, *, assets: str) -> str:
+    """Return the HTML of a page that cannot be shown."""
+    return TEMPLATES.render("error.html", message=message[:1].upper() + message[1:], assets=assets)
+
+
+def _verdict(page: GraphPage) -> tuple[str, str]:
+    """Return the kind of badge and the state of the series in words."""
+    series = page.series
+    if page.query.state is QueryState.FAILED:
+        return "bad", "unknown: the query fails"
+    if series.score != series.score:
+        return "learning", "nothing can be said so far"
+    if series.score >= 0.5:
+        return "bad", "anomalous"
+    if series.observed < series.lower or series.observed > series.upper:
+        return "warn", "outside the band, too few votes"
+    return "good", "as expected"
+
+
+def _moves(shown: TimeRange, now: float) -> Iterator[tuple[str, float, float]]:
+    """Yield text, start and end of the links to an earlier and a later range."""
+    yield "‹ earlier", shown.start - shown.length / 2, shown.end - shown.length / 2  # noqa: RUF001
+    if shown.end < now - 60:
+        later = min(now, shown.end + shown.length / 2)
+        yield "later ›", later - shown.length, later  # noqa: RUF001
+        yield "now", now - shown.length, now
