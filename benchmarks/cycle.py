@@ -105,7 +105,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     decode = _decode_seconds(server)
     # Without history: what is measured is a slot. The last scrape answers for some minutes to come.
     cycle.ready = True
-    cycle.learning.engine.at = first - INTERVAL
+    cycle.learner.engine.at = first - INTERVAL
 
     spent: dict[str, list[float]] = {phase: [] for phase in PHASES}
     ours, theirs, scrapes = [], [], []
@@ -132,7 +132,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
         if number in (0, cycles):
             # The first one writes all; the second one what changes in a block.
             with cpu() as written:
-                cycle.learning.checkpoint()
+                cycle.learner.checkpoint()
             checkpoint = written[0]
 
     cost, reference = statistics.fmean(ours) + checkpoint / PER_CHECKPOINT, statistics.fmean(theirs)
@@ -149,7 +149,7 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     table.add_row("ours with its part of a checkpoint / Prometheus'", f"{cost / reference:.2f}")
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
     table.add_row("state on disk, bytes a series", f"{context.ports.store.size_bytes() / count:.0f}")
-    table.add_row("learned arrays in memory, bytes a series", f"{cycle.learning.engine.bytes_per_series:.0f}")
+    table.add_row("learned arrays in memory, bytes a series", f"{cycle.learner.engine.bytes_per_series:.0f}")
     return table, cost, reference
 
 

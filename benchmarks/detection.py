@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
-from exporter.engine.multivariate.inputs import Matrix, reading_of
+from exporter.engine.multivariate.inputs import GroupMatrix, input_of
 from exporter.engine.multivariate.load import load_of
 from exporter.engine.settings import BaselineSettings, DetectionSettings, EngineSettings
 
@@ -207,9 +207,9 @@ def _told_apart(samples: FloatArray, begin: npt.NDArray[np.intp]) -> float:
     known = []
     for thing in range(0, samples.shape[1] - TOGETHER + 1, TOGETHER):
         for index in range(begin[thing], begin[thing] + 3 * HOUR):
-            reading = reading_of(verdicts[index])
+            reading = input_of(verdicts[index])
             metrics = (values[thing : thing + TOGETHER][None] for values in (reading.z, reading.growth, reading.noise))
-            known.append(bool(np.isfinite(load_of(Matrix(*metrics)).factor)[0]))
+            known.append(bool(np.isfinite(load_of(GroupMatrix(*metrics)).factor)[0]))
     return float(np.mean(known))
 
 

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from exporter.engine.multivariate import Group, GroupSettings, IsolationForest, Matrix, fit
+from exporter.engine.multivariate import Group, GroupMatrix, GroupSettings, JointForest, fit
 
 MINUTE, DAY = 60.0, 86400.0
 LENGTH = 30
@@ -82,12 +82,12 @@ def run(detector, z, growth, noise, learn):
     scores, spent, trained = np.full(z.shape[:2], np.nan), 0.0, 0.0
     for t in range(len(z)):
         at = t * MINUTE
-        if isinstance(group.detector, IsolationForest) and group.detector.due(at):
+        if isinstance(group.detector, JointForest) and group.detector.due(at):
             begin = perf_counter()
             group.detector.adopt(fit(group.detector.training(at), group.settings.share, at))
             trained += perf_counter() - begin
         begin = perf_counter()
-        scores[t] = group.step(at, Matrix(z[t], growth[t], noises), MINUTE).score
+        scores[t] = group.step(at, GroupMatrix(z[t], growth[t], noises), MINUTE).score
         spent += perf_counter() - begin
     return scores[learn:], spent / z.shape[0] / things * 1e6, trained
 

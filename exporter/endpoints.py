@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from exporter.suppression.suppression import Suppression
@@ -13,12 +12,12 @@ from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, githu
 __all__ = ["endpoints"]
 
 
-def endpoints(program: Program, views: Views, suppression: Callable[[], Suppression]) -> tuple[Endpoint[Any, Any], ...]:
-    """Return all endpoints; `suppression` is asked for when one of them is, because it comes with the store."""
+def endpoints(program: Program, views: Views, suppression: Suppression) -> tuple[Endpoint[Any, Any], ...]:
+    """Return all endpoints."""
     clock, episodes = program.clock, program.episodes
     return (
         *anomaly_endpoints(episodes, clock, program.told, lambda *alert: program.board.read().annotations(*alert)),
-        series_endpoint(lambda asked: list_series(views.known(), asked)),
-        *event_endpoints(lambda: suppression().events, lambda: suppression().calendar, clock),
-        github_endpoint(lambda: suppression().events, lambda: program.config().webhooks.github, clock),
+        series_endpoint(lambda request: list_series(views.known(), request)),
+        *event_endpoints(lambda: suppression.events, lambda: suppression.calendar, clock),
+        github_endpoint(lambda: suppression.events, lambda: program.config().webhooks.github, clock),
     )

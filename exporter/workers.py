@@ -1,4 +1,4 @@
-"""The threads that run cycles: the schedule, and those that read history; begun anew where one hangs or dies."""
+"""The threads that run evaluators: the schedule, and those that read history; replaced where one hangs or dies."""
 
 from __future__ import annotations
 
@@ -7,25 +7,52 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
+from exporter.engine.engine import Engine
 from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.schedule import Job, Schedule, slot_at
 
-__all__ = ["PATIENCE", "Workers", "end"]
+__all__ = ["PATIENCE", "Evaluators", "Workers", "end"]
 
 log = logging.getLogger(__name__)
 
 _REVIVALS, _REVIVAL_PERIOD = 5, 600.0
-"""Threads are begun anew so many times in so many seconds; then the process gives up."""
+"""Threads are replaced so many times in so many seconds; then the process gives up."""
 PATIENCE = 2.0
 """Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
 _PREPARERS = 2
 """Queries whose history is read at the same time: gentle on a Prometheus that others use too."""
 
 
+class Evaluators:
+    """The evaluators of queries that are in force.
+
+    Attributes
+    ----------
+    by_query : mapping of str to QueryEvaluator
+        Replaced as a whole and never changed, so that any thread may read it.
+    """
+
+    def __init__(self) -> None:
+        self.by_query: Mapping[str, QueryEvaluator] = {}
+
+    def engines(self) -> list[Engine]:
+        """Return the engines of all queries."""
+        return [evaluator.learner.engine for evaluator in self.by_query.values()]
+
+    def progress(self, query: str) -> float:
+        """Return how much of its history a query has learned, 0 to 1; 0 where it is not there."""
+        evaluator = self.by_query.get(query)
+        return 0.0 if evaluator is None else evaluator.progress
+
+    def any_stuck(self) -> bool:
+        """Return whether an evaluator hangs."""
+        return any(evaluator.stuck for evaluator in self.by_query.values())
+
+
 class Workers:
-    """Runs the slots of cycles and other jobs, and has history read beside them.
+    """Runs the slots of evaluators and other jobs, and has history read beside them.
 
     Parameters
     ----------
@@ -40,7 +67,7 @@ class Workers:
         self._concurrency = concurrency
         self._clock = clock
         self._metrics = metrics
-        self._cycles: Mapping[str, QueryEvaluator] = {}
+        self._evaluators: Mapping[str, QueryEvaluator] = {}
         self._jobs: Mapping[str, Job] = {}
         self._in_preparation: set[QueryEvaluator] = set()
         self._revivals: list[float] = []
@@ -53,29 +80,31 @@ class Workers:
         self._schedule.start()
         self.prepare()
 
-    def set(self, cycles: Mapping[str, QueryEvaluator], others: Mapping[str, Job], *, anew: int | None = None) -> None:
-        """Replace what is run: a job for every cycle, and others.
+    def set(
+        self, evaluators: Mapping[str, QueryEvaluator], others: Mapping[str, Job], *, new_threads: int | None = None
+    ) -> None:
+        """Replace what is run: a job for every evaluator, and others.
 
         Parameters
         ----------
-        anew : int, optional
-            Go on with so many threads that nothing hangs in; runs of the old ones that are under way go on.
+        new_threads : int, optional
+            Go on with so many new threads; runs in the old ones that are under way go on.
         """
-        self._cycles = cycles
-        self._jobs = {**{name: self._job(cycle) for name, cycle in cycles.items()}, **others}
-        if anew is None:
+        self._evaluators = evaluators
+        self._jobs = {**{name: self._job(evaluator) for name, evaluator in evaluators.items()}, **others}
+        if new_threads is None:
             self._schedule.set(self._jobs)
         else:
-            self._concurrency = anew
-            self._begin_anew()
+            self._concurrency = new_threads
+            self._replace_threads()
 
     def prepare(self) -> None:
-        """Have history read for the cycles that need it."""
-        for cycle in self._cycles.values():
-            self._prepare(cycle)
+        """Have history read for the evaluators that need it."""
+        for evaluator in self._evaluators.values():
+            self._prepare(evaluator)
 
     def watch(self) -> None:
-        """See to a clock that was set and to a scheduler that died.
+        """Plan runs again if the clock was set, and replace a scheduler that died.
 
         Raises
         ------
@@ -86,10 +115,10 @@ class Workers:
         if not self._schedule.alive:
             self.count_revival("scheduler")
             log.error("the scheduler died and is started again")
-            self._begin_anew()
+            self._replace_threads()
 
     def count_revival(self, worker: str) -> None:
-        """Note that something has to be begun anew.
+        """Count that something has to be replaced.
 
         Raises
         ------
@@ -108,7 +137,7 @@ class Workers:
         self._preparing.shutdown(wait=False, cancel_futures=True)
         self._schedule.stop()
 
-    def _begin_anew(self) -> None:
+    def _replace_threads(self) -> None:
         self._preparing.shutdown(wait=False)
         self._preparing = _new_preparers()
         self._schedule.stop()
@@ -119,48 +148,48 @@ class Workers:
     def _new_schedule(self) -> Schedule:
         return Schedule(self._concurrency, clock=self._clock, failed=self._job_failed)
 
-    def _job(self, cycle: QueryEvaluator) -> Job:
+    def _job(self, evaluator: QueryEvaluator) -> Job:
         def run(slot: float) -> None:
-            cycle.run(slot)
-            self._prepare(cycle)  # Again, where the last attempt failed or a long gap opened.
+            evaluator.run(slot)
+            self._prepare(evaluator)  # Again, where the last attempt failed or a long gap opened.
 
-        missed = self._metrics.cycles_missed_total.labels(query=cycle.plan.name)
-        return Job(cycle.plan.interval, cycle.plan.offset, run, missed.inc)
+        missed = self._metrics.cycles_missed_total.labels(query=evaluator.plan.name)
+        return Job(evaluator.plan.interval, evaluator.plan.offset, run, missed.inc)
 
     def _job_failed(self, name: str) -> None:
-        if name in self._cycles:
+        if name in self._evaluators:
             self._metrics.cycles_failed_total.labels(query=name).inc()
 
-    def _prepare(self, cycle: QueryEvaluator) -> None:
-        if cycle.ready or self._stopping or cycle in self._in_preparation:
+    def _prepare(self, evaluator: QueryEvaluator) -> None:
+        if evaluator.ready or self._stopping or evaluator in self._in_preparation:
             return
-        self._in_preparation.add(cycle)
+        self._in_preparation.add(evaluator)
 
         def prepare() -> None:
             try:
-                cycle.prepare(slot_at(self._clock(), cycle.plan.interval, cycle.plan.offset))
+                evaluator.prepare(slot_at(self._clock(), evaluator.plan.interval, evaluator.plan.offset))
             finally:
-                self._in_preparation.discard(cycle)
+                self._in_preparation.discard(evaluator)
 
         try:
             self._preparing.submit(prepare)
         except RuntimeError:
             # The end came in between, or the system has no more threads; then the next slot tries again.
-            self._in_preparation.discard(cycle)
+            self._in_preparation.discard(evaluator)
 
 
-def end(cycles: Collection[QueryEvaluator], cancel: Callable[[], None]) -> bool:
-    """End cycles: wait a little for slots under way, then break their queries off; False where one hangs."""
-    for cycle in cycles:
-        cycle.leave()
+def end(evaluators: Collection[QueryEvaluator], cancel: Callable[[], None]) -> bool:
+    """End evaluators: wait a little for slots under way, then break their queries off; False where one hangs."""
+    for evaluator in evaluators:
+        evaluator.leave()
     for _ in range(2):
         deadline = monotonic() + PATIENCE
         # All of them are asked, so that one that hangs does not make the others look as if they did.
-        ended = [cycle.join(max(0.0, deadline - monotonic())) for cycle in cycles]
+        ended = [evaluator.join(max(0.0, deadline - monotonic())) for evaluator in evaluators]
         if all(ended):
             return True
         cancel()
-    hanging = [cycle.plan.name for cycle in cycles if not cycle.ended]
+    hanging = [evaluator.plan.name for evaluator in evaluators if not evaluator.ended]
     log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
     return False
 

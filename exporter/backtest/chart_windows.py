@@ -85,7 +85,7 @@ class ChartWindows(Watcher):
     def _begin(
         self, alert: RecordedAlert, cycle: QueryEvaluator, verdict: Verdict, near: deque[tuple[float, FloatArray]]
     ) -> None:
-        table, plan = cycle.learning.engine.table, cycle.plan
+        table, plan = cycle.learner.engine.table, cycle.plan
         rows = cycle.alerts.rows.rows_of(alert.fingerprint, table)
         if not rows:
             return

@@ -190,7 +190,7 @@ class _Replay:
         causes = RootCauses()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
         metrics = SelfMetrics(CollectorRegistry())
-        admission = Admission(lambda: [cycle.learning.engine for cycle in self._cycles.values()], metrics)
+        admission = Admission(lambda: [cycle.learner.engine for cycle in self._cycles.values()], metrics)
         admission.configure(config.limits)
         settings = EvaluationSettings.of(config, external_url="")
         ports = Ports(
@@ -233,7 +233,14 @@ class _Replay:
             self._answers[plan.name] = answers
             self._cycles[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
-        self._groups.apply(self._configured, plans, self._context, at=within.start)
+        self._groups.apply(
+            self._configured,
+            plans,
+            self._context,
+            at=within.start,
+            last_step=lambda _: Step(alerts={}),
+            removed=lambda *_: None,
+        )
         for name, cycle in self._cycles.items():
             self._learn(cycle, slots[name][0] - plans[name].interval)
         for watcher in self._watchers:
@@ -242,7 +249,7 @@ class _Replay:
         for scores in self.record.scores.values():
             scores.settle()
         warnings = {name: tuple(one.warnings) for name, one in self._answers.items() if one.warnings}
-        return ReplayResult(within, self._plans, tuple(self._groups.cycles), self.record, warnings)
+        return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
 
     def _count(self, plan: QueryPlan, at: float) -> int:
         """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
@@ -252,14 +259,14 @@ class _Replay:
 
     def _learn(self, cycle: QueryEvaluator, at: float) -> None:
         name = cycle.plan.name
-        beat = cycle.learning.beat
+        beat = cycle.learner.beat
 
         def told() -> None:
             beat()
             for watcher in self._watchers:
-                watcher.learning(name, cycle.learning.progress)
+                watcher.learning(name, cycle.learner.progress)
 
-        cycle.learning.beat = told
+        cycle.learner.beat = told
         for left in reversed(range(_TRIES)):
             if cycle.prepare(at):
                 for watcher in self._watchers:
@@ -273,13 +280,13 @@ class _Replay:
         queries = [[(slot, 0, name) for slot in of_one] for name, of_one in slots.items()]
         groups = [
             [(slot, 1, job) for slot in self._within.slots(one.interval, one.offset)]
-            for job, one in self._groups.cycles.items()
+            for job, one in self._groups.evaluators.items()
         ]
         total = sum(map(len, queries)) + sum(map(len, groups))
         for number, (slot, kind, name) in enumerate(heapq.merge(*queries, *groups)):
             self._clock.now = slot
             if kind:
-                self._groups.cycles[name].run(slot)
+                self._groups.evaluators[name].run(slot)
             else:
                 self._answers[name].fetch(slot)
                 cycle = self._cycles[name]

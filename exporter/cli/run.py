@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     signals = _Signals()
     # Here, because it takes a second or two, and signals are heard meanwhile: a reload that somebody asks for too
     # early must not end the process.
-    from exporter.app import App, Options
+    from exporter.app import Options, build
 
     options = Options(
         config_file=args.config_file,
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         shard=(args.shard_index, args.shard_count),
     )
     try:
-        app = App(options)
+        app = build(options)
         app.start()
     except ExporterError as fault:
         code = USAGE if isinstance(fault, UsageError) else BAD

@@ -87,20 +87,20 @@ class QueryEvaluator:
     def _begin_anew(self) -> None:
         """Forget what was learned in memory; the store and history have it."""
         self.ready = False
-        self.learning = Learner(self.plan, self.context)
-        self.learning.beat = self._chunk
+        self.learner = Learner(self.plan, self.context)
+        self.learner.beat = self._chunk
         self.alerts.rows.forget()
         self._rows = PageRows([("query", self.plan.name)])
 
     @property
     def series(self) -> int:
         """How many series the query has."""
-        return len(self.learning.engine.table)
+        return len(self.learner.engine.table)
 
     @property
     def progress(self) -> float:
         """How much of its history is learned, 0 to 1."""
-        return 1.0 if self.ready else self.learning.progress
+        return 1.0 if self.ready else self.learner.progress
 
     @property
     def trouble(self) -> str | None:
@@ -118,11 +118,11 @@ class QueryEvaluator:
         with self._history, self._watchdog.working(HISTORY_TIMEOUT):
             if self._retired or self.ready or self._resting:
                 return self.ready
-            learning = self.learning
+            learner = self.learner
             try:
-                if learning.engine.at == -np.inf:
-                    learning.restore(now)
-                learning.catch_up(now)
+                if learner.engine.at == -np.inf:
+                    learner.restore(now)
+                learner.catch_up(now)
             except PrometheusError as fault:
                 self._failed(fault)
                 return False
@@ -137,8 +137,8 @@ class QueryEvaluator:
                 return False
             self._claim_all()
             # Of long ago: they are no news.
-            learning.engine.shifts.clear()
-            learning.engine.relearned.clear()
+            learner.engine.shifts.clear()
+            learner.engine.relearned.clear()
             self.ready = True
             return True
 
@@ -147,7 +147,7 @@ class QueryEvaluator:
         with self._slot, self._watchdog.working(self.plan.timeout):
             if self._retired:
                 return
-            if not self.ready or self.learning.engine.at == slot:
+            if not self.ready or self.learner.engine.at == slot:
                 # History is being read, or has come this far. What fires is sent on meanwhile.
                 self._unknown(slot)
                 return
@@ -186,21 +186,21 @@ class QueryEvaluator:
                     self._begin_anew()
 
     def _judge(self, slot: float) -> None:
-        context, plan, learning = self.context, self.plan, self.learning
-        engine = learning.engine
+        context, plan, learner = self.context, self.plan, self.learner
+        engine = learner.engine
         with self._phase("fetch", plan.timeout):
             frame = context.ports.api.instant(plan.expr, slot - context.settings.query_offset, timeout=plan.timeout)
         if plan.shard is not None:
             frame = plan.shard.frame(frame)
         if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.book.newest)):
-            learning.rewind(slot - plan.interval)
+            learner.rewind(slot - plan.interval)
             self.alerts.book.rewind(slot - plan.interval)
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
-            aligned = learning.admit(frame.keys, frame.values, slot)
+            aligned = learner.admit(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
-            mask, complete = learning.sample_mask(np.array([slot])), not _is_partial(frame)
+            mask, complete = learner.sample_mask(np.array([slot])), not _is_partial(frame)
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
         with self._phase("judge"):
             step = self.alerts.judge(verdict, engine, partial=not complete)
@@ -217,20 +217,20 @@ class QueryEvaluator:
         self._metrics.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
         self._metrics.alerts(self.alerts.alerts.values())
         self._budget_usage.judged(slot, step.transitions, engine.calibration)
-        apply_feedback(learning, self.alerts.rows, at=slot)
+        apply_feedback(learner, self.alerts.rows, at=slot)
         self._drift.look(engine, slot)
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
         self._release(engine.expire(slot))
-        if learning.due(slot):
+        if learner.due(slot):
             with self._phase("checkpoint"):
-                learning.checkpoint()
+                learner.checkpoint()
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
         before = slot - self.plan.interval
-        missing = self.learning.missing(before)
+        missing = self.learner.missing(before)
         if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
             self.ready = False
             self._metrics.failed("slots were missed; history is read")
@@ -238,7 +238,7 @@ class QueryEvaluator:
             return False
         try:
             with self._phase("catch_up", HISTORY_TIMEOUT):
-                self.learning.catch_up(before, series=series)
+                self.learner.catch_up(before, series=series)
         finally:
             self._claim_all()
         return True
@@ -273,13 +273,13 @@ class QueryEvaluator:
 
     def _claim(self, rows: Sequence[int]) -> None:
         """Give new rows their place on the page."""
-        table = self.learning.engine.table
+        table = self.learner.engine.table
         self.alerts.rows.claim(rows)
         self._metrics.rejected(same_labels=self._rows.claim(rows, table))
 
     def _claim_all(self) -> None:
         """Give every row its place: after history, or after a part of it."""
-        self._claim([row for row, _ in self.learning.engine.table.items()])
+        self._claim([row for row, _ in self.learner.engine.table.items()])
 
     def _release(self, rows: list[int]) -> None:
         """Take the places of forgotten series back."""
@@ -326,7 +326,7 @@ class QueryEvaluator:
     def leave(self) -> None:
         """Start no other run, and break off reading history; see `join`."""
         self._retired = True
-        self.learning.abandon()
+        self.learner.abandon()
 
     def join(self, timeout: float) -> bool:
         """Wait for what is under way; return whether it ended."""
@@ -343,7 +343,7 @@ class QueryEvaluator:
     def close(self) -> None:
         """Write what is not written so far; only when it has ended."""
         self.alerts.book.flush()
-        self.learning.checkpoint()
+        self.learner.checkpoint()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
         """Return a cycle that goes on where this one, which has left, stops.
@@ -356,11 +356,11 @@ class QueryEvaluator:
             self._disowned = True
             return new
         new.alerts = self.alerts
-        new.alerts.configure(plan, context, self.learning.engine.table, at=at)
+        new.alerts.configure(plan, context, self.learner.engine.table, at=at)
         if self.plan.identity == plan.identity:
-            new.learning, new.ready = self.learning, self.ready
-            new.learning.configure(plan, context)
-            new.learning.beat = new._chunk
+            new.learner, new.ready = self.learner, self.ready
+            new.learner.configure(plan, context)
+            new.learner.beat = new._chunk
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new
 

@@ -1,4 +1,4 @@
-"""The alerts of one group: what its verdicts say of each thing, in words where somebody is told."""
+"""The alerts of one group: from its verdicts to explained alerts of entities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
 from exporter.config.plan import QueryPlan
-from exporter.engine.multivariate import GroupVerdict, Matrix
+from exporter.engine.multivariate import GroupMatrix, GroupVerdict
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
@@ -41,9 +41,9 @@ class GroupAlerts:
         Of its queries, in its order.
     context : EvaluationContext
     restored : Step
-        What an earlier run or an earlier configuration left.
+        As an earlier process or configuration left them.
     succeeded : float, Unix seconds
-        The newest slot in which it was judged; before the first one, the start of the program.
+        The newest slot that was judged; before the first one, the start of the program.
     """
 
     def __init__(
@@ -65,22 +65,22 @@ class GroupAlerts:
         self.rows = RowAlerts(group, "group", rule, context, self.book, shard=plans[0].shard)
         self._version = -1
 
-    def judged(
-        self, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, mature: BoolArray, *, complete: bool
+    def evaluate(
+        self, verdict: GroupVerdict, matrix: GroupMatrix, table: SeriesTable, mature: BoolArray, *, complete: bool
     ) -> None:
         """Make the alerts of a slot durable and hand them to the senders.
 
         Parameters
         ----------
         verdict : GroupVerdict
-        matrix : Matrix
-            What it was judged by.
+        matrix : GroupMatrix
+            The inputs of the verdict.
         table : SeriesTable
-            Of things.
+            Of entities.
         mature : ndarray of bool, shape (n,)
             Whether enough of its metrics are old enough to alert.
         complete : bool
-            Whether all queries had an answer, so that a thing without metrics is gone.
+            Whether all queries had an answer, so that an entity without metrics is gone.
 
         Raises
         ------
@@ -92,15 +92,15 @@ class GroupAlerts:
             self._version = table.version
             self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
-        said = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
-        explained = bound(self._findings, self.rows.rule or AlertSettings(), verdict, matrix, table)
-        step = self.rows.judge(SlotResult(said, verdict.score, table, explained, partial=not complete))
+        states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
+        explained = bound(self._candidates, self.rows.rule or AlertSettings(), verdict, matrix, table)
+        step = self.rows.judge(SlotResult(states, verdict.score, table, explained, partial=not complete))
         self.book.commit(verdict.at, step)
         self.book.succeeded = verdict.at
         self._send()
 
     def hold(self, slot: float) -> None:
-        """Nothing is known of this slot: what fires goes on for a while."""
+        """Go on without a verdict for this slot: alerts keep firing for a while."""
         if not self._idle:
             self.book.record(slot, self.book.hold(slot))
             self._send()
@@ -115,24 +115,29 @@ class GroupAlerts:
     def _idle(self) -> bool:
         return self.rows.rule is None and not self.book.alerts
 
-    def _findings(
+    def _candidates(
         self,
         rule: AlertSettings,
         verdict: GroupVerdict,
-        matrix: Matrix,
+        matrix: GroupMatrix,
         table: SeriesTable,
-        asked: Sequence[ExplanationRequest],
+        requests: Sequence[ExplanationRequest],
     ) -> list[AlertCandidate]:
-        return [self._finding(rule, verdict, matrix, table, one) for one in asked]
+        return [self._candidate(rule, verdict, matrix, table, request) for request in requests]
 
-    def _finding(
-        self, rule: AlertSettings, verdict: GroupVerdict, matrix: Matrix, table: SeriesTable, asked: ExplanationRequest
+    def _candidate(
+        self,
+        rule: AlertSettings,
+        verdict: GroupVerdict,
+        matrix: GroupMatrix,
+        table: SeriesTable,
+        request: ExplanationRequest,
     ) -> AlertCandidate:
-        row = asked.row
-        thing = table.labels(row)
-        labels = self.rows.labels(thing)
-        known = self.book.alerts.get(fingerprint(labels))
-        began = verdict.at if known is None or known.state is AlertState.RESOLVED else known.active_at
+        row = request.row
+        entity = table.labels(row)
+        labels = self.rows.labels(entity)
+        alert = self.book.alerts.get(fingerprint(labels))
+        began = verdict.at if alert is None or alert.state is AlertState.RESOLVED else alert.active_at
         share = verdict.share[row].tolist()
         metrics = [
             MetricShare(plan.name, *numbers)
@@ -143,10 +148,10 @@ class GroupAlerts:
         source = EntityInput(
             self.group,
             labels,
-            dict(thing),
+            dict(entity),
             tuple(sorted(metrics, key=lambda metric: (-metric.share, metric.query))),
             score=float(verdict.score[row]),
-            since=began if asked.since is None else asked.since,
+            since=began if request.since is None else request.since,
             at=verdict.at,
             external_url=self.context.settings.external_url,
         )

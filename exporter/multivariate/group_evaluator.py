@@ -1,4 +1,4 @@
-"""One slot of one group: join what its queries said last, judge it, publish it, keep what was learned."""
+"""One slot of one group: join the newest inputs of its queries, judge them, publish, checkpoint."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import numpy.typing as npt
 from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
-from exporter.engine.multivariate import Forest, Group, GroupVerdict, IsolationForest, fit, join
+from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, fit, join
 from exporter.errors import StateError
 from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.page_rows import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
-from exporter.multivariate.group_history import Waiting, replay
-from exporter.multivariate.group_inputs import GroupInputs, Left
-from exporter.multivariate.group_status import GroupStatus, things_said
+from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryInput, replay
+from exporter.multivariate.group_status import GroupStatus, status_of
 
 __all__ = ["GroupEvaluator", "job_of"]
 
@@ -32,19 +31,19 @@ log = logging.getLogger(__name__)
 _DEADLINE = 0.9
 """Part of the interval after which a slot is judged without the queries that have no answer."""
 _ROUND = 0.95
-"""Part of the interval within which readings belong to the same round."""
-_TOLD = 10
-"""Things of a group that get a line of the log in one slot at most."""
+"""Part of the interval within which inputs belong to the same round."""
+_LOGGED = 10
+"""Entities of a group that get a line of the log in one slot at most."""
 _SAME = np.array([[1.5], [30.0]])
-"""Intervals for which a thing is not anomalous, or under load, before it is said again that it is. A load that comes
-and goes at the edge of what counts is one load."""
+"""Intervals for which an entity is not anomalous, or not under load, before it is logged again that it is. A load that
+comes and goes at the edge of what counts is one load."""
 _PATIENCE = 5.0
 """Seconds that a reload or the end waits for a slot under way."""
 _NONE = np.zeros(0, np.intp)
 
 
 class GroupEvaluator:
-    """Everything about one group: what it has learned, its rows on the page, its alerts.
+    """Evaluates one group; owns its learned state, its rows on the page, its alerts.
 
     Parameters
     ----------
@@ -52,15 +51,15 @@ class GroupEvaluator:
     plans : sequence of QueryPlan
         Of its queries, in its order.
     context : EvaluationContext
-    readings : GroupInputs
+    inputs : GroupInputs
     training : Executor
         Where forests are trained, so that no slot waits for one.
     restored : Step
-        What was left of its alerts.
+        Its alerts as an earlier process or configuration left them.
     started : float, Unix seconds
         Now, or the newest slot that was judged.
     progress : callable
-        How much of its history a query has learned, 0 to 1.
+        Returns how much of its history a query has learned, 0 to 1.
     before : GroupEvaluator, optional
         One of the same name that has ended.
     """
@@ -70,7 +69,7 @@ class GroupEvaluator:
         settings: AlertingGroup,
         plans: Sequence[QueryPlan],
         context: EvaluationContext,
-        readings: GroupInputs,
+        inputs: GroupInputs,
         training: Executor,
         restored: Step,
         *,
@@ -90,25 +89,25 @@ class GroupEvaluator:
         self._judged = -np.inf
         self.begun = False
         """Whether it has learned the past of its queries, so that slots can be judged."""
-        self._waiting = Waiting()
+        self._wait = HistoryWait()
         self._progress = progress
         self.identity = _identity(settings, plans)
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
-        self._readings = readings
+        self._inputs = inputs
         self._training = training
         self._lock = threading.Lock()
         self._retired = False
         self.saved = -np.inf
         """The newest slot that is on disk, Unix seconds."""
         self.ended = False
-        """Whether nothing of it runs any more, so that another can go on with what it has."""
-        self.said: GroupStatus | None = None
-        """What it said last; never changed, and None where nothing is known."""
+        """Whether nothing of it runs any more, so that another evaluator can take over its state."""
+        self.status: GroupStatus | None = None
+        """The newest; never changed, and None where there is none."""
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
-        self._told = np.zeros((2, 0))
+        self._last_logged = np.zeros((2, 0))
         self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, context, restored, succeeded=started)
         if (
             before is not None
@@ -118,25 +117,25 @@ class GroupEvaluator:
             self.group, self.saved, self.begun = before.group, before.saved, before.begun
         else:
             self._restore()
-        readings.keep(self.job, () if self.begun else settings.queries)
+        inputs.keep_past(self.job, () if self.begun else settings.queries)
 
     def arrived(self) -> None:
         """Judge the newest slot if all queries have been judged in it; called after each of them."""
         if not self.begun:
             return
-        left = {query: self._readings.get(query, self.settings.by) for query in self.settings.queries}
-        newest = {query: one.reading.at for query, one in left.items() if one is not None}
+        inputs = {query: self._inputs.get(query, self.settings.by) for query in self.settings.queries}
+        newest = {query: part.values.at for query, part in inputs.items() if part is not None}
         slot = max((at for query, at in newest.items() if self._intervals[query] == self.interval), default=-np.inf)
         # The slots of a faster query are among them or in between.
-        if len(newest) == len(left) and all(at > slot - self._intervals[query] for query, at in newest.items()):
+        if len(newest) == len(inputs) and all(at > slot - self._intervals[query] for query, at in newest.items()):
             self._run(slot, after=slot)
 
     def run(self, slot: float) -> None:
-        """Judge with what is known, unless `arrived` did: a query may have failed."""
+        """Judge with the inputs there are, unless `arrived` did: a query may have failed."""
         self._run(slot, after=slot - self.interval)
 
     def _run(self, slot: float, *, after: float) -> None:
-        """Judge a slot, if none was after an instant; what goes wrong reaches no query and no other group."""
+        """Judge a slot, if none later than `after` was judged; a failure reaches no query and no other group."""
         with self._lock:
             if self._retired or self._judged >= after:
                 return
@@ -149,28 +148,28 @@ class GroupEvaluator:
             except Exception:
                 log.exception("a group could not be judged", extra={"group": self.settings.name})
                 self.context.ports.exposition.withdraw_group(self.settings.name)
-                self.said = None
+                self.status = None
                 self.alerts.hold(slot)
 
     def _begin(self, slot: float) -> bool:
         """Learn the past of the queries, up to the slot, if all of it is there; return whether."""
         queries = self.settings.queries
-        if not self._waiting.over([self._progress(query) for query in queries], slot):
+        if not self._wait.over([self._progress(query) for query in queries], slot):
             return False
-        left = {query: self._readings.get(query, self.settings.by) for query in queries}
+        inputs = {query: self._inputs.get(query, self.settings.by) for query in queries}
         for _ in range(2):
-            places = {query: self._place(query, one, slot) for query, one in left.items()}
-        past = {query: self._readings.past(query) for query in queries}
+            places = {query: self._place(query, part, slot) for query, part in inputs.items()}
+        past = {query: self._inputs.past(query) for query in queries}
         slowest = [query for query in queries if self._intervals[query] == self.interval]
         age = _ROUND * self.interval
-        slots = sorted({one.at for query in slowest for one in past[query] if one.at <= slot - age})
+        slots = sorted({values.at for query in slowest for values in past[query] if values.at <= slot - age})
         number = replay(
             self.group, past, places, slots=slots, interval=self.interval, age=age, ended=lambda: self._retired
         )
         self.begun = not self._retired
         if not self.begun:
             return False
-        self._readings.keep(self.job, ())
+        self._inputs.keep_past(self.job, ())
         more = {"group": self.settings.name, "slots": number, "things": len(self.group.table)}
         if number:
             log.info("a group has learned from the past of its queries", extra=more)
@@ -181,66 +180,66 @@ class GroupEvaluator:
 
     def _judge(self, slot: float) -> None:
         settings, group = self.settings, self.group
-        left = [self._readings.get(query, settings.by) for query in settings.queries]
-        # Twice, because one query may admit a thing into a row that another one has looked up before.
+        inputs = [self._inputs.get(query, settings.by) for query in settings.queries]
+        # Twice, because one query may admit an entity into a row that another one has looked up before.
         for _ in range(2):
-            places = [self._place(query, one, slot) for query, one in zip(settings.queries, left, strict=True)]
-        readings = [None if one is None else one.reading for one in left]
+            places = [self._place(query, part, slot) for query, part in zip(settings.queries, inputs, strict=True)]
+        newest = [None if part is None else part.values for part in inputs]
         # Of this round only: metrics read at different times disagree whenever all of them change.
-        matrix = join(readings, places, group.table.size, since=slot - _ROUND * self.interval)
+        matrix = join(newest, places, group.table.size, since=slot - _ROUND * self.interval)
         self._train(slot)
         verdict = group.step(slot, matrix, self.interval)
         self._rows.claim((row for row, _ in group.table.items()), group.table)
         if self._retired:
             return
-        fresh = [one is not None and one.at >= slot - _ROUND * self.interval for one in readings]
+        fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
         if any(fresh):
-            mature = _mature(left, places, group.table.size)
-            self.alerts.judged(verdict, matrix, group.table, mature, complete=all(fresh))
+            mature = _mature(inputs, places, group.table.size)
+            self.alerts.evaluate(verdict, matrix, group.table, mature, complete=all(fresh))
         else:
             self.alerts.hold(slot)
         self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
-        self.said = things_said(settings.name, settings.queries, verdict, group.table)
-        self._tell(verdict)
+        self.status = status_of(settings.name, settings.queries, verdict, group.table)
+        self._log(verdict)
         apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)
         self._rows.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()
 
-    def _place(self, query: str, left: Left | None, slot: float) -> npt.NDArray[np.intp]:
-        """Return the row of the thing of every row of a query, -1 where there is none."""
-        if left is None:
+    def _place(self, query: str, newest: QueryInput | None, slot: float) -> npt.NDArray[np.intp]:
+        """Return the row of the entity of every row of a query, -1 where there is none."""
+        if newest is None:
             return _NONE
-        things, version, place = self._places.get(query, (None, -1, _NONE))
-        if things is left.things and version == self.group.table.version:
+        entities, version, place = self._places.get(query, (None, -1, _NONE))
+        if entities is newest.entities and version == self.group.table.version:
             return place
-        known = [(row, thing) for row, thing in enumerate(left.things) if thing is not None]
-        place = np.full(len(left.things), -1, np.intp)
-        place[[row for row, _ in known]] = self.group.admit([thing for _, thing in known], slot)
-        self._places[query] = (left.things, self.group.table.version, place)
+        keys = {row: entity for row, entity in enumerate(newest.entities) if entity is not None}
+        place = np.full(len(newest.entities), -1, np.intp)
+        place[list(keys)] = self.group.admit(list(keys.values()), slot)
+        self._places[query] = (newest.entities, self.group.table.version, place)
         return place
 
-    def _tell(self, verdict: GroupVerdict) -> None:
-        """Say what has turned since the last slot, and why."""
+    def _log(self, verdict: GroupVerdict) -> None:
+        """Log the entities that became anomalous, or under load, since the last slot, and why."""
         now = np.array([verdict.anomalous, ~np.isnan(verdict.load)])
         last = np.full(now.shape, -np.inf)
-        last[:, : self._told.shape[1]] = self._told
+        last[:, : self._last_logged.shape[1]] = self._last_logged
         newly = now & (last < verdict.at - self.interval * _SAME)
-        self._told = np.where(now, verdict.at, last)
+        self._last_logged = np.where(now, verdict.at, last)
         more: dict[str, object]
-        for row in np.flatnonzero(newly[0])[:_TOLD].tolist():
+        for row in np.flatnonzero(newly[0])[:_LOGGED].tolist():
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
             log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
-        for row in np.flatnonzero(newly[1])[:_TOLD].tolist():
+        for row in np.flatnonzero(newly[1])[:_LOGGED].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
             log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
 
     def _train(self, slot: float) -> None:
         """Begin to train a forest where it is time, and take up one that is ready."""
         detector = self.group.detector
-        if not isinstance(detector, IsolationForest):
+        if not isinstance(detector, JointForest):
             return
         if self._forest is None:
             if detector.due(slot):
@@ -255,24 +254,24 @@ class GroupEvaluator:
     def _restore(self) -> None:
         try:
             with self.context.storing(self.job):
-                learned = self.context.ports.store.load_learned(self.job, self.identity)
+                stored = self.context.ports.store.load_learned(self.job, self.identity)
         except StateError:
             return
-        if learned is None:
+        if stored is None:
             return
-        if learned.damaged or not self.group.restore(learned.at, learned.parts, learned.series):
+        if stored.damaged or not self.group.restore(stored.at, stored.parts, stored.series):
             log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
             return
-        self.saved = learned.at
+        self.saved = stored.at
 
     def _save(self) -> bool:
-        """Write what was learned; return whether that worked."""
+        """Write the learned state; return whether that worked."""
         group = self.group
-        things = group.things()
-        free = set(range(group.table.size)) - {row for row, _ in things}
+        entities = group.entities()
+        free = set(range(group.table.size)) - {row for row, _ in entities}
         try:
             with self.context.storing(self.job):
-                self.context.ports.store.save_learned(self.job, self.identity, group.at, group.arrays(), things, free)
+                self.context.ports.store.save_learned(self.job, self.identity, group.at, group.arrays(), entities, free)
         except StateError:
             return False
         self.saved = group.at
@@ -291,7 +290,7 @@ class GroupEvaluator:
             log.error("a group hangs and is left behind", extra={"group": self.settings.name})
 
     def leave(self, settings: AlertingGroup, context: EvaluationContext, *, at: float) -> Step:
-        """Return what is left of the alerts for one that goes on under another configuration."""
+        """Return the alerts, for the evaluator that takes over under another configuration."""
         if self.ended:
             self.alerts.rows.configure(settings.alert, context, self.group.table, at=at)
         return self.alerts.book.left
@@ -302,12 +301,14 @@ def job_of(settings: AlertingGroup) -> str:
     return f"(group) {settings.name}"
 
 
-def _mature(left: Sequence[Left | None], places: Sequence[npt.NDArray[np.intp]], size: int) -> npt.NDArray[np.bool_]:
-    """Return which things have two metrics at least that are old enough to alert, shape (size,)."""
-    metrics = np.zeros((size, len(left)), np.bool_)
-    for metric, (one, place) in enumerate(zip(left, places, strict=True)):
-        if one is not None:
-            rows = np.flatnonzero((place >= 0) & one.ready[: len(place)])
+def _mature(
+    inputs: Sequence[QueryInput | None], places: Sequence[npt.NDArray[np.intp]], size: int
+) -> npt.NDArray[np.bool_]:
+    """Return which entities have two metrics at least that are old enough to alert, shape (size,)."""
+    metrics = np.zeros((size, len(inputs)), np.bool_)
+    for metric, (newest, place) in enumerate(zip(inputs, places, strict=True)):
+        if newest is not None:
+            rows = np.flatnonzero((place >= 0) & newest.ready[: len(place)])
             metrics[place[rows], metric] = True
     enough: npt.NDArray[np.bool_] = metrics.sum(axis=1) >= 2
     return enough
@@ -315,5 +316,5 @@ def _mature(left: Sequence[Left | None], places: Sequence[npt.NDArray[np.intp]],
 
 def _identity(settings: AlertingGroup, plans: Sequence[QueryPlan]) -> str:
     """Hash what learned state depends on."""
-    learned = [settings.by, settings.detector, [(plan.name, plan.identity, plan.baseline.window) for plan in plans]]
-    return hashlib.sha256(json.dumps(learned).encode()).hexdigest()[:32]
+    parts = [settings.by, settings.detector, [(plan.name, plan.identity, plan.baseline.window) for plan in plans]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,70 +1,72 @@
-"""Where the cycles of queries leave what groups need: the newest reading, and which thing each row belongs to.
+"""Inputs of groups: the newest of each query with the entity of each row, and the past that a new group learns.
 
-While a group has not begun, the readings of slots before the newest are kept too: it learns from them.
+An entity is what a group watches: one pod, one service; the set of values of the group's `by` labels.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
-from exporter.engine.multivariate import GroupInput, reading_of
+from exporter.engine.multivariate import Group, GroupInput, input_of, join
 from exporter.engine.series import Labels, SeriesTable, key_of
 from exporter.engine.verdict import Verdict
 
-__all__ = ["Left", "GroupInputs", "things_of"]
+__all__ = ["GroupInputs", "HistoryWait", "QueryInput", "entities_of", "replay"]
 
 _KEPT, _KEPT_VALUES = 2000, 2_000_000
-"""Readings of a query that are kept at most, and values in them: 24 MB."""
+"""Inputs of a query that are kept at most, and values in them: 24 MB."""
+_PATIENCE = 300.0
+"""Seconds for which reading history may come no further before a group begins without it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What one query left for one choice of labels.
+class QueryInput:
+    """The newest input of one query for one choice of labels.
 
     Attributes
     ----------
-    reading : GroupInput
-    things : sequence of bytes or None, by the rows of the query
-        The thing of each series as a JSON object; None: it belongs to none. The same object as long as nothing changed.
+    values : GroupInput
+    entities : sequence of bytes or None, by the rows of the query
+        The entity of each series as a JSON object; None: it belongs to none. The same object while nothing changed.
     ready : ndarray of bool, by the rows of the query
         Whether the series is old enough to alert.
     """
 
-    reading: GroupInput
-    things: Sequence[bytes | None]
+    values: GroupInput
+    entities: Sequence[bytes | None]
     ready: npt.NDArray[np.bool_]
 
 
 class GroupInputs:
-    """The newest readings; safe to use from several threads."""
+    """The newest input of each query, and earlier ones for groups that have not begun. Safe for several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wanted: Mapping[str, frozenset[tuple[str, ...]]] = {}
-        self._left: dict[tuple[str, tuple[str, ...]], Left] = {}
+        self._labels: Mapping[str, frozenset[tuple[str, ...]]] = {}
+        self._newest: dict[tuple[str, tuple[str, ...]], QueryInput] = {}
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[SeriesTable, int]] = {}
         self._past: dict[str, deque[GroupInput]] = {}
         self._keepers: dict[str, frozenset[str]] = {}
 
-    def want(self, wanted: Mapping[str, frozenset[tuple[str, ...]]]) -> None:
-        """Say by which labels each query is read; everything else is dropped."""
+    def configure(self, labels: Mapping[str, frozenset[tuple[str, ...]]]) -> None:
+        """Set by which choices of labels each query is read; everything else is dropped."""
         with self._lock:
-            self._wanted = wanted
-            for query, by in [(query, by) for query, by in self._left if by not in wanted.get(query, ())]:
-                del self._left[query, by], self._rows[query, by]
+            self._labels = labels
+            for query, by in [(query, by) for query, by in self._newest if by not in labels.get(query, ())]:
+                del self._newest[query, by], self._rows[query, by]
 
     def wants(self, query: str) -> bool:
         """Return whether a query is in a group."""
-        return bool(self._wanted.get(query))
+        return bool(self._labels.get(query))
 
-    def keep(self, group: str, queries: Collection[str]) -> None:
+    def keep_past(self, group: str, queries: Collection[str]) -> None:
         """Keep the past of some queries from now on for a group, and of no others for it."""
         with self._lock:
             self._keepers[group] = frozenset(queries)
@@ -72,46 +74,123 @@ class GroupInputs:
             self._past = {query: self._past.get(query) or deque(maxlen=_KEPT) for query in kept}
 
     def past(self, query: str) -> list[GroupInput]:
-        """Return the readings of a query that were kept, in the order of time."""
+        """Return the inputs of a query that were kept, in the order of time."""
         with self._lock:
             return list(self._past.get(query, ()))
 
     def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        """Leave a verdict; called by the cycle of the query, which alone changes `table`."""
-        wanted = self._wanted.get(plan.name)
-        if not wanted:
+        """Take a verdict; called by the evaluator of the query, which alone changes `table`."""
+        labels = self._labels.get(plan.name)
+        if not labels:
             return
-        reading = reading_of(verdict, plan.min_deviation, plan.min_relative_deviation)
+        values = input_of(verdict, plan.min_deviation, plan.min_relative_deviation)
         with self._lock:
             past = self._past.get(plan.name)
             if past is not None:
-                past.append(reading.halved())
+                past.append(values.halved())
                 while len(past) > max(2, _KEPT_VALUES // max(1, table.size)):
                     past.popleft()
-        for by in wanted:
+        for by in labels:
             key, rows = (plan.name, by), (table, table.version)
             with self._lock:
-                left = self._left.get(key)
-                same = left is not None and self._rows.get(key) == rows
-            things = left.things if left is not None and same else things_of(table, by)
+                before = self._newest.get(key)
+                same = before is not None and self._rows.get(key) == rows
+            entities = before.entities if before is not None and same else entities_of(table, by)
             with self._lock:
-                self._left[key], self._rows[key] = Left(reading, things, verdict.ready), rows
+                self._newest[key], self._rows[key] = QueryInput(values, entities, verdict.ready), rows
 
-    def get(self, query: str, by: tuple[str, ...]) -> Left | None:
-        """Return what a query left last."""
+    def get(self, query: str, by: tuple[str, ...]) -> QueryInput | None:
+        """Return the newest input of a query."""
         with self._lock:
-            return self._left.get((query, by))
+            return self._newest.get((query, by))
 
 
-def things_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
-    """Return the thing of every row: the values of the labels `by`, as a JSON object; None where one is missing."""
-    things: list[bytes | None] = [None] * table.size
-    known: dict[Labels, bytes] = {}
-    wanted = frozenset(by)
+def entities_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
+    """Return the entity of every row: the values of the labels `by`, as a JSON object; None where one is missing."""
+    entities: list[bytes | None] = [None] * table.size
+    keys: dict[Labels, bytes] = {}
+    names = frozenset(by)
     for row, labels in table.items():
-        chosen = tuple(pair for pair in labels if pair[0] in wanted)
-        if len(chosen) == len(wanted):
-            if chosen not in known:
-                known[chosen] = key_of(chosen)
-            things[row] = known[chosen]
-    return things
+        chosen = tuple(pair for pair in labels if pair[0] in names)
+        if len(chosen) == len(names):
+            if chosen not in keys:
+                keys[chosen] = key_of(chosen)
+            entities[row] = keys[chosen]
+    return entities
+
+
+class HistoryWait:
+    """Whether a group can begin: all of its queries have learned their history, or no more history comes."""
+
+    def __init__(self) -> None:
+        self._progress: list[float] = []
+        self._since = -np.inf
+
+    def over(self, progress: Sequence[float], at: float) -> bool:
+        """Return whether to wait no longer.
+
+        Parameters
+        ----------
+        progress : sequence of float
+            How much of its history each query has learned, 0 to 1.
+        at : float, Unix seconds
+            Now.
+        """
+        if progress != self._progress:
+            self._progress, self._since = list(progress), at
+        done = sum(part >= 1.0 for part in progress)
+        # With one metric there is nothing to judge.
+        return done == len(progress) or (done >= 2 and at - self._since >= _PATIENCE)
+
+
+def replay(
+    group: Group,
+    past: Mapping[str, Sequence[GroupInput]],
+    places: Mapping[str, npt.NDArray[np.intp]],
+    *,
+    slots: Sequence[float],
+    interval: float,
+    age: float,
+    ended: Callable[[], bool],
+) -> int:
+    """Let a group judge and learn slots of the past, as if it had been there; return how many.
+
+    Slots that it has judged already are left out.
+
+    Parameters
+    ----------
+    group : Group
+    past : mapping
+        The inputs of its queries, by name and in its order, in the order of time.
+    places : mapping
+        The row of the entity of each row of each query.
+    slots : sequence of float, Unix seconds
+        In the order of time.
+    interval : float, seconds
+        How much time a slot stands for.
+    age : float, seconds
+        Inputs that are so much older than a slot do not belong to it.
+    ended : callable
+        Whether to break off.
+    """
+    begin = dict.fromkeys(past, 0)
+    number = 0
+    for slot in slots:
+        if slot <= group.at:
+            continue
+        if ended():
+            break
+        now: list[GroupInput | None] = []
+        for query, inputs in past.items():
+            index = begin[query]
+            while index < len(inputs) and inputs[index].at <= slot:
+                index += 1
+            begin[query] = index
+            now.append(inputs[index - 1] if index else None)
+        rows = [
+            places[query] if values is None else places[query][: len(values.z)]
+            for query, values in zip(past, now, strict=True)
+        ]
+        group.step(slot, join(now, rows, group.table.size, since=slot - age), interval)
+        number += 1
+    return number

@@ -1,4 +1,4 @@
-"""What groups said last, for those who look: the worst of their things, and why."""
+"""The newest verdict of groups for the pages: the worst of their entities, and why."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from exporter.engine.multivariate import GroupVerdict
 from exporter.engine.series import Labels, SeriesTable
 
-__all__ = ["WORST", "EntityStatus", "GroupStatus", "things_said"]
+__all__ = ["WORST", "EntityStatus", "GroupStatus", "status_of"]
 
 WORST = 20
-"""Things of a group that are shown."""
+"""Entities of a group that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntityStatus:
-    """One thing of a group.
+    """One entity of a group.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class EntityStatus:
     shares : tuple of (str, float)
         Part of each query's metric in the score, 0 to 1, the largest first.
     load : float
-        The factor by which all metrics are up, where that is why the thing is not anomalous; else NaN.
+        The factor by which all metrics are up, where that is why the entity is not anomalous; else NaN.
     """
 
     labels: Labels
@@ -37,14 +37,14 @@ class EntityStatus:
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """What one group said last. Never changed.
+    """The newest verdict of one group. Never changed.
 
     Attributes
     ----------
     at : float, Unix seconds
     scored, anomalous : int
-        How many things have a score, and one of at least 0.5.
-    worst : tuple of Thing
+        How many entities have a score, and a score of at least 0.5.
+    worst : tuple of EntityStatus
         The highest scores first.
     """
 
@@ -55,14 +55,14 @@ class GroupStatus:
     worst: tuple[EntityStatus, ...]
 
 
-def things_said(group: str, queries: Sequence[str], verdict: GroupVerdict, table: SeriesTable) -> GroupStatus:
-    """Return what a verdict says; called by the cycle of the group, which alone changes `table`."""
+def status_of(group: str, queries: Sequence[str], verdict: GroupVerdict, table: SeriesTable) -> GroupStatus:
+    """Return the status of a verdict; called by the evaluator of the group, which alone changes `table`."""
     scored = np.flatnonzero(~np.isnan(verdict.score))
     worst = scored[np.argsort(-verdict.score[scored], kind="stable")[:WORST]].tolist()
-    found = []
+    entities = []
     for row in worst:
         if table.in_use(row):
             shares = sorted(zip(queries, verdict.share[row].tolist(), strict=True), key=lambda pair: -pair[1])
-            thing = EntityStatus(table.labels(row), float(verdict.score[row]), tuple(shares), float(verdict.load[row]))
-            found.append(thing)
-    return GroupStatus(group, verdict.at, len(scored), int(np.count_nonzero(verdict.anomalous)), tuple(found))
+            score, load = float(verdict.score[row]), float(verdict.load[row])
+            entities.append(EntityStatus(table.labels(row), score, tuple(shares), load))
+    return GroupStatus(group, verdict.at, len(scored), int(np.count_nonzero(verdict.anomalous)), tuple(entities))

@@ -24,16 +24,16 @@ class Groups:
     Parameters
     ----------
     progress : callable
-        How much of its history a query has learned, 0 to 1.
+        Returns how much of its history a query has learned, 0 to 1.
     training : Executor, optional
-        Where forests are trained. Unless it is given that is a thread, so that no slot waits for one.
+        Where forests are trained; a thread of its own unless it is given, so that no slot waits for one.
     """
 
-    def __init__(self, progress: Callable[[str], float] = lambda _: 1.0, *, training: Executor | None = None) -> None:
+    def __init__(self, progress: Callable[[str], float], *, training: Executor | None = None) -> None:
         self._progress = progress
         self.inputs = GroupInputs()
         """The newest verdicts of their queries."""
-        self.cycles: dict[str, GroupEvaluator] = {}
+        self.evaluators: dict[str, GroupEvaluator] = {}
         """The groups in force, by the names of their jobs."""
         self._training = training or ThreadPoolExecutor(1, thread_name_prefix="forest")
 
@@ -44,10 +44,10 @@ class Groups:
         context: EvaluationContext,
         *,
         at: float,
-        kept: Callable[[str], Step] = lambda _: Step(alerts={}),
-        left: Callable[[str, Step], None] = lambda *_: None,
+        last_step: Callable[[str], Step],
+        removed: Callable[[str, Step], None],
     ) -> None:
-        """Put a configuration into force. A group whose metrics did not change goes on with what it learned.
+        """Put a configuration into force. A group whose metrics did not change keeps its learned state.
 
         Parameters
         ----------
@@ -57,20 +57,20 @@ class Groups:
         context : EvaluationContext
         at : float, Unix seconds
             Now.
-        kept : callable
-            Gives what was left of the alerts of a job that is new.
-        left : callable
-            Takes what is left of the alerts of a job that is gone.
+        last_step : callable
+            Returns the alerts of a new job as an earlier process or configuration left them.
+        removed : callable
+            Called with the alerts of a job that is gone.
         """
-        wanted = {query: {group.by for group in groups if query in group.queries} for query in plans}
-        self.inputs.want({query: frozenset(by) for query, by in wanted.items() if by})
+        labels = {query: {group.by for group in groups if query in group.queries} for query in plans}
+        self.inputs.configure({query: frozenset(by) for query, by in labels.items() if by})
         self.retire()
-        cycles = {}
+        evaluators = {}
         for group in groups:
-            members, before = [plans[query] for query in group.queries], self.cycles.get(job_of(group))
-            last = kept(job_of(group)) if before is None else before.leave(group, context, at=at)
+            members, before = [plans[query] for query in group.queries], self.evaluators.get(job_of(group))
+            last = last_step(job_of(group)) if before is None else before.leave(group, context, at=at)
             started = at if before is None else before.alerts.book.succeeded
-            cycles[job_of(group)] = GroupEvaluator(
+            evaluators[job_of(group)] = GroupEvaluator(
                 group,
                 members,
                 context,
@@ -81,16 +81,16 @@ class Groups:
                 progress=self._progress,
                 before=before,
             )
-        for job in self.cycles.keys() - cycles.keys():
-            context.ports.exposition.withdraw_group(self.cycles[job].settings.name)
+        for job in self.evaluators.keys() - evaluators.keys():
+            context.ports.exposition.withdraw_group(self.evaluators[job].settings.name)
             context.ports.metrics.forget(job)
-            self.inputs.keep(job, ())
-            left(job, self.cycles[job].alerts.book.left)
-        self.cycles = cycles
+            self.inputs.keep_past(job, ())
+            removed(job, self.evaluators[job].alerts.book.left)
+        self.evaluators = evaluators
 
-    def things(self) -> list[GroupStatus]:
-        """Return what groups said last; safe from any thread."""
-        return [said for cycle in list(self.cycles.values()) if (said := cycle.said) is not None]
+    def statuses(self) -> list[GroupStatus]:
+        """Return the newest status of each group that has one; safe from any thread."""
+        return [status for group in list(self.evaluators.values()) if (status := group.status) is not None]
 
     def wants(self, query: str) -> bool:
         """Return whether a query is in a group."""
@@ -103,14 +103,14 @@ class Groups:
     def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
         self.inputs.put(plan, verdict, table)
-        for cycle in list(self.cycles.values()):
-            if plan.name in cycle.settings.queries:
-                cycle.arrived()
+        for group in list(self.evaluators.values()):
+            if plan.name in group.settings.queries:
+                group.arrived()
 
     def retire(self) -> None:
-        """End all groups; what they learned is stored."""
-        for cycle in self.cycles.values():
-            cycle.retire()
+        """End all groups; their learned state is stored."""
+        for group in self.evaluators.values():
+            group.retire()
 
     def close(self) -> None:
         """End for good."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.app import App, Options
+from exporter.app import Options, build
 from tests.integration.daemon import Feed, configuration
 from tests.integration.process import eventually
 from tests.integration.servers import Alertmanager, Prometheus
@@ -37,7 +37,7 @@ def test_a_clock_that_is_set_resolves_nothing_and_repeats_nothing(
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(configuration(prometheus.url, [alertmanager.url], alerting={"resend_delay": "1s"})))
     clock = Clock()
-    app = App(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"), clock=clock)
+    app = build(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"), clock=clock)
     app.start()
     stack.callback(app.stop)
 
@@ -71,5 +71,5 @@ def test_a_clock_that_is_set_resolves_nothing_and_repeats_nothing(
         (alert["labels"]["instance"], alert["startsAt"]) for note in webhook.notifications for alert in note.alerts
     }
     assert len(begun) == 1
-    events = [str(one.event) for one in reversed(app._store.audit().entries)]
+    events = [str(one.event) for one in reversed(app._parts.store.audit().entries)]
     assert events == ["open", "firing", "resolved"]

@@ -12,7 +12,7 @@ import pytest
 import requests
 import yaml
 
-from exporter.app import App, Options
+from exporter.app import App, Options, build
 from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator
 from tests.faults.cycling import Source
@@ -34,10 +34,10 @@ def source() -> Source:
 
 @pytest.fixture
 def app(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("exporter.app.PrometheusApi", lambda *_, **__: source)
+    monkeypatch.setattr("exporter.app.reload.PrometheusApi", lambda *_, **__: source)
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(CONFIG))
-    app = App(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"))
+    app = build(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"))
     app.start()
     with ExitStack() as stack:
         stack.callback(app.stop)
@@ -46,7 +46,7 @@ def app(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch):
 
 
 def scored(app: App) -> set[str]:
-    page = b"".join(app._exposition.scrape("", "").body).decode()
+    page = b"".join(app._parts.exposition.scrape("", "").body).decode()
     return {line.split('query="')[1].split('"')[0] for line in page.splitlines() if line.startswith("anomaly_score{")}
 
 
@@ -64,7 +64,7 @@ class Hang:
 
     def __init__(self, app: App, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hanging, self.go_on = threading.Event(), threading.Event()
-        engine = app._cycles[query].learning.engine
+        engine = app.evaluators[query].learner.engine
         step = engine.step
 
         def hang(*args: Any, **options: Any) -> Any:
@@ -80,11 +80,11 @@ class Hang:
 def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     hang = Hang(app, "load", monkeypatch)
     slots(app, "other")
-    old = app._cycles["load"]
+    old = app.evaluators["load"]
     # As if it had been silent for longer than it may.
     old._watchdog._until = dict.fromkeys(old._watchdog._until, time.monotonic() - 1)
     app.watch()
-    assert app._cycles["load"] is not old
+    assert app.evaluators["load"] is not old
     assert value(app, "worker_restarts_total", worker="cycle") == 1
     slots(app, "load", 3)
     slots(app, "other")
@@ -108,11 +108,11 @@ def test_a_query_that_hangs_holds_up_neither_a_reload_nor_the_end(app: App, monk
 
 def test_a_dead_scheduler_is_started_again_and_one_that_keeps_dying_ends_the_process(app: App) -> None:
     for number in range(5):
-        app._workers._schedule._scheduler.shutdown(wait=False)
+        app._parts.workers._schedule._scheduler.shutdown(wait=False)
         app.watch()
         assert value(app, "worker_restarts_total", worker="scheduler") == number + 1
     slots(app)
-    app._workers._schedule._scheduler.shutdown(wait=False)
+    app._parts.workers._schedule._scheduler.shutdown(wait=False)
     with pytest.raises(ExporterError, match="again and again"):
         app.watch()
 
@@ -133,18 +133,17 @@ def test_nothing_is_deleted_for_its_age_while_the_clock_is_not_confirmed(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleted: list[float] = []
-    monkeypatch.setattr(app._store, "retain", deleted.append)
-    app._house._retained_at = None
-    app._keep_house(time.time() + 12 * 365 * 86400.0)
+    monkeypatch.setattr(app._parts.store, "retain", deleted.append)
+    app._parts.maintenance._retained_at = None
+    app._reloader.maintain(time.time() + 12 * 365 * 86400.0)
     assert deleted == []
-    app._keep_house(time.time())
+    app._reloader.maintain(time.time())
     assert len(deleted) == 1
 
 
 def test_a_state_directory_that_is_used_is_told(app: App, tmp_path: Path) -> None:
-    other = App(Options(tmp_path / "config.yaml", tmp_path / "state", listen_address="127.0.0.1:0"))
     with pytest.raises(ExporterError):
-        other.start()
+        build(Options(tmp_path / "config.yaml", tmp_path / "state", listen_address="127.0.0.1:0"))
 
 
 def test_the_api_is_served_as_its_document_and_the_documentation_say(app: App) -> None:

@@ -1,8 +1,8 @@
-"""Groups: several metrics of one thing, judged together."""
+"""Groups: several metrics of one entity, judged together."""
 
 from exporter.engine.multivariate.group import Group, GroupVerdict
-from exporter.engine.multivariate.inputs import GroupInput, Matrix, join, reading_of
-from exporter.engine.multivariate.isolation_forest import Forest, IsolationForest, fit
+from exporter.engine.multivariate.inputs import GroupInput, GroupMatrix, input_of, join
+from exporter.engine.multivariate.isolation_forest import Forest, JointForest, fit
 from exporter.engine.multivariate.settings import GroupSettings
 
 __all__ = [
@@ -10,10 +10,10 @@ __all__ = [
     "Group",
     "GroupSettings",
     "GroupVerdict",
-    "IsolationForest",
-    "Matrix",
+    "JointForest",
+    "GroupMatrix",
     "GroupInput",
     "fit",
     "join",
-    "reading_of",
+    "input_of",
 ]

@@ -1,4 +1,4 @@
-"""One group: its things, what was learned of them, and the judgement on their metrics."""
+"""One group: its entities, the learned state of their metrics, and the joint verdict on them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate.inputs import Matrix
-from exporter.engine.multivariate.isolation_forest import IsolationForest
+from exporter.engine.multivariate.inputs import GroupMatrix
+from exporter.engine.multivariate.isolation_forest import JointForest
 from exporter.engine.multivariate.joint import Array, FloatArray, JointDetector, Rows
 from exporter.engine.multivariate.load import load_of
 from exporter.engine.multivariate.settings import GroupSettings
@@ -24,21 +24,21 @@ _NEWEST = 1.0 - 0.5 ** (1.0 / 3.0)
 """Share of the newest sample in what is taken as the present: a half-life of three samples."""
 _FARTHEST = 1e6
 _LEAST = 1e-6
-"""Part of what is expected that is left at least, where something was accepted."""
+"""Part of the expected value that is left at least, where a deviation was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupVerdict:
-    """What was said of every thing at one instant; arrays with the thing as first axis.
+    """The verdict on every entity at one instant; arrays with the entity as first axis.
 
     Attributes
     ----------
     score : ndarray, shape (n,)
-        0..1; >= 0.5 is anomalous. NaN: fewer than two metrics are known, or too little was learned.
+        0..1; >= 0.5 is anomalous. NaN: fewer than two metrics have a sample, or too little was learned.
     share : ndarray, shape (n, p)
-        Part of each metric in it, 0 to 1.
+        Part of each metric in the score, 0 to 1.
     load : ndarray, shape (n,)
-        The common factor by which all metrics are up, where that is why the thing is not anomalous; else NaN.
+        The common factor by which all metrics are up, where that is why the entity is not anomalous; else NaN.
     """
 
     at: float
@@ -48,7 +48,7 @@ class GroupVerdict:
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
-        """Things that are anomalous, shape (n,)."""
+        """Entities that are anomalous, shape (n,)."""
         return self.score >= 0.5  # NaN compares false.
 
 
@@ -59,7 +59,7 @@ class Group:
     ----------
     settings : GroupSettings
     memory : float, seconds
-        How far back is learned from.
+        Time over which metrics are averaged.
     """
 
     def __init__(self, settings: GroupSettings, memory: float) -> None:
@@ -68,16 +68,16 @@ class Group:
         self.at = -np.inf
         """The newest instant that was judged."""
         metrics, share = len(settings.queries), settings.share
-        kind = Whitened if settings.detector == "whitened" else IsolationForest
+        kind = Whitened if settings.detector == "whitened" else JointForest
         self.detector: JointDetector = kind(metrics, share, memory)
         self._seen = np.zeros(0)
         self._recent = np.zeros((0, metrics), np.float32)
         """Running mean of each metric's distance from its mean."""
         self._accepted = np.zeros((0, metrics), np.float32)
-        """What of it is usual, because somebody said so."""
+        """The part of it that feedback accepted as normal."""
 
     def admit(self, keys: Sequence[bytes], at: float) -> Rows:
-        """Return the row of each thing, shape (m,), -1 where there are too many; new ones are admitted.
+        """Return the row of each entity, shape (m,), -1 where there are too many; new ones are admitted.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Group:
                 more = capacity - len(self._seen)
                 self._seen = np.append(self._seen, np.zeros(more))
                 empty = np.zeros((more, self._recent.shape[1]), np.float32)
-                self._recent, self._accepted = (np.concatenate([one, empty]) for one in (self._recent, self._accepted))
+                self._recent, self._accepted = (np.concatenate([old, empty]) for old in (self._recent, self._accepted))
                 self.detector.grow(capacity)
             again = np.array(admitted, np.intp)
             self.detector.forget(again)
@@ -100,13 +100,13 @@ class Group:
             self._recent[again] = self._accepted[again] = 0.0
         return rows
 
-    def step(self, at: float, matrix: Matrix, seconds: float) -> GroupVerdict:
+    def step(self, at: float, matrix: GroupMatrix, seconds: float) -> GroupVerdict:
         """Judge one instant, then learn it.
 
         Parameters
         ----------
         at : float, Unix seconds
-        matrix : Matrix
+        matrix : GroupMatrix
             By the rows of `table`.
         seconds : float
             How much time an instant stands for.
@@ -115,53 +115,53 @@ class Group:
         recent, accepted = self._recent[: len(matrix.z)], self._accepted[: len(matrix.z)]
         recent += np.where(present, _NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
         with np.errstate(all="ignore"):
-            usual = _without(matrix, accepted) if accepted.any() else matrix
-            load = load_of(usual)
-            joint = self.detector.judge(at, usual.z, load, seconds)
+            adjusted = _without(matrix, accepted) if accepted.any() else matrix
+            load = load_of(adjusted)
+            joint = self.detector.judge(at, adjusted.z, load, seconds)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
         return GroupVerdict(at, score_of(joint.severity), joint.share, np.where(joint.excused, load.factor, np.nan))
 
     def accept(self, rows: Rows) -> None:
-        """Take where the metrics of `rows`, shape (m,), are now as usual: somebody said that it is."""
+        """Accept the present level of the metrics of `rows`, shape (m,), as normal."""
         self._accepted[rows] = self._recent[rows]
         self.detector.settle(rows)
 
     def expire(self, before: float) -> list[int]:
-        """Forget the things that were not seen since `before`, Unix seconds; return their rows."""
+        """Forget the entities that were not seen since `before`, Unix seconds; return their rows."""
         used = np.array([row for row, _ in self.table.items()], np.intp)
         gone = used[self._seen[used] < before]
         self.table.release(gone)
         return [int(row) for row in gone]
 
     def arrays(self) -> dict[str, Array]:
-        """Return copies of all of the state but the things themselves, by name."""
+        """Return copies of all of the state but the entities themselves, by name."""
         own: dict[str, Array] = {"seen": self._seen, "recent": self._recent, "accepted": self._accepted}
         return {name: array.copy() for name, array in (own | self.detector.arrays()).items()}
 
-    def things(self) -> list[tuple[int, bytes]]:
-        """Return the row and the labels, as a JSON object, of each thing."""
+    def entities(self) -> list[tuple[int, bytes]]:
+        """Return the row and the labels, as a JSON object, of each entity."""
         return [(row, key_of(labels)) for row, labels in self.table.items()]
 
-    def restore(self, at: float, parts: Mapping[str, Array], things: Sequence[tuple[int, bytes]]) -> bool:
-        """Go on from an earlier run; only for a new group. False, with nothing changed, where it does not fit."""
+    def restore(self, at: float, parts: Mapping[str, Array], entities: Sequence[tuple[int, bytes]]) -> bool:
+        """Restore stored state; only for a new group. False, with nothing changed, where it does not fit."""
         seen = parts.get("seen")
-        if seen is None or seen.ndim != 1 or any(not 0 <= row < len(seen) for row, _ in things):
+        if seen is None or seen.ndim != 1 or any(not 0 <= row < len(seen) for row, _ in entities):
             return False
         shape = (len(seen), len(self.settings.queries))
         own = [parts.get(name, np.zeros(shape)) for name in ("recent", "accepted")]
-        if any(one.shape != shape or not np.isfinite(one).all() for one in own):
+        if any(array.shape != shape or not np.isfinite(array).all() for array in own):
             return False
         if not self.detector.restore(parts, len(seen)):
             return False
-        self._recent, self._accepted = (one.astype(np.float32) for one in own)
+        self._recent, self._accepted = (array.astype(np.float32) for array in own)
         self._seen = seen.astype(np.float64)
-        self.table.restore(things, max((row + 1 for row, _ in things), default=0))
+        self.table.restore(entities, max((row + 1 for row, _ in entities), default=0))
         self.at = at
         return True
 
 
-def _without(matrix: Matrix, accepted: npt.NDArray[np.float32]) -> Matrix:
-    """Return readings as they would be without what was accepted as usual; shapes (n, p)."""
+def _without(matrix: GroupMatrix, accepted: npt.NDArray[np.float32]) -> GroupMatrix:
+    """Return inputs as they would be without the deviation that was accepted; shapes (n, p)."""
     growth = np.log(np.maximum(np.exp(matrix.growth) - accepted * matrix.noise, _LEAST))
-    return Matrix(matrix.z - accepted, np.where(accepted == 0.0, matrix.growth, growth), matrix.noise)
+    return GroupMatrix(matrix.z - accepted, np.where(accepted == 0.0, matrix.growth, growth), matrix.noise)

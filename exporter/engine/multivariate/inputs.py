@@ -1,6 +1,6 @@
-"""What the latest verdict on a query contributes to a group, and readings of several queries joined by thing.
+"""Inputs of a group: the deviations of each query, and those of several queries joined by entity.
 
-A thing is what a group watches: one pod, one service; the set of values of the group's `by` labels.
+An entity is what a group watches: one pod, one service; the set of values of the group's `by` labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from exporter.engine.verdict import Verdict
 
-__all__ = ["Matrix", "GroupInput", "join", "reading_of"]
+__all__ = ["GroupMatrix", "GroupInput", "join", "input_of"]
 
 FloatArray = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -27,7 +27,7 @@ constant that has moved by its last digit must not count more than noise does.""
 
 @dataclass(frozen=True, slots=True)
 class GroupInput:
-    """One query at one instant; arrays of shape (n,) by the rows of the query, NaN = not known.
+    """One query at one instant; arrays of shape (n,) by the rows of the query, NaN = missing.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class GroupInput:
         return replace(self, **{name: getattr(self, name).astype(np.float32) for name in ("z", "growth", "noise")})
 
 
-def reading_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviation: float = 0.0) -> GroupInput:
-    """Return what a verdict contributes.
+def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviation: float = 0.0) -> GroupInput:
+    """Return the input of a verdict.
 
     Parameters
     ----------
@@ -74,37 +74,37 @@ def reading_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviat
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """Readings by thing and metric: arrays of shape (n, p), as in `GroupInput`; NaN = not known."""
+class GroupMatrix:
+    """Inputs by entity and metric: arrays of shape (n, p), as in `GroupInput`; NaN = missing."""
 
     z: FloatArray
     growth: FloatArray
     noise: FloatArray
 
 
-def join(readings: Sequence[GroupInput | None], places: Sequence[Rows], size: int, *, since: float) -> Matrix:
-    """Put the readings of the member queries side by side.
+def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int, *, since: float) -> GroupMatrix:
+    """Put the inputs of the member queries side by side.
 
-    Where several series of a query belong to one thing, the one farthest from its mean speaks for all.
+    Where several series of a query belong to one entity, the series farthest from its mean counts.
 
     Parameters
     ----------
-    readings : sequence of Reading or None, length p
-        None: nothing is known of that query.
+    inputs : sequence of GroupInput or None, length p
+        None: the query has none.
     places : sequence of ndarray of intp, length p
-        The thing of every row of each query; -1 where it belongs to none.
+        The row of the entity of every row of each query; -1 where it belongs to none.
     size : int
-        How many rows things have.
+        How many rows entities have.
     since : float, Unix seconds
-        Older readings say nothing about now.
+        Older inputs are left out.
     """
-    joined = np.full((3, size, len(readings)), np.nan)
-    for metric, (reading, place) in enumerate(zip(readings, places, strict=True)):
-        if reading is None or reading.at < since:
+    joined = np.full((3, size, len(inputs)), np.nan)
+    for metric, (values, place) in enumerate(zip(inputs, places, strict=True)):
+        if values is None or values.at < since:
             continue
-        rows = np.flatnonzero((place >= 0) & ~np.isnan(reading.z[: len(place)]))
+        rows = np.flatnonzero((place >= 0) & ~np.isnan(values.z[: len(place)]))
         # Of equal places the last one written stays. Stable, so that equal distances always give the same series.
-        rows = rows[np.argsort(np.abs(reading.z[rows]), kind="stable")]
-        for layer, values in zip(joined, (reading.z, reading.growth, reading.noise), strict=True):
-            layer[place[rows], metric] = values[rows]
-    return Matrix(*joined)
+        rows = rows[np.argsort(np.abs(values.z[rows]), kind="stable")]
+        for layer, column in zip(joined, (values.z, values.growth, values.noise), strict=True):
+            layer[place[rows], metric] = column[rows]
+    return GroupMatrix(*joined)

@@ -1,8 +1,8 @@
-"""Isolation Forest [1]_: things whose metrics are easy to tell from all others by random cuts.
+"""Isolation Forest [1]_: entities whose metrics are easy to separate from all others by random cuts.
 
 The features are the metrics in standard deviations from their own means, and their rates of change: a sudden jump is
-another thing than a slow rise to the same value. One forest serves all things of a group, because standardised
-metrics of different things are alike. It is trained on a bounded sample of the last 30 days.
+not the same as a slow rise to the same value. One forest serves all entities of a group, because standardised
+metrics of different entities are alike. It is trained on a bounded sample of the last 30 days.
 
 It looks at one metric a cut, so it is nearly blind to broken correlations: measured, `whitened` is better by far
 (docs/groups.md). A missing metric counts as its mean.
@@ -23,10 +23,10 @@ import numpy as np
 from exporter.engine.multivariate.joint import LONGEST, Array, FloatArray, Joint, Rows
 from exporter.engine.multivariate.load import Load
 
-__all__ = ["Forest", "IsolationForest", "fit"]
+__all__ = ["Forest", "JointForest", "fit"]
 
 CAPACITY = 8192
-"""Vectors that are kept for training, of all things together."""
+"""Vectors that are kept for training, of all entities together."""
 _ENOUGH = 512
 """Vectors before a forest is trained."""
 _RETRAIN_AFTER, _RETRAIN_AGAIN = 7 * 86400.0, 6 * 3600.0
@@ -91,8 +91,8 @@ def fit(features: FloatArray, contamination: float, at: float) -> Forest:
     )
 
 
-class IsolationForest:
-    """The joint detector.
+class JointForest:
+    """The joint detector ``isolation_forest``.
 
     Parameters
     ----------
@@ -116,21 +116,21 @@ class IsolationForest:
         self._recent = np.zeros(10)
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` things."""
+        """Make room for `capacity` entities."""
         new = np.full((capacity, self._metrics), np.nan, np.float32)
         new[: len(self._previous)] = self._previous
         self._previous = new
 
     def forget(self, rows: Rows) -> None:
-        """Begin anew for the things in `rows`."""
+        """Reset the state of the entities in `rows`."""
         self._previous[rows] = np.nan
 
     def settle(self, rows: Rows) -> None:
-        """Forget the samples before of the things in `rows`: they were measured otherwise."""
+        """Forget the previous samples of the entities in `rows`: they were measured against another level."""
         self._previous[rows] = np.nan
 
     def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
-        """Judge one instant, then keep some of it for training; see `JointDetector`."""
+        """Judge one instant, then keep a sample of it for training; see `JointDetector`."""
         previous = self._previous[: len(z)]
         present = ~np.isnan(z)
         value = np.where(present, np.clip(z, -LONGEST, LONGEST), 0.0)
@@ -155,7 +155,7 @@ class IsolationForest:
         return Joint(severity, share, excused)
 
     def _keep(self, at: float, features: FloatArray, seconds: float) -> None:
-        """Keep a random sample, so that what is kept is spread over all of the memory."""
+        """Keep a random sample that is spread evenly over the memory."""
         self._steps[0] += 1.0
         rng = np.random.default_rng([_SEED, int(self._steps[0])])
         free = np.flatnonzero(self._kept_at == -np.inf)
@@ -171,7 +171,7 @@ class IsolationForest:
         self._kept_at[places] = at
 
     def training(self, at: float) -> FloatArray:
-        """Return a copy of what a forest is trained on, shape (m, 2 p): for `fit`."""
+        """Return a copy of the training data, shape (m, 2 p): for `fit`."""
         return self._kept[self._kept_at >= at - self.memory].astype(np.float64)
 
     def due(self, at: float) -> bool:
@@ -190,7 +190,7 @@ class IsolationForest:
         return float(((recent - 0.1) * np.log(recent / 0.1)).sum())
 
     def adopt(self, forest: Forest) -> None:
-        """Judge by another forest from now on."""
+        """Replace the forest."""
         self.forest = forest
         self._recent[...] = 0.0
 
@@ -199,7 +199,7 @@ class IsolationForest:
         return {"previous": self._previous, "kept": self._kept, "kept_at": self._kept_at, "steps": self._steps}
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
-        """Take up stored state; see `JointDetector`."""
+        """Restore stored state; see `JointDetector`."""
         mine = self.arrays()
         for name, array in mine.items():
             shape = (size, *array.shape[1:]) if name == "previous" else array.shape

@@ -1,6 +1,6 @@
-"""What a joint detector is: it judges the metrics of every thing of a group in one call.
+"""The interface of joint detectors: they judge the metrics of every entity of a group in one call.
 
-Its answer is a severity for each thing, 1.0 exactly at its threshold, as in every detector; NaN means "cannot say".
+The result is a severity for each entity, 1.0 exactly at its threshold, as in every detector; NaN means "cannot say".
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Rows = npt.NDArray[np.intp]
 Array = npt.NDArray[Any]
 
 LONGEST = 10.0
-"""Standard deviations that a metric counts at most: beyond, it is no matter of several metrics any more."""
+"""Standard deviations that a metric counts at most: beyond, one metric alone is enough to see it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """What was said of every thing.
+    """The result for every entity.
 
     Attributes
     ----------
     severity : ndarray, shape (n,)
         NaN: cannot say.
     share : ndarray, shape (n, p)
-        Part of each metric in it, 0 to 1; their sum is 1, or 0 where there is nothing to explain.
+        Part of each metric in the severity, 0 to 1; their sum is 1, or 0 where there is nothing to explain.
     excused : ndarray of bool, shape (n,)
-        Things that would be anomalous, if it were not for a load on all of their metrics.
+        Entities that would be anomalous, if it were not for a load on all of their metrics.
     """
 
     severity: FloatArray
@@ -44,16 +44,16 @@ class Joint:
 
 
 class JointDetector(Protocol):
-    """Learned state of one group, arrays with the thing as first axis where they have one."""
+    """Learned state of one group, arrays with the entity as first axis where they have one."""
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` things."""
+        """Make room for `capacity` entities."""
 
     def forget(self, rows: Rows) -> None:
-        """Begin anew for the things in `rows`; what all of them taught stays."""
+        """Reset the state of the entities in `rows`; what was learned from all of them together stays."""
 
     def settle(self, rows: Rows) -> None:
-        """Let what was said of late of the things in `rows` be over: what they are like now was accepted."""
+        """Reset the recent severity of the entities in `rows`: their present level was accepted."""
 
     def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
         """Judge one instant, then learn it.
@@ -64,13 +64,13 @@ class JointDetector(Protocol):
         z : ndarray, shape (n, p)
             Distance of each metric from its mean, in standard deviations; NaN = missing. Not changed.
         load : Load
-            Things that may be under a load: where that is why they are not anomalous, the instant is not learned.
+            Entities that may be under a load: where that is why they are not anomalous, the instant is not learned.
         seconds : float
             How much time an instant stands for.
         """
 
     def arrays(self) -> dict[str, Array]:
-        """Return all of the state, by name: what is stored."""
+        """Return all of the state, by name, as it is stored."""
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
-        """Take up stored state of `size` things; False, with nothing changed, where it does not fit."""
+        """Restore stored state of `size` entities; False, with nothing changed, where it does not fit."""

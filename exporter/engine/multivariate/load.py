@@ -1,7 +1,7 @@
-"""Coordinated load: all metrics of a thing up together by about the same factor.
+"""Coordinated load: all metrics of an entity up together by about the same factor.
 
 A batch job or a good day for sales multiplies requests, processor time and bytes alike. Every metric is then far
-from what is usual, and nothing is broken. A failure pulls metrics apart instead: some rise, others stay or fall.
+from its expected value, and nothing is broken. A failure pulls metrics apart instead: some rise, others stay or fall.
 Under load too: so what is judged then is how far each metric is from the common factor.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate.inputs import Matrix
+from exporter.engine.multivariate.inputs import GroupMatrix
 
 __all__ = ["Load", "load_of"]
 
@@ -24,8 +24,8 @@ _SPREAD = 0.25
 """How far a metric may be from the common factor at most, as part of its logarithm."""
 _NOISES = 3.0
 """And beside that, how many of its own standard deviations."""
-_USUAL_SPREAD = 0.15
-"""How far metrics usually are from the common factor, as part of its logarithm: the standard deviation."""
+_TYPICAL_SPREAD = 0.15
+"""How far metrics typically are from the common factor, as part of its logarithm: the standard deviation."""
 _NOISE_FLOOR, _NOISE_CEILING = 0.05, 0.5
 """No metric is so quiet that it decides the factor alone, or so noisy that everything agrees with it."""
 _QUIETEST = 0.01
@@ -36,14 +36,14 @@ _CERTAIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Which things may be under load, and how far their metrics are from it.
+    """Which entities may be under load, and how far their metrics are from it.
 
     Attributes
     ----------
     factor : ndarray, shape (n,)
-        The common factor of each thing whose metrics are all up together; NaN for the others.
+        The common factor of each entity whose metrics are all up together; NaN for the others.
     rows : ndarray of intp, shape (m,)
-        Things that have one.
+        Entities that have one.
     left : ndarray, shape (m, p)
         Of `rows`: what the common factor leaves of the distance from the mean, in standard deviations; 0 = missing.
     direction : ndarray, shape (m, p)
@@ -59,22 +59,22 @@ class Load:
     spread: FloatArray
 
 
-def load_of(matrix: Matrix) -> Load:
-    """Find the things whose metrics are all up together.
+def load_of(matrix: GroupMatrix) -> Load:
+    """Find the entities whose metrics are all up together.
 
     A metric that is expected to be zero and is zero does not speak against it: zero times a factor is zero.
     One for which a ratio has no meaning does.
     """
-    known = ~np.isnan(matrix.z)
-    growth = np.where(known, matrix.growth, 0.0)
-    zero = known & (growth == 0.0) & (matrix.z == 0.0)
-    counted = known & ~zero
+    present = ~np.isnan(matrix.z)
+    growth = np.where(present, matrix.growth, 0.0)
+    zero = present & (growth == 0.0) & (matrix.z == 0.0)
+    counted = present & ~zero
     with np.errstate(all="ignore"):
         noise = np.clip(np.where(counted, matrix.noise, 0.0), 0.0, _NOISE_CEILING)
         weight = np.where(counted, 1.0 / np.maximum(noise, _NOISE_FLOOR) ** 2, 0.0)
         factor = (weight * np.where(np.isfinite(growth), growth, 0.0)).sum(axis=1) / weight.sum(axis=1)
-        apart = np.abs(growth - factor[:, None])
-        together = ~counted | (apart <= _SPREAD * factor[:, None] + _NOISES * noise)
+        distance = np.abs(growth - factor[:, None])
+        together = ~counted | (distance <= _SPREAD * factor[:, None] + _NOISES * noise)
         number = counted.sum(axis=1)
         certain = (counted & (matrix.z >= _CERTAIN)).sum(axis=1)
         loaded = (number >= 2) & (factor >= _SMALLEST) & (2 * certain >= number) & together.all(axis=1)
@@ -83,5 +83,5 @@ def load_of(matrix: Matrix) -> Load:
     some, common = counted[rows], times[rows, None]
     unit = np.maximum(np.where(some, matrix.noise[rows], 1.0), _QUIETEST)
     left = np.where(some, (np.exp(growth[rows]) - common) / unit, 0.0)
-    spread = np.where(some, common * np.expm1(_USUAL_SPREAD * np.log(common)) / unit, 0.0)
+    spread = np.where(some, common * np.expm1(_TYPICAL_SPREAD * np.log(common)) / unit, 0.0)
     return Load(times, rows, left, np.where(some, common / unit, 0.0), spread)

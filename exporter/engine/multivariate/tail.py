@@ -1,4 +1,4 @@
-"""How rare a value is in the past of all values: a histogram that forgets, and a tail that goes on beyond it.
+"""How rare a value is among past values: a histogram with decay, and a fitted tail beyond it.
 
 Within the histogram the probability is counted; beyond its 90 % quantile a generalised Pareto distribution is
 fitted by probability-weighted moments [1]_.
@@ -32,8 +32,8 @@ _SURPRISE_MAX = 15.0
 
 def counted(values: FloatArray) -> FloatArray:
     """Return how many of `values`, any shape, NaN left out, fall in each bin; shape (BINS,)."""
-    known = values[~np.isnan(values)]
-    position = (np.log2(np.maximum(known, 2.0**_FIRST)) - _FIRST) * _PER_OCTAVE
+    finite = values[~np.isnan(values)]
+    position = (np.log2(np.maximum(finite, 2.0**_FIRST)) - _FIRST) * _PER_OCTAVE
     return np.bincount(np.minimum(position.astype(np.intp), BINS - 1), minlength=BINS).astype(np.float64)
 
 

@@ -1,15 +1,15 @@
-"""Whitened principal components: how unusual a combination of metrics is, though each one alone may be fine.
+"""Whitened principal components: how unusual a combination of metrics is, though each metric alone may be fine.
 
-The vector of a thing's metrics, each in standard deviations from its own mean, is whitened with the covariance that
+The vector of an entity's metrics, each in standard deviations from its own mean, is whitened with the covariance that
 was learned of it: rotated to the principal components, and divided by the standard deviation of each. The squared
 length of what results (the squared Mahalanobis distance [1]_) is 1 a metric on average, and large where metrics
 that go together do not, or where many are a little off. It is smoothed over some samples, and the severity follows
-from how rare the smoothed length was in the past of all things.
+from how rare the smoothed length was in the past of all entities.
 
 It sees correlations only: two metrics tied by a curve look like noise. It fails where the metrics of a group move
 for different reasons at different times, such as a nightly job that was never seen before.
 
-The covariance of a thing is its own as far as there is enough of its past, and that of all things otherwise.
+The covariance of an entity is its own as far as there is enough of its past, and that of all entities otherwise.
 
 References
 ----------
@@ -37,16 +37,16 @@ _SMOOTHING = 1.0 - 0.5 ** (1.0 / 3.0)
 _REFIT = 12
 """Instants between two whitenings: the covariance changes slowly, and taking it apart is the dear part."""
 _PRIOR = 100.0
-"""Samples a metric that a thing must have seen before its own covariance weighs as much as that of all things."""
+"""Samples a metric that an entity must have seen before its own covariance weighs as much as that of all entities."""
 _SMALLEST_PART = 0.02
 """Part of the mean variance that every component counts as having at least: beyond is rounding, not knowledge."""
 _IDENTITY = 20.0
 """Samples a metric for which the identity stands: metrics are independent until seen otherwise."""
 _LEARNED_LENGTH, _LEARNED_IN_EVENT = 6.0, 1.0
 """Vectors that are longer are learned as if they ended here (squared length a metric). While an event lasts they
-are learned as if they were ordinary: what stays for weeks becomes usual, what stays for hours does not."""
+are learned as if they were ordinary: what stays for weeks becomes typical, what stays for hours does not."""
 _LEARNING, _ENOUGH_INSTANTS, _ENOUGH = 20.0, 60.0, 480.0
-"""Instants before lengths are counted; instants, and counted lengths of all things, before anything is said."""
+"""Instants before lengths are counted; instants, and counted lengths of all entities, before there is any severity."""
 
 _EVENT = 0.8
 """Severity from which the lengths of consecutive samples are counted once."""
@@ -55,7 +55,7 @@ _OWN = ("mean", "covariance", "count", "whitening", "centre", "smooth", "last", 
 
 
 class Whitened:
-    """The joint detector.
+    """The joint detector ``whitened``.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Whitened:
         """Instants seen, and of them those in which something was learned."""
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` things."""
+        """Make room for `capacity` entities."""
         size = len(self._own["smooth"])
         for name, old in self._own.items():
             new = np.zeros((capacity, *old.shape[1:]), old.dtype)
@@ -99,14 +99,14 @@ class Whitened:
         self.forget(np.arange(size, capacity))
 
     def forget(self, rows: Rows) -> None:
-        """Begin anew for the things in `rows`, with what all things taught."""
+        """Reset the state of the entities in `rows` to what was learned from all entities."""
         for name in ("mean", "covariance", "count", "high"):
             self._own[name][rows] = 0.0
         self.settle(rows)
         self._refit(rows)
 
     def settle(self, rows: Rows) -> None:
-        """Let what was said of late of the things in `rows` be over."""
+        """Reset the recent severity of the entities in `rows`."""
         for name in ("smooth", "last", "plain", "last_plain"):
             self._own[name][rows] = 1.0
         self._own["high"][rows] = 0.0
@@ -146,8 +146,8 @@ class Whitened:
         parts = white**2
         total = parts.sum(axis=1)
         share = np.divide(parts, total[:, None], out=np.zeros_like(parts), where=(can & (total > 0.0))[:, None])
-        learned = own["centre"] + away * _shortening(length, own["high"] > 0.0)[:, None]
-        self._learn(present, learned, can & ~excused, seconds)
+        shortened = own["centre"] + away * _shortening(length, own["high"] > 0.0)[:, None]
+        self._learn(present, shortened, can & ~excused, seconds)
         return Joint(severity, share, excused)
 
     def _scaled(self, length: FloatArray, number: npt.NDArray[np.intp]) -> FloatArray:
@@ -165,14 +165,14 @@ class Whitened:
         matrices = whitening(covariance / (unit[:, :, None] * unit[:, None, :]), present)
         left = np.where(present, load.left - self._own["centre"][load.rows], 0.0) / unit
         along = np.where(present, load.direction, 0.0) / unit
-        left, along = (np.einsum("nij,nj->ni", matrices, one) for one in (left, along))
+        left, along = (np.einsum("nij,nj->ni", matrices, vector) for vector in (left, along))
         much = (left * along).sum(axis=1) / np.maximum((along**2).sum(axis=1), 1e-12)
         beside: FloatArray = np.where(present, left - much[:, None] * along, 0.0)
         return beside
 
     @staticmethod
     def _smooth(smooth: Array, last: Array, scaled: FloatArray, can: npt.NDArray[np.bool_]) -> None:
-        # Queries are not asked at the same moment, so for one instant a common step looks as if metrics disagreed.
+        # Queries are not evaluated at the same instant, so for one instant a common step looks as if metrics disagreed.
         lasting = np.minimum(scaled, last)
         last[can] = scaled[can]
         smooth[can] += _SMOOTHING * (lasting - smooth)[can]
@@ -187,7 +187,7 @@ class Whitened:
     def _count(self, smooth: FloatArray, severity: FloatArray, high: Array) -> None:
         """Count smoothed lengths."""
         if self._steps[1] >= _LEARNING:
-            # However long it takes, an event is one event: it must not become usual while it lasts.
+            # However long it takes, an event is one event: it must not become typical while it lasts.
             now = severity >= _EVENT
             self._histogram += counted(np.where(now & (high > 0.0), np.nan, smooth))
             high[...] = now
@@ -197,7 +197,7 @@ class Whitened:
     def _learn(
         self, present: npt.NDArray[np.bool_], short: FloatArray, usable: npt.NDArray[np.bool_], seconds: float
     ) -> None:
-        """Learn vectors of things; those that are too long have been shortened toward the centre."""
+        """Learn vectors of entities; those that are too long have been shortened toward the centre."""
         rows = np.flatnonzero(usable)
         decay = np.exp(-seconds / self.memory)
         self._steps[0] += 1.0
@@ -232,7 +232,7 @@ class Whitened:
         self._pool_covariance += (away.T @ away - both * self._pool_covariance) / np.maximum(self._pool_weight, 1.0)
 
     def _covariance(self, rows: Rows) -> FloatArray:
-        """Return what is known of the covariance of each thing, shape (m, p, p)."""
+        """Return the estimated covariance of each entity, shape (m, p, p)."""
         count = self._own["count"][rows].astype(np.float64)
         pair = np.minimum(count[:, :, None], count[:, None, :])
         prior = _PRIOR * self._metrics
@@ -260,7 +260,7 @@ class Whitened:
         return {**self._own, **pool}
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
-        """Take up stored state; see `JointDetector`."""
+        """Restore stored state; see `JointDetector`."""
         mine = self.arrays()
         for name, array in mine.items():
             shape = (size, *array.shape[1:]) if name in _OWN else array.shape

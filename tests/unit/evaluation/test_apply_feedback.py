@@ -55,7 +55,7 @@ def crash(world: World) -> None:
 
 def accepted(world: World, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The rows of every level that is accepted from now on."""
-    engine, calls = world.cycle.learning.engine, []
+    engine, calls = world.cycle.learner.engine, []
     accept = engine.accept
 
     def counted(rows: np.ndarray, at: float) -> None:

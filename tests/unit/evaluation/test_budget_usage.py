@@ -62,7 +62,7 @@ def test_the_threshold_follows_from_history_and_is_shown(world: World) -> None:
     assert found["alerts"] == 14
     assert found["calibrated"] == 1
     assert found["expected"] == pytest.approx(14.0, rel=0.05)
-    assert found["threshold"] == world.cycle.learning.engine.calibration.threshold != 1.0
+    assert found["threshold"] == world.cycle.learner.engine.calibration.threshold != 1.0
 
 
 def test_what_fires_is_spent_over_restarts_and_comes_back_with_time(world: World) -> None:
@@ -76,7 +76,7 @@ def test_what_fires_is_spent_over_restarts_and_comes_back_with_time(world: World
     world.source.loud = set()
     world.restart()
     assert world.prepare()
-    threshold = world.cycle.learning.engine.calibration
+    threshold = world.cycle.learner.engine.calibration
     world.slot()
     assert shown(world)["spent"] >= found["spent"]
     assert shown(world)["threshold"] == threshold.threshold

@@ -296,11 +296,11 @@ def test_a_clock_that_runs_ahead_changes_nothing(seconds: float, world: World, s
     """The server keeps the time, so it has no samples of what we call now."""
     source.loud = {"a"}
     world.slot(2)
-    learned, there = world.cycle.learning.engine.at, source.keys
+    learned, there = world.cycle.learner.engine.at, source.keys
     source.keys = lambda: there() if source.instants[-1] <= world.now - world.skew + 300 else []  # type: ignore[method-assign]
     set_clock(world, source, seconds)
     world.slot(8)
-    assert world.cycle.learning.engine.at == learned
+    assert world.cycle.learner.engine.at == learned
     assert world.cycle.series == 2
     set_clock(world, source, -seconds)
     world.slot(3)
@@ -359,15 +359,15 @@ def test_a_clock_that_is_set_while_the_server_is_asked_changes_nothing(
     """The slot is of one clock and the answer of the other: nothing is judged by it, and nothing is gone back for."""
     source.loud = {"a"}
     world.slot(3)
-    learned, there = world.cycle.learning.engine.at, source.keys
+    learned, there = world.cycle.learner.engine.at, source.keys
     set_clock(world, source, seconds)
     source.keys = list  # type: ignore[method-assign]
     source.faults = [lambda: set_clock(world, source, -seconds)]
     world.slot()
-    assert world.cycle.learning.engine.at == learned
+    assert world.cycle.learner.engine.at == learned
     source.keys = there  # type: ignore[method-assign]
     world.slot(3)
-    assert world.cycle.learning.engine.at == world.now
+    assert world.cycle.learner.engine.at == world.now
     assert world.shown() == {"a": FIRING}
     assert world.audit() == [("a", "open"), ("a", "firing")]
 
@@ -392,7 +392,7 @@ def test_a_detector_that_raises_fails_the_slot_and_is_left_behind(
 ) -> None:
     source.loud = {"a"}
     world.slot()
-    world.cycle.learning.checkpoint()
+    world.cycle.learner.checkpoint()
 
     def wrong(*_: object) -> None:
         raise MistakeError
@@ -588,6 +588,6 @@ def test_instants_are_the_same_numbers_however_they_were_come_by(tmp_path: Path,
         world.now = round(world.now + 1.0, 3)
         if int(world.now) % 3:
             world.cycle.run(world.now)
-    times = world.cycle.learning.engine.at
+    times = world.cycle.learner.engine.at
     assert times == np.round(times, 3)
     world.store.close()

@@ -19,12 +19,12 @@ from exporter.alerting.state_machine import restore
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
-from exporter.engine.multivariate import IsolationForest
+from exporter.engine.multivariate import JointForest
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdicts
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
-from exporter.multivariate.group_inputs import things_of
+from exporter.multivariate.group_inputs import entities_of
 from exporter.multivariate.groups import Groups
 from exporter.store import Store
 from tests.contexts import context_of
@@ -77,8 +77,8 @@ class Stage:
             self.plans,
             context,
             at=self.slot,
-            kept=lambda job: kept.get(job, Step(alerts={})),
-            left=self.left.__setitem__,
+            last_step=lambda job: kept.get(job, Step(alerts={})),
+            removed=self.left.__setitem__,
         )
 
     def say(self, query: str, z: np.ndarray, *, past: bool = False) -> None:
@@ -109,7 +109,7 @@ class Stage:
                     z[list(pods)] = odd[index]
                 if query not in silent:
                     self.say(query, z)
-            for cycle in self.groups.cycles.values():
+            for cycle in self.groups.evaluators.values():
                 cycle.run(self.slot + 54.0)
 
     def page(self) -> dict[str, float]:
@@ -122,7 +122,7 @@ class Stage:
         }
 
     def alerts(self) -> list[Alert]:
-        (cycle,) = self.groups.cycles.values()
+        (cycle,) = self.groups.evaluators.values()
         return list(cycle.alerts.book.alerts.values())
 
     def states(self) -> dict[str, str]:
@@ -159,7 +159,7 @@ def test_a_group_that_learned_the_past_of_its_queries_speaks_at_once(stage: Stag
     stage.progress["errors"] = 1.0
     stage.step()
     assert len(stage.page()) == PODS
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     assert cycle.group.arrays()["steps"].tolist() == [242.0, 242.0]
     assert stage.groups.inputs.past("errors") == []
     stage.step(4, odd=[1.5, -1.5, 0.0])
@@ -183,13 +183,13 @@ def test_the_past_is_not_learned_twice(stage: Stage, tmp_path: Path) -> None:
     stage.step(10)
     stage.groups.close()
     stage.store.close()
-    stage.store, stage.groups = Store.open(tmp_path / "data", clock=time.time), Groups()
+    stage.store, stage.groups = Store.open(tmp_path / "data", clock=time.time), Groups(lambda _: 1.0)
     stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES)})
     stage.slot = begin
     # Ten slots more than before: they were missed in between.
     stage.remember(120)
     stage.step()
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     assert cycle.group.arrays()["steps"].tolist() == [121.0, 121.0]
 
 
@@ -201,7 +201,7 @@ def test_a_reload_while_history_is_read_loses_nothing(group: dict[str, object], 
     stage.step()
     stage.progress["errors"] = 1.0
     stage.step()
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     assert cycle.group.arrays()["steps"][0] == 242.0
 
 
@@ -224,17 +224,17 @@ def test_load_on_all_metrics_is_not_anomalous(stage: Stage) -> None:
 
 
 def test_the_worst_things_are_kept_for_those_who_look(stage: Stage) -> None:
-    assert stage.groups.things() == []
+    assert stage.groups.statuses() == []
     stage.step(120)
     stage.step(8, odd=[1.5, -1.5, 0.0])
-    (said,) = stage.groups.things()
+    (said,) = stage.groups.statuses()
     assert (said.group, said.scored, said.anomalous) == ("api", PODS, 1)
     assert said.worst[0].labels == (("pod", "p4"),)
     assert [query for query, _ in said.worst[0].shares[:2]] in (["cpu", "latency"], ["latency", "cpu"])
     assert [one.score for one in said.worst] == sorted((one.score for one in said.worst), reverse=True)
     stage.step(60)
     stage.step(8, odd=[25.0, 25.0, 25.0])
-    (said,) = stage.groups.things()
+    (said,) = stage.groups.statuses()
     (load,) = [one.load for one in said.worst if one.labels == (("pod", "p4"),)]
     assert load == pytest.approx(1.5)
 
@@ -268,7 +268,7 @@ def test_what_was_learned_stays(how: str, stage: Stage, tmp_path: Path) -> None:
         stage.groups.close()
         stage.store.close()
         stage.store = Store.open(tmp_path / "data", clock=time.time)
-        stage.groups = Groups()
+        stage.groups = Groups(lambda _: 1.0)
     stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES)})
     stage.exposition.withdraw_group("api")
     stage.step()
@@ -290,7 +290,7 @@ def test_load_that_one_query_has_not_seen_so_far_is_no_disagreement(stage: Stage
     stage.slot += 60.0
     for query in QUERIES[:2]:
         stage.say(query, np.full(PODS, 25.0))
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     cycle.run(stage.slot + 54.0)
     assert max(stage.page().values()) < 0.5
 
@@ -342,8 +342,8 @@ def test_a_forest_is_trained_again_after_a_week_and_when_its_scores_have_drifted
     stage.step(60)
     stage.slot += 8 * 86400.0
     trained(2)
-    (cycle,) = stage.groups.cycles.values()
-    assert isinstance(cycle.group.detector, IsolationForest)
+    (cycle,) = stage.groups.evaluators.values()
+    assert isinstance(cycle.group.detector, JointForest)
     first = cycle.group.detector.forest
     # Six hours are too soon, however much the scores have drifted.
     stage.step(60, odd=[4.0, -4.0, 4.0], pods=tuple(range(PODS)))
@@ -357,7 +357,7 @@ def test_a_forest_is_trained_again_after_a_week_and_when_its_scores_have_drifted
 
 def test_a_fault_withdraws_the_group_and_is_not_passed_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.step(120)
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     cycle.group.detector.judge = None  # type: ignore[method-assign]
     stage.step()
     assert stage.page() == {}
@@ -367,8 +367,8 @@ def test_a_fault_withdraws_the_group_and_is_not_passed_on(stage: Stage, caplog: 
 def test_series_without_all_of_the_labels_belong_to_no_thing() -> None:
     table = SeriesTable(10)
     table.find([b'{"pod":"a","zone":"x"}', b'{"pod":"a"}', b'{"pod":"b","zone":"x","le":"1"}'])
-    assert things_of(table, ("zone", "pod")) == [b'{"pod":"a","zone":"x"}', None, b'{"pod":"b","zone":"x"}']
-    assert things_of(table, ()) == [b"{}"] * 3
+    assert entities_of(table, ("zone", "pod")) == [b'{"pod":"a","zone":"x"}', None, b'{"pod":"b","zone":"x"}']
+    assert entities_of(table, ()) == [b"{}"] * 3
 
 
 def test_pods_that_come_later_are_things_too(stage: Stage) -> None:
@@ -378,7 +378,7 @@ def test_pods_that_come_later_are_things_too(stage: Stage) -> None:
     stage.slot += 60.0
     for query in QUERIES:
         stage.say(query, stage.rng.standard_normal(PODS + 1))
-    (cycle,) = stage.groups.cycles.values()
+    (cycle,) = stage.groups.evaluators.values()
     cycle.run(stage.slot + 1.0)
     assert len(stage.page()) == PODS + 1
     assert "new" in stage.page()
@@ -470,7 +470,7 @@ def test_a_new_normal_is_accepted_and_outlives_a_restart(
     assert alerting.feedback.pending("(group) api") == []
     assert caplog.text.count("the present level is the new normal") == 1
     # Killed: what is on disk is what the lesson came to.
-    alerting.groups = Groups()
+    alerting.groups = Groups(lambda _: 1.0)
     alerting.apply(ALERTING)
     alerting.step(8, odd=ODD)
     assert alerting.page()["p4"] < 0.5
@@ -482,7 +482,7 @@ def test_a_restart_goes_on_with_the_alerts_of_a_group(alerting: Stage, tmp_path:
     alerting.groups.close()
     alerting.store.close()
     alerting.store = Store.open(tmp_path / "data", clock=time.time)
-    alerting.groups = Groups()
+    alerting.groups = Groups(lambda _: 1.0)
     alerting.apply(ALERTING)
     alerting.step(odd=ODD)
     (after,) = alerting.alerts()

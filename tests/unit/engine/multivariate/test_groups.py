@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.engine.multivariate import Group, GroupSettings, IsolationForest, Matrix, fit
+from exporter.engine.multivariate import Group, GroupMatrix, GroupSettings, JointForest, fit
 from exporter.engine.multivariate.load import load_of
 
 DETECTORS = ("whitened", "isolation_forest")
@@ -27,9 +27,9 @@ def history(steps: int = STEPS, seed: int = 5, correlation: float = 0.95) -> np.
     return np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.standard_normal((steps, THINGS, METRICS))
 
 
-def matrix(z: np.ndarray) -> Matrix:
+def matrix(z: np.ndarray) -> GroupMatrix:
     growth = np.log1p(np.clip(z * NOISE, -0.9, None))
-    return Matrix(z, growth, np.where(np.isnan(z), np.nan, NOISE))
+    return GroupMatrix(z, growth, np.where(np.isnan(z), np.nan, NOISE))
 
 
 def play(group: Group, z: np.ndarray, begin: int = 0) -> np.ndarray:
@@ -37,7 +37,7 @@ def play(group: Group, z: np.ndarray, begin: int = 0) -> np.ndarray:
     scores = []
     for index, now in enumerate(z):
         at = (begin + index) * MINUTE
-        if isinstance(group.detector, IsolationForest) and group.detector.due(at):
+        if isinstance(group.detector, JointForest) and group.detector.due(at):
             group.detector.adopt(fit(group.detector.training(at), group.settings.share, at))
         scores.append(group.step(at, matrix(now), MINUTE).score)
     return np.array(scores)
@@ -185,7 +185,7 @@ def test_equal_samples_give_equal_scores(detector: str) -> None:
 
 def test_a_group_goes_on_where_its_state_was_stored() -> None:
     joint, again = whitened(), group(things=0)
-    assert again.restore(joint.at, joint.arrays(), joint.things())
+    assert again.restore(joint.at, joint.arrays(), joint.entities())
     now = history(40, seed=6)
     np.testing.assert_array_equal(play(again, now, STEPS), play(joint, now, STEPS))
     assert again.table.items() == joint.table.items()
@@ -195,7 +195,7 @@ def test_a_forest_is_trained_again_from_what_is_stored() -> None:
     joint = group("isolation_forest")
     play(joint, history())
     again = group("isolation_forest", things=0)
-    assert again.restore(joint.at, joint.arrays(), joint.things())
+    assert again.restore(joint.at, joint.arrays(), joint.entities())
     now = history(3, seed=6)
     assert np.isfinite(play(again, now, STEPS)).all()
 
@@ -203,7 +203,7 @@ def test_a_forest_is_trained_again_from_what_is_stored() -> None:
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_state_of_another_shape_is_refused(detector: str) -> None:
     stored, other = group(detector), group(detector, metrics=4, things=0)
-    assert not other.restore(0.0, stored.arrays(), stored.things())
+    assert not other.restore(0.0, stored.arrays(), stored.entities())
     assert not other.restore(0.0, {}, [])
 
 
@@ -245,8 +245,8 @@ def test_what_is_accepted_is_usual_from_then_on_and_kept(learned: Group) -> None
     assert (before[4:, [4, 5]] >= 0.5).all()
     learned.accept(np.array([4]))
     again = group(learned.settings.detector, things=0)
-    assert again.restore(learned.at, learned.arrays(), learned.things())
-    if isinstance(learned.detector, IsolationForest):
+    assert again.restore(learned.at, learned.arrays(), learned.entities())
+    if isinstance(learned.detector, JointForest):
         again.detector.adopt(learned.detector.forest)
     after = play(again, now[20:40], STEPS + 20)
     assert (after[:, 4] < 0.5).mean() > 0.9
@@ -271,7 +271,7 @@ def test_a_forest_is_old_after_a_week_or_when_scores_have_drifted() -> None:
     joint = group("isolation_forest")
     play(joint, history())
     forest = joint.detector
-    assert isinstance(forest, IsolationForest)
+    assert isinstance(forest, JointForest)
     now = STEPS * MINUTE
     assert not forest.due(now)
     assert forest.due(now + 8 * 86400.0)
@@ -282,7 +282,7 @@ def test_a_forest_is_old_after_a_week_or_when_scores_have_drifted() -> None:
 
 
 def test_what_is_kept_for_training_is_bounded_and_not_older_than_the_memory() -> None:
-    forest = IsolationForest(2, 0.02, memory=100 * MINUTE)
+    forest = JointForest(2, 0.02, memory=100 * MINUTE)
     forest.grow(200)
     for step in range(300):
         z = np.full((200, 2), float(step % 10))

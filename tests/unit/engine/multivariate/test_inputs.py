@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.engine.multivariate import GroupInput, Matrix, join, reading_of
+from exporter.engine.multivariate import GroupInput, GroupMatrix, input_of, join
 from exporter.engine.multivariate.load import load_of
 from exporter.engine.multivariate.tail import BINS, counted, surprise
 from exporter.engine.multivariate.whitened import whitening
@@ -21,14 +21,14 @@ def verdict(observed: list[float], expected: list[float], z: list[float], score:
 
 
 def test_a_reading_is_unknown_where_nothing_was_said() -> None:
-    reading = reading_of(verdict([1.0, NAN, 2.0], [1.0, 1.0, 1.0], [0.0, NAN, 5.0], [0.1, NAN, NAN]))
+    reading = input_of(verdict([1.0, NAN, 2.0], [1.0, 1.0, 1.0], [0.0, NAN, 5.0], [0.1, NAN, NAN]))
     np.testing.assert_array_equal(np.isnan(reading.z), [False, True, True])
 
 
 def test_deviations_that_never_count_count_as_noise() -> None:
     said = verdict([1.001, 2.0], [1.0, 1.0], [1e6, 1e6], [0.1, 0.9])
-    assert reading_of(said, min_deviation=0.1).z.tolist() == [3.0, 1e6]
-    assert reading_of(said, min_relative_deviation=0.1).z.tolist() == [3.0, 1e6]
+    assert input_of(said, min_deviation=0.1).z.tolist() == [3.0, 1e6]
+    assert input_of(said, min_relative_deviation=0.1).z.tolist() == [3.0, 1e6]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_deviations_that_never_count_count_as_noise() -> None:
     ids=["ratio", "both zero", "from zero", "to zero", "negative"],
 )
 def test_growth(observed: float, expected: float, growth: float) -> None:
-    assert reading_of(verdict([observed], [expected], [5.0], [0.9])).growth[0] == pytest.approx(growth)
+    assert input_of(verdict([observed], [expected], [5.0], [0.9])).growth[0] == pytest.approx(growth)
 
 
 def reading(at: float, z: list[float]) -> GroupInput:
@@ -76,7 +76,7 @@ def test_what_is_old_or_was_never_read_is_missing() -> None:
 )
 def test_load_is_all_metrics_up_by_about_the_same_factor(z: list[float], growth: list[float], factor: float) -> None:
     noise = np.full((1, 3), 0.05)
-    found = load_of(Matrix(np.array([z]), np.log(np.array([growth])), noise))
+    found = load_of(GroupMatrix(np.array([z]), np.log(np.array([growth])), noise))
     np.testing.assert_allclose(found.factor, [factor], rtol=0.03)
     assert len(found.rows) == np.isfinite(found.factor).sum()
 

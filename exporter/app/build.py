@@ -1,0 +1,132 @@
+"""Construction of the daemon, in the order of dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from exporter.app.daemon import App
+from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency, connect
+from exporter.config.load import load, redacted
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
+from exporter.delivery import AlertSnapshots, Senders
+from exporter.endpoints import endpoints
+from exporter.evaluation.admission import Admission
+from exporter.evaluation.latest_verdicts import LatestVerdicts
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.exposition.selfmetrics import build_information
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.maintenance import Maintenance
+from exporter.multivariate.groups import Groups
+from exporter.schedule import wall_clock
+from exporter.store import Store
+from exporter.suppression.suppression import Suppression
+from exporter.views import Program, Views, upcoming
+from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
+from exporter.workers import Evaluators, Workers
+
+__all__ = ["Options", "build"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The flags. What is in the file can be reloaded, what is a flag needs a restart."""
+
+    config_file: Path
+    storage_path: Path
+    listen_address: str = ":9877"
+    web_config_file: Path | None = None
+    external_url: str | None = None
+    enable_lifecycle: bool = False
+    shard: tuple[int, int] = (0, 1)
+
+
+def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
+    """Construct the daemon.
+
+    Parameters
+    ----------
+    options : Options
+    clock : callable
+        The wall clock, Unix seconds.
+
+    Raises
+    ------
+    ExporterError
+        The configuration or the state directory cannot be used; nothing is left running.
+    """
+    registry = CollectorRegistry()
+    metrics = SelfMetrics(registry)
+    exposition = Exposition(registry)
+    web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
+    prefix = path_prefix(options.external_url)
+    loaded = load(options.config_file)
+    lifecycle = Lifecycle()
+    alert_snapshots = AlertSnapshots()
+    with ExitStack() as undo:
+        store = Store.open(options.storage_path, clock=clock)
+        undo.callback(store.close)
+        metrics.store_recovered.set(bool(store.recovered))
+        feedback = EpisodeFeedback(store, metrics)
+        senders = Senders(alert_snapshots, store, clock=clock, registry=registry)
+        undo.callback(senders.close)
+        suppression = Suppression(store, feedback, alert_snapshots, clock=clock, metrics=metrics)
+        undo.callback(suppression.stop)
+        evaluators = Evaluators()
+        parts = Parts(
+            clock=clock,
+            metrics=metrics,
+            exposition=exposition,
+            store=store,
+            feedback=feedback,
+            alert_snapshots=alert_snapshots,
+            senders=senders,
+            suppression=suppression,
+            evaluators=evaluators,
+            admission=Admission(evaluators.engines, metrics),
+            groups=Groups(evaluators.progress),
+            latest=LatestVerdicts(),
+            co_occurrence=CoOccurrence(),
+            root_causes=RootCauses(),
+            maintenance=Maintenance(store, feedback, suppression, metrics),
+            workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
+        )
+        reloader = Reloader(
+            parts,
+            loaded,
+            lifecycle,
+            config_file=options.config_file,
+            shard=options.shard,
+            external_url=options.external_url or "",
+        )
+        undo.callback(reloader.close)
+        program = Program(
+            clock=clock,
+            cycles=lambda: evaluators.by_query,
+            config=lambda: reloader.config,
+            latest=parts.latest,
+            board=alert_snapshots,
+            registry=registry,
+            episodes=lambda: feedback,
+            store_bytes=store.size_bytes,
+            things=parts.groups.statuses,
+            events=lambda at: upcoming(suppression.calendar, at),
+            told=suppression.told,
+        )
+        views = Views(program, connect)
+        site = Site(
+            metrics=exposition.scrape,
+            not_ready=lifecycle.not_ready,
+            config=lambda: redacted(reloader.config),
+            build=build_information(),
+            pages=views,
+            reload=reloader.reload if options.enable_lifecycle else None,
+        )
+        web = build_app(site, endpoints=endpoints(program, views, suppression), prefix=prefix)
+        server = WebServer(web, options.listen_address, web_config)
+        return App(parts, reloader, lifecycle, views, server, undo.pop_all())

@@ -1,0 +1,310 @@
+"""The configuration in force: applied at the start and at every reload, all of it or nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from exporter import __version__
+from exporter.alerting.alert import Step
+from exporter.alerting.state_machine import restore
+from exporter.config.load import Loaded, load
+from exporter.config.model import Config
+from exporter.config.plan import sharded
+from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.root_causes import RootCauses
+from exporter.delivery import AlertSnapshots, Senders
+from exporter.errors import ExporterError
+from exporter.evaluation.admission import Admission
+from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.latest_verdicts import LatestVerdicts
+from exporter.evaluation.removed_queries import RemovedQueries
+from exporter.exposition import Exposition, SelfMetrics
+from exporter.feedback.episodes import EpisodeFeedback
+from exporter.maintenance import Maintenance
+from exporter.multivariate.group_evaluator import job_of
+from exporter.multivariate.groups import Groups
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.schedule import Job
+from exporter.store import Store
+from exporter.suppression.sample_masks import SampleMasks
+from exporter.suppression.suppression import Suppression
+from exporter.workers import Evaluators, Workers, end
+
+__all__ = ["Lifecycle", "Parts", "Reloader", "concurrency", "connect"]
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = f"anomaly-exporter/{__version__}"
+
+_MAINTENANCE = "(housekeeping)"
+"""Name of the job of periodic maintenance; no query can have it."""
+_MAINTENANCE_INTERVAL = 15.0
+
+
+class Lifecycle:
+    """Whether the process has started, and whether it is stopping."""
+
+    def __init__(self) -> None:
+        self.started = self.stopping = False
+
+    def not_ready(self) -> str | None:
+        """Return why scores cannot be served, or None where they can."""
+        if self.stopping:
+            return "it is stopping"
+        return None if self.started else "it is starting"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lives as long as the process, whatever the configuration."""
+
+    clock: Callable[[], float]
+    metrics: SelfMetrics
+    exposition: Exposition
+    store: Store
+    feedback: EpisodeFeedback
+    alert_snapshots: AlertSnapshots
+    senders: Senders
+    suppression: Suppression
+    evaluators: Evaluators
+    admission: Admission
+    groups: Groups
+    latest: LatestVerdicts
+    co_occurrence: CoOccurrence
+    root_causes: RootCauses
+    maintenance: Maintenance
+    workers: Workers
+
+
+def connect(settings: PrometheusSettings) -> PrometheusApi:
+    """Return a client of Prometheus."""
+    return PrometheusApi(settings, user_agent=USER_AGENT)
+
+
+def concurrency(config: Config) -> int:
+    """Return how many jobs run at the same time."""
+    return config.prometheus.concurrency + 1  # One for maintenance.
+
+
+class Reloader:
+    """Applies configurations; the first one, with the alerts of an earlier process, when it is constructed.
+
+    Parameters
+    ----------
+    parts : Parts
+    loaded : Loaded
+    lifecycle : Lifecycle
+        Once it is stopping nothing is applied.
+    config_file : Path
+    shard : tuple of int
+        (index, count): the part of the series of every query that is evaluated here.
+    external_url : str
+        URL of this exporter; empty where it is not configured.
+
+    Attributes
+    ----------
+    config : Config
+        The configuration in force.
+    broken : str or None
+        Why neither the old configuration nor the new one is in force, so that the process has to end.
+
+    Raises
+    ------
+    ExporterError
+        The configuration cannot be applied.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        loaded: Loaded,
+        lifecycle: Lifecycle,
+        *,
+        config_file: Path,
+        shard: tuple[int, int],
+        external_url: str,
+    ) -> None:
+        self._parts = parts
+        self._lifecycle = lifecycle
+        self._config_file = config_file
+        self._shard = shard
+        self._external_url = external_url
+        self._lock = threading.Lock()
+        self._removed = RemovedQueries()
+        self.broken: str | None = None
+        self.config = loaded.config
+        alerts, notes, now = parts.store.alerts(), parts.store.notes(), parts.clock()
+        restored = {
+            query: replace(restore(self.config.alerting, left, at=now), notes=notes.get(query))
+            for query, left in alerts.items()
+        }
+        _log_warnings(loaded)
+        self._api = connect(self.config.prometheus)
+        try:
+            self._apply(self.config, self._api, restored, at=now)
+        except BaseException:
+            self._api.close()
+            raise
+
+    def close(self) -> None:
+        """Close the client of Prometheus."""
+        self._api.close()
+
+    def reload(self) -> None:
+        """Read the configuration file again: all of it comes into force, or nothing changes.
+
+        Raises
+        ------
+        ConfigError
+        """
+        metrics = self._parts.metrics
+        with self._lock:
+            try:
+                loaded = load(self._config_file)
+                if not self._lifecycle.stopping:
+                    self._replace(loaded)
+                    self._parts.workers.prepare()
+            except ExporterError as fault:
+                metrics.config_last_reload_successful.set(0)
+                error = "; ".join(str(fault).splitlines())
+                log.error("the configuration was not reloaded, the old one stays in force", extra={"error": error})
+                raise
+            except Exception as mistake:
+                # Neither the old one nor the new one is in force, so the process has to begin anew.
+                metrics.config_last_reload_successful.set(0)
+                log.exception("the configuration was reloaded in part")
+                self.broken = f"a reload failed half-way: {mistake!r}"
+                raise ExporterError(self.broken) from mistake
+
+    def _replace(self, loaded: Loaded) -> None:
+        _log_warnings(loaded)
+        old, new, now = self._api, loaded.config, self._parts.clock()
+        api = old if new.prometheus == self.config.prometheus else connect(new.prometheus)
+        self._apply(new, api, {}, at=now)
+        log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
+
+    def _apply(self, config: Config, api: PrometheusApi, restored: Mapping[str, Step], *, at: float) -> None:
+        """Put a configuration into force, with the alerts of an earlier process. What can fail is built first."""
+        parts, evaluators = self._parts, self._parts.evaluators.by_query
+        plans = {plan.name: plan for plan in sharded(config.plans(), config.groups, *self._shard)}
+        jobs = {job_of(group) for group in config.groups}
+        parts.senders.apply(config.alertmanagers, config.alerting)
+        parts.admission.configure(config.limits)
+        context = self._new_context(config, api, parts.suppression.apply(config))
+        parts.root_causes.configure(config.dependencies, plans.keys() | jobs)
+        all_ended = self.end_evaluators()
+        # Built aside: others count the series of all evaluators meanwhile.
+        new = {name: old.take_over(plans[name], context, at=at) for name, old in evaluators.items() if name in plans}
+        for name, old in evaluators.items():
+            if name not in plans:
+                self._removed.add(name, old.alerts.book.left, context, at=at)
+                parts.exposition.withdraw(name)
+                parts.metrics.forget(name)
+        for name in restored.keys() - plans.keys() - jobs:
+            self._removed.add(name, restored[name], context, at=at)
+
+        def last_step(name: str) -> Step:
+            return restored.get(name) or self._removed.take(name)
+
+        for name in plans.keys() - new.keys():
+            new[name] = QueryEvaluator(plans[name], context, last_step(name), started=at)
+        parts.evaluators.by_query = new
+        parts.co_occurrence.keep(plans)
+        parts.latest.keep(plans)
+        removed = partial(self._removed.add, context=context, at=at)
+        parts.groups.apply(config.groups, plans, context, at=at, last_step=last_step, removed=removed)
+        parts.maintenance.forget_learned(plans.keys() | parts.groups.evaluators.keys())
+
+        if api is not self._api:
+            self._api.close()
+        self._api, self._context, self.config = api, context, config
+        self._set_jobs(new_threads=not all_ended)
+        parts.metrics.config_last_reload_successful.set(1)
+        parts.metrics.config_last_reload_success_timestamp_seconds.set(at)
+
+    def _new_context(self, config: Config, api: PrometheusApi, masks: SampleMasks) -> EvaluationContext:
+        parts = self._parts
+        ports = Ports(
+            api=api,
+            connect=partial(connect, config.prometheus),
+            clock=parts.clock,
+            store=parts.store,
+            exposition=parts.exposition,
+            alert_snapshots=parts.alert_snapshots,
+            metrics=parts.metrics,
+            admission=parts.admission,
+            masks=masks,
+            feedback=parts.feedback,
+            groups=parts.groups,
+            on_verdict=parts.latest.put,
+            co_occurrence=parts.co_occurrence,
+            root_causes=parts.root_causes,
+        )
+        return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
+
+    def end_evaluators(self) -> bool:
+        """End the evaluators of all queries; False where a run hangs and is left behind."""
+        return end(self._parts.evaluators.by_query.values(), self._api.cancel)
+
+    def replace_stuck(self) -> None:
+        """Replace evaluators that hang, from the store: a thread cannot be ended by another one."""
+        # A reload replaces what hangs by itself.
+        if self._parts.evaluators.any_stuck() and self._lock.acquire(blocking=False):
+            try:
+                self._replace_stuck()
+            finally:
+                self._lock.release()
+
+    def _replace_stuck(self) -> None:
+        parts, now = self._parts, self._parts.clock()
+        replaced = dict(parts.evaluators.by_query)
+        for name, old in parts.evaluators.by_query.items():
+            if old.stuck:
+                log.error("a run hangs and is left behind", extra={"query": name})
+                parts.workers.count_revival("cycle")
+                old.leave()
+                replaced[name] = old.take_over(old.plan, self._context, at=now)
+        parts.evaluators.by_query = replaced
+        self._set_jobs(new_threads=True)
+        parts.workers.prepare()
+
+    @contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """Let no reload begin; one that is under way is waited for, `timeout` seconds at most."""
+        acquired = self._lock.acquire(timeout=timeout)
+        try:
+            yield
+        finally:
+            if acquired:
+                self._lock.release()
+
+    def _set_jobs(self, *, new_threads: bool) -> None:
+        maintenance = Job(_MAINTENANCE_INTERVAL, 0.0, self.maintain, missed=lambda _: None)
+        groups = {
+            name: Job(group.interval, group.offset, group.run, lambda _: None)
+            for name, group in self._parts.groups.evaluators.items()
+        }
+        self._parts.workers.set(
+            self._parts.evaluators.by_query,
+            {**groups, _MAINTENANCE: maintenance},
+            new_threads=concurrency(self.config) if new_threads else None,
+        )
+
+    def maintain(self, at: float) -> None:
+        """Do periodic maintenance; `at` is now, Unix seconds."""
+        self._removed.age(self._context, at=at)
+        judged = [evaluator.judged for evaluator in self._parts.evaluators.by_query.values()]
+        self._parts.maintenance.run(at, self.config.storage.retention, judged=judged)
+
+
+def _log_warnings(loaded: Loaded) -> None:
+    for problem in loaded.warnings:
+        log.warning("configuration", extra={"line": problem.line, "path": problem.path, "warning": problem.message})
