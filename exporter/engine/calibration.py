@@ -1,15 +1,15 @@
 """The threshold that a budget asks for, from how many alerts each threshold would have raised.
 
-The wanted threshold is mostly rarer than anything in the history, so the curve is continued by a generalised Pareto
-distribution [1]_ over the highest reference level that enough alerts came above, fitted by probability-weighted
-moments [2]_. Those are two integrals over the curve of counts, ``a0 = integral of S`` and ``a1 = integral of
-S**2 / 2``, where S is the part of the alerts at the reference that would be left at a higher threshold.
+The budget is mostly rarer than anything in the history, so the curve is extrapolated by a generalised Pareto
+distribution [1]_ over the highest reference level that enough alerts exceed. Shape and scale are those of maximum
+likelihood [2]_, whose standard errors are known [3]_, also for heavy tails.
 
 References
 ----------
 .. [1] J. Pickands (1975), Statistical inference using extreme order statistics. Annals of Statistics 3(1).
-.. [2] J. R. M. Hosking, J. R. Wallis (1987), Parameter and quantile estimation for the generalized Pareto
-   distribution. Technometrics 29(3).
+.. [2] S. D. Grimshaw (1993), Computing maximum likelihood estimates for the generalized Pareto distribution.
+   Technometrics 35(2).
+.. [3] R. L. Smith (1987), Estimating tails of probability distributions. Annals of Statistics 15(3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from exporter.engine.detectors.base import BLOCK
 
-__all__ = ["GRID", "LEAST", "LEVELS", "MOST", "WEEK", "Budget", "Calibration", "calibrate"]
+__all__ = ["GRID", "LEAST", "LEVELS", "MOST", "WEEK", "Budget", "Calibration", "ParetoTail", "calibrate"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,8 +44,8 @@ TOGETHER = 720.0
 """Seconds within which all that begins is one alert; a slot at least, and a block of slots at most."""
 SHARE = 0.2
 """Part of such spans that may have an alert at the reference level; with more, several would count as one."""
-_SHAPE = 0.45
-"""Shapes of the tail beyond this have no standard error, and come from few alerts."""
+_SHAPE_MIN, _SHAPE_MAX = -0.45, 0.95
+"""Below, the standard error of the fit is not known; above, the tail has no mean. Both come from few alerts."""
 _Z90 = 1.645
 _WIDEST = 20.0
 _KNOWN = 20.0
@@ -139,7 +139,7 @@ def calibrate(
     spans = seconds / (budget.interval * budget.together)
     enough = min(max(FEWEST, TIMES * wanted), max(SHARE * spans, FEWEST), curve[0])
     at = int(np.flatnonzero(curve >= enough)[-1])
-    tail = _Pareto.fit(GRID[at:].astype(np.float64), curve[at:])
+    tail = ParetoTail.fit(GRID[at:].astype(np.float64), curve[at:])
     threshold = float(np.clip(tail.level(wanted), LEAST, MOST))
     clumped = math.sqrt(max(1.0, float(np.broadcast_to(clumps, LEVELS)[at])))
     expected, error = tail.count(threshold), tail.error(threshold)
@@ -157,7 +157,7 @@ def calibrate(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pareto:
+class ParetoTail:
     """How many alerts are left above a level, over a reference level."""
 
     reference: float
@@ -166,15 +166,51 @@ class _Pareto:
     shape: float
 
     @classmethod
-    def fit(cls, levels: FloatArray, curve: FloatArray) -> _Pareto:
-        left = curve / curve[0]
-        first = float(np.trapezoid(left, levels))
-        second = float(np.trapezoid(left * left, levels)) / 2.0
-        if first - 2.0 * second <= 1e-9 * first:
-            return cls(float(levels[0]), float(curve[0]), max(first, 1e-6), 0.0)
-        shape = float(np.clip(2.0 - first / (first - 2.0 * second), -_SHAPE, _SHAPE))
-        # With the shape held at a limit, the scale still gives the mean excess that was seen.
-        return cls(float(levels[0]), float(curve[0]), max(first * (1.0 - shape), 1e-6), shape)
+    def fit(cls, levels: FloatArray, curve: FloatArray) -> ParetoTail:
+        """Fit the excesses over ``levels[0]`` by maximum likelihood.
+
+        An alert counts at the middle of its step of the grid; what is above the last level is censored there. With
+        ``theta = shape / scale`` given, the best shape is a mean of logarithms, so one variable is left to search.
+
+        Parameters
+        ----------
+        levels : ndarray, shape (n,)
+            Ascending.
+        curve : ndarray, shape (n,)
+            Alerts at each level, descending.
+        """
+        from scipy.optimize import minimize_scalar  # Heavy, and only budgets need it.
+
+        reference, peaks = float(levels[0]), float(curve[0])
+        excess, number = levels - reference, np.append(curve[:-1] - curve[1:], 0.0)
+        middle = np.append(0.5 * (excess[:-1] + excess[1:]), excess[-1])[number > 0.0]
+        number = number[number > 0.0]
+        seen, censored, last = float(number.sum()), float(curve[-1]), float(excess[-1])
+        mean = (float(number @ middle) + censored * last) / max(seen, 1.0)
+        if seen <= 0.0:
+            return cls(reference, peaks, max(mean, 1e-6), 0.0)
+        largest = last if censored else float(middle[-1])
+        median = max(float(np.interp(-0.5 * peaks, -curve, excess)), 0.5 * float(excess[1]))
+
+        def shape_of(theta: float) -> tuple[float, float, float]:
+            logs = float(number @ np.log1p(theta * middle))
+            beyond = censored * math.log1p(theta * largest)
+            return min(max((logs + beyond) / seen, _SHAPE_MIN), _SHAPE_MAX), logs, beyond
+
+        def deviance(relative: float) -> float:
+            if abs(relative) < 1e-7:
+                return seen * (math.log(mean) + 1.0)
+            theta = relative / median
+            shape, logs, beyond = shape_of(theta)
+            return seen * math.log(shape / theta) + (1.0 + 1.0 / shape) * logs + beyond / shape
+
+        # The median of the distribution is (2**shape - 1) / theta, which bounds theta; the largest excess does, too.
+        lowest = max(-0.95, -(1.0 - 1e-9) * median / largest)
+        best = float(minimize_scalar(deviance, bounds=(lowest, 4.0), method="bounded", options={"xatol": 1e-7}).x)
+        if abs(best) < 1e-7:
+            return cls(reference, peaks, max(mean, 1e-6), 0.0)
+        shape = shape_of(best / median)[0]
+        return cls(reference, peaks, max(shape * median / best, 1e-6), shape)
 
     def level(self, count: float) -> float:
         """Return the level that `count` alerts are left above."""
@@ -191,14 +227,10 @@ class _Pareto:
         return float(self.peaks * max(1.0 + self.shape * distance, 1e-12) ** (-1.0 / self.shape))
 
     def error(self, level: float) -> float:
-        """Return the standard error of the logarithm of `count`, by the delta method on Hosking's covariance."""
-        k = -self.shape if abs(self.shape) > 1e-4 else 1e-4
-        x = max(0.0, level - self.reference)
-        y = max(1.0 - k * x / self.scale, 1e-6)
-        by_scale = x / (self.scale**2 * y)
-        by_shape = -math.log(y) / k**2 - x / (self.scale * k * y)
-        of_scale = self.scale**2 * (7 + 18 * k + 11 * k**2 + 2 * k**3)
-        both = self.scale * (2 + k) * (2 + 6 * k + 7 * k**2 + 2 * k**3)
-        of_shape = (1 + k) * (2 + k) ** 2 * (1 + k + 2 * k**2)
-        fit = by_scale**2 * of_scale + 2 * by_scale * by_shape * both + by_shape**2 * of_shape
-        return math.sqrt((1.0 + max(fit, 0.0) / ((1 + 2 * k) * (3 + 2 * k))) / self.peaks)
+        """Return the standard error of the logarithm of `count`, by the delta method on Smith's covariance."""
+        shape = self.shape if abs(self.shape) > 1e-4 else 1e-4
+        x = max(0.0, level - self.reference) / self.scale
+        y = max(1.0 + shape * x, 1e-6)
+        by_scale, by_shape = x / y, math.log(y) / shape**2 - x / (shape * y)  # By the logarithm of the scale.
+        fit = (1.0 + shape) * (2.0 * by_scale**2 - 2.0 * by_scale * by_shape + (1.0 + shape) * by_shape**2)
+        return math.sqrt((1.0 + max(fit, 0.0)) / self.peaks)
