@@ -16,7 +16,9 @@ def endpoints(program: Program, views: Views, suppression: Suppression) -> tuple
     """Return all endpoints."""
     clock, episodes = program.clock, program.episodes
     return (
-        *anomaly_endpoints(episodes, clock, program.told, lambda *alert: program.board.read().annotations(*alert)),
+        *anomaly_endpoints(
+            episodes, clock, program.told, lambda *alert: program.alert_snapshots.read().annotations(*alert)
+        ),
         series_endpoint(lambda request: list_series(views.known(), request)),
         *event_endpoints(lambda: suppression.events, lambda: suppression.calendar, clock),
         github_endpoint(lambda: suppression.events, lambda: program.config().webhooks.github, clock),

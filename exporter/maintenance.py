@@ -65,7 +65,7 @@ class Maintenance:
     def forget_learned(self, names: Collection[str]) -> None:
         """Delete the learned state of queries other than these; it can be learned again."""
         try:
-            for name in set(self._store.learned_queries()) - set(names):
-                self._store.forget_learned(name)
+            for name in set(self._store.learned_arrays.queries()) - set(names):
+                self._store.learned_arrays.forget(name)
         except StateError as fault:
             log.warning("old state could not be removed", extra={"error": str(fault)})

@@ -73,7 +73,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         undo.callback(store.close)
         metrics.store_recovered.set(bool(store.recovered))
         feedback = EpisodeFeedback(store, metrics)
-        senders = Senders(alert_snapshots, store, clock=clock, registry=registry)
+        senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry)
         undo.callback(senders.close)
         suppression = Suppression(store, feedback, alert_snapshots, clock=clock, metrics=metrics)
         undo.callback(suppression.stop)
@@ -110,7 +110,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             cycles=lambda: evaluators.by_query,
             config=lambda: reloader.config,
             latest=parts.latest,
-            board=alert_snapshots,
+            alert_snapshots=alert_snapshots,
             registry=registry,
             episodes=lambda: feedback,
             store_bytes=store.size_bytes,

@@ -141,7 +141,7 @@ class Reloader:
         self._removed = RemovedQueries()
         self.broken: str | None = None
         self.config = loaded.config
-        alerts, notes, now = parts.store.alerts(), parts.store.notes(), parts.clock()
+        alerts, notes, now = parts.store.alerts.load(), parts.store.alerts.notes(), parts.clock()
         restored = {
             query: replace(restore(self.config.alerting, left, at=now), notes=notes.get(query))
             for query, left in alerts.items()

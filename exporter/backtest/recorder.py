@@ -17,7 +17,7 @@ from exporter.engine.verdict import Verdict
 from exporter.exposition import Rows
 from exporter.store import AuditCursor, AuditPage, LearnedState
 
-__all__ = ["MetricsRecorder", "AlertRecorder", "ScoreCounts", "RecordedAlert"]
+__all__ = ["AlertRecorder", "MetricsRecorder", "RecordedAlert", "ReplayStore", "ScoreCounts"]
 
 _ENDS = frozenset({AuditEvent.RESOLVED, AuditEvent.EXPIRED_SOURCE_DOWN, AuditEvent.EXPIRED})
 _EFFECT = "effect"
@@ -128,7 +128,7 @@ class ScoreCounts:
 
 
 class AlertRecorder:
-    """Takes the place of the store: alerts are noted instead of kept, and nothing is on disk.
+    """Records the alerts of a replay instead of storing them; see `ReplayStore`.
 
     Parameters
     ----------
@@ -151,8 +151,6 @@ class AlertRecorder:
     def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Count what a query said in one slot."""
         self.scores.setdefault(plan.name, ScoreCounts()).put(verdict, table)
-
-    # ------------------------------------------------------------------ in place of the store
 
     def commit(self, query: str, slot: float, step: Step) -> bool:
         """Note the step of a slot, unless it was noted before."""
@@ -189,19 +187,27 @@ class AlertRecorder:
                 if not any(all_match(rule.matchers, alert.labels) for rule in silent):
                     told.told_at = alert.evaluated_at
 
-    def audit(
+
+class ReplayAudit:
+    """The audit of a replay: empty, because before its first slot there was no alert."""
+
+    def page(
         self,
         *,
-        query: str | None = None,  # noqa: ARG002 - nothing was before.
+        query: str | None = None,  # noqa: ARG002 - the interface of the store.
         fingerprint: str | None = None,  # noqa: ARG002
         since: float | None = None,  # noqa: ARG002
         after: AuditCursor | None = None,  # noqa: ARG002
         limit: int = 100,  # noqa: ARG002
     ) -> AuditPage:
-        """Return nothing: before the first slot there was no alert."""
+        """Return an empty page."""
         return AuditPage((), None)
 
-    def save_learned(
+
+class ReplayArrays:
+    """Learned state of a replay: everything is learned from history, and nothing is kept."""
+
+    def save(
         self,
         query: str,
         version: str,
@@ -210,11 +216,20 @@ class AlertRecorder:
         series: Iterable[tuple[int, bytes]] | None = None,
         removed: Iterable[int] = (),
     ) -> None:
-        """Do nothing: a replay is never gone on with."""
+        """Do nothing."""
 
-    def load_learned(self, query: str, version: str) -> LearnedState | None:  # noqa: ARG002
-        """Return nothing: everything is learned from history."""
+    def load(self, query: str, version: str) -> LearnedState | None:  # noqa: ARG002
+        """Return None."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStore:
+    """The store of a replay; nothing is on disk."""
+
+    alerts: AlertRecorder
+    audit: ReplayAudit = field(default_factory=ReplayAudit)
+    learned_arrays: ReplayArrays = field(default_factory=ReplayArrays)
 
 
 def _told(query: str, alert: Alert, at: float) -> RecordedAlert:

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Step
 from exporter.backtest.past_answers import HistoryReplay
-from exporter.backtest.recorder import AlertRecorder, MetricsRecorder
+from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
@@ -197,7 +197,7 @@ class _Replay:
             api=api,
             connect=connect,
             clock=clock,
-            store=self.record,
+            store=ReplayStore(self.record),
             exposition=MetricsRecorder(clock, page),
             # The alerts of a query go stale by this clock.
             alert_snapshots=AlertSnapshots(monotonic=clock),

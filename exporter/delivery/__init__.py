@@ -1,7 +1,7 @@
-"""Delivery of alerts to every Alertmanager: what to send, when, and what the answer means."""
+"""Delivery of alerts to every Alertmanager: snapshots, resend policy, requests, and their outcomes."""
 
 from exporter.delivery.alert_snapshot import AlertSnapshots
-from exporter.delivery.metrics import AlertmanagerMetrics, SilenceMetrics
+from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.senders import Senders, connect_to
 from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
 
@@ -10,7 +10,6 @@ __all__ = [
     "AlertmanagerMetrics",
     "AlertmanagerSettings",
     "Senders",
-    "SilenceMetrics",
     "SilenceSettings",
     "connect_to",
 ]

@@ -1,4 +1,4 @@
-"""What every sender reads: the current alerts of all queries, one immutable mapping each."""
+"""Immutable snapshots of the current alerts of all queries, which every sender reads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from exporter.alerting.alert import Alert, AlertState
 
 __all__ = ["AlertSnapshots", "QueryAlerts", "Snapshot"]
 
-_MEMORY = 3600.0
-"""Seconds; longer than any resolved alert is sent."""
+_RETENTION = 3600.0
+"""Seconds that resolved alerts are kept; longer than any is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +43,28 @@ class QueryAlerts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All sheets at one moment.
+    """The alerts of all queries at one instant.
 
     Attributes
     ----------
     sheets : mapping
         By query.
     superseded : mapping
-        By fingerprint: the resolved alert whose place a new episode has taken.
+        By fingerprint: the resolved alert that a new episode has replaced.
     """
 
-    sheets: Mapping[str, QueryAlerts] = field(default_factory=dict)
+    by_query: Mapping[str, QueryAlerts] = field(default_factory=dict)
     superseded: Mapping[str, Alert] = field(default_factory=dict)
 
     def annotations(self, query: str, fingerprint: str) -> Mapping[str, str]:
-        """Return what an alert says; nothing where there is none."""
-        sheet = self.sheets.get(query)
-        alert = None if sheet is None else sheet.alerts.get(fingerprint)
+        """Return the annotations of an alert; empty where there is none."""
+        query_alerts = self.by_query.get(query)
+        alert = None if query_alerts is None else query_alerts.alerts.get(fingerprint)
         return {} if alert is None else alert.annotations
 
 
 class AlertSnapshots:
-    """Takes the alerts of a query after every slot and tells the senders. Safe for many threads.
+    """Takes the alerts of a query after every slot and notifies the senders. Safe for many threads.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class AlertSnapshots:
         self._listeners: tuple[Callable[[], None], ...] = ()
 
     def publish(self, query: str, alerts: Mapping[str, Alert], *, interval: float) -> None:
-        """Replace the alerts of a query, after every slot: good, failed or seen before.
+        """Replace the alerts of a query, after every slot: successful, failed or repeated.
 
-        Not only changes count: a slot is what makes a firing alert be sent again.
+        To be called without changes too: a newer slot is what has a firing alert sent again.
 
         Parameters
         ----------
@@ -89,8 +89,8 @@ class AlertSnapshots:
         alerts : mapping
             All alerts of the query by fingerprint, durable already.
         interval : float
-            Seconds between the slots of the query: firing alerts are good for four of them at least. Zero
-            for a query that is gone.
+            Seconds between the slots of the query: firing alerts stay valid for at least four of them. Zero
+            for a query that was removed.
         """
         slot = max((alert.evaluated_at for alert in alerts.values()), default=0.0)
         unresolved = sum(alert.state is not AlertState.RESOLVED for alert in alerts.values())
@@ -98,23 +98,23 @@ class AlertSnapshots:
         with self._lock:
             published = self._monotonic()
             before = self._snapshot
-            old = before.sheets.get(query)
+            old = before.by_query.get(query)
             superseded = _superseded(before.superseded, {} if old is None else old.alerts, copy, query, slot)
-            others = ((name, sheet) for name, sheet in before.sheets.items() if name != query)
-            sheets = {name: sheet for name, sheet in others if not _is_stale(sheet, published)}
+            others = ((name, alerts) for name, alerts in before.by_query.items() if name != query)
+            by_query = {name: alerts for name, alerts in others if not _is_stale(alerts, published)}
             if copy:
-                sheets[query] = QueryAlerts(copy, slot, interval, published, unresolved)
-            self._snapshot = Snapshot(sheets, superseded)
+                by_query[query] = QueryAlerts(copy, slot, interval, published, unresolved)
+            self._snapshot = Snapshot(by_query, superseded)
             listeners = self._listeners
         for notify in listeners:
             notify()
 
     def open_alerts(self, *, besides: str | None = None) -> int:
         """Return how many alerts are pending or firing in all queries, or in all but one."""
-        return sum(sheet.unresolved for query, sheet in self._snapshot.sheets.items() if query != besides)
+        return sum(alerts.unresolved for query, alerts in self._snapshot.by_query.items() if query != besides)
 
     def read(self) -> Snapshot:
-        """Return everything as of now; the same object for as long as nothing was published."""
+        """Return the current snapshot; the same object until something is published."""
         return self._snapshot
 
     def subscribe(self, notify: Callable[[], None]) -> None:
@@ -123,28 +123,28 @@ class AlertSnapshots:
             self._listeners = (*self._listeners, notify)
 
     def unsubscribe(self, notify: Callable[[], None]) -> None:
-        """Call `notify` no longer."""
+        """Stop calling `notify`."""
         with self._lock:
-            self._listeners = tuple(one for one in self._listeners if one != notify)
+            self._listeners = tuple(listener for listener in self._listeners if listener != notify)
 
 
 def _superseded(
     before: Mapping[str, Alert], old: Mapping[str, Alert], new: Mapping[str, Alert], query: str, at: float
 ) -> Mapping[str, Alert]:
-    # An Alertmanager that was away may still have to hear that the last episode ended, before the next one fires.
-    gone = {
+    # An Alertmanager that was down may still need the end of the last episode before the next one fires.
+    replaced = {
         identity: alert
         for identity, alert in old.items()
         if alert.state is AlertState.RESOLVED and identity in new and new[identity].episode != alert.episode
     }
     kept = {identity: alert for identity, alert in before.items() if alert.query != query or _is_recent(alert, at)}
-    return before if not gone and len(kept) == len(before) else {**kept, **gone}
+    return before if not replaced and len(kept) == len(before) else {**kept, **replaced}
 
 
 def _is_recent(alert: Alert, at: float) -> bool:
-    return alert.resolved_at is not None and abs(at - alert.resolved_at) <= _MEMORY
+    return alert.resolved_at is not None and abs(at - alert.resolved_at) <= _RETENTION
 
 
-def _is_stale(sheet: QueryAlerts, now: float) -> bool:
-    """Return whether the query was removed so long ago that nothing of it is sent."""
-    return now - sheet.published > _MEMORY and not sheet.unresolved
+def _is_stale(alerts: QueryAlerts, now: float) -> bool:
+    """Return whether the query was removed so long ago that none of its alerts is sent."""
+    return now - alerts.published > _RETENTION and not alerts.unresolved

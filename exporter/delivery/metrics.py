@@ -1,14 +1,14 @@
-"""The metrics of delivery, one set a process, a label ``alertmanager`` with its URL."""
+"""Metrics of delivery; the label ``alertmanager`` is its URL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from exporter.errors import Reason
 
-__all__ = ["AlertmanagerMetrics", "SilenceMetrics"]
+__all__ = ["AlertmanagerMetrics"]
 
 _PREFIX = "anomaly_exporter_alertmanager_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -74,9 +74,9 @@ class AlertmanagerMetrics:
         )
 
     def add(self, alertmanager: str, *, dirty: Callable[[], float], oldest_dirty_seconds: Callable[[], float]) -> None:
-        """Show an Alertmanager; the two callables answer at every scrape and never block.
+        """Show an Alertmanager; the two callables are called at every scrape and must not block.
 
-        Everything is at zero, but whether it is up: that is not known before it was asked for the first time.
+        Every metric begins at zero, except `up`, which is absent before the first request.
         """
         self.dirty.labels(alertmanager).set_function(dirty)
         self.oldest_dirty_seconds.labels(alertmanager).set_function(oldest_dirty_seconds)
@@ -84,86 +84,13 @@ class AlertmanagerMetrics:
             if instrument not in (self.errors_total, self.clock_skew_seconds, self.up):
                 instrument.labels(alertmanager)
         for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
-            # Those that an alerting rule is likely to ask for exist before they happen.
+            # Alerting rules are likely to select these, so they exist before the first error.
             self.errors_total.labels(alertmanager, reason)
 
     def remove(self, alertmanager: str) -> None:
-        """Show an Alertmanager no more."""
+        """Remove the metrics of an Alertmanager."""
         for reason in Reason:
             self.errors_total.remove(alertmanager, reason)
         for instrument in self._all:
             if instrument is not self.errors_total:
                 instrument.remove(alertmanager)
-
-
-class SilenceMetrics:
-    """Instruments of the silences that are read and kept.
-
-    Parameters
-    ----------
-    registry : CollectorRegistry
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        prefix = _PREFIX + "silence"
-        label = ["alertmanager"]
-        self.errors_total = Counter(
-            prefix + "_errors_total",
-            "Failed requests about silences, by reason.",
-            [*label, "reason"],
-            registry=registry,
-        )
-        self.changes_total = Counter(
-            prefix + "_changes_total",
-            "Silences of the calendar that were made (or renewed) and ended.",
-            [*label, "change"],
-            registry=registry,
-        )
-        self.silences = Gauge(prefix + "s", "Silences that are not over.", label, registry=registry)
-        self.not_understood = Gauge(
-            prefix + "s_not_understood", "Silences that could not be understood.", label, registry=registry
-        )
-        self.read_timestamp_seconds = Gauge(
-            prefix + "s_read_timestamp_seconds", "When the silences were read last, in Unix time.", label,
-            registry=registry,
-        )  # fmt: skip
-        self.alerts = Gauge(
-            _PREFIX + "alerts",
-            "Alerts that it has under the names of ours, by whether people are told of them: active, suppressed (by a "
-            "silence or another alert) or unprocessed. Absent while that is not known.",
-            [*label, "state"],
-            registry=registry,
-        )
-
-    def add(self, alertmanager: str) -> None:
-        """Show an Alertmanager, with nothing changed so far."""
-        for change in ("make", "end"):
-            self.changes_total.labels(alertmanager, change)
-        for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
-            self.errors_total.labels(alertmanager, reason)
-
-    def read(self, alertmanager: str, *, at: float, silences: int, not_understood: int) -> None:
-        """A list was read."""
-        self.silences.labels(alertmanager).set(silences)
-        self.not_understood.labels(alertmanager).set(not_understood)
-        self.read_timestamp_seconds.labels(alertmanager).set(at)
-
-    def stand(self, alertmanager: str, states: Mapping[str, int] | None) -> None:
-        """Its alerts were read; None: they could not be."""
-        if states is None:
-            self.alerts.remove_by_labels({"alertmanager": alertmanager})
-        else:
-            for state, count in states.items():
-                self.alerts.labels(alertmanager, state).set(count)
-
-    def remove(self, alertmanager: str) -> None:
-        """Show an Alertmanager no more."""
-        for instrument in (
-            self.alerts,
-            self.errors_total,
-            self.changes_total,
-            self.silences,
-            self.not_understood,
-            self.read_timestamp_seconds,
-        ):
-            instrument.remove_by_labels({"alertmanager": alertmanager})

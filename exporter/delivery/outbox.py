@@ -1,8 +1,8 @@
-"""What to send to one Alertmanager now, and what to make of its answer. No socket, no thread, no clock.
+"""The next request to one Alertmanager, and the state that its outcome changes. No socket, no thread, no clock.
 
-There is no queue. What is due follows from what is (the board) and what the Alertmanager has confirmed (the acks), so
-nothing can overflow, get lost or be sent in the wrong order: a request that failed leaves everything due, and
-the next one is built from what is true by then.
+There is no queue of requests. What is due follows from the current alerts (the snapshot) and what the Alertmanager has
+accepted (the acks), so nothing can overflow, get lost or be sent in the wrong order: a request that failed leaves
+everything due, and the next one is built from the alerts at that time.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from exporter.alerting.labels import validate
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import Snapshot
 from exporter.delivery.payload import Outgoing, payload, validity
-from exporter.delivery.resend_policy import Ack, Due, due, owed
-from exporter.delivery.response import Kind, Outcome
+from exporter.delivery.resend_policy import Ack, Due, due, owes_resolved
+from exporter.delivery.response import DeliveryOutcome, ResponseKind
 from exporter.delivery.settings import AlertmanagerSettings
 
-__all__ = ["Batch", "Offender", "Outbox", "Settled"]
+__all__ = ["AlertBatch", "RejectedAlert", "Outbox", "Settlement"]
 
 _FIRST_WAIT = 0.5
 _LEAST_WAIT = 0.05
 _LONGEST_WAIT = 30.0
 _QUARANTINE = 900.0
-_LOOK = 5.0
-"""Seconds after which everything is looked at again although nothing was published."""
-_REFUSALS = 32
-"""Refused requests in a row after which it is left in peace for a while: it may be at fault, and not the alerts."""
+_RESCAN = 5.0
+"""Seconds after which all alerts are scanned again although nothing was published."""
+_MOST_REJECTIONS = 32
+"""Rejected requests in a row after which to back off: the fault may be that of the Alertmanager, not of the alerts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offender:
-    """An alert that is not sent for a quarter of an hour because it is refused."""
+class RejectedAlert:
+    """An alert in quarantine for 15 minutes because it was rejected."""
 
     alert: Alert
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """One request: its alerts as they were when it was made, the slot of each, and its body."""
+class AlertBatch:
+    """One request: its alerts as they were when it was built, the slot of each, and its body."""
 
     alerts: tuple[Alert, ...]
     slots: tuple[float, ...]
@@ -49,15 +49,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What an answer came to.
+class Settlement:
+    """Result of a request.
 
     Attributes
     ----------
     acked : tuple of (fingerprint, episode, state)
         As sent.
     early : int
-        Of these, episodes whose end was taken without this Alertmanager having confirmed that they fired.
+        Of these, resolved episodes that this Alertmanager had not accepted as firing before.
     wait : float
         Seconds until the next request.
     """
@@ -68,7 +68,7 @@ class Settled:
 
 
 class Outbox:
-    """The state of the conversation with one Alertmanager.
+    """The delivery state of one Alertmanager.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Outbox:
     random : callable
         Uniform in [0, 1), for the jitter of retries.
     acks : mapping
-        By fingerprint: what it had confirmed before this start.
+        By fingerprint: what it had accepted before this start.
     """
 
     def __init__(
@@ -91,31 +91,31 @@ class Outbox:
         self._random = random
         self._acks = dict(acks or {})
         self._fails = 0
-        self._refusals = 0
+        self._rejections = 0
         self._retry_at = 0.0
         self._suspects: list[str] = []
         self._quarantine: dict[str, float] = {}
-        self._offenders: list[Offender] = []
+        self._rejected: list[RejectedAlert] = []
         self._final: float | None = None
-        self._ahead = (0.0, 0.0)
-        self._board: Snapshot | None = None
-        self._where: dict[str, str] = {}
+        self._unset_clock = (0.0, 0.0)
+        self._snapshot: Snapshot | None = None
+        self._query_of: dict[str, str] = {}
         self._queue: list[str] = []
-        self._look_at = 0.0
+        self._rescan_at = 0.0
         self._dirty: dict[str, float] = {}
         self._limit = settings.batch_size
         self.configure(settings, limits)
 
     def configure(self, settings: AlertmanagerSettings, limits: AlertingSettings) -> None:
-        """Use other settings from the next request on; what was confirmed stays."""
+        """Use other settings from the next request on; acks stay."""
         self._settings = settings
         self._limits = limits
         self._limit = min(self._limit, settings.batch_size)
         self._retry_at = 0.0
-        self._board = None
+        self._snapshot = None
 
-    def hurry(self, mono: float, *, last_words: bool) -> None:
-        """Forget all waiting, because the end is near.
+    def flush(self, mono: float, *, resend_firing: bool) -> None:
+        """Send what is due without waiting, before a shutdown.
 
         Parameters
         ----------
@@ -124,193 +124,193 @@ class Outbox:
         last_words : bool
             Send every firing alert once more, whenever it was sent last.
         """
-        if last_words:
+        if resend_firing:
             self._final = mono
         self._fails = 0
         self._retry_at = 0.0
-        self._board = None
+        self._snapshot = None
 
     @property
     def dirty(self) -> int:
-        """How many alerts were due when it was last looked."""
+        """How many alerts were due at the last scan."""
         return len(self._dirty)
 
     @property
     def oldest_dirty(self) -> float | None:
-        """Since when the alert that has waited longest is due, in monotonic seconds."""
+        """Since when the oldest due alert is due, in monotonic seconds."""
         # A copy, because metrics are read by another thread.
         return min(list(self._dirty.values()), default=None)
 
-    def next(self, board: Snapshot, *, now: float, mono: float) -> Batch | None:
+    def next(self, snapshot: Snapshot, *, now: float, mono: float) -> AlertBatch | None:
         """Return the next request, or None if there is nothing to send before `wake_at`.
 
         Parameters
         ----------
-        board : Snapshot
-            The newest one.
+        snapshot : Snapshot
+            The newest.
         now : float
             Unix seconds.
         mono : float
             Monotonic seconds.
         """
-        self._keep_time(now, mono)
-        if board is not self._board or mono >= self._look_at:
-            self._look(board, now, mono)
+        self._track_clock(now, mono)
+        if snapshot is not self._snapshot or mono >= self._rescan_at:
+            self._scan(snapshot, now, mono)
         if mono < self._retry_at:
             return None
-        wanted = self._suspects[: (len(self._suspects) + 1) // 2] or self._queue
+        candidates = self._suspects[: (len(self._suspects) + 1) // 2] or self._queue
         alerts: list[Alert] = []
         slots: list[float] = []
         outgoing: list[Outgoing] = []
-        for identity in wanted:
+        for identity in candidates:
             if len(alerts) >= self._limit:
                 break
-            found = self._pick(board, identity, now, mono)
-            if found is None:
+            due_alert = self._pick(snapshot, identity, now, mono)
+            if due_alert is None:
                 continue
-            alert, _ = found
+            alert, _ = due_alert
             if faults := validate(alert, utf8=self._settings.utf8_labels):
-                self._set_apart(alert, "; ".join(faults), mono)
+                self._put_in_quarantine(alert, "; ".join(faults), mono)
                 continue
-            sheet = board.sheets[self._where[identity]]
+            query_alerts = snapshot.by_query[self._query_of[identity]]
             alerts.append(alert)
-            slots.append(sheet.at)
-            outgoing.append(Outgoing(alert, validity(sheet.interval, self._limits.resend_delay)))
+            slots.append(query_alerts.at)
+            outgoing.append(Outgoing(alert, validity(query_alerts.interval, self._limits.resend_delay)))
         if alerts:
-            return Batch(tuple(alerts), tuple(slots), payload(outgoing, now=now, ahead=self._ahead[0]))
+            return AlertBatch(tuple(alerts), tuple(slots), payload(outgoing, now=now, ahead=self._unset_clock[0]))
         if self._suspects:
-            # None of that half is there any more; the fault, if it is still there, is in what is left.
+            # No suspect of that half is still due; the fault, if it remains, is in the other alerts.
             self._suspects = []
-            return self.next(board, now=now, mono=mono)
+            return self.next(snapshot, now=now, mono=mono)
         return None
 
     def wake_at(self, mono: float) -> float:
-        """Return when to ask again if nothing is published before, in monotonic seconds."""
-        return min(self._look_at, self._retry_at) if self._queue and mono < self._retry_at else self._look_at
+        """Return when to call `next` again if nothing is published before, in monotonic seconds."""
+        return min(self._rescan_at, self._retry_at) if self._queue and mono < self._retry_at else self._rescan_at
 
-    def settle(self, batch: Batch, outcome: Outcome, *, mono: float) -> Settled:
-        """Take note of how a request ended."""
-        if outcome.kind is Kind.TAKEN:
-            return self._taken(batch, mono)
+    def settle(self, batch: AlertBatch, outcome: DeliveryOutcome, *, mono: float) -> Settlement:
+        """Update the state by the outcome of a request."""
+        if outcome.kind is ResponseKind.ACCEPTED:
+            return self._accept(batch, mono)
         suspects, self._suspects = self._suspects, []
-        if outcome.kind is Kind.REFUSED and self._refusals < _REFUSALS:
-            self._refusals += 1
-            self._refused(batch, outcome, mono)
-            return Settled()
-        if outcome.kind is Kind.TOO_LARGE and len(batch.alerts) > 1:
+        if outcome.kind is ResponseKind.REJECTED and self._rejections < _MOST_REJECTIONS:
+            self._rejections += 1
+            self._suspect(batch, outcome, mono)
+            return Settlement()
+        if outcome.kind is ResponseKind.TOO_LARGE and len(batch.alerts) > 1:
             self._limit = max(1, len(batch.alerts) // 2)
             self._suspects = suspects
-            return Settled()
-        if outcome.kind is Kind.TOO_LARGE:
-            self._set_apart(batch.alerts[0], outcome.text, mono)
-            return Settled()
+            return Settlement()
+        if outcome.kind is ResponseKind.TOO_LARGE:
+            self._put_in_quarantine(batch.alerts[0], outcome.text, mono)
+            return Settlement()
         self._fails += 1
-        self._refusals = 0
+        self._rejections = 0
         longest = min(_LONGEST_WAIT, validity(0.0, self._limits.resend_delay) / 8)
         wait = longest
-        if outcome.kind is Kind.LATER:
+        if outcome.kind is ResponseKind.LATER:
             window = min(longest, _FIRST_WAIT * 2.0 ** min(self._fails - 1, 16))
             wait = max(window * self._random(), _LEAST_WAIT, outcome.wait)
         self._retry_at = mono + wait
-        return Settled(wait=wait)
+        return Settlement(wait=wait)
 
-    def offenders(self) -> list[Offender]:
-        """Return the alerts that were set apart since the last call."""
-        found, self._offenders = self._offenders, []
-        return found
+    def rejected(self) -> list[RejectedAlert]:
+        """Return the alerts that were put in quarantine since the last call."""
+        rejected, self._rejected = self._rejected, []
+        return rejected
 
-    def _taken(self, batch: Batch, mono: float) -> Settled:
+    def _accept(self, batch: AlertBatch, mono: float) -> Settlement:
         early = 0
         acked = []
         for alert, slot in zip(batch.alerts, batch.slots, strict=True):
             before = self._acks.get(alert.fingerprint)
-            known = before is not None and before.episode == alert.episode
-            early += alert.state is AlertState.RESOLVED and not known
+            accepted_before = before is not None and before.episode == alert.episode
+            early += alert.state is AlertState.RESOLVED and not accepted_before
             self._acks[alert.fingerprint] = Ack(alert.episode, alert.state, slot, mono)
             self._dirty.pop(alert.fingerprint, None)
             acked.append((alert.fingerprint, alert.episode, alert.state))
-        self._fails = self._refusals = 0
+        self._fails = self._rejections = 0
         self._retry_at = 0.0
-        # Slowly, because each step too far costs a refused request.
+        # Slowly, because each step too far costs a rejected request.
         self._limit = min(self._settings.batch_size, self._limit + max(1, self._limit // 16))
         sent = {alert.fingerprint for alert in batch.alerts}
         self._queue = [identity for identity in self._queue if identity not in sent]
-        if self._board is not None and sent & self._board.superseded.keys():
+        if self._snapshot is not None and sent & self._snapshot.superseded.keys():
             # The end of an episode may have been sent, and the next one waits for it.
-            self._board = None
+            self._snapshot = None
         if self._suspects:
-            # It is not in this half, so it is in the other one.
+            # The rejected alert is not in this half, so it is in the other.
             self._suspects = [identity for identity in self._suspects if identity not in sent]
-            self._found_it(mono, "refused together with others that were taken without it")
-        return Settled(tuple(acked), early)
+            self._isolate(mono, "refused together with others that were taken without it")
+        return Settlement(tuple(acked), early)
 
-    def _refused(self, batch: Batch, outcome: Outcome, mono: float) -> None:
-        # It is in here. What is not in here is due as it was, and comes with the next requests.
+    def _suspect(self, batch: AlertBatch, outcome: DeliveryOutcome, mono: float) -> None:
+        # The rejected alert is in this batch. Other alerts stay due and follow with the next requests.
         self._suspects = [alert.fingerprint for alert in batch.alerts]
-        self._found_it(mono, outcome.text)
+        self._isolate(mono, outcome.text)
 
-    def _found_it(self, mono: float, text: str) -> None:
-        if len(self._suspects) != 1 or self._board is None:
+    def _isolate(self, mono: float, text: str) -> None:
+        if len(self._suspects) != 1 or self._snapshot is None:
             return
         identity = self._suspects.pop()
-        sheet = self._board.sheets.get(self._where.get(identity, ""))
-        alert = None if sheet is None else sheet.alerts.get(identity)
+        query_alerts = self._snapshot.by_query.get(self._query_of.get(identity, ""))
+        alert = None if query_alerts is None else query_alerts.alerts.get(identity)
         if alert is not None:
-            self._set_apart(alert, text, mono)
+            self._put_in_quarantine(alert, text, mono)
 
-    def _set_apart(self, alert: Alert, text: str, mono: float) -> None:
+    def _put_in_quarantine(self, alert: Alert, text: str, mono: float) -> None:
         self._quarantine[alert.fingerprint] = mono + _QUARANTINE
-        self._offenders.append(Offender(alert, text))
+        self._rejected.append(RejectedAlert(alert, text))
 
-    def _look(self, board: Snapshot, now: float, mono: float) -> None:
-        """Find everything that is due, in the order in which it is sent."""
-        self._board = board
-        self._look_at = mono + _LOOK
+    def _scan(self, snapshot: Snapshot, now: float, mono: float) -> None:
+        """Determine all due alerts, in the order in which they are sent."""
+        self._snapshot = snapshot
+        self._rescan_at = mono + _RESCAN
         self._quarantine = {identity: until for identity, until in self._quarantine.items() if until > mono}
-        self._where = {identity: query for query, sheet in board.sheets.items() for identity in sheet.alerts}
-        # What was confirmed before this start is kept until its query has had its first slot.
+        self._query_of = {identity: query for query, alerts in snapshot.by_query.items() for identity in alerts.alerts}
+        # Acks from before this start are kept until their query has had its first slot.
         self._acks = {
             identity: ack
             for identity, ack in self._acks.items()
-            if identity in self._where or mono - ack.at < self._limits.outage_tolerance
+            if identity in self._query_of or mono - ack.at < self._limits.outage_tolerance
         }
-        found: list[tuple[Due, float, str]] = []
-        for identity in self._where:
-            picked = self._pick(board, identity, now, mono)
+        due_alerts: list[tuple[Due, float, str]] = []
+        for identity in self._query_of:
+            picked = self._pick(snapshot, identity, now, mono)
             if picked is not None:
                 alert, why = picked
                 since = alert.resolved_at if why is Due.RESOLVED else alert.fired_at
-                found.append((why, since or 0.0, identity))
-        found.sort()
-        self._queue = [identity for _, _, identity in found]
+                due_alerts.append((why, since or 0.0, identity))
+        due_alerts.sort()
+        self._queue = [identity for _, _, identity in due_alerts]
         self._dirty = {identity: self._dirty.get(identity, mono) for identity in self._queue}
 
-    def _pick(self, board: Snapshot, identity: str, now: float, mono: float) -> tuple[Alert, Due] | None:
-        """Return what has to be said of a fingerprint now, and why."""
-        if identity in self._quarantine or identity not in self._where:
+    def _pick(self, snapshot: Snapshot, identity: str, now: float, mono: float) -> tuple[Alert, Due] | None:
+        """Return the alert of a fingerprint that has to be sent now, and why."""
+        if identity in self._quarantine or identity not in self._query_of:
             return None
-        sheet = board.sheets.get(self._where[identity])
-        alert = None if sheet is None else sheet.alerts.get(identity)
-        if sheet is None or alert is None:
+        query_alerts = snapshot.by_query.get(self._query_of[identity])
+        alert = None if query_alerts is None else query_alerts.alerts.get(identity)
+        if query_alerts is None or alert is None:
             return None
         ack = self._acks.get(identity)
-        last = board.superseded.get(identity)
-        if last is not None and owed(last, alert, ack, self._limits, now=now):
+        last = snapshot.superseded.get(identity)
+        if last is not None and owes_resolved(last, alert, ack, self._limits, now=now):
             return last, Due.RESOLVED
         if alert.state is AlertState.PENDING and ack is not None and ack.episode == alert.episode:
-            # It had fired before `for` was raised. Nothing is said until it fires again, and then at once.
+            # It had fired before `for` was raised. It is sent when it fires again, and then at once.
             self._acks[identity] = replace(ack, state=AlertState.PENDING)
-        why = due(alert, ack, sheet, self._limits, now=now, mono=mono)
-        if why is None and self._is_last_word(alert, ack):
+        why = due(alert, ack, query_alerts, self._limits, now=now, mono=mono)
+        if why is None and self._is_final_resend(alert, ack):
             why = Due.AGAIN
         return None if why is None else (alert, why)
 
-    def _is_last_word(self, alert: Alert, ack: Ack | None) -> bool:
+    def _is_final_resend(self, alert: Alert, ack: Ack | None) -> bool:
         if self._final is None or ack is None or alert.state is not AlertState.FIRING:
             return False
         return ack.at < self._final and ack.state is AlertState.FIRING
 
-    def _keep_time(self, now: float, mono: float) -> None:
-        """Carry on with what the time would be if the clock had never been set back."""
-        ahead, then = self._ahead
-        self._ahead = (max(now, ahead + (mono - then) if ahead else now), mono)
+    def _track_clock(self, now: float, mono: float) -> None:
+        """Track the time that it would be if the clock had never been set back."""
+        ahead, then = self._unset_clock
+        self._unset_clock = (max(now, ahead + (mono - then) if ahead else now), mono)

@@ -1,4 +1,4 @@
-"""What goes over the wire: the body of ``POST /api/v2/alerts``, as Prometheus writes it.
+"""Request body of ``POST /api/v2/alerts``, as Prometheus writes it.
 
 Both ends of an alert are always sent. Without an end Alertmanager would use its own timeout; with an end and no start
 it would start the alert at its end.
@@ -19,7 +19,7 @@ __all__ = ["PATH", "Outgoing", "payload", "validity"]
 PATH = "/api/v2/alerts"
 
 _SHORTEST_VALIDITY = 240.0
-"""Must be longer than any planned restart of this program."""
+"""Seconds; longer than any planned restart of this program."""
 
 _LAST_MILLISECOND = 253_402_300_799_999
 """Of the year 9999, the last one that RFC 3339 can write."""
@@ -27,14 +27,14 @@ _LAST_MILLISECOND = 253_402_300_799_999
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An alert on its way, and for how many seconds it fires if nobody speaks of it again."""
+    """Alert to send and its validity in seconds: ``endsAt`` is now plus `validity`."""
 
     alert: Alert
     validity: float
 
 
 def validity(interval: float, resend_delay: float) -> float:
-    """Return for how long a firing alert is good: until two evaluations or two sends have failed, at least.
+    """Return the validity of a firing alert in seconds: at least until two evaluations or two sends have failed.
 
     >>> validity(interval=60.0, resend_delay=120.0)
     480.0
@@ -48,13 +48,13 @@ def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0) -> by
     Parameters
     ----------
     now : float
-        When it is sent, not when it was decided: every attempt gives a firing alert its full validity.
+        When it is sent: every attempt gives a firing alert its full validity.
     ahead : float
-        What the time would be if the clock had not been set back. The Alertmanager may have that time, and
-        would let an alert expire whose end is in its past.
+        The time if the clock had not been set back. The Alertmanager may have that time, and an alert expires
+        whose end is in its past.
     """
-    # Plain ASCII: there is no text, not even a broken one, that it cannot write.
-    return json.dumps([_postable(one, now, ahead) for one in alerts], separators=(",", ":")).encode("ascii")
+    # ASCII with escapes can write any text, lone surrogates too.
+    return json.dumps([_postable(outgoing, now, ahead) for outgoing in alerts], separators=(",", ":")).encode("ascii")
 
 
 def _postable(outgoing: Outgoing, now: float, ahead: float) -> dict[str, object]:
@@ -69,7 +69,7 @@ def _postable(outgoing: Outgoing, now: float, ahead: float) -> dict[str, object]
         "annotations": dict(alert.annotations),
         "endsAt": _instant(max(starts, ends)),
         "startsAt": _instant(starts),
-        # A link that it does not take would cost the alert.
+        # Alertmanager refuses an alert whose link is invalid.
         "generatorURL": alert.generator_url if is_link(alert.generator_url) else "",
         "labels": {name: value for name, value in alert.labels.items() if value},
     }

@@ -1,9 +1,9 @@
-"""What one Alertmanager has to hear of an alert now. Pure.
+"""Resend policy: whether an alert has to be sent to one Alertmanager now, and why. Pure.
 
-The rule is that of Prometheus: what changed is sent at once, and what it took is sent again at the first slot that lies
-more than `resend_delay` after the slot of the last time. Two cases are ours. When slots stop coming, or
-the clock was set back, the monotonic clock takes their place for as long as `source_hold`. And an episode that this
-Alertmanager has heard to be resolved is never again said to fire.
+As in Prometheus, changes are sent at once, and an acknowledged alert is sent again at the first slot more than
+`resend_delay` after the slot it was sent from. Two rules are added. When slots stop, or the clock was set back, the
+monotonic clock takes their place for as long as `source_hold`. And an episode that was sent as resolved is never sent
+as firing again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from enum import IntEnum
 from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import QueryAlerts
+from exporter.store import Delivery
 
-__all__ = ["Ack", "Due", "due", "owed", "restored_acks"]
+__all__ = ["Ack", "Due", "due", "owes_resolved", "restored_acks"]
 
 _OVERDUE = 2.5
-"""Periods without a send after which slots are no longer waited for; a firing alert is good for four."""
+"""Periods without a send after which slots are no longer waited for; a firing alert is valid for four."""
 
 
 class Due(IntEnum):
@@ -32,19 +33,19 @@ class Due(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What an Alertmanager took last of a fingerprint.
+    """The alert of a fingerprint that an Alertmanager accepted last.
 
     Attributes
     ----------
     episode : str
     state : AlertState
-        As it was sent. Pending: it was taken as firing, and has to be said anew when it fires again.
+        As it was sent. Pending: it was accepted as firing, and has to be sent at once when it fires again.
     slot : float
-        The slot of the sheet it was sent from, Unix seconds.
+        The slot it was sent from, Unix seconds.
     at : float
         Monotonic seconds.
     restored : bool
-        It was confirmed before this start.
+        It was accepted before this start.
     """
 
     episode: str
@@ -55,14 +56,14 @@ class Ack:
 
 
 def due(
-    alert: Alert, ack: Ack | None, sheet: QueryAlerts, limits: AlertingSettings, *, now: float, mono: float
+    alert: Alert, ack: Ack | None, query_alerts: QueryAlerts, limits: AlertingSettings, *, now: float, mono: float
 ) -> Due | None:
     """Return why an alert has to be sent, or None.
 
     Parameters
     ----------
     alert : Alert
-        On `sheet`.
+        Of `query_alerts`.
     ack : Ack, optional
         The newest of its fingerprint, of whatever episode.
     now : float
@@ -70,25 +71,24 @@ def due(
     mono : float
         Monotonic seconds.
     """
-    known = ack if ack is not None and ack.episode == alert.episode else None
+    same = ack if ack is not None and ack.episode == alert.episode else None
     if alert.state is AlertState.FIRING:
-        if known is None or known.state is AlertState.PENDING:
+        if same is None or same.state is AlertState.PENDING:
             return Due.FIRING
-        if known.state is AlertState.RESOLVED:
-            # Within a run this cannot be. After a start it can, if the store had lost the end (a full disk): then what
-            # was evaluated since is what counts.
-            return Due.FIRING if known.restored else None
-        # When nobody publishes any more, nothing is known any more.
-        lasting = mono - sheet.published <= max(limits.source_hold, _OVERDUE * _period(sheet, limits))
-        return Due.AGAIN if _again(known, sheet, limits, mono, lasting=lasting) else None
+        if same.state is AlertState.RESOLVED:
+            # Only after a start whose store had lost the end (a full disk): then the evaluation since then counts.
+            return Due.FIRING if same.restored else None
+        # Alerts that are no longer published are stale.
+        lasting = mono - query_alerts.published <= max(limits.source_hold, _OVERDUE * _period(query_alerts, limits))
+        return Due.AGAIN if _again(same, query_alerts, limits, mono, lasting=lasting) else None
     if alert.state is AlertState.RESOLVED and not _is_past(alert, limits, now):
-        if known is None or known.state is not AlertState.RESOLVED:
+        if same is None or same.state is not AlertState.RESOLVED:
             return Due.RESOLVED
-        return Due.AGAIN if _again(known, sheet, limits, mono, lasting=True) else None
+        return Due.AGAIN if _again(same, query_alerts, limits, mono, lasting=True) else None
     return None
 
 
-def owed(last: Alert, current: Alert, ack: Ack | None, limits: AlertingSettings, *, now: float) -> bool:
+def owes_resolved(last: Alert, current: Alert, ack: Ack | None, limits: AlertingSettings, *, now: float) -> bool:
     """Return whether the end of the `last` episode has to be sent before anything of the `current` one."""
     if _is_past(last, limits, now):
         return False
@@ -97,24 +97,26 @@ def owed(last: Alert, current: Alert, ack: Ack | None, limits: AlertingSettings,
     return ack.episode != current.episode and (ack.episode, ack.state) != (last.episode, AlertState.RESOLVED)
 
 
-def restored_acks(kept: Iterable[tuple[str, str, AlertState, float]], *, now: float, mono: float) -> dict[str, Ack]:
-    """Return acks by fingerprint from what the store kept: (fingerprint, episode, state, Unix seconds)."""
+def restored_acks(deliveries: Iterable[Delivery], *, now: float, mono: float) -> dict[str, Ack]:
+    """Return acks by fingerprint from stored deliveries; `now` in Unix seconds, `mono` in monotonic seconds."""
     return {
-        identity: Ack(episode, state, slot=at, at=mono - max(0.0, now - at), restored=True)
-        for identity, episode, state, at in kept
+        delivery.fingerprint: Ack(
+            delivery.episode, delivery.state, slot=delivery.at, at=mono - max(0.0, now - delivery.at), restored=True
+        )
+        for delivery in deliveries
     }
 
 
-def _again(ack: Ack, sheet: QueryAlerts, limits: AlertingSettings, mono: float, *, lasting: bool) -> bool:
-    if ack.slot + limits.resend_delay < sheet.at:
+def _again(ack: Ack, query_alerts: QueryAlerts, limits: AlertingSettings, mono: float, *, lasting: bool) -> bool:
+    if ack.slot + limits.resend_delay < query_alerts.at:
         return True
-    return lasting and mono - ack.at > _OVERDUE * _period(sheet, limits)
+    return lasting and mono - ack.at > _OVERDUE * _period(query_alerts, limits)
 
 
-def _period(sheet: QueryAlerts, limits: AlertingSettings) -> float:
-    return max(sheet.interval, limits.resend_delay)
+def _period(query_alerts: QueryAlerts, limits: AlertingSettings) -> float:
+    return max(query_alerts.interval, limits.resend_delay)
 
 
 def _is_past(alert: Alert, limits: AlertingSettings, now: float) -> bool:
-    # By then every Alertmanager has let it expire.
+    # By then it has expired in every Alertmanager.
     return alert.resolved_at is not None and now - alert.resolved_at > limits.resolved_retention

@@ -1,4 +1,4 @@
-"""What an answer of an Alertmanager means for the alerts in the request."""
+"""Outcome of a delivery request, from the response of an Alertmanager or from an error."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from enum import Enum, auto
 
 from exporter.errors import AlertmanagerError, Reason
 
-__all__ = ["Kind", "Outcome", "header", "http_date", "outcome_of_answer", "outcome_of_error"]
+__all__ = ["ResponseKind", "DeliveryOutcome", "header", "http_date", "outcome_of_response", "outcome_of_error"]
 
 _LONGEST_WAIT = 60.0
-"""Seconds; a server that asks for more is asked again anyway."""
+"""Seconds; a longer ``Retry-After`` is cut to this."""
 
 _LONGEST_TEXT = 200
 
 
-class Kind(Enum):
-    """The five ways to go on."""
+class ResponseKind(Enum):
+    """Classes of outcomes, by what the sender does next."""
 
-    TAKEN = auto()
-    """All of it was taken."""
+    ACCEPTED = auto()
+    """All alerts were accepted."""
     LATER = auto()
-    """Nobody knows whether it was; the same request may succeed in a while."""
-    REFUSED = auto()
-    """At least one alert is at fault. The others were taken, or may have been."""
+    """It may have been accepted or not; the same request may succeed later."""
+    REJECTED = auto()
+    """At least one alert was rejected. The others may have been accepted."""
     TOO_LARGE = auto()
     FAULT = auto()
-    """Somebody has to change something, here or there; until then every request fails."""
+    """Every request fails until a configuration is changed, here or at the Alertmanager."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """How a request ended."""
 
-    kind: Kind
+    kind: ResponseKind
     reason: Reason | None = None
     text: str = ""
-    """For a log line; never longer than a few hundred characters."""
+    """For a log line; at most a few hundred characters."""
     wait: float = 0.0
-    """Seconds that the server asked for, at most a minute."""
+    """Seconds to wait before the next request, by ``Retry-After``; at most a minute."""
 
 
-def outcome_of_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Outcome:
-    """Return what an HTTP answer means.
+def outcome_of_response(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> DeliveryOutcome:
+    """Return the outcome of an HTTP response.
 
     Parameters
     ----------
@@ -55,27 +55,29 @@ def outcome_of_answer(status: int, headers: Mapping[str, str], body: bytes, *, n
     text = f"HTTP {status}: {_text(body)}".removesuffix(": ")
     if 200 <= status <= 299:
         if body.strip():
-            # Alertmanager answers with an empty body; a page says that somebody else took the request.
-            return Outcome(Kind.FAULT, Reason.MALFORMED, f"not the answer of an Alertmanager: {text}")
-        return Outcome(Kind.TAKEN)
+            # Alertmanager answers with an empty body; a page comes from another server, such as a proxy.
+            return DeliveryOutcome(ResponseKind.FAULT, Reason.MALFORMED, f"not the answer of an Alertmanager: {text}")
+        return DeliveryOutcome(ResponseKind.ACCEPTED)
     if 300 <= status <= 399:
-        return Outcome(Kind.FAULT, Reason.REDIRECT, f"HTTP {status}, redirected to {_text(_location(headers))}")
+        return DeliveryOutcome(
+            ResponseKind.FAULT, Reason.REDIRECT, f"HTTP {status}, redirected to {_text(_location(headers))}"
+        )
     if status in (400, 422):
-        return Outcome(Kind.REFUSED, Reason.REJECTED, text)
+        return DeliveryOutcome(ResponseKind.REJECTED, Reason.REJECTED, text)
     if status in (401, 403):
-        return Outcome(Kind.FAULT, Reason.UNAUTHORIZED, text)
+        return DeliveryOutcome(ResponseKind.FAULT, Reason.UNAUTHORIZED, text)
     if status == 413:
-        return Outcome(Kind.TOO_LARGE, Reason.TOO_LARGE, text)
+        return DeliveryOutcome(ResponseKind.TOO_LARGE, Reason.TOO_LARGE, text)
     if status >= 500 or status in (408, 425, 429):
         reason = Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE
-        return Outcome(Kind.LATER, reason, text, _retry_after(header(headers, "retry-after"), now))
-    return Outcome(Kind.FAULT, Reason.HTTP, text)
+        return DeliveryOutcome(ResponseKind.LATER, reason, text, _retry_after(header(headers, "retry-after"), now))
+    return DeliveryOutcome(ResponseKind.FAULT, Reason.HTTP, text)
 
 
-def outcome_of_error(error: AlertmanagerError) -> Outcome:
-    """Return what a request without an HTTP answer means."""
-    kind = Kind.LATER if error.reason.retryable else Kind.FAULT
-    return Outcome(kind, error.reason, error.message[:_LONGEST_TEXT])
+def outcome_of_error(error: AlertmanagerError) -> DeliveryOutcome:
+    """Return the outcome of a request that got no response."""
+    kind = ResponseKind.LATER if error.reason.retryable else ResponseKind.FAULT
+    return DeliveryOutcome(kind, error.reason, error.message[:_LONGEST_TEXT])
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
@@ -86,8 +88,8 @@ def header(headers: Mapping[str, str], name: str) -> str:
 def http_date(text: str) -> float | None:
     """Return an HTTP date in Unix seconds, or None where it is not one."""
     try:
-        found = parsedate_to_datetime(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -95,14 +97,14 @@ def http_date(text: str) -> float | None:
 def _retry_after(text: str, now: float) -> float:
     plain = text.strip()
     if plain.isascii() and plain.isdigit():
-        # A number of any length is one that is too long.
+        # Six digits exceed the longest wait, whatever follows.
         return min(float(plain[:6]), _LONGEST_WAIT)
     date = http_date(plain) if plain else None
     return 0.0 if date is None else min(max(date - now, 0.0), _LONGEST_WAIT)
 
 
 def _location(headers: Mapping[str, str]) -> bytes:
-    # Only where to, not what with: the rest of the URL may hold a secret.
+    # Without the query string, which may hold a secret.
     return header(headers, "location").partition("?")[0].encode("utf-8", "replace")
 
 

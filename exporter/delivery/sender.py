@@ -1,72 +1,48 @@
-"""The thread that speaks to one Alertmanager, one request at a time."""
+"""Thread that delivers alerts to one Alertmanager, one request at a time."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
-from exporter.delivery.outbox import Batch, Outbox
+from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
 from exporter.delivery.resend_policy import Ack
-from exporter.delivery.response import Kind, Outcome, header, http_date, outcome_of_answer, outcome_of_error
+from exporter.delivery.response import (
+    DeliveryOutcome,
+    ResponseKind,
+    header,
+    http_date,
+    outcome_of_error,
+    outcome_of_response,
+)
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError, Reason
+from exporter.http_client import Client
+from exporter.store import DeliveryLog
 
-__all__ = ["Acked", "Poster", "Reply", "Sender"]
+__all__ = ["Sender"]
 
 log = logging.getLogger(__name__)
-
-Acked = Callable[[str, Sequence[tuple[str, str, AlertState]], float], None]
-"""Told ``(alertmanager, [(fingerprint, episode, state), ...], at)`` of what was taken, as it was sent."""
 
 _LARGEST_ANSWER = 64 * 1024
 
 
-class Reply(Protocol):
-    """What an Alertmanager answered."""
-
-    @property
-    def status(self) -> int:
-        """Of HTTP."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By name."""
-
-    @property
-    def body(self) -> bytes:
-        """Decompressed."""
-
-
-class Poster(Protocol):
-    """The part of `exporter.http_client.client.Client` that a sender uses."""
-
-    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> Reply:
-        """Make one request within `timeout` seconds in total; AlertmanagerError if there is no answer."""
-
-    def cancel(self) -> None:
-        """End the request under way."""
-
-    def close(self) -> None:
-        """Close idle connections."""
-
-
 class Sender:
-    """Delivers what is on the board to one Alertmanager, until it is told to finish.
+    """Delivers the published alerts to one Alertmanager until `finish`.
 
     Parameters
     ----------
     settings : AlertmanagerSettings
     limits : AlertingSettings
-    board : AlertSnapshots
-    client : Poster
-        Of this sender alone.
+    snapshots : AlertSnapshots
+    client : Client
+        Used by nothing else.
     metrics : AlertmanagerMetrics
     clock : callable
         Unix seconds.
@@ -74,10 +50,10 @@ class Sender:
         Seconds that never go back.
     random : callable
         Uniform in [0, 1).
-    acked : callable
-        See `Acked`. An ExporterError of it is logged and costs nothing but a repetition after the next start.
+    deliveries : DeliveryLog
+        Takes what was accepted. An `ExporterError` of it is logged; the alerts are repeated after the next start.
     acks : mapping
-        What was confirmed before this start, by fingerprint.
+        What was accepted before this start, by fingerprint.
     """
 
     def __init__(
@@ -85,29 +61,29 @@ class Sender:
         settings: AlertmanagerSettings,
         limits: AlertingSettings,
         *,
-        board: AlertSnapshots,
-        client: Poster,
+        snapshots: AlertSnapshots,
+        client: Client,
         metrics: AlertmanagerMetrics,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         random: Callable[[], float],
-        acked: Acked,
+        deliveries: DeliveryLog,
         acks: Mapping[str, Ack],
     ) -> None:
         self.settings = settings
         self.key = settings.url
         self._limits = limits
-        self._board = board
+        self._snapshots = snapshots
         self._client = client
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
-        self._acked = acked
+        self._deliveries = deliveries
         self._outbox = Outbox(settings, limits, random=random, acks=acks)
         self._change = threading.Condition()
-        self._news = False
-        # What other threads ask for; taken over between two requests.
-        self._next: tuple[AlertmanagerSettings, AlertingSettings, Poster | None] | None = None
+        self._published = False
+        # Requested by other threads; applied between two requests.
+        self._next: tuple[AlertmanagerSettings, AlertingSettings, Client | None] | None = None
         self._end: tuple[float, bool] | None = None
         self._deadline: float | None = None
         self._trouble: Reason | None = None
@@ -117,27 +93,27 @@ class Sender:
     def start(self) -> None:
         """Begin to send."""
         self._metrics.add(self.key, dirty=lambda: self._outbox.dirty, oldest_dirty_seconds=self._oldest)
-        self._board.subscribe(self._notice)
+        self._snapshots.subscribe(self._on_publish)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     @property
     def undelivered(self) -> int:
-        """How many alerts were due when it was last looked."""
+        """How many alerts were due at the last scan."""
         return self._outbox.dirty
 
-    def configure(self, settings: AlertmanagerSettings, limits: AlertingSettings, client: Poster | None = None) -> None:
+    def configure(self, settings: AlertmanagerSettings, limits: AlertingSettings, client: Client | None = None) -> None:
         """Use other settings, and another client where one is given, from the next request on."""
         with self._change:
             self.settings = settings
             self._next = (settings, limits, client)
             self._change.notify()
 
-    def finish(self, timeout: float, *, last_words: bool) -> None:
+    def finish(self, timeout: float, *, resend_firing: bool) -> None:
         """Send what is due within `timeout` seconds and end. Returns at once; see `join`.
 
         Parameters
@@ -147,7 +123,7 @@ class Sender:
             Send every firing alert once more, with its full validity. Nothing is ever resolved by a shutdown.
         """
         with self._change:
-            self._end = (self._monotonic() + timeout, last_words)
+            self._end = (self._monotonic() + timeout, resend_firing)
             self._change.notify()
 
     def join(self, timeout: float) -> bool:
@@ -159,9 +135,9 @@ class Sender:
         """End the request under way."""
         self._client.cancel()
 
-    def _notice(self) -> None:
+    def _on_publish(self) -> None:
         with self._change:
-            self._news = True
+            self._published = True
             self._change.notify()
 
     def _run(self) -> None:
@@ -169,7 +145,7 @@ class Sender:
             while self._turn():
                 pass
         finally:
-            self._board.unsubscribe(self._notice)
+            self._snapshots.unsubscribe(self._on_publish)
             self._client.close()
             self._metrics.remove(self.key)
 
@@ -177,11 +153,11 @@ class Sender:
         """Send one batch, or wait for one; return False when it is time to end."""
         try:
             self._reconfigure()
-            # Whatever is published from here on is news for the next turn.
-            self._news = False
+            # Publications from here on begin the next turn at once.
+            self._published = False
             mono = self._monotonic()
-            batch = self._outbox.next(self._board.read(), now=self._clock(), mono=mono)
-            self._report_offenders()
+            batch = self._outbox.next(self._snapshots.read(), now=self._clock(), mono=mono)
+            self._report_rejected()
             if self._deadline is not None and (mono >= self._deadline or (batch is None and not self._outbox.dirty)):
                 return False
             if batch is None:
@@ -189,7 +165,7 @@ class Sender:
             else:
                 self._send(batch)
         except Exception:
-            # Without this thread alerts are lost, so no mistake in it may end it.
+            # Without this thread no alert is delivered, so no mistake in it may end it.
             log.exception("a turn of the sender failed", extra={"alertmanager": self.key})
             with self._change:
                 self._change.wait(1.0)
@@ -207,18 +183,18 @@ class Sender:
                 self._client = client
             self._outbox.configure(settings, self._limits)
         if end is not None:
-            self._deadline, last_words = end
-            self._outbox.hurry(self._monotonic(), last_words=last_words)
+            self._deadline, resend_firing = end
+            self._outbox.flush(self._monotonic(), resend_firing=resend_firing)
 
     def _wait(self, mono: float) -> None:
         until = self._outbox.wake_at(mono)
         if self._deadline is not None:
             until = min(until, self._deadline)
         with self._change:
-            if not self._news and self._next is None and self._end is None:
+            if not self._published and self._next is None and self._end is None:
                 self._change.wait(max(0.0, until - mono))
 
-    def _send(self, batch: Batch) -> None:
+    def _send(self, batch: AlertBatch) -> None:
         began = self._monotonic()
         timeout = self.settings.timeout
         if self._deadline is not None:
@@ -234,23 +210,23 @@ class Sender:
             self._metrics.resolved_before_delivery_total.labels(self.key).inc(settled.early)
             self._confirm(settled.acked)
 
-    def _post(self, body: bytes, timeout: float) -> Outcome:
+    def _post(self, body: bytes, timeout: float) -> DeliveryOutcome:
         try:
             reply = self._client.post_json(PATH, body, timeout=timeout, max_bytes=_LARGEST_ANSWER)
         except AlertmanagerError as error:
             return outcome_of_error(error)
         now = self._clock()
         self._note_clock(header(reply.headers, "date"), now)
-        return outcome_of_answer(reply.status, reply.headers, reply.body, now=now)
+        return outcome_of_response(reply.status, reply.headers, reply.body, now=now)
 
     def _confirm(self, acked: Sequence[tuple[str, str, AlertState]]) -> None:
         try:
-            self._acked(self.key, acked, self._clock())
+            self._deliveries.record(self.key, acked, self._clock())
         except ExporterError as error:
             log.warning("a delivery could not be noted", extra={"alertmanager": self.key, "error": str(error)})
 
-    def _report(self, outcome: Outcome, wait: float) -> None:
-        if outcome.kind is Kind.TAKEN:
+    def _report(self, outcome: DeliveryOutcome, wait: float) -> None:
+        if outcome.kind is ResponseKind.ACCEPTED:
             self._metrics.up.labels(self.key).set(1)
             self._metrics.last_success_timestamp_seconds.labels(self.key).set(self._clock())
             if self._trouble is not None:
@@ -262,10 +238,10 @@ class Sender:
         if reason is Reason.MALFORMED:
             self._metrics.suspicious_responses_total.labels(self.key).inc()
         if not wait:
-            # Refused alerts and batches that are too large are dealt with at once; the Alertmanager itself is well.
+            # Rejected alerts and batches that are too large are handled at once; the Alertmanager itself is up.
             return
         self._metrics.up.labels(self.key).set(0)
-        # Once for every change, because it may go on for hours.
+        # Logged once for every change of the reason, because an outage may last for hours.
         if self._trouble is not reason:
             log.warning(
                 "alerts are not taken",
@@ -273,16 +249,16 @@ class Sender:
             )
         self._trouble = reason
 
-    def _report_offenders(self) -> None:
-        for offender in self._outbox.offenders():
+    def _report_rejected(self) -> None:
+        for rejected in self._outbox.rejected():
             self._metrics.invalid_total.labels(self.key).inc()
             log.error(
                 "an alert is refused and set apart for 15 minutes",
                 extra={
                     "alertmanager": self.key,
-                    "fingerprint": offender.alert.fingerprint,
-                    "query": offender.alert.query,
-                    "error": offender.text,
+                    "fingerprint": rejected.alert.fingerprint,
+                    "query": rejected.alert.query,
+                    "error": rejected.text,
                 },
             )
 
@@ -290,7 +266,7 @@ class Sender:
         theirs = http_date(date) if date else None
         if theirs is None:
             return
-        # The header has whole seconds, cut off.
+        # The header has whole seconds, rounded down.
         skew = theirs + 0.5 - now
         skew = 0.0 if abs(skew) <= 1.0 else skew
         self._metrics.clock_skew_seconds.labels(self.key).set(skew)

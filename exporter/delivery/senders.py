@@ -1,75 +1,45 @@
-"""All Alertmanagers: each gets every alert, and none waits for another."""
+"""The senders of all Alertmanagers: each gets every alert, and none waits for another."""
 
 from __future__ import annotations
 
 import logging
 import random as randomness
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__
-from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.resend_policy import restored_acks
-from exporter.delivery.sender import Poster, Sender
+from exporter.delivery.sender import Sender
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError
-from exporter.http_client.client import Client
+from exporter.http_client import Client
+from exporter.store import Delivery, DeliveryLog
 
-__all__ = ["Confirmed", "Ledger", "Senders"]
+__all__ = ["Senders", "connect_to"]
 
 log = logging.getLogger(__name__)
 
 _GRACE = 0.5
-"""Seconds between the end of the time given and the request under way being cut off."""
-
-
-class Confirmed(Protocol):
-    """What an Alertmanager confirmed last about a fingerprint, and when, in Unix seconds."""
-
-    @property
-    def episode(self) -> str:
-        """Its episode."""
-
-    @property
-    def state(self) -> AlertState:
-        """As it was sent."""
-
-    @property
-    def at(self) -> float:
-        """When."""
-
-
-class Ledger(Protocol):
-    """The part of the store that senders use; an ExporterError of it costs nothing but repetitions."""
-
-    def delivered(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
-        """Note (fingerprint, episode, state) as an Alertmanager took them."""
-
-    def deliveries(self, am_key: str) -> Mapping[str, Confirmed]:
-        """Return what it confirmed last, by fingerprint."""
-
-    def forget_alertmanager(self, am_key: str) -> None:
-        """Drop what it confirmed."""
+"""Seconds after a timeout until the request under way is cut off."""
 
 
 def connect_to(settings: AlertmanagerSettings) -> Client:
-    """Return the client of one sender."""
+    """Return a client of an Alertmanager."""
     return Client(settings, user_agent=f"anomaly-exporter/{__version__}", pool=1, error=AlertmanagerError)
 
 
 class Senders:
-    """The senders of the present configuration.
+    """The senders of the current configuration.
 
     Parameters
     ----------
-    board : AlertSnapshots
-    store : Ledger
+    snapshots : AlertSnapshots
+    deliveries : DeliveryLog
     clock : callable
         Unix seconds.
     registry : CollectorRegistry
@@ -84,17 +54,17 @@ class Senders:
 
     def __init__(
         self,
-        board: AlertSnapshots,
-        store: Ledger,
+        snapshots: AlertSnapshots,
+        deliveries: DeliveryLog,
         *,
         clock: Callable[[], float],
         registry: CollectorRegistry,
-        connect: Callable[[AlertmanagerSettings], Poster] = connect_to,
+        connect: Callable[[AlertmanagerSettings], Client] = connect_to,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        self._board = board
-        self._store = store
+        self._snapshots = snapshots
+        self._deliveries = deliveries
         self._connect = connect
         self._metrics = AlertmanagerMetrics(registry)
         self._clock = clock
@@ -105,24 +75,24 @@ class Senders:
         self._leaving: dict[str, Sender] = {}
 
     def apply(self, alertmanagers: Sequence[AlertmanagerSettings], limits: AlertingSettings) -> None:
-        """Deliver to these from now on. What is configured twice under one URL is one.
+        """Deliver to these from now on. Entries with one URL count as one Alertmanager.
 
-        One that stays keeps what it has confirmed and what it still has to hear. One that is added gets every firing
-        alert at once. One that is removed is told what is due, for as long as a shutdown would take, meanwhile.
+        An Alertmanager that stays keeps its state. One that is added gets every firing alert at once. One that is
+        removed still gets what is due, within the time that a shutdown would take.
         """
-        wanted = {settings.url: settings for settings in alertmanagers}
-        # What can fail comes first, so that a failure leaves everything as it was.
+        desired = {settings.url: settings for settings in alertmanagers}
+        # Connecting can fail and comes first, so that a failure changes nothing.
         clients = {
             key: self._connect(settings)
-            for key, settings in wanted.items()
+            for key, settings in desired.items()
             if key not in self._senders or self._senders[key].settings != settings
         }
-        for key in self._senders.keys() - wanted.keys():
-            gone = self._leaving[key] = self._senders.pop(key)
-            gone.finish(limits.drain_timeout, last_words=False)
+        for key in self._senders.keys() - desired.keys():
+            removed = self._leaving[key] = self._senders.pop(key)
+            removed.finish(limits.drain_timeout, resend_firing=False)
             self._forget(key)
         self._leaving = {key: sender for key, sender in self._leaving.items() if sender.alive}
-        for key, settings in wanted.items():
+        for key, settings in desired.items():
             if key in self._senders:
                 self._senders[key].configure(settings, limits, clients.get(key))
             else:
@@ -131,7 +101,7 @@ class Senders:
 
     @property
     def alive(self) -> bool:
-        """Whether every thread that should be there is."""
+        """Whether the threads of all senders run."""
         return all(sender.alive for sender in self._senders.values())
 
     def drain(self, timeout: float) -> bool:
@@ -142,7 +112,7 @@ class Senders:
         senders = [*self._senders.values(), *self._leaving.values()]
         self._senders, self._leaving = {}, {}
         for sender in senders:
-            sender.finish(timeout, last_words=True)
+            sender.finish(timeout, resend_firing=True)
         self._end(senders, timeout)
         undelivered = [sender.key for sender in senders if sender.undelivered]
         if undelivered:
@@ -150,11 +120,11 @@ class Senders:
         return not undelivered
 
     def close(self) -> None:
-        """End whatever still runs, without another word. Nothing is left to do after `drain`."""
+        """End all senders without sending; does nothing after `drain`."""
         senders = [*self._senders.values(), *self._leaving.values()]
         self._senders, self._leaving = {}, {}
         for sender in senders:
-            sender.finish(0.0, last_words=False)
+            sender.finish(0.0, resend_firing=False)
         self._end(senders, 0.0)
 
     def _end(self, senders: Sequence[Sender], timeout: float) -> None:
@@ -165,41 +135,40 @@ class Senders:
         for sender in late:
             sender.join(_GRACE)
 
-    def _add(self, settings: AlertmanagerSettings, limits: AlertingSettings, client: Poster) -> Sender:
+    def _add(self, settings: AlertmanagerSettings, limits: AlertingSettings, client: Client) -> Sender:
         before = self._leaving.pop(settings.url, None)
         if before is not None:
-            # Back before it had gone. There is never more than one request under way to an Alertmanager.
-            before.finish(0.0, last_words=False)
+            # Added again before its last sender ended: an Alertmanager never gets two requests at once.
+            before.finish(0.0, resend_firing=False)
             before.cancel()
             self._end([before], 0.0)
         sender = Sender(
             settings,
             limits,
-            board=self._board,
+            snapshots=self._snapshots,
             client=client,
             metrics=self._metrics,
             clock=self._clock,
             monotonic=self._monotonic,
             random=self._random,
-            acked=self._store.delivered,
-            acks=restored_acks(self._kept(settings.url), now=self._clock(), mono=self._monotonic()),
+            deliveries=self._deliveries,
+            acks=restored_acks(self._stored(settings.url), now=self._clock(), mono=self._monotonic()),
         )
         sender.start()
         return sender
 
-    def _kept(self, key: str) -> list[tuple[str, str, AlertState, float]]:
+    def _stored(self, key: str) -> list[Delivery]:
         if self._started:
-            # What an Alertmanager of that name once confirmed says nothing any more: it may be a new one.
+            # An Alertmanager that is added later may be a new one under an old URL.
             return []
         try:
-            found = self._store.deliveries(key)
+            return list(self._deliveries.load(key).values())
         except ExporterError as error:
             log.warning("what was delivered is not known", extra={"alertmanager": key, "error": str(error)})
             return []
-        return [(identity, one.episode, one.state, one.at) for identity, one in found.items()]
 
     def _forget(self, key: str) -> None:
         try:
-            self._store.forget_alertmanager(key)
+            self._deliveries.forget(key)
         except ExporterError as error:
             log.warning("old deliveries were not dropped", extra={"alertmanager": key, "error": str(error)})

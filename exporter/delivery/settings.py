@@ -1,4 +1,4 @@
-"""The entries of ``alertmanagers:``."""
+"""The sections ``alertmanagers:`` and ``silences:``."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ class AlertStore:
         def write(whole: Step) -> None:
             # A slot counts once. That one before the newest came here means that the clock was set back, and the
             # step follows from what is known now all the same.
-            if not store.commit(name, slot, whole):
-                store.record(name, whole)
+            if not store.alerts.commit(name, slot, whole):
+                store.alerts.record(name, whole)
 
         self._store(step, write, slot)
 
@@ -94,7 +94,7 @@ class AlertStore:
         """
         changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
         if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
-            self._store(step, lambda whole: self.context.ports.store.record(self.name, whole), slot)
+            self._store(step, lambda whole: self.context.ports.store.alerts.record(self.name, whole), slot)
         else:
             self.alerts = dict(step.alerts)
 
@@ -102,7 +102,9 @@ class AlertStore:
         """Write what the store did not take, before the end."""
         if self._unsaved:
             self._store(
-                Step(alerts=self.alerts), lambda whole: self.context.ports.store.record(self.name, whole), self._written
+                Step(alerts=self.alerts),
+                lambda whole: self.context.ports.store.alerts.record(self.name, whole),
+                self._written,
             )
 
     def send(self) -> None:

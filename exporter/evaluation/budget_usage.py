@@ -75,7 +75,9 @@ class BudgetUsage:
         try:
             for _ in range(_PAGES):
                 with self._context.storing(self._query):
-                    page = self._context.ports.store.audit(query=self._query, since=since, after=cursor, limit=1000)
+                    page = self._context.ports.store.audit.page(
+                        query=self._query, since=since, after=cursor, limit=1000
+                    )
                 fired.extendleft(entry.at for entry in page.entries if entry.event == AuditEvent.FIRING)
                 cursor = page.next
                 if cursor is None:

@@ -28,6 +28,9 @@ from exporter.store import AuditCursor, AuditPage, LearnedState
 from exporter.suppression.sample_masks import SampleMasks, takes_utf8_labels
 
 __all__ = [
+    "AlertWriter",
+    "ArrayStore",
+    "AuditReader",
     "EvaluationContext",
     "EvaluationSettings",
     "GroupFeed",
@@ -47,8 +50,8 @@ class QueryApi(Protocol):
         """Evaluate `expr` at an instant."""
 
 
-class StateStore(Protocol):
-    """Keeps alerts and learned state; see `Store`."""
+class AlertWriter(Protocol):
+    """Writes alert steps; see `AlertLog`."""
 
     def commit(self, query: str, slot: float, step: Step) -> bool:
         """Apply the step of a slot, unless it was applied before."""
@@ -56,7 +59,11 @@ class StateStore(Protocol):
     def record(self, query: str, step: Step) -> None:
         """Apply a step that belongs to no slot."""
 
-    def audit(
+
+class AuditReader(Protocol):
+    """Reads the audit; see `AuditLog`."""
+
+    def page(
         self,
         *,
         query: str | None = None,
@@ -65,9 +72,13 @@ class StateStore(Protocol):
         after: AuditCursor | None = None,
         limit: int = 100,
     ) -> AuditPage:
-        """Return a page of transitions, newest first."""
+        """Return a page of the audit, newest first."""
 
-    def save_learned(
+
+class ArrayStore(Protocol):
+    """Saves and loads learned state; see `LearnedArrays`."""
+
+    def save(
         self,
         query: str,
         version: str,
@@ -76,10 +87,26 @@ class StateStore(Protocol):
         series: Iterable[tuple[int, bytes]] | None = None,
         removed: Iterable[int] = (),
     ) -> None:
-        """Write learned state."""
+        """Write the arrays and series that changed."""
 
-    def load_learned(self, query: str, version: str) -> LearnedState | None:
-        """Return learned state."""
+    def load(self, query: str, version: str) -> LearnedState | None:
+        """Return what is stored of a query; None where there is nothing of this version."""
+
+
+class StateStore(Protocol):
+    """The parts of `Store` that an evaluation uses."""
+
+    @property
+    def alerts(self) -> AlertWriter:
+        """Alerts and watermarks."""
+
+    @property
+    def audit(self) -> AuditReader:
+        """Transitions so far."""
+
+    @property
+    def learned_arrays(self) -> ArrayStore:
+        """Learned state, by query."""
 
 
 class MetricsPage(Protocol):

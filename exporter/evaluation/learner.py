@@ -74,7 +74,7 @@ class Learner:
         name = self.plan.name
         try:
             with self.context.storing(name):
-                learned = self.context.ports.store.load_learned(name, self.plan.identity)
+                learned = self.context.ports.store.learned_arrays.load(name, self.plan.identity)
         except StateError:
             return
         if learned is None:
@@ -224,7 +224,7 @@ class Learner:
         name, changed = self.plan.name, self.engine.checkpoint()
         try:
             with self.context.storing(name):
-                self.context.ports.store.save_learned(
+                self.context.ports.store.learned_arrays.save(
                     name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
                 )
         except StateError:

@@ -45,7 +45,7 @@ class RemovedQueries:
         if changed:
             # A failure is counted and logged; the senders go on from memory, and the next round writes it.
             with contextlib.suppress(StateError), context.storing(query):
-                context.ports.store.record(query, step)
+                context.ports.store.alerts.record(query, step)
                 step = replace(step, transitions=())
         self._left[query] = step
         if not step.alerts and not step.transitions:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric
 
-from exporter.delivery import AlertmanagerMetrics, SilenceMetrics
+from exporter.delivery import AlertmanagerMetrics
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
+from exporter.silences import SilenceMetrics
 
 __all__ = ["render"]
 

@@ -7,7 +7,7 @@ import threading
 from exporter.alerting.episode import Episode, Feedback
 from exporter.errors import StateError
 from exporter.exposition import SelfMetrics
-from exporter.store import AuditEntry, Change, EpisodeCursor, EpisodePage, PendingFeedback, Store, Wanted
+from exporter.store import AuditEntry, EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage, PendingFeedback, Store
 
 __all__ = ["EpisodeFeedback"]
 
@@ -28,30 +28,32 @@ class EpisodeFeedback:
         self._store = store
         self._metrics = metrics
         self._lock = threading.Lock()
-        self._pending: dict[str, PendingFeedback] = {pending.episode: pending for pending in store.lessons()}
+        self._pending: dict[str, PendingFeedback] = {
+            pending.episode: pending for pending in store.episodes.pending_feedback()
+        }
         self.count()
 
     def episodes(
         self,
-        filters: Wanted = Wanted(),  # noqa: B008 - frozen.
+        filters: EpisodeFilter = EpisodeFilter(),  # noqa: B008 - frozen.
         *,
         after: EpisodeCursor | None = None,
         limit: int = 100,
     ) -> EpisodePage:
         """Return a page of episodes; see `Store.episodes`."""
-        return self._store.episodes(filters, after=after, limit=limit)
+        return self._store.episodes.page(filters, after=after, limit=limit)
 
     def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
         """Return an episode with its transitions; see `Store.episode`."""
-        return self._store.episode(episode)
+        return self._store.episodes.get(episode)
 
-    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> Change:
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
         """Acknowledge an episode; see `Store.acknowledge`."""
-        return self._store.acknowledge(episode, at=at, who=who, why=why)
+        return self._store.episodes.acknowledge(episode, at=at, who=who, why=why)
 
-    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> Change:
+    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
         """Store the verdict of a person on an episode; see `Store.give_feedback`."""
-        change = self._store.give_feedback(episode, verdict, at=at, who=who, comment=comment)
+        change = self._store.episodes.give_feedback(episode, verdict, at=at, who=who, comment=comment)
         if change.changed and change.episode is not None:
             query = change.episode.query
             with self._lock:
@@ -84,12 +86,12 @@ class EpisodeFeedback:
             for pending in batch:
                 if self._pending.get(pending.episode) == pending:
                     del self._pending[pending.episode]
-        self._store.forget_lessons(batch)
+        self._store.episodes.discard_feedback(batch)
 
     def count(self) -> None:
         """Update the metric of precision: the share of episodes with feedback that were no false alarm."""
         try:
-            counted = self._store.feedback()
+            counted = self._store.episodes.count_feedback()
         except StateError:
             return  # The value of the last time is near enough.
         for query, verdicts in counted.items():

@@ -50,8 +50,12 @@ class Acknowledger:
 
     def follow(self, silences: SilenceIndex, at: float) -> None:
         """Acknowledge the open episodes that silences cover, each once, and take their comments as feedback."""
-        sheets = self._alert_snapshots.read().sheets.values()
-        alive = [alert for sheet in sheets for alert in sheet.alerts.values() if alert.state is not AlertState.RESOLVED]
+        alive = [
+            alert
+            for query_alerts in self._alert_snapshots.read().by_query.values()
+            for alert in query_alerts.alerts.values()
+            if alert.state is not AlertState.RESOLVED
+        ]
         done: dict[tuple[str, str], str] = {}
         for alert in alive:
             for silence in silences.covering(alert.labels, at):

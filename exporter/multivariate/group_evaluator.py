@@ -254,7 +254,7 @@ class GroupEvaluator:
     def _restore(self) -> None:
         try:
             with self.context.storing(self.job):
-                stored = self.context.ports.store.load_learned(self.job, self.identity)
+                stored = self.context.ports.store.learned_arrays.load(self.job, self.identity)
         except StateError:
             return
         if stored is None:
@@ -271,7 +271,9 @@ class GroupEvaluator:
         free = set(range(group.table.size)) - {row for row, _ in entities}
         try:
             with self.context.storing(self.job):
-                self.context.ports.store.save_learned(self.job, self.identity, group.at, group.arrays(), entities, free)
+                self.context.ports.store.learned_arrays.save(
+                    self.job, self.identity, group.at, group.arrays(), entities, free
+                )
         except StateError:
             return False
         self.saved = group.at

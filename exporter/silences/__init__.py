@@ -1,17 +1,17 @@
-"""Silences and alert status in every Alertmanager: read, kept as the calendar says, and matched with alerts."""
+"""Silences and alert status in every Alertmanager: read, reconciled with the calendar, and matched with alerts."""
 
-from exporter.silences.alert_status import Inhibition, Silencing, Told, told_alertnames
-from exporter.silences.reconciler import Made
+from exporter.silences.alert_status import AlertStatus, Inhibition, Silencing, firing_alertnames
+from exporter.silences.metrics import SilenceMetrics
 from exporter.silences.silence import Silence, SilenceIndex
 from exporter.silences.watcher import SilenceWatcher
 
 __all__ = [
+    "AlertStatus",
     "Inhibition",
-    "Made",
     "Silence",
     "SilenceIndex",
+    "SilenceMetrics",
     "SilenceWatcher",
     "Silencing",
-    "Told",
-    "told_alertnames",
+    "firing_alertnames",
 ]

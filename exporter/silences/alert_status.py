@@ -1,6 +1,6 @@
-"""What an Alertmanager makes of the alerts that it was given: whether people are told of them, and who.
+"""Status of our alerts in an Alertmanager: active, silenced or inhibited, and their receivers.
 
-It is read for those who look at an anomaly, and for nothing else: what is sent never depends on it.
+It is shown with an anomaly. What is sent never depends on it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from exporter.alerting.alert import AlertState, fingerprint
 from exporter.delivery.alert_snapshot import Snapshot
 from exporter.silences.silence import Silence
 
-__all__ = ["STATES", "Inhibition", "Silencing", "Standing", "Standings", "Told", "alerts_filter", "told_alertnames"]
+__all__ = [
+    "AlertListing",
+    "AlertStatus",
+    "Inhibition",
+    "ListedAlert",
+    "Silencing",
+    "alerts_filter",
+    "firing_alertnames",
+]
 
-STATES = ("active", "suppressed", "unprocessed")
-_ON_ITS_WAY = 30.0
-"""Seconds in which an alert may be missing because nobody has sent it so far."""
+_STATES = ("active", "suppressed", "unprocessed")
+_DELIVERY_DELAY = 30.0
+"""Seconds after it fires in which an alert may be missing because it is not delivered yet."""
 
 
 class _Receiver(msgspec.Struct):
@@ -35,28 +43,28 @@ class _Status(msgspec.Struct):
     inhibited_by: list[str] = msgspec.field(name="inhibitedBy", default_factory=list)
 
 
-class _Listed(msgspec.Struct):
+class _AlertItem(msgspec.Struct):
     labels: dict[str, str]
     status: _Status
     fingerprint: str = ""
     receivers: list[_Receiver] = []
 
 
-# Made once, here: the library is not safe where several threads are the first to decode a type.
-_decode = msgspec.json.Decoder(list[_Listed]).decode
+# Made at import: msgspec is not safe where several threads are the first to decode a type.
+_decode = msgspec.json.Decoder(list[_AlertItem]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How one alert stands in one Alertmanager.
+class ListedAlert:
+    """One alert as an Alertmanager lists it.
 
     Attributes
     ----------
     state
-        ``active``: people are told of it. ``suppressed``: a silence or another alert keeps it quiet. ``unprocessed``:
-        it has just come.
+        ``active``: its receivers are notified. ``suppressed``: it is silenced or inhibited. ``unprocessed``: it has
+        just arrived.
     receivers : tuple of str
-        Who is told, or would be.
+        Who is notified, or would be.
     silenced_by : tuple of str
         Ids of silences.
     inhibited_by : tuple of Inhibition
@@ -70,7 +78,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Silencing:
-    """A silence that covers an alert; who made it and why is null where only its id is known."""
+    """A silence that covers an alert; author and comment are None where only its id is known."""
 
     id: str
     by: str | None = None
@@ -80,20 +88,20 @@ class Silencing:
 
 @dataclass(frozen=True, slots=True)
 class Inhibition:
-    """An alert that speaks for another one: its fingerprint in the Alertmanager, and its labels where it is ours."""
+    """An alert that inhibits another: its fingerprint in the Alertmanager, and its labels where it is ours."""
 
     fingerprint: str
     labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one Alertmanager made of an alert when it was asked last.
+class AlertStatus:
+    """Status of an alert in one Alertmanager, as it was read last.
 
     Attributes
     ----------
     state : str
-        That of `Standing`, or ``absent``: it does not have the alert.
+        That of `ListedAlert`, or ``absent``: it does not have the alert.
     """
 
     alertmanager: str
@@ -105,78 +113,77 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Standings:
-    """Our alerts in one Alertmanager at one moment.
+class AlertListing:
+    """Our alerts in one Alertmanager.
 
     Attributes
     ----------
     at : float, Unix seconds
         When they were read.
-    by_identity : mapping
+    by_fingerprint : mapping
         By fingerprint of all labels, as `exporter.alerting.alert.fingerprint` makes it.
     """
 
     at: float
-    by_identity: Mapping[str, Standing] = field(default_factory=lambda: MappingProxyType({}))
+    by_fingerprint: Mapping[str, ListedAlert] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def read(cls, body: bytes, *, at: float) -> Standings:
-        """Return what an answer to ``GET /api/v2/alerts`` says.
+    def read(cls, body: bytes, *, at: float) -> AlertListing:
+        """Decode the body of ``GET /api/v2/alerts``.
 
         Raises
         ------
         ValueError
-            It is no such answer.
+            It is not a list of alerts.
         """
         try:
-            listed = _decode(body)
+            items = _decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of alerts: {error}") from None
-        names = {one.fingerprint: one.labels for one in listed}
-        found = {fingerprint(one.labels): _standing(one, names) for one in listed}
-        return cls(at, MappingProxyType(found))
+        labels = {item.fingerprint: item.labels for item in items}
+        return cls(at, MappingProxyType({fingerprint(item.labels): _listed(item, labels) for item in items}))
 
-    def of(self, labels: Mapping[str, str]) -> Standing | None:
-        """Return how the alert with these labels stands; None where the Alertmanager does not have it."""
-        return self.by_identity.get(fingerprint({name: value for name, value in labels.items() if value}))
+    def find(self, labels: Mapping[str, str]) -> ListedAlert | None:
+        """Return the alert with these labels; None where the Alertmanager does not have it."""
+        return self.by_fingerprint.get(fingerprint({name: value for name, value in labels.items() if value}))
 
-    def told(
+    def status(
         self, alertmanager: str, labels: Mapping[str, str], since: float, silences: Mapping[str, Silence]
-    ) -> Told | None:
-        """Return what is to be said of an alert that fires since then; None where it may still be on its way.
+    ) -> AlertStatus | None:
+        """Return the status of an alert that has fired since `since`; None where it may not be delivered yet.
 
         Parameters
         ----------
         alertmanager : str
             Its URL.
         silences : mapping
-            By id, as far as they are known.
+            By id; may lack some.
         """
-        standing = self.of(labels)
-        if standing is None:
-            return Told(alertmanager, self.at, "absent") if self.at - since >= _ON_ITS_WAY else None
-        by = tuple(_silencing(identity, silences.get(identity)) for identity in standing.silenced_by)
-        return Told(alertmanager, self.at, standing.state, standing.receivers, by, standing.inhibited_by)
+        alert = self.find(labels)
+        if alert is None:
+            return AlertStatus(alertmanager, self.at, "absent") if self.at - since >= _DELIVERY_DELAY else None
+        silenced_by = tuple(_silencing(identity, silences.get(identity)) for identity in alert.silenced_by)
+        return AlertStatus(alertmanager, self.at, alert.state, alert.receivers, silenced_by, alert.inhibited_by)
 
     def count(self) -> dict[str, int]:
-        """Return how many alerts there are in each state."""
-        states = Counter(str(one.state) for one in self.by_identity.values())
-        return {state: states[state] for state in STATES}
+        """Return how many alerts are in each state."""
+        states = Counter(str(alert.state) for alert in self.by_fingerprint.values())
+        return {state: states[state] for state in _STATES}
 
 
-def told_alertnames(snapshot: Snapshot) -> frozenset[str]:
-    """Return the ``alertname`` of everything that fires: what an Alertmanager can be asked about."""
+def firing_alertnames(snapshot: Snapshot) -> frozenset[str]:
+    """Return the ``alertname`` of every firing alert."""
     return frozenset(
         alert.labels.get("alertname", "")
-        for sheet in snapshot.sheets.values()
-        if sheet.unresolved
-        for alert in sheet.alerts.values()
+        for query_alerts in snapshot.by_query.values()
+        if query_alerts.unresolved
+        for alert in query_alerts.alerts.values()
         if alert.state is AlertState.FIRING
     )
 
 
 def alerts_filter(alertnames: Iterable[str]) -> str:
-    """Return the matcher that an Alertmanager is asked with.
+    """Return the ``filter`` parameter that selects alerts by name.
 
     >>> alerts_filter(["ShopSlow", "AnomalyDetected"])
     'alertname=~"AnomalyDetected|ShopSlow"'
@@ -192,10 +199,10 @@ def _silencing(identity: str, silence: Silence | None) -> Silencing:
     return Silencing(identity, silence.author, silence.comment, silence.window.end)
 
 
-def _standing(one: _Listed, names: Mapping[str, Mapping[str, str]]) -> Standing:
-    return Standing(
-        one.status.state,
-        tuple(receiver.name for receiver in one.receivers),
-        tuple(one.status.silenced_by),
-        tuple(Inhibition(key, names.get(key, {})) for key in one.status.inhibited_by),
+def _listed(item: _AlertItem, labels: Mapping[str, Mapping[str, str]]) -> ListedAlert:
+    return ListedAlert(
+        item.status.state,
+        tuple(receiver.name for receiver in item.receivers),
+        tuple(item.status.silenced_by),
+        tuple(Inhibition(key, labels.get(key, {})) for key in item.status.inhibited_by),
     )

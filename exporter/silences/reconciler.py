@@ -1,4 +1,4 @@
-"""Which silences have to be made, renewed or ended so that Alertmanagers say what the calendar says. Pure."""
+"""Silences to create, renew or end so that an Alertmanager has those of the calendar. Pure."""
 
 from __future__ import annotations
 
@@ -7,52 +7,43 @@ from dataclasses import dataclass
 
 from exporter.calendar import Calendar, Matcher, Occurrence, format_instant
 from exporter.silences.silence import AUTHOR, Silence, comment_of
+from exporter.store import CreatedSilence
 
-__all__ = ["End", "Made", "Make", "Wanted", "body_of", "steps", "wanted"]
+__all__ = ["EndSilence", "PutSilence", "SilencePlan", "body_of", "plan_silences", "steps"]
 
 _AHEAD = 86400.0
-"""Seconds. A silence is there long before it begins, so that an exporter that is down then costs nothing."""
+"""Seconds that a silence is created before it begins, so that an exporter that is down then costs nothing."""
 _STRAY = 3600.0
-"""Seconds that the clocks of two exporters may differ before they undo what the other does."""
+"""Seconds that the clocks of two exporters may differ before each undoes what the other does."""
 _WINDOWS = 3
-"""Of one entry, at most: an entry for every five minutes must not fill Alertmanager."""
+"""Most silences of one entry: an entry for every five minutes must not fill Alertmanager."""
 _SAME = 1.0
-"""Seconds between instants that are the same: Alertmanager rounds, and may begin a silence when it is asked."""
+"""Seconds between instants that count as equal: Alertmanager rounds, and may begin a silence at the request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A silence that this exporter has made, or found as if it had; `removed` once it ended it."""
-
-    id: str
-    entry: str
-    ends_at: float
-    removed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Make:
-    """Make a silence, or change one that is there."""
+class PutSilence:
+    """Create a silence, or update the one that it replaces."""
 
     occurrence: Occurrence
-    instead: Silence | None = None
+    replaces: Silence | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EndSilence:
     """End a silence now."""
 
     silence: Silence
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the calendar says about silences.
+class SilencePlan:
+    """The silences of the calendar.
 
     Attributes
     ----------
     needed : tuple of Occasion
-        Those that must have a silence: of now, and the next of every entry.
+        Those that must have a silence: the active ones, and the next ones of every entry.
     allowed : tuple of Occasion
         Those that may have one: more, because the clock of another exporter differs from ours.
     """
@@ -61,65 +52,72 @@ class Wanted:
     allowed: tuple[Occurrence, ...]
 
 
-def wanted(calendar: Calendar, now: float) -> Wanted:
+def plan_silences(calendar: Calendar, now: float) -> SilencePlan:
     """Return which occurrences need a silence, and which may have one."""
-    every = (one for one in calendar.between(now - _STRAY, now + _AHEAD + _STRAY) if one.action == "silence")
-    allowed = tuple(sorted(every, key=lambda one: one.window.start))
-    found: dict[str, list[Occurrence]] = {}
+    occurrences = calendar.between(now - _STRAY, now + _AHEAD + _STRAY)
+    silencing = (occurrence for occurrence in occurrences if occurrence.action == "silence")
+    allowed = tuple(sorted(silencing, key=lambda occurrence: occurrence.window.start))
+    needed: dict[str, list[Occurrence]] = {}
     for occurrence in allowed:
         if occurrence.window.end - now > _SAME and occurrence.window.start <= now + _AHEAD:
-            found.setdefault(occurrence.name, []).append(occurrence)
-    return Wanted(tuple(occurrence for each in found.values() for occurrence in each[:_WINDOWS]), allowed)
+            needed.setdefault(occurrence.name, []).append(occurrence)
+    return SilencePlan(tuple(occurrence for each in needed.values() for occurrence in each[:_WINDOWS]), allowed)
 
 
-def steps(plan: Wanted, present: Sequence[Silence], made: Mapping[str, Made], *, at: float) -> list[Make | End]:
-    """Return what has to be done in one Alertmanager, or in one cluster of them.
+def steps(
+    plan: SilencePlan, present: Sequence[Silence], created: Mapping[str, CreatedSilence], *, at: float
+) -> list[PutSilence | EndSilence]:
+    """Return the changes to make in one Alertmanager, or in one cluster of them.
 
     Silences that are not ours are never touched. Two exporters with the same calendar come to the same steps, and
-    where both made a silence at once, one of the two goes.
+    where both created a silence at once, one of the two is ended.
 
     Parameters
     ----------
-    plan : Wanted
+    plan : SilencePlan
     present : sequence of Silence
-        Everything that is there, expired ones too.
-    made : mapping
-        By id: what this exporter has made and ended. Somebody else's silence for an entry that is not in our
-        calendar belongs to another exporter, and stays.
+        All silences there, expired ones too.
+    created : mapping
+        By id: what this exporter created and ended. A silence for an entry that is not in our calendar belongs to
+        another exporter, and stays.
     at : float, Unix seconds
     """
-    ours = sorted((one for one in present if one.ours), key=lambda one: one.id)
-    living = [one for one in ours if not one.expired and one.window.end > at]
-    found: list[Make | End] = []
+    ours = sorted((silence for silence in present if silence.ours), key=lambda silence: silence.id)
+    active = [silence for silence in ours if not silence.expired and silence.window.end > at]
+    changes: list[PutSilence | EndSilence] = []
     kept: set[str] = set()
     for occurrence in plan.needed:
-        fitting = [one for one in living if one.id not in kept and _is_for(one, occurrence)]
+        fitting = [silence for silence in active if silence.id not in kept and _is_for(silence, occurrence)]
         if fitting:
-            # The one that needs no change, and of equals the one that everybody chooses.
-            keep = min(fitting, key=lambda one: (not _is_right(one, occurrence, at), one.id))
+            # The silence that needs no change, and of equals the first by id, which every exporter chooses.
+            keep = min(fitting, key=lambda silence: (not _is_right(silence, occurrence, at), silence.id))
             kept.add(keep.id)
             if not _is_right(keep, occurrence, at):
-                found.append(Make(occurrence, keep))
-            twins = [one for one in fitting if one.id != keep.id]
-            kept.update(one.id for one in twins)
-            found.extend(map(End, twins))
-        elif not any(_was_ended(one, occurrence, made) for one in ours):
-            found.append(Make(occurrence))
-    known = {identity for identity, one in made.items() if not one.removed}
-    surplus = [one for one in living if one.id in known - kept]
-    found.extend(End(one) for one in surplus if not any(_is_for(one, each) for each in plan.allowed))
-    return found
+                changes.append(PutSilence(occurrence, keep))
+            twins = [silence for silence in fitting if silence.id != keep.id]
+            kept.update(silence.id for silence in twins)
+            changes.extend(map(EndSilence, twins))
+        elif not any(_was_ended(silence, occurrence, created) for silence in ours):
+            changes.append(PutSilence(occurrence))
+    own = {identity for identity, silence in created.items() if not silence.removed}
+    surplus = [silence for silence in active if silence.id in own - kept]
+    changes.extend(
+        EndSilence(silence)
+        for silence in surplus
+        if not any(_is_for(silence, occurrence) for occurrence in plan.allowed)
+    )
+    return changes
 
 
-def body_of(step: Make, *, at: float) -> dict[str, object]:
-    """Return what is posted to make or change a silence."""
-    occurrence, before = step.occurrence, step.instead
+def body_of(step: PutSilence, *, at: float) -> dict[str, object]:
+    """Return the request body that creates or updates a silence."""
+    occurrence, before = step.occurrence, step.replaces
     starts_at = format_instant(max(occurrence.window.start, 0.0))
     if before is not None and before.window.start <= at:
-        # A start that has passed must come back exactly as it was, or the silence becomes another one.
+        # A start that has passed must be sent back exactly as it was, or Alertmanager creates another silence.
         starts_at = before.started
     body: dict[str, object] = {
-        "matchers": [_written(matcher) for matcher in occurrence.matchers],
+        "matchers": [_encoded(matcher) for matcher in occurrence.matchers],
         "startsAt": starts_at,
         "endsAt": format_instant(occurrence.window.end),
         "createdBy": AUTHOR,
@@ -129,7 +127,7 @@ def body_of(step: Make, *, at: float) -> dict[str, object]:
 
 
 def _is_for(silence: Silence, occurrence: Occurrence) -> bool:
-    """Whether a silence was made for this occurrence: the same entry and matchers, and times that meet."""
+    """Whether a silence was created for this occurrence: the same entry and matchers, and times that overlap."""
     return (
         silence.entry == occurrence.name
         and _same(silence.matchers, occurrence.matchers)
@@ -139,14 +137,14 @@ def _is_for(silence: Silence, occurrence: Occurrence) -> bool:
 
 
 def _is_right(silence: Silence, occurrence: Occurrence, at: float) -> bool:
-    """Whether nothing has to be changed. A window that has begun may have begun before its silence."""
+    """Whether a silence needs no change. A window that has begun may have begun before its silence."""
     late = abs(silence.window.start - occurrence.window.start) > _SAME and silence.window.start > at
     return abs(silence.window.end - occurrence.window.end) <= _SAME and not late
 
 
-def _was_ended(silence: Silence, occurrence: Occurrence, made: Mapping[str, Made]) -> bool:
-    """Whether a person ended the silence of this occurrence before its time: then it is not made again."""
-    by_us = silence.id in made and made[silence.id].removed
+def _was_ended(silence: Silence, occurrence: Occurrence, created: Mapping[str, CreatedSilence]) -> bool:
+    """Whether a person ended the silence of this occurrence early: then it is not created again."""
+    by_us = silence.id in created and created[silence.id].removed
     return (
         not by_us
         and silence.expired
@@ -161,7 +159,7 @@ def _same(some: Iterable[Matcher], others: Iterable[Matcher]) -> bool:
     return set(some) == set(others)
 
 
-def _written(matcher: Matcher) -> dict[str, object]:
+def _encoded(matcher: Matcher) -> dict[str, object]:
     return {
         "name": matcher.name,
         "value": matcher.value,

@@ -1,4 +1,4 @@
-"""Silences as Alertmanager lists them, and all that are known of together."""
+"""Silences as Alertmanager lists them, and an index of the silences of all Alertmanagers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from exporter.calendar import (
 __all__ = ["AUTHOR", "Silence", "SilenceIndex", "SilenceList", "comment_of"]
 
 AUTHOR = "anomaly-exporter"
-"""``createdBy`` of the silences that are ours."""
+"""``createdBy`` of the silences that this exporter creates."""
 
 _OURS = re.compile(r"Calendar entry (?P<entry>\S+) until (?P<until>\S+)\. ")
 _LAST = 253_402_300_799.0
-"""The end of the year 9999, for a date that nobody can reach."""
+"""The end of the year 9999, for dates after it."""
 
 
 class _Matcher(msgspec.Struct):
@@ -53,7 +53,7 @@ class _Listed(msgspec.Struct):
     comment: str = ""
 
 
-# Made once, here: the library is not safe where several threads are the first to decode a type.
+# Decoders are made at import: msgspec is not safe where several threads are the first to decode a type.
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(_Listed).decode
 
@@ -68,9 +68,9 @@ class Silence:
     matchers : tuple of Matcher
     window : TimeWindow
     started : str
-        Its start as the Alertmanager wrote it, which alone is taken back without a change.
+        Its start as the Alertmanager wrote it: any other text would change the silence.
     expired : bool
-        It is over, or somebody ended it.
+        It is over, or was ended.
     author, comment : str
     """
 
@@ -84,17 +84,17 @@ class Silence:
 
     @property
     def ours(self) -> bool:
-        """Whether the calendar made it."""
+        """Whether it was created for the calendar."""
         return self.entry is not None
 
     @property
     def entry(self) -> str | None:
-        """Name of the entry that it was made for; None where it is not ours."""
+        """Name of the calendar entry that it was created for; None where it is not ours."""
         return None if self._mark is None else self._mark["entry"]
 
     @property
     def until(self) -> str:
-        """The end that it was made with, in words, whatever became of it; empty where it is not ours."""
+        """The end that it was created with, as text; empty where it is not ours."""
         return "" if self._mark is None else self._mark["until"]
 
     @cached_property
@@ -103,30 +103,30 @@ class Silence:
 
     @cached_property
     def rule(self) -> SuppressionRule:
-        """What it means for the series that it covers."""
+        """Its effect on the series that it covers."""
         text = f"is silenced until {format_instant(self.window.end)} by {self.author or 'somebody'}"
         return SuppressionRule("silence", 1.0, self.matchers, with_comment(text, self.comment))
 
     def covers(self, labels: Mapping[str, str]) -> bool:
-        """Return whether it covers an alert with these labels, when it is in effect."""
+        """Return whether its matchers match these labels."""
         return all_match(self.matchers, labels)
 
 
 def comment_of(occurrence: Occurrence) -> str:
-    """Return the comment of the silence that is made for an occurrence: `Silence.entry` reads it back."""
+    """Return the comment of the silence of an occurrence, which `Silence.entry` reads back."""
     mark = f"Calendar entry {occurrence.name} until {format_instant(occurrence.window.end).replace(' ', '-')}. "
     more = f"{occurrence.comment}. " if occurrence.comment else ""
     return f"{mark}{more}Kept by {AUTHOR}: change the entry, not this silence."
 
 
 class SilenceList:
-    """Reads the list of one Alertmanager again and again; what did not change is not read twice."""
+    """Decodes the list of one Alertmanager; silences that did not change are not decoded again."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Silence] = {}
+        self._decoded: dict[bytes, Silence] = {}
 
     def read(self, body: bytes) -> tuple[list[Silence], int]:
-        """Return the silences of an answer to ``GET /api/v2/silences``, and how many could not be understood.
+        """Return the silences of an answer to ``GET /api/v2/silences``, and how many could not be decoded.
 
         Raises
         ------
@@ -137,21 +137,21 @@ class SilenceList:
             items = [bytes(raw) for raw in _decode_list(body)]
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of silences: {error}") from None
-        known: dict[bytes, Silence] = {}
+        decoded: dict[bytes, Silence] = {}
         rejected = 0
         for item in items:
-            silence = self._known.get(item) or self._silence(item)
+            silence = self._decoded.get(item) or self._silence(item)
             if silence is None:
                 rejected += 1
             else:
-                known[item] = silence
-        self._known = known
-        return list(known.values()), rejected
+                decoded[item] = silence
+        self._decoded = decoded
+        return list(decoded.values()), rejected
 
     def _silence(self, item: bytes) -> Silence | None:
         try:
             listed = _decode(item)
-            matchers = tuple(_matcher(one) for one in listed.matchers)
+            matchers = tuple(_matcher(matcher) for matcher in listed.matchers)
             window = TimeWindow(_instant(listed.starts_at), _instant(listed.ends_at))
         except (msgspec.DecodeError, MatcherError, ValueError, RecursionError, UnicodeDecodeError):
             return None
@@ -162,12 +162,12 @@ class SilenceList:
 
 
 class SilenceIndex:
-    """The silences of all Alertmanagers, those of the last days too. Not changed once made; safe for many threads.
+    """The silences of all Alertmanagers, expired ones included. Immutable; safe for many threads.
 
     Parameters
     ----------
     silences : iterable of Silence
-        One that several Alertmanagers have counts once.
+        A silence that several Alertmanagers list counts once.
     """
 
     def __init__(self, silences: Iterable[Silence] = ()) -> None:
@@ -177,11 +177,11 @@ class SilenceIndex:
 
     @property
     def silences(self) -> tuple[Silence, ...]:
-        """All of them: those that have not begun, and those that are over, too."""
+        """All silences, pending and expired ones included."""
         return self._timeline.items
 
     def same_as(self, other: SilenceIndex) -> bool:
-        """Return whether the other one says the same."""
+        """Return whether both hold the same silences."""
         return set(map(id, self.silences)) == set(map(id, other.silences))
 
     def at(self, at: float) -> tuple[Silence, ...]:
@@ -191,22 +191,22 @@ class SilenceIndex:
     def covering(self, labels: Mapping[str, str], at: float) -> Iterator[Silence]:
         """Yield the silences that cover an alert at an instant."""
         active = self.at(at)
-        known, index = self._index
-        if known is not active:
+        indexed, index = self._index
+        if indexed is not active:
             index = _Index(active)
             self._index = (active, index)
         return (silence for silence in index.candidates(labels) if silence.covers(labels))
 
 
 class _Index:
-    """Silences by one label value that they name, so that an alert is held against few of thousands."""
+    """Silences by one label value that they match, so that an alert is matched against few of thousands."""
 
     def __init__(self, silences: Sequence[Silence]) -> None:
         self._by_pair: dict[tuple[str, str], list[Silence]] = {}
         self._others: list[Silence] = []
         for silence in silences:
-            pairs = [(one.name, one.value) for one in silence.matchers if one.operator == "=" and one.value]
-            # The name of an alert is what most silences share, so any other says more.
+            pairs = [(m.name, m.value) for m in silence.matchers if m.operator == "=" and m.value]
+            # Most silences share the name of an alert, so any other label is more selective.
             pairs.sort(key=lambda pair: pair[0] in ("alertname", "severity", "query"))
             (self._by_pair.setdefault(pairs[0], []) if pairs else self._others).append(silence)
 
@@ -226,10 +226,10 @@ def _instant(text: str) -> float:
     if not text:
         raise ValueError("no time")
     # Alertmanager writes milliseconds, and a zone of its own.
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
         raise ValueError("a time without a zone")
     try:
-        return moment.timestamp()
+        return parsed.timestamp()
     except OverflowError:
         return _LAST

@@ -1,4 +1,4 @@
-"""The thread that follows silences, keeps those of the calendar, and sees how alerts stand in every Alertmanager."""
+"""Thread that reads silences and alert status of every Alertmanager, and reconciles the silences of the calendar."""
 
 from __future__ import annotations
 
@@ -8,44 +8,35 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
-from exporter.delivery.metrics import SilenceMetrics
 from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
 from exporter.errors import AlertmanagerError, ExporterError
-from exporter.silences.alert_status import Standings, Told
-from exporter.silences.alertmanager_api import Cluster, Peer, Requester
-from exporter.silences.reconciler import End, Made, Make, body_of, steps, wanted
+from exporter.http_client import Client
+from exporter.silences.alert_status import AlertListing, AlertStatus
+from exporter.silences.alertmanager_api import AlertmanagerApi, Cluster
+from exporter.silences.metrics import SilenceMetrics
+from exporter.silences.reconciler import EndSilence, PutSilence, body_of, plan_silences, steps
 from exporter.silences.silence import Silence, SilenceIndex
+from exporter.store import CreatedSilence, SilenceLog
 
-__all__ = ["SilenceLedger", "SilenceWatcher"]
+__all__ = ["SilenceWatcher"]
 
 log = logging.getLogger(__name__)
 
 _READERS = 8
-"""Alertmanagers that are asked at the same time."""
+"""Alertmanagers that are read at the same time."""
 _MOST_STEPS = 200
-"""Silences that are made or ended in one round; the next round goes on."""
-
-
-class SilenceLedger(Protocol):
-    """The part of the store that is used here; an ExporterError of it costs nothing but a repetition."""
-
-    def made_silences(self) -> Mapping[str, Made]:
-        """Return what was made, by id."""
-
-    def note_silences(self, made: Iterable[Made]) -> None:
-        """Note silences that were made or ended."""
+"""Silences that are created or ended in one round; the next round goes on."""
 
 
 @dataclass
-class _Followed:
-    """What is known of one Alertmanager."""
+class _Peer:
+    """State of one Alertmanager."""
 
-    peer: Peer
+    api: AlertmanagerApi
     silences: Sequence[Silence] = ()
     read_at: float | None = None
     """Monotonic seconds of the newest answer."""
@@ -53,14 +44,18 @@ class _Followed:
     """In this round."""
     cluster: Cluster = field(default_factory=Cluster)
     trouble: str | None = None
-    standings: Standings | None = None
-    """How our alerts stand there; None where that is not known now."""
+    alerts: AlertListing | None = None
+    """Our alerts; None where they could not be read in this round."""
     unread: str | None = None
-    """Why they could not be read."""
+    """Why the alerts could not be read."""
+
+    @property
+    def url(self) -> str:
+        return self.api.key
 
 
 class SilenceWatcher:
-    """Reads all silences in rounds, and keeps those of the calendar. `book` is what is known now.
+    """Reads all silences in rounds, and reconciles those of the calendar.
 
     Parameters
     ----------
@@ -68,14 +63,15 @@ class SilenceWatcher:
         Makes the client of an Alertmanager.
     calendar : callable
         Returns the calendar in force.
-    ledger : SilenceLedger
+    created_log : SilenceLog
+        The silences that were created. An `ExporterError` of it is logged; the next round tries again.
     clock : callable
         Unix seconds.
     registry : CollectorRegistry
     alertnames : callable
-        Returns the names of the alerts that fire; how they stand is read where there are any.
-    followed : callable
-        Told after every round, in the thread of the watch: the book, and now.
+        Returns the names of the firing alerts; their status is read where there are any.
+    on_read : callable
+        Called after every round, in the watcher's thread, with the index and Unix seconds.
     monotonic : callable
         Seconds that never go back.
     """
@@ -83,28 +79,28 @@ class SilenceWatcher:
     def __init__(
         self,
         *,
-        connect: Callable[[AlertmanagerSettings], Requester],
+        connect: Callable[[AlertmanagerSettings], Client],
         calendar: Callable[[], Calendar],
-        ledger: SilenceLedger,
+        created_log: SilenceLog,
         clock: Callable[[], float],
         registry: CollectorRegistry,
         alertnames: Callable[[], frozenset[str]] = frozenset,
-        followed: Callable[[SilenceIndex, float], None] = lambda book, at: None,  # noqa: ARG005
+        on_read: Callable[[SilenceIndex, float], None] = lambda index, at: None,  # noqa: ARG005
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
         self._calendar = calendar
-        self._ledger = ledger
+        self._log = created_log
         self._clock = clock
         self._alertnames = alertnames
-        self._followed = followed
+        self._on_read = on_read
         self._monotonic = monotonic
         self._metrics = SilenceMetrics(registry)
         self._settings = SilenceSettings()
-        self._all: dict[str, _Followed] = {}
-        self._made: dict[str, Made] | None = None
-        self._unnoted: dict[str, Made] = {}
-        self._book = SilenceIndex()
+        self._peers: dict[str, _Peer] = {}
+        self._created: dict[str, CreatedSilence] | None = None
+        self._unwritten: dict[str, CreatedSilence] = {}
+        self._index = SilenceIndex()
         self._change = threading.Condition()
         self._wake = self._stopping = False
         self._first = threading.Event()
@@ -112,20 +108,20 @@ class SilenceWatcher:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="silences")
 
     @property
-    def book(self) -> SilenceIndex:
-        """What is known now; the same object for as long as nothing changes."""
-        return self._book
+    def index(self) -> SilenceIndex:
+        """The silences of all Alertmanagers; the same object until one changes."""
+        return self._index
 
-    def told(self, labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
-        """Return what each Alertmanager makes of an alert that fires since then, as far as that is known now."""
-        silences = {silence.id: silence for silence in self._book.silences}
-        known = ((key, one.standings) for key, one in self._all.items())
-        found = (one.told(key, labels, since, silences) for key, one in known if one is not None)
-        return tuple(one for one in found if one is not None)
+    def status(self, labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
+        """Return the status of an alert that has fired since `since`, of each Alertmanager that could be read."""
+        silences = {silence.id: silence for silence in self._index.silences}
+        listings = ((url, peer.alerts) for url, peer in self._peers.items())
+        statuses = (alerts.status(url, labels, since, silences) for url, alerts in listings if alerts is not None)
+        return tuple(status for status in statuses if status is not None)
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -133,31 +129,31 @@ class SilenceWatcher:
         self._thread.start()
 
     def wait(self, timeout: float) -> None:
-        """Wait until silences were asked for, answered or not."""
+        """Wait until the first round has read silences, or failed to."""
         self._first.wait(timeout)
 
     def apply(self, alertmanagers: Sequence[AlertmanagerSettings], settings: SilenceSettings) -> None:
-        """Follow these from now on; what is known of those that stay is kept."""
-        kept: dict[str, _Followed] = {}
-        for one in alertmanagers:
-            old = self._all.get(one.url)
-            if old is not None and old.peer.settings == one:
-                kept[one.url] = old
+        """Watch these from now on; those that stay keep their state."""
+        peers: dict[str, _Peer] = {}
+        for alertmanager in alertmanagers:
+            old = self._peers.get(alertmanager.url)
+            if old is not None and old.api.settings == alertmanager:
+                peers[alertmanager.url] = old
             else:
-                kept[one.url] = _Followed(Peer(one, self._connect(one)))
-                self._metrics.add(one.url)
-        gone = [old for key, old in self._all.items() if kept.get(key) is not old]
+                peers[alertmanager.url] = _Peer(AlertmanagerApi(alertmanager, self._connect(alertmanager)))
+                self._metrics.add(alertmanager.url)
+        removed = [old for url, old in self._peers.items() if peers.get(url) is not old]
         with self._change:
-            self._all, self._settings = kept, settings
+            self._peers, self._settings = peers, settings
             self._wake = True
             self._change.notify()
-        for old in gone:
-            old.peer.cancel()
-            old.peer.close()
-            if old.peer.key not in kept:
-                self._metrics.remove(old.peer.key)
+        for old in removed:
+            old.api.cancel()
+            old.api.close()
+            if old.url not in peers:
+                self._metrics.remove(old.url)
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Begin the next round now, because the calendar changed."""
         with self._change:
             self._wake = True
@@ -168,13 +164,13 @@ class SilenceWatcher:
         with self._change:
             self._stopping = True
             self._change.notify()
-        for one in list(self._all.values()):
-            one.peer.cancel()
+        for peer in list(self._peers.values()):
+            peer.api.cancel()
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._readers.shutdown(wait=False, cancel_futures=True)
-        for one in self._all.values():
-            one.peer.close()
+        for peer in self._peers.values():
+            peer.api.close()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -183,7 +179,7 @@ class SilenceWatcher:
             try:
                 self._round()
             except Exception:
-                # Without this thread nobody is silenced, so no mistake in it may end it.
+                # Without this thread no silence is created, so no mistake in it may end it.
                 if not self._stopping:
                     log.exception("a round of silences failed")
             with self._change:
@@ -191,148 +187,152 @@ class SilenceWatcher:
                     self._change.wait(self._settings.interval)
 
     def _round(self) -> None:
-        everyone = list(self._all.values())
-        plan = wanted(self._calendar(), self._clock())
-        made = self._remembered()
-        # Who is in a cluster with whom only matters where there is something to keep.
-        keeping = bool(plan.needed) or any(not one.removed for one in made.values())
-        list(self._readers.map(lambda one: self._read(one, cluster=keeping and len(everyone) > 1), everyone))
-        firing = self._alertnames()
-        list(self._readers.map(lambda one: self._see(one, firing), everyone))
-        self._publish(everyone)
+        peers = list(self._peers.values())
+        plan = plan_silences(self._calendar(), self._clock())
+        created = self._load_created()
+        # Clusters only matter where there is a silence to create or to end.
+        reconciling = bool(plan.needed) or any(not silence.removed for silence in created.values())
+        list(self._readers.map(lambda peer: self._read(peer, cluster=reconciling and len(peers) > 1), peers))
+        alertnames = self._alertnames()
+        list(self._readers.map(lambda peer: self._read_alerts(peer, alertnames), peers))
+        self._publish(peers)
         self._first.set()
-        self._followed(self._book, self._clock())
-        if keeping and not self._stopping:
-            for group in _clusters([one for one in everyone if one.answered]):
-                present = {silence.id: silence for one in group for silence in one.silences}
-                for step in steps(plan, list(present.values()), made, at=self._clock())[:_MOST_STEPS]:
-                    self._do(step, group)
-            self._note()
+        self._on_read(self._index, self._clock())
+        if reconciling and not self._stopping:
+            for cluster in _clusters([peer for peer in peers if peer.answered]):
+                present = {silence.id: silence for peer in cluster for silence in peer.silences}
+                for step in steps(plan, list(present.values()), created, at=self._clock())[:_MOST_STEPS]:
+                    self._apply_step(step, cluster)
+            self._write_created()
 
     # ------------------------------------------------------------------ read
 
-    def _read(self, one: _Followed, *, cluster: bool) -> None:
-        one.answered = False
+    def _read(self, peer: _Peer, *, cluster: bool) -> None:
+        peer.answered = False
         try:
-            one.silences, rejected = one.peer.silences(self._settings.max_bytes)
-            one.cluster = one.peer.cluster() if cluster else one.cluster
+            peer.silences, rejected = peer.api.silences(self._settings.max_bytes)
+            peer.cluster = peer.api.cluster() if cluster else peer.cluster
         except AlertmanagerError as fault:
-            self._failed(one, fault)
+            self._note_failure(peer, fault)
             return
-        one.read_at, one.answered = self._monotonic(), True
-        if one.trouble is not None:
-            log.info("silences can be read again", extra={"alertmanager": one.peer.key})
-        one.trouble = None
-        living = sum(not silence.expired for silence in one.silences)
-        self._metrics.read(one.peer.key, at=self._clock(), silences=living, not_understood=rejected)
+        peer.read_at, peer.answered = self._monotonic(), True
+        if peer.trouble is not None:
+            log.info("silences can be read again", extra={"alertmanager": peer.url})
+        peer.trouble = None
+        active = sum(not silence.expired for silence in peer.silences)
+        self._metrics.read(peer.url, at=self._clock(), silences=active, not_understood=rejected)
 
-    def _see(self, one: _Followed, firing: frozenset[str]) -> None:
-        """Read how our alerts stand. One that did not answer a moment ago is not asked again."""
-        found, unread = None, one.unread
-        if not firing:
-            found, unread = Standings(self._clock()), None
-        elif one.answered:
+    def _read_alerts(self, peer: _Peer, alertnames: frozenset[str]) -> None:
+        """Read the status of our alerts, unless the Alertmanager has just failed to answer."""
+        alerts, unread = None, peer.unread
+        if not alertnames:
+            alerts, unread = AlertListing(self._clock()), None
+        elif peer.answered:
             try:
-                found = one.peer.standings(firing, self._settings.max_bytes, at=self._clock())
+                alerts = peer.api.alerts(alertnames, self._settings.max_bytes, at=self._clock())
                 unread = None
             except AlertmanagerError as fault:
                 unread = fault.reason
-                if not self._stopping and one.unread != unread:
-                    more = {"alertmanager": one.peer.key, "reason": str(fault.reason), "error": fault.message}
+                if not self._stopping and peer.unread != unread:
+                    more = {"alertmanager": peer.url, "reason": str(fault.reason), "error": fault.message}
                     log.warning("alerts cannot be read", extra=more)
-        one.standings, one.unread = found, unread
-        if self._all.get(one.peer.key) is one:
-            self._metrics.stand(one.peer.key, None if found is None else found.count())
+        peer.alerts, peer.unread = alerts, unread
+        if self._peers.get(peer.url) is peer:
+            self._metrics.alert_states(peer.url, None if alerts is None else alerts.count())
 
-    def _failed(self, one: _Followed, fault: AlertmanagerError) -> None:
-        if self._stopping or self._all.get(one.peer.key) is not one:
+    def _note_failure(self, peer: _Peer, fault: AlertmanagerError) -> None:
+        if self._stopping or self._peers.get(peer.url) is not peer:
             return
-        self._metrics.errors_total.labels(one.peer.key, fault.reason).inc()
-        # Once for every change, because it may go on for hours.
-        if one.trouble != fault.reason:
-            more = {"alertmanager": one.peer.key, "reason": str(fault.reason), "error": fault.message}
+        self._metrics.errors_total.labels(peer.url, fault.reason).inc()
+        # Logged once for every change of the reason, because an outage may last for hours.
+        if peer.trouble != fault.reason:
+            more = {"alertmanager": peer.url, "reason": str(fault.reason), "error": fault.message}
             log.warning("silences cannot be read or kept", extra=more)
-        one.trouble = fault.reason
+        peer.trouble = fault.reason
 
-    def _publish(self, everyone: Sequence[_Followed]) -> None:
+    def _publish(self, peers: Sequence[_Peer]) -> None:
         now = self._monotonic()
-        fresh = [one for one in everyone if one.read_at is not None and now - one.read_at <= self._settings.keep]
-        book = SilenceIndex(silence for one in fresh for silence in one.silences)
-        if not book.same_as(self._book):
-            self._book = book
+        fresh = [peer for peer in peers if peer.read_at is not None and now - peer.read_at <= self._settings.keep]
+        index = SilenceIndex(silence for peer in fresh for silence in peer.silences)
+        if not index.same_as(self._index):
+            self._index = index
 
-    # ------------------------------------------------------------------ keep
+    # ------------------------------------------------------------------ reconcile
 
-    def _do(self, step: Make | End, group: Sequence[_Followed]) -> None:
-        """Take a step in one member of a cluster; the others hear of it from that one."""
-        for one in group:
-            if self._stopping or (isinstance(step, End) and step.silence not in one.silences):
+    def _apply_step(self, step: PutSilence | EndSilence, cluster: Sequence[_Peer]) -> None:
+        """Take a step in one member of a cluster, which passes it on to the others."""
+        for peer in cluster:
+            if self._stopping or (isinstance(step, EndSilence) and step.silence not in peer.silences):
                 continue
             try:
-                if isinstance(step, End):
-                    one.peer.end(step.silence)
-                    self._remember(Made(step.silence.id, step.silence.entry or "", step.silence.window.end, True))
-                    log.info("a silence was ended", extra=_told(one, step.silence.entry, step.silence.id))
+                if isinstance(step, EndSilence):
+                    self._end(step.silence, peer)
                 else:
-                    self._make(step, one)
+                    self._put(step, peer)
             except AlertmanagerError as fault:
-                self._failed(one, fault)
+                self._note_failure(peer, fault)
                 continue
-            self._metrics.changes_total.labels(one.peer.key, "end" if isinstance(step, End) else "make").inc()
+            self._metrics.changes_total.labels(peer.url, "end" if isinstance(step, EndSilence) else "make").inc()
             return
 
-    def _make(self, step: Make, one: _Followed) -> None:
-        occurrence = step.occurrence
-        before = step.instead if step.instead in one.silences else None
-        identity = one.peer.make(body_of(Make(occurrence, before), at=self._clock()))
-        self._remember(Made(identity, occurrence.name, occurrence.window.end))
-        if before is not None and before.id != identity:
-            # It could not be changed, so the Alertmanager ended it and made another.
-            self._remember(Made(before.id, occurrence.name, before.window.end, True))
-        log.info("a silence was made", extra=_told(one, occurrence.name, identity))
+    def _end(self, silence: Silence, peer: _Peer) -> None:
+        peer.api.end_silence(silence)
+        self._add_created(CreatedSilence(silence.id, silence.entry or "", silence.window.end, True))
+        log.info("a silence was ended", extra=_log_fields(peer, silence.entry, silence.id))
 
-    def _remembered(self) -> dict[str, Made]:
-        if self._made is None:
+    def _put(self, step: PutSilence, peer: _Peer) -> None:
+        occurrence = step.occurrence
+        before = step.replaces if step.replaces in peer.silences else None
+        identity = peer.api.put_silence(body_of(PutSilence(occurrence, before), at=self._clock()))
+        self._add_created(CreatedSilence(identity, occurrence.name, occurrence.window.end))
+        if before is not None and before.id != identity:
+            # It could not be updated, so the Alertmanager ended it and created another.
+            self._add_created(CreatedSilence(before.id, occurrence.name, before.window.end, True))
+        log.info("a silence was made", extra=_log_fields(peer, occurrence.name, identity))
+
+    def _load_created(self) -> dict[str, CreatedSilence]:
+        if self._created is None:
             try:
-                self._made = dict(self._ledger.made_silences())
+                self._created = dict(self._log.load())
             except ExporterError as fault:
                 log.warning("silences that were made are not known", extra={"error": str(fault)})
-                return dict(self._unnoted)
-        # Ours that another replica made, or that we made and could not note, are taken as made by us.
-        entries = {entry.name for entry in self._calendar().entries} | {one.name for one in self._calendar().announced}
-        for one in self._all.values():
-            for silence in one.silences:
-                if silence.entry in entries and not silence.expired and silence.id not in self._made:
-                    self._remember(Made(silence.id, silence.entry or "", silence.window.end))
-        return self._made
+                return dict(self._unwritten)
+        # Those of our entries that another replica created, or that we could not write down, count as created by us.
+        calendar = self._calendar()
+        entries = {entry.name for entry in calendar.entries} | {event.name for event in calendar.announced}
+        for peer in self._peers.values():
+            for silence in peer.silences:
+                if silence.entry in entries and not silence.expired and silence.id not in self._created:
+                    self._add_created(CreatedSilence(silence.id, silence.entry or "", silence.window.end))
+        return self._created
 
-    def _remember(self, made: Made) -> None:
-        if self._made is not None:
-            self._made[made.id] = made
-        self._unnoted[made.id] = made
+    def _add_created(self, silence: CreatedSilence) -> None:
+        if self._created is not None:
+            self._created[silence.id] = silence
+        self._unwritten[silence.id] = silence
 
-    def _note(self) -> None:
-        if not self._unnoted:
+    def _write_created(self) -> None:
+        if not self._unwritten:
             return
         try:
-            self._ledger.note_silences(list(self._unnoted.values()))
+            self._log.record(list(self._unwritten.values()), at=self._clock())
         except ExporterError as fault:
             log.warning("silences that were made could not be noted", extra={"error": str(fault)})
         else:
-            self._unnoted = {}
+            self._unwritten = {}
 
 
-def _clusters(followed: Iterable[_Followed]) -> list[list[_Followed]]:
-    """Put those together that share their silences."""
-    groups: list[tuple[set[str], list[_Followed]]] = []
-    for one in followed:
-        members = set(one.cluster.members)
+def _clusters(peers: Iterable[_Peer]) -> list[list[_Peer]]:
+    """Group the Alertmanagers that share their silences."""
+    groups: list[tuple[set[str], list[_Peer]]] = []
+    for peer in peers:
+        members = set(peer.cluster.members)
         joined = [group for group in groups if group[0] & members]
         groups = [group for group in groups if not group[0] & members]
         names = members.union(*(group[0] for group in joined))
-        groups.append((names, [*(each for group in joined for each in group[1]), one]))
+        groups.append((names, [*(each for group in joined for each in group[1]), peer]))
     return [group for _, group in groups]
 
 
-def _told(one: _Followed, entry: str | None, identity: str) -> dict[str, object]:
-    return {"alertmanager": one.peer.key, "entry": entry, "silence": identity}
+def _log_fields(peer: _Peer, entry: str | None, identity: str) -> dict[str, object]:
+    return {"alertmanager": peer.url, "entry": entry, "silence": identity}

@@ -1,10 +1,10 @@
 """State that outlives the process: alerts, their audit, deliveries, and learned arrays, in SQLite."""
 
+from exporter.store.alerts import DeliveryLog
 from exporter.store.audit import AuditCursor, AuditPage
-from exporter.store.episodes import EpisodeCursor, EpisodePage, Wanted
+from exporter.store.episodes import EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage, PendingFeedback
 from exporter.store.errors import StoreError, StoreReason
-from exporter.store.events import EventLog
-from exporter.store.feedback import Change, PendingFeedback
+from exporter.store.events import CreatedSilence, EventLog, SilenceLog
 from exporter.store.learned_arrays import LearnedState
 from exporter.store.opening import Recovery
 from exporter.store.rows import AuditEntry, Delivery
@@ -14,16 +14,19 @@ __all__ = [
     "AuditCursor",
     "AuditEntry",
     "AuditPage",
-    "Change",
+    "CreatedSilence",
     "Delivery",
+    "DeliveryLog",
+    "EpisodeChange",
     "EpisodeCursor",
+    "EpisodeFilter",
     "EpisodePage",
     "EventLog",
     "LearnedState",
     "PendingFeedback",
     "Recovery",
+    "SilenceLog",
     "Store",
     "StoreError",
     "StoreReason",
-    "Wanted",
 ]

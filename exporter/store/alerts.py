@@ -1,4 +1,4 @@
-"""``anomaly.db``: alerts, what Alertmanagers confirmed, the audit, and the newest slot of every query.
+"""``anomaly.db``: alerts, the newest slot of every query, and what Alertmanagers confirmed.
 
 Everything here is durable when a call returns, because it is sent or shown afterwards.
 """
@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition, Observation, Step
+from exporter.store.audit import append_audit
 from exporter.store.database import Database
-from exporter.store.episodes import find_episode, rebuild_missing, write_episodes
-from exporter.store.feedback import append_audit
+from exporter.store.episode_rows import find_episode, rebuild_missing, write_episodes
 from exporter.store.rows import Delivery, alert_of, alert_row, seal
 from exporter.store.schema import ALERTS
 
-__all__ = ["AlertLog"]
+__all__ = ["AlertLog", "DeliveryLog"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _INSERT_ALERT = f"INSERT OR REPLACE INTO alerts ({_ALERT}) VALUES ({', '.join('?
 
 
 class AlertLog:
-    """The alerts of all queries and their history, one transaction a step.
+    """The alerts of all queries and their history, one transaction a step. Calls raise `StoreError`.
 
     Parameters
     ----------
@@ -75,10 +75,6 @@ class AlertLog:
         -------
         bool
             False where the slot is not newer than the watermark: nothing was changed.
-
-        Raises
-        ------
-        StoreError
         """
         if not math.isfinite(slot):
             raise ValueError(f"not an evaluation instant: {slot}")
@@ -99,28 +95,19 @@ class AlertLog:
         return applied
 
     def record(self, query: str, step: Step) -> None:
-        """Apply a step that belongs to no slot (hold, restore, withdraw): the watermark stays.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Apply a step that belongs to no slot (hold, restore, withdraw): the watermark stays."""
         rows, worse = _rows_of(query, step), self._worse(query, step)
         self.database.write(lambda con: _apply(con, query, rows, step, worse))
         self._worst[query] = _worst_of(step)
 
     def _worse(self, query: str, step: Step) -> list[Alert]:
-        """Return the alerts whose worst reading is not written so far."""
+        """Return the alerts whose worst observation is not written yet."""
         written = self._worst.get(query, {})
-        return [one for one in step.alerts.values() if one.worst is not None and one.worst != written.get(one.episode)]
+        alerts = step.alerts.values()
+        return [alert for alert in alerts if alert.worst is not None and alert.worst != written.get(alert.episode)]
 
     def append(self, transitions: Iterable[AlertTransition]) -> int:
-        """Add events to the audit that change no alert, and return how many were new.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Add events to the audit that change no alert, and return how many were new."""
         rows = tuple(transitions)
 
         def apply(con: sqlite3.Connection) -> int:
@@ -130,59 +117,51 @@ class AlertLog:
 
         return self.database.write(apply)
 
-    def alerts(self) -> dict[str, dict[str, Alert]]:
-        """Return all alerts, by query and fingerprint.
-
-        Raises
-        ------
-        StoreError
-        """
+    def load(self) -> dict[str, dict[str, Alert]]:
+        """Return all alerts, by query and fingerprint."""
 
         def read(con: sqlite3.Connection) -> dict[str, dict[str, Alert]]:
-            found: dict[str, dict[str, Alert]] = {}
+            alerts: dict[str, dict[str, Alert]] = {}
             for row in con.execute(_SELECT_ALERTS).fetchall():
                 alert = alert_of(row)
                 if alert is not None:
                     episode = find_episode(con, alert.episode)
                     worst = None if episode is None else episode.worst
-                    found.setdefault(alert.query, {})[alert.fingerprint] = replace(alert, worst=worst)
-            return found
+                    alerts.setdefault(alert.query, {})[alert.fingerprint] = replace(alert, worst=worst)
+            return alerts
 
         return self.database.read(read)
 
     def notes(self) -> dict[str, bytes]:
-        """Return what is remembered beside the alerts, by query; see `Step.notes`.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Return what is remembered beside the alerts, by query; see `Step.notes`."""
         rows = self.database.read(lambda con: con.execute("SELECT query, value, crc FROM notes").fetchall())
         return {row[0]: row[1] for row in rows if seal(*row[:-1]) == row[-1]}
 
     def watermark(self, query: str) -> float | None:
-        """Return the newest slot that was committed for a query, or None.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Return the newest slot that was committed for a query, or None."""
         return self.database.read(lambda con: _watermark(con, query))
 
-    def delivered(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+class DeliveryLog:
+    """What every Alertmanager confirmed last. Calls raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
         """Note that an Alertmanager took alerts: (fingerprint, episode, state) as they were sent.
 
         An episode that is over and deleted meanwhile is not noted.
-
-        Raises
-        ------
-        StoreError
         """
         rows = []
         for fingerprint, episode, state in items:
             row = (am_key, fingerprint, episode, str(state), float(at))
             rows.append((*row, seal(*row), fingerprint, episode))
-        self.database.write(
+        self._database.write(
             lambda con: con.executemany(
                 "INSERT OR REPLACE INTO deliveries SELECT ?, ?, ?, ?, ?, ?"
                 " WHERE EXISTS (SELECT 1 FROM alerts WHERE fingerprint=? AND episode=?)",
@@ -190,31 +169,17 @@ class AlertLog:
             )
         )
 
-    def deliveries(self, am_key: str) -> dict[str, Delivery]:
-        """Return what an Alertmanager confirmed last, by fingerprint.
-
-        Raises
-        ------
-        StoreError
-        """
+    def load(self, am_key: str) -> dict[str, Delivery]:
+        """Return what an Alertmanager confirmed last, by fingerprint."""
         select = "SELECT am_key, fingerprint, episode, acked_state, acked_at, crc FROM deliveries WHERE am_key=?"
-        rows = self.database.read(lambda con: con.execute(select, (am_key,)).fetchall())
+        rows = self._database.read(lambda con: con.execute(select, (am_key,)).fetchall())
         return {
             row[1]: Delivery(row[1], row[2], AlertState(row[3]), row[4]) for row in rows if seal(*row[:-1]) == row[-1]
         }
 
-    def forget_alertmanager(self, am_key: str) -> None:
-        """Drop what an Alertmanager confirmed, because it is no longer configured.
-
-        Raises
-        ------
-        StoreError
-        """
-        self.database.write(lambda con: con.execute("DELETE FROM deliveries WHERE am_key=?", (am_key,)))
-
-    def close(self) -> None:
-        """Close the database."""
-        self.database.close()
+    def forget(self, am_key: str) -> None:
+        """Drop what an Alertmanager confirmed, because it is no longer configured."""
+        self._database.write(lambda con: con.execute("DELETE FROM deliveries WHERE am_key=?", (am_key,)))
 
 
 def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
@@ -225,8 +190,8 @@ def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
 
 
 def _worst_of(step: Step) -> dict[str, Observation]:
-    """Return the worst readings of the alerts of a step, by episode."""
-    return {one.episode: one.worst for one in step.alerts.values() if one.worst is not None}
+    """Return the worst observations of the alerts of a step, by episode."""
+    return {alert.episode: alert.worst for alert in step.alerts.values() if alert.worst is not None}
 
 
 def _apply(
@@ -234,9 +199,9 @@ def _apply(
 ) -> None:
     stored = {row[1]: row for row in con.execute(f"{_SELECT_ALERTS} WHERE query=?", (query,))}
     con.executemany(_INSERT_ALERT, [row for name, row in rows.items() if stored.get(name) != row])
-    gone = [name for name in stored if name not in rows]
-    con.executemany("DELETE FROM alerts WHERE query=? AND fingerprint=?", [(query, name) for name in gone])
-    con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in gone])
+    ended = [name for name in stored if name not in rows]
+    con.executemany("DELETE FROM alerts WHERE query=? AND fingerprint=?", [(query, name) for name in ended])
+    con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in ended])
     if step.notes is not None:
         con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (query, step.notes, seal(query, step.notes)))
     append_audit(con, step.transitions)

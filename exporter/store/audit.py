@@ -1,16 +1,18 @@
-"""Reading the audit page by page, and the one job that may delete from it."""
+"""The audit: append-only, read page by page, deleted from by retention alone."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from exporter.alerting.alert import AlertTransition
 from exporter.store.database import Database
-from exporter.store.rows import AuditEntry, entry_of
+from exporter.store.rows import AuditEntry, audit_row, entry_of
 
-__all__ = ["AuditCursor", "AuditPage", "read_audit", "retain_audit"]
+__all__ = ["PAGE_LIMIT", "AuditCursor", "AuditLog", "AuditPage", "append_audit"]
 
 log = logging.getLogger(__name__)
 
@@ -31,87 +33,97 @@ class AuditPage:
     next: AuditCursor | None
 
 
-def read_audit(
-    database: Database,
-    *,
-    query: str | None = None,
-    fingerprint: str | None = None,
-    since: float | None = None,
-    after: AuditCursor | None = None,
-    limit: int = 100,
-) -> AuditPage:
-    """Return a page of the audit, newest first.
+class AuditLog:
+    """Transitions of all episodes. Calls raise `StoreError`."""
 
-    Parameters
-    ----------
-    database : Database
-    query, fingerprint : str, optional
-        Only entries of these.
-    since : float, optional
-        Only entries at this instant or later, Unix seconds.
-    after : AuditCursor, optional
-        `next` of the page before.
-    limit : int
-        Entries a page, 1 to 1000.
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    Raises
-    ------
-    ValueError
-        The limit is out of range.
-    StoreError
-    """
-    if not 1 <= limit <= PAGE_LIMIT:
-        raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
-    wanted: list[tuple[str, tuple[object, ...]]] = []
-    if fingerprint is not None:
-        wanted.append(("fingerprint = ?", (fingerprint,)))
-    if query is not None:
-        # The plus keeps SQLite to the index of the narrower filter.
-        wanted.append(("query = ?" if fingerprint is None else "+query = ?", (query,)))
-    if since is not None:
-        wanted.append(("at >= ?", (since,)))
-    if after is not None:
-        wanted.append(("(at, id) < (?, ?)", after))
-    where = " AND ".join(condition for condition, _ in wanted) or "1"
-    values = [value for _, each in wanted for value in each]
-    # The conditions are those above; all data are parameters.
-    select = (
-        "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"  # noqa: S608
-        f" WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
+    def page(
+        self,
+        *,
+        query: str | None = None,
+        fingerprint: str | None = None,
+        since: float | None = None,
+        after: AuditCursor | None = None,
+        limit: int = 100,
+    ) -> AuditPage:
+        """Return a page of the audit, newest first.
+
+        Parameters
+        ----------
+        query, fingerprint : str, optional
+            Only entries of these.
+        since : float, optional
+            Only entries at this instant or later, Unix seconds.
+        after : AuditCursor, optional
+            `next` of the page before.
+        limit : int
+            Entries a page, 1 to 1000.
+
+        Raises
+        ------
+        ValueError
+            The limit is out of range.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
+        filters: list[tuple[str, tuple[object, ...]]] = []
+        if fingerprint is not None:
+            filters.append(("fingerprint = ?", (fingerprint,)))
+        if query is not None:
+            # The plus keeps SQLite to the index of the narrower filter.
+            filters.append(("query = ?" if fingerprint is None else "+query = ?", (query,)))
+        if since is not None:
+            filters.append(("at >= ?", (since,)))
+        if after is not None:
+            filters.append(("(at, id) < (?, ?)", after))
+        where = " AND ".join(condition for condition, _ in filters) or "1"
+        values = [value for _, each in filters for value in each]
+        # The conditions are those above; all data are parameters.
+        select = (
+            "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"  # noqa: S608
+            f" WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
+        )
+        rows = self._database.read(lambda con: con.execute(select, (*values, limit + 1)).fetchall())
+        entries = tuple(entry_of(row) for row in rows[:limit])
+        return AuditPage(entries, (rows[limit - 1][1], rows[limit - 1][0]) if len(rows) > limit else None)
+
+    def retain(self, before: float, *, at: float) -> int:
+        """Delete episodes whose last event is older than `before` and that have no alert any more.
+
+        Other writers get their turn every 100 ms. What was deleted is noted in the table ``retention``, and stays
+        deleted where a later slice fails.
+
+        Parameters
+        ----------
+        before, at : float
+            Unix seconds; `at` is now.
+
+        Returns
+        -------
+        int
+            Rows deleted.
+        """
+        job = _Retention(before, at)
+        while not self._database.write(job.slice):
+            pass
+        if job.deleted:
+            self._database.shrink()
+            log.info("retention deleted %d audit rows of episodes that ended before %.0f", job.deleted, before)
+        return job.deleted
+
+
+def append_audit(con: sqlite3.Connection, transitions: Iterable[AlertTransition]) -> int:
+    """Append transitions that are not in the audit already; return how many."""
+    before = con.total_changes
+    # Named conflict only: OR IGNORE would swallow a missing value as well.
+    con.executemany(
+        "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, number, crc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint, episode, event, number) DO NOTHING",
+        [audit_row(transition) for transition in transitions],
     )
-    rows = database.read(lambda con: con.execute(select, (*values, limit + 1)).fetchall())
-    entries = tuple(entry_of(row) for row in rows[:limit])
-    return AuditPage(entries, (rows[limit - 1][1], rows[limit - 1][0]) if len(rows) > limit else None)
-
-
-def retain_audit(database: Database, before: float, *, at: float) -> int:
-    """Delete episodes whose last event is older than `before` and that have no alert any more.
-
-    Other writers get their turn every 100 ms. What was deleted is noted in the table ``retention``.
-
-    Parameters
-    ----------
-    database : Database
-    before, at : float
-        Unix seconds; `at` is now.
-
-    Returns
-    -------
-    int
-        Rows deleted.
-
-    Raises
-    ------
-    StoreError
-        What was deleted until then stays deleted.
-    """
-    job = _Retention(before, at)
-    while not database.write(job.slice):
-        pass
-    if job.deleted:
-        database.shrink()
-        log.info("retention deleted %d audit rows of episodes that ended before %.0f", job.deleted, before)
-    return job.deleted
+    return con.total_changes - before
 
 
 class _Retention:
@@ -157,12 +169,12 @@ class _Retention:
         return done
 
     def _open(self, con: sqlite3.Connection, query: str, fingerprint: str, episode: str) -> bool:
-        found = con.execute(
+        row = con.execute(
             "SELECT EXISTS (SELECT 1 FROM alerts WHERE query=? AND fingerprint=? AND episode=?)"
             " OR EXISTS (SELECT 1 FROM audit WHERE fingerprint=? AND episode=? AND at >= ?)",
             (query, fingerprint, episode, fingerprint, episode, self._before),
         )
-        return bool(found.fetchone()[0])
+        return bool(row.fetchone()[0])
 
     def _unlock(self, con: sqlite3.Connection, job: int | None) -> int | None:
         # Only inside this transaction: the trigger allows deletion while a job runs, and up to its `before`.

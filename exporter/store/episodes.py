@@ -1,55 +1,32 @@
-"""Episodes as rows: written with the transitions that make them, and read page by page.
-
-Everything but the reading follows from the audit. A row that is missing or damaged is made of the audit again, so
-a database of an older version gets its history, and a flipped bit costs nothing.
-"""
+"""Episodes page by page, their acknowledgement, and their feedback."""
 
 from __future__ import annotations
 
-import json
-import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from exporter.alerting.alert import Alert, AlertTransition, AuditEvent, Observation
-from exporter.alerting.episode import Episode, Feedback, Status, apply, episode_of
-from exporter.store.rows import Row, entry_of, mapping, seal, storable
+from exporter.alerting.alert import AlertTransition, AuditEvent
+from exporter.alerting.episode import Episode, Feedback, Status
+from exporter.store.audit import PAGE_LIMIT, append_audit
+from exporter.store.database import Database
+from exporter.store.episode_rows import (
+    EPISODES,
+    decode_episode,
+    find_episode,
+    select_episodes,
+    transitions_of,
+    write_episodes,
+)
+from exporter.store.rows import AuditEntry, entry_of, seal
 
-__all__ = [
-    "EPISODES",
-    "EpisodeCursor",
-    "EpisodePage",
-    "Wanted",
-    "count_feedback",
-    "find_episode",
-    "read_episodes",
-    "rebuild_missing",
-    "transitions_of",
-    "write_episodes",
-]
+__all__ = ["EpisodeChange", "EpisodeCursor", "EpisodeFilter", "EpisodeLog", "EpisodePage", "PendingFeedback"]
 
-log = logging.getLogger(__name__)
-
-_READING = ("seen_at", "observed", "expected", "lower", "upper", "score", "z", "votes")
-EPISODES = (
-    "id", "query", "fingerprint", "status", "opened_at", "fired_at", "resolved_at", "resolved_why", "acknowledged_at",
-    "acknowledged_by", "acknowledged_why", "feedback", "feedback_at", "feedback_by", "feedback_comment", "labels",
-    "summary", *_READING,
-)  # fmt: skip
-"""Columns, without the checksum, which is last."""
-
-PAGE_LIMIT = 1000
 _SCAN = 500
 _MOST_SCANNED = 10_000
-"""Rows that one request may look at where labels are asked for: no index helps there."""
-
-_NAMES = ", ".join((*EPISODES, "crc"))
-_SELECT = f"SELECT {_NAMES} FROM episodes"  # noqa: S608 - our own names.
-_INSERT = f"INSERT OR REPLACE INTO episodes ({_NAMES}) VALUES ({', '.join('?' * (len(EPISODES) + 1))})"  # noqa: S608
-_AUDIT = "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"
+"""Rows that one request may read where it filters by labels: no index helps there."""
 _OPENED = EPISODES.index("opened_at")
+_FEEDBACKS = frozenset(Feedback)
 
 EpisodeCursor = tuple[float, str]
 """Where a page ended: when its last episode was opened, and its id."""
@@ -64,19 +41,19 @@ class EpisodePage:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which episodes are asked for; what is None does not matter.
+class EpisodeFilter:
+    """Which episodes a page lists; a field that is None excludes nothing.
 
     Attributes
     ----------
     since, until : float, Unix seconds
         Episodes that were not over before the first and that had begun by the second.
     fired : bool
-        Whether Alertmanagers were told.
+        Whether they fired, so that Alertmanagers were notified.
     least_score : float
         Of the worst slot.
     labels : callable
-        Whether a label set is asked for.
+        Returns whether a label set is listed.
     """
 
     query: str | None = None
@@ -90,189 +67,186 @@ class Wanted:
     labels: Callable[[Mapping[str, str]], bool] | None = None
 
 
-def write_episodes(
-    con: sqlite3.Connection, transitions: Iterable[AlertTransition], worse: Iterable[Alert] = ()
-) -> dict[str, Episode]:
-    """Apply transitions, which are in the audit already, and new worst readings; return the episodes that changed."""
-    changed: dict[str, Episode | None] = {}
+@dataclass(frozen=True, slots=True)
+class EpisodeChange:
+    """Result of an acknowledgement or of feedback.
 
-    def known(episode: str) -> Episode | None:
-        if episode not in changed:
-            changed[episode] = find_episode(con, episode)
-        return changed[episode]
-
-    for transition in transitions:
-        # Where it is unknown, and did not begin just now, the audit knows more.
-        before = known(transition.episode)
-        after = apply(before, transition)
-        changed[transition.episode] = _rebuilt(con, transition.episode) if after is None else after
-    for alert in worse:
-        before = known(alert.episode)
-        if before is not None and alert.worst is not None and alert.worst.is_worse_than(before.worst):
-            summary = alert.annotations.get("summary", "")
-            changed[alert.episode] = replace(before, worst=alert.worst, summary=summary)
-    found = {name: episode for name, episode in changed.items() if episode is not None}
-    con.executemany(_INSERT, [_row(episode) for episode in found.values()])
-    return found
-
-
-def find_episode(con: sqlite3.Connection, episode: str) -> Episode | None:
-    """Return an episode, or None where there is none."""
-    row = con.execute(f"{_SELECT} WHERE id=?", (episode,)).fetchone()
-    if row is None:
-        return None
-    found = _episode(row)
-    return _rebuilt(con, episode) if found is None else found
-
-
-def transitions_of(con: sqlite3.Connection, episode: str) -> list[Row]:
-    """Return the rows of the audit about an episode, oldest first; see `entry_of`."""
-    return con.execute(f"{_AUDIT} WHERE episode=? ORDER BY id", (episode,)).fetchall()
-
-
-def rebuild_missing(con: sqlite3.Connection) -> int:
-    """Make the episodes that only the audit knows: of an older version, or lost with a damaged file."""
-    missing = con.execute(
-        "SELECT episode FROM audit WHERE event='open' AND NOT EXISTS (SELECT 1 FROM episodes WHERE id=audit.episode)"
-    ).fetchall()
-    made = [_rebuilt(con, episode) for (episode,) in missing]
-    con.executemany(_INSERT, [_row(episode) for episode in made if episode is not None])
-    return len(made)
-
-
-def read_episodes(
-    con: sqlite3.Connection, wanted: Wanted, *, after: EpisodeCursor | None = None, limit: int = 100
-) -> EpisodePage:
-    """Return a page of episodes, those opened last first.
-
-    Parameters
+    Attributes
     ----------
-    after : EpisodeCursor, optional
-        `next` of the page before.
-    limit : int
-        Episodes a page, 1 to 1000. A page of which labels are asked may have fewer although more follow.
-
-    Raises
-    ------
-    ValueError
-        The limit is out of range.
+    episode : Episode or None
+        As it is now; None where there is none.
+    changed : bool
+        False where it was so before, or cannot be: an episode that is over is not acknowledged.
     """
-    if not 1 <= limit <= PAGE_LIMIT:
-        raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
-    conditions, values = _conditions(wanted)
-    found: list[Episode] = []
+
+    episode: Episode | None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFeedback:
+    """Feedback that the baseline has not applied yet."""
+
+    episode: str
+    query: str
+    fingerprint: str
+    verdict: Feedback
+    at: float
+
+
+class EpisodeLog:
+    """Episodes and their feedback; whatever was written is durable when a call returns. Calls raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(
+        self,
+        filters: EpisodeFilter = EpisodeFilter(),
+        *,
+        after: EpisodeCursor | None = None,
+        limit: int = 100,
+    ) -> EpisodePage:
+        """Return a page of episodes, those opened last first.
+
+        Parameters
+        ----------
+        filters : EpisodeFilter
+        after : EpisodeCursor, optional
+            `next` of the page before.
+        limit : int
+            Episodes a page, 1 to 1000. A page filtered by labels may have fewer although more follow.
+
+        Raises
+        ------
+        ValueError
+            The limit is out of range.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
+        return self._database.read(lambda con: _page(con, filters, after, limit))
+
+    def get(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
+        """Return an episode with its transitions, oldest first; None where there is none."""
+
+        def read(con: sqlite3.Connection) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
+            match = find_episode(con, episode)
+            return None if match is None else (match, tuple(map(entry_of, transitions_of(con, episode))))
+
+        return self._database.read(read)
+
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
+        """Acknowledge an episode. Only the first acknowledgement counts; an episode that is over stays as it is."""
+
+        def write(con: sqlite3.Connection) -> EpisodeChange:
+            match = find_episode(con, episode)
+            if match is None or match.acknowledged_at is not None or match.status is Status.RESOLVED:
+                return EpisodeChange(match)
+            return _append(con, _transition(match, AuditEvent.ACKNOWLEDGED, at, who, why))
+
+        return self._database.write(write)
+
+    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
+        """Add feedback to an episode; the newest holds, and repeating it changes nothing.
+
+        Feedback that changes the baseline is pending until `discard_feedback`.
+        """
+
+        def write(con: sqlite3.Connection) -> EpisodeChange:
+            match = find_episode(con, episode)
+            if match is None:
+                return EpisodeChange(None)
+            if (match.feedback, match.feedback_by, match.feedback_comment) == (verdict, who, comment):
+                return EpisodeChange(match)
+            number = con.execute(
+                "SELECT coalesce(max(number), -1) + 1 FROM audit WHERE fingerprint=? AND episode=? AND event=?",
+                (match.fingerprint, episode, str(AuditEvent.FEEDBACK)),
+            ).fetchone()[0]
+            con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
+            if verdict.changes_baseline:
+                row = (episode, match.query, match.fingerprint, str(verdict), float(at))
+                con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
+            details = {"verdict": str(verdict)}
+            return _append(con, _transition(match, AuditEvent.FEEDBACK, at, who, comment, details, number))
+
+        return self._database.write(write)
+
+    def pending_feedback(self) -> list[PendingFeedback]:
+        """Return the feedback that the baselines have not applied yet, oldest first."""
+        select = "SELECT episode, query, fingerprint, verdict, at, crc FROM lessons ORDER BY at"
+        rows = self._database.read(lambda con: con.execute(select).fetchall())
+        return [
+            PendingFeedback(episode, query, fingerprint, Feedback(verdict), at)
+            for episode, query, fingerprint, verdict, at, crc in rows
+            if seal(episode, query, fingerprint, verdict, at) == crc
+        ]
+
+    def discard_feedback(self, applied: Iterable[PendingFeedback]) -> None:
+        """Delete pending feedback whose effect is durable; newer feedback on the same episode stays."""
+        keys = [(feedback.episode, feedback.at) for feedback in applied]
+        self._database.write(lambda con: con.executemany("DELETE FROM lessons WHERE episode=? AND at=?", keys))
+
+    def count_feedback(self) -> dict[str, dict[Feedback, int]]:
+        """Return how many episodes have which feedback, by query."""
+        select = "SELECT query, feedback, count(*) FROM episodes WHERE feedback IS NOT NULL GROUP BY query, feedback"
+        counts: dict[str, dict[Feedback, int]] = {}
+        for query, feedback, count in self._database.read(lambda con: con.execute(select).fetchall()):
+            if feedback in _FEEDBACKS:
+                counts.setdefault(query, {})[Feedback(feedback)] = count
+        return counts
+
+
+def _page(con: sqlite3.Connection, filters: EpisodeFilter, after: EpisodeCursor | None, limit: int) -> EpisodePage:
+    conditions, values = _conditions(filters)
+    episodes: list[Episode] = []
     scanned = 0
     while True:
-        where = [*conditions, *(["(opened_at, id) < (?, ?)"] if after else [])]
-        batch = _SCAN if wanted.labels is not None else limit + 1 - len(found)
-        # The conditions are our own; all data are parameters.
-        select = f"{_SELECT} WHERE {' AND '.join(where) or '1'} ORDER BY opened_at DESC, id DESC LIMIT ?"
-        rows = con.execute(select, (*values, *(after or ()), batch)).fetchall()
+        where = " AND ".join([*conditions, *(["(opened_at, id) < (?, ?)"] if after else [])]) or "1"
+        batch = _SCAN if filters.labels is not None else limit + 1 - len(episodes)
+        rows = select_episodes(con, where, (*values, *(after or ())), batch)
         for row in rows:
-            episode = _episode(row) or _rebuilt(con, row[0])
-            if episode is None or not (wanted.labels is None or wanted.labels(episode.labels)):
+            episode = decode_episode(con, row)
+            if episode is None or not (filters.labels is None or filters.labels(episode.labels)):
                 continue
-            if len(found) == limit:
-                return EpisodePage(tuple(found), _cursor(found[-1]))
-            found.append(episode)
+            if len(episodes) == limit:
+                return EpisodePage(tuple(episodes), (episodes[-1].opened_at, episodes[-1].id))
+            episodes.append(episode)
         if len(rows) < batch:
-            return EpisodePage(tuple(found), None)
+            return EpisodePage(tuple(episodes), None)
         after, scanned = (rows[-1][_OPENED], rows[-1][0]), scanned + len(rows)
         if scanned >= _MOST_SCANNED:
-            return EpisodePage(tuple(found), after)
+            return EpisodePage(tuple(episodes), after)
 
 
-def count_feedback(con: sqlite3.Connection) -> dict[str, dict[Feedback, int]]:
-    """Return how many episodes have which feedback, by query."""
-    counted: dict[str, dict[Feedback, int]] = {}
-    select = "SELECT query, feedback, count(*) FROM episodes WHERE feedback IS NOT NULL GROUP BY query, feedback"
-    for query, feedback, count in con.execute(select):
-        if feedback in _FEEDBACKS:
-            counted.setdefault(query, {})[Feedback(feedback)] = count
-    return counted
-
-
-_FEEDBACKS = frozenset(Feedback)
-
-
-def _conditions(wanted: Wanted) -> tuple[list[str], list[object]]:
+def _conditions(filters: EpisodeFilter) -> tuple[list[str], list[object]]:
     conditions: list[tuple[str, object]] = []
     for name in ("query", "fingerprint", "status", "feedback"):
-        value = getattr(wanted, name)
+        value = getattr(filters, name)
         if value is not None:
             conditions.append((f"{name} = ?", str(value)))
-    if wanted.since is not None:
-        conditions.append(("coalesce(resolved_at, 1e300) >= ?", float(wanted.since)))
-    if wanted.until is not None:
-        conditions.append(("opened_at <= ?", float(wanted.until)))
-    if wanted.fired is not None:
-        conditions.append(("(fired_at IS NOT NULL) = ?", int(wanted.fired)))
-    if wanted.least_score is not None:
-        conditions.append(("score >= ?", float(wanted.least_score)))
+    if filters.since is not None:
+        conditions.append(("coalesce(resolved_at, 1e300) >= ?", float(filters.since)))
+    if filters.until is not None:
+        conditions.append(("opened_at <= ?", float(filters.until)))
+    if filters.fired is not None:
+        conditions.append(("(fired_at IS NOT NULL) = ?", int(filters.fired)))
+    if filters.least_score is not None:
+        conditions.append(("score >= ?", float(filters.least_score)))
     return [condition for condition, _ in conditions], [value for _, value in conditions]
 
 
-def _cursor(episode: Episode) -> EpisodeCursor:
-    return episode.opened_at, episode.id
+def _transition(
+    episode: Episode,
+    event: AuditEvent,
+    at: float,
+    who: str,
+    why: str,
+    details: Mapping[str, str] | None = None,
+    number: int = 0,
+) -> AlertTransition:
+    return AlertTransition(episode.fingerprint, episode.query, episode.id, event, at, why, who, details or {}, number)
 
 
-def _rebuilt(con: sqlite3.Connection, episode: str) -> Episode | None:
-    entries = [entry_of(row) for row in transitions_of(con, episode)]
-    transitions = [
-        AlertTransition(
-            one.fingerprint, one.query, one.episode, AuditEvent(one.event), one.at, one.why, one.who, one.details
-        )
-        for one in entries
-        if one.intact and one.event in _EVENTS
-    ]
-    return episode_of(transitions)
-
-
-_EVENTS = frozenset(AuditEvent)
-
-
-def _row(episode: Episode) -> Row:
-    reading = astuple(episode.worst) if episode.worst is not None else (None,) * len(_READING)
-    row = (
-        episode.id,
-        episode.query,
-        episode.fingerprint,
-        str(episode.status),
-        float(episode.opened_at),
-        _number(episode.fired_at),
-        _number(episode.resolved_at),
-        _text(episode.resolved_why),
-        _number(episode.acknowledged_at),
-        _text(episode.acknowledged_by),
-        _text(episode.acknowledged_why),
-        None if episode.feedback is None else str(episode.feedback),
-        _number(episode.feedback_at),
-        _text(episode.feedback_by),
-        _text(episode.feedback_comment),
-        mapping(episode.labels),
-        storable(episode.summary),
-        *map(_number, reading),
-    )
-    return (*row, seal(*row))
-
-
-def _episode(row: Row) -> Episode | None:
-    """Return the episode of a row of `_row`, or None where the checksum does not hold."""
-    if seal(*row[:-1]) != row[-1]:
-        return None
-    values: dict[str, Any] = dict(zip(EPISODES, row, strict=False))
-    del values["status"]
-    reading = [
-        values.pop(name) for name in ("seen_at", "observed", "expected", "lower", "upper", "score", "z", "votes")
-    ]
-    values["labels"] = json.loads(values["labels"])
-    values["feedback"] = None if values["feedback"] is None else Feedback(values["feedback"])
-    return Episode(**values, worst=None if reading[0] is None else Observation(*reading))
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else storable(value)
+def _append(con: sqlite3.Connection, transition: AlertTransition) -> EpisodeChange:
+    append_audit(con, [transition])
+    return EpisodeChange(write_episodes(con, [transition])[transition.episode], changed=True)

@@ -1,17 +1,18 @@
-"""Announced events, and the silences that were made for the calendar, in ``anomaly.db``."""
+"""Announced events, and the silences that were created for the calendar, in ``anomaly.db``."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from exporter.calendar.events import AnnouncedEvent
 from exporter.store.database import Database
 from exporter.store.rows import seal
 
-__all__ = ["EVENT_COLUMNS", "EVENT_TABLES", "SILENCE_COLUMNS", "EventLog", "SilenceRow"]
+__all__ = ["EVENT_COLUMNS", "EVENT_TABLES", "SILENCE_COLUMNS", "CreatedSilence", "EventLog", "SilenceLog"]
 
 EVENT_COLUMNS = (
     "id", "name", "source", "action", "multiplier", "matchers", "starts_at", "ends_at", "comment", "who", "created_at",
@@ -39,7 +40,7 @@ EVENT_TABLES = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX events_by_end ON events (ends_at)",
-    # Those that were made in an Alertmanager for the calendar, so that they can be ended when an entry goes.
+    # Created in an Alertmanager for the calendar, so that they can be ended when an entry is removed.
     """
     CREATE TABLE silences (
         id TEXT NOT NULL PRIMARY KEY,
@@ -52,25 +53,37 @@ EVENT_TABLES = (
 )
 """What a version of the schema adds."""
 
-SilenceRow = tuple[str, str, float, bool]
-"""Id, name of the calendar entry, end in Unix seconds, and whether we ended it."""
+_SILENCE_RETENTION = 7 * 86400.0
+"""Seconds that a silence is kept after its end; Alertmanager forgets it after five days."""
 
-_MEMORY = 7 * 86400.0
-"""Seconds that a silence is remembered after its end; Alertmanager forgets it after five days."""
+
+@dataclass(frozen=True)
+class CreatedSilence:
+    """A silence that this exporter created.
+
+    Attributes
+    ----------
+    id : str
+    entry : str
+        Name of the calendar entry that it was created for.
+    ends_at : float, Unix seconds
+    removed : bool
+        Whether this exporter ended it.
+    """
+
+    id: str
+    entry: str
+    ends_at: float
+    removed: bool = False
 
 
 class EventLog:
-    """Events and silences; whatever was written is durable when a call returns. Calls raise `StoreError`.
-
-    Parameters
-    ----------
-    database : Database
-    """
+    """Announced events; durable when a call returns. Calls raise `StoreError`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def events(self) -> list[AnnouncedEvent]:
+    def load(self) -> list[AnnouncedEvent]:
         """Return every event, those that are over too, in the order in which they begin."""
         select = f"SELECT {', '.join(EVENT_COLUMNS)}, crc FROM events ORDER BY starts_at, name"  # noqa: S608 - our own names.
         rows = self._database.read(lambda con: con.execute(select).fetchall())
@@ -93,24 +106,33 @@ class EventLog:
         """Delete the events that ended before an instant; return how many."""
         return self._database.write(lambda con: con.execute("DELETE FROM events WHERE ends_at < ?", (before,)).rowcount)
 
-    def silences(self) -> list[SilenceRow]:
-        """Return the silences that were made."""
+
+class SilenceLog:
+    """Silences that were created for the calendar; durable when a call returns. Calls raise `StoreError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self) -> dict[str, CreatedSilence]:
+        """Return the silences that were created, by id."""
         select = f"SELECT {', '.join(SILENCE_COLUMNS)}, crc FROM silences"  # noqa: S608 - our own names.
         rows = self._database.read(lambda con: con.execute(select).fetchall())
-        return [(row[0], row[1], row[2], bool(row[3])) for row in rows if seal(*row[:-1]) == row[-1]]
+        return {
+            row[0]: CreatedSilence(row[0], row[1], row[2], bool(row[3])) for row in rows if seal(*row[:-1]) == row[-1]
+        }
 
-    def note(self, silences: Iterable[SilenceRow], *, at: float) -> None:
-        """Note silences that were made or ended, and forget those that are long over."""
+    def record(self, silences: Iterable[CreatedSilence], *, at: float) -> None:
+        """Write silences that were created or ended, and delete those that are long over."""
         rows = []
-        for identity, entry, ends_at, removed in silences:
-            row = (identity, entry, float(ends_at), int(removed))
+        for silence in silences:
+            row = (silence.id, silence.entry, float(silence.ends_at), int(silence.removed))
             rows.append((*row, seal(*row)))
 
-        def note(con: sqlite3.Connection) -> None:
+        def write(con: sqlite3.Connection) -> None:
             con.executemany(_replace("silences", len(SILENCE_COLUMNS) + 1), rows)
-            con.execute("DELETE FROM silences WHERE ends_at < ?", (at - _MEMORY,))
+            con.execute("DELETE FROM silences WHERE ends_at < ?", (at - _SILENCE_RETENTION,))
 
-        self._database.write(note)
+        self._database.write(write)
 
 
 def _replace(table: str, columns: int) -> str:

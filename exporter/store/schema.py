@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from exporter.store.episodes import EPISODES
+from exporter.store.episode_rows import EPISODES
 from exporter.store.errors import SQLITE_ERRORS
 from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
 from exporter.store.opening import Schema
@@ -124,7 +124,7 @@ def _to_version_1(con: sqlite3.Connection) -> None:
 
 
 def _add_notes(con: sqlite3.Connection) -> None:
-    """Storms, and what is known of causes: what alerts go on from beside themselves."""
+    """State beside the alerts: storms and root causes; see `Step.notes`."""
     con.execute(_NOTES)
 
 
@@ -217,7 +217,7 @@ _VERSION_3 = (
     "CREATE INDEX episodes_by_status ON episodes (status, opened_at, id)",
     "CREATE INDEX episodes_by_query ON episodes (query, opened_at, id)",
     "CREATE INDEX episodes_by_feedback ON episodes (query, feedback) WHERE feedback IS NOT NULL",
-    # Feedback that the baseline has not been taught so far.
+    # Feedback that the baseline has not applied yet.
     """
     CREATE TABLE lessons (
         episode TEXT NOT NULL PRIMARY KEY,
@@ -238,7 +238,7 @@ def _to_version_3(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
-def _add_known_events(con: sqlite3.Connection) -> None:
+def _to_version_4(con: sqlite3.Connection) -> None:
     for statement in EVENT_TABLES:
         con.execute(statement)
 
@@ -291,7 +291,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
     return True
 
 
-_MIGRATIONS = (_to_version_1, _add_notes, _to_version_3, _add_known_events)
+_MIGRATIONS = (_to_version_1, _add_notes, _to_version_3, _to_version_4)
 
 ALERTS = Schema(application_id=0x616E6F31, migrations=_MIGRATIONS, salvage=_salvage)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""

@@ -41,7 +41,7 @@ class AnnouncedEvents:
     def load(self) -> None:
         """Read the events of earlier runs."""
         with self._lock:
-            self._events = {event.id: event for event in self._log.events()}
+            self._events = {event.id: event for event in self._log.load()}
             self._active.announce(event.occurrence for event in self._events.values())
 
     def all(self) -> list[AnnouncedEvent]:

@@ -11,8 +11,7 @@ from exporter.delivery import AlertSnapshots, connect_to
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.feedback.silence_comments import Acknowledger
-from exporter.silences import SilenceWatcher, Told, told_alertnames
-from exporter.silences.log import SilenceLog
+from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
 from exporter.store import Store
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.announced_events import AnnouncedEvents
@@ -52,17 +51,17 @@ class Suppression:
         metrics: SelfMetrics,
     ) -> None:
         self._clock = clock
-        self._active = ActiveEvents(lambda: self._watch.book)
+        self._active = ActiveEvents(lambda: self._watch.index)
         self._watch = SilenceWatcher(
             connect=connect_to,
             calendar=lambda: self._active.calendar,
-            ledger=SilenceLog(store.calendar, clock),
+            created_log=store.silences,
             clock=clock,
             registry=metrics.registry,
-            alertnames=lambda: told_alertnames(alert_snapshots.read()),
-            followed=Acknowledger(alert_snapshots, feedback).follow,
+            alertnames=lambda: firing_alertnames(alert_snapshots.read()),
+            on_read=Acknowledger(alert_snapshots, feedback).follow,
         )
-        self.events = AnnouncedEvents(store.calendar, self._active, self._watch.poke)
+        self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
         self.events.load()
         for action in ("silence", "ignore", "expect"):
             metrics.known_events.labels(action).set_function(partial(self._count, action))
@@ -77,9 +76,9 @@ class Suppression:
         """Whether silences are followed."""
         return self._watch.alive
 
-    def told(self, labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
+    def told(self, labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
         """Return what Alertmanagers make of an alert that fires since then."""
-        return self._watch.told(labels, since)
+        return self._watch.status(labels, since)
 
     def apply(self, config: Config) -> SampleMasks:
         """Apply a configuration; return the masks of its queries."""

@@ -10,7 +10,7 @@ from exporter.alerting.episode import Episode
 from exporter.alerting.explanation.explanation import explain_series
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
 from exporter.config.plan import QueryPlan
-from exporter.silences import Told
+from exporter.silences import AlertStatus
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
 __all__ = ["explanation", "is_about", "of_alert", "of_episode", "series_labels"]
@@ -28,7 +28,7 @@ def of_alert(
     plan: QueryPlan | None,
     names: frozenset[str],
     acknowledged: Episode | None,
-    told: Sequence[Told] = (),
+    told: Sequence[AlertStatus] = (),
 ) -> AnomalyCard:
     """Return an open alert.
 
@@ -127,10 +127,11 @@ def explanation(plan: QueryPlan, one: SeriesRow) -> Sequence[tuple[str, str]]:
     return (("summary", found.get("summary", "")), *_notes(found))
 
 
-def told_in_words(told: Sequence[Told]) -> list[str]:
+def told_in_words(told: Sequence[AlertStatus]) -> list[str]:
     """Say what Alertmanagers make of an alert, those that say the same in one sentence.
 
-    >>> told_in_words([Told("http://am1:9093", 0.0, "active", ("pager",)), Told("http://am2:9093", 0.0, "absent")])
+    >>> active = AlertStatus("http://am1:9093", 0.0, "active", ("pager",))
+    >>> told_in_words([active, AlertStatus("http://am2:9093", 0.0, "absent")])
     ['Alertmanager http://am1:9093: tells pager.', 'Alertmanager http://am2:9093: does not have it.']
     """
     together: dict[str, list[str]] = {}
@@ -139,7 +140,7 @@ def told_in_words(told: Sequence[Told]) -> list[str]:
     return [f"Alertmanager {', '.join(names)}: {words}" for words, names in together.items()]
 
 
-def _in_words(one: Told) -> str:
+def _in_words(one: AlertStatus) -> str:
     if one.state == "absent":
         return "does not have it."
     if one.state == "unprocessed":

@@ -26,8 +26,8 @@ from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
 from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.silences import Told
-from exporter.store import Wanted
+from exporter.silences import AlertStatus
+from exporter.store import EpisodeFilter
 from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
 from exporter.views.charts import Subject, chart_of
 from exporter.views.health import health
@@ -86,13 +86,13 @@ class Program:
     cycles: Callable[[], Mapping[str, QueryEvaluator]]
     config: Callable[[], Config]
     latest: LatestVerdicts
-    board: AlertSnapshots
+    alert_snapshots: AlertSnapshots
     registry: CollectorRegistry
     episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
     things: Callable[[], Sequence[GroupStatus]] = lambda: ()
     events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
-    told: Callable[[Mapping[str, str], float], tuple[Told, ...]] = lambda labels, since: ()  # noqa: ARG005
+    told: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]] = lambda labels, since: ()  # noqa: ARG005
 
 
 class Views:
@@ -245,7 +245,7 @@ class Views:
 
     def _open(self, cycles: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
-        acknowledged = {one.id: one for one in self._episodes(Wanted(status=Status.ACKNOWLEDGED))}
+        acknowledged = {one.id: one for one in self._episodes(EpisodeFilter(status=Status.ACKNOWLEDGED))}
         plans = {name: cycle.plan for name, cycle in cycles.items()}
         told = self._program.told
         found = [
@@ -256,9 +256,9 @@ class Views:
                 acknowledged.get(alert.episode),
                 () if alert.fired_at is None else told(alert.labels, alert.fired_at),
             )
-            for name, sheet in self._program.board.read().sheets.items()
+            for name, query_alerts in self._program.alert_snapshots.read().by_query.items()
             if name in cycles or name not in self._program.cycles()
-            for alert in sheet.alerts.values()
+            for alert in query_alerts.alerts.values()
             if alert.state is not AlertState.RESOLVED
         ]
         return sorted(found, key=lambda one: (one.state != "firing", -one.since))
@@ -269,12 +269,12 @@ class Views:
 
     def _past_of(self, query: str, labels: Labels) -> list[AnomalyCard]:
         """Return the episodes of a series that are over, the newest first."""
-        wanted = Wanted(query=query, status=Status.RESOLVED, labels=lambda given: is_about(given, labels))
-        return [of_episode(one, labels) for one in self._episodes(wanted, limit=_PAST)]
+        filters = EpisodeFilter(query=query, status=Status.RESOLVED, labels=lambda given: is_about(given, labels))
+        return [of_episode(one, labels) for one in self._episodes(filters, limit=_PAST)]
 
-    def _episodes(self, wanted: Wanted, *, limit: int = _ANOMALIES) -> tuple[Episode, ...]:
+    def _episodes(self, filters: EpisodeFilter, *, limit: int = _ANOMALIES) -> tuple[Episode, ...]:
         try:
-            return self._program.episodes().episodes(wanted, limit=limit).episodes
+            return self._program.episodes().episodes(filters, limit=limit).episodes
         except StateError as fault:
             # What is open is known without the store; what was said of it is not.
             log.error("the store failed", extra={"error": str(fault)})

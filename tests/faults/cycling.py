@@ -156,9 +156,9 @@ class World:
         self.exposition = Exposition(self.metrics.registry)
         self.feedback = EpisodeFeedback(self.store, self.metrics)
         # A killed process is followed by the next one at once: no slot is missed.
-        self.now = max(self.now, self.store.watermark(self.plan.name) or self.now)
-        kept = self.store.alerts().get(self.plan.name, {})
-        step = replace(restore(self.limits, kept, at=self.now), notes=self.store.notes().get(self.plan.name))
+        self.now = max(self.now, self.store.alerts.watermark(self.plan.name) or self.now)
+        kept = self.store.alerts.load().get(self.plan.name, {})
+        step = replace(restore(self.limits, kept, at=self.now), notes=self.store.alerts.notes().get(self.plan.name))
         self.cycle = QueryEvaluator(self.plan, self.context(), step, started=self.now)
 
     def clock(self) -> float:
@@ -212,13 +212,13 @@ class World:
 
     def shown(self) -> dict[str, AlertState]:
         """What senders see."""
-        sheet = self.alert_snapshots.read().sheets.get(self.plan.name)
+        sheet = self.alert_snapshots.read().by_query.get(self.plan.name)
         return {} if sheet is None else {one.labels["instance"]: one.state for one in sheet.alerts.values()}
 
     def audit(self) -> list[tuple[str, str]]:
         """(instance or fingerprint, event), oldest first."""
         names = {fp: alert.labels["instance"] for fp, alert in self.cycle.alerts.alerts.items()}
-        page = self.store.audit(limit=1000)
+        page = self.store.audit.page(limit=1000)
         return [(names.get(row.fingerprint, "?"), str(row.event)) for row in reversed(page.entries)]
 
     def sample(self, name: str, **labels: str) -> float:

@@ -71,5 +71,5 @@ def test_a_clock_that_is_set_resolves_nothing_and_repeats_nothing(
         (alert["labels"]["instance"], alert["startsAt"]) for note in webhook.notifications for alert in note.alerts
     }
     assert len(begun) == 1
-    events = [str(one.event) for one in reversed(app._parts.store.audit().entries)]
+    events = [str(one.event) for one in reversed(app._parts.store.audit.page().entries)]
     assert events == ["open", "firing", "resolved"]

@@ -92,7 +92,7 @@ def server(run_prometheus: RunPrometheus) -> Prometheus:
 def learned(directory: Path, version: str) -> dict[tuple[bytes, str], bytes]:
     """Everything that is on disk of every series, by its labels: rows are given in the order of appearance."""
     with Store.open(directory, clock=time.time) as store:
-        found = store.load_learned("load", version)
+        found = store.learned_arrays.load("load", version)
     assert found is not None
     assert not found.damaged
     # When a checkpoint was written, and since when a row belongs to its series, is not learned.
@@ -108,7 +108,7 @@ def learned(directory: Path, version: str) -> dict[tuple[bytes, str], bytes]:
 
 def audit(directory: Path) -> list[tuple[object, ...]]:
     with Store.open(directory, clock=time.time) as store:
-        entries = store.audit(limit=1000).entries
+        entries = store.audit.page(limit=1000).entries
     # What else turned, and since when, is known to a process; the store has what the alert itself goes on from.
     details = [{name: text for name, text in one.details.items() if name != "also"} for one in entries]
     rows = zip(entries, details, strict=True)
@@ -140,7 +140,7 @@ def test_a_run_with_kills_learns_and_says_the_same(server: Prometheus, tmp_path:
         for _ in range(20 * KILLS):
             nursery.run(argument(killed), rng.uniform(0.0, 1.2 * share))
             with Store.open(killed, clock=time.time) as store:
-                reached = store.watermark("load")
+                reached = store.alerts.watermark("load")
             if reached == last:
                 break
             kills += 1

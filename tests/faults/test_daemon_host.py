@@ -111,7 +111,7 @@ def test_with_a_full_disk_alerts_are_sent_and_the_audit_follows(
     assert heard(webhook) == [("firing", "host1:9100"), ("resolved", "host1:9100")]
     with Store.open(exporter.directory / "data", clock=time.time) as store:
         assert not store.recovered
-        events = [str(one.event) for one in reversed(store.audit().entries)]
+        events = [str(one.event) for one in reversed(store.audit.page().entries)]
     assert events == ["open", "firing", "resolved"]
 
 

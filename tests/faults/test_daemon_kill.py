@@ -153,7 +153,7 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
         assert store.damaged == ()
         entries, after = [], None
         while not entries or after is not None:
-            page = store.audit(limit=1000, after=after)
+            page = store.audit.page(limit=1000, after=after)
             entries, after = [*entries, *page.entries], page.next
     events = Counter((one.fingerprint, one.episode) for one in entries)
     assert len(events) == EPISODES

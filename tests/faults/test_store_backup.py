@@ -23,7 +23,7 @@ source.backup(copy, pages=1, sleep=0.01, progress=lambda *_: time.sleep(0.01))
 def write(store: Store, first: int, count: int) -> None:
     for number in range(first, first + count):
         alert = an_alert(evaluated_at=float(number), episode=f"e{number}")
-        assert store.commit("q", float(number), a_step(alert, transitions=(a_transition(episode=f"e{number}"),)))
+        assert store.alerts.commit("q", float(number), a_step(alert, transitions=(a_transition(episode=f"e{number}"),)))
 
 
 def test_a_backup_that_is_killed_harms_nothing_and_one_that_ends_is_a_store(tmp_path: Path) -> None:
@@ -49,15 +49,15 @@ def test_a_backup_that_is_killed_harms_nothing_and_one_that_ends_is_a_store(tmp_
                     done += 1
 
             con.backup(kept, pages=20, progress=meanwhile)
-        assert store.watermark("q") == 50 + done
+        assert store.alerts.watermark("q") == 50 + done
     copy.chmod(0o600)
     for folder in ("state", "copy"):
         with open_store(tmp_path / folder) as store:
             assert (store.recovered, store.damaged) == ((), ())
-            newest = int(store.watermark("q") or 0)
+            newest = int(store.alerts.watermark("q") or 0)
             assert 50 < newest <= 50 + done
-            entries = store.audit(limit=1000).entries
+            entries = store.audit.page(limit=1000).entries
             assert all(entry.intact for entry in entries)
             # Nothing is torn: the audit, the alert and the watermark are of the same slot.
             assert [entry.episode for entry in entries] == [f"e{number}" for number in range(newest, 0, -1)]
-            assert [alert.episode for alert in store.alerts()["q"].values()] == [f"e{newest}"]
+            assert [alert.episode for alert in store.alerts.load()["q"].values()] == [f"e{newest}"]

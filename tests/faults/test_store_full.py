@@ -38,42 +38,42 @@ def large_step(count: int):
 
 def test_a_full_disk_in_a_commit_is_rolled_back_and_passes(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        database = store._alerts.database
-        store.commit("q", 60.0, a_step(an_alert()))
+        database = store.alerts.database
+        store.alerts.commit("q", 60.0, a_step(an_alert()))
         limit_pages(database, pages_of(database) + 3)
         for slot in (120.0, 180.0):
             with pytest.raises(StoreError) as caught:
-                store.commit("q", slot, large_step(200))
+                store.alerts.commit("q", slot, large_step(200))
             assert caught.value.reason is StoreReason.FULL
-        assert store.alerts() == {"q": {"f1": an_alert()}}
-        assert store.audit().entries == ()
-        assert store.watermark("q") == 60.0
+        assert store.alerts.load() == {"q": {"f1": an_alert()}}
+        assert store.audit.page().entries == ()
+        assert store.alerts.watermark("q") == 60.0
         # What is small enough is still written.
-        assert store.commit("q", 185.0, a_step(an_alert("f2")))
+        assert store.alerts.commit("q", 185.0, a_step(an_alert("f2")))
         limit_pages(database, 10**6)
-        assert store.commit("q", 240.0, large_step(200))
-        assert len(store.audit(limit=1000).entries) == 200
+        assert store.alerts.commit("q", 240.0, large_step(200))
+        assert len(store.audit.page(limit=1000).entries) == 200
     with open_store(tmp_path / "state") as store:
         assert store.recovered == ()
-        assert len(store.alerts()["q"]) == 200
+        assert len(store.alerts.load()["q"]) == 200
 
 
 def test_a_full_disk_in_a_checkpoint_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        database = store._learned.database
-        store.save_learned("q", "v", 60.0, {"a": np.zeros(1000), "b": np.zeros(1000)})
+        database = store.learned_arrays.database
+        store.learned_arrays.save("q", "v", 60.0, {"a": np.zeros(1000), "b": np.zeros(1000)})
         limit_pages(database, pages_of(database) + 3)
         with pytest.raises(StoreError) as caught:
-            store.save_learned("q", "v", 120.0, {"a": np.ones(1000), "b": np.ones(10**6)}, [(0, b"x")])
+            store.learned_arrays.save("q", "v", 120.0, {"a": np.ones(1000), "b": np.ones(10**6)}, [(0, b"x")])
         assert caught.value.reason is StoreReason.FULL
-        learned = store.load_learned("q", "v")
+        learned = store.learned_arrays.load("q", "v")
         assert learned is not None
         assert (learned.at, learned.parts["a"].sum(), learned.series) == (60.0, 0.0, [])
         # The alerts are in another file and go on.
-        assert store.commit("q", 120.0, a_step(an_alert()))
+        assert store.alerts.commit("q", 120.0, a_step(an_alert()))
         limit_pages(database, 10**6)
-        store.save_learned("q", "v", 180.0, {"b": np.ones(10**6)})
-        assert store.load_learned("q", "v").at == 180.0  # type: ignore[union-attr]
+        store.learned_arrays.save("q", "v", 180.0, {"b": np.ones(10**6)})
+        assert store.learned_arrays.load("q", "v").at == 180.0  # type: ignore[union-attr]
 
 
 WRITE_ERROR = """
@@ -88,23 +88,23 @@ def limit(size):
 
 path = Path(sys.argv[1])
 with open_store(path) as store:
-    assert store.commit("q", 60.0, a_step(an_alert()))
+    assert store.alerts.commit("q", 60.0, a_step(an_alert()))
     for slot in range(3):
         # The log may grow a little further than it is now.
-        limit(store._alerts.database.wal_bytes() + 20_000)
+        limit(store.alerts.database.wal_bytes() + 20_000)
         try:
-            store.commit("q", 120.0 + slot, large_step(100))
+            store.alerts.commit("q", 120.0 + slot, large_step(100))
             print("committed")
         except StoreError as error:
             print(error.reason)
         limit(resource.RLIM_INFINITY)
-        assert store.watermark("q") == 60.0 + slot / 10
-        assert set(store.alerts()["q"]) == {"f1"}
-        assert store.commit("q", 60.0 + (slot + 1) / 10, a_step(an_alert()))
-    assert store.commit("q", 240.0, large_step(100))
+        assert store.alerts.watermark("q") == 60.0 + slot / 10
+        assert set(store.alerts.load()["q"]) == {"f1"}
+        assert store.alerts.commit("q", 60.0 + (slot + 1) / 10, a_step(an_alert()))
+    assert store.alerts.commit("q", 240.0, large_step(100))
 with open_store(path) as store:
     assert store.recovered == () and store.damaged == ()
-    print(len(store.alerts()["q"]), len(store.audit(limit=1000).entries), store.watermark("q"))
+    print(len(store.alerts.load()["q"]), len(store.audit.page(limit=1000).entries), store.alerts.watermark("q"))
 """
 
 
@@ -116,20 +116,20 @@ READ_ONLY = (
     UNPRIVILEGED
     + """
 with Store.open(path, clock=lambda: 1.0) as store:
-    store.commit("q", 60.0, a_step(an_alert()))
+    store.alerts.commit("q", 60.0, a_step(an_alert()))
     store.checkpoint()
     # The connection is made anew after an error; nothing of it can be created now.
     (path / "anomaly.db").chmod(0o400)
-    store._alerts.database._submit(lambda con: store._alerts.database._roll_back(keep=False))
+    store.alerts.database._submit(lambda con: store.alerts.database._roll_back(keep=False))
     try:
-        store.commit("q", 120.0, a_step())
+        store.alerts.commit("q", 120.0, a_step())
     except StoreError as error:
         print(error.reason)
     # SQLite gave the files beside it the mode that it had.
     for file in path.glob("anomaly.db*"):
         file.chmod(0o600)
-    store._alerts.database._submit(lambda con: store._alerts.database._roll_back(keep=False))
-    print(store.commit("q", 120.0, a_step()))
+    store.alerts.database._submit(lambda con: store.alerts.database._roll_back(keep=False))
+    print(store.alerts.commit("q", 120.0, a_step()))
 """
 )
 
@@ -163,10 +163,10 @@ def test_a_fault_at_any_statement_passes(
     error.sqlite_errorcode = code
     monkeypatch.setattr("exporter.store.database._WAL_LIMIT", 0)
     with open_store(tmp_path / "state") as store:
-        database = store._alerts.database
+        database = store.alerts.database
         database._connection = Failing(database._connection, beginning, error)  # type: ignore[assignment]
         if beginning == "PRAGMA wal_checkpoint":
-            assert store.commit("q", 60.0, a_step(an_alert()))
+            assert store.alerts.commit("q", 60.0, a_step(an_alert()))
             with pytest.raises(StoreError) as caught:
                 store.checkpoint()
             assert caught.value.reason.value == reason
@@ -175,14 +175,14 @@ def test_a_fault_at_any_statement_passes(
                 database.write(lambda con: 1 / 0)
         else:
             with pytest.raises(StoreError) as caught:
-                store.commit("q", 60.0, a_step(an_alert()))
+                store.alerts.commit("q", 60.0, a_step(an_alert()))
             assert caught.value.reason.value == reason
-            assert store.alerts() == {}
+            assert store.alerts.load() == {}
         if isinstance(database._connection, Failing):
             # The cause is gone; the connection was kept.
             database._connection = database._connection._con
-        assert store.commit("q", 120.0, a_step(an_alert()))
-        assert store.alerts() == {"q": {"f1": an_alert()}}
+        assert store.alerts.commit("q", 120.0, a_step(an_alert()))
+        assert store.alerts.load() == {"q": {"f1": an_alert()}}
 
 
 def test_a_store_on_a_full_disk_does_not_start_and_says_why(tmp_path: Path) -> None:

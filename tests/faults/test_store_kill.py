@@ -29,7 +29,7 @@ COMMIT = """
     with open_store(Path(argument)) as store:
         os.write(1, b"open\\n")
         assert store.recovered == () and store.damaged == ()
-        number = int(store.watermark("q") or 0)
+        number = int(store.alerts.watermark("q") or 0)
         while True:
             number += 1
             names = [f"f{index}" for index in range(5)]
@@ -37,14 +37,16 @@ COMMIT = """
                 *(an_alert(name, evaluated_at=float(number), episode=f"e{number}") for name in names),
                 transitions=tuple(a_transition(name, episode=f"e{number}", at=float(number)) for name in names),
             )
-            assert store.commit("q", float(number), step)
+            assert store.alerts.commit("q", float(number), step)
             os.write(1, b"alerts %d\\n" % number)
             if number % 4 == 0:
-                store.acknowledge(f"e{number}", at=number + 0.25, who="ann", why="on it")
-                store.give_feedback(f"e{number}", Feedback.NEW_NORMAL, at=number + 0.5, who="ann", comment="grown")
+                store.episodes.acknowledge(f"e{number}", at=number + 0.25, who="ann", why="on it")
+                store.episodes.give_feedback(
+                    f"e{number}", Feedback.NEW_NORMAL, at=number + 0.5, who="ann", comment="grown"
+                )
                 os.write(1, b"said %d\\n" % number)
             parts = {name: np.full(5000, number, np.float64) for name in "ab"}
-            store.save_learned("q", "v", float(number), parts, [(0, b"%d" % number)])
+            store.learned_arrays.save("q", "v", float(number), parts, [(0, b"%d" % number)])
             os.write(1, b"learned %d\\n" % number)
 """
 
@@ -53,17 +55,17 @@ def check(store: Store, acknowledged: dict[str, int], answered: set[int], before
     """Everything that must hold after a kill; returns the watermark."""
     assert store.recovered == ()
     assert store.damaged == ()
-    reached = int(store.watermark("q") or 0)
+    reached = int(store.alerts.watermark("q") or 0)
     assert reached >= max(before, acknowledged["alerts"])
-    alerts = store.alerts().get("q", {})
+    alerts = store.alerts.load().get("q", {})
     assert {(alert.evaluated_at, alert.episode) for alert in alerts.values()} <= {(float(reached), f"e{reached}")}
     assert len(alerts) == (5 if reached else 0)
-    events = store._alerts.database.read(
+    events = store.alerts.database.read(
         lambda con: con.execute("SELECT at, count(*) FROM audit WHERE event='open' GROUP BY at ORDER BY at").fetchall()
     )
     assert events == [(float(number), 5) for number in range(1, reached + 1)]
     # What people were told is done is in the audit, in the episode, and waits to be taught.
-    said = store._alerts.database.read(
+    said = store.alerts.database.read(
         lambda con: con.execute(
             "SELECT id, feedback_at, acknowledged_at, EXISTS (SELECT 1 FROM lessons WHERE episode=id),"
             " (SELECT count(*) FROM audit WHERE episode=episodes.id AND event IN ('acknowledged', 'feedback'))"
@@ -75,7 +77,7 @@ def check(store: Store, acknowledged: dict[str, int], answered: set[int], before
         assert (feedback is not None) == bool(lesson)
         assert (feedback is not None) + (acknowledgement is not None) == entries
         assert lesson or int(name[1:]) not in answered
-    learned = store.load_learned("q", "v")
+    learned = store.learned_arrays.load("q", "v")
     if learned is None:
         assert acknowledged["learned"] == 0
         return reached
@@ -204,5 +206,5 @@ def test_a_kill_while_a_damaged_file_is_replaced_loses_neither_file(tmp_path: Pa
             lines = nursery.run(str(path), luck.uniform(0.0, whole) if kill else 60.0)
             whole = whole or float(lines[-1].removeprefix("done "))
             with open_store(path) as store:
-                assert store.alerts() == {}
+                assert store.alerts.load() == {}
             assert {file.read_text() for file in path.glob("anomaly.db.corrupt-*")} == {"precious"}

@@ -94,13 +94,15 @@ def beside(file: Path, suffix: str) -> Path:
 
 
 def fill(store: Store) -> None:
-    store.commit("q", 30.0, a_step(*ALERTS.values(), transitions=tuple(map(a_transition, ALERTS))))
-    store.save_learned("q", "v", 30.0, {"a": ARRAY[:200_000], "b": ARRAY}, [(n, b"key %d" % n) for n in range(50)])
+    store.alerts.commit("q", 30.0, a_step(*ALERTS.values(), transitions=tuple(map(a_transition, ALERTS))))
+    store.learned_arrays.save(
+        "q", "v", 30.0, {"a": ARRAY[:200_000], "b": ARRAY}, [(n, b"key %d" % n) for n in range(50)]
+    )
     store.checkpoint()
     # And something that is in the log only.
-    store.delivered("one", [(name, f"{name}-1", AlertState.FIRING) for name in ALERTS], 61.0)
-    store.commit("q", 60.0, a_step(*ALERTS.values()))
-    store.save_learned("q", "v", 60.0, {"a": ARRAY})
+    store.deliveries.record("one", [(name, f"{name}-1", AlertState.FIRING) for name in ALERTS], 61.0)
+    store.alerts.commit("q", 60.0, a_step(*ALERTS.values()))
+    store.learned_arrays.save("q", "v", 60.0, {"a": ARRAY})
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +116,14 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_nothing_is_invented(store: Store) -> None:
-    for name, alert in store.alerts().get("q", {}).items():
+    for name, alert in store.alerts.load().get("q", {}).items():
         assert alert == ALERTS[name]
-    assert store.watermark("q") in {None, 30.0, 60.0}
-    for delivery in store.deliveries("one").values():
+    assert store.alerts.watermark("q") in {None, 30.0, 60.0}
+    for delivery in store.deliveries.load("one").values():
         assert delivery.at == 61.0
-    for entry in store.audit(limit=1000).entries:
+    for entry in store.audit.page(limit=1000).entries:
         assert not entry.intact or entry.why == "too high"
-    learned = store.load_learned("q", "v")
+    learned = store.learned_arrays.load("q", "v")
     if learned is not None:
         assert learned.at in {30.0, 60.0}
         for name, part in learned.parts.items():
@@ -151,16 +153,16 @@ def test_a_damaged_store_starts_and_says_nothing_that_was_not_written(
         assert change not in ALWAYS_NOTICED or [found.file for found in store.recovered] == [file]
         check_nothing_is_invented(store)
         # And it is of use again.
-        assert store.commit("q", 120.0, a_step(an_alert("new"), transitions=(a_transition("new"),)))
-        store.delivered("one", [("new", "new-1", AlertState.FIRING)], 121.0)
-        store.save_learned("q", "v", 120.0, {"a": ARRAY, "b": ARRAY}, [(0, b"key 0")])
+        assert store.alerts.commit("q", 120.0, a_step(an_alert("new"), transitions=(a_transition("new"),)))
+        store.deliveries.record("one", [("new", "new-1", AlertState.FIRING)], 121.0)
+        store.learned_arrays.save("q", "v", 120.0, {"a": ARRAY, "b": ARRAY}, [(0, b"key 0")])
     with open_store(path) as store:
         assert store.recovered == ()
         assert store.damaged == ()
-        assert store.alerts() == {"q": {"new": an_alert("new")}}
-        assert set(store.deliveries("one")) == {"new"}
-        assert store.watermark("q") == 120.0
-        learned = store.load_learned("q", "v")
+        assert store.alerts.load() == {"q": {"new": an_alert("new")}}
+        assert set(store.deliveries.load("one")) == {"new"}
+        assert store.alerts.watermark("q") == 120.0
+        learned = store.learned_arrays.load("q", "v")
         assert learned is not None
         assert set(learned.parts) == {"a", "b"}
 
@@ -169,9 +171,9 @@ def test_a_state_as_a_kill_leaves_it_is_complete(sound: Path, tmp_path: Path) ->
     shutil.copytree(sound, tmp_path / "state")
     with open_store(tmp_path / "state") as store:
         assert store.recovered == ()
-        assert store.alerts() == {"q": ALERTS}
-        assert len(store.deliveries("one")) == 100
-        assert store.load_learned("q", "v").parts["a"].size == 300_000  # type: ignore[union-attr]
+        assert store.alerts.load() == {"q": ALERTS}
+        assert len(store.deliveries.load("one")) == 100
+        assert store.learned_arrays.load("q", "v").parts["a"].size == 300_000  # type: ignore[union-attr]
 
 
 def test_nothing_of_a_damaged_file_is_deleted(sound: Path, tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_a_flipped_bit_in_a_live_blob_is_always_found(sound: Path, tmp_path: Pat
     flip(file, at + luck.randrange(16), luck)
     with open_store(path) as store:
         assert store.recovered == ()
-        learned = store.load_learned("q", "v")
+        learned = store.learned_arrays.load("q", "v")
     assert learned is not None
     assert len(learned.damaged) == 1
     (other,) = {"a", "b"} - set(learned.damaged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,34 +12,26 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting import evaluate, hold
 from exporter.alerting.alert import Alert, AlertState, EvaluatedSlot
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Senders
+from exporter.store import Delivery
 from tests.alerts import finding, fp, limits, rule
 
 __all__ = ["Delivering", "Ledger"]
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """One row of `Ledger`."""
-
-    episode: str
-    state: AlertState
-    at: float
 
 
 class Ledger:
     """What the store keeps of deliveries, in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, dict[str, Confirmed]] = {}
+        self.kept: dict[str, dict[str, Delivery]] = {}
 
-    def delivered(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
+    def record(self, am_key: str, items: Iterable[tuple[str, str, AlertState]], at: float) -> None:
         rows = self.kept.setdefault(am_key, {})
-        rows.update({identity: Confirmed(episode, state, at) for identity, episode, state in items})
+        rows.update({identity: Delivery(identity, episode, state, at) for identity, episode, state in items})
 
-    def deliveries(self, am_key: str) -> Mapping[str, Confirmed]:
+    def load(self, am_key: str) -> Mapping[str, Delivery]:
         return dict(self.kept.get(am_key, {}))
 
-    def forget_alertmanager(self, am_key: str) -> None:
+    def forget(self, am_key: str) -> None:
         self.kept.pop(am_key, None)
 
 
@@ -62,9 +53,9 @@ class Delivering:
         self.rule = rule(**(rule_fields or {}))
         self.interval = interval
         self.alerts: Mapping[str, Alert] = alerts or {}
-        self.board = AlertSnapshots()
+        self.alert_snapshots = AlertSnapshots()
         self.ledger = ledger or Ledger()
-        self.senders = Senders(self.board, self.ledger, clock=time.time, registry=self.registry)
+        self.senders = Senders(self.alert_snapshots, self.ledger, clock=time.time, registry=self.registry)
         self.settings = [AlertmanagerSettings(url=url, **(am_fields or {})) for url in urls]
         self._at = 0.0
         self._good = time.time()
@@ -87,7 +78,7 @@ class Delivering:
             found = {fp(name): finding(name) for name in anomalous}
             step = evaluate(self.rule, self.limits, "cpu", self.alerts, EvaluatedSlot(self._at, found))
         self.alerts = step.alerts
-        self.board.publish("cpu", step.alerts, interval=self.interval)
+        self.alert_snapshots.publish("cpu", step.alerts, interval=self.interval)
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of ``anomaly_exporter_<name>``; of the first Alertmanager unless told otherwise."""

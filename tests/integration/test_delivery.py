@@ -143,7 +143,7 @@ def test_one_bad_alert_costs_the_others_nothing(
     found = collect(AlertCandidate(one, Explanation({}), "") for one in labels)
     step = evaluate(daemon.rule, daemon.limits, "cpu", {}, EvaluatedSlot(time.time(), found))
     with caplog.at_level(logging.ERROR):
-        daemon.board.publish("cpu", step.alerts, interval=1.0)
+        daemon.alert_snapshots.publish("cpu", step.alerts, interval=1.0)
         eventually(lambda: daemon.metric("alerts_invalid_total") == 1)
         eventually(lambda: daemon.metric("alertmanager_sent_total") == 63)
     assert daemon.metric("alertmanager_requests_total") <= 8
@@ -330,13 +330,13 @@ class TestReload:
 
     def test_a_ledger_that_fails_costs_no_alert(self, recorder: Recorder, stack: ExitStack) -> None:
         class Broken(Ledger):
-            def delivered(self, *_: object) -> None:
+            def record(self, *_: object) -> None:
                 raise StateError("disk full")
 
-            def deliveries(self, am_key: str) -> dict:
+            def load(self, am_key: str) -> dict:
                 raise StateError("disk full")
 
-            def forget_alertmanager(self, am_key: str) -> None:
+            def forget(self, am_key: str) -> None:
                 raise StateError("disk full")
 
         daemon = stack.enter_context(Delivering(recorder.url, ledger=Broken()))

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from exporter.alerting import evaluate, hold, restore
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, fingerprint
 from exporter.delivery.alert_snapshot import AlertSnapshots
-from exporter.delivery.outbox import Batch, Outbox
+from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.resend_policy import restored_acks
-from exporter.delivery.response import Kind, Outcome
+from exporter.delivery.response import DeliveryOutcome, ResponseKind
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import Reason
+from exporter.store import Delivery
 from tests.alerts import T0, finding, fp, limits, rule
 
 SERIES = ("a", "b", "c", "d", "e")
@@ -78,7 +79,7 @@ def milliseconds(at: float) -> float:
 
 
 class World:
-    """Slots, the board, the outbox and the weather between it and its peer."""
+    """Slots, the snapshots, the outbox and the weather between it and its peer."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - a seed that a failure can be repeated with.
@@ -106,10 +107,9 @@ class World:
 
     def boot(self) -> None:
         acks = [(identity, *kept) for identity, kept in self.acked.items()]
-        self.board = AlertSnapshots(monotonic=lambda: self.mono)
-        self.outbox = Outbox(
-            SETTINGS, LIMITS, random=self.chance.random, acks=restored_acks(acks, now=self.now, mono=self.mono)
-        )
+        self.alert_snapshots = AlertSnapshots(monotonic=lambda: self.mono)
+        restored = restored_acks([Delivery(*ack) for ack in acks], now=self.now, mono=self.mono)
+        self.outbox = Outbox(SETTINGS, LIMITS, random=self.chance.random, acks=restored)
 
     def restart(self, down: float) -> None:
         self.mono += down
@@ -137,15 +137,15 @@ class World:
             if event.event is AuditEvent.EXPIRED_SOURCE_DOWN:
                 # It is not told: the Alertmanager lets it expire.
                 self.ended[event.episode] = math.inf
-        self.board.publish("cpu", step.alerts, interval=INTERVAL)
+        self.alert_snapshots.publish("cpu", step.alerts, interval=INTERVAL)
 
     def run(self, seconds: float) -> None:
         end = self.mono + seconds
         while self.mono < end:
             if self.mono >= self.next_slot:
                 self.slot()
-            batch = self.outbox.next(self.board.read(), now=self.now, mono=self.mono)
-            self.rejected += len(self.outbox.offenders())
+            batch = self.outbox.next(self.alert_snapshots.read(), now=self.now, mono=self.mono)
+            self.rejected += len(self.outbox.rejected())
             if batch is None:
                 wake = self.outbox.wake_at(self.mono)
                 assert wake > self.mono, "it would not let the processor rest"
@@ -153,17 +153,17 @@ class World:
             else:
                 self.send(batch)
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: AlertBatch) -> None:
         assert 0 < len(batch.alerts) <= SETTINGS.batch_size
         weather = self.weather if self.weather != "mixed" else self.chance.choice(WEATHERS)
-        later = Outcome(Kind.LATER, Reason.TIMEOUT)
+        later = DeliveryOutcome(ResponseKind.LATER, Reason.TIMEOUT)
         if weather in ("fair", "narrow"):
             if weather == "narrow" and len(batch.alerts) > 1:
-                outcome = Outcome(Kind.TOO_LARGE, Reason.TOO_LARGE)
+                outcome = DeliveryOutcome(ResponseKind.TOO_LARGE, Reason.TOO_LARGE)
             elif self.peer.hear(batch.body, self.now, take=True):
-                outcome = Outcome(Kind.REFUSED, Reason.REJECTED, "bad")
+                outcome = DeliveryOutcome(ResponseKind.REJECTED, Reason.REJECTED, "bad")
             else:
-                outcome = Outcome(Kind.TAKEN)
+                outcome = DeliveryOutcome(ResponseKind.ACCEPTED)
             self.mono += 0.01
         elif weather == "response lost":
             self.peer.hear(batch.body, self.now, take=True)
@@ -175,10 +175,10 @@ class World:
             outcome = later
         elif weather == "busy":
             self.peer.hear(batch.body, self.now, take=False)
-            outcome = Outcome(Kind.LATER, Reason.RATE_LIMITED, wait=20.0)
+            outcome = DeliveryOutcome(ResponseKind.LATER, Reason.RATE_LIMITED, wait=20.0)
         else:
             self.peer.hear(batch.body, self.now, take=False)
-            outcome = Outcome(Kind.FAULT, Reason.UNAUTHORIZED)
+            outcome = DeliveryOutcome(ResponseKind.FAULT, Reason.UNAUTHORIZED)
         settled = self.outbox.settle(batch, outcome, mono=self.mono)
         for identity, episode, state in settled.acked:
             self.acked[identity] = (episode, state, self.now)

@@ -48,8 +48,8 @@ def test_an_array_comes_back_bit_by_bit(store: Store, array, order: str, steps: 
     given_array = twisted(array, order, steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.store.arrays.PIECE", piece)
-        store.save_learned("q", "v", 1.0, {"a": given_array})
-    learned = store.load_learned("q", "v")
+        store.learned_arrays.save("q", "v", 1.0, {"a": given_array})
+    learned = store.learned_arrays.load("q", "v")
     assert learned is not None
     assert learned.damaged == ()
     found = learned.parts["a"]
@@ -75,8 +75,8 @@ SHAPE = TEXT | st.lists(st.integers(-2, 2**62) | st.floats() | st.none(), max_si
 def test_whatever_lies_in_the_file_does_not_crash_a_load(
     store: Store, dtype, shape, size, pieces, sealed: bool, row
 ) -> None:
-    store.forget_learned("q")
-    store.save_learned("q", "v", 1.0, {"good": np.arange(3)}, [(1, b"key")])
+    store.learned_arrays.forget("q")
+    store.learned_arrays.save("q", "v", 1.0, {"good": np.arange(3)}, [(1, b"key")])
     head = ("q", "bad", dtype, shape, size)
 
     def plant(con) -> None:
@@ -89,8 +89,8 @@ def test_whatever_lies_in_the_file_does_not_crash_a_load(
             con.execute("INSERT OR IGNORE INTO pieces VALUES ('q', 'bad', ?, ?, ?)", piece)
         con.execute("INSERT OR IGNORE INTO series VALUES ('q', ?, ?, ?)", row)
 
-    store._learned.database.write(plant)
-    learned = store.load_learned("q", "v")
+    store.learned_arrays.database.write(plant)
+    learned = store.learned_arrays.load("q", "v")
     assert learned is not None
     assert learned.parts["good"].tolist() == [0, 1, 2]
     assert learned.series == [(1, b"key")]
@@ -145,15 +145,15 @@ def test_commits_behave_as_a_dictionary_a_set_and_a_maximum_would(steps) -> None
         with open_store(Path(path) / "state") as store:
             for slot, found, transitions in steps:
                 step = Step({alert.fingerprint: alert for alert in found}, tuple(transitions))
-                assert store.commit("q", slot, step) == (slot > reached)
+                assert store.alerts.commit("q", slot, step) == (slot > reached)
                 if slot > reached:
                     reached, alerts = slot, dict(step.alerts)
                     for each in transitions:
                         events.setdefault((each.fingerprint, each.episode, each.event.value), each)
         with open_store(Path(path) / "state") as store:
-            assert store.alerts().get("q", {}) == alerts
-            assert store.watermark("q") == (reached if reached >= 0 else None)
-            entries = store.audit(limit=1000).entries
+            assert store.alerts.load().get("q", {}) == alerts
+            assert store.alerts.watermark("q") == (reached if reached >= 0 else None)
+            entries = store.audit.page(limit=1000).entries
             assert {(entry.fingerprint, entry.episode, entry.event) for entry in entries} == set(events)
             for entry in entries:
                 first = events[entry.fingerprint, entry.episode, entry.event]

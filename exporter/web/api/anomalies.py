@@ -11,8 +11,8 @@ import msgspec
 
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
-from exporter.silences import Told
-from exporter.store import AuditEntry, Change, EpisodeCursor, EpisodePage, Wanted
+from exporter.silences import AlertStatus
+from exporter.store import AuditEntry, EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage
 from exporter.web.api.endpoint import Call, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
 
@@ -32,16 +32,18 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many 
 class Episodes(Protocol):
     """What is asked for them: `exporter.store.Store`, or whoever stands before it."""
 
-    def episodes(self, wanted: Wanted = ..., *, after: EpisodeCursor | None = None, limit: int = 100) -> EpisodePage:
+    def episodes(
+        self, filters: EpisodeFilter = ..., *, after: EpisodeCursor | None = None, limit: int = 100
+    ) -> EpisodePage:
         """Return a page of episodes, newest first."""
 
     def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
         """Return an episode with its transitions."""
 
-    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> Change:
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
         """Note that somebody takes care of an episode."""
 
-    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> Change:
+    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
         """Note what somebody says an episode was."""
 
 
@@ -147,7 +149,7 @@ class Anomaly:
     votes: float | None
     acknowledged: Acknowledged | None
     feedback: Verdict | None
-    alertmanagers: tuple[Told, ...]
+    alertmanagers: tuple[AlertStatus, ...]
     storm: Storm | None
 
 
@@ -195,7 +197,7 @@ def matchers_of(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
 def anomaly_endpoints(
     episodes: Callable[[], Episodes],
     clock: Callable[[], float],
-    told: Callable[[Mapping[str, str], float], tuple[Told, ...]],
+    told: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]],
     annotations: Callable[[str, str], Mapping[str, str]] = lambda query, fingerprint: {},  # noqa: ARG005
 ) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
@@ -220,7 +222,7 @@ def anomaly_endpoints(
     def listed(call: Call[AnomaliesWanted, None]) -> AnomalyPage:
         asked = call.parameters
         matchers = matchers_of(asked.match)
-        wanted = Wanted(
+        filters = EpisodeFilter(
             query=asked.query,
             status=None if asked.status is None else Status(asked.status),
             feedback=None if asked.feedback is None else Feedback(asked.feedback),
@@ -230,7 +232,7 @@ def anomaly_endpoints(
             least_score=asked.min_score,
             labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
         )
-        page = episodes().episodes(wanted, after=_read_cursor(asked.cursor), limit=asked.limit)
+        page = episodes().episodes(filters, after=_read_cursor(asked.cursor), limit=asked.limit)
         return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else _cursor(page.next))
 
     def one(call: Call[AnomalyWanted, None]) -> AnomalyWithTransitions:
@@ -303,7 +305,7 @@ def _storm(annotations: Mapping[str, str]) -> Storm | None:
     return Storm(annotations["members"], in_common, worst)
 
 
-def _anomaly(episode: Episode, told: tuple[Told, ...], storm: Storm | None) -> Anomaly:
+def _anomaly(episode: Episode, told: tuple[AlertStatus, ...], storm: Storm | None) -> Anomaly:
     worst = episode.worst
     acknowledged = feedback = None
     if episode.acknowledged_at is not None:

@@ -9,47 +9,47 @@ import pytest
 
 from exporter.alerting.alert import Alert, AlertState
 from exporter.delivery.alert_snapshot import AlertSnapshots
-from exporter.delivery.outbox import Batch, Outbox, Settled
+from exporter.delivery.outbox import AlertBatch, Outbox, Settlement
 from exporter.delivery.resend_policy import Ack
-from exporter.delivery.response import Kind, Outcome
+from exporter.delivery.response import DeliveryOutcome, ResponseKind
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import Reason
 from tests.alerts import T0, alert, fp, limits, table
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
-TAKEN = Outcome(Kind.TAKEN)
-LATER = Outcome(Kind.LATER, Reason.UNAVAILABLE)
-FAULT = Outcome(Kind.FAULT, Reason.UNAUTHORIZED)
-REFUSED = Outcome(Kind.REFUSED, Reason.REJECTED, "no")
-TOO_LARGE = Outcome(Kind.TOO_LARGE, Reason.TOO_LARGE)
+TAKEN = DeliveryOutcome(ResponseKind.ACCEPTED)
+LATER = DeliveryOutcome(ResponseKind.LATER, Reason.UNAVAILABLE)
+FAULT = DeliveryOutcome(ResponseKind.FAULT, Reason.UNAUTHORIZED)
+REFUSED = DeliveryOutcome(ResponseKind.REJECTED, Reason.REJECTED, "no")
+TOO_LARGE = DeliveryOutcome(ResponseKind.TOO_LARGE, Reason.TOO_LARGE)
 
 
 class Bench:
-    """An outbox on a board, with the clocks in hand."""
+    """An outbox on snapshots, with the clocks in hand."""
 
     def __init__(self, *alerts: Alert, random: float = 0.5, acks: dict[str, Ack] | None = None, **settings: Any):
         self.mono = 1000.0
         self.now = T0 + 10
-        self.board = AlertSnapshots(monotonic=lambda: self.mono)
+        self.alert_snapshots = AlertSnapshots(monotonic=lambda: self.mono)
         made = AlertmanagerSettings(url="http://am", **settings)
         self.outbox = Outbox(made, limits(), random=lambda: random, acks=acks)
         self.publish(*alerts)
 
     def publish(self, *alerts: Alert, query: str = "cpu") -> None:
-        self.board.publish(query, table(alerts), interval=60.0)
+        self.alert_snapshots.publish(query, table(alerts), interval=60.0)
 
     def advance(self, seconds: float) -> None:
         self.mono += seconds
         self.now += seconds
 
-    def next(self) -> Batch | None:
-        return self.outbox.next(self.board.read(), now=self.now, mono=self.mono)
+    def next(self) -> AlertBatch | None:
+        return self.outbox.next(self.alert_snapshots.read(), now=self.now, mono=self.mono)
 
     def names(self) -> list[str]:
         batch = self.next()
         return [] if batch is None else [one.labels["instance"] for one in batch.alerts]
 
-    def settle(self, outcome: Outcome, batch: Batch | None = None) -> Settled:
+    def settle(self, outcome: DeliveryOutcome, batch: AlertBatch | None = None) -> Settlement:
         batch = batch or self.next()
         assert batch is not None
         return self.outbox.settle(batch, outcome, mono=self.mono)
@@ -107,7 +107,7 @@ def test_an_attempt_that_failed_is_made_again_from_what_is_true_by_then() -> Non
     batch = bench.next()
     assert batch is not None
     assert [one.state for one in batch.alerts] == [RESOLVED]
-    assert bench.settle(TAKEN, batch) == Settled(((fp(), "episode-a-1", RESOLVED),), early=1)
+    assert bench.settle(TAKEN, batch) == Settlement(((fp(), "episode-a-1", RESOLVED),), early=1)
 
 
 def test_the_end_of_a_confirmed_episode_is_not_early() -> None:
@@ -159,7 +159,7 @@ class TestRetry:
 
     def test_the_server_may_ask_for_more(self) -> None:
         bench = Bench(alert())
-        assert bench.settle(Outcome(Kind.LATER, Reason.RATE_LIMITED, wait=42.0)).wait == 42.0
+        assert bench.settle(DeliveryOutcome(ResponseKind.LATER, Reason.RATE_LIMITED, wait=42.0)).wait == 42.0
         bench.advance(41.9)
         assert bench.next() is None
         bench.advance(0.2)
@@ -185,38 +185,38 @@ class TestRetry:
 class TestRefused:
     def find(self, bench: Bench, bad: set[str]) -> tuple[list[str], set[str], int]:
         """Answer as an Alertmanager would until nothing is due; return offenders, what was acked, requests."""
-        offenders, acked, requests = [], set(), 0
+        rejected, acked, requests = [], set(), 0
         while (batch := bench.next()) is not None:
             requests += 1
             names = {one.labels["instance"] for one in batch.alerts}
             settled = bench.settle(REFUSED if names & bad else TAKEN, batch)
             acked |= names if settled.acked else set()
             bench.advance(settled.wait)
-            offenders += [one.alert.labels["instance"] for one in bench.outbox.offenders()]
+            rejected += [one.alert.labels["instance"] for one in bench.outbox.rejected()]
             assert requests < 1000
-        return offenders, acked, requests
+        return rejected, acked, requests
 
     @pytest.mark.parametrize("place", [0, 1, 31, 32, 62, 63])
     def test_one_of_64_is_found_with_7_more_requests(self, place: int) -> None:
         bench = Bench(*several(64), batch_size=64)
-        offenders, acked, requests = self.find(bench, {f"s{place:04}"})
-        assert offenders == [f"s{place:04}"]
+        rejected, acked, requests = self.find(bench, {f"s{place:04}"})
+        assert rejected == [f"s{place:04}"]
         assert len(acked) == 63
         assert requests <= 8
 
     @pytest.mark.parametrize("places", [{0, 1}, {0, 63}, {5, 6, 40}, set(range(20)), set(range(64))])
     def test_several_are_found_and_all_others_are_taken(self, places: set[int]) -> None:
         bad = {f"s{place:04}" for place in places}
-        offenders, acked, _ = self.find(Bench(*several(64), batch_size=64), bad)
-        assert set(offenders) == bad
+        rejected, acked, _ = self.find(Bench(*several(64), batch_size=64), bad)
+        assert set(rejected) == bad
         assert len(acked) == 64 - len(bad)
 
     def test_an_offender_is_tried_again_after_a_quarter_of_an_hour(self) -> None:
         bench = Bench(alert())
         bench.settle(REFUSED)
-        [offender] = bench.outbox.offenders()
+        [offender] = bench.outbox.rejected()
         assert (offender.alert, offender.text) == (alert(), "no")
-        assert bench.outbox.offenders() == []
+        assert bench.outbox.rejected() == []
         bench.advance(899)
         assert bench.next() is None
         bench.advance(7)
@@ -242,7 +242,7 @@ class TestRefused:
         while bench.settle(REFUSED).wait == 0.0:
             requests += 1
         assert requests <= 32
-        assert len(bench.outbox.offenders()) <= 8
+        assert len(bench.outbox.rejected()) <= 8
         bench.advance(30)
         # It is asked again with everything that is not set apart.
         assert len(bench.names()) >= 240
@@ -251,7 +251,7 @@ class TestRefused:
     def test_what_it_would_refuse_is_not_sent(self) -> None:
         bench = Bench(alert("good"), alert("bad", labels={"a-b": "1"}), alert("early", fired_at=None))
         assert bench.names() == ["good"]
-        texts = {one.text for one in bench.outbox.offenders()}
+        texts = {one.text for one in bench.outbox.rejected()}
         assert texts == {"invalid label name 'a-b'", "start time missing"}
 
     def test_utf8_names_are_sent_where_they_are_taken(self) -> None:
@@ -283,7 +283,7 @@ class TestTooLarge:
     def test_an_alert_that_is_too_large_alone_is_set_apart(self) -> None:
         bench = Bench(alert())
         assert bench.settle(TOO_LARGE).wait == 0.0
-        assert len(bench.outbox.offenders()) == 1
+        assert len(bench.outbox.rejected()) == 1
         assert bench.next() is None
 
 
@@ -293,7 +293,7 @@ class TestEndAndRestart:
         bench.settle(TAKEN)
         assert bench.next() is None
         bench.advance(1)
-        bench.outbox.hurry(bench.mono, last_words=True)
+        bench.outbox.flush(bench.mono, resend_firing=True)
         assert bench.names() == ["a"]
         bench.advance(0.1)
         bench.settle(TAKEN)
@@ -303,7 +303,7 @@ class TestEndAndRestart:
     def test_the_end_does_not_wait(self) -> None:
         bench = Bench(alert())
         bench.settle(FAULT)
-        bench.outbox.hurry(bench.mono, last_words=False)
+        bench.outbox.flush(bench.mono, resend_firing=False)
         assert bench.names() == ["a"]
         bench.settle(TAKEN)
         assert bench.next() is None

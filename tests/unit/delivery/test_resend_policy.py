@@ -6,7 +6,8 @@ import pytest
 
 from exporter.alerting.alert import Alert, AlertState
 from exporter.delivery.alert_snapshot import QueryAlerts
-from exporter.delivery.resend_policy import Ack, Due, due, owed, restored_acks
+from exporter.delivery.resend_policy import Ack, Due, due, owes_resolved, restored_acks
+from exporter.store import Delivery
 from tests.alerts import T0, alert, limits
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
@@ -94,12 +95,12 @@ def test_an_end_that_is_long_ago_is_not_said() -> None:
 )
 def test_the_end_of_the_last_episode_is_owed_before_the_next_one(known: Ack | None, now: float, expected: bool) -> None:
     last, current = alert(state=RESOLVED), alert(episode=E2, fired_at=T0 + 30)
-    assert owed(last, current, known, limits(), now=now) is expected
+    assert owes_resolved(last, current, known, limits(), now=now) is expected
 
 
 def test_acks_of_the_last_run_are_as_old_as_they_are() -> None:
-    kept = [("f", E1, FIRING, T0 - 100), ("g", E1, RESOLVED, T0 + 3600)]
-    acks = restored_acks(kept, now=T0, mono=M0)
+    stored = [Delivery("f", E1, FIRING, T0 - 100), Delivery("g", E1, RESOLVED, T0 + 3600)]
+    acks = restored_acks(stored, now=T0, mono=M0)
     assert acks == {
         "f": Ack(E1, FIRING, slot=T0 - 100, at=M0 - 100, restored=True),
         "g": Ack(E1, RESOLVED, slot=T0 + 3600, at=M0, restored=True),

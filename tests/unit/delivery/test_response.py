@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.delivery.response import Kind, outcome_of_answer, outcome_of_error
+from exporter.delivery.response import ResponseKind, outcome_of_error, outcome_of_response
 from exporter.errors import AlertmanagerError, Reason
 
 NOW = 1_800_000_000.0
-TAKEN, LATER, REFUSED, TOO_LARGE, FAULT = Kind.TAKEN, Kind.LATER, Kind.REFUSED, Kind.TOO_LARGE, Kind.FAULT
+TAKEN, LATER, REFUSED, TOO_LARGE, FAULT = (
+    ResponseKind.ACCEPTED,
+    ResponseKind.LATER,
+    ResponseKind.REJECTED,
+    ResponseKind.TOO_LARGE,
+    ResponseKind.FAULT,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +47,8 @@ TAKEN, LATER, REFUSED, TOO_LARGE, FAULT = Kind.TAKEN, Kind.LATER, Kind.REFUSED, 
         (100, b"", FAULT, Reason.HTTP),
     ],
 )
-def test_every_status_has_a_meaning(status: int, body: bytes, kind: Kind, reason: Reason | None) -> None:
-    outcome = outcome_of_answer(status, {}, body, now=NOW)
+def test_every_status_has_a_meaning(status: int, body: bytes, kind: ResponseKind, reason: Reason | None) -> None:
+    outcome = outcome_of_response(status, {}, body, now=NOW)
     assert (outcome.kind, outcome.reason) == (kind, reason)
 
 
@@ -66,16 +72,16 @@ def test_every_status_has_a_meaning(status: int, body: bytes, kind: Kind, reason
     ],
 )
 def test_retry_after_is_honoured_for_a_minute_at_most(text: str, wait: float) -> None:
-    assert outcome_of_answer(429, {"RETRY-AFTER": text}, b"", now=NOW).wait == wait
+    assert outcome_of_response(429, {"RETRY-AFTER": text}, b"", now=NOW).wait == wait
 
 
 def test_a_redirect_names_where_to_but_not_with_what() -> None:
-    outcome = outcome_of_answer(302, {"Location": "https://login.example/?token=secret"}, b"", now=NOW)
+    outcome = outcome_of_response(302, {"Location": "https://login.example/?token=secret"}, b"", now=NOW)
     assert outcome.text == "HTTP 302, redirected to https://login.example/"
 
 
 def test_the_text_of_an_answer_is_short_and_printable() -> None:
-    outcome = outcome_of_answer(500, {}, b"a\x1b[31m\n" + b"\xff" * 9000, now=NOW)
+    outcome = outcome_of_response(500, {}, b"a\x1b[31m\n" + b"\xff" * 9000, now=NOW)
     assert outcome.text.startswith("HTTP 500: a [31m \ufffd")
     assert len(outcome.text) < 250
     assert outcome.text.isprintable()

@@ -70,7 +70,7 @@ def test_a_new_normal_ends_the_alert_at_once_and_for_good(world: World) -> None:
     say(world, Feedback.NEW_NORMAL)
     world.slot(2)
     assert world.shown() == {"a": RESOLVED}
-    assert world.feedback.pending("load") == world.store.lessons() == []
+    assert world.feedback.pending("load") == world.store.episodes.pending_feedback() == []
     world.slot(30)
     assert world.shown().get("a") in (RESOLVED, None)
     world.restart()
@@ -84,7 +84,7 @@ def test_a_crash_between_the_answer_and_the_slot_loses_nothing(world: World) -> 
     crash(world)
     world.slot(2)
     assert world.shown() == {"a": RESOLVED}
-    assert world.store.lessons() == []
+    assert world.store.episodes.pending_feedback() == []
 
 
 def test_a_crash_after_the_lesson_finds_it_on_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +106,11 @@ def test_while_the_disk_is_full_a_lesson_is_learned_once_and_kept(
     calls = accepted(world, monkeypatch)
     say(world, Feedback.NEW_NORMAL)
     with monkeypatch.context() as broken:
-        broken.setattr(world.store, "save_learned", full)
+        broken.setattr(world.store.learned_arrays, "save", full)
         world.slot(3)
-        assert len(world.store.lessons()) == 1
+        assert len(world.store.episodes.pending_feedback()) == 1
     world.slot()
-    assert world.store.lessons() == []
+    assert world.store.episodes.pending_feedback() == []
     assert len(calls) == 1
 
 
@@ -128,7 +128,7 @@ def test_other_words_teach_nothing(world: World, monkeypatch: pytest.MonkeyPatch
     calls = accepted(world, monkeypatch)
     say(world, verdict)
     world.slot(2)
-    assert calls == world.store.lessons() == []
+    assert calls == world.store.episodes.pending_feedback() == []
     assert world.shown() == {"a": FIRING}
 
 
@@ -145,7 +145,7 @@ def test_feedback_on_a_series_that_is_gone_teaches_nothing(world: World, source:
     world.slot(2)
     say(world, Feedback.NEW_NORMAL)
     world.slot()
-    assert world.store.lessons() == []
+    assert world.store.episodes.pending_feedback() == []
 
 
 def test_another_anomaly_of_the_series_is_not_accepted(
@@ -162,7 +162,7 @@ def test_another_anomaly_of_the_series_is_not_accepted(
     world.feedback.give_feedback(first.id, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(2)
     assert calls == []
-    assert world.store.lessons() == []
+    assert world.store.episodes.pending_feedback() == []
     assert world.shown() == {"a": FIRING}
 
 
@@ -174,11 +174,11 @@ def test_the_new_normal_of_a_storm_is_that_of_all_its_members(tmp_path: Path) ->
     world.slot(3)
     source.loud = set(names)
     world.slot(3)
-    (storm,) = world.alert_snapshots.read().sheets["load"].alerts.values()
+    (storm,) = world.alert_snapshots.read().by_query["load"].alerts.values()
     world.feedback.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(3)
     assert world.sample("level_shifts_total") == 12
-    assert world.store.lessons() == []
-    (storm,) = world.alert_snapshots.read().sheets["load"].alerts.values()
+    assert world.store.episodes.pending_feedback() == []
+    (storm,) = world.alert_snapshots.read().by_query["load"].alerts.values()
     assert storm.state is RESOLVED
     world.store.close()

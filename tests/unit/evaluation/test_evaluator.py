@@ -13,8 +13,9 @@ from exporter.alerting.alert import AlertState
 from exporter.errors import PrometheusError, Reason
 from exporter.evaluation import watchdog
 from exporter.evaluation.removed_queries import RemovedQueries
-from exporter.store import Store
+from exporter.store.alerts import AlertLog
 from exporter.store.errors import StoreError, StoreReason
+from exporter.store.learned_arrays import LearnedArrays
 from tests.faults.cycling import START, Source, World, plan_of, refused
 
 FIRING, RESOLVED = AlertState.FIRING, AlertState.RESOLVED
@@ -318,10 +319,10 @@ def test_a_clock_that_falls_back_resolves_nothing(seconds: float, world: World, 
     source.value = lambda name, at: 100.0 + at % 7 if at < loud_from else 100.0  # type: ignore[method-assign]
     set_clock(world, source, seconds)
     source.loud = set()
-    sheets = world.alert_snapshots.read()
+    by_query = world.alert_snapshots.read()
     world.slot(2 if seconds == -120.0 else 8)
     assert world.shown() == {"a": FIRING}
-    assert world.alert_snapshots.read() is not sheets, "it is sent again"
+    assert world.alert_snapshots.read() is not by_query, "it is sent again"
     source.loud = {"a"}
     set_clock(world, source, -seconds)
     world.slot(2)
@@ -469,8 +470,8 @@ class Full:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        for name in ("commit", "record", "save_learned"):
-            monkeypatch.setattr(Store, name, self._wrap(getattr(Store, name)))
+        for kind, name in ((AlertLog, "commit"), (AlertLog, "record"), (LearnedArrays, "save")):
+            monkeypatch.setattr(kind, name, self._wrap(getattr(kind, name)))
 
     def _wrap(self, method):
         def call(*args, **options):
@@ -534,8 +535,8 @@ def test_nothing_is_written_while_nothing_is_known_and_nothing_changes(
     world.slot(2)
     world.reload(plan)
     written = []
-    record = Store.record
-    monkeypatch.setattr(Store, "record", lambda self, *args: (written.append(args), record(self, *args)))
+    record = AlertLog.record
+    monkeypatch.setattr(AlertLog, "record", lambda self, *args: (written.append(args), record(self, *args)))
     source.down = refused()
     world.slot(59)
     assert not written
@@ -566,7 +567,7 @@ def test_a_reload_that_names_alerts_otherwise_ends_those_of_the_old_name(
     world.slot(2)
     world.reload(plan_of(alert={"labels": {"team": "x"}, "no_data": no_data}))
     world.slot()
-    sheet = world.alert_snapshots.read().sheets["load"].alerts.values()
+    sheet = world.alert_snapshots.read().by_query["load"].alerts.values()
     assert {(one.labels.get("team"), one.state) for one in sheet} == {(None, RESOLVED), ("x", FIRING)}
 
 

@@ -36,16 +36,16 @@ def silence(host: str, comment: str, author: str = "eve") -> Silence:
 
 
 def follower(store: Store, *alerts: Alert) -> Acknowledger:
-    board = AlertSnapshots()
+    alert_snapshots = AlertSnapshots()
     opened = tuple(
         AlertTransition(
             one.fingerprint, "cpu", one.episode, AuditEvent.OPEN, 10.0, "anomalous", details={"labels": "{}"}
         )
         for one in alerts
     )
-    store.commit("cpu", 20.0, Step({one.fingerprint: one for one in alerts}, opened))
-    board.publish("cpu", {one.fingerprint: one for one in alerts}, interval=60.0)
-    return Acknowledger(board, EpisodeFeedback(store, SelfMetrics(CollectorRegistry())))
+    store.alerts.commit("cpu", 20.0, Step({one.fingerprint: one for one in alerts}, opened))
+    alert_snapshots.publish("cpu", {one.fingerprint: one for one in alerts}, interval=60.0)
+    return Acknowledger(alert_snapshots, EpisodeFeedback(store, SelfMetrics(CollectorRegistry())))
 
 
 def test_open_episodes_are_acknowledged_once_by_who_silenced_them(store: Store) -> None:
@@ -53,7 +53,7 @@ def test_open_episodes_are_acknowledged_once_by_who_silenced_them(store: Store) 
     book = SilenceIndex([silence("a", "disk swap"), silence("b", "expected: sale")])
     follow(book, 30.0)
     follow(book, 40.0)
-    found = {one.id: one for one in store.episodes().episodes}
+    found = {one.id: one for one in store.episodes.page().episodes}
     assert [found[f"episode-{host}"].status for host in "abc"] == [
         Status.ACKNOWLEDGED,
         Status.ACKNOWLEDGED,
@@ -62,21 +62,21 @@ def test_open_episodes_are_acknowledged_once_by_who_silenced_them(store: Store) 
     first = found["episode-a"]
     assert (first.acknowledged_by, first.acknowledged_why, first.acknowledged_at) == ("eve", "disk swap", 30.0)
     assert (first.feedback, found["episode-b"].feedback) == (None, Feedback.EXPECTED)
-    assert len(store.audit().entries) == 3 + 2 + 1
+    assert len(store.audit.page().entries) == 3 + 2 + 1
 
 
 def test_a_comment_that_is_changed_is_feedback_again(store: Store) -> None:
     follow = follower(store, alert("a")).follow
     follow(SilenceIndex([silence("a", "looking")]), 30.0)
     follow(SilenceIndex([silence("a", "false alarm: a test")]), 40.0)
-    (episode,) = store.episodes().episodes
+    (episode,) = store.episodes.page().episodes
     assert (episode.acknowledged_why, episode.feedback) == ("looking", Feedback.FALSE_ALARM)
 
 
 def test_a_silence_of_the_calendar_is_nobodys_feedback(store: Store) -> None:
     one = Occurrence("expected", "silence", 1.0, (parse_matcher("host=a"),), TimeWindow(0.0, 1e9), "")
     follower(store, alert("a")).follow(SilenceIndex([silence("a", comment_of(one), AUTHOR)]), 30.0)
-    (episode,) = store.episodes().episodes
+    (episode,) = store.episodes.page().episodes
     assert (episode.acknowledged_by, episode.feedback) == (AUTHOR, None)
 
 

@@ -69,8 +69,8 @@ class Stage:
             source_url="",
         )
         kept = {
-            job: replace(restore(AlertingSettings(), alerts, at=self.slot), notes=self.store.notes().get(job))
-            for job, alerts in self.store.alerts().items()
+            job: replace(restore(AlertingSettings(), alerts, at=self.slot), notes=self.store.alerts.notes().get(job))
+            for job, alerts in self.store.alerts.load().items()
         }
         self.groups.apply(
             config.groups,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.silences.alert_status import Standings, Told
+from exporter.silences.alert_status import AlertListing, AlertStatus
 
 LABELS = {"alertname": "A", "instance": "h", "empty": ""}
 
@@ -20,20 +20,20 @@ def listed(state: str = "active", **status: Any) -> bytes:
 
 
 def test_an_alert_is_found_by_its_labels_whatever_is_empty() -> None:
-    told = Standings.read(listed(), at=60.0).told("am", LABELS, 0.0, {})
-    assert told == Told("am", 60.0, "active", ("pager",))
+    told = AlertListing.read(listed(), at=60.0).status("am", LABELS, 0.0, {})
+    assert told == AlertStatus("am", 60.0, "active", ("pager",))
 
 
 def test_a_silence_that_is_not_known_has_its_id() -> None:
-    told = Standings.read(listed("suppressed", silencedBy=["s1"]), at=60.0).told("am", LABELS, 0.0, {})
+    told = AlertListing.read(listed("suppressed", silencedBy=["s1"]), at=60.0).status("am", LABELS, 0.0, {})
     assert told is not None
     assert [(one.id, one.by) for one in told.silenced_by] == [("s1", None)]
 
 
 def test_what_is_not_there_may_be_on_its_way() -> None:
-    nothing = Standings.read(b"[]", at=60.0)
-    assert nothing.told("am", LABELS, 31.0, {}) is None
-    assert nothing.told("am", LABELS, 30.0, {}) == Told("am", 60.0, "absent")
+    nothing = AlertListing.read(b"[]", at=60.0)
+    assert nothing.status("am", LABELS, 31.0, {}) is None
+    assert nothing.status("am", LABELS, 30.0, {}) == AlertStatus("am", 60.0, "absent")
     assert nothing.count() == {"active": 0, "suppressed": 0, "unprocessed": 0}
 
 
@@ -42,4 +42,4 @@ def test_what_is_not_there_may_be_on_its_way() -> None:
 )
 def test_an_answer_that_is_none(body: bytes) -> None:
     with pytest.raises(ValueError, match="not a list of alerts"):
-        Standings.read(body, at=0.0)
+        AlertListing.read(body, at=0.0)

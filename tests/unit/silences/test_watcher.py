@@ -13,7 +13,8 @@ from exporter.calendar import Calendar, Occurrence, TimeWindow, parse_matcher
 from exporter.delivery import AlertmanagerSettings, SilenceSettings
 from exporter.errors import AlertmanagerError, Reason, StateError
 from exporter.http_client.client import Answer
-from exporter.silences import Made, SilenceWatcher, Told
+from exporter.silences import AlertStatus, SilenceWatcher
+from exporter.store import CreatedSilence
 
 NOW = 1_798_761_600.0
 SALE = Occurrence("sale", "silence", 1.0, (parse_matcher("a=b"),), TimeWindow(NOW - 60, NOW + 3600))
@@ -57,31 +58,31 @@ class Server:
         pass
 
 
-class Ledger:
+class Log:
     def __init__(self) -> None:
-        self.made: dict[str, Made] = {}
+        self.created: dict[str, CreatedSilence] = {}
         self.broken = False
 
-    def made_silences(self) -> dict[str, Made]:
-        return dict(self.made)
+    def load(self) -> dict[str, CreatedSilence]:
+        return dict(self.created)
 
-    def note_silences(self, made: Any) -> None:
+    def record(self, silences: Any, *, at: float) -> None:
         if self.broken:
             raise StateError("full")
-        self.made |= {one.id: one for one in made}
+        self.created |= {silence.id: silence for silence in silences}
 
 
 class World:
     def __init__(self, *urls: str) -> None:
         self.servers: dict[str, Server] = {}
         self.calendar = Calendar()
-        self.ledger = Ledger()
+        self.log = Log()
         self.mono = 0.0
         self.registry = CollectorRegistry()
         self.watch = SilenceWatcher(
             connect=self._connect,
             calendar=lambda: self.calendar,
-            ledger=self.ledger,
+            created_log=self.log,  # type: ignore[arg-type]
             clock=lambda: NOW + self.mono,
             registry=self.registry,
             monotonic=lambda: self.mono,
@@ -95,7 +96,7 @@ class World:
     def round(self, after: float = 15.0) -> list[str]:
         self.mono += after
         self.watch._round()
-        return [silence.id for silence in self.watch.book.silences]
+        return [silence.id for silence in self.watch.index.silences]
 
     def errors(self, url: str) -> float | None:
         name = "anomaly_exporter_alertmanager_silence_errors_total"
@@ -118,10 +119,10 @@ def test_what_an_alertmanager_said_is_believed_for_a_while_when_it_is_down() -> 
     world = World(A, B)
     world.servers[A].silences = [HERS]
     assert world.round() == ["hers"]
-    book = world.watch.book
+    book = world.watch.index
     world.servers[A].down = True
     assert world.round() == ["hers"]
-    assert world.watch.book is book, "nothing changed, so nothing is worked out again"
+    assert world.watch.index is book, "nothing changed, so nothing is worked out again"
     assert world.round(after=590.0) == []
     world.servers[A].down = False
     assert world.round() == ["hers"]
@@ -157,15 +158,15 @@ def test_members_of_a_cluster_are_asked_once_and_the_next_one_if_the_first_fails
 def test_what_could_not_be_noted_is_noted_later_and_ended_all_the_same() -> None:
     world = World(A)
     world.calendar = Calendar([], "UTC", [SALE])
-    world.ledger.broken = True
+    world.log.broken = True
     world.round()
     world.round()
-    assert (len(world.servers[A].silences), world.ledger.made) == (1, {})
-    world.ledger.broken = False
+    assert (len(world.servers[A].silences), world.log.created) == (1, {})
+    world.log.broken = False
     world.calendar = Calendar()
     world.round()
     assert world.servers[A].silences[0]["status"] == {"state": "expired"}
-    assert world.ledger.made["s0"].removed
+    assert world.log.created["s0"].removed
 
 
 def test_a_restart_goes_on_with_what_the_ledger_has() -> None:
@@ -173,7 +174,7 @@ def test_a_restart_goes_on_with_what_the_ledger_has() -> None:
     world.calendar = Calendar([], "UTC", [SALE])
     world.round()
     again = World(A)
-    again.ledger, again.watch._ledger = world.ledger, world.ledger
+    again.log, again.watch._log = world.log, world.log
     again.servers[A].silences = world.servers[A].silences
     again.round()
     # Its entry is gone meanwhile, so it goes too; there is nothing else to tell that it was ours.
@@ -210,10 +211,10 @@ def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> 
     for server in world.servers.values():
         server.get = get  # type: ignore[method-assign]
     world.round()
-    assert world.watch.told({"alertname": "Slow"}, 0.0) == tuple(
-        Told(url, NOW + world.mono, "absent") for url in (A, B)
+    assert world.watch.status({"alertname": "Slow"}, 0.0) == tuple(
+        AlertStatus(url, NOW + world.mono, "absent") for url in (A, B)
     )
     names.add("Slow")
     world.servers[B].get = lambda *_, **__: Answer(502, {}, b"")  # type: ignore[method-assign]
     world.round()
-    assert world.watch.told({"alertname": "Slow"}, 0.0) == (Told(A, NOW + world.mono, "active"),)
+    assert world.watch.status({"alertname": "Slow"}, 0.0) == (AlertStatus(A, NOW + world.mono, "active"),)

@@ -18,9 +18,9 @@ def store(tmp_path: Path):
 
 def written_rows(store: Store, step: Step, slot: float) -> int:
     """Rows that a commit touched, counted by SQLite."""
-    database = store._alerts.database
+    database = store.alerts.database
     before = database.write(lambda con: con.total_changes)
-    assert store.commit("q", slot, step)
+    assert store.alerts.commit("q", slot, step)
     return database.write(lambda con: con.total_changes) - before
 
 
@@ -39,26 +39,26 @@ def written_rows(store: Store, step: Step, slot: float) -> int:
 )
 def test_an_alert_comes_back_as_it_was(tmp_path: Path, alert) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step(alert))
-        assert store.alerts() == {"q": {"f1": alert}}
+        store.alerts.commit("q", 60.0, a_step(alert))
+        assert store.alerts.load() == {"q": {"f1": alert}}
     with open_store(tmp_path / "state") as store:
-        assert store.alerts() == {"q": {"f1": alert}}
+        assert store.alerts.load() == {"q": {"f1": alert}}
         assert store.damaged == ()
 
 
 def test_text_that_is_not_unicode_is_stored_with_a_mark_in_its_place(store: Store) -> None:
-    store.commit(
+    store.alerts.commit(
         "q", 60.0, a_step(an_alert(generator_url="http://x/\ud800"), transitions=(a_transition(why="\udfff"),))
     )
-    assert store.alerts()["q"]["f1"].generator_url == "http://x/?"
-    assert store.audit().entries[0].why == "?"
+    assert store.alerts.load()["q"]["f1"].generator_url == "http://x/?"
+    assert store.audit.page().entries[0].why == "?"
 
 
 def test_a_step_replaces_the_alerts_of_its_query_only(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
-    store.commit("other", 60.0, a_step(an_alert("f3", "other")))
-    store.commit("q", 120.0, a_step(an_alert("f2", missing=1), an_alert("f4")))
-    alerts = store.alerts()
+    store.alerts.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
+    store.alerts.commit("other", 60.0, a_step(an_alert("f3", "other")))
+    store.alerts.commit("q", 120.0, a_step(an_alert("f2", missing=1), an_alert("f4")))
+    alerts = store.alerts.load()
     assert set(alerts["q"]) == {"f2", "f4"}
     assert alerts["q"]["f2"].missing == 1
     assert set(alerts["other"]) == {"f3"}
@@ -66,7 +66,7 @@ def test_a_step_replaces_the_alerts_of_its_query_only(store: Store) -> None:
 
 def test_only_rows_that_changed_are_written(store: Store) -> None:
     alerts = [an_alert(f"f{number}") for number in range(20)]
-    store.commit("q", 60.0, a_step(*alerts))
+    store.alerts.commit("q", 60.0, a_step(*alerts))
     # The watermark is the one row that every commit writes.
     assert written_rows(store, a_step(*alerts), 120.0) == 1
     assert written_rows(store, a_step(an_alert("f0", missing=1), *alerts[1:]), 180.0) == 2
@@ -75,90 +75,97 @@ def test_only_rows_that_changed_are_written(store: Store) -> None:
 
 @pytest.mark.parametrize("slot", [60.0, 59.0, -1.0])
 def test_a_slot_that_is_not_newer_changes_nothing(store: Store, slot: float) -> None:
-    assert store.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
-    before = store.alerts(), store.audit()
-    assert not store.commit("q", slot, a_step(transitions=(a_transition(event=AuditEvent.RESOLVED),)))
-    assert (store.alerts(), store.audit()) == before
-    assert store.watermark("q") == 60.0
+    assert store.alerts.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
+    before = store.alerts.load(), store.audit.page()
+    assert not store.alerts.commit("q", slot, a_step(transitions=(a_transition(event=AuditEvent.RESOLVED),)))
+    assert (store.alerts.load(), store.audit.page()) == before
+    assert store.alerts.watermark("q") == 60.0
 
 
 @pytest.mark.parametrize("slot", [math.nan, math.inf, -math.inf])
 def test_a_slot_that_is_no_instant_is_refused(store: Store, slot: float) -> None:
     with pytest.raises(ValueError, match="instant"):
-        store.commit("q", slot, a_step())
-    assert store.watermark("q") is None
+        store.alerts.commit("q", slot, a_step())
+    assert store.alerts.watermark("q") is None
 
 
 def test_watermarks_are_kept_per_query_and_over_a_restart(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step())
-        store.commit("other", 30.0, a_step())
+        store.alerts.commit("q", 60.0, a_step())
+        store.alerts.commit("other", 30.0, a_step())
     with open_store(tmp_path / "state") as store:
-        assert (store.watermark("q"), store.watermark("other"), store.watermark("none")) == (60.0, 30.0, None)
+        assert (store.alerts.watermark("q"), store.alerts.watermark("other"), store.alerts.watermark("none")) == (
+            60.0,
+            30.0,
+            None,
+        )
 
 
 def test_a_step_without_a_slot_leaves_the_watermark(store: Store) -> None:
-    store.record("q", a_step(an_alert(), transitions=(a_transition(),)))
-    assert store.watermark("q") is None
-    store.commit("q", 60.0, a_step(an_alert()))
-    store.record("q", a_step(transitions=(a_transition(event=AuditEvent.EXPIRED),)))
-    assert store.watermark("q") == 60.0
-    assert store.alerts() == {}
-    assert {entry.event for entry in store.audit().entries} == {"expired", "open"}
+    store.alerts.record("q", a_step(an_alert(), transitions=(a_transition(),)))
+    assert store.alerts.watermark("q") is None
+    store.alerts.commit("q", 60.0, a_step(an_alert()))
+    store.alerts.record("q", a_step(transitions=(a_transition(event=AuditEvent.EXPIRED),)))
+    assert store.alerts.watermark("q") == 60.0
+    assert store.alerts.load() == {}
+    assert {entry.event for entry in store.audit.page().entries} == {"expired", "open"}
 
 
 def test_a_step_with_alerts_of_another_query_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="other"):
-        store.commit("q", 60.0, a_step(an_alert(query="other")))
-    assert store.alerts() == {}
+        store.alerts.commit("q", 60.0, a_step(an_alert(query="other")))
+    assert store.alerts.load() == {}
 
 
 def test_an_event_that_repeats_is_kept_once_as_it_was_first(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(why="first"),)))
-    store.commit("q", 120.0, a_step(an_alert(), transitions=(a_transition(why="second"), a_transition("f2"))))
-    assert {(entry.fingerprint, entry.why) for entry in store.audit().entries} == {("f1", "first"), ("f2", "too high")}
-    assert store.append([a_transition(), a_transition("f3"), a_transition("f3")]) == 1
+    store.alerts.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(why="first"),)))
+    store.alerts.commit("q", 120.0, a_step(an_alert(), transitions=(a_transition(why="second"), a_transition("f2"))))
+    assert {(entry.fingerprint, entry.why) for entry in store.audit.page().entries} == {
+        ("f1", "first"),
+        ("f2", "too high"),
+    }
+    assert store.alerts.append([a_transition(), a_transition("f3"), a_transition("f3")]) == 1
 
 
 def test_a_fault_in_a_step_leaves_nothing_of_it(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert()))
+    store.alerts.commit("q", 60.0, a_step(an_alert()))
     broken = a_transition(at=math.nan)
     with pytest.raises(StoreError):
-        store.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition("f2"), broken)))
-    assert set(store.alerts()["q"]) == {"f1"}
-    assert store.audit().entries == ()
-    assert store.watermark("q") == 60.0
-    assert store.commit("q", 120.0, a_step(an_alert("f2")))
+        store.alerts.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition("f2"), broken)))
+    assert set(store.alerts.load()["q"]) == {"f1"}
+    assert store.audit.page().entries == ()
+    assert store.alerts.watermark("q") == 60.0
+    assert store.alerts.commit("q", 120.0, a_step(an_alert("f2")))
 
 
 def test_what_an_alertmanager_took_is_kept_over_a_restart(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
-        store.delivered("one", [("f1", "f1-1", AlertState.FIRING), ("f2", "f2-1", AlertState.FIRING)], 61.0)
-        store.delivered("two", [("f1", "f1-1", AlertState.FIRING)], 62.0)
-        store.delivered("one", [("f1", "f1-1", AlertState.RESOLVED)], 63.0)
+        store.alerts.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
+        store.deliveries.record("one", [("f1", "f1-1", AlertState.FIRING), ("f2", "f2-1", AlertState.FIRING)], 61.0)
+        store.deliveries.record("two", [("f1", "f1-1", AlertState.FIRING)], 62.0)
+        store.deliveries.record("one", [("f1", "f1-1", AlertState.RESOLVED)], 63.0)
     with open_store(tmp_path / "state") as store:
-        assert store.deliveries("one") == {
+        assert store.deliveries.load("one") == {
             "f1": Delivery("f1", "f1-1", AlertState.RESOLVED, 63.0),
             "f2": Delivery("f2", "f2-1", AlertState.FIRING, 61.0),
         }
-        assert set(store.deliveries("two")) == {"f1"}
-        store.forget_alertmanager("one")
-        assert store.deliveries("one") == {}
-        assert set(store.deliveries("two")) == {"f1"}
+        assert set(store.deliveries.load("two")) == {"f1"}
+        store.deliveries.forget("one")
+        assert store.deliveries.load("one") == {}
+        assert set(store.deliveries.load("two")) == {"f1"}
 
 
 def test_a_confirmation_of_an_episode_that_is_gone_is_not_kept(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert("f1", episode="new")))
-    store.delivered("one", [("f1", "old", AlertState.RESOLVED), ("f9", "f9-1", AlertState.FIRING)], 61.0)
-    assert store.deliveries("one") == {}
+    store.alerts.commit("q", 60.0, a_step(an_alert("f1", episode="new")))
+    store.deliveries.record("one", [("f1", "old", AlertState.RESOLVED), ("f9", "f9-1", AlertState.FIRING)], 61.0)
+    assert store.deliveries.load("one") == {}
 
 
 def test_confirmations_go_with_their_alert(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
-    store.delivered("one", [("f1", "f1-1", AlertState.FIRING), ("f2", "f2-1", AlertState.FIRING)], 61.0)
-    store.commit("q", 120.0, a_step(an_alert("f2")))
-    assert set(store.deliveries("one")) == {"f2"}
+    store.alerts.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
+    store.deliveries.record("one", [("f1", "f1-1", AlertState.FIRING), ("f2", "f2-1", AlertState.FIRING)], 61.0)
+    store.alerts.commit("q", 120.0, a_step(an_alert("f2")))
+    assert set(store.deliveries.load("one")) == {"f2"}
 
 
 @pytest.mark.parametrize(
@@ -176,9 +183,9 @@ def test_confirmations_go_with_their_alert(store: Store) -> None:
 def test_a_damaged_row_is_dropped_and_reported(tmp_path: Path, table: str, change: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.commit("q", 60.0, a_step(an_alert()))
-        store.commit("other", 60.0, a_step(an_alert("f2", "other")))
-        store.delivered("one", [("f1", "f1-1", AlertState.FIRING)], 61.0)
+        store.alerts.commit("q", 60.0, a_step(an_alert()))
+        store.alerts.commit("other", 60.0, a_step(an_alert("f2", "other")))
+        store.deliveries.record("one", [("f1", "f1-1", AlertState.FIRING)], 61.0)
     with sqlite3.connect(path / "anomaly.db") as con:
         key = "fingerprint = 'f1'" if table != "watermarks" else "query = 'q'"
         con.execute(f"{change} WHERE {key}")
@@ -187,11 +194,11 @@ def test_a_damaged_row_is_dropped_and_reported(tmp_path: Path, table: str, chang
         assert len(store.damaged) == 1
         assert store.damaged[0].startswith(f"{table}: ")
         assert store.recovered == ()
-        assert ("q" in store.alerts()) == (table != "alerts")
-        assert (store.watermark("q") is None) == (table == "watermarks")
-        assert (store.deliveries("one") == {}) == (table != "watermarks")
-        assert set(store.alerts()["other"]) == {"f2"}
-        assert store.commit("q", 120.0, a_step(an_alert()))
+        assert ("q" in store.alerts.load()) == (table != "alerts")
+        assert (store.alerts.watermark("q") is None) == (table == "watermarks")
+        assert (store.deliveries.load("one") == {}) == (table != "watermarks")
+        assert set(store.alerts.load()["other"]) == {"f2"}
+        assert store.alerts.commit("q", 120.0, a_step(an_alert()))
     with open_store(path) as store:
         assert store.damaged == ()
 
@@ -200,7 +207,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store = open_store(tmp_path / "state")
     store.close()
     store.close()
-    for call in (store.alerts, store.checkpoint, lambda: store.commit("q", 1.0, a_step())):
+    for call in (store.alerts.load, store.checkpoint, lambda: store.alerts.commit("q", 1.0, a_step())):
         with pytest.raises(StoreError, match="closed") as caught:
             call()
         assert caught.value.reason is StoreReason.REFUSED
@@ -208,10 +215,10 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 
 def test_notes_are_written_with_the_step_and_stay_until_there_are_others(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.commit("q", 60.0, replace(a_step(an_alert()), notes=b"\x00one"))
-        store.record("other", replace(a_step(), notes=b"two"))
-        store.commit("q", 120.0, a_step(an_alert()))
-        assert store.notes() == {"q": b"\x00one", "other": b"two"}
-        assert not store.commit("q", 120.0, replace(a_step(), notes=b"late"))
+        store.alerts.commit("q", 60.0, replace(a_step(an_alert()), notes=b"\x00one"))
+        store.alerts.record("other", replace(a_step(), notes=b"two"))
+        store.alerts.commit("q", 120.0, a_step(an_alert()))
+        assert store.alerts.notes() == {"q": b"\x00one", "other": b"two"}
+        assert not store.alerts.commit("q", 120.0, replace(a_step(), notes=b"late"))
     with open_store(tmp_path) as store:
-        assert store.notes() == {"q": b"\x00one", "other": b"two"}
+        assert store.alerts.notes() == {"q": b"\x00one", "other": b"two"}

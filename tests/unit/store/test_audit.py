@@ -6,7 +6,7 @@ import pytest
 
 from exporter.alerting.alert import AlertState, AuditEvent
 from exporter.store import Store
-from exporter.store.audit import read_audit
+from exporter.store.audit import AuditLog
 from exporter.store.rows import audit_row
 from tests.store_values import NOW, a_step, a_transition, an_alert, open_store
 
@@ -22,7 +22,7 @@ def episode(number: int, *events: tuple[AuditEvent, float], query: str = "q"):
 
 
 def listed(store: Store, **filters: object) -> list[tuple[str, str]]:
-    return [(entry.fingerprint, entry.event) for entry in store.audit(**filters).entries]
+    return [(entry.fingerprint, entry.event) for entry in store.audit.page(**filters).entries]
 
 
 def fill(store: Store, count: int) -> None:
@@ -31,7 +31,7 @@ def fill(store: Store, count: int) -> None:
         audit_row(a_transition(f"f{number % 5000}", at=float(number), query=f"q{number % 20}", episode=str(number)))
         for number in range(count)
     )
-    store._alerts.database.write(
+    store.alerts.database.write(
         lambda con: con.executemany(
             "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, number, crc)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -41,8 +41,8 @@ def fill(store: Store, count: int) -> None:
 
 
 def test_an_entry_says_what_happened(store: Store) -> None:
-    store.append([a_transition(event=AuditEvent.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
-    (entry,) = store.audit().entries
+    store.alerts.append([a_transition(event=AuditEvent.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
+    (entry,) = store.audit.page().entries
     assert (entry.query, entry.fingerprint, entry.episode, entry.event) == ("q", "f1", "f1-1", "firing")
     assert (entry.at, entry.who, entry.why, entry.details, entry.intact) == (7.5, "ann", "é", {"a": "\ud800"}, True)
 
@@ -64,18 +64,20 @@ def test_an_entry_says_what_happened(store: Store) -> None:
     ids=str,
 )
 def test_filters_choose_entries_newest_first(store: Store, filters, expected: list[str]) -> None:
-    store.append(episode(1, (AuditEvent.OPEN, 10.0)) + episode(2, (AuditEvent.OPEN, 20.0)))
-    store.append(episode(3, (AuditEvent.OPEN, 30.0), query="other"))
+    store.alerts.append(episode(1, (AuditEvent.OPEN, 10.0)) + episode(2, (AuditEvent.OPEN, 20.0)))
+    store.alerts.append(episode(3, (AuditEvent.OPEN, 30.0), query="other"))
     assert [name for name, _ in listed(store, **filters)] == expected
 
 
 @pytest.mark.parametrize("filters", [{}, {"query": "q"}, {"since": 0.0}], ids=str)
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(store: Store, filters) -> None:
     # Several entries of one instant: the time alone would not say where a page ended.
-    store.append([step for number in range(25) for step in episode(number, (AuditEvent.OPEN, float(number // 10)))])
+    store.alerts.append(
+        [step for number in range(25) for step in episode(number, (AuditEvent.OPEN, float(number // 10)))]
+    )
     seen, after = [], None
     while True:
-        page = store.audit(limit=4, after=after, **filters)
+        page = store.audit.page(limit=4, after=after, **filters)
         seen += [entry.id for entry in page.entries]
         after = page.next
         if after is None:
@@ -87,7 +89,7 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(store: Store, filters
 @pytest.mark.parametrize("limit", [0, -1, 1001, 10**9])
 def test_a_limit_out_of_range_is_refused(store: Store, limit: int) -> None:
     with pytest.raises(ValueError, match="between 1 and 1000"):
-        store.audit(limit=limit)
+        store.audit.page(limit=limit)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_limit_out_of_range_is_refused(store: Store, limit: int) -> None:
 )  # fmt: skip
 def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -> None:
     fill(store, 2000)
-    database = store._alerts.database
+    database = store.alerts.database
     plans: list[str] = []
 
     def explain(con: sqlite3.Connection):
@@ -113,7 +115,7 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
         def read(self, work):
             return database.read(lambda con: work(explain(con)))
 
-    read_audit(Observation(), **filters)  # type: ignore[arg-type]
+    AuditLog(Observation()).page(**filters)  # type: ignore[arg-type]
     assert plans
     assert all("USING INDEX audit_by" in plan for plan in plans), plans
 
@@ -135,16 +137,16 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
 def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(
+        store.alerts.append(
             episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)) + episode(2, (AuditEvent.OPEN, 50.0))
         )
         store.retain(10.0)
-        before = store.audit()
+        before = store.audit.page()
         con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             con.execute(statement)
         con.close()
-        assert store.audit() == before
+        assert store.audit.page() == before
 
 
 @pytest.mark.parametrize(
@@ -161,20 +163,20 @@ def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: s
 def test_an_entry_cannot_be_replaced_by_a_newer_one(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)))
-        before = store.audit()
+        store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)))
+        before = store.audit.page()
         con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
         # Left out in silence, or refused where it names an id.
         with contextlib.suppress(sqlite3.IntegrityError):
             con.execute(statement)
         con.close()
-        assert store.audit() == before
+        assert store.audit.page() == before
 
 
 def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(episode(1, (AuditEvent.OPEN, 1.0)) + episode(2, (AuditEvent.OPEN, 2.0)))
+        store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0)) + episode(2, (AuditEvent.OPEN, 2.0)))
     con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
     ((trigger,),) = con.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_is_not_updated'").fetchall()
     con.execute("DROP TRIGGER audit_is_not_updated")
@@ -182,13 +184,16 @@ def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Pat
     con.execute(trigger)
     con.close()
     with open_store(path) as store:
-        assert [(entry.fingerprint, entry.intact) for entry in store.audit().entries] == [("f2", True), ("f1", False)]
+        assert [(entry.fingerprint, entry.intact) for entry in store.audit.page().entries] == [
+            ("f2", True),
+            ("f1", False),
+        ]
 
 
 def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> None:
     old = an_alert("f2", episode="e2")
-    store.commit("q", 60.0, a_step(old))
-    store.append(
+    store.alerts.commit("q", 60.0, a_step(old))
+    store.alerts.append(
         [
             *episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0), (AuditEvent.RESOLVED, 3.0)),
             *episode(2, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0)),
@@ -206,7 +211,7 @@ def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> No
 def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path: Path, caplog) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.append(
+        store.alerts.append(
             [*episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)), *episode(2, (AuditEvent.OPEN, 3.0))]
         )
         with caplog.at_level("INFO"):
@@ -221,10 +226,10 @@ def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path:
 
 
 def test_a_resolved_alert_that_is_still_kept_keeps_its_audit(store: Store) -> None:
-    store.commit("q", 60.0, a_step(an_alert("f1", state=AlertState.RESOLVED, resolved_at=50.0, episode="e1")))
-    store.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 50.0)))
+    store.alerts.commit("q", 60.0, a_step(an_alert("f1", state=AlertState.RESOLVED, resolved_at=50.0, episode="e1")))
+    store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 50.0)))
     assert store.retain(100.0) == 0
-    store.commit("q", 120.0, a_step())
+    store.alerts.commit("q", 120.0, a_step())
     assert store.retain(100.0) == 2
 
 
@@ -232,13 +237,13 @@ def test_retention_goes_on_over_many_slices_while_others_write(store: Store, mon
     monkeypatch.setattr("exporter.store.audit._SLICE", 0.0)
     monkeypatch.setattr("exporter.store.audit._SCAN", 7)
     fill(store, 50)
-    store.commit("q", 60.0, a_step(an_alert("f3", "q", episode="3")))
+    store.alerts.commit("q", 60.0, a_step(an_alert("f3", "q", episode="3")))
     ticks = iter(range(10**6))
     # A clock that allows three rows a slice.
     monkeypatch.setattr("exporter.store.audit.time.monotonic", lambda: next(ticks) / 3e6)
     monkeypatch.setattr("exporter.store.audit._SLICE", 1e-6)
     slices = []
-    database = store._alerts.database
+    database = store.alerts.database
     write = database.write
     monkeypatch.setattr(database, "write", lambda work: (slices.append(1), write(work))[1])
     assert store.retain(40.0) == 40

@@ -47,7 +47,7 @@ def test_the_file_is_in_wal_mode_and_synced_as_asked(tmp_path: Path, synchronous
 def test_alerts_are_synced_with_every_commit_and_learned_arrays_are_not(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
         asked = lambda con: con.execute("PRAGMA synchronous").fetchone()[0]  # noqa: E731
-        assert (store._alerts.database.write(asked), store._learned.database.write(asked)) == (2, 1)
+        assert (store.alerts.database.write(asked), store.learned_arrays.database.write(asked)) == (2, 1)
 
 
 def test_everything_is_written_by_one_thread_that_is_not_the_caller(database: Database) -> None:
@@ -103,16 +103,18 @@ def test_a_reader_cannot_write(database: Database) -> None:
 
 def test_an_outside_reader_does_not_fail_a_commit(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step(an_alert()))
+        store.alerts.commit("q", 60.0, a_step(an_alert()))
         reader = sqlite3.connect(tmp_path / "state" / "anomaly.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM alerts").fetchall()
-        assert store.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition(event=AuditEvent.RESOLVED),)))
+        assert store.alerts.commit(
+            "q", 120.0, a_step(an_alert("f2"), transitions=(a_transition(event=AuditEvent.RESOLVED),))
+        )
         assert not store.checkpoint()
         reader.execute("COMMIT")
         assert store.checkpoint()
         reader.close()
-        assert store._alerts.database.wal_bytes() == 0
+        assert store.alerts.database.wal_bytes() == 0
 
 
 def test_a_lock_from_outside_is_waited_for_and_then_an_error_that_passes(
@@ -123,20 +125,20 @@ def test_a_lock_from_outside_is_waited_for_and_then_an_error_that_passes(
         other = sqlite3.connect(tmp_path / "state" / "anomaly.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError) as caught:
-            store.commit("q", 60.0, a_step(an_alert()))
+            store.alerts.commit("q", 60.0, a_step(an_alert()))
         assert caught.value.reason is StoreReason.LOCKED
         other.execute("ROLLBACK")
         other.close()
-        assert store.commit("q", 60.0, a_step(an_alert()))
+        assert store.alerts.commit("q", 60.0, a_step(an_alert()))
 
 
 def test_the_log_is_cut_when_it_has_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step(an_alert()))
+        store.alerts.commit("q", 60.0, a_step(an_alert()))
         assert store.wal_bytes() > 0
         monkeypatch.setattr("exporter.store.database._WAL_LIMIT", 0)
-        store.commit("q", 120.0, a_step(an_alert("f2")))
-        assert store._alerts.database.wal_bytes() == 0
+        store.alerts.commit("q", 120.0, a_step(an_alert("f2")))
+        assert store.alerts.database.wal_bytes() == 0
         assert store.size_bytes() > 0
 
 
@@ -146,14 +148,14 @@ def test_a_log_that_cannot_be_cut_is_no_failed_commit(tmp_path: Path, monkeypatc
         reader = sqlite3.connect(tmp_path / "state" / "anomaly.db", isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM alerts").fetchall()
-        assert store.commit("q", 60.0, a_step(an_alert()))
+        assert store.alerts.commit("q", 60.0, a_step(an_alert()))
         assert store.wal_bytes() > 0
         reader.close()
 
 
 def test_close_leaves_one_file_a_database(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.commit("q", 60.0, a_step(an_alert()))
+        store.alerts.commit("q", 60.0, a_step(an_alert()))
     assert {file.name for file in (tmp_path / "state").iterdir()} == {"LOCK", "anomaly.db", "learned.db"}
 
 

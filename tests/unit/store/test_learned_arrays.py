@@ -18,15 +18,15 @@ def store(tmp_path: Path):
 
 
 def statement(store: Store, text: str, *values: object) -> None:
-    store._learned.database.write(lambda con: con.execute(text, values))
+    store.learned_arrays.database.write(lambda con: con.execute(text, values))
 
 
 def test_what_is_saved_comes_back_after_a_restart(tmp_path: Path) -> None:
     mean = np.arange(12, dtype=np.float32).reshape(3, 4)
     with open_store(tmp_path / "state") as store:
-        store.save_learned("q", "v1", 60.0, {"mean": mean}, [(0, b'{"a":"b"}'), (7, b"\xff\x00")])
+        store.learned_arrays.save("q", "v1", 60.0, {"mean": mean}, [(0, b'{"a":"b"}'), (7, b"\xff\x00")])
     with open_store(tmp_path / "state") as store:
-        learned = store.load_learned("q", "v1")
+        learned = store.learned_arrays.load("q", "v1")
     assert learned is not None
     assert (learned.at, learned.series, learned.damaged) == (60.0, [(0, b'{"a":"b"}'), (7, b"\xff\x00")], ())
     np.testing.assert_array_equal(learned.parts["mean"], mean, strict=True)
@@ -34,51 +34,53 @@ def test_what_is_saved_comes_back_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_rewrites_only_the_parts_that_it_is_given(store: Store) -> None:
-    store.save_learned("q", "v1", 60.0, {"a": np.zeros(3), "b": np.zeros(2)}, [(0, b"x"), (1, b"y"), (2, b"z")])
-    store.save_learned("q", "v1", 120.0, {"b": np.ones(5)}, [(1, b"new"), (3, b"w")], removed=[0, 1, 99])
-    learned = store.load_learned("q", "v1")
+    store.learned_arrays.save("q", "v1", 60.0, {"a": np.zeros(3), "b": np.zeros(2)}, [(0, b"x"), (1, b"y"), (2, b"z")])
+    store.learned_arrays.save("q", "v1", 120.0, {"b": np.ones(5)}, [(1, b"new"), (3, b"w")], removed=[0, 1, 99])
+    learned = store.learned_arrays.load("q", "v1")
     assert learned is not None
     assert learned.at == 120.0
     assert {name: part.tolist() for name, part in learned.parts.items()} == {"a": [0.0] * 3, "b": [1.0] * 5}
     assert learned.series == [(1, b"new"), (2, b"z"), (3, b"w")]
-    store.save_learned("q", "v1", 180.0, {})
-    assert store.load_learned("q", "v1").at == 180.0  # type: ignore[union-attr]
+    store.learned_arrays.save("q", "v1", 180.0, {})
+    assert store.learned_arrays.load("q", "v1").at == 180.0  # type: ignore[union-attr]
 
 
 def test_another_version_is_not_loaded_and_replaces_everything_when_saved(store: Store) -> None:
-    store.save_learned("q", "v1", 60.0, {"a": np.zeros(3), "b": np.zeros(2)}, [(0, b"x")])
-    assert store.load_learned("q", "v2") is None
-    assert store.load_learned("q", "v1") is not None
-    store.save_learned("q", "v2", 120.0, {"b": np.ones(1)})
-    assert store.load_learned("q", "v1") is None
-    learned = store.load_learned("q", "v2")
+    store.learned_arrays.save("q", "v1", 60.0, {"a": np.zeros(3), "b": np.zeros(2)}, [(0, b"x")])
+    assert store.learned_arrays.load("q", "v2") is None
+    assert store.learned_arrays.load("q", "v1") is not None
+    store.learned_arrays.save("q", "v2", 120.0, {"b": np.ones(1)})
+    assert store.learned_arrays.load("q", "v1") is None
+    learned = store.learned_arrays.load("q", "v2")
     assert learned is not None
     assert (set(learned.parts), learned.series, learned.damaged) == ({"b"}, [], ())
 
 
 def test_queries_are_apart_and_can_be_forgotten(store: Store) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.zeros(1)}, [(0, b"x")])
-    store.save_learned("q2", "v", 60.0, {"a": np.ones(1)}, [(0, b"y")])
-    assert store.learned_queries() == ["q", "q2"]
-    store.forget_learned("q")
-    assert store.learned_queries() == ["q2"]
-    assert store.load_learned("q", "v") is None
-    assert store.load_learned("q2", "v").series == [(0, b"y")]  # type: ignore[union-attr]
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.zeros(1)}, [(0, b"x")])
+    store.learned_arrays.save("q2", "v", 60.0, {"a": np.ones(1)}, [(0, b"y")])
+    assert store.learned_arrays.queries() == ["q", "q2"]
+    store.learned_arrays.forget("q")
+    assert store.learned_arrays.queries() == ["q2"]
+    assert store.learned_arrays.load("q", "v") is None
+    assert store.learned_arrays.load("q2", "v").series == [(0, b"y")]  # type: ignore[union-attr]
 
 
 def test_an_array_that_is_larger_than_a_piece_is_split(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.store.arrays.PIECE", 1000)
     array = np.random.default_rng(1).integers(0, 255, 4321, dtype=np.uint8)
-    store.save_learned("q", "v", 60.0, {"a": array})
-    count = store._learned.database.read(lambda con: con.execute("SELECT count(*), max(length(data)) FROM pieces"))
+    store.learned_arrays.save("q", "v", 60.0, {"a": array})
+    count = store.learned_arrays.database.read(
+        lambda con: con.execute("SELECT count(*), max(length(data)) FROM pieces")
+    )
     assert count is not None
-    rows = store._learned.database.read(
+    rows = store.learned_arrays.database.read(
         lambda con: con.execute("SELECT count(*), max(length(data)) FROM pieces").fetchone()
     )
     assert rows == (5, 1000)
-    np.testing.assert_array_equal(store.load_learned("q", "v").parts["a"], array)  # type: ignore[union-attr]
-    store.save_learned("q", "v", 61.0, {"a": array[:10]})
-    np.testing.assert_array_equal(store.load_learned("q", "v").parts["a"], array[:10])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(store.learned_arrays.load("q", "v").parts["a"], array)  # type: ignore[union-attr]
+    store.learned_arrays.save("q", "v", 61.0, {"a": array[:10]})
+    np.testing.assert_array_equal(store.learned_arrays.load("q", "v").parts["a"], array[:10])  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -95,10 +97,10 @@ def test_an_array_that_is_larger_than_a_piece_is_split(store: Store, monkeypatch
     ids=lambda array: f"{array.dtype}-{array.ndim}",
 )
 def test_types_that_are_not_plain_numbers_are_refused_and_nothing_changes(store: Store, array: np.ndarray) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.zeros(1)})
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.zeros(1)})
     with pytest.raises(ValueError, match="not stored"):
-        store.save_learned("q", "v", 120.0, {"a": np.ones(1), "b": array})
-    learned = store.load_learned("q", "v")
+        store.learned_arrays.save("q", "v", 120.0, {"a": np.ones(1), "b": array})
+    learned = store.learned_arrays.load("q", "v")
     assert learned is not None
     assert (learned.at, learned.parts["a"].tolist()) == (60.0, [0.0])
 
@@ -133,10 +135,10 @@ def description(dtype: str, shape: object, size: int) -> tuple[object, ...]:
 def test_a_description_that_lies_is_damage_and_costs_no_memory(
     store: Store, dtype: str, shape: object, size: int
 ) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.array([1.5, 2.5, 3.5]), "b": np.ones(2)})
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.array([1.5, 2.5, 3.5]), "b": np.ones(2)})
     statement(store, "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)", *description(dtype, shape, size))
     tracemalloc.start()
-    learned = store.load_learned("q", "v")
+    learned = store.learned_arrays.load("q", "v")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert learned is not None
@@ -163,11 +165,11 @@ def test_a_description_that_lies_is_damage_and_costs_no_memory(
     ],
 )
 def test_damage_is_left_out_and_the_rest_is_kept(store: Store, text: str, damaged: tuple[str, ...]) -> None:
-    store.save_learned(
+    store.learned_arrays.save(
         "q", "v", 60.0, {"a": np.array([1.5, 2.5, 3.5]), "b": np.array([4.5, 5.5, 6.5])}, [(0, b"x"), (1, b"y")]
     )
     statement(store, text)
-    learned = store.load_learned("q", "v")
+    learned = store.learned_arrays.load("q", "v")
     assert learned is not None
     assert learned.damaged == damaged
     assert set(learned.parts) == {"a", "b"} - set(damaged)
@@ -176,13 +178,13 @@ def test_damage_is_left_out_and_the_rest_is_kept(store: Store, text: str, damage
 
 
 def test_pieces_that_were_exchanged_are_found(store: Store) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.array([1.5]), "b": np.array([2.5])})
-    data = store._learned.database.read(
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.array([1.5]), "b": np.array([2.5])})
+    data = store.learned_arrays.database.read(
         lambda con: con.execute("SELECT crc, data FROM pieces ORDER BY part").fetchall()
     )
     for part, (crc, blob) in zip("ba", data, strict=True):
         statement(store, "UPDATE pieces SET crc=?, data=? WHERE part=?", crc, blob, part)
-    assert store.load_learned("q", "v").damaged == ("a", "b")  # type: ignore[union-attr]
+    assert store.learned_arrays.load("q", "v").damaged == ("a", "b")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -190,34 +192,34 @@ def test_pieces_that_were_exchanged_are_found(store: Store) -> None:
     ["SET version = version || '1'", "SET at = at + 1", "SET crc = crc + 1", "SET at = 'x'", "SET crc = x'00'"],
 )
 def test_a_damaged_head_means_that_nothing_is_loaded_and_a_save_begins_anew(store: Store, change: str) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.ones(1), "b": np.ones(1)})
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.ones(1), "b": np.ones(1)})
     statement(store, f"UPDATE learned {change}")
-    assert store.load_learned("q", "v") is None
-    store.save_learned("q", "v", 120.0, {"b": np.ones(1)})
-    assert set(store.load_learned("q", "v").parts) == {"b"}  # type: ignore[union-attr]
+    assert store.learned_arrays.load("q", "v") is None
+    store.learned_arrays.save("q", "v", 120.0, {"b": np.ones(1)})
+    assert set(store.learned_arrays.load("q", "v").parts) == {"b"}  # type: ignore[union-attr]
 
 
 def test_a_pickle_in_place_of_an_array_is_only_bytes(store: Store, tmp_path: Path) -> None:
     # What pickle.loads would run: a call of os.mkdir.
     trap = tmp_path / "trap"
     blob = b"cos\nmkdir\n(V" + str(trap).encode() + b"\ntR."
-    store.save_learned("q", "v", 60.0, {"a": np.frombuffer(blob, np.uint8)})
-    assert store.load_learned("q", "v").parts["a"].tobytes() == blob  # type: ignore[union-attr]
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.frombuffer(blob, np.uint8)})
+    assert store.learned_arrays.load("q", "v").parts["a"].tobytes() == blob  # type: ignore[union-attr]
     assert not trap.exists()
 
 
 def test_the_space_of_what_is_forgotten_goes_back_to_the_disk(store: Store) -> None:
-    store.save_learned("q", "v", 60.0, {"a": np.ones(10**6)})
+    store.learned_arrays.save("q", "v", 60.0, {"a": np.ones(10**6)})
     store.checkpoint()
     before = store.size_bytes()
-    store.forget_learned("q")
+    store.learned_arrays.forget("q")
     store.checkpoint()
     assert store.size_bytes() < before / 10
 
 
 def test_the_database_is_ordinary_sqlite(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.save_learned("q", "v", 60.0, {"a": np.array([1, 2], dtype=">i4")})
+        store.learned_arrays.save("q", "v", 60.0, {"a": np.array([1, 2], dtype=">i4")})
     con = sqlite3.connect(tmp_path / "state" / "learned.db")
     assert con.execute("SELECT dtype, shape, bytes FROM parts").fetchall() == [("int32", "[2]", 8)]
     assert con.execute("SELECT data FROM pieces").fetchone()[0] == b"\x01\x00\x00\x00\x02\x00\x00\x00"
@@ -227,13 +229,13 @@ def test_the_database_is_ordinary_sqlite(tmp_path: Path) -> None:
 def test_only_pieces_that_changed_are_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.store.arrays.PIECE", 1000)
     a, b = np.arange(2000, dtype=np.uint8), np.zeros(10)
-    store.save_learned("q", "v", 1.0, {"a": a, "b": b})
-    store.save_learned("other", "v", 1.0, {"a": a, "b": b})
+    store.learned_arrays.save("q", "v", 1.0, {"a": a, "b": b})
+    store.learned_arrays.save("other", "v", 1.0, {"a": a, "b": b})
     before = rows(store)
     a[1500] = 7
-    store.save_learned("q", "v", 2.0, {"a": a, "b": b})
+    store.learned_arrays.save("q", "v", 2.0, {"a": a, "b": b})
     assert {key for key, row in rows(store).items() if row != before[key]} == {("q", "a", 1)}
-    loaded = store.load_learned("q", "v")
+    loaded = store.learned_arrays.load("q", "v")
     assert loaded.at == 2.0
     np.testing.assert_array_equal(loaded.parts["a"], a)
     np.testing.assert_array_equal(loaded.parts["b"], b)
@@ -242,19 +244,19 @@ def test_only_pieces_that_changed_are_written(store: Store, monkeypatch: pytest.
 @pytest.mark.parametrize("change", ["forgotten", "another version", "another shape", "after a failure"])
 def test_all_is_written_where_what_is_stored_may_be_other(store: Store, change: str) -> None:
     a = np.arange(20.0)
-    store.save_learned("q", "v", 1.0, {"a": a})
+    store.learned_arrays.save("q", "v", 1.0, {"a": a})
     version = "v"
     if change == "forgotten":
-        store.forget_learned("q")
+        store.learned_arrays.forget("q")
     elif change == "another version":
         version = "w"
     elif change == "another shape":
         a = a.reshape(2, 10)
     else:
         with pytest.raises(ValueError, match="not stored"):
-            store.save_learned("q", "v", 2.0, {"a": a + 1.0, "b": np.array(["text"])})
-    store.save_learned("q", version, 3.0, {"a": a})
-    np.testing.assert_array_equal(store.load_learned("q", version).parts["a"], a)
+            store.learned_arrays.save("q", "v", 2.0, {"a": a + 1.0, "b": np.array(["text"])})
+    store.learned_arrays.save("q", version, 3.0, {"a": a})
+    np.testing.assert_array_equal(store.learned_arrays.load("q", version).parts["a"], a)
 
 
 def rows(store: Store) -> dict[tuple[str, str, int], int]:
@@ -263,4 +265,4 @@ def rows(store: Store) -> dict[tuple[str, str, int], int]:
     def read(con: sqlite3.Connection) -> dict[tuple[str, str, int], int]:
         return {row[1:]: row[0] for row in con.execute("SELECT rowid, query, part, piece FROM pieces")}
 
-    return store._learned.database.read(read)
+    return store.learned_arrays.database.read(read)

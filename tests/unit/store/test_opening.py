@@ -179,16 +179,18 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
     path = tmp_path / "state"
     alert = an_alert()
     with open_store(path) as store:
-        store.commit("q", 60.0, a_step(alert, transitions=(a_transition(), a_transition(event=AuditEvent.FIRING))))
-        store.delivered("one", [("f1", "f1-1", AlertState.FIRING)], 61.0)
-        before = store.audit().entries
+        store.alerts.commit(
+            "q", 60.0, a_step(alert, transitions=(a_transition(), a_transition(event=AuditEvent.FIRING)))
+        )
+        store.deliveries.record("one", [("f1", "f1-1", AlertState.FIRING)], 61.0)
+        before = store.audit.page().entries
     # Damage where no data are.
     ask(path / "anomaly.db", "PRAGMA user_version = 5")
     with open_store(path) as store:
-        assert store.alerts() == {"q": {"f1": alert}}
-        assert store.watermark("q") == 60.0
-        assert set(store.deliveries("one")) == {"f1"}
-        assert {(entry.event, entry.at, entry.intact) for entry in store.audit().entries} == {
+        assert store.alerts.load() == {"q": {"f1": alert}}
+        assert store.alerts.watermark("q") == 60.0
+        assert set(store.deliveries.load("one")) == {"f1"}
+        assert {(entry.event, entry.at, entry.intact) for entry in store.audit.page().entries} == {
             (entry.event, entry.at, True) for entry in before
         }
         (recovery,) = store.recovered
@@ -210,13 +212,13 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_file_without_what_this_program_made_is_begun_afresh_with_what_reads(tmp_path: Path, change: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
+        store.alerts.commit("q", 60.0, a_step(an_alert(), transitions=(a_transition(),)))
     ask(path / "anomaly.db", change)
     with open_store(path) as store:
         assert "is not as this program made it" in store.recovered[0].why
-        assert store.watermark("q") == 60.0
-        assert len(store.audit().entries) == 1
-        assert store.commit("q", 120.0, a_step(an_alert()))
+        assert store.alerts.watermark("q") == 60.0
+        assert len(store.audit.page().entries) == 1
+        assert store.alerts.commit("q", 120.0, a_step(an_alert()))
 
 
 def test_what_an_operator_added_to_a_file_is_left_alone(tmp_path: Path) -> None:
@@ -231,8 +233,8 @@ def test_what_an_operator_added_to_a_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_row_that_does_not_hold_is_not_carried_over(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
+        store.alerts.commit("q", 60.0, a_step(an_alert("f1"), an_alert("f2")))
     ask(path / "anomaly.db", "UPDATE alerts SET episode = 'x' WHERE fingerprint = 'f1'")
     ask(path / "anomaly.db", "PRAGMA user_version = 5")
     with open_store(path) as store:
-        assert set(store.alerts()["q"]) == {"f2"}
+        assert set(store.alerts.load()["q"]) == {"f2"}

@@ -16,7 +16,7 @@ from exporter.alerting.alert import AuditEvent, Observation
 from exporter.cli.main import main
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
-from exporter.silences import Inhibition, Silencing, Told
+from exporter.silences import AlertStatus, Inhibition, Silencing
 from exporter.store import Store
 from exporter.web import WebConfigFile
 from exporter.web.api import anomaly_endpoints
@@ -54,10 +54,10 @@ class Api:
         return self.registry.get_sample_value(f"anomaly_exporter_{name}", labels)
 
 
-def told(labels: Mapping[str, str], since: float) -> tuple[Told, ...]:
+def episode_of(labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
     by = Silencing("s1", "bob", "deploy", 90.0)
     root = Inhibition("f0", {"instance": "root"})
-    return (Told("http://am:9093", since + 1.0, "suppressed", ("pager", labels["instance"]), (by,), (root,)),)
+    return (AlertStatus("http://am:9093", since + 1.0, "suppressed", ("pager", labels["instance"]), (by,), (root,)),)
 
 
 def annotations(query: str, fingerprint: str) -> dict[str, str]:
@@ -70,21 +70,21 @@ def api(store: Store, serve, tmp_path: Path) -> Api:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
     registry = CollectorRegistry()
     people = EpisodeFeedback(store, SelfMetrics(registry))
-    endpoints = anomaly_endpoints(lambda: people, clock, told, annotations)
+    endpoints = anomaly_endpoints(lambda: people, clock, episode_of, annotations)
     return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
 
 
 def opened(store: Store, *names: str, query: str = "q") -> None:
     for at, name in enumerate(names):
         details = {"labels": f'{{"instance": "{name}", "service": "s"}}'}
-        store.append([a_transition(name, AuditEvent.OPEN, float(at), details=details, query=query)])
+        store.alerts.append([a_transition(name, AuditEvent.OPEN, float(at), details=details, query=query)])
 
 
 def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
     details = {"labels": '{"instance": "f1"}'}
     firing = a_transition(event=AuditEvent.FIRING, at=30.25, why="anomalous")
-    store.commit("q", 60.0, a_step(an_alert(worst=READING), transitions=(a_transition(details=details), firing)))
-    store.acknowledge("f1-1", at=70.0, who="bob", why="on it")
+    store.alerts.commit("q", 60.0, a_step(an_alert(worst=READING), transitions=(a_transition(details=details), firing)))
+    store.episodes.acknowledge("f1-1", at=70.0, who="bob", why="on it")
     expected = {
         "id": "f1-1",
         "query": "q",
@@ -157,7 +157,7 @@ def test_pages_follow_each_other(store: Store, api: Api) -> None:
 def test_filters_choose(store: Store, api: Api, query: str, expected: list[str]) -> None:
     opened(store, "a", "b", "c")
     opened(store, "x", query="other")
-    store.acknowledge("b-1", at=NOW, who="ann", why="")
+    store.episodes.acknowledge("b-1", at=NOW, who="ann", why="")
     api("POST", "/anomalies/c-1/feedback", json={"verdict": "false alarm"})
     assert [one["id"] for one in api("GET", f"/anomalies?{query}")["anomalies"]] == expected
 
@@ -187,7 +187,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
         {"at": NOW, "by": "alice", "comment": "on it"},
     )
     assert api("POST", "/anomalies/a-1/acknowledge", json={"comment": "again"}) == first
-    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     # Whose first answer was lost must not be told that it failed.
     assert api("POST", "/anomalies/a-1/acknowledge", json={})["acknowledged"]["by"] == "alice"
     assert [one["event"] for one in api("GET", "/anomalies/a-1")["transitions"]] == ["open", "acknowledged", "resolved"]
@@ -195,7 +195,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
 
 def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store: Store, api: Api) -> None:
     opened(store, "a")
-    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     assert "it is resolved" in api("POST", "/anomalies/a-1/acknowledge", 409, json={})
     for method, path in (("POST", "/anomalies/b-1/acknowledge"), ("POST", "/anomalies/b-1/feedback")):
         body = {"verdict": "confirmed"} if path.endswith("feedback") else {}
@@ -221,14 +221,14 @@ def test_feedback_is_counted_and_the_newest_word_holds(store: Store, api: Api) -
     assert api.metric("precision_ratio", query="q") == 0.75
     assert api.metric("feedback_total", query="q", verdict="false alarm") == 2
     assert api.metric("feedback_total", query="q", verdict="expected") == 1
-    assert {lesson.episode: lesson.verdict for lesson in store.lessons()} == {"c-1": "new normal"}
+    assert {lesson.episode: lesson.verdict for lesson in store.episodes.pending_feedback()} == {"c-1": "new normal"}
 
 
 @pytest.mark.parametrize("body", [{}, {"verdict": "maybe"}, {"verdict": "confirmed", "comment": "x" * 2001}], ids=len)
 def test_wrong_feedback_is_said(store: Store, api: Api, body: dict[str, str]) -> None:
     opened(store, "a")
     assert "body" in api("POST", "/anomalies/a-1/feedback", 400, json=body)
-    assert store.audit().entries[0].event == "open"
+    assert store.audit.page().entries[0].event == "open"
 
 
 def test_text_comes_back_as_it_was_said(store: Store, api: Api) -> None:
@@ -256,7 +256,7 @@ def shell(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Store, shell) -> None:
     opened(store, "a", "b", "c")
-    store.append([a_transition("c", AuditEvent.RESOLVED, 90.0)])
+    store.alerts.append([a_transition("c", AuditEvent.RESOLVED, 90.0)])
     code, out, _ = shell("ack", "b-1", "--comment", "on it")
     assert (code, out) == (0, 'b-1  1970-01-01T00:00:01Z  acknowledged  [alice]  q {instance="b", service="s"}\n')
     code, out, _ = shell("list")
@@ -267,7 +267,7 @@ def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Stor
     assert len(out.splitlines()) == 1
     code, out, _ = shell("feedback", "c-1", "false alarm")
     assert "[false alarm]" in out
-    found = store.episode("b-1")
+    found = store.episodes.get("b-1")
     assert found is not None
     assert [(entry.event, entry.who, entry.why) for entry in found[1]][1:] == [("acknowledged", "alice", "on it")]
 
@@ -288,7 +288,7 @@ def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Stor
 )  # fmt: skip
 def test_what_goes_wrong_is_one_line(store: Store, shell, words: list[str], user: str | None, said: str) -> None:
     opened(store, "a")
-    store.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
     code, out, error = shell(*words, user=user)
     assert (code, out) == (1, "")
     assert said in error
@@ -303,5 +303,7 @@ def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatc
 
 
 def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
-    store.append([a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
+    store.alerts.append(
+        [a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})]
+    )
     assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')
