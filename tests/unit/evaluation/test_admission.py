@@ -87,3 +87,41 @@ def test_without_a_limit_only_series_count(registry):
     room = room_of(registry, one)
     assert room.left(one) == 200_000
     assert registry.get_sample_value("anomaly_exporter_memory_limit_bytes") == float("inf")
+
+
+def test_over_the_limit_of_series_what_is_left_is_negative(registry):
+    first, second = engine(), engine()
+    room = room_of(registry, first, second, max_series=100, max_series_per_query=100)
+    admit(room, first, begin=0, count=70)
+    admit(room, second, begin=0, count=30)
+    room.configure(LimitsSettings(max_series=60, max_series_per_query=60))
+    assert room.left(first) == room.left(second) == -40
+
+
+BESIDE = 3072
+"""Bytes of a series beside its learned arrays."""
+
+
+def test_what_memory_leaves_to_the_byte(registry):
+    one = engine()
+    room = room_of(registry, one)
+    admit(room, one, begin=0, count=100)
+    one.table.release(np.arange(20))
+    free, now = one.capacity - len(one.table), room.memory()
+    assert free >= 20
+    new_row = one.row_bytes + BESIDE
+    left = {
+        -10 * BESIDE: -10,
+        -10 * BESIDE + 1: -10,
+        -1: -1,
+        0: 0,
+        5 * BESIDE: 5,
+        5 * BESIDE - 1: 4,
+        free * BESIDE: free,
+        free * BESIDE + new_row - 1: free,
+        free * BESIDE + new_row: free + 1,
+        free * BESIDE + 3 * new_row: free + 3,
+    }
+    for more, count in left.items():
+        room.configure(LimitsSettings.model_construct(max_series=10**6, max_memory=now + more))
+        assert room.left(one) == count, more
