@@ -214,7 +214,7 @@ class Outbox:
         self._retry_at = mono + wait
         return Settlement(wait=wait)
 
-    def rejected(self) -> list[RejectedAlert]:
+    def take_rejected(self) -> list[RejectedAlert]:
         """Return the alerts that were put in quarantine since the last call."""
         rejected, self._rejected = self._rejected, []
         return rejected

@@ -250,7 +250,7 @@ class Sender:
         self._trouble = reason
 
     def _report_rejected(self) -> None:
-        for rejected in self._outbox.rejected():
+        for rejected in self._outbox.take_rejected():
             self._metrics.invalid_total.labels(self.key).inc()
             log.error(
                 "an alert is refused and set apart for 15 minutes",

@@ -15,10 +15,10 @@ from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Senders
 from exporter.store import Delivery
 from tests.alerts import finding, fp, limits, rule
 
-__all__ = ["Delivering", "Ledger"]
+__all__ = ["Delivering", "DeliveryRecorder"]
 
 
-class Ledger:
+class DeliveryRecorder:
     """What the store keeps of deliveries, in memory."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Delivering:
         self,
         *urls: str,
         interval: float = 1.0,
-        ledger: Ledger | None = None,
+        deliveries: DeliveryRecorder | None = None,
         alerts: Mapping[str, Alert] | None = None,
         rule_fields: Mapping[str, Any] | None = None,
         am_fields: Mapping[str, Any] | None = None,
@@ -54,8 +54,8 @@ class Delivering:
         self.interval = interval
         self.alerts: Mapping[str, Alert] = alerts or {}
         self.alert_snapshots = AlertSnapshots()
-        self.ledger = ledger or Ledger()
-        self.senders = Senders(self.alert_snapshots, self.ledger, clock=time.time, registry=self.registry)
+        self.deliveries = deliveries or DeliveryRecorder()
+        self.senders = Senders(self.alert_snapshots, self.deliveries, clock=time.time, registry=self.registry)
         self.settings = [AlertmanagerSettings(url=url, **(am_fields or {})) for url in urls]
         self._at = 0.0
         self._good = time.time()

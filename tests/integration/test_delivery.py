@@ -15,7 +15,7 @@ from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
 from tests.alerts import fp
 from tests.integration.conftest import RunAlertmanager
-from tests.integration.delivering import Delivering, Ledger
+from tests.integration.delivering import Delivering, DeliveryRecorder
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder
 from tests.integration.servers import Alertmanager, eventually
@@ -315,21 +315,21 @@ class TestReload:
         assert daemon.senders.alive
 
     def test_after_a_restart_only_news_is_news(self, recorder: Recorder, stack: ExitStack) -> None:
-        ledger = Ledger()
-        first = stack.enter_context(Delivering(recorder.url, ledger=ledger))
+        deliveries = DeliveryRecorder()
+        first = stack.enter_context(Delivering(recorder.url, deliveries=deliveries))
         first.slot("a")
         recorder.wait_for(1)
-        eventually(lambda: ledger.kept)
+        eventually(lambda: deliveries.kept)
         first.senders.close()
-        second = stack.enter_context(Delivering(recorder.url, ledger=ledger, alerts=first.alerts))
+        second = stack.enter_context(Delivering(recorder.url, deliveries=deliveries, alerts=first.alerts))
         second.slot("a", "b")
         requests = recorder.wait_for(2)
         assert [one["labels"]["instance"] for one in requests[1].alerts] == ["b"]
-        eventually(lambda: ledger.kept[recorder.url].get(fp("b")))
-        assert ledger.kept[recorder.url][fp("b")].state is AlertState.FIRING
+        eventually(lambda: deliveries.kept[recorder.url].get(fp("b")))
+        assert deliveries.kept[recorder.url][fp("b")].state is AlertState.FIRING
 
     def test_a_ledger_that_fails_costs_no_alert(self, recorder: Recorder, stack: ExitStack) -> None:
-        class Broken(Ledger):
+        class Broken(DeliveryRecorder):
             def record(self, *_: object) -> None:
                 raise StateError("disk full")
 
@@ -339,7 +339,7 @@ class TestReload:
             def forget(self, am_key: str) -> None:
                 raise StateError("disk full")
 
-        daemon = stack.enter_context(Delivering(recorder.url, ledger=Broken()))
+        daemon = stack.enter_context(Delivering(recorder.url, deliveries=Broken()))
         daemon.slot("a")
         recorder.wait_for(1)
         daemon.slot()

@@ -192,7 +192,7 @@ class TestRefused:
             settled = bench.settle(REFUSED if names & bad else TAKEN, batch)
             acked |= names if settled.acked else set()
             bench.advance(settled.wait)
-            rejected += [one.alert.labels["instance"] for one in bench.outbox.rejected()]
+            rejected += [one.alert.labels["instance"] for one in bench.outbox.take_rejected()]
             assert requests < 1000
         return rejected, acked, requests
 
@@ -214,9 +214,9 @@ class TestRefused:
     def test_an_offender_is_tried_again_after_a_quarter_of_an_hour(self) -> None:
         bench = Bench(alert())
         bench.settle(REFUSED)
-        [offender] = bench.outbox.rejected()
+        [offender] = bench.outbox.take_rejected()
         assert (offender.alert, offender.text) == (alert(), "no")
-        assert bench.outbox.rejected() == []
+        assert bench.outbox.take_rejected() == []
         bench.advance(899)
         assert bench.next() is None
         bench.advance(7)
@@ -242,16 +242,26 @@ class TestRefused:
         while bench.settle(REFUSED).wait == 0.0:
             requests += 1
         assert requests <= 32
-        assert len(bench.outbox.rejected()) <= 8
+        assert len(bench.outbox.take_rejected()) <= 8
         bench.advance(30)
         # It is asked again with everything that is not set apart.
         assert len(bench.names()) >= 240
         bench.settle(TAKEN)
 
+    @pytest.mark.parametrize("accepted", [False, True], ids=["all rejected", "one accepted in between"])
+    def test_only_rejections_in_a_row_make_it_back_off(self, accepted: bool) -> None:
+        bench = Bench(*several(64), batch_size=1)
+        waits = [bench.settle(REFUSED).wait for _ in range(20)]
+        if accepted:
+            bench.settle(TAKEN)
+        waits += [bench.settle(REFUSED).wait for _ in range(13)]
+        assert waits[:32] == [0.0] * 32
+        assert (waits[32] > 0.0) is not accepted
+
     def test_what_it_would_refuse_is_not_sent(self) -> None:
         bench = Bench(alert("good"), alert("bad", labels={"a-b": "1"}), alert("early", fired_at=None))
         assert bench.names() == ["good"]
-        texts = {one.text for one in bench.outbox.rejected()}
+        texts = {one.text for one in bench.outbox.take_rejected()}
         assert texts == {"invalid label name 'a-b'", "start time missing"}
 
     def test_utf8_names_are_sent_where_they_are_taken(self) -> None:
@@ -283,7 +293,7 @@ class TestTooLarge:
     def test_an_alert_that_is_too_large_alone_is_set_apart(self) -> None:
         bench = Bench(alert())
         assert bench.settle(TOO_LARGE).wait == 0.0
-        assert len(bench.outbox.rejected()) == 1
+        assert len(bench.outbox.take_rejected()) == 1
         assert bench.next() is None
 
 
