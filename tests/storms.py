@@ -53,22 +53,24 @@ class Stage:
         self.name = name
         self.causes = causes or RootCauses()
         self.explained: list[str] = []
-        self.book = self._new_book(Step(alerts={}))
+        self.alert_store = self._new_store(Step(alerts={}))
         self.begin(list(series))
 
     def _context(self) -> EvaluationContext:
         return context_of(alerting=self.limits, root_causes=self.causes)
 
-    def _new_book(self, left: Step) -> AlertStore:
+    def _new_store(self, left: Step) -> AlertStore:
         return AlertStore(self.name, self._context(), left, interval=INTERVAL, succeeded=self.at)
 
     def begin(self, order: Sequence[str]) -> None:
         """Begin as a process does: rows in another order, and nothing in memory but what was stored."""
-        self.book = self._new_book(Step(alerts=dict(self.book.alerts), notes=bytes(self.book.notes)))
+        self.alert_store = self._new_store(
+            Step(alerts=dict(self.alert_store.alerts), notes=bytes(self.alert_store.notes))
+        )
         self.table = SeriesTable(1_000_000)
         self.table.find([key_of(tuple(sorted(self.series[name].items()))) for name in order])
         self.names = list(order)
-        self.rows = RowAlerts(self.name, "query", self.rule, self._context(), self.book)
+        self.rows = RowAlerts(self.name, "query", self.rule, self._context(), self.alert_store)
 
     def crash(self, seed: int = 1) -> None:
         order = list(self.series)
@@ -94,7 +96,7 @@ class Stage:
         apart = np.full(len(self.names), False)
         apart[[row_of[name] for name in silenced]] = True
         said = RowStates(self.at, wrong & known, known, present, apart if silenced else None)
-        return self.rows.judge(SlotResult(said, score, self.table, self._findings, partial))
+        return self.rows.evaluate(SlotResult(said, score, self.table, self._findings, partial))
 
     def slot(self, anomalous: Iterable[str] = (), **more: Any) -> Step:
         """Judge the next slot and keep what comes of it."""
@@ -104,9 +106,9 @@ class Stage:
         return step
 
     def keep(self, step: Step) -> None:
-        self.book.alerts = dict(step.alerts)
+        self.alert_store.alerts = dict(step.alerts)
         if step.notes is not None:
-            self.book.notes = step.notes
+            self.alert_store.notes = step.notes
 
     def _findings(self, asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         return [self._finding(one) for one in asked]
@@ -120,14 +122,14 @@ class Stage:
     # ------------------------------------------------------------------ what is there
 
     def open(self) -> list[Alert]:
-        return [alert for alert in self.book.alerts.values() if alert.state is not AlertState.RESOLVED]
+        return [alert for alert in self.alert_store.alerts.values() if alert.state is not AlertState.RESOLVED]
 
-    def said(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """State of every alert by what it is about: the name of a series, or ``storm 1``."""
-        return {who(alert): str(alert.state) for alert in self.book.alerts.values()}
+        return {who(alert): str(alert.state) for alert in self.alert_store.alerts.values()}
 
     def storm(self, number: int = 1) -> Alert:
-        (found,) = (alert for alert in self.book.alerts.values() if alert.labels.get("storm") == str(number))
+        (found,) = (alert for alert in self.alert_store.alerts.values() if alert.labels.get("storm") == str(number))
         return found
 
 

@@ -205,7 +205,7 @@ class Reloader:
         new = {name: old.take_over(plans[name], context, at=at) for name, old in evaluators.items() if name in plans}
         for name, old in evaluators.items():
             if name not in plans:
-                self._removed.add(name, old.alerts.book.left, context, at=at)
+                self._removed.add(name, old.alerts.alert_store.left, context, at=at)
                 parts.exposition.withdraw(name)
                 parts.metrics.forget(name)
         for name in restored.keys() - plans.keys() - jobs:

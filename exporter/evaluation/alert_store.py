@@ -1,4 +1,4 @@
-"""The alerts of one query, or of one group: durable before they are sent, whatever made them."""
+"""The alerts of one query or group: durable before they are sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from exporter.evaluation.context import EvaluationContext
 __all__ = ["AlertStore"]
 
 _REMINDER = 60.0
-"""Seconds."""
+"""Seconds between two writes of unchanged alerts."""
 
 
 class AlertStore:
@@ -42,7 +42,7 @@ class AlertStore:
         self.interval = interval
         self.alerts: dict[str, Alert] = dict(restored.alerts)
         self.notes = restored.notes or b""
-        """What is remembered beside the alerts, see `Step.notes`."""
+        """See `Step.notes`."""
         self.succeeded = succeeded
         self._unsaved = restored.transitions
         self._saved_notes = self.notes
@@ -55,11 +55,11 @@ class AlertStore:
 
     @property
     def left(self) -> Step:
-        """The alerts as they are, with the transitions that the store did not take so far."""
+        """The alerts, with the transitions that could not be stored."""
         return Step(alerts=self.alerts, transitions=self._unsaved, notes=self.notes)
 
     def rewind(self, at: float) -> None:
-        """Go on from `at` although slots after it were judged, because the clock had been wrong until now."""
+        """Continue from `at` although later slots were evaluated, because the clock had been wrong until now."""
         self._apply(restore(self.context.settings.alerting, self.alerts, at=at))
         self.succeeded = min(self.succeeded, at)
 
@@ -70,7 +70,7 @@ class AlertStore:
         self._apply(replace(ended, alerts={**others, **ended.alerts}))
 
     def hold(self, at: float) -> Step:
-        """Return the step of a slot of which nothing is known."""
+        """Return the step of a failed slot."""
         return hold(
             self.context.settings.alerting, self.name, self.alerts, at=at, since=self.succeeded, interval=self.interval
         )
@@ -80,17 +80,17 @@ class AlertStore:
         name, store = self.name, self.context.ports.store
 
         def write(whole: Step) -> None:
-            # A slot counts once. That one before the newest came here means that the clock was set back, and the
-            # step follows from what is known now all the same.
+            # A slot counts once. A slot before the newest means that the clock was set back; its step holds all the
+            # same.
             if not store.alerts.commit(name, slot, whole):
                 store.alerts.record(name, whole)
 
         self._store(step, write, slot)
 
     def record(self, slot: float, step: Step) -> None:
-        """Make the step of a slot durable that could not be judged.
+        """Make the step of a failed slot durable.
 
-        That nothing changed is written once a minute: the next start wants to know when that was.
+        An unchanged step is written once a minute, so that the next start knows how long ago the alerts held.
         """
         changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
         if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
@@ -99,7 +99,7 @@ class AlertStore:
             self.alerts = dict(step.alerts)
 
     def flush(self) -> None:
-        """Write what the store did not take, before the end."""
+        """Write what could not be stored, before the end."""
         if self._unsaved:
             self._store(
                 Step(alerts=self.alerts),
@@ -108,7 +108,7 @@ class AlertStore:
             )
 
     def send(self) -> None:
-        """Hand the alerts to the senders, as they are now."""
+        """Publish the alerts to the senders."""
         self.context.ports.alert_snapshots.publish(self.name, self.alerts, interval=self.interval)
 
     def _apply(self, step: Step) -> None:
@@ -125,6 +125,6 @@ class AlertStore:
                 write(whole)
             self._unsaved, self._saved_notes, self._written = (), self.notes, slot
         except StateError:
-            # The people on call matter more than the audit: go on from memory, and write it all next time.
+            # Notifications matter more than the audit log: continue from memory, and write it all next time.
             self._unsaved = whole.transitions
         self.alerts = dict(step.alerts)

@@ -50,14 +50,14 @@ def apply_group_feedback(
     feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool]
 ) -> None:
     """Apply feedback to a group, as `apply_feedback` does; `save` returns whether the state was written."""
-    batch = [] if feedback is None else feedback.pending(alerts.book.name)
+    batch = [] if feedback is None else feedback.pending(alerts.alert_store.name)
     if feedback is None or not batch:
         return
     for pending in batch:
         # To accept the present twice is to accept it once, so it does no harm where this has to be tried again.
         _apply(pending, group.accept, alerts, group.table)
     if save():
-        _mark_applied(feedback, batch, alerts.book.name)
+        _mark_applied(feedback, batch, alerts.alert_store.name)
 
 
 def _mark_applied(feedback: EpisodeFeedback, batch: list[PendingFeedback], query: str) -> None:
@@ -71,7 +71,7 @@ def _apply(
     pending: PendingFeedback, accept: Callable[[npt.NDArray[np.intp]], None], alerts: RowAlerts, table: SeriesTable
 ) -> None:
     more = {"query": pending.query, "episode": pending.episode}
-    alert = alerts.book.alerts.get(pending.fingerprint)
+    alert = alerts.alert_store.alerts.get(pending.fingerprint)
     rows = alerts.rows_of(pending.fingerprint, table)
     if not rows:
         log.info("the new normal is not learned: its series are not there now", extra=more)

@@ -1,4 +1,4 @@
-"""The budget of alerts of one query: what was spent, what is left, and what the threshold is."""
+"""Usage of the alert budget of one query: alerts spent and left, and the threshold."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["BudgetUsage"]
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 10_000
+_MAX_COUNTED = 10_000
 """Alerts of a period that are counted; a query that raises more has another problem."""
 _PAGES = 100
 _WORTH_A_LINE = 0.1
-"""Part of itself that the threshold has to change by to be logged."""
+"""Relative change of the threshold from which it is logged."""
 
 
 class BudgetUsage:
@@ -40,37 +40,38 @@ class BudgetUsage:
         self._budget: AlertBudget | None = None if plan.alert is None else plan.alert.budget
         self._shards = 1 if plan.shard is None else plan.shard.count
         self._fired: deque[float] | None = None
-        self._told: float | None = None
+        self._logged: float | None = None
+        """The threshold in the newest log line."""
         if self._budget is None:
-            # A reload took it away, and the query goes on.
+            # A reload removed the budget of the query.
             for gauge in context.ports.metrics.budgets.values():
                 gauge.remove_by_labels({"query": plan.name})
 
-    def judged(self, at: float, transitions: Iterable[AlertTransition], calibration: Calibration) -> None:
-        """Note what a slot led to, after it was made durable.
+    def update(self, at: float, transitions: Iterable[AlertTransition], calibration: Calibration) -> None:
+        """Count the alerts that fired in a slot, after it was made durable.
 
         Parameters
         ----------
         at : float, Unix seconds
-        transitions : iterable of Transition
+        transitions : iterable of AlertTransition
         calibration : Calibration
         """
         budget = self._budget
         if budget is None:
             return
         if self._fired is None:
-            # What just fired is in the audit already.
-            self._fired = self._earlier(at - budget.seconds)
+            # The audit log has the transitions of this slot already.
+            self._fired = self._read(at - budget.seconds)
         else:
-            self._fired.extend(one.at for one in transitions if one.event is AuditEvent.FIRING)
+            self._fired.extend(transition.at for transition in transitions if transition.event is AuditEvent.FIRING)
         while self._fired and self._fired[0] <= at - budget.seconds:
             self._fired.popleft()
-        self._show(budget, len(self._fired), calibration)
-        self._tell(budget, calibration)
+        self._publish(budget, len(self._fired), calibration)
+        self._log(budget, calibration)
 
-    def _earlier(self, since: float) -> deque[float]:
-        """Read from the audit what fired since then."""
-        fired: deque[float] = deque(maxlen=_REMEMBERED)
+    def _read(self, since: float) -> deque[float]:
+        """Read from the audit log when alerts fired."""
+        fired: deque[float] = deque(maxlen=_MAX_COUNTED)
         cursor = None
         try:
             for _ in range(_PAGES):
@@ -86,7 +87,7 @@ class BudgetUsage:
             log.warning("what was spent of the budget is counted from now on", extra={"query": self._query})
         return fired
 
-    def _show(self, budget: AlertBudget, spent: int, calibration: Calibration) -> None:
+    def _publish(self, budget: AlertBudget, spent: int, calibration: Calibration) -> None:
         allowed = budget.alerts / self._shards
         values = {
             "alerts": allowed,
@@ -107,17 +108,17 @@ class BudgetUsage:
             else:
                 gauge.labels(query=self._query).set(value)
 
-    def _tell(self, budget: AlertBudget, calibration: Calibration) -> None:
-        told, threshold = self._told, calibration.threshold
-        if told is not None and abs(threshold / told - 1.0) < _WORTH_A_LINE:
+    def _log(self, budget: AlertBudget, calibration: Calibration) -> None:
+        logged, threshold = self._logged, calibration.threshold
+        if logged is not None and abs(threshold / logged - 1.0) < _WORTH_A_LINE:
             return
-        self._told = threshold
-        more: dict[str, object] = {"query": self._query, "budget": str(budget), "threshold": round(threshold, 3)}
+        self._logged = threshold
+        extra: dict[str, object] = {"query": self._query, "budget": str(budget), "threshold": round(threshold, 3)}
         if calibration.fitted:
             per = (calibration.expected, calibration.lower, calibration.upper)
             expected, lower, upper = (round(rate * budget.seconds, 2) for rate in per)
-            more |= {"expected": expected, "from": lower, "to": upper}
-            log.info("the threshold is calibrated to the budget", extra=more)
+            extra |= {"expected": expected, "from": lower, "to": upper}
+            log.info("the threshold is calibrated to the budget", extra=extra)
         else:
-            more["history_days"] = round(calibration.history / 86400.0, 1)
-            log.warning("not enough history for the budget: the default threshold stays", extra=more)
+            extra["history_days"] = round(calibration.history / 86400.0, 1)
+            log.warning("not enough history for the budget: the default threshold stays", extra=extra)

@@ -192,9 +192,9 @@ class QueryEvaluator:
             frame = context.ports.api.instant(plan.expr, slot - context.settings.query_offset, timeout=plan.timeout)
         if plan.shard is not None:
             frame = plan.shard.frame(frame)
-        if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.book.newest)):
+        if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
-            self.alerts.book.rewind(slot - plan.interval)
+            self.alerts.alert_store.rewind(slot - plan.interval)
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
@@ -203,20 +203,20 @@ class QueryEvaluator:
             mask, complete = learner.sample_mask(np.array([slot])), not _is_partial(frame)
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
         with self._phase("judge"):
-            step = self.alerts.judge(verdict, engine, partial=not complete)
+            step = self.alerts.evaluate(verdict, engine, partial=not complete)
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned
-            self.alerts.book.commit(slot, step)
+            self.alerts.alert_store.commit(slot, step)
         with self._phase("publish"):
             self._publish(verdict)
             context.ports.groups.add(plan, verdict, engine.table)
             context.ports.on_verdict(plan, verdict, engine.table)
-        self.alerts.book.send()
-        self.alerts.book.succeeded = self.judged = slot
+        self.alerts.alert_store.send()
+        self.alerts.alert_store.succeeded = self.judged = slot
         self._metrics.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
         self._metrics.alerts(self.alerts.alerts.values())
-        self._budget_usage.judged(slot, step.transitions, engine.calibration)
+        self._budget_usage.update(slot, step.transitions, engine.calibration)
         apply_feedback(learner, self.alerts.rows, at=slot)
         self._drift.look(engine, slot)
         if engine.shifts:
@@ -247,14 +247,14 @@ class QueryEvaluator:
         """Nothing is known of this slot: no score is shown, and what is firing stays firing for a while."""
         if self._disowned:
             return
-        self.alerts.book.record(slot, self.alerts.book.hold(slot))
+        self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
         self._frozen()
 
     def _frozen(self) -> None:
         """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
         self.context.ports.exposition.withdraw(self.plan.name)
         self._metrics.series(no_data=self.series)
-        self.alerts.book.send()
+        self.alerts.alert_store.send()
         self._metrics.alerts(self.alerts.alerts.values())
 
     def _publish(self, verdict: Verdict) -> None:
@@ -342,7 +342,7 @@ class QueryEvaluator:
 
     def close(self) -> None:
         """Write what is not written so far; only when it has ended."""
-        self.alerts.book.flush()
+        self.alerts.alert_store.flush()
         self.learner.checkpoint()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
@@ -350,7 +350,7 @@ class QueryEvaluator:
 
         Where something of this one still runs, nothing that it may change is shared.
         """
-        new = QueryEvaluator(plan, context, self.alerts.book.left, started=self.alerts.book.succeeded)
+        new = QueryEvaluator(plan, context, self.alerts.alert_store.left, started=self.alerts.alert_store.succeeded)
         new.judged = self.judged
         if not self.ended:
             self._disowned = True

@@ -1,4 +1,4 @@
-"""From a verdict to the words of its alerts: what the shell knows of an anomalous series, put together."""
+"""From a verdict to the explanations of its alerts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays
 _MISSING = "it was there at nearly all past instants of this time of the week"
 _ZERO = "it has never been zero at this hour of the week"
 _LASTING = 3600.0
-"""Seconds that an anomaly lasts before it is asked whether the level has moved."""
+"""Seconds that an anomaly lasts before the level is checked for a shift."""
 
 
 class ExplanationBuilder:
@@ -45,16 +45,16 @@ class ExplanationBuilder:
         self.at = verdict.at
         self._templates = {} if plan.alert is None else plan.alert.annotations
         self._when = _hour_of(engine.place(verdict.at).week)
-        self._usual: BucketSummary | None = None
+        self._summary: BucketSummary | None = None
         self._place: dict[int, int] = {}
-        self._together: dict[float, CoOccurrences] = {}
-        self._what = [_purpose(detector) for detector in plan.detection.detectors]
+        self._co_occurrences: dict[float, CoOccurrences] = {}
+        self._purposes = [_purpose(detector) for detector in plan.detection.detectors]
 
-    def look_at(self, rows: Sequence[int]) -> None:
-        """Say which rows will be told of, so that what is usual of them is looked up at once."""
-        found = np.unique(np.array(rows, np.intp))
-        self._usual = self._engine.usual(found, self._verdict.at)
-        self._place = {one: place for place, one in enumerate(found.tolist())}
+    def prepare(self, rows: Sequence[int]) -> None:
+        """Look up the bucket summary of all rows that will be explained at once."""
+        unique = np.unique(np.array(rows, np.intp))
+        self._summary = self._engine.usual(unique, self._verdict.at)
+        self._place = {row: place for place, row in enumerate(unique.tolist())}
 
     def explain(self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False) -> Explanation:
         """Explain the alert of a row.
@@ -66,12 +66,12 @@ class ExplanationBuilder:
         since : float, Unix seconds
             When the series became anomalous.
         in_storm : bool
-            It speaks for many of its query, so only those of others turned beside it.
+            It represents many series of its query, so only those of other queries count as co-occurring.
         """
         plan, verdict = self._plan, self._verdict
-        near = self._around_then(since)
+        near = self._near(since)
         co_occurrent, count = near.elsewhere(plan.name) if in_storm else near.besides(plan.name, row)
-        case = ExplanationInput(
+        source = ExplanationInput(
             query=plan.name,
             labels=labels,
             series=dict(self._engine.table.labels(row)),
@@ -96,7 +96,7 @@ class ExplanationBuilder:
             external_url=self._context.settings.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
-        return explain_series(case, self._templates)
+        return explain_series(source, self._templates)
 
     def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""
@@ -110,16 +110,16 @@ class ExplanationBuilder:
             if here[row]:
                 severity = float(severity_of(verdict.score[row]))
                 return (DetectorVote(kind, severity, int(verdict.votes[row]), what, alone=True),)
-        voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._what, strict=True)
+        voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._purposes, strict=True)
         return tuple(DetectorVote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
 
     def _past(self, row: int) -> HourStatistics:
-        if self._usual is None or row not in self._place:
-            self.look_at([row])
-        usual, place = self._usual, self._place[row]
-        assert usual is not None  # noqa: S101 - looked up above.
-        columns = (usual.visits, usual.mean, usual.std, usual.q1, usual.q3)
-        return HourStatistics(_SCOPES[usual.scope[place]], *(float(column[place]) for column in columns))
+        if self._summary is None or row not in self._place:
+            self.prepare([row])
+        summary, place = self._summary, self._place[row]
+        assert summary is not None  # noqa: S101 - looked up above.
+        columns = (summary.visits, summary.mean, summary.std, summary.q1, summary.q3)
+        return HourStatistics(_SCOPES[summary.scope[place]], *(float(column[place]) for column in columns))
 
     def _moved(self, row: int, since: float) -> LevelChange | None:
         if self._verdict.at - since < _LASTING:
@@ -127,10 +127,10 @@ class ExplanationBuilder:
         shift = self._engine.moving(row)
         return None if shift is None else LevelChange(shift.before, shift.after, shift.seconds)
 
-    def _around_then(self, since: float) -> CoOccurrences:
-        if since not in self._together:
-            self._together[since] = self._context.ports.co_occurrence.near(self._plan.name, since)
-        return self._together[since]
+    def _near(self, since: float) -> CoOccurrences:
+        if since not in self._co_occurrences:
+            self._co_occurrences[since] = self._context.ports.co_occurrence.near(self._plan.name, since)
+        return self._co_occurrences[since]
 
 
 def _hour_of(hour: int) -> str:

@@ -1,4 +1,4 @@
-"""The alerts of one query: what its verdicts say of each series, in words where somebody is told."""
+"""The alerts of one query: from its verdicts to a step, with explanations."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ class AlertEvaluator:
     def __init__(self, plan: QueryPlan, context: EvaluationContext, restored: Step, *, succeeded: float) -> None:
         self.plan = plan
         self.context = context
-        self.book = AlertStore(plan.name, context, restored, interval=plan.interval, succeeded=succeeded)
+        self.alert_store = AlertStore(plan.name, context, restored, interval=plan.interval, succeeded=succeeded)
         """Keeps and sends them."""
-        self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.book, shard=plan.shard)
+        self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.alert_store, shard=plan.shard)
         """Which series each is about."""
 
     @property
     def alerts(self) -> dict[str, Alert]:
         """All alerts by fingerprint."""
-        return self.book.alerts
+        return self.alert_store.alerts
 
     def configure(self, plan: QueryPlan, context: EvaluationContext, table: SeriesTable, *, at: float) -> None:
-        """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
+        """Apply another configuration. Alerts that would have other labels end: they belong to another rule."""
         self.plan, self.context = plan, context
-        self.book.interval = plan.interval
+        self.alert_store.interval = plan.interval
         self.rows.configure(plan.alert, context, table, at=at)
 
-    def judge(self, verdict: Verdict, engine: Engine, *, partial: bool) -> Step:
-        """Return the step that a verdict leads to.
+    def evaluate(self, verdict: Verdict, engine: Engine, *, partial: bool) -> Step:
+        """Return the step that follows from a verdict.
 
         Parameters
         ----------
         engine : Engine
-            That gave it.
+            That gave the verdict.
         partial : bool
-            The answer may be incomplete, so it does not say that a series is gone.
+            The answer may be incomplete, so a series without a sample is not missing.
 
         Raises
         ------
@@ -72,31 +72,32 @@ class AlertEvaluator:
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
-            # What is due goes on until it is back, or until that it is away becomes what the alert says.
+            # The alert of a series that should be there goes on until it is back, or until the alert says that it is
+            # missing.
             present |= ~np.isnan(verdict.missing_since)
-        known = present & ~np.isnan(verdict.score)
-        said = RowStates(verdict.at, verdict.anomalous & verdict.ready, known, present)
-        explained = bound(self._findings, ExplanationBuilder(self.plan, self.context, verdict, engine), table)
-        return self.rows.judge(SlotResult(said, verdict.score, table, explained, partial))
+        scored = present & ~np.isnan(verdict.score)
+        states = RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
+        explain = bound(self._candidates, ExplanationBuilder(self.plan, self.context, verdict, engine), table)
+        return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial))
 
-    def _findings(
-        self, telling: ExplanationBuilder, table: SeriesTable, asked: Sequence[ExplanationRequest]
+    def _candidates(
+        self, builder: ExplanationBuilder, table: SeriesTable, requests: Sequence[ExplanationRequest]
     ) -> list[AlertCandidate]:
-        telling.look_at([one.row for one in asked])
+        builder.prepare([request.row for request in requests])
         source = generator_url(self.context.settings.source_url, self.plan.expr)
-        return [self._finding(telling, table, one, source) for one in asked]
+        return [self._candidate(builder, table, request, source) for request in requests]
 
-    def _finding(
-        self, telling: ExplanationBuilder, table: SeriesTable, asked: ExplanationRequest, source: str
+    def _candidate(
+        self, builder: ExplanationBuilder, table: SeriesTable, request: ExplanationRequest, source: str
     ) -> AlertCandidate:
-        row = asked.row
+        row = request.row
         labels = self.rows.labels(table.labels(row))
-        known = self.alerts.get(fingerprint(labels))
-        since = self.context.ports.co_occurrence.since(self.plan.name, row, telling.at)
-        # An earlier run may have seen it turn.
-        if asked.since is not None:
-            since = asked.since
-        elif known is not None and known.state is not AlertState.RESOLVED:
-            since = min(since, known.active_at)
-        explanation = telling.explain(row, labels, since, in_storm=asked.in_storm)
-        return AlertCandidate(labels, explanation, source, observation=telling.observation(row))
+        alert = self.alerts.get(fingerprint(labels))
+        since = self.context.ports.co_occurrence.since(self.plan.name, row, builder.at)
+        # An earlier run may have seen the beginning.
+        if request.since is not None:
+            since = request.since
+        elif alert is not None and alert.state is not AlertState.RESOLVED:
+            since = min(since, alert.active_at)
+        explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
+        return AlertCandidate(labels, explanation, source, observation=builder.observation(row))

@@ -1,4 +1,4 @@
-"""Alerts of queries that are gone: resolved, sent for as long as any resolved alert, then forgotten."""
+"""Alerts of removed queries: resolved, sent for as long as any resolved alert, then forgotten."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class RemovedQueries:
     """The alerts that queries left behind when a configuration removed them. Safe for many threads."""
 
     def __init__(self) -> None:
-        # What the store did not take so far stays with the alerts.
+        # Transitions that could not be stored stay with the alerts.
         self._left: dict[str, Step] = {}
         self._lock = threading.Lock()
 
     def add(self, query: str, last: Step, context: EvaluationContext, *, at: float) -> None:
-        """Resolve the alerts that the last step of a query left; a configuration does not have it any more."""
+        """Resolve the alerts that the last step of a removed query left."""
         ended = withdraw(last.alerts, at=at, why="rule_removed")
         with self._lock:
             self._keep(query, replace(ended, transitions=last.transitions + ended.transitions), context)
 
     def take(self, query: str) -> Step:
-        """Return the alerts of a query that is there again."""
+        """Return the alerts of a query that is configured again."""
         with self._lock:
             return self._left.pop(query, Step(alerts={}))
 
     def age(self, context: EvaluationContext, *, at: float) -> None:
-        """Send what was resolved again, and forget what was resolved long enough ago."""
+        """Publish the resolved alerts again, and forget those past their retention."""
         with self._lock:
             for query, left in list(self._left.items()):
                 step = hold(context.settings.alerting, query, left.alerts, at=at, since=at, interval=0.0)
@@ -43,7 +43,7 @@ class RemovedQueries:
 
     def _keep(self, query: str, step: Step, context: EvaluationContext, *, changed: bool = True) -> None:
         if changed:
-            # A failure is counted and logged; the senders go on from memory, and the next round writes it.
+            # A failure is counted and logged; the next round writes again.
             with contextlib.suppress(StateError), context.storing(query):
                 context.ports.store.alerts.record(query, step)
                 step = replace(step, transitions=())

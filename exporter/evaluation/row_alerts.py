@@ -1,6 +1,6 @@
-"""From what is said of every row to a step: alerts of single rows, and of storms of them.
+"""From the states of rows to a step: alerts of single rows and of storms.
 
-The rows are the series of a query or the things of a group; what they say of themselves is not known here.
+The rows are the series of a query or the entities of a group.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _WORST = 5
 
 @dataclass(frozen=True, slots=True)
 class ExplanationRequest:
-    """An anomalous row that is to be explained.
+    """An anomalous row to explain.
 
     Attributes
     ----------
     since : float or None, Unix seconds
         Since when it is anomalous, where the alert of the row does not know.
     in_storm : bool
-        It speaks for a storm, so that more series of its query turned is no news.
+        It represents a storm, so other series of its query are no news.
     """
 
     row: int
@@ -60,26 +60,25 @@ class ExplanationRequest:
 
 @dataclass(frozen=True, slots=True)
 class SlotResult:
-    """What one slot says.
+    """The result of a slot by row.
 
     Attributes
     ----------
-    said : RowStates
-        Of every row.
+    states : RowStates
     score : ndarray, shape (size,)
         The higher, the worse.
     table : SeriesTable
-        Whose rows they are.
-    findings : callable
-        Explains anomalous rows, in their order; called once, for those only that are shown.
+        Of the rows.
+    explain : callable
+        Returns a candidate for each request, in their order; called once, with the rows that are shown.
     partial : bool
-        The answer may be incomplete, so it does not say that a series is gone.
+        The answer may be incomplete, so a series without a sample is not missing.
     """
 
-    said: RowStates
+    states: RowStates
     score: npt.NDArray[np.float64]
     table: SeriesTable
-    findings: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
+    explain: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
     partial: bool = False
 
 
@@ -94,9 +93,9 @@ class RowAlerts:
     rule : AlertSettings, optional
         None: there are no alerts.
     context : EvaluationContext
-    book : AlertStore
+    alert_store : AlertStore
     shard : Shard, optional
-        Which part of the series is here: each part has storms of its own.
+        Which part of the series this process has: each part has its own storms.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class RowAlerts:
         kind: Literal["query", "group"],
         rule: AlertSettings | None,
         context: EvaluationContext,
-        book: AlertStore,
+        alert_store: AlertStore,
         *,
         shard: Shard | None = None,
     ) -> None:
@@ -113,252 +112,253 @@ class RowAlerts:
         self.kind = kind
         self.rule = rule
         self.context = context
-        self.book = book
+        self.alert_store = alert_store
         self._shard = shard
         self._row_of: dict[str, int] = {}
         self._unindexed: list[int] | None = None
-        self._population = LabelIndex()
-        self._populated: tuple[SeriesTable | None, int] = (None, -1)
-        self._notes, self._notes_of = decode_context(book.notes), book.notes
-        context.ports.root_causes.update(book.name, book.alerts, self._notes.traces, book.interval)
+        self._index = LabelIndex()
+        self._indexed: tuple[SeriesTable | None, int] = (None, -1)
+        self._saved, self._encoded = decode_context(alert_store.notes), alert_store.notes
+        context.ports.root_causes.update(alert_store.name, alert_store.alerts, self._saved.traces, alert_store.interval)
 
     def configure(
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
     ) -> None:
-        """Go on under another configuration. Alerts that it gives other labels end: they are those of another rule."""
-        alerts = self.book.alerts
+        """Apply another configuration. Alerts that would have other labels end: they belong to another rule."""
+        alerts = self.alert_store.alerts
         same = not alerts or _naming(self.rule, self.context) == _naming(rule, context)
-        known = set() if same else self._identities(table) | {storm.identity for storm in self._open_storms()}
-        self.rule, self.context, self.book.context = rule, context, context
+        before = set() if same else self._identities(table) | {storm.identity for storm in self._open_storms()}
+        self.rule, self.context, self.alert_store.context = rule, context, context
         self.forget()
-        renamed = (known & alerts.keys()) - self._identities(table) if known and rule is not None else set()
+        renamed = (before & alerts.keys()) - self._identities(table) if before and rule is not None else set()
         if renamed:
-            self.book.withdraw(renamed, at=at, why="rule_changed")
+            self.alert_store.withdraw(renamed, at=at, why="rule_changed")
 
-    def judge(self, turn: SlotResult) -> Step:
-        """Return the step that a slot leads to.
+    def evaluate(self, slot: SlotResult) -> Step:
+        """Return the step that follows from a slot.
 
         Raises
         ------
         DuplicateAlert
         """
-        rule, book = self.rule, self.book
+        rule, store, ports = self.rule, self.alert_store, self.context.ports
         if rule is None:
-            return self._without_rule(turn.said.at)
-        effect = self.context.ports.masks.row_mask(self.kind, self.name, rule, turn.table, turn.said.at)
-        turn = turn if effect is None else _under(effect, turn)
-        said = turn.said
+            return self._without_rule(slot.states.at)
+        mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
+        slot = slot if mask is None else _masked(mask, slot)
         storms = self._open_storms()
-        of_storms = {storm.identity for storm in storms}
+        storm_identities = {storm.identity for storm in storms}
         rows = {
-            identity: self._find(rule, turn.table, identity)
-            for identity, alert in book.alerts.items()
-            if _is_open(alert) and identity not in of_storms
+            identity: self._find(rule, slot.table, identity)
+            for identity, alert in store.alerts.items()
+            if _is_open(alert) and identity not in storm_identities
         }
-        gathered = self._gather(rule, turn, storms, rows)
-        alone = gathered.alone.tolist()
-        told, speakers = self._tell(turn, gathered)
-        found = collect(told)
-        self._row_of.update(zip(found, alone, strict=True))
-        missing, unknown = self._silent(turn, gathered, {one: row for one, row in rows.items() if one not in found})
-        found, traces = self._explained(turn, gathered, found, speakers, missing | unknown)
-        slot = EvaluatedSlot(
-            said.at,
-            found,
+        assignment = self._assign(rule, slot, storms, rows)
+        single, worst_members = self._explain(slot, assignment)
+        candidates = collect(single)
+        self._row_of.update(zip(candidates, assignment.alone.tolist(), strict=True))
+        quiet = {identity: row for identity, row in rows.items() if identity not in candidates}
+        missing, unknown = self._silent(slot, assignment, quiet)
+        candidates, traces = self._correlate(slot, assignment, candidates, worst_members, missing | unknown)
+        evaluated = EvaluatedSlot(
+            slot.states.at,
+            candidates,
             missing=missing,
             unknown=unknown,
-            absorbed=gathered.absorbed,
-            other_alerts=self.context.ports.alert_snapshots.open_alerts(besides=book.name),
+            absorbed=assignment.absorbed,
+            other_alerts=ports.alert_snapshots.open_alerts(besides=store.name),
         )
-        step = evaluate(rule, self.context.settings.alerting, book.name, book.alerts, slot)
+        step = evaluate(rule, self.context.settings.alerting, store.name, store.alerts, evaluated)
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
-        return replace(step, notes=self._remember(step, gathered.storms, traces))
+        return replace(step, notes=self._save(step, assignment.storms, traces))
 
     def _silent(
-        self, turn: SlotResult, gathered: StormAssignment, rows: Mapping[str, int | None]
+        self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, int | None]
     ) -> tuple[set[str], set[str]]:
-        """Return the open alerts that are missing, and those of which nothing can be said; `rows` are not anomalous."""
-        missing, unknown = set(gathered.missing), set(gathered.unknown)
+        """Return the open alerts that are missing, and those whose state is unknown; `rows` are not anomalous."""
+        missing, unknown = set(assignment.missing), set(assignment.unknown)
         for identity, row in rows.items():
-            if row is None or not turn.said.present[row]:
+            if row is None or not slot.states.present[row]:
                 missing.add(identity)
-            elif not turn.said.scored[row]:
+            elif not slot.states.scored[row]:
                 unknown.add(identity)
-        return (set(), missing | unknown) if turn.partial else (missing, unknown)
+        return (set(), missing | unknown) if slot.partial else (missing, unknown)
 
-    def _explained(
+    def _correlate(
         self,
-        turn: SlotResult,
-        gathered: StormAssignment,
-        alone: Mapping[str, AlertCandidate],
-        speakers: Mapping[str, Sequence[AlertCandidate]],
+        slot: SlotResult,
+        assignment: StormAssignment,
+        single: Mapping[str, AlertCandidate],
+        worst_members: Mapping[str, Sequence[AlertCandidate]],
         silent: Collection[str],
     ) -> tuple[dict[str, AlertCandidate], dict[str, SeverityTrace]]:
-        """Return all findings, with their causes, and the traces that causes are found by."""
-        book, causes, at = self.book, self.context.ports.root_causes, turn.said.at
-        found = dict(alone)
-        scores = dict(zip(alone, turn.score[gathered.alone].tolist(), strict=True))
-        shared = {}
-        for storm in gathered.storms:
-            members = gathered.rows[storm.identity]
+        """Return all candidates, storms among them, with their causes; and the traces that causes follow from."""
+        store, root_causes = self.alert_store, self.context.ports.root_causes
+        candidates = dict(single)
+        scores = dict(zip(single, slot.score[assignment.alone].tolist(), strict=True))
+        storm_labels = {}
+        for storm in assignment.storms:
+            members = assignment.rows[storm.identity]
             if len(members):
-                found[storm.identity] = self._storm(turn, gathered, storm, speakers[storm.identity])
-                scores[storm.identity] = float(turn.score[members].max())
-                shared[storm.identity] = self._population.common_labels(members, _MOST_SHARE)
-        slot = SlotCandidates(book.name, at, book.interval, book.alerts, found, scores, shared, silent)
-        traces = causes.extend_traces(slot, self._remembered().traces)
-        return causes.explain(slot, traces), traces
+                candidates[storm.identity] = self._storm(slot, assignment, storm, worst_members[storm.identity])
+                scores[storm.identity] = float(slot.score[members].max())
+                storm_labels[storm.identity] = self._index.common_labels(members, _MOST_SHARE)
+        correlated = SlotCandidates(
+            store.name, slot.states.at, store.interval, store.alerts, candidates, scores, storm_labels, silent
+        )
+        traces = root_causes.extend_traces(correlated, self._saved_context().traces)
+        return root_causes.explain(correlated, traces), traces
 
-    def _remember(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
-        """Return the notes of a step, and let others see what is open."""
+    def _save(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
+        """Return the context of a step to store; publish the open alerts to other queries."""
+        store = self.alert_store
         opened = {identity for identity, alert in step.alerts.items() if _is_open(alert)}
-        notes = SavedContext(
+        saved = SavedContext(
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
         )
-        self.context.ports.root_causes.update(self.book.name, step.alerts, notes.traces, self.book.interval)
-        self._notes, self._notes_of = notes, encode_context(notes)
-        return self._notes_of
+        self.context.ports.root_causes.update(store.name, step.alerts, saved.traces, store.interval)
+        self._saved, self._encoded = saved, encode_context(saved)
+        return self._encoded
 
     # ------------------------------------------------------------------ storms
 
-    def _remembered(self) -> SavedContext:
-        if self._notes_of is not self.book.notes:
-            self._notes, self._notes_of = decode_context(self.book.notes), self.book.notes
-        return self._notes
+    def _saved_context(self) -> SavedContext:
+        if self._encoded is not self.alert_store.notes:
+            self._saved, self._encoded = decode_context(self.alert_store.notes), self.alert_store.notes
+        return self._saved
 
     def _open_storms(self) -> tuple[OpenStorm, ...]:
         """Return the storms whose alerts are open."""
-        alerts = self.book.alerts
-        return tuple(storm for storm in self._remembered().storms if _is_open(alerts.get(storm.identity)))
+        alerts = self.alert_store.alerts
+        return tuple(storm for storm in self._saved_context().storms if _is_open(alerts.get(storm.identity)))
 
-    def _gather(
-        self, rule: AlertSettings, turn: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
+    def _assign(
+        self, rule: AlertSettings, slot: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
     ) -> StormAssignment:
-        said, alerts = turn.said, self.book.alerts
+        states, alerts = slot.states, self.alert_store.alerts
         settings = overlay(self.context.settings.alerting.storm, rule.storm)
-        few = not settings.enabled or np.count_nonzero(said.eligible) < settings.members
+        few = not settings.enabled or np.count_nonzero(states.eligible) < settings.members
         if few and not storms:
-            return StormAssignment((), {}, {}, np.flatnonzero(said.anomalous))
-        self._populate(turn.table)
-        own = {
+            return StormAssignment((), {}, {}, np.flatnonzero(states.anomalous))
+        self._update_index(slot.table)
+        row_alerts = {
             row: RowAlert(identity, alerts[identity].active_at, alerts[identity].fired_at is not None)
             for identity, row in rows.items()
             if row is not None
         }
-        # Of what is there now: another exporter may remember series that this one has never seen.
-        everywhere = self._population.common_labels(np.flatnonzero(said.present))
+        # Of the rows with a sample: another exporter may have series in its table that this one has not.
+        common = self._index.common_labels(np.flatnonzero(states.present))
 
         def name(key: Labels, number: int) -> dict[str, str]:
             storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
-            return self._labels(rule, {**everywhere, **dict(key)}, storm=storm)
+            return self._labels(rule, {**common, **dict(key)}, storm=storm)
 
         return assign_storms(
             settings,
             storms,
-            said,
-            self._population,
-            own,
+            states,
+            self._index,
+            row_alerts,
             waiting={storm.identity for storm in storms if alerts[storm.identity].fired_at is None},
             taken={identity for identity, alert in alerts.items() if _is_open(alert)},
             name=name,
         )
 
-    def _tell(
-        self, turn: SlotResult, gathered: StormAssignment
+    def _explain(
+        self, slot: SlotResult, assignment: StormAssignment
     ) -> tuple[list[AlertCandidate], dict[str, list[AlertCandidate]]]:
-        """Return the findings of single rows, and by identity of a storm those of its worst members."""
-        asked = [ExplanationRequest(row, gathered.since.get(row)) for row in gathered.alone.tolist()]
-        count, ends = len(asked), {}
-        for storm in gathered.storms:
-            asked += self._worst(turn, gathered.rows[storm.identity], storm)
-            ends[storm.identity] = len(asked)
-        findings = turn.findings(asked) if asked else []
-        alone = [
-            replace(finding, since=one.since) for one, finding in zip(asked[:count], findings[:count], strict=True)
+        """Return the candidates of single rows, and by identity of a storm those of its worst members."""
+        requests = [ExplanationRequest(row, assignment.since.get(row)) for row in assignment.alone.tolist()]
+        count, ends = len(requests), {}
+        for storm in assignment.storms:
+            requests += self._worst(slot, assignment.rows[storm.identity], storm)
+            ends[storm.identity] = len(requests)
+        candidates = slot.explain(requests) if requests else []
+        single = [
+            replace(candidate, since=request.since)
+            for request, candidate in zip(requests[:count], candidates[:count], strict=True)
         ]
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
-        return alone, {identity: findings[begins[identity] : end] for identity, end in ends.items()}
+        return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}
 
     def _storm(
-        self, turn: SlotResult, gathered: StormAssignment, storm: OpenStorm, worst: Sequence[AlertCandidate]
+        self, slot: SlotResult, assignment: StormAssignment, storm: OpenStorm, worst: Sequence[AlertCandidate]
     ) -> AlertCandidate:
-        """Explain a storm: only its worst members are looked at one by one."""
-        rows, at, known = gathered.rows[storm.identity], turn.said.at, self.book.alerts.get(storm.identity)
-        begun = gathered.begun.get(storm.identity)
-        labels, since = ({}, at) if known is None else (known.labels, known.active_at)
-        if begun is not None:
-            labels, since = begun
+        """Return the candidate of a storm, from those of its worst members."""
+        rows, alert = assignment.rows[storm.identity], self.alert_store.alerts.get(storm.identity)
+        labels, since = ({}, slot.states.at) if alert is None else (alert.labels, alert.active_at)
+        labels, since = assignment.begun.get(storm.identity, (labels, since))
         source = StormInput(
             self.name,
-            [finding.explanation.annotations.get("summary", "") for finding in worst],
+            [candidate.explanation.annotations.get("summary", "") for candidate in worst],
             now=len(rows),
             total=storm.total,
-            series=len(turn.table),
-            frequent=self._population.frequent_labels(rows, besides=[name for name, _ in storm.key]),
+            series=len(slot.table),
+            frequent=self._index.frequent_labels(rows, besides=[name for name, _ in storm.key]),
             since=since,
             members="series" if self.kind == "query" else "things",
         )
         return replace(worst[0], labels=labels, explanation=worst[0].explanation.add(STORM, source), since=since)
 
-    def _worst(self, turn: SlotResult, rows: Rows, storm: OpenStorm) -> list[ExplanationRequest]:
-        # By hash where scores are equal, because rows are others after a restart.
-        hashes = self._population.hashes[rows]
-        order = np.lexsort((hashes, -turn.score[rows]))[:_WORST].tolist()
+    def _worst(self, slot: SlotResult, rows: Rows, storm: OpenStorm) -> list[ExplanationRequest]:
+        # By hash where scores are equal, because rows differ after a restart.
+        hashes = self._index.hashes[rows]
+        order = np.lexsort((hashes, -slot.score[rows]))[:_WORST].tolist()
         joined = [float(storm.joined[storm.members == hashes[place]][0]) for place in order]
         return [
             ExplanationRequest(int(rows[place]), since, in_storm=True)
             for place, since in zip(order, joined, strict=True)
         ]
 
-    def _populate(self, table: SeriesTable) -> None:
+    def _update_index(self, table: SeriesTable) -> None:
         now = (table, table.version)
-        if self._populated != now:
-            self._population.update(table.items(), table.size)
-            self._populated = now
+        if self._indexed != now:
+            self._index.update(table.items(), table.size)
+            self._indexed = now
 
     # ------------------------------------------------------------------ rows
 
     def claim(self, rows: Iterable[int]) -> None:
-        """Note that rows were given to series: an open alert may be about one of them."""
+        """Take note of rows with new series: an open alert may belong to them."""
         if self._unindexed is not None:
             self._unindexed.extend(rows)
 
     def release(self, rows: Collection[int]) -> None:
-        """Note that rows have no series any more."""
-        gone = set(rows)
-        self._row_of = {identity: row for identity, row in self._row_of.items() if row not in gone}
+        """Forget rows without a series."""
+        removed = set(rows)
+        self._row_of = {identity: row for identity, row in self._row_of.items() if row not in removed}
         if self._unindexed:
-            self._unindexed = [row for row in self._unindexed if row not in gone]
+            self._unindexed = [row for row in self._unindexed if row not in removed]
 
     def forget(self) -> None:
-        """Note that all rows may belong to other series, or alerts to other rows."""
+        """Forget which alert belongs to which row."""
         self._row_of, self._unindexed = {}, None
 
     def labels(self, series: Labels) -> dict[str, str]:
-        """Return the labels of the alert of a series; only where there is a rule."""
+        """Return the labels of the alert of a series; there must be a rule."""
         assert self.rule is not None  # noqa: S101 - without one nothing alerts.
         return self._labels(self.rule, dict(series))
 
     def rows_of(self, identity: str, table: SeriesTable) -> list[int]:
-        """Return the rows that an alert is about: of its series, or of all that are in a storm that goes on."""
+        """Return the rows of an alert: that of its series, or those of the members of an open storm."""
         if self.rule is None:
             return []
         for storm in self._open_storms():
             if storm.identity == identity:
-                self._populate(table)
-                members = np.flatnonzero(np.isin(self._population.hashes[: table.size], storm.members))
+                self._update_index(table)
+                members = np.flatnonzero(np.isin(self._index.hashes[: table.size], storm.members))
                 return [row for row in members.tolist() if table.in_use(row)]
         row = self._find(self.rule, table, identity)
         return [] if row is None else [row]
 
     def _without_rule(self, at: float) -> Step:
-        """Let the alerts of an earlier configuration go: resolve them, and forget them once that was sent."""
-        alerts = self.book.alerts
+        """Resolve the alerts of an earlier configuration, and forget them once that was sent."""
+        alerts = self.alert_store.alerts
         if any(_is_open(alert) for alert in alerts.values()):
             return withdraw(alerts, at=at, why="rule_removed")
-        return self.book.hold(at)
+        return self.alert_store.hold(at)
 
     def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
         settings = self.context.settings
@@ -380,10 +380,10 @@ class RowAlerts:
         return {fingerprint(self._labels(rule, dict(labels))) for _, labels in table.items()}
 
     def _find(self, rule: AlertSettings, table: SeriesTable, identity: str) -> int | None:
-        """Return the row of the series that an open alert is about, or None where there is none."""
+        """Return the row of the series of an open alert, or None where there is none."""
         if identity not in self._row_of and self._unindexed != []:
-            # After a start, or when a series is back: an alert is kept under its own labels, and only the rule leads
-            # there from a series.
+            # After a start, or when a series is back: an alert is stored under its own labels, which follow from those
+            # of the series by the rule.
             rows = [row for row, _ in table.items()] if self._unindexed is None else self._unindexed
             self._unindexed = []
             for row in rows:
@@ -391,15 +391,15 @@ class RowAlerts:
         return self._row_of.get(identity)
 
 
-def _under(effect: RowMask, turn: SlotResult) -> SlotResult:
-    """Return what a slot says where something is known beforehand: see docs/calendar.md."""
-    said = replace(turn.said, anomalous=turn.said.anomalous & ~effect.ignored, silenced=effect.silenced)
+def _masked(mask: RowMask, slot: SlotResult) -> SlotResult:
+    """Return the result of a slot under known events and silences; see docs/calendar.md."""
+    states = replace(slot.states, anomalous=slot.states.anomalous & ~mask.ignored, silenced=mask.silenced)
 
-    def findings(asked: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
-        found = turn.findings(asked)
-        return [effect.annotate(finding, one.row) for finding, one in zip(found, asked, strict=True)]
+    def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
+        pairs = zip(slot.explain(requests), requests, strict=True)
+        return [mask.annotate(candidate, request.row) for candidate, request in pairs]
 
-    return replace(turn, said=said, findings=findings)
+    return replace(slot, states=states, explain=explain)
 
 
 def _is_open(alert: Alert | None) -> bool:
@@ -407,6 +407,6 @@ def _is_open(alert: Alert | None) -> bool:
 
 
 def _naming(rule: AlertSettings | None, context: EvaluationContext) -> tuple[object, ...]:
-    """Return everything but its series that the labels of an alert follow from."""
+    """Return everything that the labels of an alert follow from, except its series."""
     own = None if rule is None else (rule.alertname, rule.labels)
     return own, dict(context.settings.external_labels), context.settings.utf8_labels

@@ -61,8 +61,8 @@ class GroupAlerts:
         self.plans = plans
         self.context = context
         interval = max(plan.interval for plan in plans)
-        self.book = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
-        self.rows = RowAlerts(group, "group", rule, context, self.book, shard=plans[0].shard)
+        self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
+        self.rows = RowAlerts(group, "group", rule, context, self.alert_store, shard=plans[0].shard)
         self._version = -1
 
     def evaluate(
@@ -93,27 +93,27 @@ class GroupAlerts:
             self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
         states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
-        explained = bound(self._candidates, self.rows.rule or AlertSettings(), verdict, matrix, table)
-        step = self.rows.judge(SlotResult(states, verdict.score, table, explained, partial=not complete))
-        self.book.commit(verdict.at, step)
-        self.book.succeeded = verdict.at
+        explain = bound(self._candidates, self.rows.rule or AlertSettings(), verdict, matrix, table)
+        step = self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not complete))
+        self.alert_store.commit(verdict.at, step)
+        self.alert_store.succeeded = verdict.at
         self._send()
 
     def hold(self, slot: float) -> None:
         """Go on without a verdict for this slot: alerts keep firing for a while."""
         if not self._idle:
-            self.book.record(slot, self.book.hold(slot))
+            self.alert_store.record(slot, self.alert_store.hold(slot))
             self._send()
 
     def _send(self) -> None:
-        self.book.send()
-        states = Counter(alert.state for alert in self.book.alerts.values())
+        self.alert_store.send()
+        states = Counter(alert.state for alert in self.alert_store.alerts.values())
         for state in AlertState:
-            self.context.ports.metrics.alerts.labels(query=self.book.name, state=str(state)).set(states[state])
+            self.context.ports.metrics.alerts.labels(query=self.alert_store.name, state=str(state)).set(states[state])
 
     @property
     def _idle(self) -> bool:
-        return self.rows.rule is None and not self.book.alerts
+        return self.rows.rule is None and not self.alert_store.alerts
 
     def _candidates(
         self,
@@ -136,7 +136,7 @@ class GroupAlerts:
         row = request.row
         entity = table.labels(row)
         labels = self.rows.labels(entity)
-        alert = self.book.alerts.get(fingerprint(labels))
+        alert = self.alert_store.alerts.get(fingerprint(labels))
         began = verdict.at if alert is None or alert.state is AlertState.RESOLVED else alert.active_at
         share = verdict.share[row].tolist()
         metrics = [

@@ -285,7 +285,7 @@ class GroupEvaluator:
         if self._lock.acquire(timeout=_PATIENCE):
             if self.group.at > self.saved:
                 self._save()
-            self.alerts.book.flush()
+            self.alerts.alert_store.flush()
             self.ended = True
             self._lock.release()
         else:
@@ -295,7 +295,7 @@ class GroupEvaluator:
         """Return the alerts, for the evaluator that takes over under another configuration."""
         if self.ended:
             self.alerts.rows.configure(settings.alert, context, self.group.table, at=at)
-        return self.alerts.book.left
+        return self.alerts.alert_store.left
 
 
 def job_of(settings: AlertingGroup) -> str:

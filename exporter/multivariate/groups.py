@@ -69,7 +69,7 @@ class Groups:
         for group in groups:
             members, before = [plans[query] for query in group.queries], self.evaluators.get(job_of(group))
             last = last_step(job_of(group)) if before is None else before.leave(group, context, at=at)
-            started = at if before is None else before.alerts.book.succeeded
+            started = at if before is None else before.alerts.alert_store.succeeded
             evaluators[job_of(group)] = GroupEvaluator(
                 group,
                 members,
@@ -85,7 +85,7 @@ class Groups:
             context.ports.exposition.withdraw_group(self.evaluators[job].settings.name)
             context.ports.metrics.forget(job)
             self.inputs.keep_past(job, ())
-            removed(job, self.evaluators[job].alerts.book.left)
+            removed(job, self.evaluators[job].alerts.alert_store.left)
         self.evaluators = evaluators
 
     def statuses(self) -> list[GroupStatus]:

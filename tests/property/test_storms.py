@@ -62,7 +62,7 @@ def test_a_crash_after_any_slot_changes_nothing(script, how, crashes) -> None:
         if number in crashes:
             assert (again.alerts, set(told(again))) == (lost.alerts, set(told(lost)))
         killed.keep(again)
-        assert killed.book.alerts == clean.book.alerts
+        assert killed.alert_store.alerts == clean.alert_store.alerts
         assert sorted(told(again)) == sorted(told(one))
 
 
@@ -78,7 +78,7 @@ def test_every_anomalous_series_is_spoken_for_and_nothing_resolves_before_it_is_
         step = stage.slot(**parts(said))
         alone = {who(alert) for alert in stage.open() if "storm" not in alert.labels}
         storms = {storm.identity: storm for storm in stage.rows._open_storms()}
-        members = {row for storm in storms.values() for row in stage.rows._population.rows_of(storm.members).tolist()}
+        members = {row for storm in storms.values() for row in stage.rows._index.rows_of(storm.members).tolist()}
         names = {stage.names[row] for row in members if row >= 0}
         assert set(parts(said)["anomalous"]) <= alone | names
         # Every open storm is known, and each series is in one at most.

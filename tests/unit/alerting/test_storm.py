@@ -20,41 +20,41 @@ def stage() -> Stage:
 
 def test_series_that_turn_together_are_one_alert(stage: Stage) -> None:
     first = stage.slot(MANY[:30])
-    assert stage.said() == {"storm 1": "firing"}
+    assert stage.states() == {"storm 1": "firing"}
     assert events(first) == ["open", "firing"]
     assert events(stage.slot(MANY[:30]), stage.slot(MANY[:30])) == []
     assert events(stage.slot()) == ["resolved"]
-    assert stage.said() == {"storm 1": "resolved"}
+    assert stage.states() == {"storm 1": "resolved"}
 
 
 def test_few_series_have_alerts_of_their_own(stage: Stage) -> None:
     stage.slot(MANY[:4])
-    assert stage.said() == dict.fromkeys(MANY[:4], "firing")
+    assert stage.states() == dict.fromkeys(MANY[:4], "firing")
 
 
 def test_silenced_series_are_in_no_storm_whose_alert_the_silence_would_not_cover(stage: Stage) -> None:
     stage.slot(MANY[:20], silenced=MANY[:20])
-    assert stage.said() == dict.fromkeys(MANY[:20], "firing")
+    assert stage.states() == dict.fromkeys(MANY[:20], "firing")
     stage.slot(MANY[:24], silenced=MANY[:20])
-    assert stage.said() == dict.fromkeys(MANY[:24], "firing")
+    assert stage.states() == dict.fromkeys(MANY[:24], "firing")
     assert stage.slot(MANY[:30], silenced=MANY[:20]).alerts
     assert stage.storm().annotations["members"].startswith(("6 of", "10 of"))
 
 
 def test_members_that_are_silenced_leave_their_storm(stage: Stage) -> None:
     stage.slot(MANY[:10])
-    assert stage.said() == {"storm 1": "firing"}
+    assert stage.states() == {"storm 1": "firing"}
     stage.slot(MANY[:10], silenced=MANY[:7])
-    assert stage.said() == {"storm 1": "firing", **dict.fromkeys(MANY[:7], "firing")}
+    assert stage.states() == {"storm 1": "firing", **dict.fromkeys(MANY[:7], "firing")}
     assert stage.storm().annotations["members"].startswith("3 of")
     stage.slot(MANY[:10], silenced=MANY[:10])
-    assert stage.said() == {"storm 1": "resolved", **dict.fromkeys(MANY[:10], "firing")}
+    assert stage.states() == {"storm 1": "resolved", **dict.fromkeys(MANY[:10], "firing")}
 
 
 def test_a_switch_turns_storms_off() -> None:
     stage = Stage(MANY, storm={"enabled": False})
     stage.slot(MANY)
-    assert stage.said() == dict.fromkeys(MANY, "firing")
+    assert stage.states() == dict.fromkeys(MANY, "firing")
 
 
 def test_the_identity_is_what_all_series_share_and_stays() -> None:
@@ -93,13 +93,13 @@ def test_a_closed_storm_takes_nobody_and_the_next_wave_is_another() -> None:
     for _ in range(3):
         stage.slot(MANY[:5])
     stage.slot([*MANY[:5], "i20"])
-    assert stage.said() == {"storm 1": "firing", "i20": "firing"}
+    assert stage.states() == {"storm 1": "firing", "i20": "firing"}
     for _ in range(2):
         stage.slot([*MANY[:5], "i20"])
     stage.slot([*MANY[:5], "i20", *MANY[30:35]])
-    assert stage.said() == {"storm 1": "firing", "i20": "firing", "storm 2": "firing"}
+    assert stage.states() == {"storm 1": "firing", "i20": "firing", "storm 2": "firing"}
     stage.slot(MANY[30:35])
-    assert stage.said() == {"storm 1": "resolved", "i20": "resolved", "storm 2": "firing"}
+    assert stage.states() == {"storm 1": "resolved", "i20": "resolved", "storm 2": "firing"}
 
 
 def test_what_waits_goes_into_the_storm_which_has_waited_for_it() -> None:
@@ -107,24 +107,24 @@ def test_what_waits_goes_into_the_storm_which_has_waited_for_it() -> None:
     stage.slot(MANY[:3])
     began = stage.at
     step = stage.slot(MANY[:6])
-    assert stage.said() == {"storm 1": "pending"}
+    assert stage.states() == {"storm 1": "pending"}
     assert sorted(events(step)) == ["dropped"] * 3 + ["open"]
     assert {one.why for one in step.transitions if one.event == "dropped"} == {"storm"}
     assert stage.storm().active_at == began
     stage.slot(MANY[:6])
-    assert stage.said() == {"storm 1": "pending"}
+    assert stage.states() == {"storm 1": "pending"}
     stage.slot(MANY[:6])
-    assert stage.said() == {"storm 1": "firing"}
+    assert stage.states() == {"storm 1": "firing"}
     assert stage.at == began + 180.0
 
 
 def test_what_was_said_already_goes_on_until_its_series_is_normal(stage: Stage) -> None:
     stage.slot(MANY[:3])
     stage.slot(MANY[:10])
-    assert stage.said() == {**dict.fromkeys(MANY[:3], "firing"), "storm 1": "firing"}
+    assert stage.states() == {**dict.fromkeys(MANY[:3], "firing"), "storm 1": "firing"}
     step = stage.slot(MANY[1:10])
     assert events(step) == ["resolved"]
-    assert stage.said() == {"i00": "resolved", "i01": "firing", "i02": "firing", "storm 1": "firing"}
+    assert stage.states() == {"i00": "resolved", "i01": "firing", "i02": "firing", "storm 1": "firing"}
     assert events(stage.slot(MANY[:10])) == []  # i00 is a member, and nobody is told anew.
     assert sorted(events(stage.slot())) == ["resolved"] * 3
 
@@ -134,14 +134,14 @@ def test_what_turned_long_before_is_no_member() -> None:
     for _ in range(4):
         stage.slot(MANY[:3])
     stage.slot(MANY[:5])
-    assert stage.said() == dict.fromkeys(MANY[:5], "firing")
+    assert stage.states() == dict.fromkeys(MANY[:5], "firing")
 
 
 def test_a_storm_that_fires_stays_however_small(stage: Stage) -> None:
     stage.slot(MANY)
     for number in range(len(MANY) - 1):
         assert events(stage.slot(MANY[number:])) == []
-    assert stage.said() == {"storm 1": "firing"}
+    assert stage.states() == {"storm 1": "firing"}
 
 
 def test_a_storm_that_waits_and_shrinks_is_dissolved_and_the_rest_wait_on() -> None:
@@ -149,12 +149,12 @@ def test_a_storm_that_waits_and_shrinks_is_dissolved_and_the_rest_wait_on() -> N
     stage.slot(MANY[:10])
     began = stage.at
     stage.slot(MANY[:3])
-    assert stage.said() == {"storm 1": "pending"}
+    assert stage.states() == {"storm 1": "pending"}
     step = stage.slot(MANY[:2])
-    assert stage.said() == dict.fromkeys(MANY[:2], "pending")
+    assert stage.states() == dict.fromkeys(MANY[:2], "pending")
     assert sorted(events(step)) == ["dropped", "open", "open"]
     stage.slot(MANY[:2])
-    assert stage.said() == dict.fromkeys(MANY[:2], "firing")
+    assert stage.states() == dict.fromkeys(MANY[:2], "firing")
     assert stage.at == began + 180.0
 
 
@@ -170,7 +170,7 @@ def test_a_member_that_was_normal_for_the_window_alerts_by_itself(stage: Stage) 
     for _ in range(7):
         stage.slot(MANY[1:10])
     stage.slot(MANY[:10])
-    assert stage.said() == {"storm 1": "firing", "i00": "firing"}
+    assert stage.states() == {"storm 1": "firing", "i00": "firing"}
 
 
 def test_missing_and_unknown_members_do_not_end_a_storm(stage: Stage) -> None:
@@ -187,9 +187,9 @@ def test_missing_and_unknown_members_do_not_end_a_storm(stage: Stage) -> None:
 def test_a_member_that_is_missing_is_waited_for_after_the_others_are_normal(stage: Stage) -> None:
     stage.slot(MANY[:6])
     stage.slot((), missing=["i00"])
-    assert stage.said() == {"storm 1": "firing"}
+    assert stage.states() == {"storm 1": "firing"}
     stage.slot(())
-    assert stage.said() == {"storm 1": "resolved"}
+    assert stage.states() == {"storm 1": "resolved"}
 
 
 def test_storms_are_told_apart_by_labels() -> None:
@@ -200,7 +200,7 @@ def test_storms_are_told_apart_by_labels() -> None:
     assert {alert.labels["zone"] for alert in stage.open()} == {"a", "b"}
     assert {alert.labels["storm"] for alert in stage.open()} == {"1"}
     stage.slot([*MANY[:12:2], "i20"])
-    assert sorted(str(alert.state) for alert in stage.book.alerts.values()) == ["firing", "resolved"]
+    assert sorted(str(alert.state) for alert in stage.alert_store.alerts.values()) == ["firing", "resolved"]
 
 
 def test_over_represented_label_values_and_the_worst_are_named() -> None:
@@ -221,29 +221,29 @@ def test_only_the_worst_members_are_explained() -> None:
     stage = Stage(many)
     stage.slot(many)
     assert len(stage.explained) == 5
-    assert len(stage.book.alerts) == 1
+    assert len(stage.alert_store.alerts) == 1
 
 
 def test_a_clock_that_was_set_back_does_not_keep_a_storm_open_for_ever(stage: Stage) -> None:
     stage.slot(MANY[:6])
     stage.at -= 86400.0
-    stage.keep(stage.book.hold(stage.at))
-    stage.book.rewind(stage.at)
+    stage.keep(stage.alert_store.hold(stage.at))
+    stage.alert_store.rewind(stage.at)
     for _ in range(8):
         stage.slot(MANY[:6])
     stage.slot([*MANY[:6], "i20"])
-    assert stage.said() == {"storm 1": "firing", "i20": "firing"}
+    assert stage.states() == {"storm 1": "firing", "i20": "firing"}
 
 
 def test_storms_go_when_notes_are_lost_and_nothing_is_lost_with_them(stage: Stage) -> None:
     stage.slot(MANY[:6])
-    stage.book.notes = b"\xc1 damaged"
+    stage.alert_store.notes = b"\xc1 damaged"
     stage.crash()
     stage.slot(MANY[:6])
-    assert stage.said() == {"storm 1": "firing", "storm 2": "firing"}
+    assert stage.states() == {"storm 1": "firing", "storm 2": "firing"}
     for _ in range(4):
         stage.slot(MANY[:6])
-    assert stage.said() == {"storm 1": "resolved", "storm 2": "firing"}
+    assert stage.states() == {"storm 1": "resolved", "storm 2": "firing"}
 
 
 def test_a_reload_that_turns_storms_off_leaves_what_fires() -> None:
@@ -252,7 +252,7 @@ def test_a_reload_that_turns_storms_off_leaves_what_fires() -> None:
     stage.limits = stage.limits.model_copy(update={"storm": stage.limits.storm.model_copy(update={"enabled": False})})
     stage.rows.configure(stage.rule, stage._context(), stage.table, at=stage.at)
     stage.slot(MANY[:8])
-    assert stage.said() == {"storm 1": "firing", "i06": "firing", "i07": "firing"}
+    assert stage.states() == {"storm 1": "firing", "i06": "firing", "i07": "firing"}
 
 
 def test_a_reload_that_names_alerts_anew_ends_the_storm(stage: Stage) -> None:
@@ -260,5 +260,5 @@ def test_a_reload_that_names_alerts_anew_ends_the_storm(stage: Stage) -> None:
     stage.rule = stage.rule.model_copy(update={"labels": {"severity": "page"}})
     stage.rows.configure(stage.rule, stage._context(), stage.table, at=stage.at)
     stage.slot(MANY[:6])
-    states = sorted((alert.labels.get("severity", ""), str(alert.state)) for alert in stage.book.alerts.values())
+    states = sorted((alert.labels.get("severity", ""), str(alert.state)) for alert in stage.alert_store.alerts.values())
     assert states == [("", "resolved"), ("page", "firing")]

@@ -34,7 +34,7 @@ class Pair:
 
     def alert(self, query: str, service: str):
         stage: Stage = getattr(self, query)
-        (found,) = (one for one in stage.book.alerts.values() if one.labels["service"] == service)
+        (found,) = (one for one in stage.alert_store.alerts.values() if one.labels["service"] == service)
         return found
 
 
@@ -112,7 +112,7 @@ def test_both_in_one_slot_of_one_query_are_one_incident_without_waiting() -> Non
 def test_the_identity_of_an_alert_is_that_of_its_labels_without_the_incident() -> None:
     pair = Pair()
     pair.slot(latency=("checkout", "payments"))
-    for alert in pair.latency.book.alerts.values():
+    for alert in pair.latency.alert_store.alerts.values():
         plain = {name: value for name, value in alert.labels.items() if not name.startswith("incident")}
         assert alert.fingerprint == fingerprint(plain)
 
@@ -148,7 +148,7 @@ def test_a_storm_is_a_cause_by_what_most_of_its_members_share() -> None:
     storm = cpu.storm()
     assert "service" not in storm.labels
     assert incident(storm) == (root_of(storm), "root")
-    (effect,) = latency.book.alerts.values()
+    (effect,) = latency.alert_store.alerts.values()
     assert incident(effect) == (root_of(storm), "effect")
     assert "storm=1" in effect.annotations["suspected_cause"]
 
@@ -167,8 +167,8 @@ def test_an_effect_that_waits_goes_with_a_cause_that_waits() -> None:
 def test_without_dependencies_nothing_is_added_and_nothing_remembered() -> None:
     stage = Stage(SERVICES)
     stage.slot(["checkout", "payments"])
-    assert stage.book.notes == b""
-    assert all("incident" not in alert.labels for alert in stage.book.alerts.values())
+    assert stage.alert_store.notes == b""
+    assert all("incident" not in alert.labels for alert in stage.alert_store.alerts.values())
 
 
 def test_a_reload_with_other_dependencies_leaves_what_fires_alone() -> None:
@@ -178,4 +178,4 @@ def test_a_reload_with_other_dependencies_leaves_what_fires_alone() -> None:
     pair.causes.configure([], ["latency"])
     pair.slot(latency=("checkout", "payments"))
     assert pair.alert("latency", "checkout").labels == before
-    assert pair.latency.book.notes == b""
+    assert pair.latency.alert_store.notes == b""

@@ -80,7 +80,7 @@ def test_what_fires_is_spent_over_restarts_and_comes_back_with_time(world: World
     world.slot()
     assert shown(world)["spent"] >= found["spent"]
     assert shown(world)["threshold"] == threshold.threshold
-    world.cycle._budget_usage.judged(world.now + 8 * DAY, (), threshold)
+    world.cycle._budget_usage.update(world.now + 8 * DAY, (), threshold)
     assert shown(world)["spent"] == 0
     assert shown(world)["left"] == 14
 

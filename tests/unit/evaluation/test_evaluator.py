@@ -516,7 +516,7 @@ def test_what_the_store_did_not_take_is_written_at_the_end(
     elif end == "remove":
         departed = RemovedQueries()
         world.cycle.leave()
-        departed.add("load", world.cycle.alerts.book.left, world.context(), at=world.now + 1)
+        departed.add("load", world.cycle.alerts.alert_store.left, world.context(), at=world.now + 1)
         disk.full = False
         departed.age(world.context(), at=world.now + 15)
     else:

@@ -123,7 +123,7 @@ class Stage:
 
     def alerts(self) -> list[Alert]:
         (cycle,) = self.groups.evaluators.values()
-        return list(cycle.alerts.book.alerts.values())
+        return list(cycle.alerts.alert_store.alerts.values())
 
     def states(self) -> dict[str, str]:
         return {one.labels.get("pod", one.labels.get("storm", "")): str(one.state) for one in self.alerts()}
