@@ -26,7 +26,7 @@ from exporter.multivariate.groups import Groups
 from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
-from exporter.views import Program, Views, upcoming
+from exporter.views import Program, Views, upcoming_events
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 from exporter.workers import Evaluators, Workers
 
@@ -107,16 +107,16 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         undo.callback(reloader.close)
         program = Program(
             clock=clock,
-            cycles=lambda: evaluators.by_query,
+            evaluators=lambda: evaluators.by_query,
             config=lambda: reloader.config,
             latest=parts.latest,
             alert_snapshots=alert_snapshots,
             registry=registry,
             episodes=lambda: feedback,
             store_bytes=store.size_bytes,
-            things=parts.groups.statuses,
-            events=lambda at: upcoming(suppression.calendar, at),
-            told=suppression.told,
+            group_status=parts.groups.statuses,
+            events=lambda at: upcoming_events(suppression.calendar, at),
+            alert_status=suppression.told,
         )
         views = Views(program, connect)
         site = Site(

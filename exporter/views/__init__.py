@@ -1,6 +1,6 @@
-"""What people see of the running program: from cycles, alerts and Prometheus' history to the facts of the pages."""
+"""The data of pages and API: from verdicts, alerts and Prometheus' history to plain values."""
 
-from exporter.views.events import upcoming
+from exporter.views.health import upcoming_events
 from exporter.views.views import Program, Views
 
-__all__ = ["Program", "Views", "upcoming"]
+__all__ = ["Program", "Views", "upcoming_events"]

@@ -1,4 +1,4 @@
-"""Alerts and episodes as the pages show them, and the explanation of a series that has none."""
+"""Open alerts and past episodes as cards of the pages, and the explanation of a series without an alert."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from exporter.config.plan import QueryPlan
 from exporter.silences import AlertStatus
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
-__all__ = ["explanation", "is_about", "of_alert", "of_episode", "series_labels"]
+__all__ = ["alert_card", "concerns", "episode_card", "explanation", "series_labels"]
 
-_SHOWN_BESIDE = frozenset(
+_SHOWN_ELSEWHERE = frozenset(
     {"summary", "observed", "expected", "band", "score", "since", "lasted", "chart_url", "chart_image"}
 )
-"""Annotations that the page says elsewhere, or is."""
-_ALERTS_OWN = frozenset({"alertname", "query"})
+"""Annotations that the page shows elsewhere, or that lead to it."""
+_ALERT_LABELS = frozenset({"alertname", "query"})
 """Labels that every alert has; where a series has such a label, its alert has it as ``exported_<name>``."""
 
 
-def of_alert(
+def alert_card(
     alert: Alert,
     plan: QueryPlan | None,
     names: frozenset[str],
     acknowledged: Episode | None,
-    told: Sequence[AlertStatus] = (),
+    alert_status: Sequence[AlertStatus] = (),
 ) -> AnomalyCard:
-    """Return an open alert.
+    """Return the card of an open alert.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def of_alert(
     names : frozenset of str
         Of the labels that the series of the query have.
     acknowledged : Episode, optional
-        Its episode, where somebody takes care of it.
-    told : sequence of Told
-        What Alertmanagers make of it.
+        Its episode, if it is acknowledged.
+    alert_status : sequence of AlertStatus
+        Its status in every Alertmanager.
     """
     rule = None if plan is None else plan.alert
     labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
@@ -53,28 +53,28 @@ def of_alert(
         summary=alert.annotations.get("summary", ""),
         id=alert.episode,
         notes=_notes(alert.annotations),
-        remarks=(*(() if acknowledged is None else _said(acknowledged)), *told_in_words(told)),
+        remarks=(*(() if acknowledged is None else _remarks(acknowledged)), *alert_status_texts(alert_status)),
         has_graph=plan is not None,
     )
 
 
 def series_labels(alert: Mapping[str, str], names: frozenset[str]) -> Labels:
-    """Return the labels of its series among those of an alert, which has more.
+    """Return the labels of the series among those of its alert.
 
     >>> alert = {"alertname": "A", "query": "cpu", "exported_query": "x", "job": "a", "severity": "page"}
     >>> series_labels(alert, frozenset({"job", "query"}))
     (('job', 'a'), ('query', 'x'))
     """
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for name, value in alert.items():
-        own = name if name in names and name not in _ALERTS_OWN else name.removeprefix("exported_")
-        if own in names and (own != name or name not in _ALERTS_OWN):
-            found[own] = value
-    return tuple(sorted(found.items()))
+        own = name if name in names and name not in _ALERT_LABELS else name.removeprefix("exported_")
+        if own in names and (own != name or name not in _ALERT_LABELS):
+            labels[own] = value
+    return tuple(sorted(labels.items()))
 
 
-def of_episode(episode: Episode, labels: Labels) -> AnomalyCard:
-    """Return an episode of the series with `labels`."""
+def episode_card(episode: Episode, labels: Labels) -> AnomalyCard:
+    """Return the card of an episode of the series with `labels`."""
     return AnomalyCard(
         query=episode.query,
         labels=labels,
@@ -83,14 +83,14 @@ def of_episode(episode: Episode, labels: Labels) -> AnomalyCard:
         summary=episode.summary,
         until=episode.resolved_at,
         id=episode.id,
-        remarks=_said(episode),
+        remarks=_remarks(episode),
     )
 
 
-def is_about(alert: Mapping[str, str], series: Labels) -> bool:
+def concerns(alert: Mapping[str, str], series: Labels) -> bool:
     """Return whether an alert is about a series, by the labels of both.
 
-    >>> is_about({"alertname": "A", "job": "a", "exported_query": "x"}, [("job", "a"), ("query", "x")])
+    >>> concerns({"alertname": "A", "job": "a", "exported_query": "x"}, [("job", "a"), ("query", "x")])
     True
     """
     return all(
@@ -98,59 +98,59 @@ def is_about(alert: Mapping[str, str], series: Labels) -> bool:
     )
 
 
-def explanation(plan: QueryPlan, one: SeriesRow) -> Sequence[tuple[str, str]]:
-    """Explain a series that is anomalous but has no alert; nothing where it is not."""
-    if not one.score >= 0.5:
+def explanation(plan: QueryPlan, series: SeriesRow) -> Sequence[tuple[str, str]]:
+    """Explain an anomalous series that has no alert, as pairs of name and text; empty where it is not anomalous."""
+    if not series.score >= 0.5:
         return ()
     votes = tuple(
         DetectorVote(detector.kind, severity, detector.votes)
-        for detector, (_, severity) in zip(plan.detection.detectors, one.severities, strict=True)
+        for detector, (_, severity) in zip(plan.detection.detectors, series.severities, strict=True)
     )
     case = ExplanationInput(
         query=plan.name,
         labels={},
-        series=dict(one.labels),
-        at=one.at,
-        since=one.at,
-        observed=one.observed,
-        expected=one.expected,
-        lower=one.lower,
-        upper=one.upper,
-        score=one.score,
+        series=dict(series.labels),
+        at=series.at,
+        since=series.at,
+        observed=series.observed,
+        expected=series.expected,
+        lower=series.lower,
+        upper=series.upper,
+        score=series.score,
         votes=votes,
-        cast=0 if math.isnan(one.votes) else int(one.votes),
+        cast=0 if math.isnan(series.votes) else int(series.votes),
         quorum=plan.detection.quorum,
         unit=plan.unit,
         zone=plan.zone,
     )
-    found = explain_series(case, {}).annotations
-    return (("summary", found.get("summary", "")), *_notes(found))
+    annotations = explain_series(case, {}).annotations
+    return (("summary", annotations.get("summary", "")), *_notes(annotations))
 
 
-def told_in_words(told: Sequence[AlertStatus]) -> list[str]:
-    """Say what Alertmanagers make of an alert, those that say the same in one sentence.
+def alert_status_texts(statuses: Sequence[AlertStatus]) -> list[str]:
+    """Describe the status of an alert in every Alertmanager; those with the same status share a sentence.
 
-    >>> active = AlertStatus("http://am1:9093", 0.0, "active", ("pager",))
-    >>> told_in_words([active, AlertStatus("http://am2:9093", 0.0, "absent")])
+    >>> notifying = AlertStatus("http://am1:9093", 0.0, "active", ("pager",))
+    >>> alert_status_texts([notifying, AlertStatus("http://am2:9093", 0.0, "absent")])
     ['Alertmanager http://am1:9093: tells pager.', 'Alertmanager http://am2:9093: does not have it.']
     """
-    together: dict[str, list[str]] = {}
-    for one in told:
-        together.setdefault(_in_words(one), []).append(one.alertmanager)
-    return [f"Alertmanager {', '.join(names)}: {words}" for words, names in together.items()]
+    by_text: dict[str, list[str]] = {}
+    for status in statuses:
+        by_text.setdefault(_status_text(status), []).append(status.alertmanager)
+    return [f"Alertmanager {', '.join(names)}: {text}" for text, names in by_text.items()]
 
 
-def _in_words(one: AlertStatus) -> str:
-    if one.state == "absent":
+def _status_text(status: AlertStatus) -> str:
+    if status.state == "absent":
         return "does not have it."
-    if one.state == "unprocessed":
+    if status.state == "unprocessed":
         return "has not looked at it so far."
-    receivers = ", ".join(one.receivers) or "nobody"
-    if one.state == "active":
+    receivers = ", ".join(status.receivers) or "nobody"
+    if status.state == "active":
         return f"tells {receivers}."
-    why = [f"silenced by {silence.by or 'somebody'}" for silence in one.silenced_by]
-    why += [f"inhibited by {_name(other.labels) or 'another alert'}" for other in one.inhibited_by]
-    return f"{' and '.join(why) or 'suppressed'}; {receivers} is not told."
+    reasons = [f"silenced by {silence.by or 'somebody'}" for silence in status.silenced_by]
+    reasons += [f"inhibited by {_name(other.labels) or 'another alert'}" for other in status.inhibited_by]
+    return f"{' and '.join(reasons) or 'suppressed'}; {receivers} is not told."
 
 
 def _name(labels: Mapping[str, str]) -> str:
@@ -161,18 +161,18 @@ def _name(labels: Mapping[str, str]) -> str:
 
 
 def _notes(annotations: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, text) for name, text in annotations.items() if name not in _SHOWN_BESIDE and text]
+    return [(name, text) for name, text in annotations.items() if name not in _SHOWN_ELSEWHERE and text]
 
 
-def _said(episode: Episode) -> tuple[str, ...]:
-    found = []
+def _remarks(episode: Episode) -> tuple[str, ...]:
+    remarks = []
     if episode.acknowledged_by is not None:
-        found.append(_sentence("Acknowledged", episode.acknowledged_by, episode.acknowledged_why))
+        remarks.append(_sentence("Acknowledged", episode.acknowledged_by, episode.acknowledged_why))
     if episode.feedback is not None:
-        words = f"Called “{episode.feedback}”"
-        found.append(_sentence(words, episode.feedback_by, episode.feedback_comment))
-    return tuple(found)
+        action = f"Called “{episode.feedback}”"
+        remarks.append(_sentence(action, episode.feedback_by, episode.feedback_comment))
+    return tuple(remarks)
 
 
-def _sentence(what: str, who: str | None, why: str | None) -> str:
-    return f"{what} by {who or 'somebody'}" + (f": {why}" if why else ".")
+def _sentence(action: str, who: str | None, why: str | None) -> str:
+    return f"{action} by {who or 'somebody'}" + (f": {why}" if why else ".")

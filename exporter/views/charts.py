@@ -1,4 +1,4 @@
-"""What the charts of one series are drawn from."""
+"""The data of the charts of one series, read from its history."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy.typing as npt
 from exporter.charts.tasks import DAY, WEEK, decompose
 from exporter.config.plan import QueryPlan
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.past import Past, Samples
+from exporter.views.history import SeriesHistory, SeriesSamples
 from exporter.web.pages.models import Chart, ChartPart, DisplayError, Labels, TimeRange
 
-__all__ = ["Subject", "chart_of"]
+__all__ = ["ChartSubject", "chart_data"]
 
 FloatArray = npt.NDArray[np.float64]
-Parts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+Decomposition = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 _POINTS = 720
-"""Of a line: about as many as a chart is wide."""
+"""Of a line: about the width of a chart."""
 _HOUR = 3600.0
 _FINE = 300.0
 """Seconds between the samples that hourly means are made of."""
@@ -35,77 +35,79 @@ _SCRAPED = "Expected values, band and votes are those of the time, as Prometheus
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Which series a chart is of.
+class ChartSubject:
+    """The series of a chart.
 
     Attributes
     ----------
-    of : int
-        How many series its query has.
+    series_count : int
+        Series of its query.
     """
 
     source: PrometheusSettings
     plan: QueryPlan
     labels: Labels
-    of: int
+    series_count: int
 
 
-Run = Callable[[Callable[[FloatArray], Parts], FloatArray], Parts]
+Run = Callable[[Callable[[FloatArray], Decomposition], FloatArray], Decomposition]
 
 
-def chart_of(past: Past, subject: Subject, within: TimeRange, part: ChartPart, run: Run) -> Chart:
-    """Read what a chart is drawn from.
+def chart_data(history: SeriesHistory, subject: ChartSubject, within: TimeRange, part: ChartPart, run: Run) -> Chart:
+    """Read the data of a chart.
 
     Parameters
     ----------
     run : callable
-        Calls `decompose`, here or in another process.
+        Calls `decompose`, in this or another process.
 
     Raises
     ------
-    Unshowable
+    DisplayError
         Prometheus cannot be asked, or there is too little to draw.
     """
     if part is ChartPart.DECOMPOSITION:
-        return _decomposition(past, subject, within, run)
-    return {ChartPart.BAND: _band, ChartPart.WEEKS: _weeks}[part](past, subject, within)
+        return _decomposition(history, subject, within, run)
+    return {ChartPart.BAND: _band, ChartPart.WEEKS: _weeks}[part](history, subject, within)
 
 
-def _band(past: Past, subject: Subject, within: TimeRange) -> Chart:
+def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
     start, end, step = _grid(subject, within)
-    one = past.judged(subject.source, subject.plan, subject.labels, start, end, step, of=subject.of)
-    _check(one.observed)
+    scored = history.scored(
+        subject.source, subject.plan, subject.labels, start, end, step, series_count=subject.series_count
+    )
+    _require_samples(scored.observed)
     lines = {
-        "observed": one.observed,
-        "expected": one.expected,
-        "lower": one.lower,
-        "upper": one.upper,
-        "score": one.score,
-        "votes": one.votes,
+        "observed": scored.observed,
+        "expected": scored.expected,
+        "lower": scored.lower,
+        "upper": scored.upper,
+        "score": scored.score,
+        "votes": scored.votes,
     }
     quorum = subject.plan.detection.quorum
-    source = _REPLAYED if one.replayed else _SCRAPED
-    return _chart(subject, ChartPart.BAND, one.times, lines, quorum=quorum, source=source, step=step)
+    source = _REPLAYED if scored.replayed else _SCRAPED
+    return _chart(subject, ChartPart.BAND, scored.times, lines, quorum=quorum, source=source, step=step)
 
 
-def _weeks(past: Past, subject: Subject, within: TimeRange) -> Chart:
+def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
     start, end, step = _grid(subject, within)
     zone = ZoneInfo(subject.plan.zone)
     lines: dict[str, FloatArray] = {}
     times = np.zeros(0)
     for weeks in (4, 3, 2, 1, 0):
         shift = start - _weeks_before(start, weeks, zone)
-        found = _read(past, subject, start - shift, end - shift, step)
+        samples = _read(history, subject, start - shift, end - shift, step)
         # A change of the clocks within the range moves what is after it by an hour; the hours before it stay right.
         name = f"−{weeks} w" if weeks else "now"  # noqa: RUF001 - a minus.
-        times, lines[name] = found.times + shift, found.values
-    _check(np.concatenate(list(lines.values())))
+        times, lines[name] = samples.times + shift, samples.values
+    _require_samples(np.concatenate(list(lines.values())))
     return _chart(subject, ChartPart.WEEKS, times, lines, step=step)
 
 
-def _decomposition(past: Past, subject: Subject, within: TimeRange, run: Run) -> Chart:
+def _decomposition(history: SeriesHistory, subject: ChartSubject, within: TimeRange, run: Run) -> Chart:
     end = within.end // _HOUR * _HOUR
-    samples = _read(past, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
+    samples = _read(history, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
     hours = _hourly(samples, end)
     count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _COVERED * n), None)
     if count is None:
@@ -128,12 +130,14 @@ def _decomposition(past: Past, subject: Subject, within: TimeRange, run: Run) ->
     return _chart(subject, ChartPart.DECOMPOSITION, times, lines, source=source, step=_HOUR)
 
 
-def _read(past: Past, subject: Subject, start: float, end: float, step: float) -> Samples:
-    return past.samples(subject.source, subject.plan, subject.labels, start, end, step, of=subject.of)
+def _read(history: SeriesHistory, subject: ChartSubject, start: float, end: float, step: float) -> SeriesSamples:
+    return history.samples(
+        subject.source, subject.plan, subject.labels, start, end, step, series_count=subject.series_count
+    )
 
 
 def _chart(
-    subject: Subject,
+    subject: ChartSubject,
     part: ChartPart,
     times: FloatArray,
     lines: dict[str, FloatArray],
@@ -149,19 +153,19 @@ def _chart(
     return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, unit=plan.unit, gaps=1.5 * step)
 
 
-def _grid(subject: Subject, within: TimeRange) -> tuple[float, float, float]:
-    """Return start, end and step of a line: the slots of the query, as many as a chart is wide."""
+def _grid(subject: ChartSubject, within: TimeRange) -> tuple[float, float, float]:
+    """Return start, end and step of a line: slots of the query, at most as many as a chart is wide."""
     interval = subject.plan.interval
     every = max(1.0, np.ceil((within.end - within.start) / _POINTS / interval))
     step = float(every * interval)
-    # The newest slot is what most people come for, so the grid ends there.
+    # The grid ends at the newest slot, the most interesting sample.
     end = within.end // subject.plan.interval * subject.plan.interval
     points = max(2, int((end - within.start) / step) + 1)
     return end - (points - 1) * step, end, step
 
 
 def _weeks_before(at: float, weeks: int, zone: ZoneInfo) -> float:
-    """Return the instant that many weeks before by the wall clock of a zone.
+    """Return the instant some weeks earlier by the wall clock of a zscored.
 
     >>> _weeks_before(1774774800.0, 1, ZoneInfo("Europe/Berlin"))  # the clocks went on in between
     1774173600.0
@@ -169,16 +173,16 @@ def _weeks_before(at: float, weeks: int, zone: ZoneInfo) -> float:
     return (datetime.fromtimestamp(at, zone) - timedelta(weeks=weeks)).timestamp()
 
 
-def _hourly(samples: Samples, end: float) -> FloatArray:
+def _hourly(samples: SeriesSamples, end: float) -> FloatArray:
     """Return the mean of each of the last hours before `end`, shape (672,)."""
     hour = np.floor((samples.times - end) / _HOUR).astype(np.intp) + _FULL
-    use = np.isfinite(samples.values) & (hour >= 0) & (hour < _FULL)
-    count = np.bincount(hour[use], minlength=_FULL)
-    total = np.bincount(hour[use], weights=samples.values[use], minlength=_FULL)
+    valid = np.isfinite(samples.values) & (hour >= 0) & (hour < _FULL)
+    count = np.bincount(hour[valid], minlength=_FULL)
+    total = np.bincount(hour[valid], weights=samples.values[valid], minlength=_FULL)
     means: FloatArray = np.divide(total, count, out=np.full(_FULL, np.nan), where=count > 0)
     return means
 
 
-def _check(values: FloatArray) -> None:
+def _require_samples(values: FloatArray) -> None:
     if not np.isfinite(values).any():
         raise DisplayError("Prometheus has no samples of this series in this range")

@@ -1,20 +1,21 @@
-"""Whether the servers that we depend on, and the store, are well: read from the program's own metrics."""
+"""The health of the servers we depend on and of the store, and upcoming events, for the front page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
+from exporter.calendar import Calendar
 from exporter.config.model import Config
-from exporter.web.pages.models import ComponentHealth
+from exporter.web.pages.models import ComponentHealth, EventRow
 from exporter.web.pages.rendering import ago
 
-__all__ = ["health"]
+__all__ = ["component_health", "upcoming_events"]
 
 _AM = "anomaly_exporter_alertmanager_"
 _SOURCE_UP = "anomaly_exporter_source_up"
-_NAMES = (
+_METRICS = (
     _SOURCE_UP,
     f"{_AM}up",
     f"{_AM}dirty",
@@ -22,56 +23,72 @@ _NAMES = (
     "anomaly_exporter_store_recovered",
     "anomaly_exporter_store_errors_total",
 )
+_LOOKAHEAD = 7 * 86400.0
+_MOST_EVENTS = 20
 
 
-def health(
-    registry: CollectorRegistry, config: Config, *, size: int, asked: bool, at: float
+def component_health(
+    registry: CollectorRegistry, config: Config, *, store_bytes: int, queried: bool, at: float
 ) -> Sequence[ComponentHealth]:
-    """Return how the servers and the store are.
+    """Return the health of Prometheus, the Alertmanagers and the store, by the program's own metrics.
 
     Parameters
     ----------
-    size : int
-        Of the store, bytes.
-    asked : bool
-        Whether Prometheus was asked anything so far.
+    queried : bool
+        Whether Prometheus was queried so far.
     at : float, Unix seconds
     """
     values = _values(registry)
-    found = [
-        ComponentHealth("Prometheus", config.prometheus.url, bool(values.get((_SOURCE_UP, ""))) if asked else None)
-    ]
-    for one in config.alertmanagers:
-        up = values.get((f"{_AM}up", one.url))
-        last = values.get((f"{_AM}last_success_timestamp_seconds", one.url)) or 0.0
-        waiting = int(values.get((f"{_AM}dirty", one.url)) or 0)
-        # Before the first request it is neither: an Alertmanager is only asked when there is something to say.
-        well = None if up is None or (not up and not last and not waiting) else bool(up)
-        said = (
-            "nothing to send so far" if well is None else f"took alerts {ago(last, at)}" if last else "takes no alerts"
-        )
-        if waiting:
-            said += f", {waiting} waiting"
-        found.append(ComponentHealth("Alertmanager", one.url, well, said))
+    up = bool(values.get((_SOURCE_UP, ""))) if queried else None
+    components = [ComponentHealth("Prometheus", config.prometheus.url, up)]
+    components += [_alertmanager_health(values, alertmanager.url, at) for alertmanager in config.alertmanagers]
     if not config.alertmanagers:
-        found.append(ComponentHealth("Alertmanager", "none configured", None, "alerts are only shown"))
+        components.append(ComponentHealth("Alertmanager", "none configured", None, "alerts are only shown"))
     failed = values.get(("anomaly_exporter_store_errors_total", "")) or 0.0
     recovered = values.get(("anomaly_exporter_store_recovered", "")) or 0.0
-    said = f"{size / 1e6:.1f} MB"
+    detail = f"{store_bytes / 1e6:.1f} MB"
     if recovered:
-        said += ", begun afresh after damage at this start"
+        detail += ", begun afresh after damage at this start"
     if failed:
-        said += f", {failed:.0f} failed operations since the start"
-    found.append(ComponentHealth("Store", "", not failed and not recovered, said))
-    return found
+        detail += f", {failed:.0f} failed operations since the start"
+    components.append(ComponentHealth("Store", "", not failed and not recovered, detail))
+    return components
+
+
+def _alertmanager_health(values: dict[tuple[str, str], float], url: str, at: float) -> ComponentHealth:
+    up = values.get((f"{_AM}up", url))
+    last = values.get((f"{_AM}last_success_timestamp_seconds", url)) or 0.0
+    waiting = int(values.get((f"{_AM}dirty", url)) or 0)
+    # Before the first request it is neither: an Alertmanager is only contacted when there is something to send.
+    healthy = None if up is None or (not up and not last and not waiting) else bool(up)
+    if healthy is None:
+        detail = "nothing to send so far"
+    else:
+        detail = f"took alerts {ago(last, at)}" if last else "takes no alerts"
+    return ComponentHealth("Alertmanager", url, healthy, f"{detail}, {waiting} waiting" if waiting else detail)
 
 
 def _values(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
     """Return the samples by name and Alertmanager; where a metric has other labels, their sum."""
-    wanted: Iterable[str] = _NAMES
-    found: dict[tuple[str, str], float] = {}
-    for family in registry.restricted_registry(wanted).collect():
+    values: dict[tuple[str, str], float] = {}
+    for family in registry.restricted_registry(_METRICS).collect():
         for sample in family.samples:
             key = (sample.name, sample.labels.get("alertmanager", ""))
-            found[key] = found.get(key, 0.0) + sample.value
-    return found
+            values[key] = values.get(key, 0.0) + sample.value
+    return values
+
+
+def upcoming_events(calendar: Calendar, at: float) -> Sequence[EventRow]:
+    """Return the events of the next week, the next occasion of each, soonest first.
+
+    Parameters
+    ----------
+    at : float, Unix seconds
+    """
+    rows: dict[str, EventRow] = {}
+    # Only the next occasion: an hourly event would hide the others.
+    for event in sorted(calendar.between(at, at + _LOOKAHEAD), key=lambda event: event.window.start):
+        action = event.action if event.multiplier == 1.0 else f"{event.action} × {event.multiplier:g}"  # noqa: RUF001
+        match = ", ".join(map(str, event.matchers))
+        rows.setdefault(event.name, EventRow(event.name, event.window.start, event.window.end, action, match))
+    return list(rows.values())[:_MOST_EVENTS]

@@ -1,4 +1,4 @@
-"""What the pages show of the running program. It reads what others left and keeps none of them waiting."""
+"""The data of pages and API from the running program. It only reads snapshots, and delays no evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from exporter import __version__
 from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
-from exporter.charts import chart as charts
+from exporter.charts import chart as drawing
 from exporter.charts import tasks
 from exporter.charts.worker_process import WorkerProcess
 from exporter.config.model import Config
@@ -28,11 +28,11 @@ from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.silences import AlertStatus
 from exporter.store import EpisodeFilter
-from exporter.views.anomalies import explanation, is_about, of_alert, of_episode
-from exporter.views.charts import Subject, chart_of
-from exporter.views.health import health
-from exporter.views.past import Past
-from exporter.views.selection import matching_rows, row_of, select
+from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
+from exporter.views.charts import ChartSubject, chart_data
+from exporter.views.health import component_health
+from exporter.views.history import SeriesHistory
+from exporter.views.series import matching_rows, select_series, series_row
 from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.graph import default_range
 from exporter.web.pages.models import (
@@ -58,41 +58,41 @@ __all__ = ["Program", "Views"]
 log = logging.getLogger(__name__)
 
 _CANDIDATES = 20
-_ANOMALIES, _PAST = 200, 10
-"""Open anomalies that the front page lists, and past ones on the page of a series."""
+_OPEN, _PAST = 200, 10
+"""Open anomalies on the front page, and past ones on the page of a series."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is looked at; callables answer at once.
+    """What the views read of the running program; callables return at once.
 
     Attributes
     ----------
-    cycles : callable
-        The cycles in force, by query.
+    evaluators : callable
+        Of the configuration in force, by query.
     config : callable
         The configuration in force.
     episodes : callable
-        Where episodes are kept.
-    things : callable
-        What groups said last.
+        The episodes in the store.
+    group_status : callable
+        The newest status of every group.
     events : callable
         From an instant to the known events that are in effect or come soon.
-    told : callable
-        From the labels of an alert and since when it fires to what Alertmanagers make of it.
+    alert_status : callable
+        From the labels of an alert and since when it fires to its status in every Alertmanager.
     """
 
     clock: Callable[[], float]
-    cycles: Callable[[], Mapping[str, QueryEvaluator]]
+    evaluators: Callable[[], Mapping[str, QueryEvaluator]]
     config: Callable[[], Config]
     latest: LatestVerdicts
     alert_snapshots: AlertSnapshots
     registry: CollectorRegistry
     episodes: Callable[[], Episodes]
     store_bytes: Callable[[], int]
-    things: Callable[[], Sequence[GroupStatus]] = lambda: ()
-    events: Callable[[float], Sequence[EventRow]] = lambda at: ()  # noqa: ARG005
-    told: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]] = lambda labels, since: ()  # noqa: ARG005
+    group_status: Callable[[], Sequence[GroupStatus]]
+    events: Callable[[float], Sequence[EventRow]]
+    alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
 
 
 class Views:
@@ -107,183 +107,189 @@ class Views:
 
     def __init__(self, program: Program, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
         self._program = program
-        # Two, so that what a chart is judged and drawn with is imported at the same time.
-        self._judging, self._drawing = WorkerProcess(), WorkerProcess()
-        self._past = Past(connect, self._judging.run)
+        # Two processes, so that engine and matplotlib are imported at the same time.
+        self._computing, self._drawing = WorkerProcess(), WorkerProcess()
+        self._history = SeriesHistory(connect, self._computing.run)
 
     def close(self) -> None:
-        """Break off what is read from Prometheus."""
-        self._past.close()
-        self._judging.close()
+        """Abort requests to Prometheus, and end the worker processes."""
+        self._history.close()
+        self._computing.close()
         self._drawing.close()
 
     def now(self) -> float:
-        """Return the time, whole Unix seconds: who asks for the same within a second gets the same chart."""
+        """Return the time, whole Unix seconds: equal requests within a second get the same chart."""
         return float(self._program.clock() // 1.0)
 
     def overview(self, filters: SeriesFilter) -> OverviewPage:
         """Return the front page."""
         program = self._program
-        at, config = program.clock(), program.config()
-        cycles = program.cycles()
-        queries = [self._query(cycle) for cycle in cycles.values()]
-        series, matching = select(self.known(), filters)
-        said = {one.group: one for one in program.things()}
+        at, config, evaluators = program.clock(), program.config(), program.evaluators()
+        queries = [self._query_row(evaluator) for evaluator in evaluators.values()]
+        series, matching = select_series(self.latest(), filters)
+        group_status = {status.group: status for status in program.group_status()}
         return OverviewPage(
             at=at,
             zone=config.global_.timezone,
             version=__version__,
             queries=queries,
-            anomalies=self._open(cycles)[:_ANOMALIES],
+            anomalies=self._open_anomalies(evaluators)[:_OPEN],
             events=program.events(at),
-            health=health(
+            health=component_health(
                 program.registry,
                 config,
-                size=program.store_bytes(),
-                asked=any(query.judged_at or query.trouble for query in queries),
+                store_bytes=program.store_bytes(),
+                queried=any(query.judged_at or query.trouble for query in queries),
                 at=at,
             ),
             series=series,
             matching=matching,
             total=sum(query.series for query in queries),
-            groups=[_group(group.name, said.get(group.name)) for group in config.groups],
-            entities=_worst(said.values()),
+            groups=[_group_row(group.name, group_status.get(group.name)) for group in config.groups],
+            entities=_worst_entities(group_status.values()),
         )
 
-    def known(self) -> list[Said]:
-        """Return what each query said last, in their order; of one that fails that is not what is so now."""
-        cycles, latest = self._program.cycles(), self._program.latest
-        working = [name for name, cycle in cycles.items() if cycle.trouble is None]
-        return [one for name in working if (one := latest.get(name)) is not None]
+    def latest(self) -> list[Said]:
+        """Return the newest verdicts of every query that does not fail, in the order of the configuration."""
+        evaluators, latest = self._program.evaluators(), self._program.latest
+        working = [name for name, evaluator in evaluators.items() if evaluator.trouble is None]
+        return [query for name in working if (query := latest.get(name)) is not None]
 
     def series(self, query: str, labels: Labels) -> GraphPage:
-        """Return one series whose labels include `labels`; one that is gone has a past all the same."""
+        """Return the page of a series whose labels include `labels`; a series that is gone still has a past."""
         program = self._program
-        at, cycle = program.clock(), self._cycle(query)
-        said = program.latest.get(query)
-        rows = [] if said is None else matching_rows(said, labels)
-        one = row_of(said, rows[0]) if said is not None and rows else _gone(query, labels, cycle.judged)
-        others = [] if said is None else [said.names.labels[row] or () for row in rows[1 : 1 + _CANDIDATES]]
-        now = [found for found in self._open({query: cycle}) if found.query == query and _fits(found, one.labels)]
+        at, evaluator = program.clock(), self._evaluator(query)
+        latest = program.latest.get(query)
+        rows = [] if latest is None else matching_rows(latest, labels)
+        if latest is not None and rows:
+            series = series_row(latest, rows[0])
+            candidates = [latest.names.labels[row] or () for row in rows[1 : 1 + _CANDIDATES]]
+        else:
+            series, candidates = _gone(query, labels, evaluator.judged), []
+        anomalies = [
+            anomaly
+            for anomaly in self._open_anomalies({query: evaluator})
+            if anomaly.query == query and anomaly.labels and set(anomaly.labels) <= set(series.labels)
+        ]
         source = program.config().prometheus
         return GraphPage(
             at=at,
-            zone=cycle.plan.zone,
+            zone=evaluator.plan.zone,
             version=__version__,
-            query=self._query(cycle),
-            series=one,
-            quorum=cycle.plan.detection.quorum,
-            anomalies=[*now, *self._past_of(query, one.labels)],
-            source_url=generator_url(source.external_url or source.url, cycle.plan.expr),
-            candidates=others,
-            explanation=() if now else explanation(cycle.plan, one),
+            query=self._query_row(evaluator),
+            series=series,
+            quorum=evaluator.plan.detection.quorum,
+            anomalies=[*anomalies, *self._past_anomalies(query, series.labels)],
+            source_url=generator_url(source.external_url or source.url, evaluator.plan.expr),
+            candidates=candidates,
+            explanation=() if anomalies else explanation(evaluator.plan, series),
         )
 
     def preload(self) -> None:
-        """Begin, beside everything else, what the first chart would have to wait for."""
-        for apart, first in ((self._judging, tasks.preload), (self._drawing, charts.preload)):
-            if not apart.running:
-                threading.Thread(target=_quietly, args=(apart, first), name="chart-prepare", daemon=True).start()
+        """Start the worker processes in the background, which the first chart would have to wait for."""
+        for process, function in ((self._computing, tasks.preload), (self._drawing, drawing.preload)):
+            if not process.running:
+                threading.Thread(target=_quietly, args=(process, function), name="chart-preload", daemon=True).start()
 
     def chart(self, query: str, labels: Labels, within: TimeRange | None, part: ChartPart, style: ChartStyle) -> bytes:
         """Return a chart as a file."""
         program = self._program
-        cycle, said = self._cycle(query), program.latest.get(query)
+        evaluator, latest = self._evaluator(query), program.latest.get(query)
         self.preload()
-        rows = [] if said is None else matching_rows(said, labels)
-        if said is not None and rows:
-            labels = said.names.labels[rows[0]] or ()
-        subject = Subject(program.config().prometheus, cycle.plan, labels, max(1, cycle.series))
+        rows = [] if latest is None else matching_rows(latest, labels)
+        if latest is not None and rows:
+            labels = latest.names.labels[rows[0]] or ()
+        subject = ChartSubject(program.config().prometheus, evaluator.plan, labels, max(1, evaluator.series))
         now = program.clock()
-        asked = default_range(now) if within is None else within
-        if asked.start >= now:
+        within = within or default_range(now)
+        if within.start >= now:
             raise DisplayError("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
-        within = TimeRange(asked.start, min(asked.end, now))
-        chart = chart_of(self._past, subject, within, part, self._judging.run)
-        return self._drawing.run(charts.render, chart, style)
+        within = TimeRange(within.start, min(within.end, now))
+        chart = chart_data(self._history, subject, within, part, self._computing.run)
+        return self._drawing.run(drawing.render, chart, style)
 
-    def _cycle(self, query: str) -> QueryEvaluator:
-        cycles = self._program.cycles()
-        if query not in cycles:
-            known = ", ".join(sorted(cycles)[:_CANDIDATES])
-            raise DisplayError(f"no query is called {query!r}; there are: {known}")
-        return cycles[query]
+    def _evaluator(self, query: str) -> QueryEvaluator:
+        evaluators = self._program.evaluators()
+        if query not in evaluators:
+            names = ", ".join(sorted(evaluators)[:_CANDIDATES])
+            raise DisplayError(f"no query is called {query!r}; there are: {names}")
+        return evaluators[query]
 
-    def _query(self, cycle: QueryEvaluator) -> QueryRow:
-        plan, said = cycle.plan, self._program.latest.get(cycle.plan.name)
-        trouble = cycle.trouble
-        here = scored = anomalous = 0
-        if said is not None and trouble is None:
-            verdict = said.verdict
-            here = int(np.count_nonzero(~np.isnan(verdict.observed)))
+    def _query_row(self, evaluator: QueryEvaluator) -> QueryRow:
+        plan, trouble = evaluator.plan, evaluator.trouble
+        latest = self._program.latest.get(plan.name)
+        present = scored = anomalous = 0
+        if latest is not None and trouble is None:
+            verdict = latest.verdict
+            present = int(np.count_nonzero(~np.isnan(verdict.observed)))
             scored = int(np.count_nonzero(verdict.ready))
             anomalous = int(np.count_nonzero(verdict.anomalous))
         state = QueryState.SCORED
         if trouble is not None:
             state = QueryState.FAILED
-        elif not cycle.ready:
+        elif not evaluator.ready:
             state = QueryState.LEARNING
-        elif said is None:
+        elif latest is None:
             state = QueryState.WAITING
-        elif not cycle.series:
+        elif not evaluator.series:
             state = QueryState.EMPTY
         return QueryRow(
             name=plan.name,
             expr=plan.expr,
             state=state,
-            progress=cycle.progress,
-            series=cycle.series,
+            progress=evaluator.progress,
+            series=evaluator.series,
             scored=scored,
-            warming_up=here - scored,
+            warming_up=present - scored,
             anomalous=anomalous,
             alerting=plan.alert is not None,
-            judged_at=cycle.judged if np.isfinite(cycle.judged) else None,
+            judged_at=evaluator.judged if np.isfinite(evaluator.judged) else None,
             interval=plan.interval,
             trouble=trouble,
         )
 
-    def _open(self, cycles: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
+    def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
-        acknowledged = {one.id: one for one in self._episodes(EpisodeFilter(status=Status.ACKNOWLEDGED))}
-        plans = {name: cycle.plan for name, cycle in cycles.items()}
-        told = self._program.told
-        found = [
-            of_alert(
+        program = self._program
+        acknowledged = {episode.id: episode for episode in self._episodes(EpisodeFilter(status=Status.ACKNOWLEDGED))}
+        plans = {name: evaluator.plan for name, evaluator in evaluators.items()}
+        cards = [
+            alert_card(
                 alert,
                 plans.get(alert.query),
-                self._names(alert.query),
+                self._label_names(alert.query),
                 acknowledged.get(alert.episode),
-                () if alert.fired_at is None else told(alert.labels, alert.fired_at),
+                () if alert.fired_at is None else program.alert_status(alert.labels, alert.fired_at),
             )
-            for name, query_alerts in self._program.alert_snapshots.read().by_query.items()
-            if name in cycles or name not in self._program.cycles()
+            for name, query_alerts in program.alert_snapshots.read().by_query.items()
+            if name in evaluators or name not in program.evaluators()
             for alert in query_alerts.alerts.values()
             if alert.state is not AlertState.RESOLVED
         ]
-        return sorted(found, key=lambda one: (one.state != "firing", -one.since))
+        return sorted(cards, key=lambda card: (card.state != "firing", -card.since))
 
-    def _names(self, query: str) -> frozenset[str]:
-        said = self._program.latest.get(query)
-        return frozenset() if said is None else said.names.label_names
+    def _label_names(self, query: str) -> frozenset[str]:
+        latest = self._program.latest.get(query)
+        return frozenset() if latest is None else latest.names.label_names
 
-    def _past_of(self, query: str, labels: Labels) -> list[AnomalyCard]:
-        """Return the episodes of a series that are over, the newest first."""
-        filters = EpisodeFilter(query=query, status=Status.RESOLVED, labels=lambda given: is_about(given, labels))
-        return [of_episode(one, labels) for one in self._episodes(filters, limit=_PAST)]
+    def _past_anomalies(self, query: str, labels: Labels) -> list[AnomalyCard]:
+        """Return the resolved episodes of a series, the newest first."""
+        filters = EpisodeFilter(query=query, status=Status.RESOLVED, labels=lambda alert: concerns(alert, labels))
+        return [episode_card(episode, labels) for episode in self._episodes(filters, limit=_PAST)]
 
-    def _episodes(self, filters: EpisodeFilter, *, limit: int = _ANOMALIES) -> tuple[Episode, ...]:
+    def _episodes(self, filters: EpisodeFilter, *, limit: int = _OPEN) -> tuple[Episode, ...]:
         try:
             return self._program.episodes().episodes(filters, limit=limit).episodes
         except StateError as fault:
-            # What is open is known without the store; what was said of it is not.
+            # Open alerts are in memory; only acknowledgements and past episodes are missing.
             log.error("the store failed", extra={"error": str(fault)})
             return ()
 
 
-def _quietly(apart: WorkerProcess, first: Callable[[], None]) -> None:
-    with contextlib.suppress(DisplayError):  # Whoever asks for a chart is told.
-        apart.run(first)
+def _quietly(process: WorkerProcess, function: Callable[[], None]) -> None:
+    with contextlib.suppress(DisplayError):  # The request for a chart reports it.
+        process.run(function)
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
@@ -291,26 +297,28 @@ def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
     return SeriesRow(
         query,
         labels,
-        judged if np.isfinite(judged) else nan,
-        nan,
-        nan,
-        nan,
-        nan,
-        nan,
-        nan,
+        at=judged if np.isfinite(judged) else nan,
+        score=nan,
+        observed=nan,
+        expected=nan,
+        lower=nan,
+        upper=nan,
+        votes=nan,
         ready=True,
         positions=np.full(1, nan),
     )
 
 
-def _fits(found: AnomalyCard, labels: Labels) -> bool:
-    return bool(found.labels) and set(found.labels) <= set(labels)
+def _group_row(name: str, status: GroupStatus | None) -> GroupRow:
+    if status is None:
+        return GroupRow(name, None, 0, 0)
+    return GroupRow(name, status.at, status.scored, status.anomalous)
 
 
-def _group(name: str, said: GroupStatus | None) -> GroupRow:
-    return GroupRow(name, None, 0, 0) if said is None else GroupRow(name, said.at, said.scored, said.anomalous)
-
-
-def _worst(said: Iterable[GroupStatus]) -> list[EntityRow]:
-    rows = [EntityRow(one.group, each.labels, each.score, each.shares, each.load) for one in said for each in one.worst]
+def _worst_entities(groups: Iterable[GroupStatus]) -> list[EntityRow]:
+    rows = [
+        EntityRow(group.group, entity.labels, entity.score, entity.shares, entity.load)
+        for group in groups
+        for entity in group.worst
+    ]
     return sorted(rows, key=lambda row: -row.score)[:WORST]

@@ -11,8 +11,8 @@ from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.charts import Subject, chart_of
-from exporter.views.past import Past
+from exporter.views.charts import ChartSubject, chart_data
+from exporter.views.history import SeriesHistory
 from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 from tests.integration.servers import Prometheus
 
@@ -28,8 +28,8 @@ def here(function, argument):
     return function(argument)
 
 
-def drawn_from(past: Past, subject: Subject, within: TimeRange, part: ChartPart) -> Chart:
-    return chart_of(past, subject, within, part, here)
+def drawn_from(past: SeriesHistory, subject: ChartSubject, within: TimeRange, part: ChartPart) -> Chart:
+    return chart_data(past, subject, within, part, here)
 
 
 def plan(expr: str = "load") -> QueryPlan:
@@ -51,16 +51,16 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def past():
-    one = Past(partial(PrometheusApi, user_agent="test"), here)
+    one = SeriesHistory(partial(PrometheusApi, user_agent="test"), here)
     yield one
     one.close()
 
 
-def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int = 3) -> Subject:
+def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int = 3) -> ChartSubject:
     labels = [("__name__", "load"), ("instance", instance), ("job", "x")]
     if expr != "load":
         labels = labels[1:]
-    return Subject(PrometheusSettings(url=server.url), plan(expr), labels, of)
+    return ChartSubject(PrometheusSettings(url=server.url), plan(expr), labels, of)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_no
 
 def test_labels_that_only_one_series_has_are_enough(past, server):
     whole = subject(server)
-    part = Subject(whole.source, whole.plan, [("instance", ODD)], 3)
+    part = ChartSubject(whole.source, whole.plan, [("instance", ODD)], 3)
     line = drawn_from(past, part, RANGE, ChartPart.BAND).lines["observed"]
     np.testing.assert_array_equal(line, drawn_from(past, whole, RANGE, ChartPart.BAND).lines["observed"])
     with pytest.raises(DisplayError, match="no samples"):
-        drawn_from(past, Subject(whole.source, whole.plan, [("job", "x")], 3), RANGE, ChartPart.BAND)
+        drawn_from(past, ChartSubject(whole.source, whole.plan, [("job", "x")], 3), RANGE, ChartPart.BAND)
 
 
 def test_a_second_look_judges_the_same(past, server):
@@ -150,7 +150,7 @@ def test_what_cannot_be_drawn_says_why(past, server, instance, within, part, of,
 
 
 def test_a_server_that_is_away_is_said(past):
-    away = Subject(PrometheusSettings(url="http://127.0.0.1:9"), plan(), [("job", "x")], 1)
+    away = ChartSubject(PrometheusSettings(url="http://127.0.0.1:9"), plan(), [("job", "x")], 1)
     with pytest.raises(DisplayError, match="did not give the history: refused") as said:
         drawn_from(past, away, RANGE, ChartPart.BAND)
     assert said.value.status == 502

@@ -1,23 +1,22 @@
 """``/api/v1``: Prometheus' envelope around endpoints that check and document themselves.
 
-An endpoint is a declaration (`Endpoint`). The same declaration checks the parameters of a request, decides
-whether strangers may make it, and is what the OpenAPI document at ``/api/v1/openapi.json`` is made of.
+An endpoint is a declaration (`Endpoint`). It checks the parameters of a request, decides whether authentication is
+needed, and is what the OpenAPI document at ``/api/v1/openapi.json`` is generated from.
 """
 
 from exporter.web.api.anomalies import anomaly_endpoints
-from exporter.web.api.endpoint import Call, Endpoint, Instant, NoParameters
+from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.events import event_endpoints
 from exporter.web.api.github import github_endpoint
 from exporter.web.api.openapi import openapi
-from exporter.web.api.routes import ROOT, add_endpoints
+from exporter.web.api.routes import ROOT, add_endpoints, status_endpoints
 from exporter.web.api.series import series_endpoint
-from exporter.web.api.status import status_endpoints
 
 __all__ = [
     "ROOT",
     "ApiError",
-    "Call",
+    "ApiRequest",
     "Endpoint",
     "ErrorType",
     "Instant",

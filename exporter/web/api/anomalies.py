@@ -13,10 +13,10 @@ from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 from exporter.silences import AlertStatus
 from exporter.store import AuditEntry, EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage
-from exporter.web.api.endpoint import Call, Endpoint, Instant
+from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["Episodes", "anomaly_endpoints", "matchers_of"]
+__all__ = ["Episodes", "anomaly_endpoints", "parse_matchers"]
 
 _LONGEST_COMMENT, _LONGEST_NAME, _MOST_MATCHERS = 2000, 200, 20
 
@@ -30,7 +30,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many 
 
 
 class Episodes(Protocol):
-    """What is asked for them: `exporter.store.Store`, or whoever stands before it."""
+    """Episodes and their changes, as `exporter.store.Store` offers them."""
 
     def episodes(
         self, filters: EpisodeFilter = ..., *, after: EpisodeCursor | None = None, limit: int = 100
@@ -41,14 +41,14 @@ class Episodes(Protocol):
         """Return an episode with its transitions."""
 
     def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
-        """Note that somebody takes care of an episode."""
+        """Acknowledge an episode."""
 
     def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
-        """Note what somebody says an episode was."""
+        """Record the verdict of a user on an episode."""
 
 
-class AnomaliesWanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which episodes."""
+class AnomalyFilters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which episodes to list."""
 
     query: Annotated[Name | None, msgspec.Meta(description="Only of this query.")] = None
     status: Annotated[Literal["open", "acknowledged", "resolved"] | None, msgspec.Meta(description="Only these.")] = (
@@ -56,7 +56,7 @@ class AnomaliesWanted(msgspec.Struct, frozen=True, kw_only=True):
     )
     feedback: Annotated[
         Literal["confirmed", "expected", "false alarm", "new normal"] | None,
-        msgspec.Meta(description="Only those of which this was said last."),
+        msgspec.Meta(description="Only those with this newest verdict."),
     ] = None
     match: Matchers = msgspec.field(default=(), name="match[]")
     since: Annotated[Instant | None, msgspec.Meta(description="Only those that were not over before.")] = None
@@ -69,8 +69,8 @@ class AnomaliesWanted(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, msgspec.Meta(max_length=256, description="`next_cursor` of the page before.")] | None = None
 
 
-class AnomalyWanted(msgspec.Struct, frozen=True):
-    """Which episode."""
+class AnomalyId(msgspec.Struct, frozen=True):
+    """An episode."""
 
     id: Annotated[str, msgspec.Meta(max_length=64, description="UUID of the episode.")]
 
@@ -84,7 +84,7 @@ class Acknowledgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
-class FeedbackGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it was."""
 
     verdict: Literal["confirmed", "expected", "false alarm", "new normal"]
@@ -104,8 +104,8 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What somebody said it was; the newest word."""
+class FeedbackVerdict:
+    """The newest verdict of a user on it."""
 
     verdict: str
     at: float
@@ -114,7 +114,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Storm:
+class StormSummary:
     """Of many series that turned together, as its alert says it now."""
 
     members: Annotated[str, msgspec.Meta(description="How many are anomalous, and of how many.")]
@@ -148,9 +148,9 @@ class Anomaly:
     z: float | None
     votes: float | None
     acknowledged: Acknowledged | None
-    feedback: Verdict | None
+    feedback: FeedbackVerdict | None
     alertmanagers: tuple[AlertStatus, ...]
-    storm: Storm | None
+    storm: StormSummary | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class AnomalyPage:
     next_cursor: str | None
 
 
-def matchers_of(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
+def parse_matchers(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
     """Read label matchers of a request.
 
     Raises
@@ -197,81 +197,91 @@ def matchers_of(texts: tuple[str, ...], name: str = "match[]") -> list[Matcher]:
 def anomaly_endpoints(
     episodes: Callable[[], Episodes],
     clock: Callable[[], float],
-    told: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]],
-    annotations: Callable[[str, str], Mapping[str, str]] = lambda query, fingerprint: {},  # noqa: ARG005
+    alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]],
+    annotations: Callable[[str, str], Mapping[str, str]],
 ) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
 
     Parameters
     ----------
     episodes : callable
-        Returns what is asked for them, once the program has started.
+        Returns the episodes.
     clock : callable
         Unix seconds.
-    told : callable
-        Returns what Alertmanagers make of an alert with some labels that fires since an instant.
+    alert_status : callable
+        From the labels of an alert and since when it fires to its status in every Alertmanager.
     annotations : callable
-        Returns what the alert of a query with a fingerprint says now; nothing where there is none.
+        From a query and a fingerprint to the annotations of its alert; empty where there is none.
     """
 
     def described(episode: Episode) -> Anomaly:
         fires = episode.fired_at is not None and episode.resolved_at is None
-        says = annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
-        return _anomaly(episode, told(episode.labels, episode.fired_at or 0.0) if fires else (), _storm(says))
+        texts = annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
+        status = alert_status(episode.labels, episode.fired_at or 0.0) if fires else ()
+        return _anomaly(episode, status, _storm(texts))
 
-    def listed(call: Call[AnomaliesWanted, None]) -> AnomalyPage:
-        asked = call.parameters
-        matchers = matchers_of(asked.match)
+    def list_anomalies(request: ApiRequest[AnomalyFilters, None]) -> AnomalyPage:
+        parameters = request.parameters
+        matchers = parse_matchers(parameters.match)
         filters = EpisodeFilter(
-            query=asked.query,
-            status=None if asked.status is None else Status(asked.status),
-            feedback=None if asked.feedback is None else Feedback(asked.feedback),
-            since=asked.since,
-            until=asked.until,
-            fired=asked.fired,
-            least_score=asked.min_score,
+            query=parameters.query,
+            status=None if parameters.status is None else Status(parameters.status),
+            feedback=None if parameters.feedback is None else Feedback(parameters.feedback),
+            since=parameters.since,
+            until=parameters.until,
+            fired=parameters.fired,
+            least_score=parameters.min_score,
             labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
         )
-        page = episodes().episodes(filters, after=_read_cursor(asked.cursor), limit=asked.limit)
+        page = episodes().episodes(filters, after=_read_cursor(parameters.cursor), limit=parameters.limit)
         return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else _cursor(page.next))
 
-    def one(call: Call[AnomalyWanted, None]) -> AnomalyWithTransitions:
-        found = episodes().episode(call.parameters.id)
-        if found is None:
-            raise _unknown(call.parameters.id)
-        episode, entries = found
-        steps = (Transition(each.at, each.event, each.who, each.why, each.details, each.intact) for each in entries)
-        return AnomalyWithTransitions(described(episode), tuple(steps))
+    def get_anomaly(request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
+        result = episodes().episode(request.parameters.id)
+        if result is None:
+            raise _not_found(request.parameters.id)
+        episode, entries = result
+        transitions = (
+            Transition(entry.at, entry.event, entry.who, entry.why, entry.details, entry.intact) for entry in entries
+        )
+        return AnomalyWithTransitions(described(episode), tuple(transitions))
 
-    def acknowledge(call: Call[AnomalyWanted, Acknowledgement]) -> Anomaly:
-        said = call.body
-        change = episodes().acknowledge(call.parameters.id, at=clock(), who=_who(call.who, said.who), why=said.comment)
+    def acknowledge(request: ApiRequest[AnomalyId, Acknowledgement]) -> Anomaly:
+        body = request.body
+        who = _who(request.who, body.who)
+        change = episodes().acknowledge(request.parameters.id, at=clock(), who=who, why=body.comment)
         if change.episode is None:
-            raise _unknown(call.parameters.id)
+            raise _not_found(request.parameters.id)
         if change.episode.acknowledged_at is None:
             raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
         return described(change.episode)
 
-    def feedback(call: Call[AnomalyWanted, FeedbackGiven]) -> Anomaly:
-        said, who = call.body, _who(call.who, call.body.who)
-        verdict = Feedback(said.verdict)
-        change = episodes().give_feedback(call.parameters.id, verdict, at=clock(), who=who, comment=said.comment)
+    def feedback(request: ApiRequest[AnomalyId, FeedbackBody]) -> Anomaly:
+        body = request.body
+        who, verdict = _who(request.who, body.who), Feedback(body.verdict)
+        change = episodes().give_feedback(request.parameters.id, verdict, at=clock(), who=who, comment=body.comment)
         if change.episode is None:
-            raise _unknown(call.parameters.id)
+            raise _not_found(request.parameters.id)
         return described(change.episode)
 
     nothing, missing = type(None), (ErrorType.NOT_FOUND,)
     return (
         Endpoint(
-            "GET", "/anomalies", "Episodes, those opened last first.", listed, AnomalyPage, AnomaliesWanted, nothing
+            "GET",
+            "/anomalies",
+            "Episodes, those opened last first.",
+            list_anomalies,
+            AnomalyPage,
+            AnomalyFilters,
+            nothing,
         ),
         Endpoint(
             "GET",
             "/anomalies/{id}",
             "One episode with everything that happened to it.",
-            one,
+            get_anomaly,
             AnomalyWithTransitions,
-            AnomalyWanted,
+            AnomalyId,
             nothing,
             missing,
         ),
@@ -281,7 +291,7 @@ def anomaly_endpoints(
             "Say that somebody takes care of it; the first one does, and saying it again changes nothing.",
             acknowledge,
             Anomaly,
-            AnomalyWanted,
+            AnomalyId,
             Acknowledgement,
             (*missing, ErrorType.CONFLICT),
         ),
@@ -291,21 +301,21 @@ def anomaly_endpoints(
             "Say what it was; the newest word holds. `new normal` has the present level accepted at once.",
             feedback,
             Anomaly,
-            AnomalyWanted,
-            FeedbackGiven,
+            AnomalyId,
+            FeedbackBody,
             missing,
         ),
     )
 
 
-def _storm(annotations: Mapping[str, str]) -> Storm | None:
+def _storm(annotations: Mapping[str, str]) -> StormSummary | None:
     if "members" not in annotations:
         return None
     in_common, worst = (tuple(annotations.get(name, "").splitlines()) for name in ("in_common", "worst"))
-    return Storm(annotations["members"], in_common, worst)
+    return StormSummary(annotations["members"], in_common, worst)
 
 
-def _anomaly(episode: Episode, told: tuple[AlertStatus, ...], storm: Storm | None) -> Anomaly:
+def _anomaly(episode: Episode, alert_status: tuple[AlertStatus, ...], storm: StormSummary | None) -> Anomaly:
     worst = episode.worst
     acknowledged = feedback = None
     if episode.acknowledged_at is not None:
@@ -313,7 +323,7 @@ def _anomaly(episode: Episode, told: tuple[AlertStatus, ...], storm: Storm | Non
             episode.acknowledged_at, episode.acknowledged_by or "", episode.acknowledged_why or ""
         )
     if episode.feedback is not None and episode.feedback_at is not None:
-        feedback = Verdict(
+        feedback = FeedbackVerdict(
             str(episode.feedback), episode.feedback_at, episode.feedback_by or "", episode.feedback_comment or ""
         )
     return Anomaly(
@@ -336,23 +346,23 @@ def _anomaly(episode: Episode, told: tuple[AlertStatus, ...], storm: Storm | Non
         votes=None if worst is None else worst.votes,
         acknowledged=acknowledged,
         feedback=feedback,
-        alertmanagers=told,
+        alertmanagers=alert_status,
         storm=storm,
     )
 
 
-def _who(proved: str | None, given: str) -> str:
-    """Name who says it: a program may say for whom, but not hide itself."""
-    user = proved or ""
+def _who(authenticated: str | None, given: str) -> str:
+    """Return the author: a program may write for a user, but not hide itself."""
+    user = authenticated or ""
     return user if given in ("", user) else f"{given} (via {user})"
 
 
-def _unknown(episode: str) -> ApiError:
+def _not_found(episode: str) -> ApiError:
     return ApiError(ErrorType.NOT_FOUND, f"there is no anomaly {episode!r}")
 
 
-def _cursor(place: EpisodeCursor) -> str:
-    return f"{place[0]!r},{place[1]}"
+def _cursor(end: EpisodeCursor) -> str:
+    return f"{end[0]!r},{end[1]}"
 
 
 def _read_cursor(text: str | None) -> EpisodeCursor | None:

@@ -1,4 +1,4 @@
-"""What an endpoint of ``/api/v1`` is: a declaration that its requests are checked by, and documented from."""
+"""Endpoints of ``/api/v1`` as declarations, from which requests are checked and documented."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["Call", "Endpoint", "Instant", "NoParameters", "decode_custom", "schema_of_custom"]
+__all__ = ["ApiRequest", "Endpoint", "Instant", "NoParameters", "decode_custom", "schema_of_custom"]
 
 P = TypeVar("P", bound=msgspec.Struct)
 B = TypeVar("B")
@@ -27,12 +27,12 @@ class Instant(float):
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """An endpoint that takes none."""
+    """No parameters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[P, B]):
-    """A request that was checked.
+class ApiRequest(Generic[P, B]):
+    """A validated request.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class Call(Generic[P, B]):
     body
         None where the endpoint takes none.
     who : str or None
-        The user or client certificate; never None where something is changed, unless the endpoint is `open`.
+        The user or client certificate; never None for a request that changes something, unless the endpoint is `open`.
     raw : bytes
-        The body as it was sent, which a signature is about.
+        The body as it was sent, for signatures.
     headers : mapping
         Names are case-insensitive.
     """
@@ -62,13 +62,13 @@ class Endpoint(Generic[P, B]):
     Parameters
     ----------
     method : str
-        Whatever is not GET changes something, and is only done for somebody whose name was proved.
+        Anything but GET changes something and needs authentication.
     path : str
         Below ``/api/v1``, with parameters in braces: ``/anomalies/{id}``.
     summary : str
         One sentence.
     answer : callable
-        From a `Call` to the ``data`` of the envelope; raises `ApiError`. Runs in a worker thread, where it may block.
+        From an `ApiRequest` to the ``data`` of the envelope; raises `ApiError`. Runs in a worker thread; may block.
     data : type
         What `answer` returns, for the documentation.
     parameters : type of msgspec.Struct
@@ -77,15 +77,15 @@ class Endpoint(Generic[P, B]):
     body : type
         Of the JSON that is sent; None takes none.
     errors : sequence of ErrorType
-        What `answer` raises, beside what every endpoint may say.
+        Errors that `answer` raises, beside those of every endpoint.
     open : bool
-        A request that changes something, but brings its own proof (a signature) that `answer` checks.
+        The request changes something, but `answer` authenticates it itself, by a signature.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     summary: str
-    answer: Callable[[Call[P, B]], object]
+    answer: Callable[[ApiRequest[P, B]], object]
     data: Any
     parameters: type[P]
     body: type[B]
@@ -120,12 +120,12 @@ class Endpoint(Generic[P, B]):
         ApiError
             With the name of the one that is wrong.
         """
-        repeated = {one.encode_name: _is_repeated(one.type) for one in self.fields}
+        repeated = {parameter.encode_name: _is_repeated(parameter.type) for parameter in self.fields}
         given: dict[str, Any] = {name: path[name] for name in self.in_path}
         for name, value in query:
             if name not in repeated or name in self.in_path:
-                known = ", ".join(sorted(repeated.keys() - self.in_path)) or "there is none"
-                raise ApiError(ErrorType.BAD_DATA, f"{name!r}: unknown parameter; known: {known}")
+                names = ", ".join(sorted(repeated.keys() - self.in_path)) or "there is none"
+                raise ApiError(ErrorType.BAD_DATA, f"{name!r}: unknown parameter; known: {names}")
             if repeated[name]:
                 given.setdefault(name, []).append(value)
             elif name in given:
@@ -135,7 +135,7 @@ class Endpoint(Generic[P, B]):
         try:
             return msgspec.convert(given, self.parameters, strict=False, dec_hook=decode_custom)
         except msgspec.ValidationError as error:
-            raise ApiError(ErrorType.BAD_DATA, _said(error)) from None
+            raise ApiError(ErrorType.BAD_DATA, _message(error)) from None
 
     def read_body(self, raw: bytes) -> B:
         """Check the body of one request.
@@ -147,11 +147,11 @@ class Endpoint(Generic[P, B]):
         try:
             return msgspec.json.decode(raw, type=self.body, dec_hook=decode_custom)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise ApiError(ErrorType.BAD_DATA, _said(error, "body")) from None
+            raise ApiError(ErrorType.BAD_DATA, _message(error, "body")) from None
 
 
 def decode_custom(kind: type, value: object) -> object:
-    """Read the types that are ours; the hook of msgspec."""
+    """Decode our own types; a hook of msgspec."""
     if kind is not Instant:
         raise NotImplementedError(kind)
     instant = _instant(value)
@@ -161,7 +161,7 @@ def decode_custom(kind: type, value: object) -> object:
 
 
 def schema_of_custom(kind: type) -> dict[str, Any]:
-    """Describe the types that are ours; the hook of msgspec."""
+    """Return the schema of our own types; a hook of msgspec."""
     if kind is not Instant:
         raise NotImplementedError(kind)
     return {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}
@@ -175,10 +175,10 @@ def _instant(value: object) -> float | None:
     if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
         return float(value)
     try:
-        moment = datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return None if moment.tzinfo is None else moment.timestamp()
+    return None if instant.tzinfo is None else instant.timestamp()
 
 
 def _is_repeated(kind: Any) -> bool:
@@ -186,11 +186,11 @@ def _is_repeated(kind: Any) -> bool:
     return getattr(kind, "__origin__", kind) is tuple
 
 
-def _said(error: Exception, where: str = "") -> str:
-    """Say what msgspec found, with the place first: ``limit: expected `int` <= 1000``."""
-    what, at, place = str(error).partition(" - at `$")
+def _message(error: Exception, where: str = "") -> str:
+    """Return the message of msgspec with the path first: ``limit: expected `int` <= 1000``."""
+    what, at, path = str(error).partition(" - at `$")
     if at:
-        where = (where + place.rstrip("`")).removeprefix(".")
+        where = (where + path.rstrip("`")).removeprefix(".")
     if not what.startswith("JSON"):
         what = what[:1].lower() + what[1:]
     return f"{where}: {what}" if where else what

@@ -1,4 +1,4 @@
-"""What every answer of ``/api/v1`` is wrapped in: the envelope of Prometheus."""
+"""The envelope of every answer of ``/api/v1``, as in Prometheus' API."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _STATUS = {
 
 
 class ApiError(ExporterError):
-    """A request that cannot be done.
+    """A request is refused or failed.
 
     Parameters
     ----------
     kind : ErrorType
     message : str
-        For the person who asked: what is wrong, and what would be right.
+        For the user: what is wrong, and what would be right.
     status : int, optional
         HTTP status; that of the kind unless given.
     """
@@ -73,7 +73,7 @@ def _json(status: int, content: Mapping[str, object]) -> web.Response:
     try:
         body = msgspec.json.encode(content, enc_hook=_plain)
     except UnicodeEncodeError:
-        # A lone surrogate: JSON can say it, UTF-8 cannot.
+        # A lone surrogate: JSON can express it, UTF-8 cannot.
         body = json.dumps(_finite(msgspec.to_builtins(content, enc_hook=_plain)), separators=(",", ":")).encode()
     return web.Response(status=status, body=body, content_type="application/json")
 
@@ -86,7 +86,7 @@ def _plain(value: object) -> float:
 
 def _finite(value: object) -> object:
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

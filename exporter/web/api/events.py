@@ -1,4 +1,4 @@
-"""``/api/v1/events``: the calendar, and events that are announced at run time."""
+"""``/api/v1/events``: the calendar, and announced events."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from exporter.calendar import Action, Calendar, CalendarEntry
 from exporter.calendar.events import AnnouncedEvent, TooManyEventsError, event_id
 from exporter.settings import format_duration
-from exporter.web.api.endpoint import Call, Endpoint, Instant
+from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["KnownEvents", "Listed", "event_endpoints", "listed"]
+__all__ = ["EventRegistry", "EventEntry", "event_endpoints", "event_entry"]
 
 _AHEAD = 7 * 86400.0
 """Seconds in which entries of the configuration are looked for."""
 _LONGEST = 366 * 86400.0
 
 
-class KnownEvents(Protocol):
+class EventRegistry(Protocol):
     """The announced events."""
 
     def all(self) -> list[AnnouncedEvent]:
@@ -59,7 +59,7 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     comment: Annotated[str, msgspec.Meta(description="For people.", max_length=500)] = ""
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
     """Which events are listed."""
 
     active: Annotated[bool | None, msgspec.Meta(description="Only those in effect now, or only the others.")] = None
@@ -70,15 +70,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     offset: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="Leave out so many.")] = 0
 
 
-class Which(msgspec.Struct, frozen=True):
-    """One event."""
+class EventId(msgspec.Struct, frozen=True):
+    """An event."""
 
     id: Annotated[str, msgspec.Meta(description="Its id or its name.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """One event, or one entry of the configuration with its present or next window."""
+class EventEntry:
+    """An event, or an entry of the configuration with its present or next window."""
 
     id: str | None
     name: str
@@ -96,15 +96,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class EventPage:
     """A page of events, by start; `total` is how many there are on all pages."""
 
-    events: list[Listed]
+    events: list[EventEntry]
     total: int
 
 
 def event_endpoints(
-    events: Callable[[], KnownEvents], calendar: Callable[[], Calendar], clock: Callable[[], float]
+    events: Callable[[], EventRegistry], calendar: Callable[[], Calendar], clock: Callable[[], float]
 ) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
 
@@ -118,44 +118,48 @@ def event_endpoints(
         Unix seconds.
     """
 
-    def listing(call: Call[Wanted, None]) -> Listing:
-        wanted, now = call.parameters, clock()
-        every = [*_configured(calendar(), now), *(listed(event, now) for event in events().all())]
-        chosen = [
-            one
-            for one in every
-            if wanted.active in (None, one.active) and wanted.source in (None, one.source)
+    def list_events(request: ApiRequest[EventFilters, None]) -> EventPage:
+        filters, now = request.parameters, clock()
+        entries = [*_configured(calendar(), now), *(event_entry(event, now) for event in events().all())]
+        selected = [
+            entry
+            for entry in entries
+            if filters.active in (None, entry.active) and filters.source in (None, entry.source)
         ]  # fmt: skip
-        chosen.sort(key=lambda one: (one.starts_at, one.name))
-        return Listing(chosen[wanted.offset : wanted.offset + wanted.limit], len(chosen))
+        selected.sort(key=lambda entry: (entry.starts_at, entry.name))
+        return EventPage(selected[filters.offset : filters.offset + filters.limit], len(selected))
 
-    def announced(call: Call[Any, Announcement]) -> Listed:
+    def announce(request: ApiRequest[Any, Announcement]) -> EventEntry:
         now = clock()
-        said = call.body
-        if any(entry.name == said.name for entry in calendar().entries):
-            raise ApiError(ErrorType.CONFLICT, f"name: the configuration has an entry {said.name!r}; take another name")
-        event = _event(said, events().get(said.name), now, call.who or "")
+        announcement = request.body
+        if any(entry.name == announcement.name for entry in calendar().entries):
+            raise ApiError(
+                ErrorType.CONFLICT, f"name: the configuration has an entry {announcement.name!r}; take another name"
+            )
+        event = _event(announcement, events().get(announcement.name), now, request.who or "")
         try:
-            return listed(events().put(event, at=now), now)
+            return event_entry(events().put(event, at=now), now)
         except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over; remove some") from None
 
-    def removed(call: Call[Which, None]) -> Listed:
-        event = events().remove(call.parameters.id, who=call.who or "")
+    def remove(request: ApiRequest[EventId, None]) -> EventEntry:
+        event = events().remove(request.parameters.id, who=request.who or "")
         if event is None:
-            raise ApiError(ErrorType.NOT_FOUND, f"there is no announced event {call.parameters.id[:128]!r}")
-        return listed(event, clock())
+            raise ApiError(ErrorType.NOT_FOUND, f"there is no announced event {request.parameters.id[:128]!r}")
+        return event_entry(event, clock())
 
     nothing = type(None)
     return (
-        Endpoint("GET", "/events", "The calendar, and announced events.", listing, Listing, Wanted, nothing),
+        Endpoint(
+            "GET", "/events", "The calendar, and announced events.", list_events, EventPage, EventFilters, nothing
+        ),
         Endpoint(
             "POST",
             "/events",
             "Announce an event, or change one of the same name.",
-            announced,
-            Listed,
-            NoQuery,
+            announce,
+            EventEntry,
+            NoParameters,
             Announcement,
             (ErrorType.CONFLICT,),
         ),
@@ -163,105 +167,101 @@ def event_endpoints(
             "DELETE",
             "/events/{id}",
             "Remove an announced event.",
-            removed,
-            Listed,
-            Which,
+            remove,
+            EventEntry,
+            EventId,
             nothing,
             (ErrorType.NOT_FOUND,),
         ),
     )
 
 
-class NoQuery(msgspec.Struct, frozen=True):
-    pass
-
-
-def _event(said: Announcement, known: AnnouncedEvent | None, now: float, who: str) -> AnnouncedEvent:
-    starts_at = said.starts_at
+def _event(announcement: Announcement, existing: AnnouncedEvent | None, now: float, who: str) -> AnnouncedEvent:
+    starts_at = announcement.starts_at
     if starts_at is None:
         # A pipeline that tries again must not move the start.
-        starts_at = Instant(now if known is None or known.ends_at <= now else known.starts_at)
-    entry = _checked(said, starts_at)
-    ends_at = float(said.ends_at) if said.ends_at is not None else starts_at + (entry.duration or 0.0)
+        starts_at = Instant(now if existing is None or existing.ends_at <= now else existing.starts_at)
+    entry = _checked(announcement, starts_at)
+    ends_at = float(announcement.ends_at) if announcement.ends_at is not None else starts_at + (entry.duration or 0.0)
     if ends_at <= starts_at:
         raise ApiError(ErrorType.BAD_DATA, "ends_at: it ends before it begins")
     if ends_at - starts_at > _LONGEST:
         raise ApiError(ErrorType.BAD_DATA, f"an event lasts for {format_duration(_LONGEST)} at most")
-    if ends_at <= now and known is None:
+    if ends_at <= now and existing is None:
         raise ApiError(ErrorType.BAD_DATA, "ends_at: it is over already")
     return AnnouncedEvent(
-        id=event_id(said.name),
-        name=said.name,
+        id=event_id(announcement.name),
+        name=announcement.name,
         source="api",
-        action=said.action,
-        multiplier=1.0 if said.multiplier is None else said.multiplier,
-        match=said.match,
+        action=announcement.action,
+        multiplier=1.0 if announcement.multiplier is None else announcement.multiplier,
+        match=announcement.match,
         starts_at=float(starts_at),
         ends_at=ends_at,
-        comment=said.comment,
+        comment=announcement.comment,
         who=who,
         created_at=now,
         updated_at=now,
-        revision=0.0 if known is None else known.revision,
+        revision=0.0 if existing is None else existing.revision,
     )
 
 
-def _checked(said: Announcement, starts_at: float) -> CalendarEntry:
+def _checked(announcement: Announcement, starts_at: float) -> CalendarEntry:
     """Check by the rules of the configuration, so that both say the same about the same mistake."""
-    if (said.ends_at is None) == (said.duration is None):
+    if (announcement.ends_at is None) == (announcement.duration is None):
         raise ApiError(ErrorType.BAD_DATA, "give either ends_at or duration")
-    if not 0 <= starts_at < 1e11 or not 0 <= (said.ends_at or 0) < 1e11:
+    if not 0 <= starts_at < 1e11 or not 0 <= (announcement.ends_at or 0) < 1e11:
         raise ApiError(ErrorType.BAD_DATA, "starts_at: times are Unix seconds, not milliseconds")
     fields: dict[str, object] = {
-        "name": said.name,
-        "match": list(said.match),
-        "action": said.action,
+        "name": announcement.name,
+        "match": list(announcement.match),
+        "action": announcement.action,
         # The times of an event are checked by themselves; what is left is the same as for one that comes again.
         "cron": "@yearly",
-        "duration": said.duration or "1m",
+        "duration": announcement.duration or "1m",
     }
-    if said.multiplier is not None:
-        fields["multiplier"] = said.multiplier
+    if announcement.multiplier is not None:
+        fields["multiplier"] = announcement.multiplier
     try:
         return CalendarEntry.model_validate(fields)
     except ValidationError as error:
-        raise ApiError(ErrorType.BAD_DATA, _said(error.errors(include_url=False)[0])) from None
+        raise ApiError(ErrorType.BAD_DATA, _message(error.errors(include_url=False)[0])) from None
 
 
-def _said(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+def _message(error: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
     message = str(error.get("ctx", {}).get("error", error["msg"]))
-    return f"{place}: {message}" if place else message
+    return f"{path}: {message}" if path else message
 
 
-def _configured(calendar: Calendar, now: float) -> list[Listed]:
-    found = []
+def _configured(calendar: Calendar, now: float) -> list[EventEntry]:
+    entries = []
     for entry in calendar.entries:
-        next_one = entry.occurrences(now, now + _AHEAD, calendar.zone)[:1]
-        found += [
-            Listed(
+        occurrences = entry.occurrences(now, now + _AHEAD, calendar.zone)[:1]
+        entries += [
+            EventEntry(
                 id=None,
-                name=one.name,
+                name=occurrence.name,
                 source="configuration",
-                action=one.action,
-                multiplier=one.multiplier,
+                action=occurrence.action,
+                multiplier=occurrence.multiplier,
                 match=entry.match,
-                starts_at=one.window.start,
-                ends_at=one.window.end,
-                active=one.window.start <= now < one.window.end,
-                comment=one.comment,
+                starts_at=occurrence.window.start,
+                ends_at=occurrence.window.end,
+                active=occurrence.window.start <= now < occurrence.window.end,
+                comment=occurrence.comment,
                 who=None,
                 created_at=None,
                 updated_at=None,
             )
-            for one in next_one
+            for occurrence in occurrences
         ]
-    return found
+    return entries
 
 
-def listed(event: AnnouncedEvent, now: float) -> Listed:
+def event_entry(event: AnnouncedEvent, now: float) -> EventEntry:
     """Return how an announced event is shown."""
-    return Listed(
+    return EventEntry(
         id=event.id,
         name=event.name,
         source=event.source,

@@ -1,4 +1,4 @@
-"""``POST /api/v1/webhooks/github``: deployments become events, if the signature proves who says so."""
+"""``POST /api/v1/webhooks/github``: deployments of signed deliveries become events."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import msgspec
 
 from exporter.calendar.events import TooManyEventsError
 from exporter.calendar.github import Deployment, GithubSettings, event_of
-from exporter.web.api.endpoint import Call, Endpoint, NoParameters
+from exporter.web.api.endpoint import ApiRequest, Endpoint, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
-from exporter.web.api.events import KnownEvents, Listed, listed
+from exporter.web.api.events import EventEntry, EventRegistry, event_entry
 
 __all__ = ["github_endpoint"]
 
 log = logging.getLogger(__name__)
 
 
-class Person(msgspec.Struct, frozen=True):
-    """Somebody at GitHub."""
+class GithubUser(msgspec.Struct, frozen=True):
+    """A user of GitHub."""
 
     login: str = ""
 
@@ -42,19 +42,19 @@ class DeploymentBody(msgspec.Struct, frozen=True):
     environment: str
     created_at: datetime
     ref: str = ""
-    creator: Person | None = None
+    creator: GithubUser | None = None
 
 
 class StatusBody(msgspec.Struct, frozen=True):
-    """What became of a deployment."""
+    """The status of a deployment."""
 
     state: str
     created_at: datetime
     updated_at: datetime | None = None
 
 
-class Delivery(msgspec.Struct, frozen=True):
-    """What GitHub sends; there is more in it."""
+class WebhookDelivery(msgspec.Struct, frozen=True):
+    """The fields that are read of what GitHub sends."""
 
     repository: Repository | None = None
     deployment: DeploymentBody | None = None
@@ -62,14 +62,14 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The event that it is; null where nothing follows from it."""
+class WebhookResult:
+    """The event of the deployment; null where the delivery is ignored."""
 
-    event: Listed | None
+    event: EventEntry | None
 
 
 def github_endpoint(
-    events: Callable[[], KnownEvents], settings: Callable[[], GithubSettings | None], clock: Callable[[], float]
+    events: Callable[[], EventRegistry], settings: Callable[[], GithubSettings | None], clock: Callable[[], float]
 ) -> Endpoint[Any, Any]:
     """Make the endpoint.
 
@@ -83,20 +83,20 @@ def github_endpoint(
         Unix seconds.
     """
 
-    def delivered(call: Call[NoParameters, Delivery]) -> Outcome:
+    def deliver(request: ApiRequest[NoParameters, WebhookDelivery]) -> WebhookResult:
         rules = settings()
         if rules is None:
             raise ApiError(ErrorType.NOT_FOUND, "webhooks.github is not configured")
-        if not _is_signed(call, rules):
+        if not _is_signed(request, rules):
             raise ApiError(ErrorType.FORBIDDEN, "the signature (X-Hub-Signature-256) is not that of the secret")
-        deployment = _deployment(call.headers.get("X-GitHub-Event", ""), call.body)
+        deployment = _deployment(request.headers.get("X-GitHub-Event", ""), request.body)
         now = clock()
         event = None if deployment is None else event_of(deployment, rules.deployments, at=now)
         if event is None or (event.ends_at <= now and events().get(event.id) is None):
-            # Nobody wants to know, or it is of long ago.
-            return Outcome(None)
+            # Not configured, or long over.
+            return WebhookResult(None)
         try:
-            return Outcome(listed(events().put(event, at=now), now))
+            return WebhookResult(event_entry(events().put(event, at=now), now))
         except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over") from None
 
@@ -104,16 +104,16 @@ def github_endpoint(
         "POST",
         "/webhooks/github",
         "Take a signed delivery of GitHub: deployments become events.",
-        delivered,
-        Outcome,
+        deliver,
+        WebhookResult,
         NoParameters,
-        Delivery,
+        WebhookDelivery,
         (ErrorType.NOT_FOUND, ErrorType.CONFLICT),
         open=True,
     )
 
 
-def _is_signed(call: Call[NoParameters, Delivery], settings: GithubSettings) -> bool:
+def _is_signed(request: ApiRequest[NoParameters, WebhookDelivery], settings: GithubSettings) -> bool:
     try:
         # Read for every delivery, so that a secret can be changed without a restart.
         secret = (
@@ -126,18 +126,18 @@ def _is_signed(call: Call[NoParameters, Delivery], settings: GithubSettings) -> 
     except OSError as error:
         log.error("the secret of the webhook cannot be read", extra={"error": str(error)})
         return False
-    given = call.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
-    expected = b"sha256=" + hmac.new(secret, call.raw, hashlib.sha256).hexdigest().encode()
+    given = request.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
+    expected = b"sha256=" + hmac.new(secret, request.raw, hashlib.sha256).hexdigest().encode()
     return bool(secret) and hmac.compare_digest(given, expected)
 
 
-def _deployment(kind: str, body: Delivery) -> Deployment | None:
+def _deployment(kind: str, body: WebhookDelivery) -> Deployment | None:
     if kind not in ("deployment", "deployment_status") or body.deployment is None or body.repository is None:
         return None
     status, what = body.deployment_status, body.deployment
     if (kind == "deployment_status") != (status is not None):
         return None
-    said = what.created_at if status is None else status.updated_at or status.created_at
+    changed_at = what.created_at if status is None else status.updated_at or status.created_at
     return Deployment(
         repository=body.repository.full_name,
         number=what.id,
@@ -146,5 +146,5 @@ def _deployment(kind: str, body: Delivery) -> Deployment | None:
         who="github" if what.creator is None else f"github:{what.creator.login}",
         state="created" if status is None else status.state,
         created_at=what.created_at.timestamp(),
-        changed_at=said.timestamp(),
+        changed_at=changed_at.timestamp(),
     )

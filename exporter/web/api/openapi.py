@@ -1,4 +1,4 @@
-"""The OpenAPI document of ``/api/v1``, from the same declarations that requests are checked by."""
+"""The OpenAPI document of ``/api/v1``, generated from the declarations of the endpoints."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ def openapi(endpoints: Iterable[Endpoint[Any, Any]], *, server: str, version: st
     version : str
         Of the program.
     """
-    every = list(endpoints)
-    types = [part for one in every for part in (one.data, *([one.body] if one.takes_body else []))]
+    endpoints = list(endpoints)
+    types = [
+        kind for endpoint in endpoints for kind in (endpoint.data, *([endpoint.body] if endpoint.takes_body else []))
+    ]
     schemas, components = msgspec.json.schema_components(types, schema_hook=schema_of_custom, ref_template=_REF)
-    found = iter(schemas)
+    remaining = iter(schemas)
     paths: dict[str, dict[str, Any]] = {}
-    for one in every:
-        data = next(found)
-        body = next(found) if one.takes_body else None
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, data, body)
+    for endpoint in endpoints:
+        data = next(remaining)
+        body = next(remaining) if endpoint.takes_body else None
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, data, body)
     schemes = {"basic": {"type": "http", "scheme": "basic"}, "certificate": {"type": "mutualTLS"}}
     document = {
         "openapi": "3.1.0",
@@ -66,8 +68,8 @@ def _operation(endpoint: Endpoint[Any, Any], data: object, body: object) -> dict
     operation: dict[str, Any] = {
         "operationId": _name(endpoint),
         "summary": endpoint.summary,
-        "parameters": [_parameter(endpoint, one) for one in endpoint.fields],
-        "responses": {"200": {"description": "Done.", "content": _json(envelope)}, **_refusals(endpoint)},
+        "parameters": [_parameter(endpoint, parameter) for parameter in endpoint.fields],
+        "responses": {"200": {"description": "Done.", "content": _json(envelope)}, **_error_responses(endpoint)},
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": _json(body)}
@@ -83,15 +85,15 @@ def _name(endpoint: Endpoint[Any, Any]) -> str:
     return "_".join((endpoint.method.lower(), *parts))
 
 
-def _parameter(endpoint: Endpoint[Any, Any], one: msgspec.structs.FieldInfo) -> dict[str, Any]:
-    schema = msgspec.json.schema(one.type, schema_hook=schema_of_custom)
-    if one.default is not msgspec.NODEFAULT and one.default not in (None, ()):
-        schema["default"] = one.default
-    in_path = one.encode_name in endpoint.in_path
+def _parameter(endpoint: Endpoint[Any, Any], parameter: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    schema = msgspec.json.schema(parameter.type, schema_hook=schema_of_custom)
+    if parameter.default is not msgspec.NODEFAULT and parameter.default not in (None, ()):
+        schema["default"] = parameter.default
+    in_path = parameter.encode_name in endpoint.in_path
     return {
-        "name": one.encode_name,
+        "name": parameter.encode_name,
         "in": "path" if in_path else "query",
-        "required": one.required,
+        "required": parameter.required,
         "description": _description(schema),
         "schema": schema,
     }
@@ -105,15 +107,15 @@ def _description(schema: dict[str, Any]) -> str:
     return ""
 
 
-def _refusals(endpoint: Endpoint[Any, Any]) -> dict[str, Any]:
+def _error_responses(endpoint: Endpoint[Any, Any]) -> dict[str, Any]:
     kinds = {ErrorType.BAD_DATA, ErrorType.UNAVAILABLE, ErrorType.INTERNAL, *endpoint.errors}
     if endpoint.changes:
         kinds.add(ErrorType.FORBIDDEN)
     content = _json({"$ref": _REF.format(name="Error")})
-    found = {str(kind.status): {"description": _ERRORS[kind], "content": content} for kind in sorted(kinds)}
+    responses = {str(kind.status): {"description": _ERRORS[kind], "content": content} for kind in sorted(kinds)}
     if endpoint.takes_body:
-        found["415"] = {"description": "The body is not JSON.", "content": content}
-    return dict(sorted(found.items()))
+        responses["415"] = {"description": "The body is not JSON.", "content": content}
+    return dict(sorted(responses.items()))
 
 
 def _error() -> dict[str, Any]:
@@ -139,4 +141,4 @@ def _tidy(part: object) -> object:
             else _tidy(value)
             for name, value in part.items()
         }
-    return [_tidy(one) for one in part] if isinstance(part, list | tuple) else part
+    return [_tidy(item) for item in part] if isinstance(part, list | tuple) else part

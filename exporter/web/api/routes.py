@@ -1,23 +1,24 @@
-"""From HTTP to endpoints and back."""
+"""Routes of ``/api/v1``: from HTTP requests to endpoints and back; and the endpoints below ``/status``."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from exporter import __version__
 from exporter.errors import StateError, UpstreamError
-from exporter.web.api.endpoint import Call, Endpoint
+from exporter.web.api.endpoint import ApiRequest, Endpoint, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType, failure, success
 from exporter.web.api.openapi import openapi
 from exporter.web.auth import identity_of
 
-__all__ = ["READ_ONLY", "ROOT", "add_endpoints"]
+__all__ = ["READ_ONLY", "ROOT", "add_endpoints", "status_endpoints"]
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +28,18 @@ READ_ONLY = (
     "this request changes something, so it has to come from somebody: configure basic_auth_users, or client "
     "certificates (tls_server_config.client_ca_file), in the file of --web.config.file, and log in"
 )
-"""What is said to somebody whose name was not proved."""
+"""The message to a user who is not authenticated."""
 
 
 def add_endpoints(app: web.Application, prefix: str, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
-    """Serve endpoints below ``/api/v1``, and there the document that describes them."""
-    every = tuple(endpoints)
+    """Serve endpoints below ``/api/v1``, and the OpenAPI document that describes them."""
+    endpoints = tuple(endpoints)
 
     async def describe(_: web.Request) -> web.Response:
-        return web.json_response(openapi(every, server=prefix + ROOT, version=__version__))
+        return web.json_response(openapi(endpoints, server=prefix + ROOT, version=__version__))
 
     app.router.add_get(prefix + ROOT + "/openapi.json", describe)
-    for endpoint in every:
+    for endpoint in endpoints:
         path = prefix + ROOT + endpoint.path
         if endpoint.method == "GET":
             app.router.add_get(path, _handler(endpoint))  # And HEAD.
@@ -49,8 +50,8 @@ def add_endpoints(app: web.Application, prefix: str, endpoints: Iterable[Endpoin
 def _handler(endpoint: Endpoint[Any, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            call = _checked(endpoint, request, await request.read())
-            return success(await asyncio.to_thread(endpoint.answer, call))
+            validated = _validated(endpoint, request, await request.read())
+            return success(await asyncio.to_thread(endpoint.answer, validated))
         except ApiError as error:
             return failure(error)
         except StateError as error:
@@ -66,14 +67,61 @@ def _handler(endpoint: Endpoint[Any, Any]) -> Callable[[web.Request], Awaitable[
     return handle
 
 
-def _checked(endpoint: Endpoint[Any, Any], request: web.Request, raw: bytes) -> Call[Any, Any]:
+def _validated(endpoint: Endpoint[Any, Any], request: web.Request, raw: bytes) -> ApiRequest[Any, Any]:
     who = identity_of(request)
     if endpoint.changes and not endpoint.open and who is None:
         raise ApiError(ErrorType.FORBIDDEN, READ_ONLY)
     parameters = endpoint.read_parameters(request.match_info, list(request.query.items()))
     if not endpoint.takes_body:
-        return Call(parameters, None, who, raw, request.headers)
+        return ApiRequest(parameters, None, who, raw, request.headers)
     if request.content_type != "application/json":
-        # A form of another site can send anything but this without asking the browser's user.
+        # A form of another site can send any type but this without a preflight request.
         raise ApiError(ErrorType.BAD_DATA, "the body has to be JSON: Content-Type: application/json", status=415)
-    return Call(parameters, endpoint.read_body(raw), who, raw, request.headers)
+    return ApiRequest(parameters, endpoint.read_body(raw), who, raw, request.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigText:
+    """The configuration in force."""
+
+    yaml: str
+
+
+def status_endpoints(config: Callable[[], str], build: Mapping[str, str]) -> tuple[Endpoint[Any, Any], ...]:
+    """Make the endpoints.
+
+    Parameters
+    ----------
+    config : callable
+        The configuration in force as YAML, its secrets shown as ``<secret>``.
+    build : mapping
+        Versions, by name.
+    """
+
+    def answer_config(_: ApiRequest[NoParameters, None]) -> ConfigText:
+        return ConfigText(config())
+
+    def answer_build(_: ApiRequest[NoParameters, None]) -> dict[str, str]:
+        return dict(build)
+
+    nothing = type(None)
+    return (
+        Endpoint(
+            "GET",
+            "/status/config",
+            "The configuration in force as YAML, its secrets shown as <secret>.",
+            answer_config,
+            ConfigText,
+            NoParameters,
+            nothing,
+        ),
+        Endpoint(
+            "GET",
+            "/status/buildinfo",
+            "Versions of the exporter and of what it computes with.",
+            answer_build,
+            dict[str, str],
+            NoParameters,
+            nothing,
+        ),
+    )

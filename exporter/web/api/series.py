@@ -1,4 +1,4 @@
-"""``/api/v1/series``: what every series was judged in its newest slot."""
+"""``/api/v1/series``: the verdict on every series in its newest slot."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from exporter.calendar.matchers import Matcher
-from exporter.web.api.anomalies import Limit, Matchers, Name, matchers_of
-from exporter.web.api.endpoint import Call, Endpoint
+from exporter.web.api.anomalies import Limit, Matchers, Name, parse_matchers
+from exporter.web.api.endpoint import ApiRequest, Endpoint
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["Asked", "JudgedSeries", "Place", "State", "series_endpoint"]
+__all__ = ["SeriesQuery", "SeriesVerdict", "SeriesCursor", "State", "series_endpoint"]
 
 State = Literal["scored", "warming_up", "masked", "no_data"]
 
 
-class SeriesWanted(msgspec.Struct, frozen=True, kw_only=True):
+class SeriesParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Which series."""
 
     query: Annotated[Name | None, msgspec.Meta(description="Only of this query.")] = None
@@ -32,8 +32,8 @@ class SeriesWanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page ended: the score of its last series (-1: none), its query, and its row."""
+class SeriesCursor:
+    """The end of a page: the score of its last series (-1: none), its query, and its row."""
 
     score: float
     query: str
@@ -41,15 +41,13 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which series are asked for; what is None does not matter.
+class SeriesQuery:
+    """Which series to list; None does not filter.
 
     Attributes
     ----------
-    after : Place or None
+    after : SeriesCursor or None
         Only what comes after it.
-    limit : int
-        At most so many.
     """
 
     query: str | None = None
@@ -57,12 +55,12 @@ class Asked:
     state: State | None = None
     anomalous: bool | None = None
     least_score: float | None = None
-    after: Place | None = None
+    after: SeriesCursor | None = None
     limit: int = 100
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedSeries:
+class SeriesVerdict:
     """One series as of the newest slot of its query, in source units. `at` is the slot, in Unix seconds."""
 
     query: str
@@ -83,45 +81,45 @@ class JudgedSeries:
 class SeriesPage:
     """Series, the highest score first. More follow where `next_cursor` is not null."""
 
-    series: Sequence[JudgedSeries]
+    series: Sequence[SeriesVerdict]
     next_cursor: str | None
 
 
-Listing = Callable[[Asked], tuple[Sequence[JudgedSeries], Place | None]]
-"""From what is asked for to a page, and where it ended if more may follow."""
+ListSeries = Callable[[SeriesQuery], tuple[Sequence[SeriesVerdict], SeriesCursor | None]]
+"""From a query to a page, and where it ended if more may follow."""
 
 
-def series_endpoint(listing: Listing) -> Endpoint[Any, Any]:
+def series_endpoint(list_series: ListSeries) -> Endpoint[Any, Any]:
     """Make the endpoint.
 
     Parameters
     ----------
-    listing : callable
+    list_series : callable
     """
 
-    def answer(call: Call[SeriesWanted, None]) -> SeriesPage:
-        wanted = call.parameters
-        asked = Asked(
-            query=wanted.query,
-            matchers=matchers_of(wanted.match),
-            state=wanted.state,
-            anomalous=wanted.anomalous,
-            least_score=wanted.min_score,
-            after=None if wanted.cursor is None else _read_cursor(wanted.cursor),
-            limit=wanted.limit,
+    def answer(request: ApiRequest[SeriesParameters, None]) -> SeriesPage:
+        parameters = request.parameters
+        query = SeriesQuery(
+            query=parameters.query,
+            matchers=parse_matchers(parameters.match),
+            state=parameters.state,
+            anomalous=parameters.anomalous,
+            least_score=parameters.min_score,
+            after=None if parameters.cursor is None else _read_cursor(parameters.cursor),
+            limit=parameters.limit,
         )
-        found, end = listing(asked)
-        return SeriesPage(found, None if end is None else f"{end.score!r},{end.row},{end.query}")
+        series, end = list_series(query)
+        return SeriesPage(series, None if end is None else f"{end.score!r},{end.row},{end.query}")
 
     nothing = type(None)
     return Endpoint(
         "GET", "/series", "What every series was judged last, the highest score first.", answer, SeriesPage,
-        SeriesWanted, nothing,
+        SeriesParameters, nothing,
     )  # fmt: skip
 
 
-def _read_cursor(text: str) -> Place:
-    found = re.fullmatch(r"(-1\.0|[01]\.[0-9]{1,25}|[0-9](?:\.[0-9]{1,25})?e-[0-9]{1,3}),([0-9]{1,9}),(.+)", text)
-    if found is None:
+def _read_cursor(text: str) -> SeriesCursor:
+    match = re.fullmatch(r"(-1\.0|[01]\.[0-9]{1,25}|[0-9](?:\.[0-9]{1,25})?e-[0-9]{1,3}),([0-9]{1,9}),(.+)", text)
+    if match is None:
         raise ApiError(ErrorType.BAD_DATA, "cursor: not one that an earlier answer gave")
-    return Place(float(found[1]), found[3], int(found[2]))
+    return SeriesCursor(float(match[1]), match[3], int(match[2]))

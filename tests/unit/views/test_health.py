@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
+from exporter.calendar import Calendar, CalendarEntry
 from exporter.config.model import Config
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.exposition import SelfMetrics
-from exporter.views.health import health
+from exporter.views.health import component_health, upcoming_events
 
 URL = "http://am:9093"
+NOW = 1_764_000_000.0  # 2025-11-24 16:00 UTC
 CONFIG = Config.model_validate({"alertmanagers": [{"url": URL}]})
 
 
@@ -20,9 +22,10 @@ def metrics():
     return registry, own, theirs
 
 
-def found(registry, *, asked=True, config=CONFIG):
+def health(registry, *, queried=True, config=CONFIG):
     return {
-        one.kind: (one.healthy, one.detail) for one in health(registry, config, size=2_500_000, asked=asked, at=1000.0)
+        component.kind: (component.healthy, component.detail)
+        for component in component_health(registry, config, store_bytes=2_500_000, queried=queried, at=1000.0)
     }
 
 
@@ -31,7 +34,7 @@ def test_what_is_well_is_said(metrics):
     own.source_up.set(1)
     theirs.up.labels(URL).set(1)
     theirs.last_success_timestamp_seconds.labels(URL).set(940.0)
-    assert found(registry) == {
+    assert health(registry) == {
         "Prometheus": (True, ""),
         "Alertmanager": (True, "took alerts 1 min ago, 3 waiting"),
         "Store": (True, "2.5 MB"),
@@ -44,7 +47,7 @@ def test_what_is_not_well_is_said(metrics):
     theirs.up.labels(URL).set(0)
     own.store_recovered.set(1)
     own.store_errors_total.labels(reason="full").inc(2)
-    said = found(registry)
+    said = health(registry)
     assert said["Prometheus"] == (False, "")
     assert said["Alertmanager"] == (False, "takes no alerts, 3 waiting")
     assert said["Store"] == (
@@ -57,7 +60,26 @@ def test_what_was_not_asked_is_not_judged(metrics):
     registry = CollectorRegistry()
     SelfMetrics(registry)
     AlertmanagerMetrics(registry).add(URL, dirty=lambda: 0.0, oldest_dirty_seconds=lambda: 0.0)
-    said = found(registry, asked=False)
+    said = health(registry, queried=False)
     assert said["Prometheus"][0] is None
     assert said["Alertmanager"] == (None, "nothing to send so far")
-    assert found(registry, config=Config())["Alertmanager"] == (None, "alerts are only shown")
+    assert health(registry, config=Config())["Alertmanager"] == (None, "alerts are only shown")
+
+
+def test_each_event_is_listed_once_the_soonest_first():
+    entries = [
+        {"name": "hourly", "cron": "0 * * * *", "duration": "10m", "match": ['query="a"'], "action": "ignore"},
+        {"name": "sale", "starts_at": "2025-11-24T15:00:00Z", "ends_at": "2025-11-24T18:00:00Z", "match": ['job="x"'],
+         "action": "expect", "multiplier": 3.0},
+        {"name": "past", "starts_at": "2025-11-20T15:00:00Z", "ends_at": "2025-11-20T18:00:00Z", "match": ['job="x"'],
+         "action": "silence"},
+        {"name": "far", "starts_at": "2025-12-20T15:00:00Z", "ends_at": "2025-12-20T18:00:00Z", "match": ['job="x"'],
+         "action": "silence"},
+    ]  # fmt: skip
+    calendar = Calendar([CalendarEntry.model_validate(entry) for entry in entries])
+    found = upcoming_events(calendar, NOW)
+    assert [(one.name, one.action, one.match) for one in found] == [
+        ("sale", "expect × 3", 'job="x"'),  # noqa: RUF001
+        ("hourly", "ignore", 'query="a"'),
+    ]
+    assert found[0].starts_at < NOW < found[0].ends_at

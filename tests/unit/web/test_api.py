@@ -16,7 +16,7 @@ import trustme
 from exporter.errors import PrometheusError, Reason
 from exporter.store import StoreError, StoreReason
 from exporter.web import WebConfigFile
-from exporter.web.api import ApiError, Call, Endpoint, ErrorType, Instant, NoParameters
+from exporter.web.api import ApiError, ApiRequest, Endpoint, ErrorType, Instant, NoParameters
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 ALICE = ("alice", "secret")
@@ -52,12 +52,12 @@ class Answer:
     unsaid: float | None = float("nan")
 
 
-def listed(call: Call[Wanted, None]) -> Answer:
+def listed(call: ApiRequest[Wanted, None]) -> Answer:
     wanted = call.parameters
     return Answer(wanted.limit, wanted.since, wanted.match)
 
 
-def noted(call: Call[One, Comment]) -> dict[str, str | None]:
+def noted(call: ApiRequest[One, Comment]) -> dict[str, str | None]:
     if call.parameters.id == "gone":
         raise ApiError(ErrorType.NOT_FOUND, "there is no gone")
     if call.parameters.id == "full":
@@ -69,7 +69,7 @@ def noted(call: Call[One, Comment]) -> dict[str, str | None]:
     return {"id": call.parameters.id, "comment": call.body.comment, "who": call.who}
 
 
-def removed(call: Call[One, None]) -> dict[str, str | None]:
+def removed(call: ApiRequest[One, None]) -> dict[str, str | None]:
     return {"id": call.parameters.id, "who": call.who}
 
 

@@ -1,7 +1,7 @@
-"""The past of one series, from Prometheus: its samples, and what this exporter said of them.
+"""The history of single series, from Prometheus: samples, and the verdicts on them.
 
-What was said at the time is there where Prometheus scrapes the exporter. Otherwise an engine of its own goes through
-the history as the daemon's would have, each sample judged by what came before it.
+The verdicts of the time exist where Prometheus scrapes the exporter. Otherwise a second engine replays the history,
+each sample judged by what came before it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
 from exporter.web.pages.models import DisplayError, Labels
 
-__all__ = ["Judged", "Past", "Samples"]
+__all__ = ["ScoredSamples", "SeriesHistory", "SeriesSamples"]
 
 FloatArray = npt.NDArray[np.float64]
 
 _TIMEOUT = 20.0
-"""Seconds for one range; whoever waits for a picture waits no longer."""
+"""Seconds for one range; nobody waits longer for a picture."""
 _MOST_SAMPLES = 2_000_000
-"""Samples that are read for one line, where the expression cannot be narrowed to its series."""
+"""Samples that are read for a line, where the expression cannot be narrowed to its series."""
 _FEWEST_POINTS = 24
-_LEARNED = 21 * 86400.0
-"""Seconds that are learned before a range is judged again: three visits of every hour of the week."""
-_AGAIN = 6 * 3600.0
-"""What was learned up to a multiple of so many seconds serves every range that begins after it."""
+_TRAINING = 21 * 86400.0
+"""Seconds of history before a replayed range: every hour of the week three times."""
+_TRAINING_GRID = 6 * 3600.0
+"""Seconds; an engine trained up to a multiple of it serves every range that begins after it."""
 _COVERED = 0.8
-"""Share of the samples that must have been scored at the time for that to be what is shown."""
-_SAID = (
+"""Share of the samples that must have been scored at the time to show those verdicts."""
+_METRICS = (
     "anomaly_score",
     "expected_value",
     "expected_value_lower",
@@ -50,16 +50,16 @@ _SAID = (
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Samples of one series on a grid, arrays of shape (t,); NaN where there is none."""
+class SeriesSamples:
+    """Samples of a series on a grid, arrays of shape (t,); NaN where there is none."""
 
     times: FloatArray
     values: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Samples and what was said of each; arrays of shape (t,), source units, NaN = absent."""
+class ScoredSamples:
+    """Samples and the verdict on each; arrays of shape (t,), source units, NaN = absent."""
 
     times: FloatArray
     observed: FloatArray
@@ -71,15 +71,15 @@ class Judged:
     replayed: bool
 
 
-class Past:
-    """Reads the past of single series; safe for several threads.
+class SeriesHistory:
+    """Reads the history of single series; safe for several threads.
 
     Parameters
     ----------
     connect : callable
-        Makes a client from settings; slots have another one, so that a page never makes them wait.
+        Makes a client from settings; evaluations have another one, so that a page never makes them wait.
     run : callable
-        Calls `replay`, here or in another process.
+        Calls `replay`, in this or another process.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Past:
         self._api: tuple[PrometheusSettings, PrometheusApi] | None = None
 
     def close(self) -> None:
-        """Break off what is read, and close the connections."""
+        """Abort the requests, and close the connections."""
         with self._lock:
             if self._api is not None:
                 self._api[1].close()
@@ -108,32 +108,34 @@ class Past:
         end: float,
         step: float,
         *,
-        of: int,
-    ) -> Samples:
+        series_count: int,
+    ) -> SeriesSamples:
         """Read samples of one series on the grid `start`, `start + step`, ... up to `end`.
 
         Parameters
         ----------
-        of : int
-            How many series the whole query has.
+        series_count : int
+            Series of the whole query.
 
         Raises
         ------
-        Unshowable
+        DisplayError
             Prometheus cannot be asked, or it would be too much.
         """
-        wanted = dict(labels)
-        expr = narrow(plan.expr, wanted)
+        matchers = dict(labels)
+        expr = narrow(plan.expr, matchers)
         points = int((end - start) / step) + 1
-        if expr == plan.expr and points * of > _MOST_SAMPLES:
-            step = (end - start) / max(1, _MOST_SAMPLES // of)
+        if expr == plan.expr and points * series_count > _MOST_SAMPLES:
+            step = (end - start) / max(1, _MOST_SAMPLES // series_count)
             if (end - start) / step < _FEWEST_POINTS:
-                said = f"the expression cannot be narrowed to one series, and all {of:,} are too many to read"
-                raise DisplayError(said, 503)
-        blocks = self._read(source, expr, start, end, step, of=of if expr == plan.expr else 1)
-        return _one_of(blocks, tuple(sorted(wanted.items())))
+                message = (
+                    f"the expression cannot be narrowed to one series, and all {series_count:,} are too many to read"
+                )
+                raise DisplayError(message, 503)
+        blocks = self._read(source, expr, start, end, step, series_count=series_count if expr == plan.expr else 1)
+        return _series_in(blocks, tuple(sorted(matchers.items())))
 
-    def judged(
+    def scored(
         self,
         source: PrometheusSettings,
         plan: QueryPlan,
@@ -142,44 +144,50 @@ class Past:
         end: float,
         step: float,
         *,
-        of: int,
-    ) -> Judged:
-        """Read samples of one series with what was expected of them; parameters as of `samples`."""
-        samples = self.samples(source, plan, labels, start, end, step, of=of)
-        said = self._said(source, plan, labels, samples)
-        return self._replayed(source, plan, labels, samples, of=of) if said is None else said
+        series_count: int,
+    ) -> ScoredSamples:
+        """Read samples of one series with the verdicts on them; parameters as of `samples`."""
+        samples = self.samples(source, plan, labels, start, end, step, series_count=series_count)
+        recorded = self._recorded(source, plan, labels, samples)
+        return (
+            self._replayed(source, plan, labels, samples, series_count=series_count) if recorded is None else recorded
+        )
 
-    def _said(self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: Samples) -> Judged | None:
-        """Return what the exporter said at the time, if Prometheus has scraped it."""
-        here = ~np.isnan(samples.values)
-        if not here.any():
+    def _recorded(
+        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: SeriesSamples
+    ) -> ScoredSamples | None:
+        """Return the verdicts of the time, if Prometheus has scraped them."""
+        present = ~np.isnan(samples.values)
+        if not present.any():
             return None
         own = row_prefix(exposed_labels(sorted(labels), [("query", plan.name)])).decode()
-        expr = f'{{__name__=~"{"|".join(_SAID)}",{own}}}'
+        expr = f'{{__name__=~"{"|".join(_METRICS)}",{own}}}'
         times = samples.times
         step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
-        # The score of a slot is on the page from the end of its cycle on, and in Prometheus with the next scrape.
+        # The score of a slot is on the page from the end of its evaluation on, and in Prometheus with the next scrape.
         try:
-            blocks = self._read(source, expr, float(times[0]), float(times[-1]), step, of=len(_SAID), offset=0.0)
+            blocks = self._read(
+                source, expr, float(times[0]), float(times[-1]), step, series_count=len(_METRICS), offset=0.0
+            )
         except DisplayError:
             return None
-        lines = {name: np.full(len(times), np.nan) for name in _SAID}
+        lines = {name: np.full(len(times), np.nan) for name in _METRICS}
         done = 0
         for block in blocks:
             part = slice(done, done + len(block.times))
             done = part.stop
             for column, key in enumerate(block.keys):
                 line = lines[dict(labels_of(key)).get("__name__", "expected_value")]
-                # Two exporters that say the same, or one that was scraped twice.
+                # Two exporters with the same verdict, or an exporter that was scraped twice.
                 line[part] = np.where(np.isnan(line[part]), block.values[:, column], line[part])
         expected = lines["expected_value"]
-        if np.count_nonzero(~np.isnan(expected) & here) < _COVERED * np.count_nonzero(here):
+        if np.count_nonzero(~np.isnan(expected) & present) < _COVERED * np.count_nonzero(present):
             return None
         # A scrape comes some time after its slot, so a score belongs to the sample that was scraped with it.
-        seen = lines["observed_value"]
-        return Judged(
+        observed = lines["observed_value"]
+        return ScoredSamples(
             times,
-            samples.values if np.isnan(seen).all() else seen,
+            samples.values if np.isnan(observed).all() else observed,
             expected,
             lines["expected_value_lower"],
             lines["expected_value_upper"],
@@ -189,25 +197,29 @@ class Past:
         )
 
     def _replayed(
-        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: Samples, *, of: int
-    ) -> Judged:
-        """Have the samples judged again, each by what came before it."""
+        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: SeriesSamples, *, series_count: int
+    ) -> ScoredSamples:
+        """Score the samples by a second engine, each by what came before it."""
         times = samples.times
         step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
         until = float(times[0]) - step
-        fixed = until // _AGAIN * _AGAIN
-        first = self.samples(source, plan, labels, fixed - _LEARNED, fixed, TRAINING_STEP, of=of)
-        then = Samples(np.zeros(0), np.zeros(0))
-        if until - fixed >= TRAINING_STEP:
-            then = self.samples(source, plan, labels, fixed + TRAINING_STEP, until, TRAINING_STEP, of=of)
-        said = self._run(
+        trained_until = until // _TRAINING_GRID * _TRAINING_GRID
+        first = self.samples(
+            source, plan, labels, trained_until - _TRAINING, trained_until, TRAINING_STEP, series_count=series_count
+        )
+        then = SeriesSamples(np.zeros(0), np.zeros(0))
+        if until - trained_until >= TRAINING_STEP:
+            then = self.samples(
+                source, plan, labels, trained_until + TRAINING_STEP, until, TRAINING_STEP, series_count=series_count
+            )
+        verdicts = self._run(
             replay,
             ReplayTask(
                 # A budget is that of all series of the query: one alone says nothing about its threshold.
                 settings=replace(engine_settings(plan), budget=None),
                 source=source.url,
                 series=key_of(tuple(sorted(labels))),
-                trained_until=fixed,
+                trained_until=trained_until,
                 first=(first.times, first.values),
                 then=(then.times, then.values),
                 times=times,
@@ -215,8 +227,15 @@ class Past:
                 step=step,
             ),
         )
-        return Judged(
-            times, samples.values, said.expected, said.lower, said.upper, said.score, said.votes, replayed=True
+        return ScoredSamples(
+            times,
+            samples.values,
+            verdicts.expected,
+            verdicts.lower,
+            verdicts.upper,
+            verdicts.score,
+            verdicts.votes,
+            replayed=True,
         )
 
     def _read(
@@ -227,13 +246,13 @@ class Past:
         end: float,
         step: float,
         *,
-        of: int,
+        series_count: int,
         offset: float | None = None,
     ) -> list[Block]:
         offset = source.query_offset if offset is None else offset
         try:
             blocks = self._client(source).history(
-                expr, start - offset, end - offset, step, timeout=_TIMEOUT, series=max(1, of)
+                expr, start - offset, end - offset, step, timeout=_TIMEOUT, series=max(1, series_count)
             )
             return [replace(block, times=np.round(block.times + offset, 3)) for block in blocks]
         except PrometheusError as fault:
@@ -252,15 +271,15 @@ class Past:
             return self._api[1]
 
 
-def _one_of(blocks: list[Block], wanted: Labels) -> Samples:
-    """Pick the series with these labels out of an answer; or the only one that has more than these."""
-    known = [[labels_of(key) for key in block.keys] for block in blocks]
-    including = {labels for part in known for labels in part if set(wanted) <= set(labels)}
-    chosen = wanted if wanted in including or len(including) != 1 else including.pop()
+def _series_in(blocks: list[Block], labels: Labels) -> SeriesSamples:
+    """Return the series with these labels in an answer; or the only series that includes them."""
+    labels_by_block = [[labels_of(key) for key in block.keys] for block in blocks]
+    including = {own for part in labels_by_block for own in part if set(labels) <= set(own)}
+    selected = labels if labels in including or len(including) != 1 else including.pop()
     columns = [
-        block.values[:, part.index(chosen)] if chosen in part else np.full(len(block.times), np.nan)
-        for block, part in zip(blocks, known, strict=True)
+        block.values[:, part.index(selected)] if selected in part else np.full(len(block.times), np.nan)
+        for block, part in zip(blocks, labels_by_block, strict=True)
     ]
     if not columns:
-        return Samples(np.zeros(0), np.zeros(0))
-    return Samples(np.concatenate([block.times for block in blocks]), np.concatenate(columns))
+        return SeriesSamples(np.zeros(0), np.zeros(0))
+    return SeriesSamples(np.concatenate([block.times for block in blocks]), np.concatenate(columns))

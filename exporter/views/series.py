@@ -1,0 +1,191 @@
+"""Series of all queries by score: the list of the front page, and the pages of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.calendar.matchers import all_match
+from exporter.evaluation.latest_verdicts import ABSENT, SCALE, Said
+from exporter.web.api.series import SeriesCursor, SeriesQuery, SeriesVerdict, State
+from exporter.web.pages.models import Labels, SeriesFilter, SeriesRow, StateFilter
+
+__all__ = ["list_series", "matching_rows", "select_series", "series_row"]
+
+_MOST_SCANNED = 20_000
+"""Label sets that a request may look at: where few of them match, its page is shorter and has a cursor."""
+
+BoolArray = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+
+
+# ---------------------------------------------------------------- front page
+
+
+def select_series(latest: Sequence[Said], filters: SeriesFilter) -> tuple[list[SeriesRow], int]:
+    """Return a page of series, the highest score first, and the total number that fit.
+
+    Parameters
+    ----------
+    latest : sequence of Said
+        Of each query, in the order of the configuration.
+    filters : SeriesFilter
+    """
+    queries = [query for query in latest if filters.query in (None, query.plan.name)]
+    rows = [_filtered(query, filters) for query in queries]
+    which = np.concatenate([np.full(len(part), index) for index, part in enumerate(rows)] or [np.zeros(0, np.intp)])
+    row = np.concatenate([*rows, np.zeros(0, np.intp)])
+    scores = np.concatenate(
+        [*(query.verdict.score[part] for query, part in zip(queries, rows, strict=True)), np.zeros(0)]
+    )
+    order = np.argsort(-np.where(np.isnan(scores), -1.0, scores), kind="stable")
+    begin = (filters.page - 1) * filters.size
+    page = order[begin : begin + filters.size]
+    return [series_row(queries[int(which[i])], int(row[i])) for i in page.tolist()], len(order)
+
+
+def _filtered(query: Said, filters: SeriesFilter) -> Rows:
+    verdict, names = query.verdict, query.names
+    # A series that should be there and is missing has a score and no sample.
+    selected = names.used & (~np.isnan(verdict.observed) | ~np.isnan(verdict.score))
+    if filters.state is StateFilter.ANOMALOUS:
+        selected &= verdict.anomalous
+    elif filters.state is StateFilter.WARMING_UP:
+        selected &= ~verdict.ready
+    rows: Rows = np.flatnonzero(selected)
+    words = filters.text.lower().split()
+    if words:
+        rows = np.array([row for row in rows.tolist() if all(word in names.texts[row] for word in words)], np.intp)
+    return rows
+
+
+def matching_rows(query: Said, labels: Labels) -> list[int]:
+    """Return the rows whose labels include `labels`, the highest score first; only an exact match if there is any."""
+    subset = set(labels)
+    matches = [
+        (row, len(own)) for row, own in enumerate(query.names.labels) if own is not None and subset.issubset(own)
+    ]
+    exact = [row for row, size in matches if size == len(subset)]
+    score = query.verdict.score
+    return exact or sorted((row for row, _ in matches), key=lambda row: -np.nan_to_num(score[row], nan=-1.0))
+
+
+def series_row(query: Said, row: int) -> SeriesRow:
+    """Return a series and its newest verdict for the pages."""
+    verdict, positions = query.verdict, query.places[:, row]
+    kinds = [detector.kind for detector in query.plan.detection.detectors]
+    return SeriesRow(
+        query=query.plan.name,
+        labels=query.names.labels[row] or (),
+        at=verdict.at,
+        score=float(verdict.score[row]),
+        observed=float(verdict.observed[row]),
+        expected=float(verdict.expected[row]),
+        lower=float(verdict.lower[row]),
+        upper=float(verdict.upper[row]),
+        votes=float(verdict.votes[row]),
+        ready=bool(verdict.ready[row]),
+        positions=np.where(positions == ABSENT, np.nan, positions / SCALE),
+        unit=query.plan.unit,
+        masked=bool(verdict.masked[row]),
+        severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),
+    )
+
+
+# ---------------------------------------------------------------- API
+
+
+def list_series(latest: Sequence[Said], request: SeriesQuery) -> tuple[list[SeriesVerdict], SeriesCursor | None]:
+    """Return a page of series, the highest score first, and where it ended if more may follow.
+
+    Scores move between two pages. A series that moved up may be missed, and a series that moved down may come twice;
+    nothing else can happen, whatever comes and goes.
+
+    Parameters
+    ----------
+    latest : sequence of Said
+        Of each query.
+    request : SeriesQuery
+    """
+    # By name, so that a query that comes or goes does not move the others.
+    queries = sorted(
+        (query for query in latest if request.query in (None, query.plan.name)), key=lambda query: query.plan.name
+    )
+    scores = [np.where(np.isnan(query.verdict.score), -1.0, query.verdict.score) for query in queries]
+    matches = [
+        np.flatnonzero(_requested(query, request) & _after(score, query.plan.name, request.after))
+        for query, score in zip(queries, scores, strict=True)
+    ]
+    if not matches:
+        return [], None
+    which = np.repeat(np.arange(len(matches)), [len(rows) for rows in matches])
+    rows = np.concatenate(matches)
+    keys = np.concatenate([score[match] for score, match in zip(scores, matches, strict=True)])
+    # Stable: queries in their order, and rows in theirs.
+    order = np.argsort(-keys, kind="stable")
+    page: list[SeriesVerdict] = []
+    for scanned, i in enumerate(order.tolist()):
+        if len(page) == request.limit or scanned == _MOST_SCANNED:
+            last = order[scanned - 1]
+            return page, SeriesCursor(float(keys[last]), queries[which[last]].plan.name, int(rows[last]))
+        query, row = queries[which[i]], int(rows[i])
+        labels = dict(query.names.labels[row] or ())
+        if all_match(request.matchers, labels):
+            page.append(_series_verdict(query, row, labels))
+    return page, None
+
+
+def _after(score: npt.NDArray[np.float64], query: str, cursor: SeriesCursor | None) -> BoolArray:
+    """Return which rows of a query come after a cursor."""
+    if cursor is None:
+        return np.ones(len(score), np.bool_)
+    later = np.arange(len(score)) > cursor.row if query == cursor.query else np.full(len(score), query > cursor.query)
+    after: BoolArray = (score < cursor.score) | ((score == cursor.score) & later)
+    return after
+
+
+def _requested(query: Said, request: SeriesQuery) -> BoolArray:
+    verdict = query.verdict
+    matches = query.names.used.copy()
+    if request.least_score is not None:
+        matches &= verdict.score >= request.least_score
+    if request.anomalous is not None:
+        matches &= verdict.anomalous == request.anomalous
+    if request.state is not None:
+        absent = np.isnan(verdict.observed)
+        matches &= {
+            "no_data": absent,
+            "masked": ~absent & verdict.masked,
+            "warming_up": ~absent & ~verdict.masked & ~verdict.ready,
+            "scored": ~absent & ~verdict.masked & verdict.ready,
+        }[request.state]
+    return matches
+
+
+def _series_verdict(query: Said, row: int, labels: dict[str, str]) -> SeriesVerdict:
+    verdict = query.verdict
+    state: State = "scored" if verdict.ready[row] else "warming_up"
+    if verdict.masked[row]:
+        state = "masked"
+    if np.isnan(verdict.observed[row]):
+        state = "no_data"
+    return SeriesVerdict(
+        query=query.plan.name,
+        labels=labels,
+        at=verdict.at,
+        state=state,
+        anomalous=bool(verdict.anomalous[row]),
+        score=_number(verdict.score[row]),
+        observed=_number(verdict.observed[row]),
+        expected=_number(verdict.expected[row]),
+        lower=_number(verdict.lower[row]),
+        upper=_number(verdict.upper[row]),
+        votes=_number(verdict.votes[row]),
+        z=_number(verdict.z[row]),
+    )
+
+
+def _number(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

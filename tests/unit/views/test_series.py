@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from exporter.calendar.matchers import parse_matcher
+from exporter.config.model import Config
+from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.verdict import Verdicts
+from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
+from exporter.views.series import list_series, matching_rows, select_series
+from exporter.web.api.series import SeriesQuery
+from exporter.web.pages.models import SeriesFilter, StateFilter
+
+NAN = float("nan")
+
+
+def said(query: str, scores: dict[str, float], **changes: list[bool]) -> Said:
+    """Return what a query said of series that differ by one label."""
+    plan = Config.model_validate({"queries": [{"name": query, "expr": query}]}).plans()[0]
+    table = SeriesTable(len(scores))
+    table.find([key_of((("instance", name), ("job", query))) for name in scores])
+    verdicts = Verdicts(np.array([60.0]), np.full((1, len(scores)), 5.0), len(plan.detection.detectors))
+    verdicts.score[:] = list(scores.values())
+    verdicts.ready[:] = changes.get("ready", [True] * len(scores))
+    verdicts.observed[:, changes.get("missing", [False] * len(scores))] = np.nan
+    latest = LatestVerdicts()
+    latest.put(plan, verdicts[0], table)
+    newest = latest.get(query)
+    assert newest is not None
+    return newest
+
+
+CPU = said("cpu", {"a": 0.1, "b": 0.9, "c": NAN, "d": 0.4}, ready=[True, True, False, False])
+DISK = said("disk", {"A": 0.95, "b": 0.0, "gone": NAN, "absent": 0.7}, missing=[False, False, True, True])
+
+
+def names(filters: SeriesFilter) -> list[str]:
+    return [f"{one.query} {dict(one.labels)['instance']}" for one in select_series([CPU, DISK], filters)[0]]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (SeriesFilter(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c"]),
+        (SeriesFilter(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
+        (SeriesFilter(query="none"), []),
+        (SeriesFilter(state=StateFilter.ANOMALOUS), ["disk A", "cpu b", "disk absent"]),
+        (SeriesFilter(state=StateFilter.WARMING_UP), ["cpu d", "cpu c"]),
+        (SeriesFilter(text='instance="a"'), ["disk A", "cpu a"]),
+        (SeriesFilter(text="DISK b"), ["disk A", "disk absent", "disk b"]),
+        (SeriesFilter(text="nothing"), []),
+        (SeriesFilter(page=2, size=3), ["cpu d", "cpu a", "disk b"]),
+        (SeriesFilter(page=9, size=3), []),
+    ],
+    ids=["all", "query", "no such query", "anomalous", "warming up", "label", "words", "no match", "page", "beyond"],
+)
+def test_the_front_page_lists_series_by_score(filters, expected):
+    assert names(filters) == expected
+
+
+def test_all_that_fit_are_counted():
+    assert select_series([CPU, DISK], SeriesFilter(size=2))[1] == 7
+    assert select_series([], SeriesFilter()) == ([], 0)
+
+
+def test_labels_find_the_series_that_has_them_the_worst_first():
+    assert matching_rows(CPU, [("job", "cpu")]) == [1, 3, 0, 2]
+    assert matching_rows(CPU, [("job", "cpu"), ("instance", "c")]) == [2]
+    assert matching_rows(CPU, []) == [1, 3, 0, 2]
+    assert matching_rows(CPU, [("job", "x")]) == []
+
+
+def listed(request: SeriesQuery) -> list[str]:
+    return [f"{one.query} {one.labels['instance']}" for one in list_series([DISK, CPU], request)[0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (SeriesQuery(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c", "disk gone"]),
+        (SeriesQuery(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
+        (SeriesQuery(query="none"), []),
+        (SeriesQuery(anomalous=True), ["disk A", "cpu b", "disk absent"]),
+        (SeriesQuery(anomalous=False, query="disk"), ["disk b", "disk gone"]),
+        (SeriesQuery(state="warming_up"), ["cpu d", "cpu c"]),
+        (SeriesQuery(state="no_data"), ["disk absent", "disk gone"]),
+        (SeriesQuery(state="scored", query="cpu"), ["cpu b", "cpu a"]),
+        (SeriesQuery(least_score=0.7), ["disk A", "cpu b", "disk absent"]),
+        (SeriesQuery(matchers=[parse_matcher('instance=~"[a-b]"'), parse_matcher("job!=disk")]), ["cpu b", "cpu a"]),
+    ],
+    ids=str,
+)
+def test_the_api_lists_series_by_score(query: SeriesQuery, expected: list[str]) -> None:
+    assert listed(query) == expected
+
+
+def test_a_series_says_what_it_was_judged() -> None:
+    one = list_series([DISK], SeriesQuery(matchers=[parse_matcher("instance=absent")]))[0][0]
+    assert (one.query, one.labels, one.at, one.state) == (
+        "disk",
+        {"instance": "absent", "job": "disk"},
+        60.0,
+        "no_data",
+    )
+    assert (one.anomalous, one.score, one.observed, one.upper) == (True, 0.7, None, None)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8])
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(limit: int) -> None:
+    seen, after = [], None
+    while True:
+        page, after = list_series([CPU, DISK], SeriesQuery(limit=limit, after=after))
+        seen += [(one.query, one.labels["instance"]) for one in page]
+        if after is None:
+            break
+        assert len(page) == limit
+    assert len(seen) == len(set(seen)) == 8
+
+
+def test_where_few_match_a_page_says_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.views.series._MOST_SCANNED", 3)
+    matchers = [parse_matcher("instance=c")]
+    found, rounds, after = [], 0, None
+    while True:
+        page, after = list_series([CPU, DISK], SeriesQuery(matchers=matchers, after=after))
+        found += page
+        rounds += 1
+        if after is None:
+            break
+    assert [one.labels["instance"] for one in found] == ["c"]
+    assert rounds == 3
