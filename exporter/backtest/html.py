@@ -11,10 +11,10 @@ from exporter.backtest.recorder import RecordedAlert
 from exporter.backtest.report import BacktestReport, length
 from exporter.backtest.tables import (
     alert_row,
-    alerts_of_one,
     heading,
     incident_table,
     notes,
+    only_in,
     query_table,
     verdicts,
     when,
@@ -88,16 +88,16 @@ class _AlertList:
 
 
 def _lists(report: BacktestReport, windows: Mapping[int, ChartWindow]) -> list[_AlertList]:
-    lists: list[tuple[str, Sequence[RecordedAlert]]] = [("Alerts", alerts_of_one(report.new, None))]
+    lists: list[tuple[str, Sequence[RecordedAlert]]] = [("Alerts", only_in(report.new, None))]
     if report.old is not None:
-        only_new = alerts_of_one(report.new, report.old)
+        only_new = only_in(report.new, report.old)
         identities = {id(alert) for alert in only_new}
         lists = [
             ("Alerts of the new configuration only", only_new),
-            ("Alerts of the old configuration only", alerts_of_one(report.old, report.new)),
+            ("Alerts of the old configuration only", only_in(report.old, report.new)),
             (
                 "Alerts of both, as the new one tells them",
-                [alert for alert in report.new.told if id(alert) not in identities],
+                [alert for alert in report.new.notified if id(alert) not in identities],
             ),
         ]
     charted = iter(range(_CHARTS))
@@ -195,9 +195,9 @@ def _timeline(report: BacktestReport) -> _Timeline:
     height = (_LANE - 6) / len(sides)
     first_query = len(lanes) - len(names)
     for number, (side, kind) in enumerate(sides):
-        for alert in side.told:
+        for alert in side.notified:
             y = (names.index(alert.name) + first_query) * _LANE + 3 + number * height
-            start = alert.fired_at if alert.told_at is None else alert.told_at
+            start = alert.fired_at if alert.notified_at is None else alert.notified_at
             end = alert.fired_at + length(alert, report.within)
             bars.append(_bar(report, start, end, y=y, height=height, kind=kind, label=alert.summary))
     within = report.within

@@ -1,4 +1,4 @@
-"""What really happened, from a file or from past alerts of Prometheus, held against what would have been told."""
+"""Incidents, from a file or from past alerts of Prometheus, matched with the alerts of a replay."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["Incident", "IncidentMatch", "match", "past_alerts", "read_incidents"
 _STEP, _TIMEOUT = 60.0, 120.0
 """Seconds: how finely past alerts are read, and how long one request may take."""
 _JOINED = 300.0
-"""Seconds between two alerts of one name that still belong to one incident."""
+"""Seconds between two alerts of the same name that still belong to the same incident."""
 _MANY = 100
 _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that somebody should have been told of, from `start` to `end`, Unix seconds.
+    """Something that should have been notified, from `start` to `end`, Unix seconds.
 
     Attributes
     ----------
     name : str
-        For people; may be empty.
+        May be empty.
     query : str
-        Only alerts of this query can find it; empty: all can.
+        Only alerts of this query can match it; empty: all can.
     labels : mapping
-        An alert that has one of these labels with another value is about something else.
+        An alert with another value of one of these labels does not match.
     """
 
     start: float
@@ -49,7 +49,7 @@ class Incident:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def is_met_by(self, alert: RecordedAlert) -> bool:
-        """Return whether an alert can be about this, whenever it was."""
+        """Return whether an alert matches by its query and labels, at any time."""
         own = alert.labels
         return self.query in ("", own.get("query", "")) and all(
             own.get(name, value) == value for name, value in self.labels.items()
@@ -58,64 +58,64 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class IncidentMatch:
-    """How an incident was found.
+    """The alerts that match an incident.
 
     Attributes
     ----------
     alert : RecordedAlert or None
-        The first that was told of it; None: it was missed.
+        The first that was notified; None: the incident was missed.
     others : int
         How many more there were.
     lead : float or None, seconds
         From the alert to the beginning of the incident; negative where it came late.
-    standing : bool
-        The alert was there for longer than alerts count as warnings: somebody may not have taken it for this.
+    already_firing : bool
+        The alert fired before it could count as a warning, so nobody may have related it to the incident.
     """
 
     incident: Incident
     alert: RecordedAlert | None = None
     others: int = 0
     lead: float | None = None
-    standing: bool = False
+    already_firing: bool = False
 
 
 def match(
     incidents: Sequence[Incident], alerts: Sequence[RecordedAlert], *, ahead: float, end: float
 ) -> list[IncidentMatch]:
-    """Return how each incident was found.
+    """Return the match of each incident.
 
     Parameters
     ----------
     alerts : sequence of ToldAlert
-        Those of which nobody was told are left out.
+        Those that were not notified are left out.
     ahead : float, seconds
         How long before an incident an alert counts as a warning of it.
     end : float, Unix seconds
-        Up to which alerts are known.
+        The end of the replay.
     """
-    found = []
+    matches = []
     for incident in incidents:
         begin = incident.start - ahead
         near = [
-            (alert.told_at, number, alert)
+            (alert.notified_at, number, alert)
             for number, alert in enumerate(alerts)
-            if alert.told_at is not None
-            and alert.told_at <= incident.end
+            if alert.notified_at is not None
+            and alert.notified_at <= incident.end
             and (end if alert.resolved_at is None else alert.resolved_at) >= begin
             and incident.is_met_by(alert)
         ]
-        # One that fires for days finds nothing that begins meanwhile, unless nothing else does.
-        near.sort(key=lambda one: (one[0] < begin, one[0]))
+        # An alert that fires for days matches incidents that begin meanwhile only if no other alert does.
+        near.sort(key=lambda entry: (entry[0] < begin, entry[0]))
         if near:
-            told, _, alert = near[0]
-            found.append(IncidentMatch(incident, alert, len(near) - 1, incident.start - told, told < begin))
+            notified, _, alert = near[0]
+            matches.append(IncidentMatch(incident, alert, len(near) - 1, incident.start - notified, notified < begin))
         else:
-            found.append(IncidentMatch(incident))
-    return found
+            matches.append(IncidentMatch(incident))
+    return matches
 
 
 def read_incidents(file: Path) -> list[Incident]:
-    """Read a CSV file with the columns start and end, and if wanted name, query, and one for any other label.
+    """Read a CSV file with the columns start and end, optionally name, query, and one per label.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def read_incidents(file: Path) -> list[Incident]:
         wrong = [*wrong[:_SHOWN], f"{file}: and {len(wrong) - _SHOWN} lines more"]
     if wrong:
         raise UsageError("\n".join(wrong))
-    return sorted(incidents, key=lambda one: one.start)
+    return sorted(incidents, key=lambda incident: incident.start)
 
 
 def _rows(text: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -162,14 +162,14 @@ def _incident(header: Sequence[str], row: Sequence[str]) -> Incident:
     if len(row) != len(header):
         raise ValueError(f"{len(row)} cells, and {len(header)} columns")
     cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
-    start, end = _moment("start", cells.pop("start")), _moment("end", cells.pop("end"))
+    start, end = _instant("start", cells.pop("start")), _instant("end", cells.pop("end"))
     if end < start:
         raise ValueError("it ends before it starts")
     name, query = cells.pop("name", ""), cells.pop("query", "")
     return Incident(start, end, name, query, {label: value for label, value in cells.items() if value})
 
 
-def _moment(name: str, text: str) -> float:
+def _instant(name: str, text: str) -> float:
     try:
         at = math.nan if text.startswith("now") else parse_instant(text, 0.0)
     except ValueError:
@@ -202,12 +202,12 @@ def past_alerts(api: RangeApi, matchers: str, start: float, end: float) -> list[
             running.setdefault((name, key), []).extend(times.tolist())
     for (name, _), instants in running.items():
         begin = instants[0] if instants else 0.0
-        for one, after in pairwise([*instants, math.inf]):
-            if after - one > _JOINED:
-                spans.setdefault(name, []).append((begin, one))
+        for at, after in pairwise([*instants, math.inf]):
+            if after - at > _JOINED:
+                spans.setdefault(name, []).append((begin, at))
                 begin = after
-    incidents = [Incident(begin, until, name) for name, found in spans.items() for begin, until in _joined(found)]
-    return sorted(incidents, key=lambda one: (one.start, one.name))
+    incidents = [Incident(begin, until, name) for name, own in spans.items() for begin, until in _joined(own)]
+    return sorted(incidents, key=lambda incident: (incident.start, incident.name))
 
 
 def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""What Prometheus would have answered at every slot, read with range queries, a chunk at a time."""
+"""Answers of Prometheus for past slots, read with range queries, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HistoryReplay:
     api : RangeApi
     plan : QueryPlan
     last : float, Unix seconds
-        The newest slot that will be asked for.
+        The newest slot that will be evaluated.
     query_offset : float, seconds
         How far before its slot a query is evaluated.
     series : int
@@ -62,7 +62,7 @@ class HistoryReplay:
         self._api, self._plan, self._last = api, plan, last
         self._query_offset, self._series, self._sleep = query_offset, series, sleep
         self.warnings: dict[str, None] = {}
-        """What the server wanted said of its answers, such as that series may be missing."""
+        """Warnings of the server, such as that series may be missing."""
         self._chunks: Iterator[Block] | None = None
         self._block = Block(np.zeros(0), [], np.zeros((0, 0)))
 
@@ -72,14 +72,14 @@ class HistoryReplay:
         Raises
         ------
         PrometheusError
-            The server did not give it, however often it was asked.
+            The server did not give it in several attempts.
         """
         at = slot - self._query_offset
         while not len(self._block.times) or self._place(at) >= len(self._block.times):
             self._block = self._next(at)
             self.warnings |= dict.fromkeys(self._block.warnings)
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:  # noqa: ARG002 - it was asked before.
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:  # noqa: ARG002 - it was fetched before.
         """Return the answer for an instant that was fetched."""
         place = self._place(at)
         values = self._block.values[place]
@@ -87,7 +87,7 @@ class HistoryReplay:
         # A series that has no sample at an instant is not in the answer for it.
         here = np.flatnonzero(~np.isnan(values))
         if len(here) < len(keys):
-            keys, values = [keys[one] for one in here.tolist()], values[here]
+            keys, values = [keys[column] for column in here.tolist()], values[here]
         return Frame(at, keys, values, np.full(len(keys), at), self._block.rejected, self._block.warnings)
 
     def _place(self, at: float) -> int:
@@ -104,7 +104,7 @@ class HistoryReplay:
                     )
                 return next(self._chunks)
             except PrometheusError as fault:
-                # What raised cannot be gone on with.
+                # A generator that raised is finished.
                 self._chunks = None
                 if not left or not fault.reason.retryable:
                     raise

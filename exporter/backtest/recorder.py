@@ -36,7 +36,7 @@ class RecordedAlert:
     since : float
         Since when its series is anomalous.
     told_at : float or None
-        The first slot in which it fires and no silence of the calendar covers it; None: nobody was told.
+        The first slot in which it fires and no silence of the calendar covers it; None: nobody was recorded.
     resolved_at : float or None
         None: it fires still.
     score : float
@@ -49,19 +49,19 @@ class RecordedAlert:
     summary: str
     since: float
     fired_at: float
-    told_at: float | None = None
+    notified_at: float | None = None
     resolved_at: float | None = None
     score: float = float("nan")
 
     @property
     def is_effect(self) -> bool:
-        """Whether it is said to follow from another alert, so that Alertmanagers may be told to hold it back."""
+        """Whether it is said to follow from another alert, so that Alertmanagers may be recorded to hold it back."""
         return self.labels.get("incident_role") == _EFFECT
 
 
 @dataclass(slots=True)
 class ScoreCounts:
-    """What one query said, counted.
+    """Counts of the scores of one query.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class ScoreCounts:
         return len(self.by_series)
 
     def put(self, verdict: Verdict, table: SeriesTable) -> None:
-        """Count what was said in one slot."""
+        """Count the scores of one slot."""
         if table.version != self._version:
             self.settle()
             self._version, self._labels = table.version, table.items()
@@ -148,8 +148,8 @@ class AlertRecorder:
         self._open: dict[str, RecordedAlert] = {}
         self._reached: dict[str, float] = {}
 
-    def judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        """Count what a query said in one slot."""
+    def add_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Count the scores of one slot of a query."""
         self.scores.setdefault(plan.name, ScoreCounts()).put(verdict, table)
 
     def commit(self, query: str, slot: float, step: Step) -> bool:
@@ -164,28 +164,27 @@ class AlertRecorder:
     def record(self, query: str, step: Step) -> None:
         """Note a step."""
         by_episode = {alert.episode: alert for alert in step.alerts.values()}
-        for one in step.transitions:
-            alert = by_episode.get(one.episode)
-            if one.event is AuditEvent.FIRING and alert is not None:
-                self._open[one.episode] = told = _told(query, alert, one.at)
-                self.alerts.append(told)
-                self.fired(told)
-            elif one.event in _ENDS and one.episode in self._open:
-                ended = self._open.pop(one.episode)
-                ended.resolved_at = one.at
-        self._look(step.alerts.values())
+        for transition in step.transitions:
+            alert = by_episode.get(transition.episode)
+            if transition.event is AuditEvent.FIRING and alert is not None:
+                self._open[transition.episode] = recorded = _recorded(query, alert, transition.at)
+                self.alerts.append(recorded)
+                self.fired(recorded)
+            elif transition.event in _ENDS and transition.episode in self._open:
+                self._open.pop(transition.episode).resolved_at = transition.at
+        self._update(step.alerts.values())
 
-    def _look(self, alerts: Iterable[Alert]) -> None:
+    def _update(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:
-            told = self._open.get(alert.episode)
-            if told is None or alert.state is not AlertState.FIRING:
+            recorded = self._open.get(alert.episode)
+            if recorded is None or alert.state is not AlertState.FIRING:
                 continue
             if alert.worst is not None and alert.worst.score is not None:
-                told.score = alert.worst.score
-            if told.told_at is None:
+                recorded.score = alert.worst.score
+            if recorded.notified_at is None:
                 silent = (rule for rule in self._rules(alert.evaluated_at) if rule.action == "silence")
                 if not any(all_match(rule.matchers, alert.labels) for rule in silent):
-                    told.told_at = alert.evaluated_at
+                    recorded.notified_at = alert.evaluated_at
 
 
 class ReplayAudit:
@@ -232,7 +231,7 @@ class ReplayStore:
     learned_arrays: ReplayArrays = field(default_factory=ReplayArrays)
 
 
-def _told(query: str, alert: Alert, at: float) -> RecordedAlert:
+def _recorded(query: str, alert: Alert, at: float) -> RecordedAlert:
     summary = alert.annotations.get("summary", "")
     return RecordedAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at)
 

@@ -1,7 +1,7 @@
-"""The daemon's own cycles, over a range of the past, on a simulated clock.
+"""The daemon's own evaluators over a range of the past, on a simulated clock.
 
-Cycles, groups, alerts, storms, causes and the calendar are those of the daemon. Only what surrounds them is another:
-slots are answered from range queries, alerts are noted instead of kept and sent, and there is no page.
+Evaluators, groups, alerts, storms, causes and the calendar are those of the daemon. Only the ports differ: slots are
+answered from range queries, alerts are recorded instead of stored and sent, and there is no metrics page.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 """Times that history is begun to be read."""
-_TOLD_EVERY = 50
-"""Slots between two words on how far it is."""
+_PROGRESS_EVERY = 50
+"""Slots between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSpan:
-    """What is replayed: the slots from `start` to `end`, both included, Unix seconds."""
+    """The slots from `start` to `end`, both included, Unix seconds."""
 
     start: float
     end: float
@@ -68,14 +68,14 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What a replay found out.
+    """What a replay recorded.
 
     Attributes
     ----------
     groups : tuple of str
-        The jobs of the groups, under which their alerts are noted.
+        The jobs of the groups, under which their alerts are recorded.
     warnings : mapping of str to tuple of str
-        What Prometheus wanted said, by query.
+        Warnings of Prometheus by query.
     """
 
     within: TimeSpan
@@ -89,18 +89,18 @@ Write = Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], No
 
 
 class Watcher:
-    """Is told how a replay goes on; every method does nothing unless it is overridden."""
+    """Observer of a replay; every method does nothing unless it is overridden."""
 
-    def learning(self, query: str, share: float) -> None:
+    def on_learning(self, query: str, share: float) -> None:
         """History is read: 0 to 1."""
 
-    def replayed(self, share: float) -> None:
+    def on_progress(self, share: float) -> None:
         """So much of the range is done: 0 to 1."""
 
-    def judged(self, cycle: QueryEvaluator, verdict: Verdict) -> None:
-        """A slot of a query was judged; its alerts are noted already."""
+    def on_verdict(self, evaluator: QueryEvaluator, verdict: Verdict) -> None:
+        """A slot of a query was evaluated; its alerts are recorded."""
 
-    def begun(self, record: AlertRecorder, cycles: Mapping[str, QueryEvaluator]) -> None:
+    def on_start(self, record: AlertRecorder, evaluators: Mapping[str, QueryEvaluator]) -> None:
         """Everything is learned, and the first slot comes next."""
 
 
@@ -115,7 +115,7 @@ class _Clock:
 
 
 class _AtOnce(Executor):
-    """Does in place what the daemon does beside the slots, so that a replay always says the same."""
+    """Runs in place what the daemon runs in the background, so that a replay is deterministic."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
@@ -136,7 +136,7 @@ def replay(
     watchers: Sequence[Watcher] = (),
     page: Write | None = None,
 ) -> ReplayResult:
-    """Judge a range of the past as a daemon would have that was started at its beginning with nothing learned.
+    """Evaluate a range of the past as a daemon would have that was started at its beginning without state.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def replay(
     Raises
     ------
     ExporterError
-        Prometheus did not answer; nothing can be said of a part of the range only.
+        Prometheus did not answer; there are no partial results.
     """
     with ExitStack() as stack:
         api = connect()
@@ -178,19 +178,19 @@ class _Replay:
         self._within, self._api, self._sleep, self._watchers = within, api, sleep, watchers
         self._clock = clock = _Clock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
-        self._plans = tuple(_without_search(one) for one in config.plans() if only is None or one.name in only)
+        self._plans = tuple(_without_search(plan) for plan in config.plans() if only is None or plan.name in only)
         names = {plan.name for plan in self._plans}
         self._configured = [group for group in config.groups if names.issuperset(group.queries)]
         events = ActiveEvents()
         events.configure(config.calendar, config.global_.timezone)
         self.record = AlertRecorder(events.rules)
-        self._cycles: dict[str, QueryEvaluator] = {}
+        self._evaluators: dict[str, QueryEvaluator] = {}
         self._answers: dict[str, HistoryReplay] = {}
-        self._groups = Groups(lambda query: self._cycles[query].progress, training=_AtOnce())
+        self._groups = Groups(lambda query: self._evaluators[query].progress, training=_AtOnce())
         causes = RootCauses()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
         metrics = SelfMetrics(CollectorRegistry())
-        admission = Admission(lambda: [cycle.learner.engine for cycle in self._cycles.values()], metrics)
+        admission = Admission(lambda: [evaluator.learner.engine for evaluator in self._evaluators.values()], metrics)
         admission.configure(config.limits)
         settings = EvaluationSettings.of(config, external_url="")
         ports = Ports(
@@ -206,7 +206,7 @@ class _Replay:
             masks=SampleMasks(events, settings.external_labels, utf8_labels=settings.utf8_labels),
             feedback=None,
             groups=self._groups,
-            on_verdict=self._judged,
+            on_verdict=self._on_verdict,
             co_occurrence=CoOccurrence(),
             root_causes=causes,
         )
@@ -217,7 +217,7 @@ class _Replay:
     def run(self) -> ReplayResult:
         config, within = self._config, self._within
         slots = {plan.name: list(within.slots(plan.interval, plan.offset)) for plan in self._plans}
-        empty = [name for name, of_one in slots.items() if not of_one]
+        empty = [name for name, instants in slots.items() if not instants]
         if empty:
             raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
         for plan in self._plans:
@@ -231,7 +231,7 @@ class _Replay:
             )
             context = replace(self._context, ports=replace(self._context.ports, api=answers))
             self._answers[plan.name] = answers
-            self._cycles[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
+            self._evaluators[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
         self._groups.apply(
             self._configured,
@@ -241,14 +241,14 @@ class _Replay:
             last_step=lambda _: Step(alerts={}),
             removed=lambda *_: None,
         )
-        for name, cycle in self._cycles.items():
-            self._learn(cycle, slots[name][0] - plans[name].interval)
+        for name, evaluator in self._evaluators.items():
+            self._learn(evaluator, slots[name][0] - plans[name].interval)
         for watcher in self._watchers:
-            watcher.begun(self.record, self._cycles)
-        self._go(slots)
+            watcher.on_start(self.record, self._evaluators)
+        self._run_slots(slots)
         for scores in self.record.scores.values():
             scores.settle()
-        warnings = {name: tuple(one.warnings) for name, one in self._answers.items() if one.warnings}
+        warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
         return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
 
     def _count(self, plan: QueryPlan, at: float) -> int:
@@ -257,30 +257,30 @@ class _Replay:
             1, len(self._api.instant(plan.expr, at - self._context.settings.query_offset, timeout=plan.timeout).keys)
         )
 
-    def _learn(self, cycle: QueryEvaluator, at: float) -> None:
-        name = cycle.plan.name
-        beat = cycle.learner.beat
+    def _learn(self, evaluator: QueryEvaluator, at: float) -> None:
+        name = evaluator.plan.name
+        beat = evaluator.learner.beat
 
-        def told() -> None:
+        def report_progress() -> None:
             beat()
             for watcher in self._watchers:
-                watcher.learning(name, cycle.learner.progress)
+                watcher.on_learning(name, evaluator.learner.progress)
 
-        cycle.learner.beat = told
+        evaluator.learner.beat = report_progress
         for left in reversed(range(_TRIES)):
-            if cycle.prepare(at):
+            if evaluator.prepare(at):
                 for watcher in self._watchers:
-                    watcher.learning(name, 1.0)
+                    watcher.on_learning(name, 1.0)
                 return
             if left:
                 self._sleep(2.0 ** (_TRIES - left))
-        raise ExporterError(f"{name}: history could not be read: {cycle.trouble}")
+        raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 
-    def _go(self, slots: Mapping[str, Sequence[float]]) -> None:
-        queries = [[(slot, 0, name) for slot in of_one] for name, of_one in slots.items()]
+    def _run_slots(self, slots: Mapping[str, Sequence[float]]) -> None:
+        queries = [[(slot, 0, name) for slot in instants] for name, instants in slots.items()]
         groups = [
-            [(slot, 1, job) for slot in self._within.slots(one.interval, one.offset)]
-            for job, one in self._groups.evaluators.items()
+            [(slot, 1, job) for slot in self._within.slots(group.interval, group.offset)]
+            for job, group in self._groups.evaluators.items()
         ]
         total = sum(map(len, queries)) + sum(map(len, groups))
         for number, (slot, kind, name) in enumerate(heapq.merge(*queries, *groups)):
@@ -289,22 +289,22 @@ class _Replay:
                 self._groups.evaluators[name].run(slot)
             else:
                 self._answers[name].fetch(slot)
-                cycle = self._cycles[name]
-                cycle.run(slot)
-                if cycle.judged != slot:
-                    raise ExporterError(f"{name}: a slot could not be judged: {cycle.trouble}")
-            if number % _TOLD_EVERY == 0:
+                evaluator = self._evaluators[name]
+                evaluator.run(slot)
+                if evaluator.judged != slot:
+                    raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")
+            if number % _PROGRESS_EVERY == 0:
                 for watcher in self._watchers:
-                    watcher.replayed(number / total)
+                    watcher.on_progress(number / total)
         for watcher in self._watchers:
-            watcher.replayed(1.0)
+            watcher.on_progress(1.0)
 
-    def _judged(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        self.record.judged(plan, verdict, table)
+    def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        self.record.add_verdict(plan, verdict, table)
         for watcher in self._watchers:
-            watcher.judged(self._cycles[plan.name], verdict)
+            watcher.on_verdict(self._evaluators[plan.name], verdict)
 
 
 def _without_search(plan: QueryPlan) -> QueryPlan:
-    """Return a plan without the search for changepoints, of which only metrics of the daemon tell."""
+    """Return a plan without the search for changepoints, which only appear in metrics of the daemon."""
     return replace(plan, drift=plan.drift.model_copy(update={"changepoints": False}))

@@ -1,4 +1,4 @@
-"""The figures of a backtest, as an SRE asks for them. Pure: texts, HTML and JSON are made of these."""
+"""The numbers of a backtest report; text, HTML and JSON are made from them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _OWN = frozenset({"alertname", "query", "group", "incident", "incident_role"})
 
 @dataclass(frozen=True, slots=True)
 class QueryReport:
-    """What one query or group did. Lengths are seconds, shares 0 to 1; None where there is nothing to count.
+    """The alerts and scores of one query or group. Lengths are seconds, shares 0 to 1; None: nothing to count.
 
     Attributes
     ----------
     alerts : int
-        Of which somebody would have been told.
+        That would have been notified.
     silenced : int
-        Of which nobody was told, because of the calendar.
+        That no one would have been notified of, because of the calendar.
     effects : int
-        Of `alerts`, those that are said to follow from another one.
+        Of `alerts`, those that follow from another alert.
     empty : int
         Slots without any sample.
     young : float
@@ -60,7 +60,7 @@ class QueryReport:
 
 @dataclass(frozen=True, slots=True)
 class ConfigReport:
-    """One configuration.
+    """The result of one configuration.
 
     Attributes
     ----------
@@ -81,30 +81,30 @@ class ConfigReport:
     warnings: Mapping[str, tuple[str, ...]]
 
     @property
-    def told(self) -> tuple[RecordedAlert, ...]:
-        """The alerts of which somebody would have been told."""
-        return tuple(alert for alert in self.alerts if alert.told_at is not None)
+    def notified(self) -> tuple[RecordedAlert, ...]:
+        """The alerts that would have been notified."""
+        return tuple(alert for alert in self.alerts if alert.notified_at is not None)
 
     @property
     def missed(self) -> int:
-        """How many incidents nothing was told of."""
-        return sum(one.alert is None for one in self.met)
+        """How many incidents no alert matches."""
+        return sum(match.alert is None for match in self.met)
 
     @property
     def lead(self) -> float | None:
         """The median lead time, seconds; None where nothing was found."""
-        leads = [one.lead for one in self.met if one.lead is not None and not one.standing]
+        leads = [entry.lead for entry in self.met if entry.lead is not None and not entry.already_firing]
         return median(leads) if leads else None
 
     @property
     def precision(self) -> float | None:
         """Share of the alerts that met an incident."""
-        return 1.0 - self.useless / len(self.told) if self.told else None
+        return 1.0 - self.useless / len(self.notified) if self.notified else None
 
 
 @dataclass(frozen=True, slots=True)
 class BacktestReport:
-    """What a backtest says. `old` is there where two configurations are compared."""
+    """The report of a backtest. `old` is there where two configurations are compared."""
 
     within: TimeSpan
     zone: str
@@ -116,7 +116,7 @@ class BacktestReport:
 
 @dataclass(frozen=True, slots=True)
 class ReportLimits:
-    """What the new configuration must keep to; None: there is no such limit."""
+    """Limits of the new configuration; None: no limit."""
 
     alerts_per_week: float | None = None
     missed: int | None = None
@@ -124,7 +124,7 @@ class ReportLimits:
 
 
 def side(config: str, outcome: ReplayResult, incidents: Sequence[Incident], *, ahead: float) -> ConfigReport:
-    """Count what a replay found out; see `match` for `ahead`."""
+    """Return the result of a replay; see `match` for `ahead`."""
     record, within = outcome.record, outcome.within
     counted = tuple(
         _count(name, [alert for alert in record.alerts if alert.name == name], record.scores.get(name), within)
@@ -133,21 +133,21 @@ def side(config: str, outcome: ReplayResult, incidents: Sequence[Incident], *, a
     met = tuple(match(incidents, record.alerts, ahead=ahead, end=within.end))
     useless = 0
     for alert in record.alerts:
-        if alert.told_at is not None and incidents:
-            useless += not any(one.alert for one in match(incidents, [alert], ahead=ahead, end=within.end))
+        if alert.notified_at is not None and incidents:
+            useless += not any(entry.alert for entry in match(incidents, [alert], ahead=ahead, end=within.end))
     return ConfigReport(config, counted, tuple(record.alerts), met, useless, record.suppressed, outcome.warnings)
 
 
 def _count(name: str, alerts: Sequence[RecordedAlert], scores: ScoreCounts | None, within: TimeSpan) -> QueryReport:
-    told = [alert for alert in alerts if alert.told_at is not None]
-    lengths = [length(alert, within) for alert in told]
-    noisiest = tuple(Counter(series_text(alert.labels) for alert in told).most_common(_NOISIEST))
+    notified = [alert for alert in alerts if alert.notified_at is not None]
+    lengths = [length(alert, within) for alert in notified]
+    noisiest = tuple(Counter(series_text(alert.labels) for alert in notified).most_common(_NOISIEST))
     counted = QueryReport(
         name,
-        len(told),
-        len(alerts) - len(told),
-        sum(alert.is_effect for alert in told),
-        len(told) * WEEK / (within.end - within.start),
+        len(notified),
+        len(alerts) - len(notified),
+        sum(alert.is_effect for alert in notified),
+        len(notified) * WEEK / (within.end - within.start),
         sum(lengths) / len(lengths) if lengths else None,
         max(lengths, default=None),
         noisiest,
@@ -171,7 +171,7 @@ def length(alert: RecordedAlert, within: TimeSpan) -> float:
 
 
 def series_text(labels: Mapping[str, str] | Labels) -> str:
-    """Write the labels that say which series or storm it is.
+    """Write the labels that identify the series or storm.
 
     >>> series_text({"alertname": "AnomalyDetected", "query": "cpu", "host": "a"})
     'host=a'
@@ -181,57 +181,61 @@ def series_text(labels: Mapping[str, str] | Labels) -> str:
 
 def broken(limits: ReportLimits, new: ConfigReport) -> tuple[str, ...]:
     """Return a sentence for every limit that does not hold."""
-    said = []
+    sentences = []
     if limits.alerts_per_week is not None:
-        said += [
-            f"{one.name}: {one.per_week:.2f} alerts a week, {limits.alerts_per_week:g} at most"
-            for one in new.counted
-            if one.per_week > limits.alerts_per_week
+        sentences += [
+            f"{query.name}: {query.per_week:.2f} alerts a week, {limits.alerts_per_week:g} at most"
+            for query in new.counted
+            if query.per_week > limits.alerts_per_week
         ]
     if limits.missed is not None and new.missed > limits.missed:
-        said.append(f"{new.missed} incidents missed, {limits.missed} at most")
+        sentences.append(f"{new.missed} incidents missed, {limits.missed} at most")
     if limits.lead is not None:
-        late = [one for one in new.met if one.lead is not None and not one.standing and one.lead < limits.lead]
-        said += [
-            f"incident {one.incident.name or one.incident.query or 'without a name'}: "
-            f"told {one.lead:+.0f} s before it began, {limits.lead:+.0f} s at least"
-            for one in late
+        late = [
+            entry
+            for entry in new.met
+            if entry.lead is not None and not entry.already_firing and entry.lead < limits.lead
         ]
-    return tuple(said)
+        sentences += [
+            f"incident {entry.incident.name or entry.incident.query or 'without a name'}: "
+            f"told {entry.lead:+.0f} s before it began, {limits.lead:+.0f} s at least"
+            for entry in late
+        ]
+    return tuple(sentences)
 
 
 def to_json(report: BacktestReport) -> dict[str, Any]:
     """Return the report as plain values. Times are Unix seconds, lengths seconds."""
-    known = report.incidents is not None
+    matched = report.incidents is not None
     whole: dict[str, Any] = {"from": report.within.start, "to": report.within.end}
-    whole["new"] = _side_json(report.new, known=known)
+    whole["new"] = _side_json(report.new, matched=matched)
     if report.old is not None:
-        whole["old"] = _side_json(report.old, known=known)
+        whole["old"] = _side_json(report.old, matched=matched)
     whole["limits_broken"] = list(report.broken)
     return whole
 
 
-def _side_json(one: ConfigReport, *, known: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "config": one.config,
-        "queries": [{**asdict(counted), "noisiest": dict(counted.noisiest)} for counted in one.counted],
-        "alerts": [_alert_json(alert) for alert in one.alerts],
-        "suppressed": one.suppressed,
-        "warnings": {name: list(texts) for name, texts in one.warnings.items()},
+def _side_json(result: ConfigReport, *, matched: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "config": result.config,
+        "queries": [{**asdict(counted), "noisiest": dict(counted.noisiest)} for counted in result.counted],
+        "alerts": [_alert_json(alert) for alert in result.alerts],
+        "suppressed": result.suppressed,
+        "warnings": {name: list(texts) for name, texts in result.warnings.items()},
     }
-    if known:
-        found["incidents"] = [
+    if matched:
+        values["incidents"] = [
             {
                 **asdict(met.incident),
                 "found_by": None if met.alert is None else _alert_json(met.alert),
                 "others": met.others,
                 "lead": met.lead,
-                "standing": met.standing,
+                "standing": met.already_firing,
             }
-            for met in one.met
+            for met in result.met
         ]
-        found |= {"missed": one.missed, "median_lead": one.lead, "precision": one.precision}
-    return found
+        values |= {"missed": result.missed, "median_lead": result.lead, "precision": result.precision}
+    return values
 
 
 def _alert_json(alert: RecordedAlert) -> dict[str, Any]:
@@ -242,7 +246,7 @@ def _alert_json(alert: RecordedAlert) -> dict[str, Any]:
         "summary": alert.summary,
         "since": alert.since,
         "fired_at": alert.fired_at,
-        "told_at": alert.told_at,
+        "told_at": alert.notified_at,
         "resolved_at": alert.resolved_at,
         "score": score,
     }

@@ -1,4 +1,4 @@
-"""A report in words: tables and sentences that the text and the HTML share."""
+"""Tables and sentences of a report, shared by text and HTML."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from exporter.backtest.incidents import IncidentMatch
 from exporter.backtest.recorder import RecordedAlert
 from exporter.backtest.report import BacktestReport, ConfigReport, QueryReport, length, series_text
 
-__all__ = ["Table", "alert_row", "alerts_of_one", "heading", "incident_table", "notes", "query_table", "verdicts"]
+__all__ = ["Table", "alert_row", "only_in", "heading", "incident_table", "notes", "query_table", "verdicts"]
 
 _YOUNG = 0.01
 _FEW = 5
-"""Incidents of which it is said, too, that nothing changes."""
+"""Incidents up to which unchanged ones are listed, too."""
 _NONE = "-"
 
 
@@ -30,7 +30,7 @@ class Table:
 
 
 def heading(report: BacktestReport) -> str:
-    """Say what was replayed."""
+    """Return what was replayed."""
     within, zone = report.within, report.zone
     files = report.new.config if report.old is None else f"{report.new.config} (new) against {report.old.config} (old)"
     return f"Backtest of {files}: {when(within.start, zone)} to {when(within.end, zone)} {zone}, {_length(report)}"
@@ -46,35 +46,35 @@ def when(at: float, zone: str) -> str:
 
 
 def query_table(report: BacktestReport) -> Table:
-    """Return the figures of every query; with two configurations, the old figure stands behind the new one."""
+    """Return the numbers of every query; with two configurations, the old number follows the new one in brackets."""
     head = ["query", "series", "samples", "anomalous", "alerts", "a week", "mean", "longest"]
-    old = {} if report.old is None else {one.name: one for one in report.old.counted}
-    names = dict.fromkeys([*(one.name for one in report.new.counted), *old])
-    new = {one.name: one for one in report.new.counted}
+    old = {} if report.old is None else {query.name: query for query in report.old.counted}
+    new = {query.name: query for query in report.new.counted}
+    names = dict.fromkeys([*new, *old])
     rows = []
     for name in names:
         cells = _cells(new.get(name))
         if report.old is not None:
             cells = [
-                one if one == other else f"{one} ({other})"
-                for one, other in zip(cells, _cells(old.get(name)), strict=True)
+                cell if cell == before else f"{cell} ({before})"
+                for cell, before in zip(cells, _cells(old.get(name)), strict=True)
             ]
         rows.append([name, *cells])
     return Table(head, rows, "lrrrrrrr")
 
 
-def _cells(one: QueryReport | None) -> list[str]:
-    if one is None:
+def _cells(query: QueryReport | None) -> list[str]:
+    if query is None:
         return [_NONE] * 7
-    share = _NONE if one.anomalous is None else f"{100 * one.anomalous:.2f} %"
+    share = _NONE if query.anomalous is None else f"{100 * query.anomalous:.2f} %"
     return [
-        _NONE if one.series is None else str(one.series),
-        _NONE if one.samples is None else str(one.samples),
+        _NONE if query.series is None else str(query.series),
+        _NONE if query.samples is None else str(query.samples),
         share,
-        str(one.alerts),
-        f"{one.per_week:.1f}",
-        _span(one.mean),
-        _span(one.longest),
+        str(query.alerts),
+        f"{query.per_week:.1f}",
+        _span(query.mean),
+        _span(query.longest),
     ]
 
 
@@ -83,58 +83,59 @@ def _span(seconds: float | None) -> str:
 
 
 def alert_row(alert: RecordedAlert, report: BacktestReport) -> list[str]:
-    """Return what a list says of an alert: when, how long, of what query, of which series."""
-    told = alert.fired_at if alert.told_at is None else alert.told_at
+    """Return the cells of an alert: when, how long, which query, which series."""
+    begin = alert.fired_at if alert.notified_at is None else alert.notified_at
     lasted = format_span(length(alert, report.within)) + (" +" if alert.resolved_at is None else "")
-    marks = [text for text, here in (("silenced", alert.told_at is None), ("effect", alert.is_effect)) if here]
+    marks = [text for text, here in (("silenced", alert.notified_at is None), ("effect", alert.is_effect)) if here]
     more = f" ({', '.join(marks)})" if marks else ""
-    return [when(told, report.zone), lasted, alert.name, (series_text(alert.labels) or "(no labels)") + more]
+    return [when(begin, report.zone), lasted, alert.name, (series_text(alert.labels) or "(no labels)") + more]
 
 
-def alerts_of_one(of: ConfigReport, other: ConfigReport | None) -> list[RecordedAlert]:
-    """Return the told alerts of a side that the other does not have: none of the same labels at the same time."""
+def only_in(result: ConfigReport, other: ConfigReport | None) -> list[RecordedAlert]:
+    """Return the notified alerts that the other result does not have: none of the same labels at the same time."""
     if other is None:
-        return list(of.told)
-    return [alert for alert in of.told if not any(_is_same(alert, one) for one in other.told)]
+        return list(result.notified)
+    return [alert for alert in result.notified if not any(_is_same(alert, candidate) for candidate in other.notified)]
 
 
-def _is_same(one: RecordedAlert, other: RecordedAlert) -> bool:
+def _is_same(alert: RecordedAlert, other: RecordedAlert) -> bool:
     infinite = float("inf")
     return (
-        one.fingerprint == other.fingerprint
-        and one.fired_at <= (other.resolved_at or infinite)
-        and other.fired_at <= (one.resolved_at or infinite)
+        alert.fingerprint == other.fingerprint
+        and alert.fired_at <= (other.resolved_at or infinite)
+        and other.fired_at <= (alert.resolved_at or infinite)
     )
 
 
 def incident_table(report: BacktestReport) -> Table:
-    """Return how every incident was found."""
+    """Return the incidents with their first alert."""
     head = ["incident", "length", "name", "lead", "found by"]
     if report.old is None:
-        rows = [[*_incident(met, report), lead(met), _found_by(met)] for met in report.new.met]
+        rows = [[*_incident(met, report), lead(met), _first_alert(met)] for met in report.new.met]
         return Table(head, rows, "llrrl".replace("rr", "lr"))
     pairs = zip(report.new.met, report.old.met, strict=True)
-    rows = [[*_incident(met, report), lead(met), lead(before), _found_by(met)] for met, before in pairs]
+    rows = [[*_incident(met, report), lead(met), lead(before), _first_alert(met)] for met, before in pairs]
     return Table([*head[:3], "lead, new", "lead, old", "found by"], rows, "lllrrl")
 
 
 def _incident(met: IncidentMatch, report: BacktestReport) -> list[str]:
-    one = met.incident
-    return [when(one.start, report.zone), format_span(one.end - one.start), one.name or one.query or _NONE]
+    incident = met.incident
+    name = incident.name or incident.query or _NONE
+    return [when(incident.start, report.zone), format_span(incident.end - incident.start), name]
 
 
 def lead(met: IncidentMatch) -> str:
     """Write a lead time."""
     if met.lead is None:
         return "missed"
-    if met.standing:
+    if met.already_firing:
         return "fired before"
     if abs(met.lead) < 1.0:
         return "at once"
     return f"{format_span(abs(met.lead))} {'early' if met.lead > 0 else 'late'}"
 
 
-def _found_by(met: IncidentMatch) -> str:
+def _first_alert(met: IncidentMatch) -> str:
     if met.alert is None:
         return _NONE
     more = f", {met.others} more" if met.others else ""
@@ -142,15 +143,20 @@ def _found_by(met: IncidentMatch) -> str:
 
 
 def verdicts(report: BacktestReport) -> Iterator[str]:
-    """Yield what it comes to, in sentences."""
+    """Yield the conclusions, in sentences."""
     new, old = report.new, report.old
-    yield _spoken(report, new, "" if old is None else "new: ")
+    yield _conclusion(report, new, "" if old is None else "new: ")
     if old is not None:
-        yield _spoken(report, old, "old: ")
-        yield _difference(len(new.told), len(old.told))
+        yield _conclusion(report, old, "old: ")
+        yield _difference(len(new.notified), len(old.notified))
         for met, before in zip(new.met, old.met, strict=True):
             name = met.incident.name or when(met.incident.start, report.zone)
-            if met.lead is not None and before.lead is not None and not met.standing and not before.standing:
+            if (
+                met.lead is not None
+                and before.lead is not None
+                and not met.already_firing
+                and not before.already_firing
+            ):
                 gained = met.lead - before.lead
                 how = "earlier" if gained > 0 else "later"
                 if abs(gained) >= 1.0:
@@ -170,31 +176,32 @@ def _difference(new: int, old: int) -> str:
     return f"The new configuration tells {_count(abs(new - old), 'alert')} {how} than the old one."
 
 
-def _spoken(report: BacktestReport, one: ConfigReport, begin: str) -> str:
-    total = len(one.told)
-    weekly = sum(counted.per_week for counted in one.counted)
-    said = f"{begin}{_count(total, 'alert')} in {_length(report)}, {weekly:.1f} a week."
-    if not one.met:
-        return said
-    found = len(one.met) - one.missed
-    said += f" Found {found} of {_count(len(one.met), 'incident')}"
-    if one.lead is not None:
-        said += f", by median {format_span(abs(one.lead))} {'before' if one.lead > 0 else 'after'} the beginning"
-    said += "."
-    if one.precision is not None:
-        said += f" {one.useless} of {_count(total, 'alert')} met no incident (precision {100 * one.precision:.0f} %)."
-    return said
+def _conclusion(report: BacktestReport, result: ConfigReport, begin: str) -> str:
+    total = len(result.notified)
+    weekly = sum(query.per_week for query in result.counted)
+    text = f"{begin}{_count(total, 'alert')} in {_length(report)}, {weekly:.1f} a week."
+    if not result.met:
+        return text
+    matched = len(result.met) - result.missed
+    text += f" Found {matched} of {_count(len(result.met), 'incident')}"
+    if result.lead is not None:
+        text += f", by median {format_span(abs(result.lead))} {'before' if result.lead > 0 else 'after'} the beginning"
+    text += "."
+    if result.precision is not None:
+        percent = 100 * result.precision
+        text += f" {result.useless} of {_count(total, 'alert')} met no incident (precision {percent:.0f} %)."
+    return text
 
 
 def notes(report: BacktestReport) -> Iterator[str]:
-    """Yield what has to be known to trust the figures."""
+    """Yield what limits the numbers."""
     if report.old is not None:
         yield "Figures in brackets are those of the old configuration, where they differ."
-    for one in (report.new, report.old):
-        if one is None:
+    for result in (report.new, report.old):
+        if result is None:
             continue
-        begin = "" if report.old is None else f"{'new' if one is report.new else 'old'}: "
-        for counted in one.counted:
+        begin = "" if report.old is None else f"{'new' if result is report.new else 'old'}: "
+        for counted in result.counted:
             if counted.samples == 0:
                 yield f"{begin}{counted.name}: no samples in this range; is the expression right?"
             elif counted.empty and counted.slots:
@@ -216,9 +223,9 @@ def notes(report: BacktestReport) -> Iterator[str]:
                     f"{begin}{counted.name}: {counted.effects} of its alerts follow from others "
                     '(incident_role="effect"), and are not told where Alertmanager inhibits them.'
                 )
-        if one.suppressed:
-            yield f"{begin}{one.suppressed} times an alert was held back because of alerting.max_alerts."
-        for name, texts in one.warnings.items():
+        if result.suppressed:
+            yield f"{begin}{result.suppressed} times an alert was held back because of alerting.max_alerts."
+        for name, texts in result.warnings.items():
             yield f"{begin}{name}: Prometheus warns: {texts[0]}"
 
 

@@ -10,10 +10,10 @@ from exporter.backtest.report import BacktestReport
 from exporter.backtest.tables import (
     Table,
     alert_row,
-    alerts_of_one,
     heading,
     incident_table,
     notes,
+    only_in,
     query_table,
     verdicts,
 )
@@ -27,24 +27,24 @@ _MOST = 50
 
 
 def to_text(report: BacktestReport) -> str:
-    """Write a report; at most 100 columns where names are of usual length."""
+    """Write a report; at most 100 columns unless names are very long."""
     lines = [*_wrapped(heading(report)), "", *_table(query_table(report))]
-    noisy = [(one.name, one.noisiest) for one in report.new.counted if one.alerts > 1]
+    noisy = [(query.name, query.noisiest) for query in report.new.counted if query.alerts > 1]
     if noisy:
         lines += ["", "Noisiest"]
-        lines += [f"  {count:4d}  {name}  {_cut(labels)}" for name, all_of in noisy for labels, count in all_of]
+        lines += [f"  {count:4d}  {name}  {_cut(labels)}" for name, noisiest in noisy for labels, count in noisiest]
     if report.old is None:
-        lines += _alerts("Alerts", report, alerts_of_one(report.new, None))
+        lines += _alerts("Alerts", report, only_in(report.new, None))
     else:
-        lines += _alerts("Alerts of the new one only", report, alerts_of_one(report.new, report.old))
-        lines += _alerts("Alerts of the old one only", report, alerts_of_one(report.old, report.new))
+        lines += _alerts("Alerts of the new one only", report, only_in(report.new, report.old))
+        lines += _alerts("Alerts of the old one only", report, only_in(report.old, report.new))
     if report.new.met:
         lines += ["", "Incidents", *(f"  {line}" for line in _table(incident_table(report)))]
     elif report.incidents is not None:
         lines += ["", "There was no incident in this range."]
-    said = list(notes(report))
-    if said:
-        lines += ["", "Notes", *(line for text in said for line in _wrapped(text, "  "))]
+    remarks = list(notes(report))
+    if remarks:
+        lines += ["", "Notes", *(line for text in remarks for line in _wrapped(text, "  "))]
     lines += ["", *(line for text in verdicts(report) for line in _wrapped(text))]
     return "".join(f"{_clean(line).rstrip()}\n" for line in lines)
 
@@ -79,5 +79,5 @@ def _wrapped(text: str, indent: str = "") -> Iterable[str]:
 
 
 def _clean(line: str) -> str:
-    # Labels are other people's text: no control character of theirs reaches the terminal.
+    # Labels are untrusted text: no control character of theirs reaches the terminal.
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in line)

@@ -153,7 +153,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
         broken(limits, sides[0]),
     )
     if args.html is not None:
-        found = {key: value for window in windows for key, value in window.found.items()}
+        found = {key: value for window in windows for key, value in window.windows.items()}
         args.html.write_text(to_html(report, found), encoding="utf-8", errors="replace")
     text = to_text(report) if args.form == "text" else json.dumps(to_json(report), indent=2) + "\n"
     sys.stdout.write(text)

@@ -32,10 +32,10 @@ class _Bars(Watcher):
         self._bars, self._name = bars, name
         self._tasks: dict[str, TaskID] = {}
 
-    def learning(self, query: str, share: float) -> None:
+    def on_learning(self, query: str, share: float) -> None:
         self._draw(f"{self._name}learning {query}", share)
 
-    def replayed(self, share: float) -> None:
+    def on_progress(self, share: float) -> None:
         self._draw(f"{self._name}replaying", share)
 
     def _draw(self, what: str, share: float) -> None:

@@ -33,12 +33,12 @@ def generator_url(external_url: str, expr: str) -> str:
 def chart_links(
     external_url: str, query: str, series: Mapping[str, str], *, since: float, at: float
 ) -> tuple[str, str]:
-    """Return the page and the image that show a series around its anomaly; empty texts where there is no URL.
+    """Return the page and the image of a series before and during its anomaly; empty texts where there is no URL.
 
     Parameters
     ----------
     external_url : str
-        Where people reach this exporter; empty where nobody said.
+        Where people reach this exporter; empty where it is not configured.
     series : mapping
         The series' own labels.
     since, at : float, Unix seconds
@@ -54,9 +54,9 @@ def chart_links(
     labels = "".join(f"&{_escaped(name)}={_escaped(value)}" for name, value in pairs)
     end = -int(-at // 1)
     window = f"&from={max(since - _BEFORE, end - _WIDEST):.0f}&to={end}"
-    asked = f"?query={_escaped(query)}"
+    parameters = f"?query={_escaped(query)}"
     # Without its labels the chart is that of the worst series of the query, which is better than none.
-    links = (f"{asked}{labels}{window}", f"{asked}{window}")
+    links = (f"{parameters}{labels}{window}", f"{parameters}{window}")
     fitting = next((link for link in links if len(base) + len(link) <= _LONGEST - 16), "")
     page, image = (f"{base}/{page}{fitting}" for page in ("graph", "chart.png"))
     return (page, image) if fitting and is_link(page) else ("", "")

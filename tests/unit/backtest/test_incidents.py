@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def found_by(told: float | None, resolved: float | None, **labels: str) -> tuple[float | None, bool]:
     incident = Incident(1000.0, 2000.0, labels={"service": "a"})
     (met,) = match([incident], [alert(told, resolved, **labels)], ahead=300.0, end=5000.0)
-    return met.lead, met.standing
+    return met.lead, met.already_firing
 
 
 def test_lead_time() -> None:
@@ -94,7 +94,7 @@ def test_only_an_alert_that_can_be_about_it() -> None:
 def test_an_alert_that_fires_for_days_steps_back_behind_one_that_is_news() -> None:
     standing, news = alert(10.0, None), alert(1100.0, 1200.0)
     (met,) = match([Incident(1000.0, 2000.0)], [standing, news], ahead=300.0, end=5000.0)
-    assert (met.alert, met.lead, met.standing, met.others) == (news, -100.0, False, 1)
+    assert (met.alert, met.lead, met.already_firing, met.others) == (news, -100.0, False, 1)
 
 
 class Server:

@@ -35,16 +35,16 @@ def run(record: AlertRecorder) -> RecordedAlert:
 
 def test_an_alert_from_firing_to_resolved() -> None:
     told = run(AlertRecorder(lambda _: ()))
-    assert (told.fired_at, told.told_at, told.resolved_at) == (60.0, 60.0, 180.0)
+    assert (told.fired_at, told.notified_at, told.resolved_at) == (60.0, 60.0, 180.0)
     assert (told.summary, told.score) == ("bad", 0.9)
 
 
 def test_one_under_a_silence_is_told_when_that_ends() -> None:
-    assert run(AlertRecorder(lambda at: SILENCE if at < 100.0 else ())).told_at == 120.0
-    assert run(AlertRecorder(lambda _: SILENCE)).told_at is None
+    assert run(AlertRecorder(lambda at: SILENCE if at < 100.0 else ())).notified_at == 120.0
+    assert run(AlertRecorder(lambda _: SILENCE)).notified_at is None
     record = AlertRecorder(lambda _: SILENCE)
     record.commit("q", 60.0, step(60.0, AlertState.FIRING, AuditEvent.FIRING, service="b"))
-    assert record.alerts[0].told_at == 60.0
+    assert record.alerts[0].notified_at == 60.0
 
 
 def test_a_slot_counts_once() -> None:
