@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import AlertCandidate
-from exporter.alerting.explanation.registry import MASKING_EVENT
+from exporter.alerting.explanation.registry import EVENT
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, SuppressionRule
@@ -60,7 +60,7 @@ class RowMask:
         number = int(self._first[row])
         if number < 0:
             return candidate
-        return replace(candidate, explanation=candidate.explanation.add(MASKING_EVENT, self._rules[number].text))
+        return replace(candidate, explanation=candidate.explanation.add(EVENT, self._rules[number].text))
 
 
 class SampleMasks:

@@ -19,7 +19,7 @@ from exporter.alerting.explanation.query import SeriesTexts
 __all__ = [
     "CAUSE",
     "ENTITY",
-    "MASKING_EVENT",
+    "EVENT",
     "SERIES",
     "STORM",
     "UNSENT",
@@ -168,7 +168,7 @@ CAUSE: tuple[Annotation[CauseInput], ...] = (
 )
 """Of an alert of an incident, beside its other annotations."""
 
-MASKING_EVENT: tuple[Annotation[str], ...] = (
+EVENT: tuple[Annotation[str], ...] = (
     Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
 )
 """Of an alert while a known event is in effect, beside its other annotations."""
@@ -178,7 +178,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "alert of a group": ENTITY,
     "storm, beside those of its worst member": STORM,
     "incident, in addition": CAUSE,
-    "known event, in addition": MASKING_EVENT,
+    "known event, in addition": EVENT,
 }
 
 VARIABLES = tuple(sorted({annotation.name for entries in _TABLES.values() for annotation in entries}))

@@ -28,7 +28,7 @@ from exporter.alerting.explanation.input import (
 )
 from exporter.alerting.explanation.links import chart_links, generator_url
 from exporter.alerting.explanation.reasons import reason
-from exporter.alerting.explanation.registry import CAUSE, ENTITY, MASKING_EVENT, STORM, VARIABLES, reference
+from exporter.alerting.explanation.registry import CAUSE, ENTITY, EVENT, STORM, VARIABLES, reference
 from exporter.alerting.explanation.template import check, expand
 from exporter.alerting.label_index import FrequentLabel
 from exporter.alerting.limits import is_link
@@ -346,10 +346,10 @@ class TestTemplates:
         storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0)
         own = {f"own_{name}": "{{ " + name + " }}" for name in VARIABLES}
         explanation = explain_entity(source, own).add(CAUSE, CauseInput("disk", 0.0, 60.0, effects=["shop"]))
-        explanation = explanation.add(MASKING_EVENT, "is silenced").add(STORM, storm)
+        explanation = explanation.add(EVENT, "is silenced").add(STORM, storm)
         annotations = explanation.annotations
         for name in (
-            *(one.name for one in (*ENTITY, *CAUSE, *MASKING_EVENT) if one.sent),
+            *(one.name for one in (*ENTITY, *CAUSE, *EVENT) if one.sent),
             "members",
             "in_common",
             "worst",
@@ -366,11 +366,7 @@ class TestTemplates:
 
     def test_texts_of_storms_incidents_and_events_win_over_the_users(self) -> None:
         explanation = Explanation({}, {"calendar": "mine", "in_common": "mine"})
-        found = (
-            explanation.add(MASKING_EVENT, "is silenced")
-            .add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0))
-            .annotations
-        )
+        found = explanation.add(EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0)).annotations
         assert (found["calendar"], found["in_common"]) == ("is silenced", "mine")
 
     @given(st.text("{}% $observedlabels.\u00e9", max_size=20))
