@@ -62,7 +62,7 @@ class Maintenance:
         except StateError as fault:
             log.error("the store failed", extra={"error": str(fault)})
 
-    def forget_learned(self, names: Collection[str]) -> None:
+    def delete_state_of_others(self, names: Collection[str]) -> None:
         """Delete the learned state of queries other than these; it can be learned again."""
         try:
             for name in set(self._store.learned_arrays.queries()) - set(names):

@@ -1,6 +1,6 @@
 """When to run: slots on a grid, one run at a time for each query.
 
-The only place that reads the wall clock; everything else is told the time. Evaluation instants are fixed,
+The only place that reads the wall clock; elsewhere time is an argument. Evaluation instants are fixed,
 shifted for each query so that they do not all start together (`exporter.config.plan`), and a slot that was missed is
 counted and not run later: its samples are read from Prometheus instead.
 """
@@ -25,7 +25,7 @@ __all__ = ["Job", "Schedule", "slot_at", "wall_clock"]
 log = logging.getLogger(__name__)
 
 _STEP = 2.0
-"""Seconds by which the wall clock may leave the monotonic one before the runs are planned anew."""
+"""Seconds by which the wall clock may drift from the monotonic clock before the runs are planned again."""
 
 
 def wall_clock() -> float:
@@ -39,14 +39,14 @@ def slot_at(now: float, interval: float, offset: float) -> float:
     >>> slot_at(125.0, interval=60.0, offset=10.0)
     70.0
     """
-    # Rounded, so that an instant is the same number however it was come by: a slot that was learned from history
-    # must not look newer than the one that was judged.
+    # Rounded, so that an instant is always the same number: a slot that was learned from history must not look newer
+    # than the same slot when it was judged.
     return round(math.floor((now - offset) / interval) * interval + offset, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is run at every slot: `run(slot)`; `missed(count)` is told of slots that passed without a run.
+    """A periodic job: calls `run(slot)` at every slot, and `missed(count)` for slots that passed without a run.
 
     `interval` and `offset` are seconds: the grid that the slots lie on.
     """
@@ -83,7 +83,7 @@ class Schedule:
     clock : callable
         The wall clock, in Unix seconds.
     failed : callable
-        Told the name of a job that raised; the job goes on at its next slot.
+        Called with the name of a job that raised; the job goes on at its next slot.
     """
 
     def __init__(self, workers: int, *, clock: Callable[[], float], failed: Callable[[str], None]) -> None:
@@ -106,7 +106,7 @@ class Schedule:
         self._scheduler.start()
 
     def set(self, jobs: Mapping[str, Job]) -> None:
-        """Replace the jobs. One that stays under its name with the same grid keeps its past."""
+        """Replace the jobs. A job that stays under its name with the same grid runs no slot twice."""
         with self._lock:
             old, self._jobs = self._jobs, dict(jobs)
             for name in old.keys() - jobs.keys():
@@ -138,7 +138,7 @@ class Schedule:
         job.run(slot)
 
     def check_clock(self) -> bool:
-        """Plan all runs anew if the wall clock was set; return whether it was. Cheap: call it every few seconds."""
+        """Plan all runs again if the wall clock was set; return whether it was. Cheap: call it every few seconds."""
         drift = self._clock() - time.monotonic()
         if abs(drift - self._drift) < _STEP:
             return False

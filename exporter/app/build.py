@@ -17,7 +17,6 @@ from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.endpoints import endpoints
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.latest_verdicts import LatestVerdicts
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback
@@ -27,6 +26,7 @@ from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views, upcoming_events
+from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
 from exporter.workers import Evaluators, Workers
 
@@ -116,7 +116,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             store_bytes=store.size_bytes,
             group_status=parts.groups.statuses,
             events=lambda at: upcoming_events(suppression.calendar, at),
-            alert_status=suppression.told,
+            alert_status=suppression.statuses,
         )
         views = Views(program, connect)
         site = Site(

@@ -23,7 +23,6 @@ from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
-from exporter.evaluation.latest_verdicts import LatestVerdicts
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
@@ -36,6 +35,7 @@ from exporter.schedule import Job
 from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
 from exporter.suppression.suppression import Suppression
+from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.workers import Evaluators, Workers, end
 
 __all__ = ["Lifecycle", "Parts", "Reloader", "concurrency", "connect"]
@@ -221,7 +221,7 @@ class Reloader:
         parts.latest.keep(plans)
         removed = partial(self._removed.add, context=context, at=at)
         parts.groups.apply(config.groups, plans, context, at=at, last_step=last_step, removed=removed)
-        parts.maintenance.forget_learned(plans.keys() | parts.groups.evaluators.keys())
+        parts.maintenance.delete_state_of_others(plans.keys() | parts.groups.evaluators.keys())
 
         if api is not self._api:
             self._api.close()

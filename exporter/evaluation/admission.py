@@ -1,4 +1,4 @@
-"""How many series may still be taken on: so many in all, and so much memory."""
+"""Admission of new series, by `limits.max_series` and `limits.max_memory`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from exporter.exposition import SelfMetrics
 __all__ = ["Admission"]
 
 _PROGRAM = 128 * 2**20
-"""Bytes of the program itself, with nothing to watch."""
+"""Bytes of the program itself, without any series."""
 _BESIDE = 3072
-"""Bytes that a series takes beside its learned arrays: labels, verdict, lines of the page, one answer with it."""
+"""Bytes of a series beside its learned arrays: labels, verdict, lines of the page, its part of one answer."""
 
 
 class Admission:
-    """What the limits leave.
+    """Decides how many new series the limits leave room for.
 
-    Memory is counted and not measured: most of what a series will have learned in a week is not there when it comes,
-    and a refusal must not depend on what else the process did lately.
+    Memory is computed and not measured: a new series has learned little of what it will have learned in a week, and
+    a refusal must not depend on what else the process did lately.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ class Admission:
         self._metrics = metrics
         metrics.memory_expected_bytes.set_function(self.memory)
         self.lock = threading.Lock()
-        """Held from the question to the answer being used: two queries that ask at once must not both get the rest."""
+        """Held from `left` until its series are admitted, so that two queries do not both get the rest."""
 
     def configure(self, limits: LimitsSettings) -> None:
-        """Go by these limits from now on; known series stay."""
+        """Set the limits; series that were admitted stay."""
         self._limits = limits
         most = limits.max_memory
         self._metrics.memory_limit_bytes.set(float("inf") if most is None else most)
@@ -51,8 +51,8 @@ class Admission:
         )
 
     def left(self, engine: Engine) -> int:
-        """Return how many more series an engine may have; below 0 where there are too many."""
-        room = self._limits.max_series - sum(len(one.table) for one in self._engines())
+        """Return how many more series an engine may admit; negative by how many there are too many."""
+        room = self._limits.max_series - sum(len(other.table) for other in self._engines())
         if self._limits.max_memory is not None:
             bytes_left, free = self._limits.max_memory - self.memory(), engine.capacity - len(engine.table)
             # The arrays of free rows are there already.

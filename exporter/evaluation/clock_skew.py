@@ -1,4 +1,4 @@
-"""Our clock and the server's: when an answer for a slot says something about now."""
+"""Comparison of our clock with the server's: whether an answer for a slot describes the present."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["ClockSkew", "OutOfTime"]
 log = logging.getLogger(__name__)
 
 _AGREES, _WARNS, _BEHIND, _AHEAD = 60.0, 30.0, 3600.0, 300.0
-"""Seconds between the server's clock and ours: that are none, that are worth a line, and beyond which an answer for
-our time says nothing about now. A server has no samples of its future, and looks five minutes back."""
+"""Seconds between the server's clock and ours: that count as none, that are logged, and beyond which an answer does not
+describe the present. A server has no samples of its future, and looks five minutes back."""
 
 
 class OutOfTime(Exception):  # noqa: N818 - nobody's mistake: a clock is wrong.

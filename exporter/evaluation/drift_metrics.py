@@ -1,4 +1,4 @@
-"""What drifts, as metrics of a query; the search for changepoints runs beside the slots."""
+"""Metrics of drift of one query; the search for changepoints runs in a thread beside the slots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["DriftMetrics"]
 log = logging.getLogger(__name__)
 
 _ROUND, _SEARCH = 60.0, 3600.0
-"""Seconds from one look to the next, and from one search for changepoints to the next."""
+"""Seconds from one measurement to the next, and from one search for changepoints to the next."""
 _HOUR, _HOURS, _RECENT = 3600.0, 28 * 24, 24
 """Of the history that is searched, and in which a change is news."""
 _NAMED = 3
@@ -43,23 +43,23 @@ class DriftMetrics:
 
     def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self._plan, self._context = plan, context
-        self._looked = self._searched = -np.inf
+        self._measured = self._searched = -np.inf
         self._search: threading.Thread | None = None
         self._turn = 0
 
-    def look(self, engine: Engine, at: float) -> None:
-        """Measure, if it is time; `at` is the slot, Unix seconds."""
+    def update(self, engine: Engine, at: float) -> None:
+        """Update the metrics, if a minute has passed; `at` is the slot, Unix seconds."""
         settings, metrics, name = self._plan.drift, self._context.ports.metrics, self._plan.name
         if engine.relearned:
             metrics.drift_relearned_total.labels(query=name).inc(len(engine.relearned))
             named = [engine.table.labels(row) for row in engine.relearned[:_NAMED] if engine.table.in_use(row)]
-            some = "; ".join(",".join(f"{label}={value}" for label, value in one) for one in named)
+            some = "; ".join(",".join(f"{label}={value}" for label, value in series) for series in named)
             more = {"query": name, "series": len(engine.relearned), "such_as": some}
             log.info("series that were anomalous too often are learned anew", extra=more)
             engine.relearned.clear()
-        if 0.0 <= at - self._looked < _ROUND:
+        if 0.0 <= at - self._measured < _ROUND:
             return
-        self._looked = at
+        self._measured = at
         drift = engine.drift
         used = [row for row, _ in engine.table.items()]
         for season, count in zip(SEASONS, np.bincount(engine.seasons[used], minlength=len(SEASONS)), strict=True):
@@ -95,7 +95,7 @@ class DriftMetrics:
         moved: npt.NDArray[np.float64],
         used: npt.NDArray[np.intp],
     ) -> set[Labels]:
-        """Return the series that are searched in this round: those that look worst, and the others by turns."""
+        """Return the series that are searched in this round: those that drift most, and the others in rotation."""
         if not len(used) or len(used) > _MOST_SERIES:
             return set()
         bad = np.fmax(often[used], 0.0) + np.fmin(np.nan_to_num(np.abs(moved[used])), 10.0)
@@ -107,7 +107,7 @@ class DriftMetrics:
         return {engine.table.labels(row) for row in (*worst.tolist(), *turn.tolist())}
 
     def _find(self, chosen: set[Labels], at: float) -> None:
-        """Search; in a thread of its own, with a connection of its own."""
+        """Search for changepoints, in a thread and with a connection of its own."""
         plan, context = self._plan, self._context
         hours: dict[Labels, list[npt.NDArray[np.float64]]] = {labels: [] for labels in chosen}
         end = at - context.settings.query_offset
@@ -119,7 +119,7 @@ class DriftMetrics:
                 for labels, parts in hours.items():
                     index = column.get(labels)
                     parts.append(np.full(len(block.times), np.nan) if index is None else block.values[:, index])
-            found = [changepoint(np.concatenate(parts)) for parts in hours.values() if parts]
+            changes = [changepoint(np.concatenate(parts)) for parts in hours.values() if parts]
         except (ExporterError, ImportError) as fault:
             log.warning("changepoints could not be searched", extra={"query": plan.name, "error": str(fault)})
             return
@@ -129,8 +129,8 @@ class DriftMetrics:
         finally:
             with suppress(Exception):
                 api.close()
-        changed = sum(one is not None and one >= _HOURS - _RECENT for one in found)
-        context.ports.metrics.drift_examined_series.labels(query=plan.name).set(len(found))
+        changed = sum(hour is not None and hour >= _HOURS - _RECENT for hour in changes)
+        context.ports.metrics.drift_examined_series.labels(query=plan.name).set(len(changes))
         context.ports.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)
         if changed:
-            log.info("levels changed within a day", extra={"query": plan.name, "series": changed, "of": len(found)})
+            log.info("levels changed within a day", extra={"query": plan.name, "series": changed, "of": len(changes)})

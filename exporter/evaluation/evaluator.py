@@ -1,7 +1,7 @@
 """One slot of one query, in order: fetch, score, judge, commit, publish, send.
 
-The order makes a crash harmless at any point: alerts and audit are durable before anything is shown or sent,
-and a slot that was committed is never applied twice.
+The order makes a crash harmless at any point: alerts and audit are durable before they are shown or sent, and a slot
+that was committed is never applied twice.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.drift_metrics import DriftMetrics
 from exporter.evaluation.history import HISTORY_TIMEOUT
 from exporter.evaluation.learner import Abandoned, Learner
-from exporter.evaluation.page_rows import PageRows
 from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.watchdog import Watchdog
-from exporter.exposition import Rows
+from exporter.exposition import PageRows, Rows
 from exporter.prometheus import Frame
 
 __all__ = ["QueryEvaluator"]
@@ -38,25 +37,25 @@ __all__ = ["QueryEvaluator"]
 log = logging.getLogger(__name__)
 
 _LONGEST_REST = 300.0
-"""Seconds. No server and no mistake keeps a query from being asked for longer."""
+"""Seconds. No server and no internal error pauses a query for longer."""
 _MISTAKES = 3
-"""Slots in a row that end in an unexpected error before everything is taken up again from the store."""
+"""Slots in a row that end in an unexpected error before the state is restored from the store."""
 _IN_PASSING = 100
-"""Slots that a cycle reads back by itself; more of them are read beside the cycles, which go on."""
+"""Slots that are read within an evaluation; more of them are read as history, while slots go on."""
 
 
 class QueryEvaluator:
-    """Everything about one query: what it has learned, its rows on the page, its alerts.
+    """Evaluates one query; owns its learned state, its rows on the page, its alerts.
 
-    A reload makes a new one out of the old (`take_over`). One run at a time: the scheduler sees to that, and
-    a lock does where a reload comes in between.
+    A reload makes a new evaluator from the old (`take_over`). Slots run one at a time: the scheduler sees to that, and
+    a lock during a reload.
 
     Parameters
     ----------
     plan : QueryPlan
     context : EvaluationContext
     restored : Step
-        Alerts of the query as an earlier run left them.
+        Alerts of the query as an earlier process left them.
     started : float, Unix seconds
         When the program started.
     """
@@ -67,7 +66,7 @@ class QueryEvaluator:
         self.ready = False
         """Whether history was learned, so that slots can be judged."""
         self.ended = False
-        """Whether it was retired and nothing of it runs any more, so that another can go on with what it has."""
+        """Whether it has left and nothing of it runs any more, so that another evaluator can take over its state."""
         self.judged = -np.inf
         """The newest slot that was judged, Unix seconds."""
         self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
@@ -82,13 +81,13 @@ class QueryEvaluator:
         self._metrics = QueryMetrics(context.ports.metrics, plan.name)
         self._budget_usage = BudgetUsage(plan, context)
         self._drift = DriftMetrics(plan, context)
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
-        """Forget what was learned in memory; the store and history have it."""
+    def _reset(self) -> None:
+        """Drop the learned state in memory; the store and history have it."""
         self.ready = False
         self.learner = Learner(self.plan, self.context)
-        self.learner.beat = self._chunk
+        self.learner.beat = self._on_chunk
         self.alerts.rows.forget()
         self._rows = PageRows([("query", self.plan.name)])
 
@@ -104,11 +103,11 @@ class QueryEvaluator:
 
     @property
     def trouble(self) -> str | None:
-        """Why the newest slot said nothing, or history could not be read; None where all is well."""
+        """Why the newest slot has no verdict, or history could not be read; None where all is well."""
         return self._metrics.trouble
 
     def prepare(self, now: float) -> bool:
-        """Restore what an earlier run learned and read the history that is missing; return whether it worked.
+        """Restore the learned state and read the history that is missing; return whether it worked.
 
         Parameters
         ----------
@@ -133,28 +132,28 @@ class QueryEvaluator:
                 log.exception("history could not be learned", extra={"query": self.plan.name})
                 self._mistakes += 1
                 self._rest(self.plan.interval * 2.0**self._mistakes)
-                self._begin_anew()
+                self._reset()
                 return False
             self._claim_all()
-            # Of long ago: they are no news.
+            # They are of long ago: no news.
             learner.engine.shifts.clear()
             learner.engine.relearned.clear()
             self.ready = True
             return True
 
     def run(self, slot: float) -> None:
-        """Judge one slot; nothing that goes wrong here reaches another query."""
+        """Evaluate one slot; no failure here reaches another query."""
         with self._slot, self._watchdog.working(self.plan.timeout):
             if self._retired:
                 return
             if not self.ready or self.learner.engine.at == slot:
-                # History is being read, or has come this far. What fires is sent on meanwhile.
-                self._unknown(slot)
+                # History is being read, or has come this far. What fires is sent again meanwhile.
+                self._hold(slot)
                 return
             self._metrics.begin()
             if self._resting:
                 self._metrics.failed(self._metrics.trouble or "the server asked not to be asked for a while")
-                self._unknown(slot)
+                self._hold(slot)
                 return
             try:
                 self._judge(slot)
@@ -164,26 +163,26 @@ class QueryEvaluator:
             except PrometheusError as fault:
                 if not self._retired:
                     self._failed(fault)
-                    self._unknown(slot)
+                    self._hold(slot)
             except OutOfTime as reason:
                 self._metrics.failed(str(reason))
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
-                self._frozen()
+                self._show_nothing()
             except DuplicateAlert as fault:
                 self._metrics.failed(f"alerts cannot be told apart: {fault}")
                 log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
-                self._unknown(slot)
+                self._hold(slot)
             except Exception:
-                # Whatever it is: what is firing stays firing, and what is not known is not shown.
+                # Whatever it is: firing alerts stay firing, and no score is shown.
                 self._metrics.failed()
                 log.exception("a cycle failed", extra={"query": self.plan.name})
-                self._unknown(slot)
+                self._hold(slot)
                 self._mistakes += 1
                 if self._mistakes >= _MISTAKES:
-                    # The mistake may have left the arrays in a state that they cannot leave by themselves.
+                    # The error may have left the arrays in a state that they cannot leave by themselves.
                     log.error("what was learned is taken up from the store again", extra={"query": self.plan.name})
                     self._rest(self.plan.interval * self._mistakes)
-                    self._begin_anew()
+                    self._reset()
 
     def _judge(self, slot: float) -> None:
         context, plan, learner = self.context, self.plan, self.learner
@@ -218,7 +217,7 @@ class QueryEvaluator:
         self._metrics.alerts(self.alerts.alerts.values())
         self._budget_usage.update(slot, step.transitions, engine.calibration)
         apply_feedback(learner, self.alerts.rows, at=slot)
-        self._drift.look(engine, slot)
+        self._drift.update(engine, slot)
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
@@ -234,7 +233,7 @@ class QueryEvaluator:
         if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
             self.ready = False
             self._metrics.failed("slots were missed; history is read")
-            self._unknown(slot)
+            self._hold(slot)
             return False
         try:
             with self._phase("catch_up", HISTORY_TIMEOUT):
@@ -243,15 +242,15 @@ class QueryEvaluator:
             self._claim_all()
         return True
 
-    def _unknown(self, slot: float) -> None:
-        """Nothing is known of this slot: no score is shown, and what is firing stays firing for a while."""
+    def _hold(self, slot: float) -> None:
+        """Go on without a verdict for this slot: no score is shown, and what is firing stays firing for a while."""
         if self._disowned:
             return
         self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
-        self._frozen()
+        self._show_nothing()
 
-    def _frozen(self) -> None:
-        """Show no score, and send what fires again: a slot whose time is wrong changes nothing else."""
+    def _show_nothing(self) -> None:
+        """Show no score, and send the alerts again: a slot whose time is wrong changes nothing else."""
         self.context.ports.exposition.withdraw(self.plan.name)
         self._metrics.series(no_data=self.series)
         self.alerts.alert_store.send()
@@ -272,17 +271,17 @@ class QueryEvaluator:
     # ------------------------------------------------------------------ rows
 
     def _claim(self, rows: Sequence[int]) -> None:
-        """Give new rows their place on the page."""
+        """Give new rows their prefix on the page."""
         table = self.learner.engine.table
         self.alerts.rows.claim(rows)
         self._metrics.rejected(same_labels=self._rows.claim(rows, table))
 
     def _claim_all(self) -> None:
-        """Give every row its place: after history, or after a part of it."""
+        """Give every row its prefix: after history, or after a part of it."""
         self._claim([row for row, _ in self.learner.engine.table.items()])
 
     def _release(self, rows: list[int]) -> None:
-        """Take the places of forgotten series back."""
+        """Take back the prefixes of forgotten series."""
         if not rows:
             return
         self._rows.release(rows)
@@ -310,21 +309,21 @@ class QueryEvaluator:
         return monotonic() < self._rest_until
 
     def _rest(self, seconds: float) -> None:
-        """Ask nothing for so long."""
+        """Send no query for so long."""
         self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
 
-    def _chunk(self) -> None:
+    def _on_chunk(self) -> None:
         self._watchdog.beat(HISTORY_TIMEOUT)
 
     @property
     def stuck(self) -> bool:
-        """Whether a run, or reading history, has not been heard of for longer than it can take."""
+        """Whether a run, or reading history, has given no sign of life for longer than it can take."""
         return self._watchdog.stopped
 
     # ------------------------------------------------------------------ life
 
     def leave(self) -> None:
-        """Start no other run, and break off reading history; see `join`."""
+        """Evaluate no further slot, and break off reading history; see `join`."""
         self._retired = True
         self.learner.abandon()
 
@@ -341,14 +340,14 @@ class QueryEvaluator:
         return True
 
     def close(self) -> None:
-        """Write what is not written so far; only when it has ended."""
+        """Write the state and the alerts that are not written yet; only when it has ended."""
         self.alerts.alert_store.flush()
         self.learner.checkpoint()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
-        """Return a cycle that goes on where this one, which has left, stops.
+        """Return an evaluator that goes on where this evaluator, which has left, stops.
 
-        Where something of this one still runs, nothing that it may change is shared.
+        Where a run of this evaluator still goes on, nothing that it may change is shared.
         """
         new = QueryEvaluator(plan, context, self.alerts.alert_store.left, started=self.alerts.alert_store.succeeded)
         new.judged = self.judged
@@ -360,11 +359,11 @@ class QueryEvaluator:
         if self.plan.identity == plan.identity:
             new.learner, new.ready = self.learner, self.ready
             new.learner.configure(plan, context)
-            new.learner.beat = new._chunk
+            new.learner.beat = new._on_chunk
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new
 
 
 def _is_partial(frame: Frame) -> bool:
     """Return whether series may be missing in an answer: warnings about the expression do not say so."""
-    return any(not said.startswith(("PromQL info", "PromQL warning")) for said in frame.warnings)
+    return any(not warning.startswith(("PromQL info", "PromQL warning")) for warning in frame.warnings)

@@ -1,4 +1,4 @@
-"""Learning from history: what a query missed is read back with range queries.
+"""Learning from history: slots that a query missed are read with range queries.
 
 A new query reads its whole window. After a restart only the time since the last checkpoint is missing; it is
 read at the query's own interval, slot by slot, so that the state is the same as if there had been no restart.
@@ -15,14 +15,14 @@ from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.prometheus import Block
 
-__all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "Plan", "learn", "missing_history"]
+__all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "HistoryRange", "learn", "missing_history"]
 
 HISTORY_TIMEOUT = 120.0
 """Seconds that one range query may take; it reads far more than a slot does."""
 _FINE_POINTS = 1000
 """A gap of at most so many slots is read slot by slot."""
 
-Treating = Callable[[FloatArray], SampleMask | None]
+Masking = Callable[[FloatArray], SampleMask | None]
 
 COUNTED = 8 * 86400.0
 """Seconds that are read slot by slot where alerts are counted for a budget: a week and what blocks may cut off."""
@@ -31,7 +31,7 @@ _COUNTED_POINTS = 25_000
 GROUPED = 1440
 """So many slots are read one by one where a group learns from them: it smooths and counts slots, not seconds."""
 _TOGETHER = 500
-"""Instants that are learned before somebody is told: a reload or the end waits for no more than these, about 0.3 s."""
+"""Instants that are learned at once: a reload or the end waits for no more than these, about 0.3 s."""
 
 
 class History(Protocol):
@@ -42,7 +42,7 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HistoryRange:
     """A range to learn: the grid from `start` to `end`, both included, Unix seconds."""
 
     start: float
@@ -56,7 +56,7 @@ class Plan:
 
 
 def missing_history(
-    learned: float,
+    newest: float,
     now: float,
     *,
     window: float,
@@ -64,13 +64,13 @@ def missing_history(
     step: float,
     counted: bool = False,
     grouped: bool = False,
-) -> list[Plan]:
+) -> list[HistoryRange]:
     """Plan what has to be read so that everything up to the slot `now` is learned.
 
     Parameters
     ----------
-    learned : float, Unix seconds
-        The newest slot that was learned; -inf where nothing was.
+    newest : float, Unix seconds
+        The newest slot that was learned; -inf where none was.
     now : float, Unix seconds
         The newest slot that has passed.
     window, interval, step : float, seconds
@@ -83,33 +83,33 @@ def missing_history(
     >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
     [10]
     """
-    start = max(learned + interval, now - window)
+    start = max(newest + interval, now - window)
     if start > now:
         return []
     if (now - start) / interval <= _FINE_POINTS:
-        return [Plan(start, now, interval)]
+        return [HistoryRange(start, now, interval)]
     slots = min(int(min(COUNTED, now - start) / interval), _COUNTED_POINTS) if counted else 0
     slots = max(slots, min(int((now - start) / interval), GROUPED)) if grouped else slots
     slots = 0 if interval == step else slots
     # The coarse grid ends where the fine one can meet the grid of the slots.
     until = now - slots * interval
     points = int((until - start) // step)
-    coarse = Plan(until - points * step, until, step)
-    return [coarse, Plan(until + interval, now, interval)] if slots else [coarse]
+    coarse = HistoryRange(until - points * step, until, step)
+    return [coarse, HistoryRange(until + interval, now, interval)] if slots else [coarse]
 
 
 def learn(
     engine: Engine,
-    plan: Plan,
+    plan: HistoryRange,
     history: History,
-    treatment: Treating = lambda _: None,
-    heard: Callable[[Verdicts], None] = lambda _: None,
+    mask: Masking = lambda _: None,
+    on_verdicts: Callable[[Verdicts], None] = lambda _: None,
     align: Callable[[Sequence[bytes], FloatArray, float], Aligned] | None = None,
 ) -> Iterator[int]:
     """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
-    `treatment` says how the samples at some instants are taken, once their series have rows; `heard` is given what
-    was said of each piece; `align` puts samples into rows, unless given as the engine does.
+    `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
+    the verdicts of each piece; `align` puts samples into rows; by default the engine does.
     """
     align = align or engine.align
     for block in history(plan.start, plan.end, plan.step):
@@ -117,5 +117,5 @@ def learn(
         # Of a few series, a chunk is the whole window.
         for begin in range(0, len(block.times), _TOGETHER):
             times = block.times[begin : begin + _TOGETHER]
-            heard(engine.run(times, aligned.samples[begin : begin + _TOGETHER], plan.step, treatment(times)))
+            on_verdicts(engine.run(times, aligned.samples[begin : begin + _TOGETHER], plan.step, mask(times)))
             yield len(times)

@@ -1,4 +1,4 @@
-"""What a query has learned: restored at the start, completed from history, written at checkpoints."""
+"""The learned state of a query: restored at the start, completed from history, written at checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, Plan, learn, missing_history
+from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, HistoryRange, learn, missing_history
 from exporter.prometheus import Block, PrometheusApi
 from exporter.store import PendingFeedback
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _WORTH_A_LINE = 10
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error: somebody asked for it.
+class Abandoned(Exception):  # noqa: N818 - not an error: it was asked for.
     """Reading history was given up, because the query ends or changes."""
 
 
@@ -51,9 +51,9 @@ class Learner:
         self.progress = 0.0
         """How much of the history that was missing is learned, 0 to 1."""
         self.beat: Callable[[], None] = lambda: None
-        """Called after every chunk of history: whoever watches sees that it goes on."""
+        """Called after every chunk of history, for the watchdog."""
         self.applied: list[PendingFeedback] = []
-        """Feedback that was learned, and is not on disk so far."""
+        """Feedback that was applied, while the state is not on disk."""
         self._abandoned = False
         self._reading: PrometheusApi | None = None
 
@@ -70,26 +70,26 @@ class Learner:
             reading.close()
 
     def restore(self, now: float) -> None:
-        """Take up what an earlier run learned, if anything of it can be used."""
+        """Restore the state of an earlier process, if it can be used."""
         name = self.plan.name
         try:
             with self.context.storing(name):
-                learned = self.context.ports.store.learned_arrays.load(name, self.plan.identity)
+                stored = self.context.ports.store.learned_arrays.load(name, self.plan.identity)
         except StateError:
             return
-        if learned is None:
+        if stored is None:
             return
-        if learned.damaged:
-            log.warning("damaged state is learned again", extra={"query": name, "parts": ",".join(learned.damaged)})
-        if not self.engine.restore(learned.at, learned.parts, learned.series):
+        if stored.damaged:
+            log.warning("damaged state is learned again", extra={"query": name, "parts": ",".join(stored.damaged)})
+        if not self.engine.restore(stored.at, stored.parts, stored.series):
             log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
             return
-        self.saved = learned.at
-        self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - learned.at))
-        more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - learned.at)}
+        self.saved = stored.at
+        self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - stored.at))
+        more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - stored.at)}
         log.info("learned state restored", extra=more)
 
-    def missing(self, now: float) -> list[Plan]:
+    def missing(self, now: float) -> list[HistoryRange]:
         """Plan what has to be read so that every slot up to `now` is learned."""
         plan = self.plan
         return missing_history(
@@ -144,7 +144,7 @@ class Learner:
             self._reading = None
             api.close()
 
-    def _read(self, api: PrometheusApi, ranges: list[Plan], total: int, now: float, series: int | None) -> None:
+    def _read(self, api: PrometheusApi, ranges: list[HistoryRange], total: int, now: float, series: int | None) -> None:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
@@ -157,8 +157,10 @@ class Learner:
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
-            heard = partial(self._heard, since=since)
-            for points in learn(self.engine, part, self._history(api, series), self.sample_mask, heard, self.admit):
+            on_verdicts = partial(self._pass_on, since=since)
+            for points in learn(
+                self.engine, part, self._history(api, series), self.sample_mask, on_verdicts, self.admit
+            ):
                 done += points
                 self._progress(done / total)
                 self.beat()
@@ -169,8 +171,8 @@ class Learner:
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), **until}
         log.log(level, "history learned", extra=more)
 
-    def _heard(self, verdicts: Verdicts, *, since: float) -> None:
-        """Pass on what was said of slots, where a group learns from it."""
+    def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
+        """Pass verdicts on slots to the groups that learn from them."""
         if self.context.ports.groups.wants(self.plan.name):
             for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
                 self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)
@@ -208,7 +210,7 @@ class Learner:
         )
 
     def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
-        """Put the samples of an answer into rows, as `Engine.align` does, as far as there is room for new series."""
+        """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted."""
         with self.context.ports.admission.lock:
             self.engine.table.limit = self.limit()
             return self.engine.align(keys, values, at)
@@ -218,7 +220,7 @@ class Learner:
         return at - self.saved >= self.context.settings.checkpoint_interval
 
     def checkpoint(self) -> None:
-        """Write what was learned since the last time; where the store fails, the next time writes it too."""
+        """Write the state that changed since the last time; where the store fails, the next time writes it too."""
         if self.engine.at <= self.saved:
             return
         name, changed = self.plan.name, self.engine.checkpoint()

@@ -1,4 +1,4 @@
-"""What the program says about one query on its own metrics."""
+"""The exporter's own metrics about one query."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class QueryMetrics:
         self._empty = False
         self._refused = 0
         self.trouble: str | None = None
-        """Why the newest slot said nothing; None where it did."""
+        """Why the newest slot has no verdict; None where it has one."""
         metrics.watch(query)
 
     def begin(self) -> None:
-        """A cycle begins."""
+        """Count an evaluation that begins."""
         self._metrics.cycles_total.labels(query=self._query).inc()
 
     def failed(self, why: str = "an internal error; the log says more") -> None:
-        """A cycle could say nothing."""
+        """Count an evaluation without a verdict."""
         self.trouble = why
         self._metrics.cycles_failed_total.labels(query=self._query).inc()
 
     def refused(self, fault: PrometheusError) -> None:
-        """Prometheus gave no usable answer."""
+        """Count an evaluation to which Prometheus gave no usable answer."""
         self.failed(f"{fault.reason}: {fault.message}")
         self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
         self._metrics.source_up.set(fault.reason in _ANSWERED)
@@ -61,12 +61,12 @@ class QueryMetrics:
         self._refused += 1
 
     def judged(self, verdict: Verdict, aligned: Aligned, frame: Frame, *, series: int, interval: float) -> None:
-        """A slot was judged.
+        """Set the metrics of a slot that was judged.
 
         Parameters
         ----------
         series : int
-            How many are known.
+            How many the query has.
         interval : float
             Seconds between slots.
         """
@@ -80,8 +80,8 @@ class QueryMetrics:
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))
         masked = int(np.count_nonzero(verdict.masked))
-        told = verdict.ready & ~verdict.masked & ~verdict.absent
-        scored = int(np.count_nonzero(told))
+        is_scored = verdict.ready & ~verdict.masked & ~verdict.absent
+        scored = int(np.count_nonzero(is_scored))
         young, gone = here - scored - masked, series - here
         metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
@@ -91,13 +91,13 @@ class QueryMetrics:
             metrics.query_warnings_total.labels(query=query).inc(len(frame.warnings))
             log.warning("prometheus warns", extra={"query": query, "warning": frame.warnings[0]})
         if scored:
-            inside = 1.0 - np.count_nonzero(verdict.anomalous & told) / scored
+            inside = 1.0 - np.count_nonzero(verdict.anomalous & is_scored) / scored
             share = min(1.0, interval / _COVERAGE_MEMORY)
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
             metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
 
     def _note_emptiness(self, series: int) -> None:
-        """Say once that there is nothing to watch: a typo in an expression is no error to Prometheus."""
+        """Log once that the query has no series: a typo in an expression is no error to Prometheus."""
         if self._empty == (not series):
             return
         self._empty = not series
@@ -107,27 +107,27 @@ class QueryMetrics:
             log.info("the query has series now", extra={"query": self._query, "series": series})
 
     def rejected(self, **reasons: int) -> None:
-        """Series of an answer could not be used."""
+        """Count series of an answer that could not be used, by reason."""
         for reason, count in reasons.items():
             if count:
                 self._metrics.series_rejected_total.labels(query=self._query, reason=reason).inc(count)
 
     def shifted(self, series: int) -> None:
-        """The level of some series was accepted as their new normal."""
+        """Count series whose level was accepted as their new normal."""
         self._metrics.level_shifts_total.labels(query=self._query).inc(series)
         log.info("series have a new normal", extra={"query": self._query, "series": series})
 
     def series(self, **states: int) -> None:
-        """How many series there are in each state; none in those that are not given."""
+        """Set how many series there are in each state; 0 in those that are not given."""
         for state in SERIES_STATES:
             self._metrics.series.labels(query=self._query, state=state).set(states.get(state, 0))
 
     def alerts(self, alerts: Iterable[Alert]) -> None:
-        """How many alerts there are in each state."""
+        """Set how many alerts there are in each state."""
         states = [alert.state for alert in alerts]
         for state in AlertState:
             self._metrics.alerts.labels(query=self._query, state=str(state)).set(states.count(state))
 
     def took(self, phase: str, seconds: float) -> None:
-        """A phase of a cycle took so long."""
+        """Observe the duration of a phase of an evaluation."""
         self._metrics.cycle_duration_seconds.labels(query=self._query, phase=phase).observe(seconds)

@@ -1,4 +1,4 @@
-"""Signs of life: who watches a query sees whether its threads still go on."""
+"""Watchdog of an evaluator's threads: whether each has given a sign of life in time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from time import monotonic
 __all__ = ["PATIENCE", "Watchdog"]
 
 PATIENCE = 60.0
-"""Seconds that a step of a cycle may take beyond the deadlines of the servers that it asks."""
+"""Seconds that a step of an evaluation may take beyond the deadlines of the servers that it asks."""
 
 
 class Watchdog:
-    """Until when each thread that works has to be heard of again."""
+    """The deadline of the next sign of life of each thread that works."""
 
     def __init__(self) -> None:
         self._until: dict[int, float] = {}
 
     @contextmanager
     def working(self, seconds: float) -> Iterator[None]:
-        """Note that this thread works; at first for `seconds` on servers that it asks."""
+        """Watch this thread; it may wait for servers for `seconds` at first."""
         self.beat(seconds)
         try:
             yield
@@ -29,11 +29,11 @@ class Watchdog:
             self._until.pop(threading.get_ident(), None)
 
     def beat(self, seconds: float = 0.0) -> None:
-        """Note that this thread goes on, and may ask a server for `seconds` now."""
+        """Give a sign of life; this thread may wait for a server for `seconds` now."""
         self._until[threading.get_ident()] = monotonic() + seconds + PATIENCE
 
     @property
     def stopped(self) -> bool:
-        """Whether a thread has not been heard of for longer than its step can take."""
+        """Whether a thread has missed its deadline."""
         now = monotonic()
         return any(now > until for until in list(self._until.values()))

@@ -1,7 +1,17 @@
 """Out to Prometheus: the ``/metrics`` page, scores and self-metrics."""
 
-from exporter.exposition.labels import RowLabels, exposed_labels, row_prefix
+from exporter.exposition.labels import PageRows, RowLabels, exposed_labels, row_prefix
 from exporter.exposition.page import Exposition, Rows, Scrape
 from exporter.exposition.selfmetrics import SERIES_STATES, SelfMetrics
 
-__all__ = ["Exposition", "RowLabels", "Rows", "SERIES_STATES", "Scrape", "SelfMetrics", "exposed_labels", "row_prefix"]
+__all__ = [
+    "Exposition",
+    "PageRows",
+    "RowLabels",
+    "Rows",
+    "SERIES_STATES",
+    "Scrape",
+    "SelfMetrics",
+    "exposed_labels",
+    "row_prefix",
+]

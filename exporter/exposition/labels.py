@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["RowLabels", "exposed_labels", "row_prefix"]
+from exporter.engine.series import SeriesTable
+
+__all__ = ["PageRows", "RowLabels", "exposed_labels", "row_prefix"]
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -107,6 +109,50 @@ class RowLabels:
     def release(self, prefixes: Iterable[bytes]) -> None:
         """Give back the prefixes of series that are gone."""
         self._taken.difference_update(prefixes)
+
+
+class PageRows:
+    """The prefix of each row of an engine's table on the page.
+
+    Parameters
+    ----------
+    own : sequence of (name, value)
+        Labels that every row gets, such as ``[("query", "cpu")]``.
+    """
+
+    def __init__(self, own: Sequence[tuple[str, str]]) -> None:
+        self._labels = RowLabels(own)
+        self._prefixes: list[bytes] = []
+        self._shown: tuple[bytes, ...] | None = None
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """By row; empty where it has none. The same object while nothing changed."""
+        if self._shown is None:
+            self._shown = tuple(self._prefixes)
+        return self._shown
+
+    def claim(self, rows: Iterable[int], table: SeriesTable) -> int:
+        """Give rows their prefix; return how many cannot have one, because another row has the same labels."""
+        prefixes, refused = self._prefixes, 0
+        if table.size > len(prefixes):
+            prefixes.extend([b""] * (table.size - len(prefixes)))
+            self._shown = None
+        for row in rows:
+            if prefixes[row]:
+                continue
+            prefix = self._labels.claim(table.labels(row))
+            refused += prefix is None
+            prefixes[row] = prefix or b""
+            self._shown = None
+        return refused
+
+    def release(self, rows: Sequence[int]) -> None:
+        """Take the prefixes of forgotten rows back."""
+        self._labels.release(self._prefixes[row] for row in rows)
+        for row in rows:
+            self._prefixes[row] = b""
+        self._shown = None
 
 
 def _exposed_names(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointFores
 from exporter.errors import StateError
 from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.page_rows import PageRows
+from exporter.exposition import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
 from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryInput, replay
 from exporter.multivariate.group_status import GroupStatus, status_of

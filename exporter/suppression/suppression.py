@@ -76,8 +76,8 @@ class Suppression:
         """Whether silences are followed."""
         return self._watch.alive
 
-    def told(self, labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
-        """Return what Alertmanagers make of an alert that fires since then."""
+    def statuses(self, labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
+        """Return the status of an alert that fires since then in each Alertmanager."""
         return self._watch.status(labels, since)
 
     def apply(self, config: Config) -> SampleMasks:

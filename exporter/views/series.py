@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.calendar.matchers import all_match
-from exporter.evaluation.latest_verdicts import ABSENT, SCALE, Said
+from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
 from exporter.web.api.series import SeriesCursor, SeriesQuery, SeriesVerdict, State
 from exporter.web.pages.models import Labels, SeriesFilter, SeriesRow, StateFilter
 
@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.intp]
 # ---------------------------------------------------------------- front page
 
 
-def select_series(latest: Sequence[Said], filters: SeriesFilter) -> tuple[list[SeriesRow], int]:
+def select_series(latest: Sequence[LatestVerdict], filters: SeriesFilter) -> tuple[list[SeriesRow], int]:
     """Return a page of series, the highest score first, and the total number that fit.
 
     Parameters
@@ -46,7 +46,7 @@ def select_series(latest: Sequence[Said], filters: SeriesFilter) -> tuple[list[S
     return [series_row(queries[int(which[i])], int(row[i])) for i in page.tolist()], len(order)
 
 
-def _filtered(query: Said, filters: SeriesFilter) -> Rows:
+def _filtered(query: LatestVerdict, filters: SeriesFilter) -> Rows:
     verdict, names = query.verdict, query.names
     # A series that should be there and is missing has a score and no sample.
     selected = names.used & (~np.isnan(verdict.observed) | ~np.isnan(verdict.score))
@@ -61,7 +61,7 @@ def _filtered(query: Said, filters: SeriesFilter) -> Rows:
     return rows
 
 
-def matching_rows(query: Said, labels: Labels) -> list[int]:
+def matching_rows(query: LatestVerdict, labels: Labels) -> list[int]:
     """Return the rows whose labels include `labels`, the highest score first; only an exact match if there is any."""
     subset = set(labels)
     matches = [
@@ -72,7 +72,7 @@ def matching_rows(query: Said, labels: Labels) -> list[int]:
     return exact or sorted((row for row, _ in matches), key=lambda row: -np.nan_to_num(score[row], nan=-1.0))
 
 
-def series_row(query: Said, row: int) -> SeriesRow:
+def series_row(query: LatestVerdict, row: int) -> SeriesRow:
     """Return a series and its newest verdict for the pages."""
     verdict, positions = query.verdict, query.places[:, row]
     kinds = [detector.kind for detector in query.plan.detection.detectors]
@@ -97,7 +97,9 @@ def series_row(query: Said, row: int) -> SeriesRow:
 # ---------------------------------------------------------------- API
 
 
-def list_series(latest: Sequence[Said], request: SeriesQuery) -> tuple[list[SeriesVerdict], SeriesCursor | None]:
+def list_series(
+    latest: Sequence[LatestVerdict], request: SeriesQuery
+) -> tuple[list[SeriesVerdict], SeriesCursor | None]:
     """Return a page of series, the highest score first, and where it ended if more may follow.
 
     Scores move between two pages. A series that moved up may be missed, and a series that moved down may come twice;
@@ -146,7 +148,7 @@ def _after(score: npt.NDArray[np.float64], query: str, cursor: SeriesCursor | No
     return after
 
 
-def _requested(query: Said, request: SeriesQuery) -> BoolArray:
+def _requested(query: LatestVerdict, request: SeriesQuery) -> BoolArray:
     verdict = query.verdict
     matches = query.names.used.copy()
     if request.least_score is not None:
@@ -164,7 +166,7 @@ def _requested(query: Said, request: SeriesQuery) -> BoolArray:
     return matches
 
 
-def _series_verdict(query: Said, row: int, labels: dict[str, str]) -> SeriesVerdict:
+def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> SeriesVerdict:
     verdict = query.verdict
     state: State = "scored" if verdict.ready[row] else "warming_up"
     if verdict.masked[row]:

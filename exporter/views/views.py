@@ -22,7 +22,6 @@ from exporter.config.model import Config
 from exporter.delivery import AlertSnapshots
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
-from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
 from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -32,6 +31,7 @@ from exporter.views.anomalies import alert_card, concerns, episode_card, explana
 from exporter.views.charts import ChartSubject, chart_data
 from exporter.views.health import component_health
 from exporter.views.history import SeriesHistory
+from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
 from exporter.views.series import matching_rows, select_series, series_row
 from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.graph import default_range
@@ -149,7 +149,7 @@ class Views:
             entities=_worst_entities(group_status.values()),
         )
 
-    def latest(self) -> list[Said]:
+    def latest(self) -> list[LatestVerdict]:
         """Return the newest verdicts of every query that does not fail, in the order of the configuration."""
         evaluators, latest = self._program.evaluators(), self._program.latest
         working = [name for name, evaluator in evaluators.items() if evaluator.trouble is None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from exporter.evaluation.history import Plan, learn
+from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import Block
 
 STEP = 300.0
@@ -31,7 +31,7 @@ def new_engine() -> Engine:
 def test_a_chunk_is_learned_in_pieces_and_nothing_is_lost_between_them() -> None:
     piecewise, whole = new_engine(), new_engine()
 
-    pieces = list(learn(piecewise, Plan(TIMES[0], TIMES[-1], STEP), one_chunk))
+    pieces = list(learn(piecewise, HistoryRange(TIMES[0], TIMES[-1], STEP), one_chunk))
     whole.run(TIMES, whole.align(KEYS, VALUES, float(TIMES[0])).samples, STEP)
 
     assert sum(pieces) == POINTS

@@ -7,7 +7,7 @@ from exporter.calendar.matchers import parse_matcher
 from exporter.config.model import Config
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.verdict import Verdicts
-from exporter.evaluation.latest_verdicts import LatestVerdicts, Said
+from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
 from exporter.views.series import list_series, matching_rows, select_series
 from exporter.web.api.series import SeriesQuery
 from exporter.web.pages.models import SeriesFilter, StateFilter
@@ -15,7 +15,7 @@ from exporter.web.pages.models import SeriesFilter, StateFilter
 NAN = float("nan")
 
 
-def said(query: str, scores: dict[str, float], **changes: list[bool]) -> Said:
+def said(query: str, scores: dict[str, float], **changes: list[bool]) -> LatestVerdict:
     """Return what a query said of series that differ by one label."""
     plan = Config.model_validate({"queries": [{"name": query, "expr": query}]}).plans()[0]
     table = SeriesTable(len(scores))

@@ -1,7 +1,6 @@
-"""What every query said last, for those who look: the newest verdict, and where in its band each series has been.
+"""The newest verdict of every query for the pages, and where in its band each series has been.
 
-The cycle of a query leaves it here and never waits: what is left is never changed again, so a reader takes it
-as it is.
+The evaluator of a query puts it here and never waits; it is never changed afterwards, so readers need no lock.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 
-__all__ = ["ABSENT", "POINTS", "SCALE", "LatestVerdicts", "Names", "Said"]
+__all__ = ["ABSENT", "POINTS", "SCALE", "LatestVerdicts", "LatestVerdict", "SeriesNames"]
 
 Places = npt.NDArray[np.int8]
 
@@ -26,11 +25,11 @@ POINTS = 60
 SCALE = 40
 """Steps of a place from the expected value to an edge of the band."""
 ABSENT = -128
-"""Where there was no sample, or nothing could be said of it."""
+"""Where there was no sample, or no verdict on it."""
 _FARTHEST = 3 * SCALE
 
 
-class Names:
+class SeriesNames:
     """The label sets of a query by row, None where a row has no series; the same object while nothing changed."""
 
     def __init__(self, labels: Sequence[Labels | None]) -> None:
@@ -39,36 +38,36 @@ class Names:
     @cached_property
     def used(self) -> npt.NDArray[np.bool_]:
         """Whether a row has a series, shape (size,)."""
-        return np.fromiter((one is not None for one in self.labels), np.bool_, len(self.labels))
+        return np.fromiter((labels is not None for labels in self.labels), np.bool_, len(self.labels))
 
     @cached_property
     def texts(self) -> list[str]:
         """Every label set as one lower-case text, to be searched; empty where a row has no series."""
-        return ["" if one is None else " ".join(f'{k}="{v}"' for k, v in one).lower() for one in self.labels]
+        return ["" if labels is None else " ".join(f'{k}="{v}"' for k, v in labels).lower() for labels in self.labels]
 
     @cached_property
     def label_names(self) -> frozenset[str]:
         """The names of all labels of the series."""
-        return frozenset({name for one in self.labels if one is not None for name, _ in one})
+        return frozenset({name for labels in self.labels if labels is not None for name, _ in labels})
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one query said last. Never changed.
+class LatestVerdict:
+    """The newest verdict of one query. Never changed.
 
     Attributes
     ----------
     verdict : Verdict
-    names : Names
+    names : SeriesNames
         Of the rows of the verdict.
     places : ndarray of int8, shape (60, size)
         Where in its band each sample was, oldest first: 0 as expected, 40 at an edge, 120 three times as far or
-        farther, negative below; -128 where nothing can be said.
+        farther, negative below; -128 where there is no verdict.
     """
 
     plan: QueryPlan
     verdict: Verdict
-    names: Names
+    names: SeriesNames
     places: Places
 
 
@@ -76,17 +75,17 @@ class LatestVerdicts:
     """Takes the verdicts of all queries; safe for many readers, and one writer a query."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Said] = {}
+        self._latest: dict[str, LatestVerdict] = {}
         self._rows: dict[str, tuple[SeriesTable, int]] = {}
 
     def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        """Leave a verdict; called by the cycle of the query, which alone changes `table`."""
-        before, rows = self._said.get(plan.name), (table, table.version)
+        """Take a verdict; called by the evaluator of the query, which alone changes `table`."""
+        before, rows = self._latest.get(plan.name), (table, table.version)
         size = len(verdict.score)
         if before is not None and self._rows.get(plan.name) == rows:
             names = before.names
         else:
-            names = Names(_labels(table, size))
+            names = SeriesNames(_labels(table, size))
         places = np.full((POINTS, size), ABSENT, np.int8)
         if before is not None:
             kept = min(size, before.places.shape[1])
@@ -96,24 +95,24 @@ class LatestVerdicts:
                 places[:, [row for row, (new, old) in pairs if new is not old and new != old]] = ABSENT
         places[-1] = _places(verdict)
         self._rows[plan.name] = rows
-        self._said[plan.name] = Said(plan, verdict, names, places)
+        self._latest[plan.name] = LatestVerdict(plan, verdict, names, places)
 
-    def get(self, query: str) -> Said | None:
-        """Return what a query said last, or None."""
-        return self._said.get(query)
+    def get(self, query: str) -> LatestVerdict | None:
+        """Return the newest verdict of a query, or None."""
+        return self._latest.get(query)
 
     def keep(self, queries: Collection[str]) -> None:
         """Forget all other queries."""
-        for gone in self._said.keys() - set(queries):
-            self._said.pop(gone, None)
+        for gone in self._latest.keys() - set(queries):
+            self._latest.pop(gone, None)
             self._rows.pop(gone, None)
 
 
 def _labels(table: SeriesTable, size: int) -> list[Labels | None]:
     labels: list[Labels | None] = [None] * size
-    for row, one in table.items():
+    for row, series in table.items():
         if row < size:
-            labels[row] = one
+            labels[row] = series
     return labels
 
 

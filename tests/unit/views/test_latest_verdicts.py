@@ -5,7 +5,7 @@ import numpy as np
 from exporter.config.model import Config
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdicts
-from exporter.evaluation.latest_verdicts import ABSENT, POINTS, SCALE, LatestVerdicts
+from exporter.views.latest_verdicts import ABSENT, POINTS, SCALE, LatestVerdicts
 
 PLAN = Config.model_validate({"queries": [{"name": "cpu", "expr": "cpu"}]}).plans()[0]
 
