@@ -1,4 +1,4 @@
-"""Read an answer's body: never more than allowed, counted after decompression."""
+"""Read the body of a response within a limit, which counts decompressed bytes."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ def _raw(response: requests.Response, max_bytes: int) -> Iterator[bytes]:
     size = 0
     while chunk := response.raw.read(_CHUNK, decode_content=False):
         size += len(chunk)
-        # Compressed data can be longer than what it holds, such as a run of empty gzip members.
+        # Compressed data can be longer than its content, such as a run of empty gzip members.
         if size > max_bytes:
             raise _too_large(max_bytes)
         yield chunk
 
 
 def _inflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    inside = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
     started = False
     try:
         for chunk in chunks:
             data = chunk
             while data:
-                if inside.eof:
-                    inside = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                if decoder.eof:
+                    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
                 started = True
-                yield inside.decompress(data, _CHUNK)
-                data = inside.unused_data if inside.eof else inside.unconsumed_tail
-        # What a full output buffer held back after the last input byte.
-        while started and not inside.eof and (rest := inside.decompress(b"", _CHUNK)):
+                yield decoder.decompress(data, _CHUNK)
+                data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+        # A full output buffer may hold data back after the last input byte.
+        while started and not decoder.eof and (rest := decoder.decompress(b"", _CHUNK)):
             yield rest
     except zlib.error:
         raise Fault(Reason.MALFORMED, "the answer is not valid gzip") from None
-    if started and not inside.eof:
+    if started and not decoder.eof:
         raise Fault(Reason.CONNECTION, "the answer ended early")
 
 

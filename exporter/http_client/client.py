@@ -1,4 +1,4 @@
-"""The HTTP client for Prometheus and Alertmanager: one deadline a call, bounded answers, secrets kept secret."""
+"""HTTP client for Prometheus and Alertmanager: a deadline for each call, bounded bodies, errors without secrets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import http.client
 import ipaddress
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import requests
@@ -17,27 +16,23 @@ from requests.utils import get_environ_proxies
 from exporter.errors import Reason, UpstreamError
 from exporter.http_client import tls
 from exporter.http_client.body import read_body
-from exporter.http_client.connections import Transport
+from exporter.http_client.calls import Calls, current_call
 from exporter.http_client.credentials import secret_headers
-from exporter.http_client.deadline import Calls
 from exporter.http_client.errors import Fault, classify, is_stale
 from exporter.http_client.settings import HttpSettings
+from exporter.http_client.transport import Transport
 
 __all__ = ["Answer", "Client"]
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
+_GRACE = 1.0
 
 
-class _Begun(Exception):  # noqa: N818 - a mark on the exception that caused it.
-    """It went wrong after the answer had begun."""
-
-
-# What the libraries raise, ValueError included: URLs and headers that they cannot take.
-_ANY = (
+# What the libraries raise; ValueError for URLs and headers that they refuse.
+_ERRORS = (
     Fault,
-    _Begun,
     requests.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
@@ -48,7 +43,7 @@ _ANY = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered, whatever the status. Header names are case-insensitive; `body` is decompressed."""
+    """The response of a server, whatever its status. Header names are case-insensitive; `body` is decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,17 +61,17 @@ class _Request:
 
 
 class Client:
-    """Talks to one server; safe to use from many threads at once.
+    """Sends requests to one server; safe to use from many threads at once.
 
     Parameters
     ----------
     settings : HttpSettings
-        Where it is and how to reach it. Files named in it are looked at again for every request.
+        Files named in it are read for every request.
     user_agent : str
     pool : int
         Idle connections kept.
     error : type of UpstreamError
-        What to raise when there is no answer.
+        Raised when there is no answer.
     """
 
     def __init__(self, settings: HttpSettings, *, user_agent: str, pool: int, error: type[UpstreamError]) -> None:
@@ -84,12 +79,9 @@ class Client:
         self._error = error
         self._base = urlsplit(settings.url)
         self._calls = Calls()
-        self._transport = Transport(self._calls, pool)
+        self._transport = Transport(pool)
         self._tls_lock = threading.Lock()
         self._tls_signature: tuple[tuple[int, ...], ...] | None = None
-        self._session = _Session()
-        self._session.mount("http://", self._transport)
-        self._session.mount("https://", self._transport)
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "*/*",
@@ -109,8 +101,8 @@ class Client:
         return self._call(_Request("GET", params=params), path, timeout, max_bytes)
 
     def post_form(self, path: str, form: Mapping[str, str], *, timeout: float, max_bytes: int) -> Answer:
-        """POST a form that asks for something and changes nothing; errors as in `get`."""
-        # requests would find out at length what kind of data a mapping is.
+        """POST a form that reads and changes nothing; errors as in `get`."""
+        # Encoded here, because requests takes long to inspect a mapping.
         request = _Request("POST", data=urlencode(form).encode(), kind="application/x-www-form-urlencoded")
         return self._call(request, path, timeout, max_bytes)
 
@@ -130,30 +122,29 @@ class Client:
     def close(self) -> None:
         """Break off every call, close every connection, refuse further calls."""
         self._calls.end_all(close=True)
-        self._session.close()
+        self._transport.close()
 
     def _call(self, request: _Request, path: str, timeout: float, max_bytes: int) -> Answer:
         url = self._settings.url + path
         try:
-            with self._calls.begin(timeout):
-                return self._follow(request, url, max_bytes)
-        except Fault as fault:
-            reason, message = fault.reason, fault.message
+            return self._calls.run(lambda: self._follow(request, url, timeout, max_bytes), timeout)
+        except _ERRORS as error:
+            fault = classify(error)
         # Raised outside the handler: no chain leads from it to an exception that quotes headers.
-        raise self._error(url, reason, message)
+        raise self._error(url, fault.reason, fault.message)
 
-    def _follow(self, request: _Request, url: str, max_bytes: int) -> Answer:
+    def _follow(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._attempt(request, url, max_bytes)
+            answer = self._attempt(request, url, timeout, max_bytes)
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or target is None:
                 return answer
-            url = self._next(request, url, answer.status, target)
+            url = self._redirect_target(request, url, answer.status, target)
             # The target has the query in it already.
-            request = _Request(request.method, None, request.data, request.kind)
+            request = replace(request, params=None)
         raise Fault(Reason.REDIRECT, f"more than {_MOST_REDIRECTS} redirects")
 
-    def _next(self, request: _Request, url: str, status: int, location: str) -> str:
+    def _redirect_target(self, request: _Request, url: str, status: int, location: str) -> str:
         try:
             target = urljoin(url, location)
             parts = urlsplit(target)
@@ -162,36 +153,28 @@ class Client:
         except ValueError:
             raise Fault(Reason.REDIRECT, f"HTTP {status} with a target that is not a URL") from None
         # Only the origin is named: a target may carry somebody's session in its query.
-        said = f"HTTP {status} redirects to {_printable(origin)}"
+        redirect = f"HTTP {status} redirects to {_printable(origin)}"
         if not self._settings.follow_redirects or not request.repeatable:
-            raise Fault(Reason.REDIRECT, f"{said}; not followed")
+            raise Fault(Reason.REDIRECT, f"{redirect}; not followed")
         if not same or "@" in parts.netloc:
-            raise Fault(Reason.REDIRECT, f"{said}; not followed to another scheme, host or port")
+            raise Fault(Reason.REDIRECT, f"{redirect}; not followed to another scheme, host or port")
         if request.method != "GET" and status not in _SAME_METHOD:
-            raise Fault(Reason.REDIRECT, f"{said}; not followed, it would lose the request's body")
+            raise Fault(Reason.REDIRECT, f"{redirect}; not followed, it would lose the request's body")
         return target
 
-    def _attempt(self, request: _Request, url: str, max_bytes: int) -> Answer:
-        call = self._calls.current
-        call.connected = False
+    def _attempt(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
         try:
-            return self._send(request, url, max_bytes)
-        except _ANY as error:
+            return self._send(request, url, timeout, max_bytes)
+        except _ERRORS as error:
+            call = current_call()
             call.check()
-            stale = request.repeatable and not call.connected and is_stale(error) and not isinstance(error, _Begun)
-            fault = classify(error)
-        if not stale:
-            raise fault
-        # The server closed an idle connection just as we used it; others in the pool are no younger.
+            if not (request.repeatable and call.reused and is_stale(error)):
+                raise
+        # The server closed an idle connection as the request was sent; the other idle ones are no younger.
         self._transport.renew()
-        try:
-            return self._send(request, url, max_bytes)
-        except _ANY as error:
-            call.check()
-            fault = classify(error)
-        raise fault
+        return self._send(request, url, timeout, max_bytes)
 
-    def _send(self, request: _Request, url: str, max_bytes: int) -> Answer:
+    def _send(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
         headers: dict[str, str | bytes] = {**self._headers, **secret_headers(self._settings)}
         if request.kind is not None:
             headers["Content-Type"] = request.kind
@@ -201,19 +184,16 @@ class Client:
             request.method, url, headers=headers, params=request.params, data=request.data
         ).prepare()
         proxies = get_environ_proxies(url) if self._settings.proxy_from_environment else {}
-        left = self._calls.current.remaining()
-        response = self._session.send(
-            prepared, stream=True, timeout=(left, left), allow_redirects=False, proxies=proxies
-        )
+        call = current_call()
+        call.reused = True
+        # Not by a session, which would keep cookies, read the environment and the bodies of redirects. The timeouts
+        # of the socket end a thread that is left behind; the deadline of the call comes before them.
+        response = self._transport.send(prepared, stream=True, timeout=timeout + _GRACE, proxies=proxies)
+        call.reused = False
         try:
-            if response.status_code in _REDIRECTS and "Location" in response.headers:
-                # Its body says nothing that we want to wait for.
-                return Answer(response.status_code, response.headers, b"")
-            body = read_body(response, max_bytes)
-        except Fault:
-            raise
-        except _ANY as error:
-            raise _Begun from error
+            # The body of a redirect is not used.
+            redirected = response.status_code in _REDIRECTS and "Location" in response.headers
+            body = b"" if redirected else read_body(response, max_bytes)
         finally:
             response.close()
         return Answer(response.status_code, response.headers, body)
@@ -225,17 +205,6 @@ class Client:
             if now != self._tls_signature:
                 self._transport.trust(tls.context(settings), settings.server_name)
                 self._tls_signature = now
-
-
-class _Session(requests.Session):
-    def __init__(self) -> None:
-        super().__init__()
-        # No proxies, .netrc or CA bundles from the environment.
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Keep requests from reading a redirect's whole body only to tell where it leads."""
 
 
 def _is_loopback(host: str) -> bool:

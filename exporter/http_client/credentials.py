@@ -25,7 +25,7 @@ def secret_headers(settings: HttpSettings) -> dict[str, bytes]:
     Raises
     ------
     Fault
-        CREDENTIALS, with the name of what is wrong and never its content.
+        CREDENTIALS, with the name of the field or file and never its content.
     """
     headers = {
         name: _checked(f"header {name!r}", value.get_secret_value().encode())
@@ -53,7 +53,7 @@ def _secret(name: str, inline: SecretStr | None, file: Path | None) -> bytes:
             content = opened.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise Fault(Reason.CREDENTIALS, f"{name} {file} cannot be read: {error.strerror}") from None
-    # A file that is being written anew may be empty for a moment; nobody means an empty secret.
+    # A file that is being rewritten may be empty; an empty secret is never meant.
     if not content.strip():
         raise Fault(Reason.CREDENTIALS, f"{name} {file} is empty")
     if len(content) > _LARGEST_FILE:

@@ -1,4 +1,4 @@
-"""What a library exception means, without its text: such texts quote URLs, headers and other people's bytes."""
+"""Reasons and messages for library exceptions, without their texts, which quote URLs, headers and bodies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from exporter.errors import Reason
 __all__ = ["Fault", "classify", "is_stale"]
 
 
-class Fault(Exception):  # noqa: N818 - it is a fact about a call; the error that callers see is an UpstreamError.
-    """A reason and a sentence, on their way to becoming an `UpstreamError`."""
+class Fault(Exception):  # noqa: N818 - internal; callers get an UpstreamError.
+    """A reason and a message; the client makes an `UpstreamError` of it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
@@ -25,32 +25,32 @@ class Fault(Exception):  # noqa: N818 - it is a fact about a call; the error tha
 
 
 def classify(error: BaseException) -> Fault:
-    """Say what went wrong in any exception of requests, urllib3, http.client, ssl or socket.
+    """Return the fault of any exception of requests, urllib3, http.client, ssl or socket.
 
-    The most telling exception of the chain decides, however deep the libraries wrapped it.
+    The most specific exception of the chain decides, however deep the libraries wrapped it.
     """
     chain = list(_chain(error))
     for kinds, reason, sentence in _TABLE:
-        for one in chain:
-            if isinstance(one, kinds):
-                return one if isinstance(one, Fault) else Fault(reason, sentence + _detail(one, sentence))
+        for cause in chain:
+            if isinstance(cause, kinds):
+                return cause if isinstance(cause, Fault) else Fault(reason, sentence + _detail(cause, sentence))
     return Fault(Reason.CONNECTION, f"the request failed ({type(error).__name__})")
 
 
 def is_stale(error: BaseException) -> bool:
     """Whether the connection was closed: on a reused one, before the server saw the request."""
-    return any(isinstance(one, _STALE) for one in _chain(error))
+    return any(isinstance(cause, _STALE) for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
 
 
 def _detail(error: BaseException, sentence: str) -> str:
@@ -64,21 +64,22 @@ def _detail(error: BaseException, sentence: str) -> str:
     return f": {text}" if text and text.lower() != sentence else ""
 
 
-# The pool is closed when a thread renews it between another one's finding it and using it.
+# ClosedPoolError: another thread renewed the pool that this one was about to use.
 _STALE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, urllib3.exceptions.ClosedPoolError)
 
 _TABLE: tuple[tuple[tuple[type[BaseException], ...], Reason, str], ...] = (
     ((Fault,), Reason.CONNECTION, ""),
     ((ssl.SSLCertVerificationError, ssl.CertificateError), Reason.TLS, "the server's certificate was refused"),
-    # A peer that hangs up in the middle of an encrypted answer is no question of trust.
+    # A connection that is closed in the middle of an encrypted answer is no failure of trust.
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Reason.CONNECTION, "the connection was closed"),
     ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), Reason.TLS, "TLS failed"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), Reason.DNS, "the host name cannot be resolved"),
+    ((urllib3.exceptions.LocationParseError,), Reason.DNS, "not a host name"),
     ((ConnectionRefusedError,), Reason.REFUSED, "connection refused"),
     ((ConnectionResetError, BrokenPipeError, ConnectionAbortedError), Reason.CONNECTION, "the connection was closed"),
     ((urllib3.exceptions.NewConnectionError,), Reason.CONNECTION, "no connection"),
     ((TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError), Reason.TIMEOUT, "no answer in time"),
-    # urllib3 calls a bad chunk header an incomplete read; to us it is the same: not the whole answer.
+    # urllib3 also raises it for a bad chunk header: either way the body is incomplete.
     ((http.client.IncompleteRead,), Reason.CONNECTION, "the answer ended early"),
     ((http.client.HTTPException, urllib3.exceptions.HeaderParsingError), Reason.MALFORMED, "the answer is not HTTP"),
     ((urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError), Reason.MALFORMED, "bad compression"),

@@ -1,4 +1,4 @@
-"""How to reach a server: the fields that Prometheus uses for the same thing."""
+"""Settings of a server and its credentials, under the names that Prometheus uses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Authorization(Section):
 
 
 class TlsSettings(Section):
-    """Whom to trust, and who we are."""
+    """CA and client certificate."""
 
     ca_file: ConfigPath | None = Field(None, description="CA bundle that signs the server's certificate.")
     cert_file: ConfigPath | None = Field(None, description="Client certificate, for mTLS.")

@@ -1,4 +1,4 @@
-"""The TLS context of a server, made anew when one of its files changes."""
+"""TLS context of a server; the signature of its files changes when one of them does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from exporter.errors import Reason
 from exporter.http_client.errors import Fault
 from exporter.http_client.settings import TlsSettings
+from exporter.http_client.transport import TlsContext
 
 __all__ = ["context", "signature"]
 
@@ -17,7 +18,7 @@ _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
 
 def signature(settings: TlsSettings) -> tuple[tuple[int, ...], ...]:
-    """Return what changes when one of the files is written or replaced.
+    """Return a value that changes when one of the files is written or replaced.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def signature(settings: TlsSettings) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def context(settings: TlsSettings) -> ssl.SSLContext:
+def context(settings: TlsSettings) -> TlsContext:
     """Read the files; trust the configured CA alone, or else the system's and certifi's.
 
     Raises
@@ -43,7 +44,7 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
     Fault
         CREDENTIALS, when a file cannot be used: a rotation may be half done, the next request tries again.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = _VERSIONS[settings.min_version]
     if settings.insecure_skip_verify:
         made.check_hostname = False
@@ -70,7 +71,7 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
 
 def _stamp(name: str, file: Path) -> tuple[int, ...]:
     try:
-        found = file.stat()
+        stat = file.stat()
     except OSError as error:
         raise Fault(Reason.CREDENTIALS, f"{name} {file} cannot be read: {error.strerror}") from None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

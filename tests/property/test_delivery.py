@@ -95,7 +95,7 @@ class World:
         self.acked: dict[str, tuple[str, AlertState, float]] = {}
         self.weather = "fair"
         self.largest = 100
-        self.take_rejected = 0
+        self.rejected = 0
         self.restarted = False
         self.episodes: dict[tuple[str, float], str] = {}
         self.ended: dict[str, float] = {}
@@ -145,7 +145,7 @@ class World:
             if self.mono >= self.next_slot:
                 self.slot()
             batch = self.outbox.next(self.alert_snapshots.read(), now=self.now, mono=self.mono)
-            self.take_rejected += len(self.outbox.take_rejected())
+            self.rejected += len(self.outbox.take_rejected())
             if batch is None:
                 wake = self.outbox.wake_at(self.mono)
                 assert wake > self.mono, "it would not let the processor rest"
@@ -236,7 +236,7 @@ def test_in_fair_weather_everything_is_known_and_in_any_weather_nothing_is_out_o
     world.run(INTERVAL + PROMPT)
     world.check()
     gaps(world)
-    assert world.take_rejected <= 100
+    assert world.rejected <= 100
 
 
 def gaps(world: World) -> None:

@@ -217,6 +217,19 @@ def test_a_post_that_may_change_something_is_never_sent_twice() -> None:
         assert [e.method for e in server.exchanges] == ["GET", "POST"]
 
 
+def test_a_call_that_has_ended_is_not_tried_again() -> None:
+    before = threading.active_count()
+    with Scripted.run(lambda e: e.send(answer(BODY)) if e.number == 0 else e.hang()) as server:
+        one = client(server.url)
+        one.get("/", timeout=20, max_bytes=99)
+        with pytest.raises(PrometheusError) as caught:
+            one.get("/", timeout=SHORT, max_bytes=99)
+        assert caught.value.reason is Reason.TIMEOUT
+        # What is left: the server, and one thread of it for the connection.
+        eventually(lambda: threading.active_count() <= before + 2)
+        assert server.accepted == 1
+
+
 def test_a_fresh_connection_that_is_closed_is_not_tried_again() -> None:
     with Scripted.run(lambda e: e.close()) as server:
         assert ask(server.url).reason is Reason.CONNECTION
