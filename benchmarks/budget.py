@@ -29,7 +29,7 @@ from exporter.alerting.state_machine import collect, evaluate
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
 from exporter.config.plan import QueryPlan
-from exporter.engine.budget import SETTLED, Tail
+from exporter.engine.budget import SETTLED, AlertCounts
 from exporter.engine.calibration import WEEK, Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.engine import Engine
@@ -145,21 +145,21 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
     wanted = engine_settings(plan).budget
     assert plan.alert is not None
     assert wanted is not None
-    tail = Tail(wanted, wanted.memory(plan.baseline.window))
-    tail.grow(severity.shape[1])
+    counts = AlertCounts(wanted, wanted.fading(plan.baseline.window))
+    counts.grow(severity.shape[1])
     stated, fired, after, limits = Calibration(), 0, Step(alerts={}), AlertingSettings()
     for begin in range(0, len(severity), BLOCK):
-        block, threshold = severity[begin : begin + BLOCK], tail.calibration.threshold
+        block, threshold = severity[begin : begin + BLOCK], counts.calibration.threshold
         if begin <= judged.live:
-            stated = tail.calibration
+            stated = counts.calibration
         for index, one in enumerate(block, begin):
             # Where nothing is anomalous and nothing is open, nothing follows.
             if index >= judged.live and (after.alerts or (one >= threshold).any()):
                 found = _found(plan.alert, np.flatnonzero(one >= threshold).tolist())
                 after = evaluate(plan.alert, limits, "q", after.alerts, EvaluatedSlot(step * index, found))
                 fired += sum(event.event is AuditEvent.FIRING for event in after.transitions)
-        tail.see(slice(0, severity.shape[1]), begin, block if begin >= judged.settled else np.full_like(block, np.nan))
-        tail.passed(len(block))
+        counts.update(slice(0, severity.shape[1]), block if begin >= judged.settled else np.full_like(block, np.nan))
+        counts.advance(len(block))
     weeks = (len(severity) - judged.live) * step / WEEK
     return Met(fired / weeks, stated.threshold, stated.lower * WEEK, stated.upper * WEEK)
 

@@ -30,7 +30,7 @@ def main() -> int:
     args = flags.parse_args()
     _many(args.series, args.instants)
     if args.alone:
-        _one(args.alone)
+        _alone(args.alone)
     return 0
 
 
@@ -58,7 +58,7 @@ def _many(count: int, instants: int) -> None:
     )
 
 
-def _one(instants: int) -> None:
+def _alone(instants: int) -> None:
     rng = np.random.default_rng(1)
     for name, pieces in (("together", 1), ("one by one", instants)):
         engine, keys = _engine(1)

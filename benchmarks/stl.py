@@ -16,9 +16,9 @@ from rich.table import Table
 from statsmodels.tsa.seasonal import MSTL, STL
 
 from exporter.engine.baseline import BucketStats
-from exporter.engine.detectors import SampleBatch
+from exporter.engine.detectors import DetectorState, SampleBatch
 from exporter.engine.detectors.stl import WINDOW, Stl
-from exporter.engine.detectors.stl_map import Season, decomposition
+from exporter.engine.stl_map import Season, decomposition
 
 __all__ = ["main"]
 
@@ -72,16 +72,16 @@ def main() -> int:
 def _live(series: int) -> Table:
     """Measure the detector itself, hour by hour, then minute by minute."""
     rng = np.random.default_rng(2)
-    memory = Stl().memory()
-    memory.grow(series)
-    bytes_each = sum(array.nbytes for array in memory.arrays().values()) / series
+    state = DetectorState(Stl())
+    state.grow(series)
+    bytes_each = sum(array.nbytes for array in state.arrays().values()) / series
     for hour in range(14 * 24):
-        _step(memory, HOUR * hour, rng.standard_normal(series))
+        _step(state, HOUR * hour, rng.standard_normal(series))
     change, same = [], []
     for hour in range(14 * 24, 14 * 24 + 3):
         for minute in range(4):
             sample = rng.standard_normal(series)
-            seconds = _seconds(lambda at=HOUR * hour + 60 * minute, sample=sample: _step(memory, at, sample), 1)
+            seconds = _seconds(lambda at=HOUR * hour + 60 * minute, sample=sample: _step(state, at, sample), 1)
             (same if minute else change).append(seconds)
     table = Table("detector, one sample a series", "a step", "a step at the change of an hour", "memory a series")
     table.add_row(
@@ -90,15 +90,13 @@ def _live(series: int) -> Table:
     return table
 
 
-def _step(memory, at: float, samples: np.ndarray) -> None:
+def _step(state: DetectorState, at: float, samples: np.ndarray) -> None:
     for first in range(0, len(samples), ROWS):
         rows = slice(first, min(first + ROWS, len(samples)))
         sample = samples[None, rows]
-        one = np.ones(sample.shape[1])
-        moment = SampleBatch(
-            np.array([at]), 0, 0, sample, sample < np.inf, BucketStats(one, one, one, one, one), 1e-9 * one
-        )
-        memory.judge(moment, rows)
+        ones = np.ones(sample.shape[1])
+        stats = BucketStats(ones, ones, ones, ones, ones)
+        state.score(SampleBatch(np.array([at]), 0, 0, sample, sample < np.inf, stats, 1e-9 * ones), rows)
 
 
 def _seconds(work: Callable[[], object], times: int) -> float:

@@ -1,4 +1,4 @@
-"""Absence: a series that should be there now and is not.
+"""Missing series: those that should be there now and are not.
 
 A series is due if it was there at nearly all past instants of this time of the week, and was not away several times
 lately: one that comes and goes by habit is never due. Time away counts only while a series is due and the answer is
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import HOUR
-from exporter.engine.detectors.columns import Column, Columns
+from exporter.engine.columns import Column, Columns
 
-__all__ = ["Absence", "Habit", "Past", "lasting"]
+__all__ = ["Absence", "Attendance", "Habit", "lasting"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -24,9 +24,9 @@ DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 NEARLY = 0.9
 """Share of the past instants of this time of the week at which a series was there, if it should be now."""
 LEAST_DAYS, LEAST_WEEKS = 3, 2
-"""Days that a series must be known for before anything is due, and weeks before the hour of the week decides."""
+"""Age in days before a series is due at all, and in weeks before the hour of the week decides."""
 LEAST_SECONDS, LEAST_INSTANTS = 300.0, 3
-"""How long something lasts before it is said: a server looks five minutes back, and a restart takes as long."""
+"""How long something lasts before it is anomalous: a server looks five minutes back, a restart takes as long."""
 MOST = 5.0
 """Severities end here."""
 TOO_OFTEN = 3.0
@@ -37,7 +37,7 @@ ACCEPTED = np.float32(-np.inf)
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class Attendance:
     """How long some series were there at this time of the week; arrays of shape (n,).
 
     Attributes
@@ -65,7 +65,7 @@ class Past:
 
 
 class Habit:
-    """How long something that is not usual has lasted for each row, and how often it did so lately.
+    """How long something unusual has lasted for each row, and how often it did so lately.
 
     Parameters
     ----------
@@ -87,31 +87,31 @@ class Habit:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all of the state, by name."""
-        return {f"{self._name}/{name}": array for name, array in self.columns.all().items()}
+        return {f"{self._name}/{name}": array for name, array in self.columns.arrays().items()}
 
     def accept(self, rows: npt.NDArray[np.intp]) -> None:
         """Take what goes on as normal until it ends."""
-        seconds = self.columns.all()["seconds"]
+        seconds = self.columns.arrays()["seconds"]
         seconds[rows] = np.where(seconds[rows] > 0.0, ACCEPTED, seconds[rows])
 
-    def close(self, rows: slice, passed: float) -> None:
-        """Let so many seconds pass."""
-        times = self.columns.of(rows)["times"]
+    def fade(self, rows: slice, seconds: float) -> None:
+        """Let the count of times fade for so many seconds."""
+        times = self.columns.views(rows)["times"]
         if times.any():
-            times *= np.float32(0.5 ** (passed / HALF_LIFE))
+            times *= np.float32(0.5 ** (seconds / HALF_LIFE))
 
     def going_on(self, rows: slice) -> bool:
         """Return whether anything goes on."""
-        return bool(self.columns.of(rows)["seconds"].any())
+        return bool(self.columns.views(rows)["seconds"].any())
 
     def accepted(self, rows: slice) -> BoolArray:
         """Return the rows for which what goes on is taken as normal."""
-        accepted: BoolArray = self.columns.of(rows)["seconds"] < 0.0
+        accepted: BoolArray = self.columns.views(rows)["seconds"] < 0.0
         return accepted
 
     def regular(self, rows: slice) -> BoolArray:
         """Return the rows that do not have the habit."""
-        regular: BoolArray = self.columns.of(rows)["times"] < TOO_OFTEN
+        regular: BoolArray = self.columns.views(rows)["times"] < TOO_OFTEN
         return regular
 
     def note(self, rows: slice, on: BoolArray, ended: BoolArray, counts: BoolArray, step: float, after: float) -> None:
@@ -126,21 +126,21 @@ class Habit:
         step, after : float, seconds
             What an instant stands for, and how long it takes until it is accepted.
         """
-        state = self.columns.of(rows)
+        state = self.columns.views(rows)
         seconds = state["seconds"]
         state["times"][...] += ended & counts & (seconds >= lasting(step))
         seconds[...] = np.where(ended, np.float32(0.0), seconds + np.where(on, np.float32(step), np.float32(0.0)))
         seconds[seconds >= after] = ACCEPTED
 
     def severity(self, rows: slice, on: BoolArray, step: float) -> FloatArray:
-        """Return how bad it is where it is `on` and no habit: 1 when it has lasted long enough to be said, 0 before."""
+        """Return how bad it is where it is `on` and no habit: 1 when it has lasted long enough, 0 before."""
         on = on & self.regular(rows) & ~self.accepted(rows)
-        lasted = self.columns.of(rows)["seconds"].astype(np.float64) / lasting(step)
+        lasted = self.columns.views(rows)["seconds"].astype(np.float64) / lasting(step)
         return np.where(on & (lasted >= 1.0), np.minimum(lasted, MOST), 0.0)
 
 
 def lasting(step: float) -> float:
-    """Return for how many seconds something goes on before it is said, where samples are `step` seconds apart."""
+    """Return for how many seconds something goes on before it is anomalous, where samples are `step` seconds apart."""
     return max(LEAST_SECONDS, LEAST_INSTANTS * step)
 
 
@@ -150,26 +150,26 @@ class Absence(Habit):
     def __init__(self) -> None:
         super().__init__("absence")
 
-    def see(
+    def update(
         self,
         rows: slice,
         at: float,
         here: BoolArray,
         learn: BoolArray,
-        past: Past,
+        attendance: Attendance,
         complete: bool,
         step: float,
         after: float,
     ) -> tuple[BoolArray, FloatArray]:
-        """Note which series have samples at one instant; nothing is said of one whose answer is not complete.
+        """Note which series have samples at one instant; where the answer is not complete, none is missing.
 
         Returns
         -------
-        awaited : ndarray of bool, shape (n,)
+        missing : ndarray of bool, shape (n,)
             Series that are due and not there.
         severity : ndarray, shape (n,)
             Of that; 0 before it has lasted.
         """
-        away = ~here & past.due(at) & complete
+        away = ~here & attendance.due(at) & complete
         self.note(rows, away, here, learn, step, after)
         return away & self.regular(rows) & ~self.accepted(rows), self.severity(rows, away, step)

@@ -1,8 +1,7 @@
-"""What is normal for each series at this hour of the week: running statistics in 168 + 24 + 1 buckets.
+"""Running statistics of each series in 168 hours of the week, 24 hours of the day and one bucket of all times.
 
-Every series has one bucket for each hour of the week, one for each hour of the day, and one for all times.
 A sample is learned into the three buckets it falls in, and judged against the finest one that has seen
-enough. Only those three buckets are touched in a cycle, so the work does not depend on how many there are.
+enough. Only those three are touched at an instant, so the work does not depend on how many there are.
 
 Mean and variance are exponentially weighted [1]_ (a plain average until the window is full); quartiles follow
 by stochastic approximation [2]_. Weights are seconds of history, so samples that are five minutes apart
@@ -17,7 +16,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
@@ -26,10 +25,20 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.bucket_summary import DAY, EVERY, WEEK
+from exporter.engine.ordered import add_up
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
 
-__all__ = ["BUCKETS", "BUCKET_BYTES", "HOUR", "Baseline", "BucketStats", "Holidays", "BucketIndex", "place_at"]
+__all__ = [
+    "BUCKETS",
+    "BUCKET_BYTES",
+    "HOUR",
+    "Baseline",
+    "BucketIndex",
+    "BucketStats",
+    "BucketSummary",
+    "Holidays",
+    "buckets_at",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -43,13 +52,13 @@ BUCKET_BYTES = 5 * 4
 _MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
 
 ENOUGH_WEEKS = 2
-"""Visits of an hour of the week before its own bucket is trusted: one visit does not know how weeks differ."""
+"""Visits of an hour of the week before its own bucket is trusted: one visit does not show how weeks differ."""
 ENOUGH_DAYS = 3
 """Visits of an hour of the day before its bucket is trusted."""
 _NEARLY = 0.9
 """A visit with a few samples missing still counts."""
 
-_APART_IN_HOUR, _APART_IN_DAY = 6.0, 1.5
+_DISAGREE_HOUR, _DISAGREE_DAY = 6.0, 1.5
 """Two visits of an hour of the week disagree when they are this many standard deviations of the believed one apart, and
 this many of the hour of the day."""
 _SOME = 3.0
@@ -60,6 +69,10 @@ _QUARTILE_GAIN = 2.3
 _QUARTILE_START = 10
 """Until so many samples the quartiles are those of a normal distribution: a start that later steps can correct."""
 _NORMAL_QUARTILE = 0.6745
+
+
+WEEK, DAY, EVERY = range(3)
+"""Which bucket a series is judged against: this hour of the week, of the day, or all times."""
 
 
 class BucketIndex(NamedTuple):
@@ -89,12 +102,12 @@ class Holidays:
     falls_on: Callable[[date], bool]
 
 
-def place_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> BucketIndex:
+def buckets_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> BucketIndex:
     """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
 
     A holiday is like the last day of a weekend.
 
-    >>> place_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
+    >>> buckets_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
     BucketIndex(week=147, day=171, all=192)
     """
     local = datetime.fromtimestamp(at, zone)
@@ -119,6 +132,26 @@ class BucketStats:
     """Whether no finer bucket is needed: it is that of the hour of the week, or the series has no such season."""
 
 
+@dataclass(frozen=True, slots=True)
+class BucketSummary:
+    """Statistics of one time of the week for explanations, in source units; arrays of shape (m,), NaN: not learned.
+
+    Attributes
+    ----------
+    scope : ndarray of int
+        `WEEK`, `DAY` or `EVERY`.
+    visits : ndarray of float64
+        Weeks or days that are in it, as far back as the window goes.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    q1: FloatArray
+    q3: FloatArray
+    scope: npt.NDArray[np.int8]
+    visits: FloatArray
+
+
 class Baseline:
     """Bucket statistics of all series of a query.
 
@@ -140,7 +173,7 @@ class Baseline:
         self._stats = [np.zeros((5, 0), np.float32) for _ in range(BUCKETS)]
         self.fix_season(season)
         self.season = np.zeros(0, np.int8)
-        """What season each row was found to have."""
+        """The season of each row, as `find_seasons` left it."""
         self.touched: set[int] = set()
         """Buckets that changed since this was last emptied; a checkpoint writes only those."""
 
@@ -162,10 +195,10 @@ class Baseline:
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
-    def stats(self, place: BucketIndex, rows: Rows) -> BucketStats:
+    def stats(self, buckets: BucketIndex, rows: Rows) -> BucketStats:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
-        week, day, every = (self._stats[bucket][:, rows] for bucket in place)
-        by_week, by_day, pooled = self._finest(place, rows)
+        week, day, every = (self._stats[bucket][:, rows] for bucket in buckets)
+        by_week, by_day, pooled = self._finest(buckets, rows)
         if by_week.all():
             chosen = week.astype(np.float64)
         else:
@@ -174,16 +207,16 @@ class Baseline:
         mean, std, q1, q3, weight = chosen
         return BucketStats(mean, std, q1, q3, weight, by_week | pooled)
 
-    def _finest(self, place: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
+    def _finest(self, buckets: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""
-        week, day = (self._stats[bucket][_WEIGHT, rows] for bucket in place[:2])
+        week, day = (self._stats[bucket][_WEIGHT, rows] for bucket in buckets[:2])
         by_week, by_day = week >= self._enough[0], day >= self._enough[1]
         season = self.season[rows] if self._fixed == UNKNOWN else np.full(len(week), self._fixed, np.int8)
         pooled = ((season == DAILY) | (season == NONE)) & by_day
         return by_week & ~pooled, by_day & ~(pooled & (season == NONE)), pooled
 
     def fix_season(self, season: str) -> None:
-        """Take all series to have a season, or with ``auto`` the one that was found."""
+        """Take all series to have a season, or with ``auto`` each its own."""
         self._fixed = SEASONS.index(season) if season in SEASONS else UNKNOWN
 
     def find_seasons(self, rows: slice) -> None:
@@ -191,25 +224,25 @@ class Baseline:
         hours = [stats[:, rows] for stats in self._stats]
         self.season[rows] = season_of(hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS])
 
-    def scope(self, place: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    def scope(self, buckets: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
-        week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in place)
-        by_week, by_day, _ = self._finest(place, rows)
+        week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in buckets)
+        by_week, by_day, _ = self._finest(buckets, rows)
         scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
         return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
 
-    def seen(self, place: BucketIndex, rows: slice) -> list[tuple[npt.NDArray[np.float32], float]]:
+    def weights(self, buckets: BucketIndex, rows: slice) -> list[tuple[npt.NDArray[np.float32], float]]:
         """Return how many seconds were learned at this hour of the week, of the day and at all, and what is the most.
 
         The arrays have the shape (n,) and are views.
         """
         return [
             (self._stats[bucket][_WEIGHT, rows], float(full))
-            for bucket, full in zip(place, self._full.ravel(), strict=True)
+            for bucket, full in zip(buckets, self._full.ravel(), strict=True)
         ]
 
-    def learn(self, place: BucketIndex, rows: slice, samples: FloatArray, seconds: float) -> None:
-        """Learn some samples of every series, all of the same place.
+    def learn(self, index: BucketIndex, rows: slice, samples: FloatArray, seconds: float) -> None:
+        """Learn some samples of every series, all of the same buckets.
 
         Parameters
         ----------
@@ -219,27 +252,27 @@ class Baseline:
             How much history each sample stands for.
         """
         batch = _Batch(samples, seconds)
-        buckets = [self._stats[bucket][:, rows] for bucket in place]
-        known = np.stack(buckets).astype(np.float64)
-        kept = self._weigh(known, batch)
-        learned = _learn(known, batch, self._full)
+        buckets = [self._stats[bucket][:, rows] for bucket in index]
+        before = np.stack(buckets).astype(np.float64)
+        kept = self._resolve_conflicts(before, batch)
+        after = _learn(before, batch, self._full)
         if kept.any():
-            learned[0][:, kept] = buckets[0][:, kept]
-        for bucket, stats in zip(buckets, learned, strict=True):
+            after[0][:, kept] = buckets[0][:, kept]
+        for bucket, stats in zip(buckets, after, strict=True):
             bucket[...] = stats
-        self.touched.update(place)
+        self.touched.update(index)
 
-    def every(self, rows: slice) -> npt.NDArray[np.float32]:
+    def all_times(self, rows: slice) -> npt.NDArray[np.float32]:
         """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight; a view."""
         return self._stats[BUCKETS - 1][:, rows]
 
-    def _weigh(self, known: FloatArray, batch: _Batch) -> npt.NDArray[np.bool_]:
+    def _resolve_conflicts(self, stats: FloatArray, batch: _Batch) -> npt.NDArray[np.bool_]:
         """Decide between two visits of an hour of the week that disagree, before it is trusted: one was an incident.
 
-        The one that is nearer to the hour of the day is believed. Where that is the new one the bucket, in `known`,
+        The one that is nearer to the hour of the day is believed. Where that is the new one the bucket, in `stats`,
         begins anew; where it is the old one the row is returned, shape (n,), and its bucket stays as it is.
         """
-        week, day, _ = known
+        week, day, _ = stats
         once = np.maximum(_NEARLY * HOUR, _SOME * batch.each)
         open_to_doubt: npt.NDArray[np.bool_] = (
             (week[_WEIGHT] >= once) & (week[_WEIGHT] < self._enough[0]) & (batch.count > 0.0)
@@ -248,9 +281,9 @@ class Baseline:
         if not open_to_doubt.any():
             return open_to_doubt
         nearer = np.abs(batch.mean - day[_MEAN]) < np.abs(week[_MEAN] - day[_MEAN])
-        apart = np.abs(batch.mean - week[_MEAN])
-        disagree: npt.NDArray[np.bool_] = open_to_doubt & (apart > _APART_IN_DAY * day[_STD])
-        disagree &= apart > _APART_IN_HOUR * np.where(nearer, np.sqrt(batch.variance), week[_STD])
+        distance = np.abs(batch.mean - week[_MEAN])
+        disagree: npt.NDArray[np.bool_] = open_to_doubt & (distance > _DISAGREE_DAY * day[_STD])
+        disagree &= distance > _DISAGREE_HOUR * np.where(nearer, np.sqrt(batch.variance), week[_STD])
         week[_WEIGHT, disagree & nearer & (batch.count >= _SOME)] = 0.0
         disagree &= ~nearer
         return disagree
@@ -270,10 +303,6 @@ class Baseline:
         """Bytes of all buckets, with the room that no series uses yet."""
         return sum(stats.nbytes for stats in self._stats)
 
-    def profile(self, row: int, buckets: Iterable[int]) -> FloatArray:
-        """Return mean, std, q1, q3, weight of one row in `buckets`, shape (len(buckets), 5); for explanations."""
-        return np.array([self._stats[bucket][:, row] for bucket in buckets], np.float64)
-
 
 class _Batch:
     """Samples that are learned together, shape (k, n), and what all buckets need of them, shape (n,)."""
@@ -283,22 +312,11 @@ class _Batch:
         self.each = seconds
         self.here = here = np.isfinite(samples)
         values = np.where(here, samples, 0.0)
-        self.count = _in_order(here.astype(np.float64))
+        self.count = add_up(here.astype(np.float64))
         share = np.divide(1.0, self.count, out=np.zeros_like(self.count), where=self.count > 0.0)
-        self.mean = _in_order(values) * share
-        self.variance = _in_order(np.where(here, (samples - self.mean) ** 2, 0.0)) * share
+        self.mean = add_up(values) * share
+        self.variance = add_up(np.where(here, (samples - self.mean) ** 2, 0.0)) * share
         self.seconds = self.count * seconds
-
-
-def _in_order(rows: FloatArray) -> FloatArray:
-    """Add up along the first axis, first to last.
-
-    The order of numpy's own sum depends on the shape, and a series alone must give the same bits as among many.
-    """
-    total: FloatArray = rows[0].copy()
-    for row in rows[1:]:
-        total += row
-    return total
 
 
 def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
@@ -320,5 +338,5 @@ def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
         q1 = q1 + step * (0.25 - (sample < q1))
         q3 = q3 + step * (0.75 - (sample < q3))
     low, high = np.where(young, new_mean - reach, q1), np.where(young, new_mean + reach, q3)
-    learned = (new_mean, new_std, np.minimum(low, high), np.maximum(low, high), np.minimum(total, full))
-    return np.stack(learned, axis=1)
+    columns = (new_mean, new_std, np.minimum(low, high), np.maximum(low, high), np.minimum(total, full))
+    return np.stack(columns, axis=1)

@@ -1,4 +1,4 @@
-"""Alert budgets: the threshold at which a query raises about as many alerts as somebody is willing to read.
+"""Counts of the alerts that each threshold would have raised: what an alert budget is calibrated with.
 
 How many alerts a threshold would have raised is counted for every threshold at once. A series whose severity was
 at least *u* for as many slots as ``for`` asks for has an open alert at *u*, and it stays open until the severity
@@ -22,12 +22,12 @@ import numpy.typing as npt
 from exporter.engine.calibration import GRID, LEVELS, WEEK, Budget, Calibration, calibrate
 from exporter.engine.detectors.base import BLOCK
 
-__all__ = ["SETTLED", "Tail"]
+__all__ = ["SETTLED", "AlertCounts"]
 
 FloatArray = npt.NDArray[np.float64]
 
 SETTLED = 2 * WEEK
-"""Age of a series from which on its severities count: the hours of the week are known then. A series that still
+"""Age of a series from which on its severities count: the hours of the week are trusted then. A series that still
 learns raises more alerts than it ever will again."""
 EVERY = 3600.0
 """Seconds of history between two calibrations."""
@@ -38,13 +38,13 @@ _SAME = 0.01
 _DAY = 86400.0
 
 
-class Tail:
+class AlertCounts:
     """Alerts that each threshold would have raised. Arrays have the rows as last axis.
 
     Parameters
     ----------
     budget : Budget
-    memory : float, seconds
+    fading : float, seconds
         Over which counts fade.
 
     Attributes
@@ -55,9 +55,9 @@ class Tail:
         Number of the next instant.
     """
 
-    def __init__(self, budget: Budget, memory: float) -> None:
+    def __init__(self, budget: Budget, fading: float) -> None:
         self.budget = budget
-        self.memory = memory
+        self.fading = fading
         self.calibration = Calibration()
         self._height, self._last = np.zeros((2, 0), np.float32)
         self._low = _Window(budget.needed, np.minimum)
@@ -95,20 +95,18 @@ class Tail:
         for array in self.arrays().values():
             array[..., rows] = 0.0
 
-    def see(self, rows: slice, slot: int, severity: FloatArray) -> None:
+    def update(self, rows: slice, severity: FloatArray) -> None:
         """Note severities that have not been divided by any threshold.
 
         Parameters
         ----------
-        slot : int
-            Number of the first instant; only differences matter.
         severity : ndarray, shape (t, n)
-            NaN: there is nothing to say, or no alert could come of it.
+            Of the next instants; NaN where there is none, or no alert could come of it.
         """
         height, last = self._height[rows], self._last[rows]
-        for index, exact in enumerate(severity, slot):
+        for index, exact in enumerate(severity, self.slot):
             here = ~np.isnan(exact)
-            # Where nothing is known, what waits goes on waiting.
+            # Where there is no severity, what waits goes on waiting.
             last[here] = exact[here]
             lowest, highest = self._low.put(index, rows, last), self._high.put(index, rows, last)
             rises = np.flatnonzero(here & (lowest > height) & (lowest >= GRID[0]))
@@ -124,22 +122,22 @@ class Tail:
         self._begun[span] |= np.cumsum(change)[:LEVELS] > 0
 
     @property
-    def room(self) -> int:
+    def instants_left(self) -> int:
         """How many instants the block under way has left."""
         return BLOCK - self._instants
 
-    def passed(self, instants: int) -> None:
-        """Note that so many instants, no more than there is `room` for, are complete."""
+    def advance(self, instants: int) -> None:
+        """Note that so many instants, no more than `instants_left`, are complete."""
         self._instants += instants
         self.slot += instants
         if self._instants == BLOCK:
-            self.close()
+            self.end_block()
 
-    def close(self) -> None:
-        """End a block; calibrate where it is time."""
+    def end_block(self) -> None:
+        """Add the block to the counts; calibrate where it is time."""
         seconds, samples = self._instants * self.budget.interval, self._samples
         if samples:
-            fade = math.exp(-seconds / self.memory)
+            fade = math.exp(-seconds / self.fading)
             self._counts *= fade
             self._counts += self._begun.sum(axis=0)
             self._exposure = self._exposure * fade + samples * self.budget.interval
@@ -157,7 +155,7 @@ class Tail:
         self._today += self._begun.sum(axis=0)
         self._day += seconds
         if self._day >= _DAY:
-            fade = math.exp(-self._day / self.memory)
+            fade = math.exp(-self._day / self.fading)
             self._squares = self._squares * fade + self._today**2
             self._days = self._days * fade + 1.0
             self._today[:] = self._day = 0.0
@@ -181,10 +179,10 @@ class Tail:
 
     def state(self) -> FloatArray:
         """Return everything else, one number after the other."""
-        found = self.calibration
-        fit = (found.threshold, found.fitted, found.expected, found.lower, found.upper, found.shape, found.peaks)
+        now = self.calibration
+        fit = (now.threshold, now.fitted, now.expected, now.lower, now.upper, now.shape, now.peaks)
         sums = (self._samples, self._instants, self._exposure, self._series, self._history, self._since)
-        last = (found.history, self._days, self._day, self.slot)
+        last = (now.history, self._days, self._day, self.slot)
         levels = [self._counts, self._today, self._squares, self._begun.ravel()]
         return np.concatenate([*levels, sums, fit, last]).astype(np.float64)
 
@@ -220,8 +218,8 @@ class _Window:
         piece, inside = divmod(index, self._piece)
         now = ring[piece % len(ring)]
         now[...] = self._join(now, values) if inside else values
-        found: npt.NDArray[np.float32] = self._join.reduce(ring, axis=0) if len(ring) > 1 else now.copy()
-        return found
+        joined: npt.NDArray[np.float32] = self._join.reduce(ring, axis=0) if len(ring) > 1 else now.copy()
+        return joined
 
 
 def _wider(array: npt.NDArray[np.float32], capacity: int) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The cadence of learning: which samples are learned, where they come more often than the history that was read.
+"""The cadence of learning: which samples are learned where they come more often than the steps of history.
 
 Detectors that look at the last samples, at changes, or at how often something was so large, know samples and not
 seconds. History is read in steps of five minutes and live samples come every minute; learned alike, they would have
@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grid", "YOUNG", "cadence_of"]
+__all__ = ["YOUNG", "LearningGrid", "cadence_of"]
 
 _ALIKE = 0.75
 """Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer."""
 
 YOUNG = 72
-"""Instants that are all learned in the beginning. Where there is no history nothing is known that could be judged by,
+"""Instants that are all learned in the beginning. Where there is no history nothing was learned to judge by,
 and nobody should wait for an hour to see a first score."""
 
 PERIOD = 720.0
@@ -34,7 +34,7 @@ def cadence_of(interval: float, step: float) -> float:
     return interval * max(1, round(step / interval))
 
 
-class Grid:
+class LearningGrid:
     """Which of the instants that come every `seconds` are learned.
 
     Parameters
@@ -51,17 +51,17 @@ class Grid:
 
     def __init__(self, cadence: float | None, seconds: float) -> None:
         self._least = -np.inf
-        self._seconds = self._stands = seconds
+        self._seconds = self._stands_for = seconds
         self.finer = cadence is not None and seconds < _ALIKE * cadence
         if cadence is not None and self.finer:
             # Instants are on a grid of their own and may be late by a rounding error; one that is missing is made
             # up for by the next.
             self._least = cadence - 0.5 * seconds
-            self._stands = cadence
+            self._stands_for = cadence
 
-    def stands(self, learned: int) -> float:
-        """Return how much time an instant stands for that is learned after so many others, seconds."""
-        return self._seconds if learned < YOUNG else self._stands
+    def stands_for(self, instants: int) -> float:
+        """Return how much history an instant stands for that is learned after so many others, seconds."""
+        return self._seconds if instants < YOUNG else self._stands_for
 
     def period(self, at: float) -> float:
         """Return the number of the period that an instant falls in, after each of which level shifts may be accepted.
@@ -70,24 +70,26 @@ class Grid:
         """
         return at // PERIOD if self.finer else 0.0
 
-    def passing(self, times: npt.NDArray[np.float64], begin: int, last: float, learned: int) -> npt.NDArray[np.bool_]:
+    def score_only(
+        self, times: npt.NDArray[np.float64], begin: int, last: float, instants: int
+    ) -> npt.NDArray[np.bool_]:
         """Return which instants are not learned, shape (t,); those before `begin` do not count.
 
         Parameters
         ----------
         last : float, Unix seconds
             The newest that was learned; -inf where none was.
-        learned : int
+        instants : int
             How many were learned before.
         """
-        passing = np.zeros(len(times), np.bool_)
+        score_only = np.zeros(len(times), np.bool_)
         if not self.finer:
-            return passing
-        begin += max(YOUNG - learned, 0)
-        last = last if learned >= YOUNG or not 0 < begin <= len(times) else float(times[begin - 1])
+            return score_only
+        begin += max(YOUNG - instants, 0)
+        last = last if instants >= YOUNG or not 0 < begin <= len(times) else float(times[begin - 1])
         for index, at in enumerate(times[begin:].tolist(), begin):
             if at - last < self._least:
-                passing[index] = True
+                score_only[index] = True
             else:
                 last = at
-        return passing
+        return score_only

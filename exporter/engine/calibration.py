@@ -1,4 +1,4 @@
-"""The threshold that a budget asks for, from how many alerts each threshold would have raised.
+"""The threshold that meets an alert budget, from how many alerts each threshold would have raised.
 
 The budget is mostly rarer than anything in the history, so the curve is extrapolated by a generalised Pareto
 distribution [1]_ over the highest reference level that enough alerts exceed. Shape and scale are those of maximum
@@ -28,8 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 
 WEEK = 7 * 86400.0
 LEAST, MOST = 0.3, 10.0
-"""Thresholds, in severities. Below them an alert would mean nothing; what is above them nobody wants to miss, whatever
-the budget is."""
+"""Thresholds, in severities. An alert below means nothing; one above is never dropped, whatever the
+budget is."""
 LEVELS = 512
 GRID = np.geomspace(LEAST, 30.0, LEVELS).astype(np.float32)
 """Thresholds at which alerts are counted; 0.9 % apart."""
@@ -39,7 +39,7 @@ FEWEST = 30
 """Alerts above the reference level of the fit: with fewer nothing is fitted. More make it steadier and take it farther
 from where it is asked."""
 TIMES = 1.5
-"""Alerts above the reference level, in those that are wanted."""
+"""Alerts above the reference level, in those that the budget allows."""
 TOGETHER = 720.0
 """Seconds within which all that begins is one alert; a slot at least, and a block of slots at most."""
 SHARE = 0.2
@@ -48,10 +48,10 @@ _SHAPE_MIN, _SHAPE_MAX = -0.45, 0.95
 """Below, the standard error of the fit is not known; above, the tail has no mean. Both come from few alerts."""
 _Z90 = 1.645
 _WIDEST = 20.0
-_KNOWN = 20.0
-REMEMBERED = 8640.0
+_COUNTED = 20.0
+FADING_SLOTS = 8640.0
 """Slots in which a count fades to a third, though not in less than a week or more than the window of the baseline: a
-series gets quieter with every sample that is known of it, so alerts of many slots ago say too much."""
+series gets quieter with every sample that it learns, so alerts of many slots ago count too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Budget:
     kept: int
     interval: float
 
-    def memory(self, window: float) -> float:
+    def fading(self, window: float) -> float:
         """Return in how many seconds a count fades, where the baseline forgets in `window`."""
-        return min(window, max(WEEK, REMEMBERED * self.interval))
+        return min(window, max(WEEK, FADING_SLOTS * self.interval))
 
     @property
     def together(self) -> int:
@@ -86,7 +86,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known of the threshold of a query.
+    """The threshold of a query and how far it can be trusted.
 
     Attributes
     ----------
@@ -135,16 +135,16 @@ def calibrate(
     curve = np.maximum.accumulate(counts[::-1])[::-1]
     if history < ENOUGH or curve[0] < FEWEST:
         return Calibration(peaks=float(curve[0]), history=history)
-    wanted = budget.rate * seconds
+    desired = budget.rate * seconds
     spans = seconds / (budget.interval * budget.together)
-    enough = min(max(FEWEST, TIMES * wanted), max(SHARE * spans, FEWEST), curve[0])
+    enough = min(max(FEWEST, TIMES * desired), max(SHARE * spans, FEWEST), curve[0])
     at = int(np.flatnonzero(curve >= enough)[-1])
     tail = ParetoTail.fit(GRID[at:].astype(np.float64), curve[at:])
-    threshold = float(np.clip(tail.level(wanted), LEAST, MOST))
+    threshold = float(np.clip(tail.level(desired), LEAST, MOST))
     clumped = math.sqrt(max(1.0, float(np.broadcast_to(clumps, LEVELS)[at])))
     expected, error = tail.count(threshold), tail.error(threshold)
     counted = float(curve[min(int(np.searchsorted(GRID, threshold)), LEVELS - 1)])
-    if max(counted, expected) >= _KNOWN and not 0.5 < counted / expected < 2.0:
+    if max(counted, expected) >= _COUNTED and not 0.5 < counted / expected < 2.0:
         # The tail has a shape of its own here, and there are enough alerts to know without the fit.
         expected = max(counted, 1.0)
         error = 1.0 / math.sqrt(expected)

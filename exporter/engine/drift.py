@@ -1,14 +1,17 @@
-"""Concept drift: what is usual has changed, or is changing so slowly that no sample ever stands out.
+"""Concept drift: how often series are anomalous, the population stability index, and changepoints of the level.
 
 Two measures of a query, on whole arrays. How often each series was anomalous in the last day: often means that its
 baseline does not fit. And the population stability index [1]_ of the last seven days against a pinned week: each series
 is measured in its own pinned standard deviations from its own pinned mean, and all of them make one histogram. The
 baseline follows a slow drift, the pinned profile does not. Level shifts that were accepted are not counted.
+A changepoint is the begin of the newest level, by PELT [2]_: an exact search for the best segments in linear time.
 
 References
 ----------
 .. [1] B. Yurdakul, J. Naranjo (2020), Statistical properties of the population stability index. Journal of Risk
    Model Validation 14(4).
+.. [2] R. Killick, P. Fearnhead, I. A. Eckley (2012), Optimal detection of changepoints with a linear computational
+   cost. Journal of the American Statistical Association 107(500).
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.detectors.columns import Column, Columns
+from exporter.engine.columns import Column, Columns
 
-__all__ = ["Drift", "DriftState", "stability_index"]
+__all__ = ["Drift", "DriftState", "changepoint", "stability_index"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,7 +37,7 @@ PINNED = 84 * DAY
 EDGES = np.array([-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
 """Of the histogram, in pinned standard deviations."""
 BINS = len(EDGES) + 1
-KNOWN = 7 * DAY
+PIN_AFTER = 7 * DAY
 """Seconds that a series is learned for before it is pinned."""
 REST = 14 * DAY
 """Seconds of judged samples before the buckets of a series are emptied, and before that happens again: a weekend lasts
@@ -42,10 +45,21 @@ longer than a day, and is an anomaly until its hours are known."""
 ENOUGH = 100
 """Samples in a histogram before it is compared."""
 
+HOURS = 168
+"""Of a week."""
+PENALTY = 40.0
+"""What a changepoint costs, in variances: noise that is correlated over hours has none."""
+POINT = 3
+"""Hours that are one point: the search takes its time, and is to take little."""
+SHORTEST = 4
+"""Points of a level."""
+LEAST_STEP = 3.0
+"""Standard deviations that the level must change by."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """What is known of the drift of a query.
+    """Drift of a query.
 
     Attributes
     ----------
@@ -96,7 +110,7 @@ class Drift:
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays over rows, by name."""
-        return {f"drift/{name}": array for name, array in self._columns.all().items()}
+        return {f"drift/{name}": array for name, array in self._columns.arrays().items()}
 
     def state(self) -> FloatArray:
         """Return what is not of a row."""
@@ -111,42 +125,42 @@ class Drift:
         self._pinned, self._days = numbers[2 : 2 + BINS], numbers[2 + BINS :].reshape(DAYS + 1, BINS)
         return True
 
-    def see(self, rows: slice, anomalous: BoolArray, said: BoolArray, outside: BoolArray, seconds: float) -> None:
-        """Note which samples are anomalous, and which of them are outside the band; shapes (t, n).
+    def update(self, rows: slice, anomalous: BoolArray, counted: BoolArray, beyond: BoolArray, seconds: float) -> None:
+        """Note which samples count, which are anomalous, and which lie beyond the band; shapes (t, n).
 
         What is anomalous inside it, such as the days after a leak has ended, says nothing against the buckets.
         """
-        state, share = self._columns.of(rows), np.float32(min(1.0, seconds / DAY))
+        state, share = self._columns.views(rows), np.float32(min(1.0, seconds / DAY))
         often, over = state["often"], state["over"]
-        for one, known, out in zip(anomalous, said, outside, strict=True):
-            often += np.where(known, share * (one - often), np.float32(0.0))
+        for odd, count, out in zip(anomalous, counted, beyond, strict=True):
+            often += np.where(count, share * (odd - often), np.float32(0.0))
             if self.ratio is not None:
                 resting = over < 0.0
-                over += np.where(known & (resting | (one & out)), np.float32(seconds), np.float32(0.0))
+                over += np.where(count & (resting | (odd & out)), np.float32(seconds), np.float32(0.0))
                 over *= resting | (often > self.ratio)
 
-    def lasted(self, rows: slice, after: float) -> npt.NDArray[np.intp]:
-        """Return which of `rows` were often anomalous until `after` seconds of anomalous samples had come together."""
-        over = self._columns.of(rows)["over"]
-        lasted: npt.NDArray[np.intp] = rows.start + np.flatnonzero(over >= after)
-        return lasted
+    def due(self, rows: slice, after: float) -> npt.NDArray[np.intp]:
+        """Return which of `rows` have `after` seconds of anomalous samples together, and are due to be learned anew."""
+        over = self._columns.views(rows)["over"]
+        due: npt.NDArray[np.intp] = rows.start + np.flatnonzero(over >= after)
+        return due
 
-    def empty(self, rows: npt.NDArray[np.intp]) -> None:
+    def restart(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`, whose buckets were emptied."""
         self.forget(rows)
-        self._columns.all()["over"][rows] -= np.float32(DAY)
+        self._columns.arrays()["over"][rows] -= np.float32(DAY)
 
-    def fresh(self, rows: slice) -> BoolArray:
-        """Return which of `rows` were emptied less than a day ago: all that they show is learned as it is."""
-        fresh: BoolArray = self._columns.of(rows)["over"] < -REST
-        return fresh
+    def restarted(self, rows: slice) -> BoolArray:
+        """Return which of `rows` were emptied less than a day ago: their samples are learned as they are."""
+        restarted: BoolArray = self._columns.views(rows)["over"] < -REST
+        return restarted
 
     def settle(self, rows: npt.NDArray[np.intp]) -> None:
         """Sum up anomalous samples of `rows` anew: their buckets were moved."""
-        over = self._columns.all()["over"]
+        over = self._columns.arrays()["over"]
         over[rows] = np.minimum(over[rows], np.float32(0.0))
 
-    def turn(self, at: float) -> bool:
+    def begin_day(self, at: float) -> bool:
         """Begin another day at `at` if it is one, and return whether; pin anew when the profile is old enough."""
         day = at // DAY
         if day == self._day:
@@ -158,15 +172,15 @@ class Drift:
         if day * DAY - self._since > PINNED:
             self._since, self._pinned[:] = np.inf, 0.0
             for name in ("mean", "std"):
-                self._columns.all()[name][:] = np.nan
+                self._columns.arrays()[name][:] = np.nan
         self._day = day
         return True
 
     def learn(self, rows: slice, sample: FloatArray, every: npt.NDArray[np.float32]) -> None:
         """Learn one sample of every series, shape (n,); `every` is the bucket of all times, shape (5, n)."""
-        state = self._columns.of(rows)
+        state = self._columns.views(rows)
         mean, std, _, _, weight = every
-        new = np.isnan(state["mean"]) & (weight >= KNOWN) & (std > 0.0)
+        new = np.isnan(state["mean"]) & (weight >= PIN_AFTER) & (std > 0.0)
         np.copyto(state["mean"], mean, where=new)
         np.copyto(state["std"], std, where=new)
         away = (sample - state["mean"]) / state["std"]
@@ -179,9 +193,9 @@ class Drift:
             self._days[int(self._day) % (DAYS + 1)] += counts
 
     def measure(self, every: npt.NDArray[np.float32]) -> DriftState:
-        """Return how far things have drifted; `every` has shape (5, size)."""
+        """Return how far the series have drifted; `every` has shape (5, size)."""
         size = every.shape[1]
-        often, mean, std = (self._columns.all()[name][:size].astype(np.float64) for name in ("often", "mean", "std"))
+        often, mean, std = (self._columns.arrays()[name][:size].astype(np.float64) for name in ("often", "mean", "std"))
         index = float("nan")
         # Before the first block has ended there is no day.
         if np.isfinite(self._since) and self._day * DAY >= self._since + 2 * DAYS * DAY:
@@ -199,5 +213,42 @@ def stability_index(before: FloatArray, now: FloatArray) -> float:
     """
     if min(before.sum(), now.sum()) < ENOUGH:
         return float("nan")
-    p, q = ((one + 0.5) / (one.sum() + 0.5 * len(one)) for one in (before, now))
+    p, q = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (before, now))
     return float(np.sum((q - p) * np.log(q / p)))
+
+
+def changepoint(hours: FloatArray) -> int | None:
+    """Return the index at which the newest level began, or None where the level has not changed.
+
+    Parameters
+    ----------
+    hours : ndarray, shape (t,)
+        Hourly values, oldest first; NaN = missing. At least two weeks.
+
+    Raises
+    ------
+    ImportError
+        Without ruptures, the extra ``drift``.
+    """
+    import ruptures
+
+    valid = np.isfinite(hours)
+    if len(hours) < 2 * HOURS or valid.mean() < 0.75:
+        return None
+    rest = np.where(valid, hours, np.nan)
+    for hour in range(HOURS):
+        same = rest[hour::HOURS]
+        rest[hour::HOURS] = same - (np.nanmedian(same) if np.isfinite(same).any() else 0.0)
+    middle = np.nanmedian(rest)
+    scale = 1.4826 * np.nanmedian(np.abs(rest - middle))
+    if not scale > 0.0:
+        return None
+    rest = np.where(np.isfinite(rest), rest - middle, 0.0) / scale
+    first = len(rest) % POINT
+    rest = rest[first:].reshape(-1, POINT).mean(axis=1)
+    ends = ruptures.Pelt(model="l2", min_size=SHORTEST, jump=1).fit(rest).predict(pen=PENALTY)
+    edges = [0, *ends]
+    for begin, at, end in reversed(list(zip(edges[:-2], edges[1:-1], edges[2:], strict=True))):
+        if abs(rest[at:end].mean() - rest[begin:at].mean()) >= LEAST_STEP:
+            return first + POINT * int(at)
+    return None

@@ -1,4 +1,4 @@
-"""What is anomalous whatever the detectors say: values that cannot be, zeros that never were, series that are away."""
+"""Anomalies that need no vote: impossible values, zeros where there never were any, and missing series."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.absence import WEEK, Absence, Past
+from exporter.engine.absence import WEEK, Absence, Attendance, Habit, lasting
 from exporter.engine.baseline import BucketStats
-from exporter.engine.never_zero import NeverZero
-from exporter.engine.series import SeriesTable
-from exporter.engine.series_family import SeriesFamily
-from exporter.engine.series_lifetimes import SeriesLifetimes
+from exporter.engine.columns import Column
+from exporter.engine.series import SeriesFamily, SeriesLifetimes, SeriesTable
 from exporter.engine.settings import DetectionSettings
 from exporter.engine.verdict import Verdicts
 
-__all__ = ["Circumstances", "Overrides"]
+__all__ = ["NeverZero", "OverrideContext", "Overrides"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -24,12 +22,14 @@ BoolArray = npt.NDArray[np.bool_]
 IMPOSSIBLE = 5.0
 """Severity of a value that cannot be: as sure as five times the threshold."""
 YOUNG = WEEK
-"""For so long a new series says that its family comes and goes."""
+"""For so long a new series shows that its family comes and goes."""
+FAR = 3.0
+"""Standard deviations that zero must be from the mean of this hour of the week, where other hours have zeros."""
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What else is known of some series at some instants of one hour.
+class OverrideContext:
+    """Facts about some series at some instants of one hour.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class Circumstances:
         Of the week.
     complete : ndarray of bool, shape (t,)
         Instants at which every series that exists is in the answer.
-    past : Past
+    attendance : Attendance
     last : ndarray, shape (n,), Unix seconds
         The newest sample before these instants.
     stats : BucketStats
-    nothing : ndarray, shape (n,)
+    zero : ndarray, shape (n,)
         The value zero in the units of `stats`.
     low, high : float
         What can be, in source units.
@@ -53,10 +53,10 @@ class Circumstances:
 
     hour: int
     complete: BoolArray
-    past: Past
+    attendance: Attendance
     last: FloatArray
     stats: BucketStats
-    nothing: FloatArray
+    zero: FloatArray
     low: float
     high: float
     downward: bool
@@ -64,11 +64,59 @@ class Circumstances:
     after: float
 
 
-class Overrides:
-    """What is remembered of each row for that; see `Absence` and `NeverZero`."""
+class NeverZero(Habit):
+    """At which hours of the week each series has been zero, a bit each, and for how long it is now; 29 bytes a series.
+
+    A drop to exactly zero can be within three standard deviations where values vary much. It is anomalous where it
+    never happened at this hour of the week, nor at any hour unless zero is far from the mean of this one. A zero that
+    is over before it is anomalous is learned.
+    """
 
     def __init__(self) -> None:
-        self._absence, self._zeros, self._kin = Absence(), NeverZero(), SeriesFamily()
+        super().__init__("zeros", hours=Column((21,), np.uint8))
+
+    def update(
+        self,
+        rows: slice,
+        hour: int,
+        value: FloatArray,
+        learn: BoolArray,
+        stats: BucketStats,
+        zero: FloatArray,
+        *,
+        step: float,
+        after: float,
+    ) -> FloatArray:
+        """Note the samples of one instant, and return how bad it is that they are zero, shape (n,).
+
+        Parameters
+        ----------
+        hour : int
+            Of the week.
+        value : ndarray, shape (n,)
+            Source units; NaN = no sample.
+        learn : ndarray of bool, shape (n,)
+        stats : BucketStats
+        zero : ndarray, shape (n,)
+            The value zero in the units of `stats`.
+        """
+        state = self.columns.views(rows)
+        hours, bit = state["hours"], np.uint8(1 << hour % 8)
+        is_zero, other = value == 0.0, ~np.isnan(value) & (value != 0.0)
+        fine = np.zeros(len(value), np.bool_) if stats.fine is None else stats.fine
+        far = np.abs(stats.mean - zero) >= FAR * stats.std
+        odd = is_zero & fine & ~self.accepted(rows) & ((hours[hour // 8] & bit) == 0) & (far | ~hours.any(axis=0))
+        short = other & (state["seconds"] > 0.0) & (state["seconds"] < lasting(step))
+        hours[hour // 8] |= np.where(((is_zero & ~odd) | short) & learn, bit, np.uint8(0))
+        self.note(rows, odd & learn, other & learn, learn, step, after)
+        return self.severity(rows, odd, step)
+
+
+class Overrides:
+    """State of each row for such anomalies; see `Absence` and `NeverZero`."""
+
+    def __init__(self) -> None:
+        self._absence, self._zeros, self._families = Absence(), NeverZero(), SeriesFamily()
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
@@ -85,55 +133,62 @@ class Overrides:
         self._absence.accept(rows)
         self._zeros.accept(rows)
 
-    def close(self, rows: slice, passed: float) -> None:
-        """Let so many seconds pass."""
-        self._absence.close(rows, passed)
-        self._zeros.close(rows, passed)
+    def fade(self, rows: slice, seconds: float) -> None:
+        """Let habits fade for so many seconds."""
+        self._absence.fade(rows, seconds)
+        self._zeros.fade(rows, seconds)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all of the state, by name."""
         return self._absence.arrays() | self._zeros.arrays()
 
-    def see(
+    def update(
         self,
         rows: slice,
         when: slice,
         verdicts: Verdicts,
         learn: BoolArray,
-        around: Circumstances,
+        context: OverrideContext,
         detection: DetectionSettings,
     ) -> FloatArray:
-        """Take in samples; note in `verdicts` who is away, and return the severities, shape (t, n); 0 = nothing odd."""
+        """Take in samples; note in `verdicts` which series are missing or zero; return severities, shape (t, n)."""
         value = verdicts.observed[when, rows]
         here = ~np.isnan(value)
-        severity = np.where(here & ~((value >= around.low) & (value <= around.high)), IMPOSSIBLE, 0.0)
-        if detection.never_zero and around.downward and ((value == 0.0).any() or self._zeros.going_on(rows)):
-            for index, (one, ok) in enumerate(zip(value, learn, strict=True)):
-                odd = self._zeros.see(
-                    rows, around.hour, one, ok, around.stats, around.nothing, step=around.step, after=around.after
+        severity = np.where(here & ~((value >= context.low) & (value <= context.high)), IMPOSSIBLE, 0.0)
+        if detection.never_zero and context.downward and ((value == 0.0).any() or self._zeros.going_on(rows)):
+            for index, (now, ok) in enumerate(zip(value, learn, strict=True)):
+                odd = self._zeros.update(
+                    rows, context.hour, now, ok, context.stats, context.zero, step=context.step, after=context.after
                 )
                 severity[index] = np.maximum(severity[index], odd)
                 verdicts.zero[when.start + index, rows] = odd > 0.0
         if detection.missing_series and (not here.all() or self._absence.going_on(rows)):
-            last = around.last.copy()
+            last = context.last.copy()
             for index, at in enumerate(verdicts.times[when].tolist()):
-                awaited, odd = self._absence.see(
-                    rows, at, here[index], learn[index], around.past, around.complete[index], around.step, around.after
+                missing, odd = self._absence.update(
+                    rows,
+                    at,
+                    here[index],
+                    learn[index],
+                    context.attendance,
+                    context.complete[index],
+                    context.step,
+                    context.after,
                 )
                 severity[index] = np.maximum(severity[index], odd)
-                verdicts.missing_since[when.start + index, rows] = np.where(awaited, last, np.nan)
+                verdicts.missing_since[when.start + index, rows] = np.where(missing, last, np.nan)
                 verdicts.absent[when.start + index, rows] = odd > 0.0
                 last[here[index]] = at
         return severity
 
-    def excuse(self, when: slice, verdicts: Verdicts, table: SeriesTable, register: SeriesLifetimes) -> None:
-        """Take back of the verdicts at some instants that series are away whose family comes and goes."""
+    def clear_replaced(self, when: slice, verdicts: Verdicts, table: SeriesTable, lifetimes: SeriesLifetimes) -> None:
+        """Clear missing-series verdicts for series whose siblings are routinely replaced."""
         for index in (when.start + np.flatnonzero(verdicts.absent[when].any(axis=1))).tolist():
             at, rows = float(verdicts.times[index]), np.flatnonzero(verdicts.absent[index])
-            first = register.first[: table.size]
-            excused = rows[self._kin.renewed(table, rows, np.flatnonzero((first <= at) & (first > at - YOUNG)))]
-            verdicts.absent[index, excused] = verdicts.ready[index, excused] = False
-            for said in (verdicts.score, verdicts.votes, verdicts.missing_since):
-                said[index, excused] = np.nan
+            first = lifetimes.first[: table.size]
+            replaced = rows[self._families.renewed(table, rows, np.flatnonzero((first <= at) & (first > at - YOUNG)))]
+            verdicts.absent[index, replaced] = verdicts.ready[index, replaced] = False
+            for column in (verdicts.score, verdicts.votes, verdicts.missing_since):
+                column[index, replaced] = np.nan
             for edge in (verdicts.expected, verdicts.lower, verdicts.upper):
-                edge[index, excused] = np.nan
+                edge[index, replaced] = np.nan

@@ -1,4 +1,4 @@
-"""What is known beforehand of some samples: that they are not to be learned, or that they will be a multiple."""
+"""Which samples are not to be learned, and where a multiple of the ordinary value is expected."""
 
 from __future__ import annotations
 
@@ -24,55 +24,56 @@ class SampleMask:
     learn : ndarray of bool
         Where False the sample is judged as ever, and for everything that comes later it is as if it had been missing.
     factor : ndarray of float64, > 0
-        Expected multiple of the usual value; 1 is as usual. What lies between the usual value and its multiple is
-        as good as the usual value, and what lies beyond is divided by the factor. It is learned as it was judged.
+        Expected multiple of the ordinary value; 1 changes nothing. What lies between the ordinary value and its
+        multiple counts as the ordinary value, and what lies beyond is divided by the factor. It is learned as it was
+        judged.
     """
 
     learn: BoolArray
     factor: FloatArray
 
     def part(self, when: slice, rows: slice) -> SampleMask:
-        """Return the treatment of some instants and rows."""
+        """Return the mask of some instants and rows."""
         if self.learn.ndim == 1:
             return SampleMask(self.learn[rows], self.factor[rows])
         return SampleMask(self.learn[when, rows], self.factor[when, rows])
 
 
-def forgive(value: FloatArray, usual: FloatArray, factor: FloatArray) -> FloatArray:
-    """Return the values that samples are judged as where a multiple of the usual value is expected.
+def forgive(value: FloatArray, ordinary: FloatArray, factor: FloatArray) -> FloatArray:
+    """Return the values that samples are judged as where a multiple of the ordinary value is expected.
 
-    Continuous in the value, and never farther from the usual value than the sample itself.
+    Continuous in the value, and never farther from the ordinary value than the sample itself.
 
     Parameters
     ----------
     value : ndarray, shape (t, n)
         Source units; NaN where there is no sample.
-    usual : ndarray, shape (n,)
-        NaN where nothing is known: nothing is forgiven there.
+    ordinary : ndarray, shape (n,)
+        NaN: unknown, nothing is forgiven there.
     factor : ndarray, shape (n,) or (t, n)
 
     >>> forgive(np.array([[50.0, 100.0, 250.0, 330.0]]), np.full(4, 100.0), np.full(4, 3.0))
     array([[ 50., 100., 100., 110.]])
     """
-    up, far = _side(value, usual, factor)
+    up, far = _side(value, ordinary, factor)
     scaled = value / factor
-    above = np.minimum(np.maximum(scaled, usual), value)
-    below = np.maximum(np.minimum(scaled, usual), value)
+    above = np.minimum(np.maximum(scaled, ordinary), value)
+    below = np.maximum(np.minimum(scaled, ordinary), value)
     return np.where(far, np.where(up, above, below), value)
 
 
-def widen(edge: FloatArray, usual: FloatArray, factor: FloatArray) -> FloatArray:
+def widen(edge: FloatArray, ordinary: FloatArray, factor: FloatArray) -> FloatArray:
     """Return where an edge of the band lies for samples that are judged by `forgive`: the far one farther out.
 
     >>> widen(np.array([80.0, 120.0]), np.full(2, 100.0), np.full(2, 3.0))
     array([ 80., 360.])
     """
-    up, far = _side(edge, usual, factor)
+    up, far = _side(edge, ordinary, factor)
     scaled = edge * factor
     return np.where(far, np.where(up, np.maximum(scaled, edge), np.minimum(scaled, edge)), edge)
 
 
-def _side(value: FloatArray, usual: FloatArray, factor: FloatArray) -> tuple[BoolArray, BoolArray]:
-    """Return whether the multiple lies above the usual value, and which values are on its side."""
-    up = (factor > 1.0) == (usual >= 0.0)
-    return up, (factor != 1.0) & np.where(up, value > usual, value < usual)
+def _side(value: FloatArray, ordinary: FloatArray, factor: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """Return whether the multiple lies above the ordinary value, and which values are on its side."""
+    up = (factor > 1.0) == (ordinary >= 0.0)
+    return up, (factor != 1.0) & np.where(up, value > ordinary, value < ordinary)

@@ -41,14 +41,14 @@ class Scale:
         self.origin[rows] = np.nan
         self.unit[rows] = 0.0
 
-    def see(self, rows: slice, values: FloatArray) -> None:
+    def update(self, rows: slice, values: FloatArray) -> None:
         """Settle the origin and the unit of the series for which `values`, source units, shape (t, n), decide it."""
         if not (self.unit[rows] == 0.0).any():
             return
         for value in values:
-            self._see(rows, value)
+            self._update(rows, value)
 
-    def _see(self, rows: slice, value: FloatArray) -> None:
+    def _update(self, rows: slice, value: FloatArray) -> None:
         finite = np.isfinite(value)
         origin, unit = self.origin[rows], self.unit[rows]
         new = np.isnan(origin) & finite

@@ -1,151 +1,205 @@
-"""One judgement: some series at some instants, by what was known before; then what of it is to be learned."""
+"""Scores some series at some instants: detectors, vote, verdicts; and notes what is to be learned of the samples."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 
-from exporter.engine.absence import Past
-from exporter.engine.baseline import BucketIndex
-from exporter.engine.detectors import DetectorResult, DetectorState, SampleBatch
-from exporter.engine.emit_verdicts import MIN_SAMPLES, say
-from exporter.engine.overrides import Circumstances
-from exporter.engine.sample_mask import BoolArray, SampleMask, forgive
+from exporter.engine.absence import Attendance
+from exporter.engine.budget import SETTLED
+from exporter.engine.detectors import SampleBatch, StatefulDetector
+from exporter.engine.overrides import OverrideContext
+from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
-from exporter.engine.settings import EngineSettings
-from exporter.engine.state import EngineState
+from exporter.engine.state import EngineState, Span
 from exporter.engine.verdict import Verdicts
-from exporter.engine.vote import vote
+from exporter.engine.vote import Ballot, score_of, vote
 
-__all__ = ["Span", "judge"]
+__all__ = ["Scorer"]
 
-FloatArray = npt.NDArray[np.float64]
-
+MIN_SAMPLES = 12
+"""Samples that a series must have before the next one has a score."""
 LENIENCE = 9.0
-"""Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not known:
+"""Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not trusted:
 the band of the hour of the day is too narrow for a first weekend, and a weekend that was cut off looks like a
 drift for weeks. A spike that is farther out is no weekend."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Instants that are judged together: of one hour, one block and one place.
+class _Scored:
+    """Results of some series in one span, from which their verdicts follow.
 
     Attributes
     ----------
-    when : slice
-    place : BucketIndex
-    seconds : float
-        How far instants are apart.
-    passing : bool
-        Whether they are only judged; see `exporter.engine.cadence`.
-    complete : ndarray of bool, shape (t,)
-        Instants at which every series that exists is in the answer.
+    rows : slice
+    ballot : Ballot
+    override : ndarray, shape (t, n)
+        Severity of what is anomalous whatever the votes; 0 elsewhere.
+    mean : ndarray, shape (n,), source units
+    factor : ndarray, shape (n,) or (t, n), optional
+        Expected multiple of the ordinary value.
     """
 
-    when: slice
-    place: BucketIndex
-    seconds: float
-    passing: bool
-    complete: BoolArray
+    rows: slice
+    ballot: Ballot
+    override: FloatArray
+    mean: FloatArray
+    factor: FloatArray | None
 
 
-def judge(
-    settings: EngineSettings,
-    known: EngineState,
-    rows: slice,
-    span: Span,
-    verdicts: Verdicts,
-    treatment: SampleMask | None,
-    threshold: float,
-) -> None:
-    """Judge the samples of some series, and note what the end of the block will learn.
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores the instants of one span.
 
-    Parameters
+    Attributes
     ----------
-    treatment : SampleMask, optional
-        Of these rows at these instants.
+    state : EngineState
+    verdicts : Verdicts
+        Of all instants of the call; `score` writes into those of the span.
+    span : Span
     threshold : float > 0
         Severity that makes a sample anomalous.
     """
-    when = span.when
-    times, observed = verdicts.times[when], verdicts.observed[when, rows]
-    value = np.clip(observed, -LARGEST, LARGEST)
-    low, high = settings.valid_range
-    here = ~np.isnan(value)
-    usable = np.isfinite(observed) & (value >= low) & (value <= high)
-    learn = here if treatment is None else here & treatment.learn
-    known.scale.see(rows, np.where(usable & learn, value, np.nan))
-    last = known.register.last[rows].copy()
-    known.register.see(rows, times, here, learn)
-    verdicts.masked[when, rows] = here & ~learn
 
-    stats = known.shift.today(known.baseline.stats(span.place, rows), rows)
-    mean = known.scale.outward(rows, stats.mean)
-    factor = None if treatment is None else treatment.factor
-    sample = known.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
-    local = times + _offset(float(times[0]), settings.zone)
-    resolution = known.scale.resolution(rows, mean)
-    moment = SampleBatch(local, known.filled, known.blocks, sample, usable, stats, resolution, span.passing)
-    judgements = [
-        _shown(memory, moment, rows, learn | ~here)
-        if (memory := known.memories.get(detector.kind))
-        else detector.judge(moment)
-        for detector in settings.detection.detectors
-    ]
-    least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
-    smallest = known.scale.lengths(rows, least)
-    ballot = vote(judgements, settings.detection.detectors, settings.detection.quorum, sample, smallest, threshold)
-    verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
-    around = Circumstances(
-        hour=span.place.week,
-        complete=span.complete,
-        past=Past(known.register.first[rows], *known.baseline.seen(span.place, rows)[:2]),
-        last=last,
-        stats=stats,
-        nothing=known.scale.inward(rows, np.zeros(len(mean))),
-        low=low,
-        high=high,
-        downward=settings.direction != "above",
-        step=span.seconds,
-        after=settings.baseline.accept_level_shift_after,
-    )
-    odd = known.odd.see(rows, when, verdicts, learn, around, settings.detection)
-    say(settings, known, rows, when, span.seconds, verdicts, ballot, odd, mean, factor)
+    state: EngineState
+    verdicts: Verdicts
+    span: Span
+    threshold: float
 
-    # Whatever direction alerts, a value outside the band is pulled to its edge before it is learned.
-    settled = known.register.count[rows] >= MIN_SAMPLES
-    fine = settled if stats.fine is None else settled & stats.fine
-    band = (ballot.lower, ballot.expected, ballot.upper)
-    known.shift.follow(rows, np.where(usable, sample, np.nan), band)
-    usable &= learn
-    known.shift.note(rows, np.where(usable & fine, sample, np.nan), band, span.seconds)
-    if span.passing:
-        return
-    # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what was
-    # emptied in a night has seen no day.
-    leave = settled & (fine | (stats.std > resolution)) & ~known.drift.fresh(rows)
-    lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
-    learned = np.where(leave, np.fmin(np.fmax(sample, lower), upper), sample)
-    block = slice(known.filled, known.filled + len(times))
-    known.pending[block, rows] = np.where(usable, known.shift.bucket(learned, rows), np.nan)
+    def score(self, rows: slice, mask: SampleMask | None) -> None:
+        """Score the samples of some series, and note what the end of the block will learn.
+
+        Parameters
+        ----------
+        rows : slice
+        mask : SampleMask, optional
+            Of these rows at these instants.
+        """
+        state, verdicts, span, settings = self.state, self.verdicts, self.span, self.state.settings
+        when = span.when
+        times, observed = verdicts.times[when], verdicts.observed[when, rows]
+        value = np.clip(observed, -LARGEST, LARGEST)
+        low, high = settings.valid_range
+        here = ~np.isnan(value)
+        usable = np.isfinite(observed) & (value >= low) & (value <= high)
+        learn = here if mask is None else here & mask.learn
+        state.scale.update(rows, np.where(usable & learn, value, np.nan))
+        last = state.lifetimes.last[rows].copy()
+        state.lifetimes.update(rows, times, here, learn)
+        verdicts.masked[when, rows] = here & ~learn
+
+        stats = state.shift.today(state.baseline.stats(span.buckets, rows), rows)
+        mean = state.scale.outward(rows, stats.mean)
+        factor = None if mask is None else mask.factor
+        sample = state.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
+        local = times + _offset(float(times[0]), settings.zone)
+        resolution = state.scale.resolution(rows, mean)
+        batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
+        voters, keep = settings.detection.detectors, learn | ~here
+        results = [
+            state.detectors[detector.kind].score(batch, rows, keep)
+            if isinstance(detector, StatefulDetector)
+            else detector.score(batch)
+            for detector in voters
+        ]
+        least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
+        smallest = state.scale.lengths(rows, least)
+        ballot = vote(results, voters, settings.detection.quorum, sample, smallest, self.threshold)
+        verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
+        context = OverrideContext(
+            hour=span.buckets.week,
+            complete=span.complete,
+            attendance=Attendance(state.lifetimes.first[rows], *state.baseline.weights(span.buckets, rows)[:2]),
+            last=last,
+            stats=stats,
+            zero=state.scale.inward(rows, np.zeros(len(mean))),
+            low=low,
+            high=high,
+            downward=settings.direction != "above",
+            step=span.seconds,
+            after=settings.baseline.accept_level_shift_after,
+        )
+        override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
+        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor))
+        self._note(rows, batch, learn, ballot)
+
+    def _note(self, rows: slice, batch: SampleBatch, learn: BoolArray, ballot: Ballot) -> None:
+        """Note samples for the level shifts and, if they are to be learned, for the buckets."""
+        state, span, sample, stats = self.state, self.span, batch.sample, batch.stats
+        # Whatever direction alerts, a value beyond the band is pulled to its edge before it is learned.
+        settled = state.lifetimes.count[rows] >= MIN_SAMPLES
+        fine = settled if stats.fine is None else settled & stats.fine
+        band = (ballot.lower, ballot.expected, ballot.upper)
+        state.shift.follow(rows, np.where(batch.usable, sample, np.nan), band)
+        usable = batch.usable & learn
+        state.shift.note(rows, np.where(usable & fine, sample, np.nan), band, span.seconds)
+        if span.score_only:
+            return
+        # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what
+        # was emptied in a night has seen no day.
+        clip = settled & (fine | (stats.std > batch.resolution)) & ~state.drift.restarted(rows)
+        lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
+        clipped = np.where(clip, np.fmin(np.fmax(sample, lower), upper), sample)
+        block = slice(state.filled, state.filled + len(sample))
+        state.pending[block, rows] = np.where(usable, state.shift.bucket(clipped, rows), np.nan)
+
+    def _emit_verdicts(self, scored: _Scored) -> None:
+        """Write score, votes and band, in source units, into the verdicts; count alerts and drift."""
+        state, verdicts, settings = self.state, self.verdicts, self.state.settings
+        when, rows, ballot = self.span.when, scored.rows, scored.ballot
+        low, high = settings.valid_range
+        upward, downward = settings.direction != "below", settings.direction != "above"
+        here, overridden = ~np.isnan(verdicts.observed[when, rows]), scored.override > 0.0
+        can = here & (state.lifetimes.count[rows] >= MIN_SAMPLES)
+        votes = np.array([detector.votes for detector in settings.detection.detectors])[:, None, None]
+        above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
+        each = np.array([_counting(ballot.each[0], upward), _counting(ballot.each[1], downward)])
+        cast = (votes * (each >= 1.0)).sum(axis=1).max(axis=0)
+        severity = np.where(can, np.maximum(above, below), np.nan)
+        age = verdicts.times[when, None] - state.lifetimes.first[rows]
+        old = age >= settings.baseline.min_history
+        if not old.all():
+            # A young series of which too few can say anything is scored by those that can, where they agree.
+            agreed = np.fmax.reduce(np.fmin.reduce(each, axis=1), axis=0)
+            severity = np.where(can & ~old & np.isnan(severity), agreed, severity)
+        severity = np.where(overridden, np.fmax(severity, scored.override), severity)
+        has_score = ~np.isnan(severity)
+
+        verdicts.score[when, rows] = score_of(severity)
+        verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, votes.sum(), cast), np.nan)
+        verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
+        verdicts.ready[when, rows] = has_score & old
+        counts = state.counts_of(self.span.seconds)
+        if counts is not None:
+            # What cannot be is anomalous at any threshold; it says nothing about where one should be.
+            joint = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
+            joint = np.maximum(_counting(joint[0], upward), _counting(joint[1], downward))
+            settled = old & (age >= SETTLED) & ~verdicts.masked[when, rows]
+            counts.update(rows, np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan))
+        can |= verdicts.absent[when, rows]
+        expected = np.clip(state.scale.outward(rows, ballot.expected), low, high)
+        verdicts.expected[when, rows] = np.where(can, expected, np.nan)
+        for edges, edge, bound, alerts in (
+            (verdicts.lower, ballot.published_lower, low, downward),
+            (verdicts.upper, ballot.published_upper, high, upward),
+        ):
+            outer = state.scale.outward(rows, edge) if alerts else np.full(len(edge), bound)
+            if scored.factor is not None and alerts:
+                outer = widen(outer, scored.mean, scored.factor)
+            outer = np.clip(outer, low, high)
+            edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
+        counted = has_score & old & here & ~verdicts.masked[when, rows]
+        observed = verdicts.observed[when, rows]
+        beyond = (observed < verdicts.lower[when, rows]) | (observed > verdicts.upper[when, rows])
+        state.drift.update(rows, verdicts.score[when, rows] >= 0.5, counted, beyond, self.span.seconds)
 
 
-def _shown(memory: DetectorState, moment: SampleBatch, rows: slice, keep: BoolArray) -> DetectorResult:
-    """Let a memory judge samples of one instant, of which it keeps only some; `keep` has shape (t, n)."""
-    if keep.all():
-        return memory.judge(moment, rows)
-    before = {name: array[..., rows].copy() for name, array in memory.arrays().items()}
-    judgement = memory.judge(moment, rows)
-    for name, array in memory.arrays().items():
-        array[..., rows] = before[name]
-    kept = replace(moment, sample=np.where(keep, moment.sample, np.nan), usable=moment.usable & keep)
-    memory.judge(kept, rows)
-    return judgement
+def _counting(severity: FloatArray, counts: bool) -> FloatArray:
+    """Return the severity of one direction: none where that direction does not count, NaN kept."""
+    return severity if counts else np.minimum(severity, 0.0)
 
 
 def _offset(at: float, zone: ZoneInfo) -> float:

@@ -1,4 +1,4 @@
-"""Which season a series has: weekly, daily or none, found from what its buckets have learned.
+"""The season of a series, weekly, daily or none, from what its buckets have learned.
 
 The share of the variance that the hour of the day and the hour of the week explain [1]_, less what as many buckets
 explain of mere chance: each visit of an hour counts once, because noise may last for an hour.
@@ -25,7 +25,7 @@ SEASONS = ("unknown", "weekly", "daily", "none")
 
 HOUR = 3600.0
 ENOUGH = 1.8
-"""Visits of the hours of the week before anything is said."""
+"""Visits of the hours of the week before the season is decided."""
 SHARE = 0.1
 """Part of the variance that a season must explain, and that a week must explain beyond the day."""
 PEAK = 1.5
@@ -46,10 +46,10 @@ def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int
     by_day, days = _explained(day)
     by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(by_day, days)
     peak = np.zeros(len(visits))
-    for hour, one in enumerate(week):
-        usual = day[hour % 24].astype(np.float64)
-        off = np.abs(one[_MEAN] - usual[_MEAN]) / usual[_STD]
-        peak = np.fmax(peak, np.where(one[_WEIGHT] > 0.0, off, 0.0))
+    for hour, bucket in enumerate(week):
+        daily = day[hour % 24].astype(np.float64)
+        off = np.abs(bucket[_MEAN] - daily[_MEAN]) / daily[_STD]
+        peak = np.fmax(peak, np.where(bucket[_WEIGHT] > 0.0, off, 0.0))
     weekly = (by_week - np.maximum(by_day, 0.0) > SHARE) | (peak > PEAK)
     season = np.where(weekly, WEEKLY, np.where(by_day > SHARE, DAILY, NONE))
     return np.where(visits >= ENOUGH, season, UNKNOWN).astype(np.int8)

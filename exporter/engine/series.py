@@ -1,12 +1,14 @@
-"""Label sets to rows: which row of every array belongs to which series.
+"""Series of a query: the row of each in every array, its lifetime, and its family.
 
-A series is known by its label set. The server sends it as a JSON object; as long as it sends the same
+A series is identified by its label set. The server sends it as a JSON object; as long as it sends the same
 bytes, the row is found by those bytes and nothing is parsed again.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
+import re
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -14,12 +16,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Labels", "SeriesTable", "labels_of"]
+__all__ = ["Labels", "SeriesFamily", "SeriesLifetimes", "SeriesTable", "key_of", "labels_of", "stem"]
 
 Labels = tuple[tuple[str, str], ...]
 """A label set: (name, value) pairs in the order of their names; empty values are left out."""
 
 Rows = npt.NDArray[np.intp]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Family = frozenset[tuple[str, str]]
+
+_SPLIT = re.compile(r"[^A-Za-z0-9]+")
+_NUMBERED = re.compile(r"([A-Za-z]+)\d+")
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -42,7 +50,7 @@ class SeriesTable:
     Parameters
     ----------
     limit : int
-        Series beyond this are refused; known ones are never pushed out.
+        Series beyond this are refused; those in the table are never pushed out.
     """
 
     def __init__(self, limit: int) -> None:
@@ -108,7 +116,7 @@ class SeriesTable:
             if len(self._row_of) >= self.limit:
                 return None
             row = heapq.heappop(self._free) if self._free else self.size
-            self._place(row, labels)
+            self._assign(row, labels)
             admitted.append(row)
         # The server may spell one label set in two ways; a runaway of spellings must not fill the memory.
         if len(self._row_of_key) > 4 * len(self._row_of) + 1024:
@@ -116,7 +124,7 @@ class SeriesTable:
         self._row_of_key[key] = row
         return row
 
-    def _place(self, row: int, labels: Labels) -> None:
+    def _assign(self, row: int, labels: Labels) -> None:
         if row >= len(self._labels):
             self._labels.extend([None] * (row + 1 - len(self._labels)))
         self._labels[row] = labels
@@ -127,7 +135,7 @@ class SeriesTable:
     def restore(self, series: Sequence[tuple[int, bytes]], size: int) -> None:
         """Fill an empty table with the rows and label sets of an earlier run; the other rows below `size` are free."""
         for row, key in series:
-            self._place(row, labels_of(key))
+            self._assign(row, labels_of(key))
             self._row_of_key[key] = row
         self.size = size
         self._labels.extend([None] * (size - len(self._labels)))
@@ -150,3 +158,80 @@ class SeriesTable:
 def key_of(labels: Labels) -> bytes:
     """Write a label set as a JSON object: the inverse of `labels_of`."""
     return msgspec.json.encode(dict(labels))
+
+
+class SeriesLifetimes:
+    """Times of each row, Unix seconds: `first` sample that was to be learned (NaN before), `last` sample, `admitted`.
+
+    `count` is how many samples were learned.
+    """
+
+    def __init__(self) -> None:
+        self.first = np.zeros(0)
+        self.last = np.zeros(0)
+        self.admitted = np.zeros(0)
+        self.count = np.zeros(0, np.int64)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        for name, old in list(vars(self).items()):
+            new = np.zeros(capacity, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
+
+    def admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
+        """Begin anew for the series that `rows` were given to."""
+        self.first[rows] = np.nan
+        self.last[rows] = at
+        self.admitted[rows] = at
+        self.count[rows] = 0
+
+    def update(self, rows: slice, times: FloatArray, here: BoolArray, learn: BoolArray) -> None:
+        """Note which series have samples at `times`, and which of them may be learned; shapes (t, n).
+
+        A sample that is not to be learned does not count as the `first`.
+        """
+        first, last = times[learn.argmax(axis=0)], times[len(times) - 1 - here[::-1].argmax(axis=0)]
+        self.first[rows] = np.where(learn.any(axis=0) & np.isnan(self.first[rows]), first, self.first[rows])
+        self.last[rows] = np.where(here.any(axis=0), last, self.last[rows])
+
+
+@functools.lru_cache(maxsize=65536)
+def stem(value: str) -> str:
+    """Return what members of a fleet have in common in a label value; a value without digits stands for itself.
+
+    >>> [stem(value) for value in ("web-7d9f8b6c5-x2x7k", "node17:9100", "10.0.3.7:9100", "checkout", "a1b2c3d")]
+    ['web', 'node', '', 'checkout', '']
+    """
+    if not any(letter.isdigit() for letter in value):
+        return value
+    for part in _SPLIT.split(value):
+        numbered = _NUMBERED.fullmatch(part)
+        if numbered:
+            return numbered[1]
+        return "" if any(letter.isdigit() for letter in part) else part
+    return ""
+
+
+class SeriesFamily:
+    """Families of the series of one query, computed when needed: series that replace each other.
+
+    They are pods of a deployment, or machines of a fleet. A series that is gone is not missing where a new one of its
+    family came lately. Two series are of one family where they have the same labels with the same values, up to what
+    numbers and random names make different.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[Labels, Family]] = {}
+
+    def renewed(self, table: SeriesTable, rows: Rows, young: Rows) -> BoolArray:
+        """Return which of `rows`, shape (m,), have a `young` series in their family."""
+        new = {self._family(table, row) for row in young.tolist() if table.in_use(row)}
+        return np.array([self._family(table, row) in new for row in rows.tolist()], np.bool_)
+
+    def _family(self, table: SeriesTable, row: int) -> Family:
+        labels = table.labels(row)
+        entry = self._of.get(row)
+        if entry is None or entry[0] is not labels:
+            entry = self._of[row] = labels, frozenset((name, stem(value)) for name, value in labels)
+        return entry[1]

@@ -21,7 +21,7 @@ __all__ = ["Band", "LevelShift", "Shift"]
 FloatArray = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[np.intp]
 Band = tuple[FloatArray, FloatArray, FloatArray]
-"""Lower edge, expected value, upper edge; shape (n,), baseline units, NaN where nothing is known."""
+"""Lower edge, expected value, upper edge; shape (n,), baseline units, NaN: unknown."""
 
 MOST = 0.8
 """Share of the samples of a block that must lie outside on one side for the run to go on."""
@@ -126,12 +126,12 @@ class LevelShift:
         return level
 
     def follow(self, rows: slice, sample: FloatArray, band: Band) -> None:
-        """Note how far samples, shape (t, n), are from what is expected; baseline units, NaN: unknown."""
+        """Note how far samples, shape (t, n), are from the expected value; baseline units, NaN: unknown."""
         lower, expected, upper = band
         least, most = lower - expected, upper - expected
         recent = self.recent[rows]
-        for one in sample:
-            deviation = one - expected
+        for row in sample:
+            deviation = row - expected
             # A mean over the edge of the band would be between the levels, at none of them.
             inside = (deviation >= least) & (deviation <= most)
             part = np.where(inside == ((recent >= least) & (recent <= most)), RECENT, 1.0)
@@ -150,21 +150,21 @@ class LevelShift:
             How much history a sample stands for.
         """
         lower, expected, upper = band
-        known = ~np.isnan(lower + upper)
-        half = np.where(known, 0.5 * (upper - lower), 0.0)
+        has_band = ~np.isnan(lower + upper)
+        half = np.where(has_band, 0.5 * (upper - lower), 0.0)
         block, run = self.block[:, rows], self.run[:, rows]
-        for one in sample:  # One by one, so that the sums do not depend on how many come together.
-            counts = known & ~np.isnan(one)
+        for row in sample:  # One by one, so that the sums do not depend on how many come together.
+            counts = has_band & ~np.isnan(row)
             if not counts.any():
                 continue
             weight = np.where(counts, seconds, 0.0)
-            d, e = np.where(counts, one - expected, 0.0), np.where(counts, expected, 0.0)
-            for total, value in zip(block, (1.0, one > upper, one < lower), strict=True):
+            d, e = np.where(counts, row - expected, 0.0), np.where(counts, expected, 0.0)
+            for total, value in zip(block, (1.0, row > upper, row < lower), strict=True):
                 total += weight * value
             for total, value in zip(run[_HALF:], (half, d, e, d * d, e * e, d * e), strict=True):
                 total += weight * value
 
-    def close(self, rows: slice, after: float) -> list[Shift]:
+    def end_block(self, rows: slice, after: float) -> list[Shift]:
         """End a block; accept the shifts that have lasted for `after` seconds, and return them."""
         block, run = self.block[:, rows], self.run[:, rows]
         seen = block[_SECONDS] > 0.0
@@ -182,19 +182,19 @@ class LevelShift:
         """Accept where `rows` are now, and return how they moved; `expected` is what they were to be. Shapes (m,)."""
         lasted = np.abs(self.run[_LASTED, rows])
         short = lasted < SHAPED
-        shifts = [] if short.all() else self._accept(rows[~short], may_forget=False)
+        shifts = [] if short.all() else self._accept(rows[~short], may_empty=False)
         by = self.recent[rows].astype(np.float64)
         self.offset[rows[short]] += by[short]
-        self._begin(rows[short])
+        self._reset(rows[short])
         columns = (rows[short], expected[short], (expected + by)[short], lasted[short])
-        return shifts + [Shift(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
+        return shifts + [Shift(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
-    def lasted(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Return for how many seconds each of `rows` has been outside its band, on one side."""
-        lasted: npt.NDArray[np.float32] = np.abs(self.run[_LASTED, rows])
-        return lasted
+    def run_seconds(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return for how many seconds each of `rows` has been beyond its band, on one side."""
+        seconds: npt.NDArray[np.float32] = np.abs(self.run[_LASTED, rows])
+        return seconds
 
-    def moving(self, row: int) -> Shift | None:
+    def under_way(self, row: int) -> Shift | None:
         """Return how the level of a series has moved if its run under way goes on, or None where there is none."""
         run, block = self.run[:, row].astype(np.float64), float(self.block[_SECONDS, row])
         lasted = abs(float(run[_LASTED]))
@@ -203,11 +203,11 @@ class LevelShift:
         e, d = (float(run[which]) / (lasted + block) for which in (_E, _D))
         return Shift(row, e, e + d, lasted + block)
 
-    def _begin(self, rows: npt.NDArray[np.intp]) -> None:
-        """Let nothing be known of where `rows` are against their level."""
+    def _reset(self, rows: npt.NDArray[np.intp]) -> None:
+        """Reset the run statistics of `rows`."""
         self.run[:, rows] = self.block[:, rows] = self.recent[rows] = 0.0
 
-    def _accept(self, index: npt.NDArray[np.intp], *, may_forget: bool = True) -> list[Shift]:
+    def _accept(self, index: npt.NDArray[np.intp], *, may_empty: bool = True) -> list[Shift]:
         run = self.run[:, index].astype(np.float64)
         seconds = np.abs(run[_LASTED]) + self.block[_SECONDS, index]
         half, d, e, dd, ee, de = run[_HALF:] / seconds
@@ -219,11 +219,11 @@ class LevelShift:
         fits &= left <= (gain * half) ** 2
         gain, left = np.where(fits, gain, 1.0), np.where(fits, left, alone)
         # With more than half a band's width of spread left, most samples would go on being anomalous.
-        anew = may_forget & (left > (gain * half) ** 2)
+        anew = may_empty & (left > (gain * half) ** 2)
         offset = d + e - gain * e
         self.offset[index] = np.where(anew, 0.0, offset + gain * self.offset[index])
         self.gain[index] = np.where(anew, 1.0, gain * self.gain[index])
-        self._begin(index)
+        self._reset(index)
         return [
             Shift(int(row), float(before), float(before + by), float(lasted), bool(new))
             for row, before, by, lasted, new in zip(index, e, d, seconds, anew, strict=True)

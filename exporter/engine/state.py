@@ -1,153 +1,313 @@
-"""Everything that is learned of the series of one query: arrays with one row a series, and their state on disk."""
+"""Everything that is learned of the series of one query, the block under way, and the state on disk."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketIndex
-from exporter.engine.budget import Tail
-from exporter.engine.calibration import Budget
-from exporter.engine.detectors import DetectorState, StatefulDetector
-from exporter.engine.detectors.base import BLOCK
+from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, HOUR, Baseline, BucketIndex, buckets_at
+from exporter.engine.budget import AlertCounts
+from exporter.engine.cadence import LearningGrid
+from exporter.engine.columns import Array
+from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
 from exporter.engine.overrides import Overrides
 from exporter.engine.scale import Scale
-from exporter.engine.series import SeriesTable, key_of
-from exporter.engine.series_lifetimes import SeriesLifetimes
-from exporter.engine.settings import DetectionSettings
-from exporter.engine.shift import LevelShift
+from exporter.engine.series import SeriesLifetimes, SeriesTable, key_of
+from exporter.engine.settings import EngineSettings
+from exporter.engine.shift import LevelShift, Shift
 from exporter.engine.verdict import Checkpoint
 
-__all__ = ["EngineState"]
+__all__ = ["EngineState", "Span"]
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+CHUNK = 2048
+"""Series that are worked on together: the temporaries of so many stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Instants that are scored together: of one hour, one block and the same buckets.
+
+    Attributes
+    ----------
+    when : slice
+        Of the instants of the call.
+    buckets : BucketIndex
+    seconds : float
+        How far instants are apart.
+    score_only : bool
+        Whether they are not learned; see `exporter.engine.cadence`.
+    complete : ndarray of bool, shape (t,)
+        Instants at which every series that exists is in the answer.
+    """
+
+    when: slice
+    buckets: BucketIndex
+    seconds: float
+    score_only: bool
+    complete: BoolArray
 
 
 class EngineState:
-    """Rows, what is known of each, and the block under way.
+    """Rows, what was learned of each, and the block under way.
 
     Parameters
     ----------
-    window : float, seconds
-        Memory of the bucket statistics.
-    detection : DetectionSettings
-        Detectors may have memories of their own.
-    limit : int
-        Most series.
-    budget : Budget, optional
-    season : str
-        Of all series; ``auto``: it is found.
-    drifting : float, optional
-        Share of anomalous samples from which on the buckets do not fit; None: they always do.
+    settings : EngineSettings
 
     Attributes
     ----------
     at : float, Unix seconds
-        The newest instant that was judged and noted.
-    grid : float, Unix seconds
+        The newest instant that was scored.
+    grid_at : float, Unix seconds
         The newest instant that is to be learned.
     pending : ndarray, shape (12, capacity)
         Samples of the block under way, as they will be learned.
     filled, flushed : int
         Instants in `pending`, and how many of them the buckets have learned.
-    place, seconds
+    buckets, seconds
         Of the instants in between: the buckets they fall in, and how much history each stands for.
     blocks : int
         How many blocks have ended.
-    learned : int
+    instants : int
         Instants that are to be learned or were, not counting those before there was any series.
-    tail : Tail or None
+    detectors : dict of str to DetectorState
+        State of the detectors that have one, by kind.
+    alert_counts : AlertCounts or None
         How many alerts each threshold would have raised, where there is a budget.
+    shifts : list of Shift
+        Level shifts that were accepted, in source units; the reader empties the list.
+    relearned : list of int
+        Rows that are learned anew because they were anomalous too often; the reader empties the list.
     """
 
-    def __init__(
-        self,
-        window: float,
-        detection: DetectionSettings,
-        limit: int,
-        budget: Budget | None = None,
-        season: str = "auto",
-        drifting: float | None = None,
-    ) -> None:
-        self.at = self.grid = -np.inf
-        self.table = SeriesTable(limit)
+    def __init__(self, settings: EngineSettings) -> None:
+        baseline, budget = settings.baseline, settings.budget
+        self.settings = settings
+        self.at = self.grid_at = -np.inf
+        self.table = SeriesTable(settings.max_series)
         self.scale = Scale()
-        self.baseline = Baseline(window, season)
+        self.baseline = Baseline(baseline.window, baseline.season)
         self.shift = LevelShift()
-        self.odd = Overrides()
-        self.drift = Drift(drifting)
-        self.register = SeriesLifetimes()
-        self.memories: dict[str, DetectorState] = {
-            detector.kind: detector.memory()
-            for detector in detection.detectors
+        self.overrides = Overrides()
+        self.drift = Drift(settings.drifting)
+        self.lifetimes = SeriesLifetimes()
+        self.detectors: dict[str, DetectorState] = {
+            detector.kind: DetectorState(detector)
+            for detector in settings.detection.detectors
             if isinstance(detector, StatefulDetector)
         }
-        self.tail = None if budget is None else Tail(budget, budget.memory(window))
+        self.alert_counts = None if budget is None else AlertCounts(budget, budget.fading(baseline.window))
+        self.shifts: list[Shift] = []
+        self.relearned: list[int] = []
         self.pending = np.zeros((BLOCK, 0))
-        self.filled = self.flushed = self.blocks = self.learned = 0
-        self.place = BucketIndex(0, 0, 0)
+        self.filled = self.flushed = self.blocks = self.instants = 0
+        self.buckets = BucketIndex(0, 0, 0)
         self.seconds = 0.0
-        self._capacity = 0
+        self.capacity = 0
         self._used = 0
         self._saved_at = np.full(BUCKETS, -np.inf)
         self._renamed: set[int] = set()
 
-    def admit(self, rows: npt.NDArray[np.intp], at: float) -> None:
+    def configure(self, settings: EngineSettings) -> None:
+        """Judge by other settings from now on; those of learning must be the same."""
+        self.settings = settings
+        self.table.limit = settings.max_series
+        self.baseline.fix_season(settings.baseline.season)
+        self.drift.ratio = settings.drifting
+        if self.alert_counts is not None and settings.budget is not None:
+            self.alert_counts.configure(settings.budget)
+        for detector in settings.detection.detectors:
+            if isinstance(detector, StatefulDetector) and detector.kind in self.detectors:
+                self.detectors[detector.kind].detector = detector
+
+    def admit(self, rows: Rows, at: float) -> None:
         """Give `rows` to new series: whatever they held before is forgotten."""
         size = self.table.size
-        if size > self._capacity:
+        if size > self.capacity:
             # Twice as much each time, so that growing costs little, and never for more than may come.
-            self._capacity = max(size, min(2 * self._capacity, self.table.limit))
-            for columns in self._forgetful():
-                columns.grow(self._capacity)
-            self.register.grow(self._capacity)
-            pending = np.full((BLOCK, self._capacity), np.nan)
+            self.capacity = max(size, min(2 * self.capacity, self.table.limit))
+            for part in self._parts():
+                part.grow(self.capacity)
+            self.lifetimes.grow(self.capacity)
+            pending = np.full((BLOCK, self.capacity), np.nan)
             pending[:, : self.pending.shape[1]] = self.pending
             self.pending = pending
         again = rows[rows < self._used]
         if len(again):
-            for columns in self._forgetful():
-                columns.forget(again)
+            for part in self._parts():
+                part.forget(again)
         self._used = max(self._used, size)
         self.pending[:, rows] = np.nan
-        self.register.admit(rows, at)
+        self.lifetimes.admit(rows, at)
         self._renamed.update(rows.tolist())
 
-    def _forgetful(self) -> list[Scale | Baseline | LevelShift | Overrides | Drift | DetectorState | Tail]:
-        tail = () if self.tail is None else (self.tail,)
-        return [self.scale, self.baseline, self.shift, self.odd, self.drift, *self.memories.values(), *tail]
+    def _parts(self) -> list[Scale | Baseline | LevelShift | Overrides | Drift | DetectorState | AlertCounts]:
+        counts = () if self.alert_counts is None else (self.alert_counts,)
+        return [self.scale, self.baseline, self.shift, self.overrides, self.drift, *self.detectors.values(), *counts]
 
-    def learn_anew(self, rows: npt.NDArray[np.intp]) -> None:
+    def chunks(self) -> Iterator[slice]:
+        """Yield all rows in pieces that are worked on together."""
+        size = self.table.size
+        return (slice(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK))
+
+    def buckets_at(self, at: float) -> BucketIndex:
+        """Return the buckets of an instant, Unix seconds; a holiday is like a day of rest."""
+        return buckets_at(at, self.settings.zone, self.settings.holidays)
+
+    def spans(self, times: FloatArray, complete: BoolArray, seconds: float, *, single: bool) -> Iterator[Span]:
+        """Split the instants after `at` into spans; what was noted of a span is learned when the next one is asked for.
+
+        Parameters
+        ----------
+        times : ndarray of float64, shape (t,), Unix seconds
+        complete : ndarray of bool, shape (t,)
+        seconds : float
+            How far instants are apart.
+        single : bool
+            Whether every instant is a span of its own.
+        """
+        grid = LearningGrid(self.settings.cadence, seconds)
+        begin, end = int(np.searchsorted(times, self.at, side="right")), len(times)
+        score_only = grid.score_only(times, begin, self.grid_at, self.instants)
+        while begin < end:
+            at, buckets, skip = times[begin], self.buckets_at(float(times[begin])), bool(score_only[begin])
+            if grid.period(at) != grid.period(self.at):
+                self._end_period()
+            if not skip:
+                self._enter(buckets, grid.stands_for(self.instants))
+            counts = self.counts_of(seconds)
+            stop = limit = begin + 1
+            if not single:
+                limit = min(end, begin + (BLOCK if skip else BLOCK - self.filled))
+                limit = limit if counts is None else min(limit, begin + counts.instants_left)
+            # The same buckets may come again after a week; a span is within one hour.
+            while (
+                stop < limit
+                and times[stop] - at < HOUR
+                and score_only[stop] == skip
+                and grid.period(times[stop]) == grid.period(at)
+                and self.buckets_at(float(times[stop])) == buckets
+            ):
+                stop += 1
+            when = slice(begin, stop)
+            yield Span(when, buckets, seconds, skip, complete[when])
+            self.at = float(times[stop - 1])
+            if not skip:
+                self._advance(stop - begin)
+                if self.filled == BLOCK:
+                    self._end_block()
+                    if not grid.finer:
+                        self._end_period()
+            if counts is not None:
+                counts.advance(stop - begin)
+            begin = stop
+
+    def counts_of(self, seconds: float) -> AlertCounts | None:
+        """Return the counts of alerts where instants that are so far apart belong in them."""
+        return self.alert_counts if self.alert_counts is not None and self.alert_counts.fits(seconds) else None
+
+    def _enter(self, buckets: BucketIndex, seconds: float) -> None:
+        """Learn what is pending if the next instants fall in other buckets or stand for another time."""
+        if buckets != self.buckets or seconds != self.seconds:
+            self._flush()
+        self.buckets, self.seconds = buckets, seconds
+
+    def _advance(self, instants: int) -> None:
+        self.grid_at = self.at
+        self.filled += instants
+        self.instants += instants * (self.table.size > 0)
+
+    def _flush(self) -> None:
+        """Let the buckets learn what is pending."""
+        if self.flushed == self.filled:
+            return
+        for rows in self.chunks():
+            samples = self.pending[self.flushed : self.filled, rows]
+            self.baseline.learn(self.buckets, rows, samples, self.seconds)
+            self.lifetimes.count[rows] += np.isfinite(samples).sum(axis=0)
+        self.flushed = self.filled
+
+    def _end_block(self) -> None:
+        self._flush()
+        new_day = self.drift.begin_day(self.at)
+        for rows in self.chunks():
+            if new_day:
+                self.baseline.find_seasons(rows)
+            for detector in self.detectors.values():
+                detector.learn(rows, self.blocks)
+            self.overrides.fade(rows, BLOCK * self.seconds)
+            # One sample of a block is enough for the distribution of the values.
+            self.drift.learn(rows, self.pending[-1, rows], self.baseline.all_times(rows))
+        self.filled = self.flushed = 0
+        self.blocks += 1
+
+    def _end_period(self) -> None:
+        """Accept the level shifts that have lasted, and learn anew what has been anomalous for long."""
+        after = self.settings.baseline.accept_level_shift_after
+        shifts = [shift for rows in self.chunks() for shift in self.shift.end_block(rows, after)]
+        if any(shift.anew for shift in shifts):
+            self._flush()
+        self._move(shifts)
+        rows = self.drift.due(slice(0, self.table.size), after)
+        # A series that may be on another level waits: a shift that is accepted keeps the shape of the day.
+        rows = rows[self.shift.run_seconds(rows) < 0.5 * after]
+        if len(rows):
+            self._flush()
+            self._relearn(rows)
+            self.relearned += rows.tolist()
+
+    def accept(self, rows: Rows, at: float) -> None:
+        """Take what `rows`, shape (m,), are at `at` as their new normal; see `Engine.accept`."""
+        expected = self.shift.today(self.baseline.stats(self.buckets_at(at), rows), rows).mean
+        self._move(self.shift.accept(rows, expected))
+        self.overrides.accept(rows)
+
+    def _move(self, shifts: list[Shift]) -> None:
+        """Let everything follow level shifts that were accepted."""
+        if not shifts:
+            return
+        self._empty(np.array([shift.row for shift in shifts if shift.anew], np.intp))
+        rows, by = np.array([shift.row for shift in shifts], np.intp), np.array([shift.by for shift in shifts])
+        for detector in self.detectors.values():
+            detector.accept(rows, by)
+        self.drift.settle(rows)
+        self.shifts += [self.outward(shift) for shift in shifts]
+
+    def outward(self, shift: Shift) -> Shift:
+        """Return a level shift in source units."""
+        rows = np.array([shift.row])
+        before, after = self.scale.outward(rows, np.array([[shift.before], [shift.after]]))[:, 0].tolist()
+        return replace(shift, before=before, after=after)
+
+    def _empty(self, rows: Rows) -> None:
         """Empty the buckets of `rows`; the series stay."""
         self.baseline.forget(rows)
-        self.drift.empty(rows)
-        self.register.count[rows] = 0
+        self.drift.restart(rows)
+        self.lifetimes.count[rows] = 0
 
-    def drifted(self, after: float) -> npt.NDArray[np.intp]:
-        """Return the rows whose buckets have not fit for so many seconds."""
-        rows = self.drift.lasted(slice(0, self.table.size), after)
-        # One that may be on another level is waited for: a shift that is accepted keeps the shape of the day.
-        return rows[self.shift.lasted(rows) < 0.5 * after]
-
-    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+    def _relearn(self, rows: Rows) -> None:
         """Begin anew for `rows`, shape (m,), whose buckets do not fit any more.
 
-        What they have shown before stays known to the detectors that remember it, but for those that add up how far
-        they were from the buckets.
+        Detectors keep what they learned, but for those that add up distances from the buckets.
         """
-        if not len(rows):
-            return
-        self.learn_anew(rows)
+        self._empty(rows)
         self.shift.forget(rows)
-        self.odd.accept(rows)
-        for memory in self.memories.values():
-            memory.relearn(rows)
+        self.overrides.accept(rows)
+        for detector in self.detectors.values():
+            detector.relearn(rows)
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""
-        old = np.flatnonzero(self.register.last[: self.table.size] < before).tolist()
+        old = np.flatnonzero(self.lifetimes.last[: self.table.size] < before).tolist()
         gone = [row for row in old if self.table.in_use(row)]
         self.table.release(np.array(gone, np.intp))
         self._renamed.update(gone)
@@ -162,18 +322,16 @@ class EngineState:
         touched = sorted(self.baseline.touched)
         saved_at = self._saved_at.copy()
         saved_at[touched] = self.at
-        parts: dict[str, npt.NDArray[np.generic]] = {
-            f"bucket/{index:03}": self.baseline.bucket(index, size) for index in touched
-        }
+        parts: dict[str, Array] = {f"bucket/{index:03}": self.baseline.bucket(index, size) for index in touched}
         for name, column in self._columns().items():
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
         parts["block"] = np.array(
-            [self.filled, self.flushed, self.blocks, self.seconds, *self.place, self.grid, self.learned]
+            [self.filled, self.flushed, self.blocks, self.seconds, *self.buckets, self.grid_at, self.instants]
         )
         parts["drift"] = self.drift.state()
-        if self.tail is not None:
-            parts["budget"] = self.tail.state()
+        if self.alert_counts is not None:
+            parts["budget"] = self.alert_counts.state()
         series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
         removed = tuple(self._renamed - series.keys())
         return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
@@ -203,7 +361,7 @@ class EngineState:
             return False
         if not self.drift.restore(parts.get("drift", np.zeros(0))):
             return False
-        if self.tail is not None and not self.tail.restore(parts.get("budget", np.zeros(0))):
+        if self.alert_counts is not None and not self.alert_counts.restore(parts.get("budget", np.zeros(0))):
             return False
         self.table.restore(series, size)
         self.admit(np.arange(size), at)
@@ -215,40 +373,35 @@ class EngineState:
             if stats is None or stats.ndim != 2 or stats.shape[0] != 5 or stats.shape[1] > size:
                 continue
             # A row may have been given to another series after this bucket was written.
-            fresh = self.register.admitted[:size] > float(saved_at[index])
+            fresh = self.lifetimes.admitted[:size] > float(saved_at[index])
             self.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
         self.at = at
-        filled, flushed, blocks, self.seconds, *place, self.grid, learned = block.tolist()
-        self.filled, self.flushed, self.blocks, self.learned = map(int, (filled, flushed, blocks, learned))
-        self.place = BucketIndex(*map(int, place))
+        filled, flushed, blocks, self.seconds, *buckets, self.grid_at, instants = block.tolist()
+        self.filled, self.flushed, self.blocks, self.instants = map(int, (filled, flushed, blocks, instants))
+        self.buckets = BucketIndex(*map(int, buckets))
         return True
 
-    def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
+    def _columns(self) -> dict[str, Array]:
         """Return the arrays that have a value a row, rows last."""
-        columns: dict[str, npt.NDArray[np.generic]] = {
+        columns: dict[str, Array] = {
             "origin": self.scale.origin,
             "unit": self.scale.unit,
-            "first": self.register.first,
-            "last": self.register.last,
-            "admitted": self.register.admitted,
-            "count": self.register.count,
+            "first": self.lifetimes.first,
+            "last": self.lifetimes.last,
+            "admitted": self.lifetimes.admitted,
+            "count": self.lifetimes.count,
             "pending": self.pending,
             "season": self.baseline.season,
             **self.shift.arrays(),
-            **self.odd.arrays(),
+            **self.overrides.arrays(),
             **self.drift.arrays(),
         }
-        for kind, memory in self.memories.items():
-            columns |= {f"{kind}/{name}": array for name, array in memory.arrays().items()}
-        if self.tail is not None:
-            columns |= {f"budget/{name}": array for name, array in self.tail.arrays().items()}
+        for kind, detector in self.detectors.items():
+            columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}
+        if self.alert_counts is not None:
+            columns |= {f"budget/{name}": array for name, array in self.alert_counts.arrays().items()}
         return columns
-
-    @property
-    def capacity(self) -> int:
-        """Rows that there is room for."""
-        return self._capacity
 
     @property
     def row_bytes(self) -> int:
@@ -260,4 +413,4 @@ class EngineState:
     def bytes_per_series(self) -> float:
         """Bytes of learned arrays that a series takes."""
         total = self.baseline.nbytes + sum(column.nbytes for column in self._columns().values())
-        return total / max(1, self._capacity)
+        return total / max(1, self.capacity)

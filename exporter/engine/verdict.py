@@ -1,4 +1,4 @@
-"""What the engine takes and gives: aligned samples, verdicts, checkpoints."""
+"""Input and output of the engine: aligned samples, verdicts, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was said of every row at one instant. Arrays of shape (size,), in source units, NaN = absent.
+    """Scores and bands of every row at one instant. Arrays of shape (size,), in source units, NaN = absent.
 
     Attributes
     ----------
     score
-        0..1; >= 0.5 is anomalous. NaN: no sample, or nothing can be said of it so far.
+        0..1; >= 0.5 is anomalous. NaN: no sample, or too little was learned.
     lower, upper
         The band outside which the vote can pass; NaN where there is no such edge.
     votes

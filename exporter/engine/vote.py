@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """The joint judgement, in baseline units. NaN: the detectors that could say have fewer votes than the quorum.
+    """The joint result, in baseline units. NaN: the detectors that could say have fewer votes than the quorum.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Ballot:
         Above and below before the division.
     counts : ndarray, shape (t, n)
         The deviation in units of the smallest that counts.
-    said_lower, said_upper : ndarray, shape (n,)
+    published_lower, published_upper : ndarray, shape (n,)
         The band at the threshold of the query. `lower` and `upper` are those of the detectors: what is learned does
-        not depend on how many alerts somebody wants.
+        not depend on the budget.
     """
 
     above: FloatArray
@@ -49,12 +49,12 @@ class Ballot:
     each: FloatArray
     joint: FloatArray
     counts: FloatArray
-    said_lower: FloatArray
-    said_upper: FloatArray
+    published_lower: FloatArray
+    published_upper: FloatArray
 
 
 def vote(
-    judgements: Sequence[DetectorResult],
+    results: Sequence[DetectorResult],
     detectors: Sequence[Detector],
     quorum: int,
     sample: FloatArray,
@@ -65,9 +65,9 @@ def vote(
 
     Parameters
     ----------
-    judgements : sequence of Judgement, length d
+    results : sequence of DetectorResult, length d
     detectors : sequence of Detector, length d
-        Whose judgements they are.
+        Whose results they are.
     quorum : int
         1 to the votes of all detectors together.
     sample : ndarray, shape (t, n)
@@ -77,48 +77,48 @@ def vote(
     threshold : float > 0
         Severity that makes a sample anomalous; see `exporter.engine.budget`.
     """
-    expected = _mean([judgement.expected for judgement in judgements])
+    expected = _mean([result.expected for result in results])
     votes = [detector.votes for detector in detectors]
     # Detectors without an interval may agree at any value, so those with one have to withhold what is left.
     free = sum(detector.votes for detector in detectors if not detector.interval)
     needed = max(1, quorum - free)
-    band = _band(judgements, votes, needed, 1.0)
-    said = band if threshold == 1.0 else _band(judgements, votes, needed, threshold)
+    band = _band(results, votes, needed, 1.0)
+    published = band if threshold == 1.0 else _band(results, votes, needed, threshold)
     # The mean of the detectors may lie a little outside the band of some of them.
     expected = np.clip(expected, np.minimum(*band), np.maximum(*band))
-    lower, said_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], said[0]))
-    upper, said_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], said[1]))
+    lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))
+    upper, published_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], published[1]))
 
     counts = np.divide(np.abs(sample - expected), smallest, out=np.full(sample.shape, np.inf), where=smallest > 0.0)
-    each = np.array([[j.above for j in judgements], [j.below for j in judgements]])
+    each = np.array([[result.above for result in results], [result.below for result in results]])
     joint = np.array([_kth_largest(list(side), votes, quorum) for side in each])
     if threshold != 1.0:
         each /= threshold
     above, below = np.minimum(joint if threshold == 1.0 else joint / threshold, counts)
     each = np.minimum(each, counts)
-    return Ballot(above, below, expected, lower, upper, each, joint, counts, said_lower, said_upper)
+    return Ballot(above, below, expected, lower, upper, each, joint, counts, published_lower, published_upper)
 
 
 def _band(
-    judgements: Sequence[DetectorResult], votes: Sequence[int], needed: int, threshold: float
+    results: Sequence[DetectorResult], votes: Sequence[int], needed: int, threshold: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the edges at which as many votes as are needed have a severity of `threshold`."""
     lower, upper = [], []
-    for one in judgements:
+    for result in results:
         if threshold == 1.0:
-            lower.append(one.lower)
-            upper.append(-one.upper)
+            lower.append(result.lower)
+            upper.append(-result.upper)
         else:
-            lower.append(one.expected + threshold * (one.lower - one.expected))
-            upper.append(-(one.expected + threshold * (one.upper - one.expected)))
+            lower.append(result.expected + threshold * (result.lower - result.expected))
+            upper.append(-(result.expected + threshold * (result.upper - result.expected)))
     return _kth_largest(lower, votes, needed), -_kth_largest(upper, votes, needed)
 
 
 def _mean(rows: Sequence[FloatArray]) -> FloatArray:
     """Return the mean of the rows that are not NaN; NaN where all are."""
-    known = [~np.isnan(row) for row in rows]
+    valid = [~np.isnan(row) for row in rows]
     total, count = np.zeros(len(rows[0])), np.zeros(len(rows[0]))
-    for row, ok in zip(rows, known, strict=True):
+    for row, ok in zip(rows, valid, strict=True):
         total += np.where(ok, row, 0.0)
         count += ok
     mean: FloatArray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
-from exporter.engine.changepoint import changepoint
+from exporter.engine.drift import changepoint
 from exporter.engine.engine import Engine
 from exporter.engine.season import SEASONS
 from exporter.engine.series import Labels, labels_of

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
+from exporter.alerting.explanation.formatting import format_numbers
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrences
-from exporter.engine.bucket_summary import BucketSummary
+from exporter.engine.baseline import BucketSummary
+from exporter.engine.detectors import Detector, ReasonContext
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.engine.vote import severity_of
 from exporter.evaluation.context import EvaluationContext
 
-__all__ = ["ExplanationBuilder"]
+__all__ = ["ExplanationBuilder", "votes_of"]
 
 _SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
@@ -44,16 +48,15 @@ class ExplanationBuilder:
         self._plan, self._context, self._verdict, self._engine = plan, context, verdict, engine
         self.at = verdict.at
         self._templates = {} if plan.alert is None else plan.alert.annotations
-        self._when = _hour_of(engine.place(verdict.at).week)
+        self._when = _hour_of(engine.buckets_at(verdict.at).week)
         self._summary: BucketSummary | None = None
         self._place: dict[int, int] = {}
         self._co_occurrences: dict[float, CoOccurrences] = {}
-        self._purposes = [_purpose(detector) for detector in plan.detection.detectors]
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Look up the bucket summary of all rows that will be explained at once."""
         unique = np.unique(np.array(rows, np.intp))
-        self._summary = self._engine.usual(unique, self._verdict.at)
+        self._summary = self._engine.bucket_summary(unique, self._verdict.at)
         self._place = {row: place for place, row in enumerate(unique.tolist())}
 
     def explain(self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False) -> Explanation:
@@ -83,7 +86,6 @@ class ExplanationBuilder:
             upper=float(verdict.upper[row]),
             score=float(verdict.score[row]),
             z=float(verdict.z[row]),
-            votes=self._votes(row),
             cast=0 if verdict.votes[row] != verdict.votes[row] else int(verdict.votes[row]),
             quorum=plan.detection.quorum,
             unit=plan.unit,
@@ -96,7 +98,7 @@ class ExplanationBuilder:
             external_url=self._context.settings.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
         )
-        return explain_series(source, self._templates)
+        return explain_series(replace(source, votes=self._votes(row, source)), self._templates)
 
     def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""
@@ -104,14 +106,13 @@ class ExplanationBuilder:
         names = ("observed", "expected", "lower", "upper", "score", "z", "votes")
         return Observation.of(verdict.at, **{name: getattr(verdict, name)[row] for name in names})
 
-    def _votes(self, row: int) -> tuple[DetectorVote, ...]:
+    def _votes(self, row: int, source: ExplanationInput) -> tuple[DetectorVote, ...]:
         verdict = self._verdict
-        for kind, what, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
+        for kind, reason, here in (("missing_series", _MISSING, verdict.absent), ("never_zero", _ZERO, verdict.zero)):
             if here[row]:
                 severity = float(severity_of(verdict.score[row]))
-                return (DetectorVote(kind, severity, int(verdict.votes[row]), what, alone=True),)
-        voted = zip(self._plan.detection.detectors, self._verdict.each[:, row].tolist(), self._purposes, strict=True)
-        return tuple(DetectorVote(detector.kind, severity, detector.votes, what) for detector, severity, what in voted)
+                return (DetectorVote(kind, severity, int(verdict.votes[row]), reason, alone=True),)
+        return votes_of(self._plan.detection.detectors, verdict.each[:, row].tolist(), source)
 
     def _past(self, row: int) -> HourStatistics:
         if self._summary is None or row not in self._place:
@@ -124,7 +125,7 @@ class ExplanationBuilder:
     def _moved(self, row: int, since: float) -> LevelChange | None:
         if self._verdict.at - since < _LASTING:
             return None
-        shift = self._engine.moving(row)
+        shift = self._engine.shift_under_way(row)
         return None if shift is None else LevelChange(shift.before, shift.after, shift.seconds)
 
     def _near(self, since: float) -> CoOccurrences:
@@ -143,7 +144,28 @@ def _hour_of(hour: int) -> str:
     return f"{_DAYS[day]} {hour:02}:00-{(hour + 1) % 24:02}:00"
 
 
-def _purpose(detector: object) -> str:
-    """Return what a detector looks for, as the documentation of its configuration says it."""
-    fields = getattr(type(detector), "model_fields", {})
-    return str(fields["kind"].description or "") if "kind" in fields else ""
+def votes_of(
+    detectors: Sequence[Detector], severities: Sequence[float], case: ExplanationInput
+) -> tuple[DetectorVote, ...]:
+    """Return the votes of all detectors, each with its reason, from what else is in the explanation."""
+    past = case.past
+    quartiles = None if past is None or math.isnan(past.q1) else format_numbers([past.q1, past.q3], case.unit)
+    context = ReasonContext(
+        below=case.observed < case.expected,
+        z=case.z,
+        hours=_compared_hours(case),
+        quartiles=None if quartiles is None else (quartiles[0], quartiles[1]),
+    )
+    return tuple(
+        DetectorVote(detector.kind, severity, detector.votes, detector.reason(context))
+        for detector, severity in zip(detectors, severities, strict=True)
+    )
+
+
+def _compared_hours(case: ExplanationInput) -> str:
+    """Return the name of the hours that a sample was compared with."""
+    if case.past is None:
+        return case.when or "this time of the week"
+    if case.past.scope == "all":
+        return "all values so far"
+    return case.when if case.past.scope == "week" else f"this hour of the day, {case.when.partition(' ')[2]}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from exporter.alerting.alert import Alert
 from exporter.alerting.episode import Episode
 from exporter.alerting.explanation.explanation import explain_series
-from exporter.alerting.explanation.input import DetectorVote, ExplanationInput
+from exporter.alerting.explanation.input import ExplanationInput
 from exporter.config.plan import QueryPlan
+from exporter.evaluation.explanation_builder import votes_of
 from exporter.silences import AlertStatus
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
@@ -102,10 +104,6 @@ def explanation(plan: QueryPlan, series: SeriesRow) -> Sequence[tuple[str, str]]
     """Explain an anomalous series that has no alert, as pairs of name and text; empty where it is not anomalous."""
     if not series.score >= 0.5:
         return ()
-    votes = tuple(
-        DetectorVote(detector.kind, severity, detector.votes)
-        for detector, (_, severity) in zip(plan.detection.detectors, series.severities, strict=True)
-    )
     case = ExplanationInput(
         query=plan.name,
         labels={},
@@ -117,13 +115,13 @@ def explanation(plan: QueryPlan, series: SeriesRow) -> Sequence[tuple[str, str]]
         lower=series.lower,
         upper=series.upper,
         score=series.score,
-        votes=votes,
         cast=0 if math.isnan(series.votes) else int(series.votes),
         quorum=plan.detection.quorum,
         unit=plan.unit,
         zone=plan.zone,
     )
-    annotations = explain_series(case, {}).annotations
+    votes = votes_of(plan.detection.detectors, [severity for _, severity in series.severities], case)
+    annotations = explain_series(replace(case, votes=votes), {}).annotations
     return (("summary", annotations.get("summary", "")), *_notes(annotations))
 
 

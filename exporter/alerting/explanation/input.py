@@ -35,8 +35,8 @@ class DetectorVote:
         1 is its threshold.
     votes : int
         How many votes it has.
-    what : str
-        What it looks for, in a few words; used where it gives no reason of its own.
+    reason : str
+        Why it calls the sample anomalous, a clause without a full stop.
     alone : bool
         Whether it decides whatever the others vote.
     """
@@ -44,7 +44,7 @@ class DetectorVote:
     kind: str
     severity: float
     votes: int = 1
-    what: str = ""
+    reason: str = "beyond its limit"
     alone: bool = False
 
 

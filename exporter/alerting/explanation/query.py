@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from exporter.alerting.explanation.formatting import format_instant, format_numbers, format_span
 from exporter.alerting.explanation.input import ExplanationInput
 from exporter.alerting.explanation.links import chart_links
-from exporter.alerting.explanation.reasons import reason
 
 __all__ = [
     "SeriesTexts",
@@ -150,8 +149,16 @@ def votes(texts: SeriesTexts) -> str:
 
 def why(texts: SeriesTexts) -> str:
     """Return a line for every detector that calls the sample anomalous."""
-    source = texts.source
-    return "\n".join(f"{vote.kind}: {reason(vote, source)}" for vote in source.votes if vote.severity >= 1.0)
+    anomalous = (vote for vote in texts.source.votes if vote.severity >= 1.0)
+    return "\n".join(f"{vote.kind}: {vote.reason} ({_times(vote.severity)})" for vote in anomalous)
+
+
+def _times(severity: float) -> str:
+    """Return how many times its threshold a severity is."""
+    if severity < 1.05:
+        return "just what it takes"
+    times = f"{severity:.1f}" if severity < 10 else f"{min(severity, 1000.0):.0f}"
+    return f"{'over ' * (severity > 1000)}{times} times what it takes"
 
 
 def history(texts: SeriesTexts) -> str:

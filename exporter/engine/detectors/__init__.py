@@ -1,12 +1,20 @@
-"""The detectors. This union is the registry: configuration, documentation and contract tests all read it."""
+"""The detectors. The union is the registry: configuration, documentation and contract tests read it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import BLOCK, Detector, DetectorResult, DetectorState, SampleBatch, StatefulDetector
+from exporter.engine.detectors.base import (
+    BLOCK,
+    Detector,
+    DetectorResult,
+    DetectorState,
+    ReasonContext,
+    SampleBatch,
+    StatefulDetector,
+)
 from exporter.engine.detectors.collective import Collective
 from exporter.engine.detectors.iqr import Iqr
 from exporter.engine.detectors.isolation_forest import IsolationForest
@@ -16,18 +24,22 @@ from exporter.engine.detectors.zscore import ZScore
 
 __all__ = [
     "BLOCK",
+    "DETECTORS",
     "AnyDetector",
     "Collective",
     "Detector",
-    "Iqr",
-    "IsolationForest",
     "DetectorResult",
     "DetectorState",
-    "SampleBatch",
+    "Iqr",
+    "IsolationForest",
     "Novelty",
+    "ReasonContext",
+    "SampleBatch",
     "StatefulDetector",
     "Stl",
     "ZScore",
 ]
 
 AnyDetector = Annotated[ZScore | Iqr | Stl | Novelty | Collective | IsolationForest, Field(discriminator="kind")]
+
+DETECTORS: tuple[type[Detector], ...] = get_args(get_args(AnyDetector)[0])

@@ -1,38 +1,52 @@
-"""What a detector is.
+"""The contract of detectors: their base classes, their input and their result.
 
-A detector is a frozen parameter object. It judges one sample of every series in one call and never loops
-over series. Its answer is a **severity**: the deviation divided by the detector's own threshold, so 1.0 is
-exactly at the threshold, in every detector. NaN means "cannot say": no sample, or nothing learned so far.
+A detector is a frozen section of the configuration. `Detector.score` judges samples of every series in one call and
+never loops over series. Its result is a **severity**: the deviation divided by the detector's own threshold, so that
+1.0 is at the threshold of every detector. NaN means that the detector cannot say: there is no sample, or too little
+was learned. A detector with state is a `StatefulDetector`. docs/architecture.md says how to add one.
 
-All values are in **baseline units** (see `exporter.engine.scale`): shifted and scaled per series, so that
-float32 state keeps its precision whatever the magnitude of the series.
+All values are in **baseline units** (`exporter.engine.scale`): each series is shifted and scaled, so that float32
+state is precise whatever the magnitude of the series.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
+from exporter.engine.columns import Array, Column, Columns
 from exporter.settings import Section
 
 __all__ = [
     "BLOCK",
+    "Array",
+    "BoolArray",
+    "Column",
     "Detector",
-    "FloatArray",
     "DetectorResult",
     "DetectorState",
+    "FloatArray",
+    "ReasonContext",
+    "Rows",
     "SampleBatch",
-    "Params",
+    "State",
     "StatefulDetector",
-    "interval_judgement",
+    "interval_result",
+    "severity_result",
+    "split_by_side",
 ]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+State = dict[str, Array]
+"""The arrays of a `StatefulDetector` by name, with the series as last axis. Write into them in place."""
 
 BLOCK = 12
 """Instants that are learned together."""
@@ -40,31 +54,11 @@ SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
 
 
-class Params(Section):
-    """Parameters of a detector: frozen, strict, unknown keys refused.
-
-    Attributes
-    ----------
-    interval : bool
-        Whether its judgement is an interval around an expected value. One without has no band.
-    single : bool
-        Whether a single sample can be anomalous to it.
-    warm_up : float, seconds
-        History that it needs before it says anything, where that is more than some samples.
-    """
-
-    interval: ClassVar[bool] = True
-    single: ClassVar[bool] = True
-    warm_up: ClassVar[float] = 0.0
-
-    votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
-
-
 @dataclass(frozen=True, slots=True)
 class SampleBatch:
-    """All that may be known when samples are judged: the past, and the samples.
+    """Samples of `n` series at `t` instants, and what was learned before them.
 
-    The instants of one moment follow each other and lie in one hour; nothing is learned between them.
+    The instants follow each other and lie in one hour and one block; nothing is learned between them.
 
     Attributes
     ----------
@@ -75,35 +69,38 @@ class SampleBatch:
     sample : ndarray of float64, shape (t, n)
         Baseline units; NaN where the series has no sample.
     usable : ndarray of bool, shape (t, n)
-        Whether the sample may be learned: it is there, finite, and possible.
+        Whether the sample may be learned: it is there, finite, and in the valid range.
     stats : BucketStats
-        What was learned about this time of the week, without these samples; arrays of shape (n,).
+        What was learned about this time of the week; arrays of shape (n,).
     resolution : ndarray of float64, shape (n,)
         The smallest half-width that has a meaning at this magnitude (rounding of the source's floats).
-    passing : bool
+    score_only : bool
         Whether the samples lie between two that are learned. Each is judged as if it were the next one to be
-        learned, and leaves nothing behind that the judgement on a usual sample depends on.
+        learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
+    state : State
+        Views of the arrays of the detector for these series; empty for a detector without state.
     """
 
     times: FloatArray
     index: int
     block: int
     sample: FloatArray
-    usable: npt.NDArray[np.bool_]
+    usable: BoolArray
     stats: BucketStats
     resolution: FloatArray
-    passing: bool = False
+    score_only: bool = False
+    state: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorResult:
-    """What one detector says of every sample.
+    """Severities and interval of one detector.
 
     Attributes
     ----------
     above, below : ndarray of float64, shape (t, n)
-        Severity of a deviation upward and downward. A detector that knows no direction gives the same in both.
-        NaN: cannot say.
+        Severity of a deviation upward and downward; the same in both where the detector knows no direction. NaN:
+        cannot say.
     expected, lower, upper : ndarray of float64, shape (n,)
         The middle and the edges at which the severity is 1.0, in baseline units. NaN: the detector has no interval.
     """
@@ -115,78 +112,161 @@ class DetectorResult:
     upper: FloatArray
 
 
-class Detector(Protocol):
-    """The contract that every detector keeps; tests/contract checks it for each one."""
+@dataclass(frozen=True, slots=True)
+class ReasonContext:
+    """What the words of a vote may mention.
 
-    @property
-    def kind(self) -> str:
-        """The name in the configuration file and in explanations."""
-
-    @property
-    def votes(self) -> int:
-        """How many votes it has."""
-
-    @property
-    def interval(self) -> bool:
-        """Whether its judgement is an interval around an expected value."""
-
-    def judge(self, moment: SampleBatch) -> DetectorResult:
-        """Judge the samples of every series; reads its arguments, changes nothing. Unused where it remembers."""
-
-
-class DetectorState(Protocol):
-    """What a detector has learned of all series beyond the bucket statistics: arrays with the series as last axis.
-
-    The engine shows it every sample once, in the order of time, some rows at a time: first `judge`, for one or more
-    instants of a block, and `close` when the block of twelve has ended. What is learned may change only in `close`,
-    so that it does not matter how many instants are judged together. Samples of a moment that is `passing` are shown
-    in between; they have the place in the block of the next one that is learned.
+    Attributes
+    ----------
+    below : bool
+        Whether the sample is below the expected value.
+    z : float
+        Distance from the mean of this time of the week, in its standard deviations; NaN or infinite: unknown.
+    hours : str
+        Which hours the sample was compared with, such as ``Mondays 14:00-15:00``.
+    quartiles : pair of str, optional
+        Lower and upper quartile of these hours, with their unit; None: unknown.
     """
 
-    params: Any
-    """The detector; the engine replaces it when a configuration changes how it judges."""
+    below: bool = False
+    z: float = np.nan
+    hours: str = "this time of the week"
+    quartiles: tuple[str, str] | None = None
 
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-
-    def forget(self, rows: npt.NDArray[np.intp]) -> None:
-        """Begin anew for `rows`."""
-
-    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
-        """Judge samples of `rows`, and note them for `close`."""
-
-    def close(self, rows: slice) -> None:
-        """Learn the block that has ended."""
-
-    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
-        """Follow the baseline of `rows`, which was moved `by`, shapes (m,): what is there now is normal."""
-
-    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
-        """Let what goes on in `rows` end: their baseline did not fit any more, and is learned anew."""
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all of the state, by name: what is stored and restored."""
+    @property
+    def side(self) -> str:
+        """``above`` or ``below``: on which side of the expected value the sample is."""
+        return "below" if self.below else "above"
 
 
-@runtime_checkable
-class StatefulDetector(Protocol):
-    """A detector with a memory; its `judge` is that of the memory."""
+class Detector(Section):
+    """A detector without state: its parameters, its score and its words.
 
-    def memory(self) -> DetectorState:
-        """Return an empty memory."""
+    A subclass declares `kind` as a ``Literal`` with a default and a description.
+
+    Attributes
+    ----------
+    interval : bool
+        Whether its result is an interval around an expected value. A detector without one has no band.
+    single : bool
+        Whether a single sample can be anomalous to it.
+    warm_up : float, seconds
+        History that it needs before it says anything, where that is more than some samples.
+    """
+
+    interval: ClassVar[bool] = True
+    single: ClassVar[bool] = True
+    warm_up: ClassVar[float] = 0.0
+
+    votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
+    kind: str = Field(description="Its name in the configuration, in metrics and in explanations.")
+
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series; the arguments are not changed, but for `batch.state`."""
+        raise NotImplementedError
+
+    def reason(self, context: ReasonContext) -> str:  # noqa: ARG002
+        """Say why it calls a sample anomalous, as a clause without a full stop; the description unless overridden."""
+        description = type(self).model_fields["kind"].description or "beyond its limit"
+        return description[:1].lower() + description[1:].rstrip(".")
 
 
-def interval_judgement(
-    moment: SampleBatch, expected: FloatArray, lower: FloatArray, upper: FloatArray
-) -> DetectorResult:
-    """Judge by an interval: severity 0 at `expected`, 1 at its edges, growing linearly.
+class StatefulDetector(Detector):
+    """A detector that learns arrays of its own: it declares them in `layout`.
+
+    The engine owns, stores and restores the arrays. It calls `score` for every sample once, in the order of time, for
+    one or more instants of a block and for some series at a time, and `learn` when the block of twelve has ended.
+    `score` may note samples in `batch.state`; what it reads to compute severities may change only in `learn`, or where
+    another hour begins. Otherwise the result would depend on how many instants are scored together.
+
+    Attributes
+    ----------
+    layout : mapping of str to Column
+        The arrays by name; names, shapes and types are the format on disk.
+    """
+
+    layout: ClassVar[Mapping[str, Column]] = {}
+
+    def learn(self, state: State, block: int) -> None:
+        """Learn the block that has ended from what `score` noted in `state`; `block` is its number."""
+
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
+        """Follow the baseline of `rows`, which moved `by`, shapes (m,): begin anew for them unless overridden."""
+        self.reset(state, rows)
+
+    def relearn(self, state: State, rows: Rows) -> None:
+        """Follow the baseline of `rows`, which is learned anew at the same level: as `accept` unless overridden."""
+        self.accept(state, rows, np.zeros(len(rows)))
+
+    def reset(self, state: State, rows: Rows) -> None:
+        """Set the arrays of `rows`, shape (m,), to their initial values."""
+        for name, column in self.layout.items():
+            state[name][..., rows] = column.initial
+
+
+class DetectorState(Columns):
+    """The state of one stateful detector for all series of a query.
+
+    Attributes
+    ----------
+    detector : StatefulDetector
+        Replaced when a new configuration changes how it judges.
+    """
+
+    def __init__(self, detector: StatefulDetector) -> None:
+        super().__init__(detector.layout)
+        self.detector = detector
+
+    def score(self, batch: SampleBatch, rows: slice, keep: BoolArray | None = None) -> DetectorResult:
+        """Score samples of `rows`; of those that are not to be `keep`, shape (t, n), nothing is noted."""
+        batch = replace(batch, state=self.views(rows))
+        if keep is None or keep.all():
+            return self.detector.score(batch)
+        before = {name: array.copy() for name, array in batch.state.items()}
+        result = self.detector.score(batch)
+        for name, array in batch.state.items():
+            array[...] = before[name]
+        kept = np.where(keep, batch.sample, np.nan)
+        self.detector.score(replace(batch, sample=kept, usable=batch.usable & keep))
+        return result
+
+    def learn(self, rows: slice, block: int) -> None:
+        """Learn a block that has ended."""
+        self.detector.learn(self.views(rows), block)
+
+    def accept(self, rows: Rows, by: FloatArray) -> None:
+        """Follow the baseline of `rows`, which moved `by`, shapes (m,)."""
+        self.detector.accept(self.arrays(), rows, by)
+
+    def relearn(self, rows: Rows) -> None:
+        """Follow the baseline of `rows`, which is learned anew."""
+        self.detector.relearn(self.arrays(), rows)
+
+
+def interval_result(batch: SampleBatch, expected: FloatArray, lower: FloatArray, upper: FloatArray) -> DetectorResult:
+    """Return severities by an interval: 0 at `expected`, 1 at its edges, growing linearly; shapes (n,).
 
     An interval narrower than the resolution of the values is widened to it; otherwise the last bit of a
     constant series would be an anomaly.
     """
-    lower = np.minimum(lower, expected - moment.resolution)
-    upper = np.maximum(upper, expected + moment.resolution)
-    deviation = moment.sample - expected
+    lower = np.minimum(lower, expected - batch.resolution)
+    upper = np.maximum(upper, expected + batch.resolution)
+    deviation = batch.sample - expected
     above = np.minimum(np.maximum(deviation, 0.0) / (upper - expected), SEVERITY_MAX)
     below = np.minimum(np.maximum(-deviation, 0.0) / (expected - lower), SEVERITY_MAX)
     return DetectorResult(above, below, expected, lower, upper)
+
+
+def severity_result(batch: SampleBatch, above: FloatArray, below: FloatArray) -> DetectorResult:
+    """Return severities of shape (t, n) or (n,) without an interval; NaN where there is no sample."""
+    missing = np.isnan(batch.sample)
+    no_interval = np.full(batch.sample.shape[1], np.nan)
+    above, below = np.where(missing, np.nan, above), np.where(missing, np.nan, below)
+    return DetectorResult(above, below, no_interval, no_interval, no_interval)
+
+
+def split_by_side(batch: SampleBatch, severity: FloatArray, centre: FloatArray) -> DetectorResult:
+    """Return severities without a direction as deviations from `centre`; on the centre itself they are both."""
+    above = np.where(batch.sample < centre, np.minimum(severity, 0.0), severity)
+    below = np.where(batch.sample > centre, np.minimum(severity, 0.0), severity)
+    return severity_result(batch, above, below)

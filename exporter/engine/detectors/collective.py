@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import DetectorResult, Params, SampleBatch
-from exporter.engine.detectors.columns import Array, Column, Columns
-from exporter.engine.detectors.ordered import add_to
+from exporter.engine.detectors.base import (
+    Column,
+    DetectorResult,
+    FloatArray,
+    ReasonContext,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    severity_result,
+)
+from exporter.engine.ordered import add_to
 
-__all__ = ["Collective", "CollectiveMemory"]
+__all__ = ["Collective"]
 
 HOUR = 3600.0
 SETTLED = 72
-"""Hours that are compared with their own hour of the week before sums begin: so the usual deviation is known."""
+"""Hours that are compared with their own hour of the week before sums begin: they give the typical deviation."""
 CLIP = 3.0
-"""Deviations of one hour count at most this many times the usual one: a single jump is for other detectors."""
+"""Deviations of one hour count at most this many times the typical one: a single jump is for other detectors."""
 RATE = 1.0 / 72.0
-"""Part of a new hour in the usual size of a deviation, and in the offset that accepts a new level within days."""
+"""Part of a new hour in the typical size of a deviation, and in the offset that accepts a new level within days."""
 NORMAL = 1.25
 """Standard deviation in mean absolute deviations, for a normal distribution."""
 MARGIN = 1.5
-"""A series that wanders by habit must wander so much further than ever before."""
+"""A series that wanders by habit must wander this many times as far as ever before."""
 FADE = 0.9995
-"""What is left after an hour of the longest way that was ever wandered: half after two months."""
+"""Part of the longest excursion that is left after an hour: half after two months."""
 SEVERITY_MAX = 1.0
 """A sum grows with time, so beyond the threshold it says how long a drift goes on, not how bad it is. It must not
 hide what other detectors see meanwhile."""
@@ -35,7 +44,7 @@ _SUM_MAX = 3.0
 _NEVER = np.iinfo(np.int32).min
 
 
-class Collective(Params):
+class Collective(StatefulDetector):
     """Sum of the deviations of hourly means from what is usual at that hour, upward and downward.
 
     Catches what is never far from usual and always on the same side: a leak over a day or longer. The usual mean
@@ -68,99 +77,70 @@ class Collective(Params):
     limit: float = Field(10.0, gt=0, le=1000, allow_inf_nan=False, description="Sum of hourly deviations.")
     allowance: float = Field(1.0, ge=0, le=10, allow_inf_nan=False, description="What of each is not counted.")
 
-    def judge(self, moment: SampleBatch) -> DetectorResult:
-        """Judge without any past, where nothing can be said."""
-        return _judgement(moment, np.full((2, moment.sample.shape[1]), np.nan))
+    layout: ClassVar[Mapping[str, Column]] = {
+        "open": Column((), np.int32, _NEVER),  # Number of the hour that is going on, local time.
+        "usual": Column((), np.float32, np.nan),  # Mean of the baseline when that hour began; baseline units.
+        "sum": Column((), np.float64),  # Of its samples.
+        "count": Column((), np.int32),
+        "hours": Column((), np.int32),  # That have ended, and were compared.
+        "size": Column((), np.float32),  # Typical size of a deviation; baseline units.
+        "offset": Column((), np.float32),  # Deviation that is accepted as the new level; baseline units.
+        "above": Column((), np.float32),  # The two sums, in typical deviations.
+        "below": Column((), np.float32),
+        "way": Column((), np.float32),  # The largest sum of the excursion that is going on.
+        "longest": Column((), np.float32),  # And of those that have ended.
+    }
 
-    def memory(self) -> CollectiveMemory:
-        """Return an empty memory; see `StatefulDetector`."""
-        return CollectiveMemory(self)
-
-
-LAYOUT = {
-    "open": Column((), np.int32, _NEVER),  # Number of the hour that is going on, local time.
-    "usual": Column((), np.float32, np.nan),  # What the baseline said of it when it began; baseline units.
-    "sum": Column((), np.float64),  # Of its samples.
-    "count": Column((), np.int32),
-    "hours": Column((), np.int32),  # That have ended, and were compared.
-    "size": Column((), np.float32),  # Usual size of a deviation; baseline units.
-    "offset": Column((), np.float32),  # Deviation that is accepted as the new level; baseline units.
-    "above": Column((), np.float32),  # The two sums, in usual deviations.
-    "below": Column((), np.float32),
-    "way": Column((), np.float32),  # The largest sum of the excursion that is going on.
-    "longest": Column((), np.float32),  # And of those that have ended.
-}
-
-
-class CollectiveMemory:
-    """The sums of every series; see `DetectorState`."""
-
-    def __init__(self, params: Collective) -> None:
-        self.params = params
-        self._columns = Columns(LAYOUT)
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-        self._columns.grow(capacity)
-
-    def forget(self, rows: npt.NDArray[np.intp]) -> None:
-        """Begin anew for `rows`."""
-        self._columns.forget(rows)
-
-    def arrays(self) -> dict[str, Array]:
-        """Return all of the state, by name."""
-        return self._columns.all()
-
-    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
-        """Judge samples of `rows`; all of a moment lie in one hour, and what ended an hour decides."""
-        state = self._columns.of(rows)
-        hour = int(moment.times[0] // HOUR)
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series, which lie in one hour, by the hours that have ended."""
+        state = batch.state
+        hour = int(batch.times[0] // HOUR)
         if hour != int(state["open"].max()):
             self._end_hour(state)
             state["open"][...] = hour
-        # The baseline learns within the hour; it is to be compared with what was known before.
+        # The baseline learns within the hour: the hour is compared with the mean from before it.
         began = state["count"] == 0
-        usual = moment.stats.mean
-        if moment.stats.fine is not None:
+        expected = batch.stats.mean
+        if batch.stats.fine is not None:
             # Against a coarser bucket every weekend would be a drift.
-            usual = np.where(moment.stats.fine, usual, np.nan)
-        state["usual"][...] = np.where(began, usual, state["usual"])
-        if not moment.passing:
-            add_to(state["sum"], np.where(moment.usable, moment.sample, 0.0))
-            state["count"] += moment.usable.sum(axis=0)
-        limit = np.maximum(self.params.limit, MARGIN * state["longest"])
-        known = state["hours"] >= SETTLED
+            expected = np.where(batch.stats.fine, expected, np.nan)
+        state["usual"][...] = np.where(began, expected, state["usual"])
+        if not batch.score_only:
+            add_to(state["sum"], np.where(batch.usable, batch.sample, 0.0))
+            state["count"] += batch.usable.sum(axis=0)
+        limit = np.maximum(self.limit, MARGIN * state["longest"])
         severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)
-        return _judgement(moment, np.where(known, severity, np.nan))
+        above, below = np.where(state["hours"] >= SETTLED, severity, np.nan)
+        return severity_result(batch, above, below)
 
-    def close(self, rows: slice) -> None:
-        """Learn nothing: what a block was is in the hour."""
-
-    def accept(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.float64]) -> None:  # noqa: ARG002
-        """Let the sums begin anew: they were about the old level."""
-        state = self._columns.all()
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
+        """Begin the sums anew: they were about the old level."""
         for name in ("sum", "count", "offset", "above", "below", "way"):
             state[name][rows] = 0
 
-    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
-        """Begin anew: how far a series usually is from its baseline was about the old one, too."""
-        self.forget(rows)
+    def relearn(self, state: State, rows: Rows) -> None:
+        """Begin anew: the typical deviation was one from the old baseline, too."""
+        self.reset(state, rows)
 
-    def _end_hour(self, state: dict[str, Array]) -> None:
+    def reason(self, context: ReasonContext) -> str:
+        """Say on which side the hours were."""
+        return f"hours a little {context.side} the usual have added up: a drift"
+
+    def _end_hour(self, state: State) -> None:
         """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample."""
-        limit = self.params.limit
+        limit = self.limit
         mean = state["sum"] / np.maximum(state["count"], 1)
         deviation = mean - state["usual"] - state["offset"]
-        known = (state["count"] > 0) & np.isfinite(deviation)
-        deviation = np.where(known, deviation, 0.0)
+        compared = (state["count"] > 0) & np.isfinite(deviation)
+        deviation = np.where(compared, deviation, 0.0)
         size, hours = state["size"], state["hours"]
         reach = CLIP * size
 
-        usual = NORMAL * size.astype(np.float64)
-        counted = np.where(usual > 0.0, np.clip(deviation / np.where(usual > 0.0, usual, 1.0), -CLIP, CLIP), 0.0)
-        begun = known & (hours >= SETTLED)
+        typical = NORMAL * size.astype(np.float64)
+        counted = np.where(typical > 0.0, np.clip(deviation / np.where(typical > 0.0, typical, 1.0), -CLIP, CLIP), 0.0)
+        begun = compared & (hours >= SETTLED)
         for name, toward in (("above", counted), ("below", -counted)):
-            total = np.clip(state[name] + toward - self.params.allowance, 0.0, _SUM_MAX * limit)
+            total = np.clip(state[name] + toward - self.allowance, 0.0, _SUM_MAX * limit)
             state[name][...] = np.where(begun, total, state[name])
         farther = np.maximum(state["above"], state["below"])
         ended = farther <= 0.0
@@ -168,21 +148,14 @@ class CollectiveMemory:
         state["longest"][...] = np.where(ended, np.maximum(state["longest"], way), state["longest"]) * FADE
         state["way"][...] = np.where(ended, 0.0, way)
 
-        # The first day is learned as it is. After that an hour far from usual counts as far and no more: else one
-        # spike would move the offset, and the hours after it would seem to drift the other way. While a drift is
-        # suspected the size is left alone, or the drift would make itself usual.
+        # The first day is learned as it is. After that deviations are clipped: else one spike would move the offset,
+        # and the hours after it would seem to drift the other way. While a drift is suspected the size stays, or
+        # the drift would count as typical.
         clipped = np.where(hours > 24, np.clip(deviation, -reach, reach), deviation)
         suspected = farther >= 0.5 * np.maximum(limit, MARGIN * state["longest"])
         rate = np.maximum(RATE, 1.0 / (hours + 1.0))
-        learned = known & ~suspected
-        state["offset"] += np.where(known, RATE * clipped, 0.0)
-        size += np.where(learned, rate * (np.abs(clipped) - size), 0.0)
-        hours += known
+        steady = compared & ~suspected
+        state["offset"] += np.where(compared, RATE * clipped, 0.0)
+        size += np.where(steady, rate * (np.abs(clipped) - size), 0.0)
+        hours += compared
         state["sum"][...], state["count"][...] = 0.0, 0
-
-
-def _judgement(moment: SampleBatch, severity: npt.NDArray[np.float64]) -> DetectorResult:
-    """Return severities of above and below, shape (2, n), for every sample that is there."""
-    nothing = np.full(moment.sample.shape[1], np.nan)
-    above, below = np.where(np.isnan(moment.sample), np.nan, severity[:, None])
-    return DetectorResult(above, below, nothing, nothing, nothing)

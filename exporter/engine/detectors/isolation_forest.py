@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import BLOCK, DetectorResult, FloatArray, Params, SampleBatch
-from exporter.engine.detectors.columns import Array, Column, Columns
+from exporter.engine.detectors.base import (
+    BLOCK,
+    Array,
+    Column,
+    DetectorResult,
+    FloatArray,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    split_by_side,
+)
 
-__all__ = ["IsolationForest", "IsolationForestMemory"]
+__all__ = ["IsolationForest"]
 
 TREES, SAMPLES = 200, 8192
 """Of the forest, and vectors that it is trained on."""
@@ -27,7 +37,7 @@ HIGHEST = 0.9
 _SEED = 20080117
 
 
-class IsolationForest(Params):
+class IsolationForest(StatefulDetector):
     """How few random cuts it takes to tell a sample from usual ones [1]_, by its deviation and its change.
 
     The two features are the distance from the mean of the hour of the week and the change since the sample before, both
@@ -60,69 +70,34 @@ class IsolationForest(Params):
         0.01, gt=0, lt=0.5, allow_inf_nan=False, description="Share of the samples of a series that is anomalous."
     )
 
-    def judge(self, moment: SampleBatch) -> DetectorResult:
-        """Judge without any past, where nothing can be said."""
-        return _judgement(moment, np.full(moment.sample.shape, np.nan))
+    layout: ClassVar[Mapping[str, Column]] = {
+        "before": Column((), np.float32, np.nan),  # The deviation of the last sample.
+        "above": Column((), np.float32),  # How much the threshold is above that of the noise.
+        "scores": Column((BLOCK,), np.float32, np.nan),  # Of the block that is going on.
+    }
 
-    def memory(self) -> IsolationForestMemory:
-        """Return an empty memory; see `StatefulDetector`."""
-        return IsolationForestMemory(self)
-
-
-class IsolationForestMemory:
-    """The sample before, and the threshold, of every series; see `DetectorState`. 56 bytes a series."""
-
-    def __init__(self, params: IsolationForest) -> None:
-        self.params = params
-        self._columns = Columns(
-            {
-                "before": Column((), np.float32, np.nan),  # The deviation of the last sample.
-                "above": Column((), np.float32),  # How much the threshold is above that of the noise.
-                "scores": Column((BLOCK,), np.float32, np.nan),  # Of the block that is going on.
-            }
-        )
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-        self._columns.grow(capacity)
-
-    def forget(self, rows: npt.NDArray[np.intp]) -> None:
-        """Begin anew for `rows`."""
-        self._columns.forget(rows)
-
-    def arrays(self) -> dict[str, Array]:
-        """Return all of the state, by name."""
-        return self._columns.all()
-
-    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:  # noqa: ARG002
-        """Forget the sample before: it was measured against the old level."""
-        self._columns.all()["before"][rows] = np.nan
-
-    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
-        """Forget the sample before, too: it was measured against the old baseline."""
-        self.accept(rows, np.zeros(len(rows)))
-
-    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
-        """Judge samples of `rows`, and note them for `close`."""
-        state, table = self._columns.of(rows), _table()
-        spread = np.maximum(moment.stats.std, moment.resolution)
-        deviation = (moment.sample - moment.stats.mean) / spread
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series, and note their scores."""
+        state, table = batch.state, _table()
+        spread = np.maximum(batch.stats.std, batch.resolution)
+        deviation = (batch.sample - batch.stats.mean) / spread
         change = np.empty_like(deviation)
         before = state["before"]
-        for index, (one, ok) in enumerate(zip(deviation, moment.usable, strict=True)):
-            change[index] = np.where(np.isnan(before), 0.0, one - before)
-            if not moment.passing:
-                before[...] = np.where(ok, one, before)
+        for index, (now, usable) in enumerate(zip(deviation, batch.usable, strict=True)):
+            change[index] = np.where(np.isnan(before), 0.0, now - before)
+            if not batch.score_only:
+                before[...] = np.where(usable, now, before)
         score = table.score(np.abs(deviation), np.abs(change))
-        if not moment.passing:
-            block = slice(moment.index, moment.index + len(score))
-            state["scores"][block] = np.where(moment.usable, score, np.nan)
+        if not batch.score_only:
+            block = slice(batch.index, batch.index + len(score))
+            state["scores"][block] = np.where(batch.usable, score, np.nan)
         threshold = self._threshold(table, state["above"])
-        return _judgement(moment, np.maximum(score - table.typical, 0.0) / (threshold - table.typical))
+        severity = np.maximum(score - table.typical, 0.0) / (threshold - table.typical)
+        return split_by_side(batch, severity, batch.stats.mean)
 
-    def close(self, rows: slice) -> None:
-        """Let the threshold follow the block that has ended."""
-        state, table, share = self._columns.of(rows), _table(), self.params.contamination
+    def learn(self, state: State, block: int) -> None:  # noqa: ARG002
+        """Let the threshold follow the scores of the block."""
+        table, share = _table(), self.contamination
         above = state["above"]
         for score in state["scores"]:
             step = np.where(score > self._threshold(table, above), 1.0 - share, -share)
@@ -133,8 +108,12 @@ class IsolationForestMemory:
         np.clip(above, 0.5 * (table.typical - start), highest - start, out=above)
         state["scores"][...] = np.nan
 
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
+        """Forget the last sample: its deviation was from the old level."""
+        state["before"][rows] = np.nan
+
     def _threshold(self, table: _Table, above: Array) -> FloatArray:
-        threshold: FloatArray = table.quantile(self.params.contamination) + above.astype(np.float64)
+        threshold: FloatArray = table.quantile(self.contamination) + above.astype(np.float64)
         return threshold
 
 
@@ -161,9 +140,9 @@ class _Table(NamedTuple):
 
     def score(self, deviation: FloatArray, change: FloatArray) -> FloatArray:
         """Return the scores of samples, shape (t, n); NaN stays."""
-        x, y = _place(deviation), _place(change)
-        known = ~np.isnan(x + y)
-        i, j = (np.minimum(np.where(known, one, 0.0).astype(np.intp), CELLS - 1) for one in (x, y))
+        x, y = _grid_position(deviation), _grid_position(change)
+        valid = ~np.isnan(x + y)
+        i, j = (np.minimum(np.where(valid, place, 0.0).astype(np.intp), CELLS - 1) for place in (x, y))
         u, v = x - i, y - j
         table = self.scores
         low = table[i, j] + v * (table[i, j + 1] - table[i, j])
@@ -172,10 +151,10 @@ class _Table(NamedTuple):
         return score
 
 
-def _place(size: FloatArray) -> FloatArray:
+def _grid_position(size: FloatArray) -> FloatArray:
     """Return where a feature lies on the grid: fine near zero, coarse far out."""
-    place: FloatArray = np.log1p(np.minimum(size, FARTHEST)) * (CELLS / np.log1p(FARTHEST))
-    return place
+    position: FloatArray = np.log1p(np.minimum(size, FARTHEST)) * (CELLS / np.log1p(FARTHEST))
+    return position
 
 
 @functools.cache
@@ -189,20 +168,11 @@ def _table() -> _Table:
     now, before = tails[0], correlation * tails[0] + np.sqrt(1.0 - correlation**2) * tails[1]
     features = np.column_stack([np.abs(now), np.abs(now - before)])
     # Cuts fall evenly over the grid as they do over the logarithms, so that far values do not take most of them.
-    model = Model(n_estimators=TREES, random_state=_SEED).fit(_place(features))
-    training = np.sort(-model.score_samples(_place(features)))
+    model = Model(n_estimators=TREES, random_state=_SEED).fit(_grid_position(features))
+    training = np.sort(-model.score_samples(_grid_position(features)))
     points = np.arange(CELLS + 1.0)
     grid = np.column_stack([np.repeat(points, CELLS + 1), np.tile(points, CELLS + 1)])
     # A farther value is never more usual: where there was nothing to cut in training, chance decided.
     scores = -model.score_samples(grid).reshape(CELLS + 1, CELLS + 1)
     scores = np.maximum.accumulate(np.maximum.accumulate(scores, axis=0), axis=1)
     return _Table(scores, float(np.median(training)), float(scores.max()), training)
-
-
-def _judgement(moment: SampleBatch, severity: FloatArray) -> DetectorResult:
-    """Return severities, shape (t, n), without an interval."""
-    severity = np.where(np.isnan(moment.sample), np.nan, severity)
-    nothing = np.full(moment.sample.shape[1], np.nan)
-    above = np.where(moment.sample < moment.stats.mean, np.minimum(severity, 0.0), severity)
-    below = np.where(moment.sample > moment.stats.mean, np.minimum(severity, 0.0), severity)
-    return DetectorResult(above, below, nothing, nothing, nothing)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from exporter.engine.detectors.base import DetectorResult, FloatArray, Params, SampleBatch, interval_judgement
-from exporter.engine.detectors.columns import Array, Column, Columns
-from exporter.engine.detectors.stl_map import Season, decomposition
+from exporter.engine.detectors.base import (
+    BoolArray,
+    Column,
+    DetectorResult,
+    FloatArray,
+    ReasonContext,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    interval_result,
+)
+from exporter.engine.stl_map import Season, decomposition
 
-__all__ = ["Stl", "StlMemory"]
+__all__ = ["Stl"]
 
 HOUR = 3600.0
 DAY, WEEK = 24, 168
@@ -33,10 +44,10 @@ TRUSTED = 2 * WEEK
 """Hours since the first sample from which samples are pulled in: before, what looks like an outlier may be normal."""
 SAMPLED = 0.75
 """Part of these hours that must have had a sample."""
-FIRST_SAID = 3 * DAY
-"""Hours since the first sample before which nothing is said."""
+YOUNGEST = 3 * DAY
+"""Hours since the first sample before which it cannot say."""
 SCALE_START = 12
-"""Hours with a residual before the scale of the residuals is known well enough to say something."""
+"""Hours with a residual before the scale of the residuals is good enough to say something."""
 SCALE_FULL = WEEK
 """Hours that the scale remembers."""
 OUTLIER = 3.0
@@ -51,7 +62,7 @@ TILE = 64
 """Series that are multiplied at a time: their products stay in the processor's cache."""
 
 
-class Stl(Params):
+class Stl(StatefulDetector):
     """Residual of a seasonal-trend decomposition (STL by day and week), in standard deviations of the residual.
 
     The hourly means of the last four weeks are split into a trend, a daily season and a weekly season. What is
@@ -85,78 +96,47 @@ class Stl(Params):
     --------
     >>> import numpy as np
     >>> from exporter.engine.baseline import BucketStats
-    >>> one = np.ones(1)
-    >>> stats = BucketStats(mean=one, std=one, q1=one, q3=one, weight=one)
-    >>> memory = Stl(threshold=3.0).memory()
-    >>> memory.grow(1)
+    >>> from exporter.engine.detectors.base import DetectorState
+    >>> ones = np.ones(1)
+    >>> stats = BucketStats(mean=ones, std=ones, q1=ones, q3=ones, weight=ones)
+    >>> state = DetectorState(Stl(threshold=3.0))
+    >>> state.grow(1)
     >>> for hour in range(4 * 24 + 1):
     ...     value = (10.0 if hour % 24 < 12 else 20.0) + 0.5 * np.sin(hour)
     ...     sample = np.array([[value if hour < 4 * 24 else 20.0]])
-    ...     moment = SampleBatch(np.array([3600.0 * hour]), 0, hour, sample, sample > 0, stats, 1e-9 * one)
-    ...     judgement = memory.judge(moment, slice(0, 1))
-    >>> judgement.expected.round(), judgement.above > 1.0  # A value of the evening, at midnight.
+    ...     batch = SampleBatch(np.array([3600.0 * hour]), 0, hour, sample, sample > 0, stats, 1e-9 * ones)
+    ...     result = state.score(batch, slice(0, 1))
+    >>> result.expected.round(), result.above > 1.0  # A value of the evening, at midnight.
     (array([10.]), array([[ True]]))
     """
 
-    warm_up: ClassVar[float] = FIRST_SAID * HOUR
+    warm_up: ClassVar[float] = YOUNGEST * HOUR
 
     kind: Literal["stl"] = Field("stl", description="Residual of a seasonal-trend decomposition, by day and week.")
     threshold: float = Field(3.0, gt=0, le=100, allow_inf_nan=False, description="Standard deviations of the residual.")
 
-    def memory(self) -> StlMemory:
-        """Return an empty memory."""
-        return StlMemory(self)
+    # An hour is learned when the first sample of a later one comes, before that is judged. That does not depend on how
+    # many instants are scored together, because a batch lies in one hour, and what is noted during an hour is not used
+    # in it. 2.75 kB a series.
+    layout: ClassVar[Mapping[str, Column]] = {
+        "hours": Column((WINDOW,), np.float32),  # Hourly means, at the hour modulo WINDOW.
+        "age": Column((), np.int16),  # Hours since the first one, up to WINDOW.
+        "sampled": Column((), np.int16),  # Those of them that had a sample.
+        "ahead": Column((3,), np.float64, np.nan),  # Expected of the hour before, of this one, the one after.
+        "scale": Column((), np.float32),  # Standard deviation of the residual, robust.
+        "rough": Column((), np.float32),  # The same, not robust.
+        "judged": Column((), np.int16),  # Hours that the scale is made of, up to SCALE_FULL.
+        "hour": Column((), np.int32, -1),  # The hour that is added up: local time, hours since 1970.
+        "count": Column((), np.int32),  # Its samples,
+        "total": Column((), np.float64),  # their sum,
+        "away": Column((), np.float64),  # and the sum of their absolute residuals.
+    }
 
-    def judge(self, moment: SampleBatch) -> DetectorResult:
-        """Say of every series that nothing can be said: without its memory it knows nothing."""
-        memory, count = self.memory(), moment.sample.shape[1]
-        memory.grow(count)
-        return memory.judge(moment, slice(0, count))
-
-
-class StlMemory:
-    """Hourly means of four weeks, what they lead to expect of this hour, and how far off it usually is.
-
-    An hour is learned when the first sample of a later one comes, before that is judged. That does not depend on
-    how many instants are judged together, because a moment never reaches into another hour; and nothing that is
-    noted during an hour is used in it. 2.75 kB a series.
-    """
-
-    def __init__(self, params: Stl) -> None:
-        self.params = params
-        self._columns = Columns(
-            {
-                "hours": Column((WINDOW,), np.float32),  # Hourly means, at the hour modulo WINDOW.
-                "age": Column((), np.int16),  # Hours since the first one, up to WINDOW.
-                "sampled": Column((), np.int16),  # Those of them that had a sample.
-                "ahead": Column((3,), np.float64, np.nan),  # Expected of the hour before, of this one, the one after.
-                "scale": Column((), np.float32),  # Standard deviation of the residual, robust.
-                "rough": Column((), np.float32),  # The same, not robust.
-                "judged": Column((), np.int16),  # Hours that the scale is made of, up to SCALE_FULL.
-                "hour": Column((), np.int32, -1),  # The hour that is added up: local time, hours since 1970.
-                "count": Column((), np.int32),  # Its samples,
-                "total": Column((), np.float64),  # their sum,
-                "away": Column((), np.float64),  # and the sum of their absolute residuals.
-            }
-        )
-
-    def grow(self, capacity: int) -> None:
-        """Make room for `capacity` rows."""
-        self._columns.grow(capacity)
-
-    def forget(self, rows: npt.NDArray[np.intp]) -> None:
-        """Begin anew for `rows`."""
-        self._columns.forget(rows)
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all of the state, by name."""
-        return self._columns.all()
-
-    def judge(self, moment: SampleBatch, rows: slice) -> DetectorResult:
-        """Judge samples of `rows`, and note them; see `DetectorState`."""
-        state = self._columns.of(rows)
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series by the hours that have ended, and add them to theirs."""
+        state = batch.state
         # The hour of the first instant is that of all; clocks that are set back do not turn the hours back.
-        hour = max(int(moment.times[0] // HOUR), int(state["hour"].max(initial=-1)))
+        hour = max(int(batch.times[0] // HOUR), int(state["hour"].max(initial=-1)))
         due = ((state["age"] > 0) | (state["count"] > 0)) & (state["hour"] < hour)
         if due.any():
             _learn(state, hour, due)
@@ -166,50 +146,46 @@ class StlMemory:
         low, high = np.minimum(now, 0.5 * (now + np.fmin(before, after))), 0.5 * (now + np.fmax(before, after))
         high = np.maximum(now, high)
         scale = state["scale"].astype(np.float64)
-        reach = self.params.threshold * scale + ROUNDING * np.abs(now)
-        known = (state["age"] >= FIRST_SAID) & (state["judged"] >= SCALE_START)
-        expected = np.where(known, now, np.nan)
-        judgement = interval_judgement(moment, expected, low - reach, high + reach)
-        if moment.passing:
-            return judgement
+        reach = self.threshold * scale + ROUNDING * np.abs(now)
+        can_say = (state["age"] >= YOUNGEST) & (state["judged"] >= SCALE_START)
+        expected = np.where(can_say, now, np.nan)
+        result = interval_result(batch, expected, low - reach, high + reach)
+        if batch.score_only:
+            return result
 
         limit = np.where(state["age"] >= TRUSTED, OUTLIER * scale, np.inf)
         lowest, highest = low - limit, high + limit
-        for at, sample, usable in zip(moment.times, moment.sample, moment.usable, strict=True):
+        for at, sample, usable in zip(batch.times, batch.sample, batch.usable, strict=True):
             half = at % HOUR / HOUR - 0.5
             between = now + abs(half) * ((before if half < 0 else after) - now)
-            # A step on the hour is no worse than a ramp: the nearer of the two tells how far off it was.
+            # A step on the hour is no worse than a ramp: the nearer of the two gives the residual.
             away = np.minimum(np.abs(sample - between), np.abs(sample - now))
             state["count"] += usable
             state["total"] += np.where(usable, np.fmin(np.fmax(sample, lowest), highest), 0.0)
             state["away"] += np.where(usable & np.isfinite(away), away, 0.0)
-        return judgement
+        return result
 
-    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
-        """Move what was seen to the new level."""
-        state = self._columns.all()
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:
+        """Move the hours to the new level."""
         for name in ("hours", "ahead"):
             state[name][:, rows] += by
         for name in ("count", "total", "away"):
             state[name][rows] = 0
 
-    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
-        """Keep what was seen where it is: the level has not moved."""
-        self.accept(rows, np.zeros(len(rows)))
-
-    def close(self, rows: slice) -> None:
-        """Do nothing: it is the hour that counts here, not the block."""
+    def reason(self, context: ReasonContext) -> str:
+        """Say on which side of the expectation the sample is."""
+        return f"{context.side} what its trend and its daily and weekly rhythm give"
 
 
-def _learn(state: dict[str, Array], hour: int, due: npt.NDArray[np.bool_]) -> None:
+def _learn(state: State, hour: int, due: BoolArray) -> None:
     """Learn what was noted before `hour` of the series that are `due`, and look ahead."""
     _learn_scale(state, due)
     by_day, by_week = _by_day(state), _by_week(state)
     last, sampled = int(state["hour"][due].max()), state["count"] > 0
     mean = state["total"] / np.maximum(state["count"], 1)
-    _put(state, last, due, np.where(sampled, mean, _held(state, last)))
+    _put(state, last, due, np.where(sampled, mean, _stand_in(state, last)))
     for missing in range(max(last + 1, hour - WINDOW), hour):
-        _put(state, missing, due, _held(state, missing))
+        _put(state, missing, due, _stand_in(state, missing))
     state["sampled"] += (due & sampled & (state["sampled"] < WINDOW)).astype(np.int16)
     for name in ("count", "total", "away"):
         state[name][due] = 0
@@ -218,7 +194,7 @@ def _learn(state: dict[str, Array], hour: int, due: npt.NDArray[np.bool_]) -> No
     new_day, new_week = _by_day(state) & ~by_day, _by_week(state) & ~by_week
     _repeat(state, hour, new_day, ENOUGH_DAY, YOUNG_WINDOW)
     _repeat(state, hour, new_week, ENOUGH_WEEK, WINDOW)
-    # Until now the weekends counted as residuals; that is forgotten soon.
+    # Until now the weekends counted as residuals; a small count lets new hours outweigh them soon.
     state["judged"][new_week] = np.minimum(state["judged"][new_week], SCALE_START)
 
     by_day, by_week = due & _by_day(state) & ~_by_week(state), due & _by_week(state)
@@ -229,43 +205,43 @@ def _learn(state: dict[str, Array], hour: int, due: npt.NDArray[np.bool_]) -> No
             np.copyto(state["ahead"], _weighted(weights, state["hours"], hour - count), where=rows)
 
 
-def _learn_scale(state: dict[str, Array], due: npt.NDArray[np.bool_]) -> None:
+def _learn_scale(state: State, due: BoolArray) -> None:
     rows = due & (state["count"] > 0) & np.isfinite(state["ahead"][1])
     judged = state["judged"].astype(np.float64)
     scale, rough = state["scale"].astype(np.float64), state["rough"].astype(np.float64)
-    found = NORMAL * state["away"] / np.maximum(state["count"], 1)
+    newest = NORMAL * state["away"] / np.maximum(state["count"], 1)
     share = 1.0 / np.minimum(judged + 1.0, SCALE_FULL)
-    rough += share * (found - rough)
+    rough += share * (newest - rough)
     limit = np.where(judged < SCALE_START, np.inf, OUTLIER * np.maximum(scale, SCALE_ESCAPE * rough))
-    scale += share * (np.minimum(found, limit) - scale)
+    scale += share * (np.minimum(newest, limit) - scale)
     np.copyto(state["rough"], rough, where=rows, casting="same_kind")
     np.copyto(state["scale"], scale, where=rows, casting="same_kind")
     state["judged"] += (rows & (judged < SCALE_FULL)).astype(np.int16)
 
 
-def _by_day(state: dict[str, Array]) -> npt.NDArray[np.bool_]:
-    known: npt.NDArray[np.bool_] = (state["age"] >= ENOUGH_DAY) & (state["sampled"] >= SAMPLED * ENOUGH_DAY)
-    return known
+def _by_day(state: State) -> BoolArray:
+    enough: BoolArray = (state["age"] >= ENOUGH_DAY) & (state["sampled"] >= SAMPLED * ENOUGH_DAY)
+    return enough
 
 
-def _by_week(state: dict[str, Array]) -> npt.NDArray[np.bool_]:
-    known: npt.NDArray[np.bool_] = (state["age"] >= ENOUGH_WEEK) & (state["sampled"] >= SAMPLED * ENOUGH_WEEK)
-    return known
+def _by_week(state: State) -> BoolArray:
+    enough: BoolArray = (state["age"] >= ENOUGH_WEEK) & (state["sampled"] >= SAMPLED * ENOUGH_WEEK)
+    return enough
 
 
-def _put(state: dict[str, Array], hour: int, due: npt.NDArray[np.bool_], value: FloatArray) -> None:
+def _put(state: State, hour: int, due: BoolArray, value: FloatArray) -> None:
     np.copyto(state["hours"][hour % WINDOW], value, where=due, casting="same_kind")
     state["age"] += (due & (state["age"] < WINDOW)).astype(np.int16)
 
 
-def _held(state: dict[str, Array], hour: int) -> FloatArray:
+def _stand_in(state: State, hour: int) -> FloatArray:
     """Return what stands in for an hour without a sample, shape (n,)."""
     week, day, last = (state["hours"][(hour - behind) % WINDOW] for behind in (WEEK, DAY, 1))
     value: FloatArray = np.where(state["age"] >= WEEK, week, np.where(state["age"] >= DAY, day, last))
     return value
 
 
-def _repeat(state: dict[str, Array], hour: int, rows: npt.NDArray[np.bool_], period: int, window: int) -> None:
+def _repeat(state: State, hour: int, rows: BoolArray, period: int, window: int) -> None:
     """Fill the hours of the window before the first one with those one period later."""
     if rows.any():
         for behind in range(period + 1, window + 1):

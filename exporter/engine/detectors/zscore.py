@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
 
-from exporter.engine.detectors.base import DetectorResult, Params, SampleBatch, interval_judgement
+from exporter.engine.detectors.base import Detector, DetectorResult, ReasonContext, SampleBatch, interval_result
 
 __all__ = ["ZScore"]
 
 
-class ZScore(Params):
+class ZScore(Detector):
     """Distance from the bucket's mean, in standard deviations of that bucket.
 
     Fails on slow drift, because the mean follows it, and on heavy tails, where three standard deviations
@@ -30,18 +31,25 @@ class ZScore(Params):
     --------
     >>> import numpy as np
     >>> from exporter.engine.baseline import BucketStats
-    >>> one = np.ones(1)
-    >>> stats = BucketStats(mean=10 * one, std=2 * one, q1=9 * one, q3=11 * one, weight=one)
-    >>> sample = 16 * one[None]
-    >>> moment = SampleBatch(one, 0, 0, sample, sample > 0, stats, 1e-9 * one)
-    >>> ZScore(threshold=3.0).judge(moment).above
+    >>> ones = np.ones(1)
+    >>> stats = BucketStats(mean=10 * ones, std=2 * ones, q1=9 * ones, q3=11 * ones, weight=ones)
+    >>> sample = 16 * ones[None]
+    >>> batch = SampleBatch(ones, 0, 0, sample, sample > 0, stats, 1e-9 * ones)
+    >>> ZScore(threshold=3.0).score(batch).above
     array([[1.]])
     """
 
     kind: Literal["zscore"] = Field("zscore", description="Z-score against the same hour of the week.")
     threshold: float = Field(3.0, gt=0, le=100, allow_inf_nan=False, description="Standard deviations.")
 
-    def judge(self, moment: SampleBatch) -> DetectorResult:
-        """Judge the samples of every series; see `Detector`."""
-        mean, reach = moment.stats.mean, self.threshold * moment.stats.std
-        return interval_judgement(moment, mean, mean - reach, mean + reach)
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series."""
+        mean, reach = batch.stats.mean, self.threshold * batch.stats.std
+        return interval_result(batch, mean, mean - reach, mean + reach)
+
+    def reason(self, context: ReasonContext) -> str:
+        """Say how many standard deviations the sample is from the mean."""
+        if not math.isfinite(context.z):
+            return "beyond its limit"
+        count = f"{abs(context.z):.1f}" if abs(context.z) < 100 else "over 100"
+        return f"{count} standard deviations {'below' if context.z < 0 else 'above'} the mean of {context.hours}"

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.engine.contract import DAY, START, STEP, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Verdict
-from tests.contract.checks import DAY, START, STEP, seasonal
 
 MONDAY = 28 * DAY
 

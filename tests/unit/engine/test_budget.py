@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.engine.budget import Tail
+from exporter.engine.budget import AlertCounts
 from exporter.engine.calibration import GRID, LEAST, LEVELS, MOST, WEEK, Budget, calibrate
+from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys, seasonal
 
 MONTH = 30 * 86400.0
 
@@ -40,18 +40,18 @@ def alerts(severity: np.ndarray, threshold: float, needed: int, kept: int) -> in
 
 @pytest.mark.parametrize(("interval", "days"), [(15.0, 7.0), (60.0, 7.0), (180.0, 18.0), (300.0, 30.0), (3600.0, 30.0)])
 def test_counts_fade_with_the_slots_but_in_no_less_than_a_week(interval: float, days: float) -> None:
-    assert Budget(1.0 / WEEK, 1, 1, interval).memory(30 * 86400.0) == days * 86400.0
+    assert Budget(1.0 / WEEK, 1, 1, interval).fading(30 * 86400.0) == days * 86400.0
 
 
 def counted(severity: np.ndarray, needed: int, kept: int) -> np.ndarray:
     """Return the alerts that begin at each level, with a block a sample so that none are joined."""
-    tail = Tail(Budget(1.0 / WEEK, needed, kept, 60.0), memory=math.inf)
-    tail.grow(1)
-    for slot, one in enumerate(severity):
-        tail.see(slice(0, 1), slot, np.array([[one]]))
-        tail.passed(1)
-        tail.close()
-    return tail.state()[:LEVELS]
+    counts = AlertCounts(Budget(1.0 / WEEK, needed, kept, 60.0), fading=math.inf)
+    counts.grow(1)
+    for value in severity:
+        counts.update(slice(0, 1), np.array([[value]]))
+        counts.advance(1)
+        counts.end_block()
+    return counts.state()[:LEVELS]
 
 
 severities = st.lists(
@@ -69,24 +69,24 @@ def test_every_threshold_is_counted_as_if_it_had_been_in_force(given: list[float
 
 
 def test_series_that_turn_together_are_one_alert() -> None:
-    tail = Tail(Budget(1.0 / WEEK, 1, 1, 60.0), memory=math.inf)
-    tail.grow(50)
+    counts = AlertCounts(Budget(1.0 / WEEK, 1, 1, 60.0), fading=math.inf)
+    counts.grow(50)
     severity = np.zeros((12, 50))
     severity[np.arange(12).repeat(4)[:48], np.arange(48)] = 5.0
-    tail.see(slice(0, 50), 0, severity)
-    tail.passed(12)
-    tail.close()
-    assert tail.state()[0] == 1
+    counts.update(slice(0, 50), severity)
+    counts.advance(12)
+    counts.end_block()
+    assert counts.state()[0] == 1
 
 
 @pytest.mark.parametrize(("interval", "alerts"), [(60.0, 1), (120.0, 2), (300.0, 6), (900.0, 12), (7000.0, 12)])
 def test_together_is_a_matter_of_minutes_not_of_slots(interval: float, alerts: int) -> None:
-    tail = Tail(Budget(1.0 / WEEK, 1, 1, interval), memory=math.inf)
-    tail.grow(12)
-    tail.see(slice(0, 12), 0, 5.0 * np.eye(12))
-    tail.passed(12)
-    tail.close()
-    assert tail.state()[0] == alerts
+    counts = AlertCounts(Budget(1.0 / WEEK, 1, 1, interval), fading=math.inf)
+    counts.grow(12)
+    counts.update(slice(0, 12), 5.0 * np.eye(12))
+    counts.advance(12)
+    counts.end_block()
+    assert counts.state()[0] == alerts
 
 
 @pytest.mark.parametrize("shape", [-0.2, 0.0, 0.3], ids=["short", "exponential", "heavy"])

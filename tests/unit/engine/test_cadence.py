@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks.interval import KINDS, measure
-from exporter.engine.cadence import YOUNG, Grid, cadence_of
+from exporter.engine.cadence import YOUNG, LearningGrid, cadence_of
 from exporter.engine.calibration import WEEK, Budget
+from exporter.engine.contract import START, STEP, copied, equal, keys, seasonal
 from exporter.engine.detectors import IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import START, STEP, copied, equal, keys, seasonal
 
 FINE = STEP / 5
 DAYS, NOVELTY = 22, 2
@@ -58,18 +58,18 @@ def live(days: float, seed: int = 3) -> np.ndarray:
     ],
 )
 def test_one_instant_of_each_step_is_learned(cadence: float | None, seconds: float, late: float, learned: int) -> None:
-    grid, times = Grid(cadence, seconds), START + seconds * np.arange(12)
+    grid, times = LearningGrid(cadence, seconds), START + seconds * np.arange(12)
     times += late * np.random.default_rng(1).uniform(-1, 1, 12)
-    assert int((~grid.passing(times, 0, -np.inf, YOUNG)).sum()) == learned
-    assert grid.stands(YOUNG) == (cadence if learned < 12 else seconds)
+    assert int((~grid.score_only(times, 0, -np.inf, YOUNG)).sum()) == learned
+    assert grid.stands_for(YOUNG) == (cadence if learned < 12 else seconds)
 
 
 def test_in_the_beginning_all_are_learned() -> None:
     times = START + 60.0 * np.arange(YOUNG + 10)
-    grid = Grid(300.0, 60.0)
-    assert np.flatnonzero(~grid.passing(times, 0, -np.inf, 0)).tolist() == [*range(YOUNG), YOUNG + 4, YOUNG + 9]
-    assert np.flatnonzero(~grid.passing(times, 5, times[4], YOUNG - 2)).tolist() == [*range(7), *range(11, 82, 5)]
-    assert (grid.stands(YOUNG - 1), grid.stands(YOUNG)) == (60.0, 300.0)
+    grid = LearningGrid(300.0, 60.0)
+    assert np.flatnonzero(~grid.score_only(times, 0, -np.inf, 0)).tolist() == [*range(YOUNG), YOUNG + 4, YOUNG + 9]
+    assert np.flatnonzero(~grid.score_only(times, 5, times[4], YOUNG - 2)).tolist() == [*range(7), *range(11, 82, 5)]
+    assert (grid.stands_for(YOUNG - 1), grid.stands_for(YOUNG)) == (60.0, 300.0)
 
 
 def test_without_history_the_first_score_does_not_wait_for_the_steps_of_history() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.engine.changepoint import changepoint
+from exporter.engine.drift import changepoint
 
 
 def hourly(seed: int = 1, correlated: float = 0.0) -> np.ndarray:

@@ -5,11 +5,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.drift import stability_index
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys, seasonal
 
 
 def engine() -> Engine:

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, Stl, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys, seasonal
 
 DETECTORS = (ZScore(), Iqr(), Stl())
 

@@ -8,11 +8,11 @@ import pytest
 
 from exporter.config.data_checks import check_holidays
 from exporter.config.engine_settings import holidays_of
-from exporter.engine.baseline import Holidays, place_at
+from exporter.engine.baseline import Holidays, buckets_at
+from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys, seasonal
 
 MONDAY = date(2025, 11, 10)
 AT = 28 * DAY
@@ -54,7 +54,7 @@ def test_work_on_a_holiday_stands_out() -> None:
     ],
 )
 def test_days_are_those_of_the_region_and_of_the_zone(at: str, zone: str, region: str, week: int) -> None:
-    assert place_at(datetime.fromisoformat(at).timestamp(), ZoneInfo(zone), holidays_of(region)).week == week
+    assert buckets_at(datetime.fromisoformat(at).timestamp(), ZoneInfo(zone), holidays_of(region)).week == week
 
 
 def test_a_region_that_nobody_knows_is_a_problem() -> None:

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import IsolationForest
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys, seasonal
 
 
 def scores(samples: np.ndarray, contamination: float = 0.01) -> np.ndarray:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.engine.detectors.columns import Columns
+from exporter.engine.columns import Columns
 from exporter.engine.detectors.novelty.gaps import GAPS, Gaps, gap_columns
 from exporter.engine.detectors.novelty.histogram import BINS, Histogram, histogram_columns
 from exporter.engine.detectors.novelty.recent import relative_entropy
 from exporter.engine.detectors.novelty.surprise import GATE
 from exporter.engine.detectors.novelty.tail import fit_tail
-from exporter.engine.detectors.ordered import add_up, median, rolling_sum, suffix_sums
+from exporter.engine.ordered import add_up, median, rolling_sum, suffix_sums
 
 
 @pytest.mark.parametrize("reduce", [add_up, suffix_sums, median, lambda rows: rolling_sum(rows, 12)])
@@ -21,7 +21,7 @@ def test_a_series_alone_has_the_bits_that_it_has_among_many(reduce) -> None:
 def distances(known: list[float], asked: list[float]) -> list[float]:
     columns = Columns(gap_columns(1))
     columns.grow(1)
-    gaps = Gaps(columns.of(slice(0, 1)))
+    gaps = Gaps(columns.views(slice(0, 1)))
     for value in known:
         gaps.learn(np.array([[[value]]], np.float32), np.array([[[True]]]))
     values = np.array(asked, np.float32)[None, :, None]
@@ -64,7 +64,7 @@ def test_bins_do_not_depend_on_the_unit_of_the_signal() -> None:
     for factor in (1.0, 1e-6, 3e7):
         columns = Columns(histogram_columns(1))
         columns.grow(1)
-        bins.append(Histogram(columns.of(slice(0, 1))).bins_of(signals * np.float32(factor), usable))
+        bins.append(Histogram(columns.views(slice(0, 1))).bins_of(signals * np.float32(factor), usable))
     assert np.mean(bins[0] != bins[1]) < 0.01
     assert np.mean(bins[0] != bins[2]) < 0.01
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.engine.contract import DAY, START, STEP, equal, keys, seasonal, state_of
 from exporter.engine.detectors import Collective, Iqr, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask, forgive, widen
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Verdict
-from tests.contract.checks import DAY, START, STEP, equal, keys, seasonal, state_of
 
 DETECTORS = (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Stl(), Collective(votes=3))
 MONDAY = 21 * DAY
@@ -173,9 +173,9 @@ def test_a_level_that_is_moving_can_be_told() -> None:
     samples[MONDAY:, 0] += 100.0
     one = engine()
     run(one, samples[: MONDAY + 48])
-    shift = one.moving(0)
+    shift = one.shift_under_way(0)
     assert shift is not None
     assert shift.by == pytest.approx(100.0, rel=0.1)
     assert shift.seconds == 48 * STEP
-    assert one.moving(1) is None
+    assert one.shift_under_way(1) is None
     assert replace(shift, row=1).by == shift.by

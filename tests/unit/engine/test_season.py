@@ -5,11 +5,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.engine.contract import DAY, START, STEP, keys
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, WEEKLY
 from exporter.engine.settings import BaselineSettings, DetectionSettings
-from tests.contract.checks import DAY, START, STEP, keys
 
 WEEKS = 4
 
@@ -66,6 +66,8 @@ def test_the_season_that_was_said_decides() -> None:
     values = 100 + 10 * np.sin(hour / 24 * 2 * np.pi) + np.where(day >= 5, -30.0, 0.0)
     samples = values[:, None] + noise(days, 2, 0.0)
     at = START + STEP * (28 * DAY + 12 * DAY // 24)
-    stats = {season: learned(samples, season).usual(np.arange(2), at) for season in ("weekly", "daily", "none")}
+    stats = {
+        season: learned(samples, season).bucket_summary(np.arange(2), at) for season in ("weekly", "daily", "none")
+    }
     assert [int(one.scope[0]) for one in stats.values()] == [0, 1, 2]
     assert stats["weekly"].std[0] < 2.0 < stats["daily"].std[0]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from statsmodels.tsa.seasonal import MSTL, STL
 
+from exporter.engine import contract as checks
+from exporter.engine.contract import DAY, START, STEP
+from exporter.engine.detectors import DetectorState
 from exporter.engine.detectors.stl import BY_WEEK, WINDOW, Stl, _weighted
-from exporter.engine.detectors.stl_map import Season, decomposition, loess
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.stl_map import Season, decomposition, loess
 from exporter.engine.verdict import Verdicts
-from tests.contract import checks
-from tests.contract.checks import DAY, START, STEP
 
 WEEK = 7 * DAY
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -285,18 +286,18 @@ def test_state_goes_through_a_restart(cut):
 
 
 def test_a_row_that_gets_another_series_begins_anew():
-    memory = Stl().memory()
-    memory.grow(2)
-    for array in memory.arrays().values():
+    state = DetectorState(Stl())
+    state.grow(2)
+    for array in state.arrays().values():
         array[...] = 1
-    memory.forget(np.array([1]))
-    empty = Stl().memory()
+    state.forget(np.array([1]))
+    empty = DetectorState(Stl())
     empty.grow(1)
-    for name, array in memory.arrays().items():
+    for name, array in state.arrays().items():
         assert np.array_equal(array[..., 1:], empty.arrays()[name], equal_nan=True)
 
 
 def test_memory_of_a_series_is_what_the_documentation_says():
-    memory = Stl().memory()
-    memory.grow(1)
-    assert sum(array.nbytes for array in memory.arrays().values()) == 2750
+    state = DetectorState(Stl())
+    state.grow(1)
+    assert sum(array.nbytes for array in state.arrays().values()) == 2750

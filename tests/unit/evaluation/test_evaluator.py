@@ -398,7 +398,7 @@ def test_a_detector_that_raises_fails_the_slot_and_is_left_behind(
     def wrong(*_: object) -> None:
         raise MistakeError
 
-    monkeypatch.setattr(type(world.plan.detection.detectors[0]), "judge", wrong)
+    monkeypatch.setattr(type(world.plan.detection.detectors[0]), "score", wrong)
     world.slot(4)
     assert world.shown() == {"a": FIRING}
     assert world.scores() == 0
@@ -420,7 +420,7 @@ def test_a_mistake_in_history_is_not_repeated_at_every_slot(
     def wrong(*_: object) -> None:
         raise MistakeError
 
-    monkeypatch.setattr(type(world.plan.detection.detectors[0]), "judge", wrong)
+    monkeypatch.setattr(type(world.plan.detection.detectors[0]), "score", wrong)
     assert not world.prepare()
     asked = len(source.ranges)
     assert not world.prepare()
@@ -436,14 +436,14 @@ def test_a_run_that_hangs_is_seen_and_what_it_does_later_does_not_count(
     monkeypatch.setattr(watchdog, "PATIENCE", 0.0)
     judging, go_on = threading.Event(), threading.Event()
     kind = type(world.plan.detection.detectors[0])
-    judge = kind.judge
+    score = kind.score
 
-    def hang(self: object, moment: object) -> object:
+    def hang(self: object, batch: object) -> object:
         judging.set()
         go_on.wait(30)
-        return judge(self, moment)  # type: ignore[arg-type]
+        return score(self, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(kind, "judge", hang)
+    monkeypatch.setattr(kind, "score", hang)
     old = world.cycle
     source.loud = set()
     thread = threading.Thread(target=world.slot)
@@ -452,7 +452,7 @@ def test_a_run_that_hangs_is_seen_and_what_it_does_later_does_not_count(
     assert old.stuck
     old.leave()
     assert not old.join(0.1)
-    monkeypatch.setattr(kind, "judge", judge)
+    monkeypatch.setattr(kind, "score", score)
     world.cycle = old.take_over(world.plan, world.context(), at=world.now)
     assert world.prepare()
     source.loud = {"a"}

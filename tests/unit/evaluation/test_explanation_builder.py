@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from exporter.alerting.explanation.input import ExplanationInput, HourStatistics
 from exporter.alerting.settings import AlertSettings
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.engine.contract import START, keys
+from exporter.engine.detectors import DETECTORS, Collective, Detector, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
-from exporter.evaluation.explanation_builder import ExplanationBuilder
+from exporter.evaluation.explanation_builder import ExplanationBuilder, votes_of
 from tests.contexts import context_of
-from tests.contract.checks import START, keys
 
 STEP = 900.0
 DAYS = 21
@@ -125,3 +127,38 @@ def test_ten_thousand_alerts_at_once_stay_within_a_slot() -> None:
     for _ in range(1000):
         telling.explain(1, {}, since).annotations  # noqa: B018 - the texts are written here.
     assert time.process_time() - begin < 1.0  # A tenth of that on an idle machine.
+
+
+CASE = ExplanationInput(
+    "q", {}, {}, at=0.0, since=0.0, observed=9.0, expected=1.0, z=6.2, when="Mondays 14:00-15:00", unit="seconds"
+)
+
+
+@pytest.mark.parametrize(
+    ("detector", "changes", "reason"),
+    [
+        (ZScore(), {}, "6.2 standard deviations above the mean of Mondays 14:00-15:00"),
+        (ZScore(), {"z": -2000.0}, "over 100 standard deviations below the mean of Mondays 14:00-15:00"),
+        (ZScore(), {"z": float("nan")}, "beyond its limit"),
+        (ZScore(), {"when": ""}, "6.2 standard deviations above the mean of this time of the week"),
+        (Iqr(), {"observed": 0.0}, "far below the middle half of Mondays 14:00-15:00"),
+        (Iqr(), {"past": HourStatistics("week", 3.0, 0.2, 0.03, 0.18, 0.24)},
+         "far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s"),
+        (Iqr(), {"past": HourStatistics("day", 3.0, 0.2, 0.03, 0.18, 0.24)},
+         "far above the middle half of this hour of the day, 14:00-15:00, 0.180 s to 0.240 s"),
+        (Iqr(), {"past": HourStatistics("all", 3.0, 0.2, 0.03, 0.18, 0.24)},
+         "far above the middle half of all values so far, 0.180 s to 0.240 s"),
+        (Stl(), {}, "above what its trend and its daily and weekly rhythm give"),
+        (Novelty(), {}, "unlike anything that this series has shown before"),
+        (Collective(), {"observed": 0.0}, "hours a little below the usual have added up: a drift"),
+        (IsolationForest(), {}, "easy to tell from usual samples by random cuts of deviation and change"),
+    ],
+)  # fmt: skip
+def test_every_detector_brings_its_reason(detector: Detector, changes: dict[str, object], reason: str) -> None:
+    (vote,) = votes_of([detector], [1.5], replace(CASE, **changes))
+    assert (vote.kind, vote.severity, vote.votes, vote.reason) == (detector.kind, 1.5, detector.votes, reason)
+
+
+def test_every_detector_has_words_of_its_own() -> None:
+    votes = votes_of([kind() for kind in DETECTORS], [1.0] * len(DETECTORS), CASE)
+    assert len({vote.reason for vote in votes} - {"beyond its limit"}) == len(DETECTORS)

@@ -1,11 +1,11 @@
-"""What is usual at this time of the day, and whether the last two hours look like those of any earlier day."""
+"""The typical value at this time of the day, and how unlike those of earlier days the last two hours are."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.ordered import add_to, median
+from exporter.engine.columns import Array, Column
+from exporter.engine.ordered import add_to, median
 
 __all__ = ["DayProfile", "day_columns"]
 
@@ -13,7 +13,7 @@ SLOT = 1800.0
 """Seconds of a slot."""
 SLOTS = int(86400.0 / SLOT)
 DAYS = 7
-"""Days that are remembered, today included."""
+"""Days that are kept, today included."""
 SPAN = 4
 """Slots that are compared with those of other days: two hours."""
 SHIFT = 1
@@ -43,9 +43,9 @@ class DayProfile:
     def __init__(self, columns: dict[str, Array]) -> None:
         self._means, self._open = columns["day.means"], columns["day.open"]
         self._sum, self._count = columns["day.sum"], columns["day.count"]
-        self._usual, self._unlike = columns["day.usual"], columns["day.unlike"]
+        self._typical, self._unlike = columns["day.usual"], columns["day.unlike"]
 
-    def see(self, times: Array, sample: Array, usable: Array | None) -> tuple[Array, Array]:
+    def update(self, times: Array, sample: Array, usable: Array | None) -> tuple[Array, Array]:
         """Compare samples with the days before, and add them to the slot they lie in.
 
         Parameters
@@ -57,12 +57,12 @@ class DayProfile:
 
         Returns
         -------
-        usual : ndarray of float32, shape (t, n)
-            Median over the days of the mean at this time of the day; NaN where no day is known.
+        typical : ndarray of float32, shape (t, n)
+            Median over the days of the mean at this time of the day; NaN before the first day.
         unlike : ndarray of float32, shape (t, n)
             Root mean square distance of the last full slots from the most similar earlier day's.
         """
-        usual, unlike = np.empty(sample.shape, np.float32), np.empty(sample.shape, np.float32)
+        typical, unlike = np.empty(sample.shape, np.float32), np.empty(sample.shape, np.float32)
         slots = (times // SLOT).astype(np.int64)
         begin = 0
         while begin < len(times):
@@ -74,14 +74,14 @@ class DayProfile:
             if usable is not None:
                 add_to(self._sum, np.where(usable[here], sample[here], 0.0))
                 self._count += usable[here].sum(axis=0)
-            # Between the middles of two slots the usual value moves in a straight line.
+            # Between the middles of two slots the typical value moves in a straight line.
             place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
-            before, now, after = self._usual
+            before, now, after = self._typical
             side = np.where(place > 0.0, after, before)
-            usual[here] = now + np.abs(place) * np.where(np.isnan(side), np.float32(0.0), side - now)
+            typical[here] = now + np.abs(place) * np.where(np.isnan(side), np.float32(0.0), side - now)
             unlike[here] = self._unlike
             begin = end
-        return usual, unlike
+        return typical, unlike
 
     def _last(self) -> int:
         """Return the slot that is open. Series without a past have none, and it does not matter which one closes."""
@@ -99,25 +99,25 @@ class DayProfile:
             self._unlike[...] = self._distance(slot - 1)
         self._open[...] = slot
         self._sum[...], self._count[...] = 0.0, 0.0
-        if follows:  # What was usual in the slot before and now is known already.
-            self._usual[:2] = self._usual[1:].copy()
+        if follows:  # The medians of the slot before and of this one are there already.
+            self._typical[:2] = self._typical[1:].copy()
         for index, beside in ((2, 1),) if follows else ((0, -1), (1, 0), (2, 1)):
-            self._usual[index] = median(self._means[(slot + beside + _DAYS) % size])
+            self._typical[index] = median(self._means[(slot + beside + _DAYS) % size])
 
     def _distance(self, last: int) -> Array:
         """Return how unlike all earlier days the slots up to `last` are; NaN where none can be compared."""
         size = len(self._means)
         now = self._means[(last + _SPAN) % size]
-        wanted = (~np.isnan(now)).sum(axis=0)
+        present = (~np.isnan(now)).sum(axis=0)
         number = np.zeros((len(_EARLIER), now.shape[-1]), np.int64)
         total = np.zeros(number.shape, np.float32)
         for back, mean in zip(_SPAN, now, strict=True):
             square = (self._means[(last + _EARLIER + back) % size] - mean) ** 2
-            known = ~np.isnan(square)
-            number += known
-            total += np.where(known, square, np.float32(0.0))
-        # A day of which less than half is known says nothing.
-        says = (number > 0) & (2 * number >= wanted)
-        nearest = np.where(says, total / np.maximum(number, 1).astype(np.float32), np.float32(np.inf)).min(axis=0)
+            valid = ~np.isnan(square)
+            number += valid
+            total += np.where(valid, square, np.float32(0.0))
+        # A day of which more than half is missing is not compared.
+        comparable = (number > 0) & (2 * number >= present)
+        nearest = np.where(comparable, total / np.maximum(number, 1).astype(np.float32), np.float32(np.inf)).min(axis=0)
         distance: Array = np.where(nearest < np.inf, np.sqrt(nearest), np.float32(np.nan))
         return distance

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.engine.detectors.columns import Array, Column
+from exporter.engine.columns import Array, Column
 
 __all__ = ["GAPS", "Gaps", "gap_columns"]
 
 GAPS = 16
-"""Gaps that are remembered of each feature, those beyond the extremes included."""
+"""Gaps that are kept of each feature, those beyond the extremes included."""
 
 
 def gap_columns(features: int) -> dict[str, Column]:

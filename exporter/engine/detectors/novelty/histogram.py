@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.ordered import add_up
+from exporter.engine.columns import Array, Column
+from exporter.engine.ordered import add_up
 
 __all__ = ["BINS", "MISSING", "Histogram", "histogram_columns"]
 
@@ -19,8 +19,8 @@ UNKNOWN = BINS
 """Noted in place of a bin where the signal cannot say, or lies beyond everything."""
 MISSING = BINS + 1
 """Noted in place of a bin where there is nothing to learn from."""
-MEMORY = 6000
-"""Samples that are remembered: when there are more, all counts are halved."""
+FULL = 6000
+"""Samples from which on all counts are halved."""
 _EIGHTHS = 8
 """Counts are eighths in 16 bits, so that halving forgets slowly what was rare."""
 _NOT_ON_AN_EDGE = np.float32(2.0**-0.25)
@@ -56,18 +56,18 @@ class Histogram:
 
     def bins_of(self, signals: Array, usable: Array) -> Array:
         """Return the bin of each signal, shape (s, t, n); the first usable one that is not zero fixes the scale."""
-        known = (signals > 0.0) & (signals < np.inf)
+        valid = (signals > 0.0) & (signals < np.inf)
         fresh = self._scale == 0.0
         if fresh.any():
-            seen = known & usable
+            seen = valid & usable
             fresh &= seen.any(axis=1)
             first = np.take_along_axis(signals, seen.argmax(axis=1)[:, None], axis=1)[:, 0]
             self._scale[fresh] = first[fresh] * _NOT_ON_AN_EDGE
             self._lowest[fresh] = -(BINS // 2)
         scale = np.where(self._scale > 0.0, self._scale, np.float32(1.0))[:, None]
-        ratio = np.clip(np.where(known, signals, scale) / scale, 1.0 / _REACH, _REACH)
+        ratio = np.clip(np.where(valid, signals, scale) / scale, 1.0 / _REACH, _REACH)
         bins = np.clip(_half_octave(ratio) - self._lowest[:, None], 1, BINS - 1)
-        return np.where(known, bins, np.where(signals == 0.0, 0, UNKNOWN)).astype(np.uint8)
+        return np.where(valid, bins, np.where(signals == 0.0, 0, UNKNOWN)).astype(np.uint8)
 
     def count(self, noted: Array) -> None:
         """Count the bins of a block, shape (t, s, n)."""
@@ -75,12 +75,12 @@ class Histogram:
         series, size = np.arange(n), (MISSING + 1) * n
         # One signal after the other: the counters of all of them do not fit into the processor's cache.
         for counts, here in zip(self._counts, noted.swapaxes(0, 1), strict=True):
-            found = np.bincount((here * np.intp(n) + series).ravel(), minlength=size)[: bins * n]
-            counts += (_EIGHTHS * found.astype(np.uint16)).reshape(bins, n)
+            here_counts = np.bincount((here * np.intp(n) + series).ravel(), minlength=size)[: bins * n]
+            counts += (_EIGHTHS * here_counts.astype(np.uint16)).reshape(bins, n)
 
     def halve_when_full(self) -> None:
-        """Forget half of what is remembered where it is too much."""
-        full = self._counts.sum(axis=1, dtype=np.uint32) > _EIGHTHS * MEMORY
+        """Halve the counts of signals that have too many."""
+        full = self._counts.sum(axis=1, dtype=np.uint32) > _EIGHTHS * FULL
         if full.any():
             self._counts >>= full[:, None].astype(np.uint16)
 

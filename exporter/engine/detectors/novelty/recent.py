@@ -1,21 +1,21 @@
-"""The last samples of each series, and what the slow signals say of them."""
+"""The last samples of each series, their features, and the slow signals."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.detectors.columns import Array, Column
-from exporter.engine.detectors.ordered import add_up, count_of, median, pick, rolling_sum
+from exporter.engine.ordered import add_up, count_of, median, pick, rolling_sum
 
 __all__ = ["FEATURES", "RESIDUALS", "Recent", "recent_columns"]
 
 FEATURES = 5
-"""The sample; the same minus the running median, minus the sample before, minus what is usual at this time of the
+"""The sample; the same minus the running median, minus the sample before, minus the typical one at this time of the
 day; and the mean of the last twelve of these residuals."""
 RESIDUALS = slice(3, 5)
-"""Those that are distances from what is usual."""
+"""Those that are distances from the typical value."""
 WINDOW = 48
 """Samples that the slow signals compare with the past."""
 MEDIANS = 25
@@ -58,7 +58,7 @@ class Recent:
         self.median = columns["recent.median"]
         self.change = columns["change.variance"], columns["change.entropy"]
 
-    def see(self, index: int, sample: Array, usable: Array) -> Array:
+    def append(self, index: int, sample: Array, usable: Array) -> Array:
         """Take in samples of this block, shape (t, n); return them with each unusable one as the one before it."""
         start = WINDOW + index
         here = self._sample[start : start + len(sample)]
@@ -68,14 +68,14 @@ class Recent:
                 here[offset] = np.where(ok, here[offset], self._sample[start + offset - 1])
         return here
 
-    def compare(self, index: int, usual: Array) -> None:
-        """Take in what is usual at the samples of this block, shape (t, n)."""
-        begin, count = WINDOW + index, len(usual)
+    def compare(self, index: int, typical: Array) -> None:
+        """Take in the typical values at the samples of this block, shape (t, n)."""
+        begin, count = WINDOW + index, len(typical)
         here = slice(BLOCK + index, BLOCK + index + count)
-        self._residual[here] = self._sample[begin : begin + count] - usual
+        self._residual[here] = self._sample[begin : begin + count] - typical
 
     def accept(self, rows: npt.NDArray[np.intp], by: Array) -> None:
-        """Count the residuals of `rows` that are nearer to `by`, shape (m,), than to what was usual from there."""
+        """Count the residuals of `rows` that are nearer to `by`, shape (m,), than to the typical value, from there."""
         before = self._residual[:, rows]
         after = before - by
         self._residual[:, rows] = np.where(np.abs(after) < np.abs(before), after, before)
@@ -92,25 +92,25 @@ class Recent:
         features[4] = rolling_sum(self._residual[j - BLOCK + 1 : j + count], BLOCK) * np.float32(1.0 / BLOCK)
         return features
 
-    def passing(self, index: int, sample: Array, usable: Array) -> Array:
+    def filled(self, index: int, sample: Array, usable: Array) -> Array:
         """Return samples, shape (t, n), each as the sample `index` of this block would be; nothing is taken in."""
         return np.where(usable, sample, self._sample[WINDOW + index - 1])
 
-    def features_of(self, index: int, sample: Array, usual: Array) -> Array:
+    def features_of(self, index: int, sample: Array, typical: Array) -> Array:
         """Return the features that each of some samples, shape (t, n), has as the sample `index` of this block."""
         j = BLOCK + index
         features = np.empty((FEATURES, *sample.shape), np.float32)
         features[0] = sample
         np.subtract(sample, self.median, out=features[1])
         np.subtract(sample, self._sample[WINDOW + index - 1], out=features[2])
-        features[3] = sample - usual
+        features[3] = sample - typical
         before = np.broadcast_to(self._residual[j - BLOCK + 1 : j, None], (BLOCK - 1, *sample.shape))
         together = np.concatenate([before, features[3][None]])
         features[4] = rolling_sum(together, BLOCK)[0] * np.float32(1.0 / BLOCK)
         return features
 
-    def close(self) -> None:
-        """End a block: it becomes the past."""
+    def end_block(self) -> None:
+        """Add the block to the past."""
         columns = self._columns
         medians, kept = columns["recent.medians"], columns["past.sample"]
         block = np.sort(self._sample[WINDOW:], axis=0)
@@ -122,20 +122,20 @@ class Recent:
         now, before = self._sample[BLOCK:], self._sample[:BLOCK]
         # What is still in the window is not the past.
         past = np.sort(kept[: -(WINDOW // BLOCK)], axis=0)
-        known = count_of(~np.isnan(past))
+        count = count_of(~np.isnan(past))
         variance, entropy = self.change
-        variance[...] = self._change_of_variance(now, before, past, known)
-        entropy[...] = relative_entropy(now, past, known)
+        variance[...] = self._change_of_variance(now, before, past, count)
+        entropy[...] = relative_entropy(now, past, count)
         self._sample[:-BLOCK] = self._sample[BLOCK:].copy()
         self._residual[:BLOCK] = self._residual[BLOCK:]
 
-    def _change_of_variance(self, now: Array, before: Array, past: Array, known: Array) -> Array:
+    def _change_of_variance(self, now: Array, before: Array, past: Array, count: Array) -> Array:
         """Return how much the standard deviation differs from its running mean, as the size of the log of the ratio.
 
         `before`, shape (BLOCK, n), is the block that leaves the window and joins the mean.
         """
         blocks, mean, variance = (self._columns[f"past.{name}"] for name in ("blocks", "mean", "variance"))
-        new_mean, new_variance = _moments(before)
+        new_mean, new_variance = _mean_and_variance(before)
         has = ~np.isnan(new_variance)
         blocks += has
         share = np.where(has, np.maximum(1.0 / np.maximum(blocks, 1), SLOW), 0.0)
@@ -144,30 +144,30 @@ class Recent:
         variance[...] = (1.0 - share) * (variance + share * step * step) + share * np.where(has, new_variance, 0.0)
 
         # A series that stands still and then moves by its rounding has changed by a huge factor, and not at all.
-        end = np.maximum(known - 1, 0)
+        end = np.maximum(count - 1, 0)
         edge = (0.05 * end).astype(np.int64)
         low, high = pick(past, np.stack([edge, end - edge]))
         floor = 1e-3 * (high - low) + 1e-12
-        ratio = (np.sqrt(_moments(now)[1]) + floor) / (np.sqrt(variance) + floor)
+        ratio = (np.sqrt(_mean_and_variance(now)[1]) + floor) / (np.sqrt(variance) + floor)
         return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
 
 
-def relative_entropy(now: Array, past: Array, known: Array) -> Array:
+def relative_entropy(now: Array, past: Array, count: Array) -> Array:
     """Return the relative entropy of samples against the past, over the deciles of the past; shape (n,).
 
     Parameters
     ----------
     now : ndarray, shape (t, n)
     past : ndarray, shape (m, n)
-        Sorted, NaN last; `known`, shape (n,), are not NaN.
+        Sorted, NaN last; `count`, shape (n,), are not NaN.
     """
-    end = np.maximum(known - 1, 0)
+    end = np.maximum(count - 1, 0)
     low, high = pick(past, np.stack([_TENTHS * end // 10, (_TENTHS * end + 9) // 10]))
     deciles = np.float32(0.5) * (low + high)
-    old, new = _shares(past, known, deciles), _shares(now, np.full(known.shape, len(now)), deciles)
+    old, new = _shares(past, count, deciles), _shares(now, np.full(count.shape, len(now)), deciles)
     entropy = add_up(new * np.log(new / old)) / (1.0 + 10 * _PSEUDO_COUNT)
     entropy = np.where(entropy < _NOTHING, 0.0, entropy)
-    return np.where((known >= _ENOUGH) & ~np.isnan(now[0]), entropy, np.nan)
+    return np.where((count >= _ENOUGH) & ~np.isnan(now[0]), entropy, np.nan)
 
 
 def _shares(rows: Array, total: Array, deciles: Array) -> Array:
@@ -189,7 +189,7 @@ def _number(flags: Array) -> Array:
     return number
 
 
-def _moments(rows: Array) -> tuple[Array, Array]:
+def _mean_and_variance(rows: Array) -> tuple[Array, Array]:
     """Return mean and variance along the first axis, float64."""
     rows = rows.astype(np.float64)
     mean = add_up(rows) / len(rows)

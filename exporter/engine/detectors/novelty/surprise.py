@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.detectors.columns import Array, Column
 from exporter.engine.detectors.novelty.histogram import MISSING, Histogram, histogram_columns
 from exporter.engine.detectors.novelty.tail import fit_tail
 
@@ -18,7 +18,7 @@ __all__ = ["Surprise", "surprise_columns"]
 GATE = 0.5
 """Surprises below this count nothing: what happens in 32 of 100 samples."""
 SURPRISE_MAX = np.float32(15.0)
-"""A tail is not known well enough to say more."""
+"""No tail is estimated well enough to say more."""
 ENOUGH = 48.0
 """Samples of a signal before it can be surprised."""
 ROTATION = 4
@@ -61,27 +61,27 @@ class Surprise:
         return counted
 
     def note(self, index: int, signals: Array, usable: Array) -> None:
-        """Remember the bins of the samples `index` and later of this block; they are counted by `close`."""
+        """Remember the bins of the samples `index` and later of this block; `end_block` counts them."""
         bins = Histogram(self._columns).bins_of(signals, usable)
         self._noted[index : index + bins.shape[1]] = np.where(usable, bins, MISSING).swapaxes(0, 1)
 
     def novel(self, features: int) -> Array:
-        """Return which samples of the block were not known values of the first features; (BLOCK, f, n)."""
+        """Return which samples of the block were new values of the first features; (BLOCK, f, n)."""
         noted = self._noted[:, :features]
         novel: Array = (noted != 0) & (noted != MISSING)
         return novel
 
-    def close(self, block: int) -> None:
+    def end_block(self, block: int) -> None:
         """Count the block that has ended, and fit the tails of the signals whose turn it is."""
         Histogram(self._columns).count(self._noted)
         turn = slice(block % ROTATION, None, ROTATION)
         histogram = Histogram(self._columns, turn)
         histogram.halve_when_full()
         fit = fit_tail(histogram.counts(), GATE)
-        known = fit.total >= ENOUGH
+        enough = fit.total >= ENOUGH
         edge = histogram.edge
         gate, start, at_gate, at_start, shape, rate = (column[turn] for column in self._tail)
-        gate[...] = np.where(known, np.where(fit.gate > 0.0, edge(fit.gate), 0.0), np.inf)
+        gate[...] = np.where(enough, np.where(fit.gate > 0.0, edge(fit.gate), 0.0), np.inf)
         start[...] = np.where(fit.start > 0.0, edge(fit.start), 0.0)
         at_gate[...], at_start[...], shape[...] = fit.at_gate, fit.at_start, fit.shape
         # The scale of the tail is in widths of the histogram's first bin.

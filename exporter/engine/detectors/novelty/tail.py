@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporter.engine.detectors.columns import Array
-from exporter.engine.detectors.ordered import add_up, count_of, pick, suffix_sums
+from exporter.engine.columns import Array
+from exporter.engine.ordered import add_up, count_of, pick, suffix_sums
 
-__all__ = ["TAIL", "Tail", "fit_tail"]
+__all__ = ["TAIL", "TailFit", "fit_tail"]
 
 TAIL = 0.1
 """Part of the past that is the tail."""
@@ -33,8 +33,8 @@ _SCALE_MIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
-    """What was fitted; arrays of shape (s, n). Positions are in bins: 1.0 is the lower edge of bin 1, 0.0 is zero.
+class TailFit:
+    """Fitted tails; arrays of shape (s, n). Positions are in bins: 1.0 is the lower edge of bin 1, 0.0 is zero.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Tail:
     at_gate, at_start
         Surprise there, above the gate.
     shape, scale
-        Of the generalised Pareto; the scale in units of the signal at position 0. Infinite: not known.
+        Of the generalised Pareto; the scale in units of the signal at position 0. Infinite: unknown.
     """
 
     total: Array
@@ -57,7 +57,7 @@ class Tail:
     scale: Array
 
 
-def fit_tail(counts: Array, gate: float) -> Tail:
+def fit_tail(counts: Array, gate: float) -> TailFit:
     """Fit the tails of histograms.
 
     Parameters
@@ -73,7 +73,7 @@ def fit_tail(counts: Array, gate: float) -> Tail:
     survival = (above + np.float32(0.5)) / (total + np.float32(1.0))
     (start, passed), (at_start, at_passed) = _fall(survival, (TAIL, 10.0**-gate))
     shape, scale = _pareto(by_bin, start)
-    return Tail(
+    return TailFit(
         total=total,
         gate=passed,
         start=start,
@@ -92,7 +92,7 @@ def _fall(survival: Array, levels: Sequence[float]) -> tuple[Array, Array]:
     bins, *shape = survival.shape
     survival, level = survival.reshape(bins, -1), np.array(levels, np.float32)[:, None]
     # The first bin that begins at or below the level.
-    reached = np.maximum(np.stack([count_of(survival > one) for one in levels]), 1)
+    reached = np.maximum(np.stack([count_of(survival > limit) for limit in levels]), 1)
     after = np.where(reached == bins, 0.5 * survival[-1], pick(survival, np.minimum(reached, bins - 1)))
     before = pick(survival, reached - 1)
     inside = (reached > 1) & (before > level)

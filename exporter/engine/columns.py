@@ -1,4 +1,4 @@
-"""Named arrays over series: the state of a detector's memory, and where a new series begins."""
+"""Named arrays over series, each with the initial value of a new series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Column(NamedTuple):
         Without the axis of the series, which is the last one; empty for a single value.
     dtype : dtype
     initial : float or ndarray
-        The value of a series that nothing was learned of; an array that fits (*shape, 1).
+        The value of a new series; an array that fits (*shape, 1).
     """
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Columns:
         }
 
     def grow(self, capacity: int) -> None:
-        """Make room for `capacity` series; the new ones begin with the initial values."""
+        """Make room for `capacity` series; the new ones have the initial values."""
         for name, column in self._layout.items():
             old = self._arrays[name]
             new = np.full((*column.shape, capacity), column.initial, column.dtype)
@@ -52,10 +52,10 @@ class Columns:
         for name, column in self._layout.items():
             self._arrays[name][..., rows] = column.initial
 
-    def of(self, rows: slice) -> dict[str, Array]:
-        """Return views of some series: what is written there is kept."""
+    def views(self, rows: slice) -> dict[str, Array]:
+        """Return views of the arrays of some series."""
         return {name: array[..., rows] for name, array in self._arrays.items()}
 
-    def all(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Array]:
         """Return the arrays themselves."""
         return dict(self._arrays)

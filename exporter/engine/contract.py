@@ -1,9 +1,15 @@
-"""What every detector has to hold, as functions over an engine factory; each raises AssertionError.
+"""The contract checks of detectors: what every detector has to hold, each a function that raises AssertionError.
 
 The checks run a whole engine with the one detector, because that is what the daemon runs: a detector that is
-pure by itself can still be wrong in how it meets the state. A detector says of itself whether it has an interval
-and whether it judges single samples (`Params`); `checks_of` leaves out what has no meaning for it.
+pure by itself can still be wrong in how it meets the state. `checks_of` leaves out what has no meaning for a kind
+of detector (`interval`, `single`). A test of a detector of your own::
+
+    @pytest.mark.parametrize("check", checks_of(MyDetector), ids=lambda check: check.__name__)
+    def test_detector_holds(check):
+        check(MyDetector())
 """
+
+# ruff: noqa: S101 - the asserts are the checks.
 
 from __future__ import annotations
 
@@ -18,27 +24,31 @@ from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Checkpoint, Verdict
 
+__all__ = ["checks_of"]
+
 FloatArray = npt.NDArray[np.float64]
 Check = Callable[[Detector], None]
 
 START = 1_760_313_600.0  # a Monday, 00:00 UTC
 STEP = 900.0
 DAY = int(86400 / STEP)
-LEARNED = 3 * DAY  # samples after which every detector has something to say
+SETTLED_SAMPLES = 3 * DAY  # samples after which every detector has something to say
 
 
 def engine_of(detector: Detector) -> Engine:
-    detection = DetectionSettings.model_construct(detectors=(detector,), quorum=1)
+    """Return an engine with one detector that decides alone."""
+    detection = DetectionSettings.model_construct(detectors=(detector,), quorum=1)  # type: ignore[arg-type]
     return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
 
 
 def keys(count: int) -> list[bytes]:
+    """Return the label sets of `count` series."""
     return [b'{"series":"%d"}' % i for i in range(count)]
 
 
 def settled(detector: Detector) -> int:
     """Return after how many samples, without gaps of more than a tenth, the detector has something to say."""
-    return LEARNED + int(1.5 * detector.warm_up / STEP)
+    return SETTLED_SAMPLES + int(1.5 * detector.warm_up / STEP)
 
 
 def seasonal(days: float, count: int = 3, seed: int = 7) -> FloatArray:
@@ -51,6 +61,7 @@ def seasonal(days: float, count: int = 3, seed: int = 7) -> FloatArray:
 
 
 def run(engine: Engine, samples: FloatArray, first: int = 0) -> list[Verdict]:
+    """Run samples, shape (t, n), one instant at a time; the first one is the instant number `first`."""
     verdicts = []
     for index, row in enumerate(samples, start=first):
         at = START + STEP * index
@@ -59,10 +70,12 @@ def run(engine: Engine, samples: FloatArray, first: int = 0) -> list[Verdict]:
 
 
 def scores(verdicts: list[Verdict]) -> FloatArray:
+    """Return the scores, shape (t, n)."""
     return np.array([verdict.score for verdict in verdicts])
 
 
 def equal(a: list[Verdict], b: list[Verdict]) -> bool:
+    """Return whether two lists of verdicts have the same bits."""
     return all(
         np.array_equal(getattr(x, name), getattr(y, name), equal_nan=True)
         for x, y in zip(a, b, strict=True)
@@ -71,6 +84,7 @@ def equal(a: list[Verdict], b: list[Verdict]) -> bool:
 
 
 def deterministic(detector: Detector) -> None:
+    """The same samples have the same scores."""
     samples = seasonal(4)
     assert equal(run(engine_of(detector), samples), run(engine_of(detector), samples))
 
@@ -78,8 +92,8 @@ def deterministic(detector: Detector) -> None:
 def any_pieces(detector: Detector) -> None:
     """One instant at a time, or many at once in pieces of any size: the same bits."""
     samples = seasonal(4)
-    times = START + STEP * np.arange(len(samples))
-    one_by_one = run(engine_of(detector), samples)
+    times = START + STEP * np.arange(len(samples), dtype=np.float64)
+    singly = run(engine_of(detector), samples)
     rng = np.random.default_rng(1)
     engine, at = engine_of(detector), 0
     verdicts: list[Verdict] = []
@@ -89,10 +103,11 @@ def any_pieces(detector: Detector) -> None:
         some = engine.run(times[at : at + size], engine.align(keys(3), piece, times[at]).samples, STEP)
         verdicts += [some[i] for i in range(len(some))]
         at += size
-    assert equal(one_by_one, verdicts)
+    assert equal(singly, verdicts)
 
 
 def causal(detector: Detector) -> None:
+    """Later samples never change an earlier score."""
     samples = seasonal(6)
     later = samples.copy()
     cut = 4 * DAY
@@ -101,6 +116,7 @@ def causal(detector: Detector) -> None:
 
 
 def input_untouched(detector: Detector) -> None:
+    """Samples are not written to."""
     engine, samples = engine_of(detector), seasonal(2)
     before = samples.copy()
     samples.setflags(write=False)
@@ -109,6 +125,7 @@ def input_untouched(detector: Detector) -> None:
 
 
 def series_do_not_touch_each_other(detector: Detector) -> None:
+    """A series alone has the scores that it has among others."""
     samples = seasonal(5, count=4)
     together = run(engine_of(detector), samples)
     alone = run(engine_of(detector), samples[:, :1])
@@ -116,11 +133,13 @@ def series_do_not_touch_each_other(detector: Detector) -> None:
 
 
 def shift_equivariant(detector: Detector) -> None:
+    """A constant added to all samples changes no score and moves the band."""
     samples = np.round(seasonal(9) * 64) / 64  # a grid that survives the shift exactly
     _close(run(engine_of(detector), samples), run(engine_of(detector), samples + 4096.0), 1.0, 4096.0)
 
 
 def scale_equivariant(detector: Detector) -> None:
+    """A factor changes no score and scales the band."""
     samples = seasonal(9)
     for factor in (2.0**40, 2.0**-40, 1e-6, 1e9):
         _close(run(engine_of(detector), samples), run(engine_of(detector), samples * factor), factor, 0.0)
@@ -128,18 +147,20 @@ def scale_equivariant(detector: Detector) -> None:
 
 def _close(a: list[Verdict], b: list[Verdict], factor: float, shift: float) -> None:
     np.testing.assert_allclose(scores(b), scores(a), rtol=1e-3, atol=1e-3)
-    one = np.array([v.expected for v in a])
-    two = np.array([v.expected for v in b])
-    np.testing.assert_allclose((two - shift) / factor, one, rtol=1e-4)
+    before = np.array([verdict.expected for verdict in a])
+    after = np.array([verdict.expected for verdict in b])
+    np.testing.assert_allclose((after - shift) / factor, before, rtol=1e-4)
 
 
 def mirror_image(detector: Detector) -> None:
+    """Samples of the other sign have the same scores."""
     samples = seasonal(9)
     a, b = run(engine_of(detector), samples), run(engine_of(detector), -samples)
     np.testing.assert_allclose(scores(b), scores(a), rtol=1e-3, atol=1e-3)
 
 
-def spike_is_found(detector: Detector) -> None:
+def a_spike_is_detected(detector: Detector) -> None:
+    """A sample of four times its value is anomalous, and above the band where there is one."""
     samples = seasonal(16)
     where = 15 * DAY + 40
     samples[where] *= 4.0
@@ -151,52 +172,57 @@ def spike_is_found(detector: Detector) -> None:
         assert np.isnan(verdicts[where].upper).all()
 
 
-def leak_is_found(detector: Detector) -> None:
+def a_leak_is_detected(detector: Detector) -> None:
     """A leak over four days that ends at six times the noise is found in its first half, and nothing before it."""
     samples = seasonal(32)
     begin, end = 28 * DAY, 32 * DAY
     samples[begin:end] += np.linspace(0.0, 30.0, end - begin)[:, None]
-    found = scores(run(engine_of(detector), samples)) >= 0.5
-    assert found[begin : (begin + end) // 2].any(axis=0).all()
-    assert not found[:begin].any()
+    anomalous = scores(run(engine_of(detector), samples)) >= 0.5
+    assert anomalous[begin : (begin + end) // 2].any(axis=0).all()
+    assert not anomalous[:begin].any()
 
 
 def clean_data_is_quiet(detector: Detector) -> None:
-    found = scores(run(engine_of(detector), seasonal(56, count=6)))[42 * DAY :]
-    assert np.mean(found >= 0.5) < 0.03
+    """Of ordinary samples less than three in a hundred are anomalous."""
+    score = scores(run(engine_of(detector), seasonal(56, count=6)))[42 * DAY :]
+    assert np.mean(score >= 0.5) < 0.03
 
 
 def score_agrees_with_the_band(detector: Detector) -> None:
+    """A sample is anomalous exactly where it lies beyond the band."""
     samples = seasonal(16)
     samples[15 * DAY :: 7] *= 1.5
     for verdict in run(engine_of(detector), samples)[DAY:]:
-        said = ~np.isnan(verdict.score)
-        outside = (verdict.observed > verdict.upper) | (verdict.observed < verdict.lower)
+        silent = np.isnan(verdict.score)
+        beyond = (verdict.observed > verdict.upper) | (verdict.observed < verdict.lower)
         margin = 1e-6 * np.abs(verdict.upper - verdict.lower)
         edge = np.minimum(abs(verdict.observed - verdict.upper), abs(verdict.observed - verdict.lower)) <= margin
-        assert (((verdict.score >= 0.5) == outside) | edge | ~said).all()
+        assert (((verdict.score >= 0.5) == beyond) | edge | silent).all()
 
 
-def says_nothing_of_the_first_samples(detector: Detector) -> None:
+def the_first_samples_have_no_score(detector: Detector) -> None:
+    """A series with fewer than six samples has no score."""
     for count in (1, 2, 3, 4, 5):
         assert np.isnan(scores(run(engine_of(detector), seasonal(1)[:count]))).all()
 
 
 def gaps_are_absent(detector: Detector) -> None:
+    """A missing sample has no score, and the samples after it have one."""
     begin = settled(detector)
     samples = seasonal(begin / DAY + 2)
     samples[begin + 10 : begin + 30] = np.nan
     samples[::9, 0] = np.nan
-    found = scores(run(engine_of(detector), samples))
-    assert np.isnan(found[np.isnan(samples)]).all()
-    assert not np.isnan(found[begin:][~np.isnan(samples[begin:])]).any()
+    score = scores(run(engine_of(detector), samples))
+    assert np.isnan(score[np.isnan(samples)]).all()
+    assert not np.isnan(score[begin:][~np.isnan(samples[begin:])]).any()
 
 
 def all_missing(detector: Detector) -> None:
+    """A series without samples has no score."""
     assert np.isnan(scores(run(engine_of(detector), np.full((DAY, 2), np.nan)))).all()
 
 
-def infinities_are_not_learned(detector: Detector) -> None:
+def infinities_leave_no_trace(detector: Detector) -> None:
     """An infinite sample is judged; for what comes after, it is as if there had been none."""
     begin = settled(detector)
     samples = seasonal(begin / DAY + 2)
@@ -211,30 +237,33 @@ def infinities_are_not_learned(detector: Detector) -> None:
     assert equal(verdicts[where + 1 :], without[where + 1 :])
 
 
-def constants_stay_quiet_and_jumps_are_found(detector: Detector) -> None:
+def constants_stay_quiet_and_jumps_are_detected(detector: Detector) -> None:
+    """A constant is never anomalous, and a jump from it is."""
     for level in (0.0, 5.0, 1e15, -3e-12):
         samples = np.full((10 * DAY, 2), level)
         samples[-1, 0] += max(1.0, abs(level) * 0.01)
         verdicts = run(engine_of(detector), samples)
-        assert (scores(verdicts)[LEARNED:-1] < 0.5).all()
+        assert (scores(verdicts)[SETTLED_SAMPLES:-1] < 0.5).all()
         assert verdicts[-1].score[0] >= 0.5
         assert np.isfinite(verdicts[-1].score).all()
         assert verdicts[-1].score[1] < 0.5
 
 
 def huge_values(detector: Detector) -> None:
+    """Values near the limits of floats have finite scores."""
     begin = settled(detector)
     days = begin / DAY + 2
     for factor in (1e300, 1e-300, 1e306):
-        found = scores(run(engine_of(detector), seasonal(days) * factor))[begin:]
-        assert np.isfinite(found).all()
-        assert np.mean(found >= 0.5) < 0.2
+        score = scores(run(engine_of(detector), seasonal(days) * factor))[begin:]
+        assert np.isfinite(score).all()
+        assert np.mean(score >= 0.5) < 0.2
     mixed = seasonal(days)
     mixed[::2] *= 1e300
     assert np.isfinite(scores(run(engine_of(detector), mixed))[begin:]).all()
 
 
 def small_movement_on_a_large_level(detector: Detector) -> None:
+    """A spike is detected on a level that is much larger, with the same scores."""
     samples = np.round(seasonal(9))
     samples[8 * DAY + 30] += 500.0
     verdicts = run(engine_of(detector), samples + 2.0**40)
@@ -248,10 +277,12 @@ def state_of(engine: Engine) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def copied(checkpoint: Checkpoint) -> dict[str, npt.NDArray[np.generic]]:
+    """Return copies of the arrays of a checkpoint."""
     return {name: part.copy() for name, part in checkpoint.parts.items()}
 
 
-def memory_is_bounded(detector: Detector) -> None:
+def state_is_bounded(detector: Detector) -> None:
+    """The state does not grow with time, and is less than 8 KiB a series."""
     engine = engine_of(detector)
     samples = seasonal(28)
     run(engine, samples[: 8 * DAY])
@@ -262,6 +293,7 @@ def memory_is_bounded(detector: Detector) -> None:
 
 
 def state_round_trips(detector: Detector) -> None:
+    """An engine that goes on from checkpoints has the same verdicts."""
     samples = seasonal(9)
     cut = 8 * DAY + 13
     through = run(engine_of(detector), samples)
@@ -279,17 +311,18 @@ def state_round_trips(detector: Detector) -> None:
     assert equal(through[cut:], run(second, samples[cut:], first=cut))
 
 
-def learned_once(detector: Detector) -> None:
+def an_instant_is_learned_once(detector: Detector) -> None:
     """A slot that was learned is judged again without being learned again."""
     samples = seasonal(4)
-    one, two = engine_of(detector), engine_of(detector)
-    run(one, samples[:-1])
-    run(two, samples[:-1])
-    run(two, samples[-20:-1], first=len(samples) - 20)
-    assert equal(run(one, samples[-1:], first=len(samples) - 1), run(two, samples[-1:], first=len(samples) - 1))
+    once, twice = engine_of(detector), engine_of(detector)
+    run(once, samples[:-1])
+    run(twice, samples[:-1])
+    run(twice, samples[-20:-1], first=len(samples) - 20)
+    assert equal(run(once, samples[-1:], first=len(samples) - 1), run(twice, samples[-1:], first=len(samples) - 1))
 
 
 def a_past_spike_does_not_mask_todays(detector: Detector) -> None:
+    """A large spike of yesterday does not hide one of today."""
     samples = seasonal(16)
     samples[14 * DAY + 40] *= 20.0
     samples[15 * DAY + 40] *= 4.0
@@ -306,23 +339,23 @@ CHECKS: list[Check] = [
     scale_equivariant,
     mirror_image,
     clean_data_is_quiet,
-    says_nothing_of_the_first_samples,
+    the_first_samples_have_no_score,
     gaps_are_absent,
     all_missing,
-    infinities_are_not_learned,
+    infinities_leave_no_trace,
     huge_values,
-    memory_is_bounded,
+    state_is_bounded,
     state_round_trips,
-    learned_once,
+    an_instant_is_learned_once,
 ]
 OF_INTERVALS: list[Check] = [score_agrees_with_the_band]
 OF_SINGLE_SAMPLES: list[Check] = [
-    spike_is_found,
-    constants_stay_quiet_and_jumps_are_found,
+    a_spike_is_detected,
+    constants_stay_quiet_and_jumps_are_detected,
     small_movement_on_a_large_level,
     a_past_spike_does_not_mask_todays,
 ]
-OF_RUNS: list[Check] = [leak_is_found]
+OF_RUNS: list[Check] = [a_leak_is_detected]
 
 
 def checks_of(kind: type[Detector]) -> list[Check]:

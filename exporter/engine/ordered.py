@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporter.engine.detectors.columns import Array
+from exporter.engine.columns import Array
 
 __all__ = ["add_to", "add_up", "count_of", "median", "pick", "rolling_sum", "suffix_sums"]
 
@@ -103,7 +103,7 @@ def median(rows: Array) -> Array:
     array([2.])
     """
     rows = np.sort(rows, axis=0)  # NaN comes last.
-    known = count_of(~np.isnan(rows))
-    low, high = pick(rows, np.stack([np.maximum(known - 1, 0) // 2, np.minimum(known // 2, len(rows) - 1)]))
+    count = count_of(~np.isnan(rows))
+    low, high = pick(rows, np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(rows) - 1)]))
     middle: Array = 0.5 * (low + high)
     return middle
