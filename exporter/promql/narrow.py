@@ -1,7 +1,7 @@
-"""An expression for one series of many: the series' labels become matchers where that cannot change its value.
+"""Narrowing: an expression for a single series, with its labels as matchers where that cannot change its value.
 
-A chart of one series would otherwise make the server compute all of them. Wherever it is not certain that the
-value stays the same, the expression stays as it is, and the caller picks the series from the answer.
+Without it the chart of a series would make the server compute all of them. Where the value might change, the expression
+stays as it is, and the caller picks the series from the answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from exporter.promql.lint import Malformed, Token, is_large, tokens_of
+from exporter.promql.tokens import MalformedError, Token, is_large, tokenize
 
 __all__ = ["narrow"]
 
@@ -32,39 +32,39 @@ _WORDS = _NO_SELECTOR_AFTER | {"and", "or", "unless", "atan2", "bool", "offset",
 
 
 def narrow(expr: str, labels: Mapping[str, str]) -> str:
-    """Return an expression that has the series with `labels` of `expr`, unchanged, and as few others as is certain.
+    """Return an expression with the series `labels` of `expr`, unchanged, and as few others as is safe.
 
     >>> narrow('sum by (job) (rate(a_total{env="x"}[5m])) / sum by (job) (b)', {"job": "web", "__name__": "c"})
     'sum by (job) (rate(a_total{job="web",env="x"}[5m])) / sum by (job) (b{job="web"})'
     >>> narrow("topk(3, a)", {"job": "web"})
     'topk(3, a)'
     """
-    wanted = {name: value for name, value in labels.items() if name != "__name__" and _is_plain(name)}
+    pushable = {name: value for name, value in labels.items() if name != "__name__" and _is_plain(name)}
     try:
-        tokens = list(tokens_of(expr))
-        if not wanted or is_large(tokens) or "`" in expr:
+        tokens = list(tokenize(expr))
+        if not pushable or is_large(tokens) or "`" in expr:
             return expr
-        selectors = list(_pushed(promql.parse(expr), frozenset(wanted)))
+        selectors = list(_pushed(promql.parse(expr), frozenset(pushable)))
         places = list(_places(tokens))
         if len(selectors) != len(places):
             return expr
-        pairs = [[(name, wanted[name]) for name in sorted(names)] for _, names in selectors]
+        pairs = [[(name, pushable[name]) for name in sorted(names)] for _, names in selectors]
         narrowed = _inserted(expr, places, pairs)
-        now = [_matchers(node) for node, _ in _pushed(promql.parse(narrowed), frozenset(wanted))]
+        now = [_matchers(node) for node, _ in _pushed(promql.parse(narrowed), frozenset(pushable))]
         meant = [sorted(_matchers(node) + _equal(new)) for (node, _), new in zip(selectors, pairs, strict=True)]
-    except (Malformed, ValueError):
+    except (MalformedError, ValueError):
         return expr
     except BaseException as error:
         # A panic of the native parser is not an Exception.
         if type(error).__name__ != "PanicException":
             raise
         return expr
-    # Where a selector stands was found in the text and not by the parser, so the parser has to agree.
+    # The positions of selectors come from the tokens and not from the parser, so the parser has to agree.
     return narrowed if now == meant else expr
 
 
 def _matchers(node: Any) -> list[str]:
-    return sorted(f"{one.op} {one.name} {one.value}" for one in node.matchers.matchers)
+    return sorted(f"{each.op} {each.name} {each.value}" for each in node.matchers.matchers)
 
 
 def _equal(pairs: list[tuple[str, str]]) -> list[str]:
@@ -100,7 +100,7 @@ def _grouped(node: Any, names: frozenset[str]) -> frozenset[str]:
         or str(node.op) == "count_values"
         or (str(node.op) not in _OF_GROUPS and node.modifier.type != promql.AggModifierType.By)
     ):
-        # Of the top ten of a part others may be the top ten.
+        # The top ten of a part are not those of the whole.
         return frozenset()
     listed = frozenset(node.modifier.labels)
     return names & listed if node.modifier.type == promql.AggModifierType.By else names - listed
@@ -118,7 +118,7 @@ def _matched(node: Any, names: frozenset[str]) -> tuple[frozenset[str], frozense
         shared = names & frozenset(matching.labels)
     else:
         shared = names - frozenset(matching.labels)
-    # Labels that come from the side of few, and those that only one side has, are not touched.
+    # Labels that group_left or group_right takes over are not pushed.
     taken = frozenset(() if modifier is None else modifier.group_labels or ())
     operator = str(node.op)
     if operator in ("and", "unless"):
