@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-# What this command needs is imported when it runs: it is often run once a series, and for `--help` of others.
+# Imports happen in the functions: this command often runs once per series, and `--help` of others does not need them.
 
-GOOD, FOUND, UNUSABLE = 0, 1, 2
+GOOD, ANOMALY, UNUSABLE = 0, 1, 2
 INTERRUPTED = 130
 
 _ABOUT = """\
@@ -35,7 +35,7 @@ line cannot be used.
 """
 
 
-class _UnusableError(ExporterError):
+class _InvalidUsageError(ExporterError):
     """The command cannot be run like this."""
 
 
@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score ``args.input``; returns the exit code. What is wrong goes to standard error, a line each."""
+    """Score ``args.input``; returns the exit code. Problems go to standard error, one a line."""
     try:
         return _detect(args)
     except ConfigError as error:
@@ -87,23 +87,23 @@ def _detect(args: argparse.Namespace) -> int:
 
     from exporter.detect.output import is_anomaly_now, to_csv, to_json
     from exporter.detect.reader import read
-    from exporter.detect.run import replay, step_of
+    from exporter.detect.scoring import detect_step, score_series
 
     series = read(data, args.input_format, source=_name(args.input))
-    for one in series:
-        if one.warning:
-            sys.stderr.write(f"{_name(args.input)}: {one.warning}\n")
-    step = given or step_of(series)
-    judged = replay(series, settings, step)
+    for each in series:
+        if each.warning:
+            sys.stderr.write(f"{_name(args.input)}: {each.warning}\n")
+    step = given or detect_step(series)
+    scored = score_series(series, settings, step)
     if args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv")):
-        text = to_csv(judged)
+        text = to_csv(scored)
     else:
-        text = to_json(judged, settings.detection, step)
+        text = to_json(scored, settings.detection, step)
     _write(args.output, text)
     if args.fail_on_anomaly == "newest":
-        return FOUND if is_anomaly_now(judged, step) else GOOD
+        return ANOMALY if is_anomaly_now(scored, step) else GOOD
     if args.fail_on_anomaly == "any":
-        return FOUND if any(one.anomalous.any() for one in judged) else GOOD
+        return ANOMALY if any(each.anomalous.any() for each in scored) else GOOD
     return GOOD
 
 
@@ -113,7 +113,7 @@ def _settings(file: Path | None, query: str | None) -> EngineSettings:
 
     if file is None:
         if query is not None:
-            raise _UnusableError("--query names a query of --config.file, which is missing")
+            raise _InvalidUsageError("--query names a query of --config.file, which is missing")
         from zoneinfo import ZoneInfo
 
         return EngineSettings(zone=ZoneInfo("UTC"), baseline=BaselineSettings(), detection=DetectionSettings())
@@ -122,10 +122,10 @@ def _settings(file: Path | None, query: str | None) -> EngineSettings:
 
     plans = {plan.name: plan for plan in load(file).config.plans()}
     if query is None and len(plans) > 1:
-        raise _UnusableError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
+        raise _InvalidUsageError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
     name = next(iter(plans)) if query is None else query
     if name not in plans:
-        raise _UnusableError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
+        raise _InvalidUsageError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
     return engine_settings(plans[name])
 
 
@@ -137,9 +137,9 @@ def _step(text: str | None) -> float | None:
     try:
         step = parse_duration(text)
     except ValueError as error:
-        raise _UnusableError(f"--step: {error}") from None
+        raise _InvalidUsageError(f"--step: {error}") from None
     if step <= 0.0:
-        raise _UnusableError("--step: must be longer than 0")
+        raise _InvalidUsageError("--step: must be longer than 0")
     return step
 
 
@@ -152,12 +152,12 @@ def _read(file: str) -> bytes:
         if file != "-":
             return Path(file).read_bytes()
         if sys.stdin is None:
-            raise _UnusableError("standard input: it is closed")
+            raise _InvalidUsageError("standard input: it is closed")
         if sys.stdin.isatty():
             sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise _UnusableError(f"{_name(file)}: {error.strerror or error}") from None
+        raise _InvalidUsageError(f"{_name(file)}: {error.strerror or error}") from None
 
 
 def _write(file: str, text: bytes) -> None:
@@ -166,12 +166,12 @@ def _write(file: str, text: bytes) -> None:
             Path(file).write_bytes(text)
             return
         if sys.stdout is None:
-            raise _UnusableError("standard output: it is closed; give --output")
+            raise _InvalidUsageError("standard output: it is closed; give --output")
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # Who reads has had enough, as `head` does. Python would complain when it flushes at exit.
+        # The reader has closed the pipe, as `head` does. Python would complain when it flushes at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise _UnusableError(f"{'standard output' if file == '-' else file}: {error.strerror or error}") from None
+        raise _InvalidUsageError(f"{'standard output' if file == '-' else file}: {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""What was said of recorded samples, as CSV or JSON."""
+"""Scores of recorded samples as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from exporter.detect.recorded_series import name_of
-from exporter.detect.run import Judged
+from exporter.detect.recorded_series import format_labels
+from exporter.detect.scoring import ScoredSeries
 from exporter.detect.timestamps import is_json_number
 from exporter.engine.settings import DetectionSettings
 
@@ -29,22 +29,24 @@ _COLUMNS = (
     "expected_value_upper",
     "votes",
 )
-_STILL_THERE = 1.5
-"""Steps that the newest sample of a series may be older than the newest of all."""
+_CURRENT = 1.5
+"""Steps by which the newest sample of a current series may be older than the newest of all series."""
 
 
-def to_csv(judged: Sequence[Judged]) -> bytes:
-    """Write a row a sample, series by series, as many as there were; an empty field is absent.
+def to_csv(scored: Sequence[ScoredSeries]) -> bytes:
+    """Write a row for each sample, series by series; an empty field is absent.
 
     With several series, the first column is ``series``, written as PromQL does.
     """
-    several = len(judged) > 1
+    several = len(scored) > 1
     lines = [",".join(("series", *_COLUMNS) if several else _COLUMNS).encode()]
-    for one in judged:
-        columns = [_stamps(one.series.stamps), _fields(one.series.values)]
-        columns += [_fields(values) for values in (one.score, one.expected, one.lower, one.upper, one.votes)]
+    for scores in scored:
+        columns = [_stamps(scores.series.stamps), _fields(scores.series.values)]
+        columns += [
+            _fields(values) for values in (scores.score, scores.expected, scores.lower, scores.upper, scores.votes)
+        ]
         if several:
-            columns.insert(0, [_quoted(name_of(one.series.labels).encode())] * len(one.score))
+            columns.insert(0, [_quoted(format_labels(scores.series.labels).encode())] * len(scores.score))
         lines += map(b",".join, zip(*columns, strict=True))
     return b"\n".join(lines) + b"\n"
 
@@ -69,82 +71,82 @@ def _fields(values: FloatArray) -> list[bytes]:
     return fields
 
 
-def to_json(judged: Sequence[Judged], detection: DetectionSettings, step: float) -> bytes:
-    """Write the verdict on the newest sample.
+def to_json(scored: Sequence[ScoredSeries], detection: DetectionSettings, step: float) -> bytes:
+    """Write the verdict of the newest sample.
 
-    For several series ``is_anomaly`` says whether any is anomalous that is still there, ``results`` has the verdicts of
+    For several series ``is_anomaly`` is whether any current series is anomalous, and ``results`` has the verdicts of
     all in the order of the input.
     """
-    verdicts = [_verdict(one, detection) for one in judged]
-    if len(judged) == 1:
+    verdicts = [_verdict(each, detection) for each in scored]
+    if len(scored) == 1:
         return _encoded(verdicts[0])
-    last = max(judged, key=_newest)
-    current = _current(judged, step)
-    scores = [score for one in current if not math.isnan(score := float(one.score[-1]))]
-    anomalous = sum(bool(one.anomalous[-1]) for one in current)
+    last = max(scored, key=_newest)
+    current = _current(scored, step)
+    newest = [score for each in current if not math.isnan(score := float(each.score[-1]))]
+    anomalous = sum(bool(each.anomalous[-1]) for each in current)
     return _encoded(
         {
             "is_anomaly": anomalous > 0,
-            "anomaly_score": max(scores, default=None),
+            "anomaly_score": max(newest, default=None),
             "anomalous_series": anomalous,
             "timestamp": _timestamp(last, -1),
-            "samples": sum(_samples(one) for one in judged),
+            "samples": sum(_samples(each) for each in scored),
             "results": verdicts,
         }
     )
 
 
-def is_anomaly_now(judged: Sequence[Judged], step: float) -> bool:
-    """Return whether the newest sample of any series that is still there is anomalous."""
-    return any(one.anomalous[-1] for one in _current(judged, step))
+def is_anomaly_now(scored: Sequence[ScoredSeries], step: float) -> bool:
+    """Return whether the newest sample of any current series is anomalous."""
+    return any(scores.anomalous[-1] for scores in _current(scored, step))
 
 
-def _current(judged: Sequence[Judged], step: float) -> list[Judged]:
-    newest = max(map(_newest, judged))
-    return [one for one in judged if newest - _newest(one) <= _STILL_THERE * step]
+def _current(scored: Sequence[ScoredSeries], step: float) -> list[ScoredSeries]:
+    newest = max(map(_newest, scored))
+    return [scores for scores in scored if newest - _newest(scores) <= _CURRENT * step]
 
 
-def _newest(one: Judged) -> float:
-    return float(one.series.times[-1])
+def _newest(scores: ScoredSeries) -> float:
+    return float(scores.series.times[-1])
 
 
-def _verdict(one: Judged, detection: DetectionSettings) -> dict[str, Any]:
+def _verdict(scores: ScoredSeries, detection: DetectionSettings) -> dict[str, Any]:
     names = [detector.kind for detector in detection.detectors]
-    severities = one.severities[:, -1].tolist()
+    severities = scores.severities[:, -1].tolist()
     return {
-        "is_anomaly": bool(one.anomalous[-1]),
-        **_said(one, -1),
+        "is_anomaly": bool(scores.anomalous[-1]),
+        **_at(scores, -1),
         "quorum": detection.quorum,
-        "warming_up": not one.ready[-1],
+        "warming_up": not scores.ready[-1],
         "detectors": {
             name: {"severity": severity, "votes": detector.votes if severity >= 1.0 else 0}
             for name, detector, severity in zip(names, detection.detectors, severities, strict=True)
         },
-        "series": dict(sorted(one.series.labels.items())),
-        "samples": _samples(one),
-        "anomalies": [_said(one, index) for index in np.flatnonzero(one.anomalous).tolist()],
+        "series": dict(sorted(scores.series.labels.items())),
+        "samples": _samples(scores),
+        "anomalies": [_at(scores, index) for index in np.flatnonzero(scores.anomalous).tolist()],
     }
 
 
-def _said(one: Judged, index: int) -> dict[str, Any]:
-    votes = float(one.votes[index])
+def _at(scores: ScoredSeries, index: int) -> dict[str, Any]:
+    votes = float(scores.votes[index])
     return {
-        "anomaly_score": float(one.score[index]),
+        "anomaly_score": float(scores.score[index]),
         "votes": None if math.isnan(votes) else int(votes),
-        "observed_value": _number(float(one.series.values[index])),
-        "expected_value": float(one.expected[index]),
-        "expected_value_lower": float(one.lower[index]),
-        "expected_value_upper": float(one.upper[index]),
-        "timestamp": _timestamp(one, index),
+        "observed_value": _number(float(scores.series.values[index])),
+        "expected_value": float(scores.expected[index]),
+        "expected_value_lower": float(scores.lower[index]),
+        "expected_value_upper": float(scores.upper[index]),
+        "timestamp": _timestamp(scores, index),
     }
 
 
-def _samples(one: Judged) -> int:
-    return int(np.count_nonzero(~np.isnan(one.series.values)))
+def _samples(scores: ScoredSeries) -> int:
+    return int(np.count_nonzero(~np.isnan(scores.series.values)))
 
 
-def _timestamp(one: Judged, index: int) -> Raw | str:
-    stamp = bytes(one.series.stamps[index])
+def _timestamp(scores: ScoredSeries, index: int) -> Raw | str:
+    stamp = bytes(scores.series.stamps[index])
     return Raw(stamp) if is_json_number(stamp) else stamp.decode()
 
 

@@ -1,20 +1,18 @@
-"""Bytes of a file or pipe to recorded series, whatever the format."""
+"""Bytes of a file or pipe to recorded series; detects the format."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from exporter.detect.csv_samples import read_csv
-from exporter.detect.input_errors import Faults, InputError
-from exporter.detect.prometheus_json import read_answer
-from exporter.detect.promtool_text import looks_like_promtool, read_promtool
-from exporter.detect.recorded_series import Recorded
+from exporter.detect.json_samples import read_json
+from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries
+from exporter.detect.text_samples import looks_like_promtool, read_csv, read_promtool
 
-__all__ = ["Format", "read"]
+__all__ = ["InputFormat", "read"]
 
-Format = Literal["auto", "prometheus-json", "csv", "promtool"]
+InputFormat = Literal["auto", "prometheus-json", "csv", "promtool"]
 
-_READERS = {"prometheus-json": read_answer, "csv": read_csv, "promtool": read_promtool}
+_READERS = {"prometheus-json": read_json, "csv": read_csv, "promtool": read_promtool}
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -25,7 +23,7 @@ _COMPRESSED = {
 _FORMATS = "a Prometheus answer (JSON), CSV or the text of promtool"
 
 
-def read(data: bytes, form: Format, *, source: str) -> list[Recorded]:
+def read(data: bytes, form: InputFormat, *, source: str) -> list[RecordedSeries]:
     """Read every series that has samples.
 
     Parameters
@@ -39,43 +37,43 @@ def read(data: bytes, form: Format, *, source: str) -> list[Recorded]:
     Raises
     ------
     InputError
-        Where anything cannot be read, or there are no samples: a score of half of the samples would be another score.
+        Any sample cannot be read, or there are none: half of the samples would have other scores.
     """
-    faults = Faults(source)
-    text = _text(data, faults)
+    problems = InputProblems(source)
+    text = _text(data, problems)
     if form != "auto":
-        series = _READERS[form](text, faults)
+        series = _READERS[form](text, problems)
     else:
         form = _format(text)
         try:
-            series = _READERS[form](text, faults)
+            series = _READERS[form](text, problems)
         except InputError:
             if form == "csv" and not any(mark in text.lstrip().partition("\n")[0] for mark in ",;\t"):
-                raise faults.stop(f"not {_FORMATS}: it begins with {_beginning(text)}") from None
+                raise problems.stop(f"not {_FORMATS}: it begins with {_beginning(text)}") from None
             raise
     if not series:
-        raise faults.stop(f"no samples in it (read as {form})")
+        raise problems.stop(f"no samples in it (read as {form})")
     return series
 
 
-def _text(data: bytes, faults: Faults) -> str:
+def _text(data: bytes, problems: InputProblems) -> str:
     if not data.strip():
-        raise faults.stop("it is empty; did the command that should write it fail, or find nothing?")
+        raise problems.stop("it is empty; did the command that should write it fail, or find nothing?")
     for magic, kind in _COMPRESSED.items():
         if data.startswith(magic):
-            raise faults.stop(f"it is compressed ({kind}); unpack it first")
+            raise problems.stop(f"it is compressed ({kind}); unpack it first")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         what = "it is UTF-16; save it as UTF-8" if utf16 else f"it is not text (byte {error.start} is not UTF-8)"
-        raise faults.stop(what) from None
+        raise problems.stop(what) from None
     if "\0" in text:
-        raise faults.stop(f"it is not text (byte {data.index(0)} is zero)")
+        raise problems.stop(f"it is not text (byte {data.index(0)} is zero)")
     return text
 
 
-def _format(text: str) -> Format:
+def _format(text: str) -> InputFormat:
     begin = text.lstrip()
     if looks_like_promtool(begin.partition("\n")[0]):
         return "promtool"

@@ -1,4 +1,4 @@
-"""One recorded series, and the checks that hold for every format."""
+"""A recorded series, the checks of its samples in every format, and the problems of an input."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.detect.input_errors import Faults
-from exporter.detect.timestamps import read_times
+from exporter.detect.timestamps import parse_times
+from exporter.errors import ExporterError
 
-__all__ = ["NATIVE_HISTOGRAM", "Recorded", "name_of", "read_value", "recorded"]
+__all__ = [
+    "NATIVE_HISTOGRAM",
+    "InputError",
+    "InputProblems",
+    "RecordedSeries",
+    "build_series",
+    "format_labels",
+    "parse_value",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -20,14 +28,67 @@ NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such a
 
 _MISSING = frozenset({"", "nan", "null"})
 _MOST_DISORDER = 1 / 3
-"""Share of samples that may stand out of order: clocks are set back, but a file that is not sorted is a mistake."""
+"""Share of samples that may be out of order: clocks are set back, but an unsorted file is a mistake."""
 _TICK = 0.001
 """Seconds, the resolution of Prometheus."""
 _UNSORTED = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
 
 
+_MOST_PROBLEMS = 20
+
+
+class InputError(ExporterError):
+    """Recorded samples that cannot be used.
+
+    Parameters
+    ----------
+    source : str
+        The file as the user named it.
+    problems : sequence of str
+        Each begins with its place where it has one.
+    """
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class InputProblems:
+    """Collects the problems of one input.
+
+    Parameters
+    ----------
+    source : str
+        The file as the user named it.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._problems: list[tuple[int, str]] = []
+        self._advice = ""
+
+    def add(self, place: str, message: str, *, line: int = 0, advice: str = "") -> None:
+        """Add a problem; problems are sorted by `line`. The last `advice` is given once, at the end."""
+        self._advice = advice or self._advice
+        self._problems.append((line, f"{place}: {message}" if place else message))
+
+    def check(self) -> None:
+        """Raise `InputError` with the problems if there are any."""
+        if not self._problems:
+            return
+        shown = [problem for _, problem in sorted(self._problems, key=lambda problem: problem[0])[:_MOST_PROBLEMS]]
+        left = len(self._problems) - len(shown)
+        more = [f"and {left} more problems"] if left else []
+        raise InputError(self.source, [*shown, *more, *([self._advice] if self._advice else [])])
+
+    def stop(self, message: str) -> InputError:
+        """Return the error of an input that cannot be read at all."""
+        return InputError(self.source, [message])
+
+
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedSeries:
     """The samples of one series, oldest first.
 
     Attributes
@@ -37,12 +98,12 @@ class Recorded:
     stamps : ndarray of bytes, shape (t,)
         Timestamps as they were written.
     times : ndarray, shape (t,), Unix seconds
-        Rising; a sample that was written twice stands twice. One that does not come after the one before it
-        (a clock was set back) is taken to come a millisecond after.
+        Rising, but a sample that was written twice is there twice. One that is earlier than its predecessor (a clock
+        was set back) gets the time a millisecond after it.
     values : ndarray, shape (t,)
         NaN = missing.
     warning : str
-        What is odd about them, for the user; empty where nothing is.
+        For the user; empty where there is nothing to report.
     """
 
     labels: Mapping[str, str]
@@ -52,32 +113,32 @@ class Recorded:
     warning: str = ""
 
 
-def recorded(
+def build_series(
     labels: Mapping[str, str],
     stamps: Sequence[str],
     values: Sequence[float] | FloatArray,
     place: Callable[[int], str],
-    faults: Faults,
+    problems: InputProblems,
     *,
     lines: Sequence[int] = (),
-) -> Recorded | None:
-    """Check the samples of one series; None where `faults` got something.
+) -> RecordedSeries | None:
+    """Check the samples of one series; None where `problems` got something.
 
     Parameters
     ----------
     stamps, values : sequences of length n
     place : callable
-        Says where a sample stands, by its index, for messages.
+        Maps the index of a sample to its place in the input, for messages.
     lines : sequence of int
         The order of problems, where the format has lines.
     """
-    times, wrong = read_times(stamps)
+    times, wrong = parse_times(stamps)
     numbers = np.asarray(values, np.float64)
     disorder = _out_of_order(stamps, times, numbers, place)
     messages = {**wrong, **disorder} if len(disorder) > _MOST_DISORDER * len(times) else wrong
     for index in sorted(messages):
         advice = "" if index in wrong else _UNSORTED
-        faults.add(place(index), messages[index], line=lines[index] if lines else 0, advice=advice)
+        problems.add(place(index), messages[index], line=lines[index] if lines else 0, advice=advice)
     if messages:
         return None
     warning = ""
@@ -88,11 +149,11 @@ def recorded(
             warning += f"; so it is with {len(disorder)} samples"
         warning += ": scored in the order in which they stand"
         times = _in_order(times, first)
-    return Recorded(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
+    return RecordedSeries(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
 
 
 def _in_order(times: FloatArray, first: int) -> FloatArray:
-    """Let every sample from `first` on come after the one before it."""
+    """Raise the times from `first` on so that each is after its predecessor."""
     rising = times.copy()
     for index in range(first, len(times)):
         rising[index] = max(times[index], rising[index - 1] + _TICK)
@@ -113,10 +174,10 @@ def _out_of_order(
     return messages
 
 
-def read_value(text: str) -> float | None:
+def parse_value(text: str) -> float | None:
     """Read one value; NaN where it is missing, None where it is no number.
 
-    >>> read_value("1.5"), read_value(""), read_value("+Inf"), read_value("1_000")
+    >>> parse_value("1.5"), parse_value(""), parse_value("+Inf"), parse_value("1_000")
     (1.5, nan, inf, None)
     """
     try:
@@ -129,10 +190,10 @@ def read_value(text: str) -> float | None:
     return value
 
 
-def name_of(labels: Mapping[str, str]) -> str:
-    """Write a label set as PromQL does.
+def format_labels(labels: Mapping[str, str]) -> str:
+    """Write a label set as in PromQL.
 
-    >>> name_of({"__name__": "up", "job": "node"})
+    >>> format_labels({"__name__": "up", "job": "node"})
     'up{job="node"}'
     """
     pairs = ", ".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items()) if name != "__name__")

@@ -185,9 +185,7 @@ def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
         )
         at = _position(expr, _mentioned(tokens, f"'{name}'"))
         if name.endswith(("_total", "_bucket")) and not counted:
-            yield Remark(
-                f"{at}: {name} is a counter, which only grows; score rate({name}[5m]) instead", fatal=False
-            )
+            yield Remark(f"{at}: {name} is a counter, which only grows; score rate({name}[5m]) instead", fatal=False)
         if _OWN_METRICS.fullmatch(name):
             yield Remark(
                 f"{at}: {name} is written by this exporter; scoring a score can feed back, so do not alert on it",

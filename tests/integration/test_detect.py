@@ -15,7 +15,7 @@ import pytest
 
 from exporter.config.engine_settings import engine_settings
 from exporter.config.load import load
-from exporter.detect.recorded_series import name_of
+from exporter.detect.recorded_series import format_labels
 from exporter.engine.engine import Engine
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import PrometheusApi
@@ -277,7 +277,7 @@ def test_scores_are_bit_for_bit_those_of_the_daemon(prometheus: Prometheus, tmp_
         for row, labels in engine.table.items():
             for index in np.flatnonzero(~np.isnan(verdicts.observed[:, row])).tolist():
                 scored = float(verdicts.score[index, row]), float(verdicts.upper[index, row])
-                expected[name_of(dict(labels)), float(block.times[index])] = scored
+                expected[format_labels(dict(labels)), float(block.times[index])] = scored
     # It is what the daemon runs when it reads history back.
     again = Engine(engine_settings(plan))
     assert sum(learn(again, HistoryRange(START, end, STEP), history)) == len(grid(START, end, STEP))

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.detect.input_errors import InputError
 from exporter.detect.output import to_csv, to_json
-from exporter.detect.reader import Format, read
-from exporter.detect.run import replay, step_of
+from exporter.detect.reader import InputFormat, read
+from exporter.detect.recorded_series import InputError
+from exporter.detect.scoring import detect_step, score_series
 from exporter.engine.engine import EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
@@ -42,11 +42,11 @@ PIECES = [
 ]
 
 changes = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 8), st.sampled_from(PIECES)), max_size=4)
-formats: st.SearchStrategy[Format] = st.sampled_from(["auto", "csv", "prometheus-json", "promtool"])
+formats: st.SearchStrategy[InputFormat] = st.sampled_from(["auto", "csv", "prometheus-json", "promtool"])
 
 
 @given(st.sampled_from(GOOD), changes, formats)
-def test_every_input_is_scored_or_refused(data: bytes, edits: list[tuple[int, int, bytes]], form: Format) -> None:
+def test_every_input_is_scored_or_refused(data: bytes, edits: list[tuple[int, int, bytes]], form: InputFormat) -> None:
     for at, length, piece in edits:
         at %= len(data) + 1
         data = data[:at] + piece + data[at + length :]
@@ -54,9 +54,9 @@ def test_every_input_is_scored_or_refused(data: bytes, edits: list[tuple[int, in
         series = read(data, form, source="in")
     except InputError:
         return
-    step = step_of(series)
-    judged = replay(series, SETTINGS, step)
+    step = detect_step(series)
+    scored = score_series(series, SETTINGS, step)
     rows = sum(len(one.times) for one in series)
-    assert to_csv(judged).count(b"\n") >= rows + 1
-    assert to_json(judged, SETTINGS.detection, step).startswith(b"{")
+    assert to_csv(scored).count(b"\n") >= rows + 1
+    assert to_json(scored, SETTINGS.detection, step).startswith(b"{")
     assert all(np.isfinite(one.times).all() and (np.diff(one.times) >= 0).all() for one in series)

@@ -7,23 +7,22 @@ import math
 
 import pytest
 
-from exporter.detect.input_errors import InputError
-from exporter.detect.reader import Format, read
-from exporter.detect.recorded_series import Recorded, name_of
+from exporter.detect.reader import InputFormat, read
+from exporter.detect.recorded_series import InputError, RecordedSeries, format_labels
 
 Samples = list[tuple[str, float]]
 
 
-def samples(one: Recorded) -> Samples:
+def samples(one: RecordedSeries) -> Samples:
     return list(zip([stamp.decode() for stamp in one.stamps.tolist()], one.values.tolist(), strict=True))
 
 
-def series(text: str | bytes, form: Format = "auto") -> dict[str, Samples]:
+def series(text: str | bytes, form: InputFormat = "auto") -> dict[str, Samples]:
     data = text.encode() if isinstance(text, str) else text
-    return {name_of(one.labels): samples(one) for one in read(data, form, source="in")}
+    return {format_labels(one.labels): samples(one) for one in read(data, form, source="in")}
 
 
-def problems(text: str | bytes, form: Format = "auto") -> list[str]:
+def problems(text: str | bytes, form: InputFormat = "auto") -> list[str]:
     with pytest.raises(InputError) as caught:
         series(text, form)
     assert str(caught.value).startswith("in: ")

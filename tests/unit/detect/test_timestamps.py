@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.detect.timestamps import is_json_number, read_times
+from exporter.detect.timestamps import is_json_number, parse_times
 
 AT = 1772323200.0
 
@@ -27,7 +27,7 @@ AT = 1772323200.0
     ],
 )
 def test_a_timestamp_is_read(stamp: str) -> None:
-    times, wrong = read_times([stamp])
+    times, wrong = parse_times([stamp])
     assert (times.tolist(), wrong) == ([AT], {})
 
 
@@ -35,22 +35,22 @@ def test_a_timestamp_is_read(stamp: str) -> None:
     "stamp", ["", "soon", "nan", "inf", "1_000", "0x10", "٣", "2026-13-01", "1e400", "1" * 65, "-1e12"]
 )
 def test_what_is_no_timestamp_is_told(stamp: str) -> None:
-    times, wrong = read_times(["1772323200", stamp])
+    times, wrong = parse_times(["1772323200", stamp])
     assert list(wrong) == [1]
     assert np.isnan(times[1])
 
 
 def test_milliseconds_must_be_all_of_the_numbers() -> None:
-    _, wrong = read_times(["1772323200", "1772323260000"])
+    _, wrong = parse_times(["1772323200", "1772323260000"])
     assert wrong == {1: "1772323260000 is too large for seconds, and other rows are no milliseconds"}
 
 
 def test_microseconds_are_no_time() -> None:
-    assert read_times(["1772323200000000"])[1] == {0: "1772323200000000 is not a time between the years 1900 and 5138"}
+    assert parse_times(["1772323200000000"])[1] == {0: "1772323200000000 is not a time between the years 1900 and 5138"}
 
 
 def test_small_numbers_are_seconds_of_1970() -> None:
-    assert read_times(["0", "60", "120"])[0].tolist() == [0.0, 60.0, 120.0]
+    assert parse_times(["0", "60", "120"])[0].tolist() == [0.0, 60.0, 120.0]
 
 
 @pytest.mark.parametrize(

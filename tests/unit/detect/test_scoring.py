@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from exporter.detect.output import is_anomaly_now, to_csv, to_json
-from exporter.detect.recorded_series import Recorded
-from exporter.detect.run import Judged, replay, step_of
+from exporter.detect.recorded_series import RecordedSeries
+from exporter.detect.scoring import ScoredSeries, detect_step, score_series
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
@@ -20,9 +20,9 @@ SETTINGS = EngineSettings(zone=ZoneInfo("UTC"), baseline=BaselineSettings(), det
 FloatArray = npt.NDArray[np.float64]
 
 
-def series(times: FloatArray, values: FloatArray, **labels: str) -> Recorded:
+def series(times: FloatArray, values: FloatArray, **labels: str) -> RecordedSeries:
     stamps = np.array([f"{at:.0f}".encode() for at in times])
-    return Recorded(labels, stamps, np.asarray(times, float), np.asarray(values, float))
+    return RecordedSeries(labels, stamps, np.asarray(times, float), np.asarray(values, float))
 
 
 def daily(n: int, step: float = 300.0, seed: int = 1, begin: float = AT) -> tuple[FloatArray, FloatArray]:
@@ -31,36 +31,36 @@ def daily(n: int, step: float = 300.0, seed: int = 1, begin: float = AT) -> tupl
     return times, 100 + 20 * np.sin(times / 86400 * 2 * np.pi) + noise
 
 
-def said(judged: Judged) -> str:
-    arrays = (judged.score, judged.expected, judged.lower, judged.upper, judged.votes, judged.severities)
+def said(scored: ScoredSeries) -> str:
+    arrays = (scored.score, scored.expected, scored.lower, scored.upper, scored.votes, scored.severities)
     return repr([array.tolist() for array in arrays])
 
 
-def cut(one: Recorded, rows: slice | npt.NDArray[np.bool_]) -> Recorded:
-    return Recorded(one.labels, one.stamps[rows], one.times[rows], one.values[rows])
+def cut(one: RecordedSeries, rows: slice | npt.NDArray[np.bool_]) -> RecordedSeries:
+    return RecordedSeries(one.labels, one.stamps[rows], one.times[rows], one.values[rows])
 
 
 def test_scores_are_those_of_the_engine_step_by_step() -> None:
     times, values = daily(5000)
     values[4000:4010] *= 3
-    judged = replay([series(times, values)], SETTINGS, 300.0)[0]
+    scored = score_series([series(times, values)], SETTINGS, 300.0)[0]
     engine = Engine(SETTINGS)
     engine.align([b"{}"], np.array([np.nan]), AT)
     steps = [engine.step(float(at), np.array([value]), 300.0) for at, value in zip(times, values, strict=True)]
-    np.testing.assert_array_equal(judged.score, [verdict.score[0] for verdict in steps])
-    np.testing.assert_array_equal(judged.upper, [verdict.upper[0] for verdict in steps])
-    np.testing.assert_array_equal(judged.severities, np.transpose([verdict.each[:, 0] for verdict in steps]))
-    assert judged.anomalous[4000:4010].all()
+    np.testing.assert_array_equal(scored.score, [verdict.score[0] for verdict in steps])
+    np.testing.assert_array_equal(scored.upper, [verdict.upper[0] for verdict in steps])
+    np.testing.assert_array_equal(scored.severities, np.transpose([verdict.each[:, 0] for verdict in steps]))
+    assert scored.anomalous[4000:4010].all()
 
 
 def test_later_samples_change_no_earlier_score() -> None:
     rng = np.random.default_rng(3)
     times, values = daily(1500)
     whole = cut(series(times, values), rng.random(1500) > 0.2)
-    full = replay([whole], SETTINGS, step_of([whole]))[0]
+    full = score_series([whole], SETTINGS, detect_step([whole]))[0]
     for length in (201, 640, 1111):
         part = cut(whole, slice(length))
-        before = replay([part], SETTINGS, step_of([part]))[0]
+        before = score_series([part], SETTINGS, detect_step([part]))[0]
         np.testing.assert_array_equal(before.score, full.score[:length])
         np.testing.assert_array_equal(before.severities, full.severities[:, :length])
 
@@ -74,10 +74,10 @@ def test_a_series_gets_the_same_alone_as_among_others() -> None:
         series(*daily(900, seed=3, begin=AT + 17), name="on another grid"),
         series(*daily(500, seed=4, begin=AT + 300 * 1200), name="began later"),
     ]
-    together = replay(several, SETTINGS, 300.0)
+    together = score_series(several, SETTINGS, 300.0)
     assert [one.series.labels["name"] for one in together] == ["a", "b", "on another grid", "began later"]
-    for one, judged in zip(several[:3], together, strict=False):
-        assert said(replay([one], SETTINGS, 300.0)[0]) == said(judged)
+    for one, scored in zip(several[:3], together, strict=False):
+        assert said(score_series([one], SETTINGS, 300.0)[0]) == said(scored)
 
 
 def test_missing_instants_are_as_empty_rows() -> None:
@@ -87,21 +87,21 @@ def test_missing_instants_are_as_empty_rows() -> None:
     empty = series(times, np.where(there, values, np.nan))
     left_out = cut(empty, there)
     np.testing.assert_array_equal(
-        replay([left_out], SETTINGS, 300.0)[0].score, replay([empty], SETTINGS, 300.0)[0].score[there]
+        score_series([left_out], SETTINGS, 300.0)[0].score, score_series([empty], SETTINGS, 300.0)[0].score[there]
     )
 
 
 def test_a_gap_of_years_costs_nothing() -> None:
     times, values = daily(100, step=1.0)
     times[50:] += 1e9
-    assert len(replay([series(times, values)], SETTINGS, 1.0)[0].score) == 100
+    assert len(score_series([series(times, values)], SETTINGS, 1.0)[0].score) == 100
 
 
 def test_a_sample_that_stands_twice_counts_once() -> None:
     times, values = daily(500)
     twice = series(np.repeat(times, 2), np.repeat(values, 2))
-    once = replay([series(times, values)], SETTINGS, 300.0)[0]
-    np.testing.assert_array_equal(replay([twice], SETTINGS, 300.0)[0].score, np.repeat(once.score, 2))
+    once = score_series([series(times, values)], SETTINGS, 300.0)[0]
+    np.testing.assert_array_equal(score_series([twice], SETTINGS, 300.0)[0].score, np.repeat(once.score, 2))
 
 
 @pytest.mark.parametrize(
@@ -115,21 +115,21 @@ def test_a_sample_that_stands_twice_counts_once() -> None:
     ],
 )
 def test_the_step_is_the_median_spacing(times: list[float], step: float) -> None:
-    assert step_of([series(np.array(times), np.zeros(len(times)))]) == step
+    assert detect_step([series(np.array(times), np.zeros(len(times)))]) == step
 
 
 def test_the_step_is_that_of_the_series_without_gaps() -> None:
-    assert step_of([series(*daily(50, step=600.0)), series(*daily(50)), series(*daily(1))]) == 300.0
+    assert detect_step([series(*daily(50, step=600.0)), series(*daily(50)), series(*daily(1))]) == 300.0
 
 
 # ------------------------------------------------------------------ what is written
 
 
-def judged(*several: Recorded) -> list[Judged]:
-    return replay(several, SETTINGS, 300.0)
+def scored(*several: RecordedSeries) -> list[ScoredSeries]:
+    return score_series(several, SETTINGS, 300.0)
 
 
-def spiked(rows: slice, **labels: str) -> Recorded:
+def spiked(rows: slice, **labels: str) -> RecordedSeries:
     times, values = daily(1500)
     values[rows] = 500.0
     return series(times, values, **labels)
@@ -138,7 +138,7 @@ def spiked(rows: slice, **labels: str) -> Recorded:
 def test_csv_has_a_row_a_sample_and_empty_fields_for_what_is_absent() -> None:
     times, values = daily(30)
     values[20:23] = [np.nan, np.inf, 7.0]
-    lines = to_csv(judged(series(times, values))).decode().splitlines()
+    lines = to_csv(scored(series(times, values))).decode().splitlines()
     assert lines[0] == "timestamp,value,anomaly_score,expected_value,expected_value_lower,expected_value_upper,votes"
     assert len(lines) == 31
     assert lines[1] == f"{AT:.0f},{float(values[0])!r},,,,,"
@@ -148,7 +148,7 @@ def test_csv_has_a_row_a_sample_and_empty_fields_for_what_is_absent() -> None:
 
 
 def test_csv_reads_back_as_the_same_bits() -> None:
-    one = judged(spiked(slice(1400, 1410)))[0]
+    one = scored(spiked(slice(1400, 1410)))[0]
     columns = np.genfromtxt(to_csv([one]).decode().splitlines(), delimiter=",", names=True)
     for name, array in (("anomaly_score", one.score), ("expected_value_upper", one.upper), ("votes", one.votes)):
         np.testing.assert_array_equal(columns[name], array)
@@ -156,13 +156,13 @@ def test_csv_reads_back_as_the_same_bits() -> None:
 
 
 def test_csv_of_several_series_says_which() -> None:
-    lines = to_csv(judged(series(*daily(2), __name__="up", job='a"b'), series(*daily(3), __name__="up"))).decode()
+    lines = to_csv(scored(series(*daily(2), __name__="up", job='a"b'), series(*daily(3), __name__="up"))).decode()
     names = [line.rsplit(",", 7)[0] for line in lines.splitlines()]
     assert names == ["series", *['"up{job=""a\\""b""}"'] * 2, *["up"] * 3]
 
 
 def test_json_is_the_verdict_on_the_newest_sample() -> None:
-    answer = json.loads(to_json(judged(spiked(slice(1498, 1500), job="a")), SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(scored(spiked(slice(1498, 1500), job="a")), SETTINGS.detection, 300.0))
     assert next(iter(answer)) == "is_anomaly"
     assert answer["is_anomaly"] is True
     assert answer["anomaly_score"] > 0.9
@@ -182,19 +182,19 @@ def test_json_says_null_where_nothing_can_be_said() -> None:
     times, values = daily(1500)
     values[-1] = np.nan
     for one in (series(times, values), series(*daily(3))):
-        answer = json.loads(to_json(judged(one), SETTINGS.detection, 300.0))
+        answer = json.loads(to_json(scored(one), SETTINGS.detection, 300.0))
         assert (answer["is_anomaly"], answer["anomaly_score"], answer["votes"]) == (False, None, None)
 
 
 def test_json_of_several_series_is_about_any_that_is_still_there() -> None:
     quiet, loud, gone = series(*daily(1500), name="q"), spiked(slice(1499, 1500), name="l"), spiked(slice(1400, 1401))
     gone = cut(gone, slice(1401))
-    now = judged(quiet, loud, gone)
+    now = scored(quiet, loud, gone)
     answer = json.loads(to_json(now, SETTINGS.detection, 300.0))
     assert (answer["is_anomaly"], answer["anomalous_series"], answer["samples"]) == (True, 1, 4401)
     assert [one["is_anomaly"] for one in answer["results"]] == [False, True, True]
     assert is_anomaly_now(now, 300.0)
-    past = judged(quiet, gone)
+    past = scored(quiet, gone)
     assert json.loads(to_json(past, SETTINGS.detection, 300.0))["is_anomaly"] is False
     assert not is_anomaly_now(past, 300.0)
 
@@ -202,6 +202,6 @@ def test_json_of_several_series_is_about_any_that_is_still_there() -> None:
 def test_an_infinite_value_is_written_as_prometheus_does() -> None:
     times, values = daily(100)
     values[-1] = -np.inf
-    answer = json.loads(to_json(judged(series(times, values)), SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(scored(series(times, values)), SETTINGS.detection, 300.0))
     assert answer["observed_value"] == "-Inf"
     assert answer["is_anomaly"] is True

@@ -1,8 +1,8 @@
-"""Recorded samples through the engine, in the order of time: what a daemon would have said of each.
+"""Recorded samples through the engine in the order of time: the scores that a daemon would have given.
 
-Series on one grid go through one engine together, as those of a query do. Instants that are missing on the grid
-are put in without samples, because the daemon has them too. Every decision depends on earlier samples only (the
-step: on the first two hundred rows of each series), so samples that are added later change no score.
+Series on one grid share an engine, as those of a query do. Missing instants of the grid are inserted without samples,
+because the daemon has them, too. Every decision depends on earlier samples only (the step: on the first two hundred
+rows of each series), so samples that are added later change no score.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.detect.recorded_series import Recorded
+from exporter.detect.recorded_series import RecordedSeries
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.series import key_of
 from exporter.engine.verdict import Verdicts
 
-__all__ = ["Judged", "replay", "step_of"]
+__all__ = ["ScoredSeries", "detect_step", "score_series"]
 
 FloatArray = npt.NDArray[np.float64]
 Indexes = npt.NDArray[np.intp]
@@ -27,13 +27,13 @@ _FIRST_ROWS = 200
 _CELLS = 500_000
 """Series times instants that go through the engine at once."""
 _MOST_INSTANTS = 4096
-_STEP_OF_ONE = 60.0
-"""Seconds that a sample stands for where there is only one."""
+_STEP_OF_SINGLE = 60.0
+"""Seconds that a single sample stands for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What was said of the samples of one series. Arrays of shape (t,), source units; NaN = absent.
+class ScoredSeries:
+    """The scores of the samples of a series. Arrays of shape (t,), source units; NaN = absent.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Judged:
         Whether the series was old enough to be alerted on.
     """
 
-    series: Recorded
+    series: RecordedSeries
     score: FloatArray
     expected: FloatArray
     lower: FloatArray
@@ -58,9 +58,9 @@ class Judged:
         return self.score >= 0.5  # NaN compares false.
 
 
-def step_of(series: Sequence[Recorded]) -> float:
+def detect_step(series: Sequence[RecordedSeries]) -> float:
     """Return the seconds that a sample stands for: the median spacing of the first rows, the least of all series."""
-    return min((step for one in series if (step := _spacing(one.times[:_FIRST_ROWS]))), default=_STEP_OF_ONE)
+    return min((step for each in series if (step := _spacing(each.times[:_FIRST_ROWS]))), default=_STEP_OF_SINGLE)
 
 
 def _spacing(times: FloatArray) -> float:
@@ -73,45 +73,45 @@ def _spacing(times: FloatArray) -> float:
     return round(median, 3) or median
 
 
-def replay(series: Sequence[Recorded], settings: EngineSettings, step: float) -> list[Judged]:
-    """Judge every sample by what came before it.
+def score_series(series: Sequence[RecordedSeries], settings: EngineSettings, step: float) -> list[ScoredSeries]:
+    """Score every sample by what came before it.
 
     Parameters
     ----------
     series : sequence of Recorded
         Each with another label set.
     settings : EngineSettings
-        A limit on series is lifted: all that was given is judged.
+        Its limit on series is lifted.
     step : float, seconds
         What a sample stands for.
     """
     grids: dict[float, list[int]] = {}
-    for index, one in enumerate(series):
-        grids.setdefault(round(float(one.times[0]) % step, 3) % step, []).append(index)
-    judged: dict[int, Judged] = {}
+    for index, each in enumerate(series):
+        grids.setdefault(round(float(each.times[0]) % step, 3) % step, []).append(index)
+    scored: dict[int, ScoredSeries] = {}
     for members in grids.values():
-        judged |= zip(members, _together([series[index] for index in members], settings, step), strict=True)
-    return [judged[index] for index in range(len(series))]
+        scored |= zip(members, _score_grid([series[index] for index in members], settings, step), strict=True)
+    return [scored[index] for index in range(len(series))]
 
 
-def _together(series: Sequence[Recorded], settings: EngineSettings, step: float) -> list[Judged]:
-    """Judge series that share a grid."""
+def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step: float) -> list[ScoredSeries]:
+    """Score series that share a grid."""
     samples = _Samples(series, step)
     engine = Engine(replace(settings, max_series=max(settings.max_series, len(series))))
-    keys = [key_of(tuple(sorted(one.labels.items()))) for one in series]
+    keys = [key_of(tuple(sorted(each.labels.items()))) for each in series]
     engine.align(keys, np.full(len(keys), np.nan), float(samples.instants[0]))
     rows = engine.table.find(keys)[0]
 
-    said = _Said(len(samples.values), len(settings.detection.detectors))
+    columns = _VerdictColumns(len(samples.values), len(settings.detection.detectors))
     size = int(np.clip(_CELLS // len(series), 12, _MOST_INSTANTS))
     for begin in range(0, len(samples.instants), size):
         chunk, instant, column, values = samples.between(begin, begin + size)
         grid = np.full((len(samples.instants[begin : begin + size]), len(series)), np.nan)
         grid[instant, rows[column]] = values
         verdicts = engine.run(samples.instants[begin : begin + size], grid, step)
-        said.note(chunk, verdicts, instant, rows[column])
-    said.order(samples.order)
-    return [said.of(one, part) for one, part in zip(series, samples.parts, strict=True)]
+        columns.put(chunk, verdicts, instant, rows[column])
+    columns.order(samples.order)
+    return [columns.of(each, part) for each, part in zip(series, samples.parts, strict=True)]
 
 
 class _Samples:
@@ -124,20 +124,20 @@ class _Samples:
     values : ndarray, shape (n,)
         All samples by instant.
     order : ndarray, shape (n,)
-        Where each of them stands when the series follow each other.
+        Index of each of them when the samples are sorted by series.
     parts : list of slice
-        Where the samples of each series stand then.
+        The samples of each series in that order.
     """
 
-    def __init__(self, series: Sequence[Recorded], step: float) -> None:
-        times = np.concatenate([one.times for one in series])
+    def __init__(self, series: Sequence[RecordedSeries], step: float) -> None:
+        times = np.concatenate([each.times for each in series])
         self.instants = _with_gaps(np.unique(times), step)
         instant = np.searchsorted(self.instants, times)
         self.order = np.argsort(instant, kind="stable")
-        lengths = [len(one.times) for one in series]
+        lengths = [len(each.times) for each in series]
         self._instant = instant[self.order]
         self._column = np.repeat(np.arange(len(series)), lengths)[self.order]
-        self.values = np.concatenate([one.values for one in series])[self.order]
+        self.values = np.concatenate([each.values for each in series])[self.order]
         ends = np.cumsum(lengths).tolist()
         self.parts = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
@@ -147,14 +147,14 @@ class _Samples:
         return chunk, self._instant[chunk] - begin, self._column[chunk], self.values[chunk]
 
 
-class _Said:
-    """Verdicts on samples, first in the order of time."""
+class _VerdictColumns:
+    """Verdicts by sample: in the order of time until `order` sorts them by series."""
 
     def __init__(self, samples: int, detectors: int) -> None:
         self._columns = np.full((5 + detectors, samples), np.nan)
         self._ready = np.zeros(samples, np.bool_)
 
-    def note(self, chunk: slice, verdicts: Verdicts, instant: Indexes, row: Indexes) -> None:
+    def put(self, chunk: slice, verdicts: Verdicts, instant: Indexes, row: Indexes) -> None:
         kinds = (verdicts.score, verdicts.expected, verdicts.lower, verdicts.upper, verdicts.votes)
         for column, kind in zip(self._columns, kinds, strict=False):
             column[chunk] = kind[instant, row]
@@ -162,18 +162,18 @@ class _Said:
         self._ready[chunk] = verdicts.ready[instant, row]
 
     def order(self, order: Indexes) -> None:
-        """Put the samples of each series together."""
+        """Sort the samples by series."""
         for column in (*self._columns, self._ready):
             column[order] = column.copy()
 
-    def of(self, series: Recorded, part: slice) -> Judged:
+    def of(self, series: RecordedSeries, part: slice) -> ScoredSeries:
         columns = self._columns[:, part]
         score, expected, lower, upper, votes = columns[:5]
-        return Judged(series, score, expected, lower, upper, votes, columns[5:], self._ready[part])
+        return ScoredSeries(series, score, expected, lower, upper, votes, columns[5:], self._ready[part])
 
 
 def _with_gaps(instants: FloatArray, step: float) -> FloatArray:
-    """Put in the instants that are missing, as long as the missing ones are not more than those that were there."""
+    """Insert missing instants, as long as they are not more than the instants before them."""
     steps = np.rint(np.diff(instants) / step) - 1
     pieces, filled, since = [], 0, 0
     for before in np.flatnonzero(steps >= 1).tolist():

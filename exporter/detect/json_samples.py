@@ -1,0 +1,165 @@
+"""Samples as JSON: an answer of the query API, or parts of one as `promtool` and `jq` print them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw, Struct
+
+from exporter.detect.recorded_series import (
+    NATIVE_HISTOGRAM,
+    InputProblems,
+    RecordedSeries,
+    build_series,
+    format_labels,
+    parse_value,
+)
+
+__all__ = ["read_json"]
+
+
+_ABSENT = Raw()
+
+
+class _Object(Struct):
+    """Any object of an answer: the envelope, its ``data``, or a series."""
+
+    status: str | None = None
+    errorType: str | None = None  # noqa: N815 - the API's name.
+    error: str | None = None
+    data: Raw = _ABSENT
+    resultType: str | None = None  # noqa: N815 - the API's name.
+    result: Raw = _ABSENT
+    metric: dict[str, str] | None = None
+    values: Raw = _ABSENT
+    value: Raw = _ABSENT
+    histograms: Raw = _ABSENT
+    histogram: Raw = _ABSENT
+
+
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_OBJECT = msgspec.json.Decoder(_Object)
+_RAWS = msgspec.json.Decoder(list[Raw])
+_PAIRS = msgspec.json.Decoder(list[tuple[Raw, str]])
+_PAIR = msgspec.json.Decoder(tuple[Raw, str | float | None])
+_EXPECTED = "needed is an answer of the query API, its list of series, or one list of [timestamp, value]"
+
+
+def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
+    """Read every series of an answer.
+
+    Raises
+    ------
+    InputError
+        With the samples that cannot be read, or with the error of the server.
+    """
+    whole = text.strip().encode()
+    try:
+        msgspec.json.decode(whole, type=Raw)
+    except _BROKEN as error:
+        raise problems.stop(f"broken JSON, perhaps cut off: {error}") from None
+    series: list[RecordedSeries] = []
+    seen: dict[tuple[tuple[str, str], ...], str] = {}
+    for number, (labels, pairs) in enumerate(_series(whole, problems), 1):
+        place = f"series {number} {format_labels(labels)}" if labels else f"series {number}"
+        first = seen.setdefault(tuple(sorted(labels.items())), place)
+        if first != place:
+            problems.add(place, "the same labels as series " + first.split()[1])
+        samples = _read(labels, pairs, place, problems)
+        if samples is not None and len(samples.times):
+            series.append(samples)
+    problems.check()
+    return series
+
+
+def _series(whole: bytes, problems: InputProblems) -> list[tuple[Mapping[str, str], bytes]]:
+    """Return the series: their labels, and their pairs as JSON."""
+    if whole.startswith(b"{"):
+        return _of_object(_object(whole, problems, ""), problems)
+    if not whole.startswith(b"["):
+        raise problems.stop(f"JSON, but {whole[:30].decode(errors='replace')!r}; {_EXPECTED}")
+    rows = _RAWS.decode(whole)
+    if not rows:
+        return []
+    if bytes(rows[0]).startswith(b"{"):
+        objects = [_object(bytes(row), problems, f"series {number}") for number, row in enumerate(rows, 1)]
+        return [
+            pairs for number, each in enumerate(objects, 1) for pairs in _of_series(each, problems, f"series {number}")
+        ]
+    # A list of samples, or a single sample: the result of a scalar.
+    return [({}, whole if bytes(rows[0]).startswith(b"[") else b"[" + whole + b"]")]
+
+
+def _of_object(answer: _Object, problems: InputProblems) -> list[tuple[Mapping[str, str], bytes]]:
+    if answer.status is not None and answer.status != "success":
+        kind = f"{answer.errorType}: " if answer.errorType else ""
+        raise problems.stop(f"the server answered with an error: {kind}{answer.error or answer.status}")
+    if answer.data:
+        return _of_object(_object(bytes(answer.data), problems, "data"), problems)
+    if answer.resultType == "string":
+        raise problems.stop("the expression is a string; it has no samples")
+    if answer.result:
+        return _series(bytes(answer.result).strip(), problems)
+    return _of_series(answer, problems, "series 1")
+
+
+def _of_series(answer: _Object, problems: InputProblems, place: str) -> list[tuple[Mapping[str, str], bytes]]:
+    labels = {name: value for name, value in (answer.metric or {}).items() if value}
+    if answer.values:
+        return [(labels, bytes(answer.values))]
+    if answer.value:
+        return [(labels, b"[" + bytes(answer.value) + b"]")]
+    if answer.histograms or answer.histogram:
+        problems.add(place, NATIVE_HISTOGRAM)
+        return []
+    raise problems.stop(f"{place}: neither values nor value; {_EXPECTED}" if answer.metric is not None else _EXPECTED)
+
+
+def _object(text: bytes, problems: InputProblems, place: str) -> _Object:
+    try:
+        return _OBJECT.decode(text)
+    except _BROKEN as error:
+        raise problems.stop(f"{place + ': ' if place else ''}{error}; {_EXPECTED}") from None
+
+
+def _read(labels: Mapping[str, str], pairs: bytes, place: str, problems: InputProblems) -> RecordedSeries | None:
+    numbers: list[str | float | None]
+    wrong: dict[int, str] = {}
+    try:
+        decoded = _PAIRS.decode(pairs)
+        stamps = [bytes(stamp).decode() for stamp, _ in decoded]
+        numbers = [number for _, number in decoded]
+    except _BROKEN:
+        stamps, numbers = _pair_by_pair(pairs, wrong)
+    values = [float(n) if isinstance(n, float) else parse_value("" if n is None else n) for n in numbers]
+    for index, value in enumerate(values):
+        if value is None:
+            wrong.setdefault(index, f"not a number: {str(numbers[index])[:60]!r}")
+    for index, message in sorted(wrong.items()):
+        problems.add(f"{place}, sample {index + 1}", message)
+    if wrong:
+        return None
+    good = [value for value in values if value is not None]
+    return build_series(
+        labels, [s.strip('"') for s in stamps], good, lambda index: f"{place}, sample {index + 1}", problems
+    )
+
+
+def _pair_by_pair(pairs: bytes, wrong: dict[int, str]) -> tuple[list[str], list[str | float | None]]:
+    try:
+        rows = _RAWS.decode(pairs)
+    except _BROKEN:
+        wrong[0] = f"not a list of samples: {pairs[:60].decode(errors='replace')!r}"
+        return [], []
+    stamps: list[str] = []
+    numbers: list[str | float | None] = []
+    for index, row in enumerate(rows):
+        try:
+            stamp, number = _PAIR.decode(row)
+        except _BROKEN:
+            wrong[index] = f"not a pair of timestamp and value: {bytes(row)[:60].decode(errors='replace')!r}"
+            stamp, number = Raw(b""), None
+        stamps.append(bytes(stamp).decode())
+        numbers.append(number)
+    return stamps, numbers

@@ -1,0 +1,201 @@
+r"""Text formats of recorded samples: CSV, and what `promtool query` prints.
+
+CSV is ``timestamp,value``, with or without a header; further columns are ignored. promtool prints a range as
+``name{job="a"} =>`` with a line ``value @[timestamp]`` for each sample, and an instant on one line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, build_series, parse_value
+from exporter.detect.timestamps import parse_time
+
+__all__ = ["looks_like_promtool", "read_csv", "read_promtool"]
+
+_TIME_NAMES = ("timestamp", "time", "ts", "datetime", "date")
+_VALUE_NAMES = ("value",)
+_FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or ISO 8601"
+
+_SAMPLE = r"(?P<value>\S+) @\[(?P<stamp>[^\]]+)\]"
+_ROW = re.compile(_SAMPLE)
+_INSTANT = re.compile(rf"(?:(?P<head>.*) =>|scalar:) {_SAMPLE}")
+_HISTOGRAM = re.compile(r"(?:.* => )?\{count:.*\} @\[[^\]]+\]")
+_HEAD = re.compile(r'(?P<name>[^{}"]*)(?:\{(?P<pairs>.*)\})?')
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_PAIR = re.compile(rf"\s*(?:(?P<name>[a-zA-Z_][a-zA-Z0-9_]*|{_TEXT})\s*=\s*)?(?P<value>{_TEXT})\s*(?:,|$)")
+_ESCAPE = re.compile(r"\\(?:x(?P<x>[0-9a-f]{2})|u(?P<u>[0-9a-f]{4})|U(?P<U>[0-9a-f]{8})|(?P<plain>.))")
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ARROW = " =>"
+
+
+def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
+    """Read one series.
+
+    The columns are those named ``timestamp`` (or ``time``, ``ts``, ``datetime``, ``date``) and ``value``, or the first
+    two. The separator is a comma, or what the first line has instead: a semicolon or a tab.
+
+    Raises
+    ------
+    InputError
+        With the lines that cannot be read.
+    """
+    stamps: list[str] = []
+    values: list[float] = []
+    lines: list[int] = []
+    columns = None
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text))
+
+    def report(message: str) -> None:
+        problems.add(f"line {rows.line_num}", message, line=rows.line_num, advice=_FORM)
+
+    try:
+        for row in rows:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                continue
+            if columns is None:
+                columns, header = _columns(row)
+                if header:
+                    continue
+            if len(row) <= max(columns):
+                report(f"no value: {','.join(row)[:60]!r}")
+                continue
+            stamp, number = row[columns[0]], row[columns[1]]
+            value = parse_value(number)
+            if value is None:
+                if parse_time(stamp) is None:
+                    report(f"not a timestamp: {stamp[:60]!r}")
+                report(f"not a number: {number[:60]!r}")
+                continue
+            stamps.append(stamp)
+            values.append(value)
+            lines.append(rows.line_num)
+    except csv.Error as error:
+        report(str(error))
+    series = build_series({}, stamps, values, lambda index: f"line {lines[index]}", problems, lines=lines)
+    problems.check()
+    return [series] if series is not None and stamps else []
+
+
+def _separator(text: str) -> str:
+    first = text.lstrip().partition("\n")[0]
+    return next((mark for mark in ",;\t" if mark in first), ",")
+
+
+def _columns(row: Sequence[str]) -> tuple[tuple[int, int], bool]:
+    """Return which columns have time and value, and whether the first row is a header."""
+    if len(row) < 2 or parse_time(row[0]) is not None or parse_value(row[1]) is not None:
+        # A header has neither; but where it names the columns, others may stand before them.
+        named = _named(row)
+        return (named, True) if named is not None else ((0, 1), False)
+    return _named(row) or (0, 1), True
+
+
+def _named(row: Sequence[str]) -> tuple[int, int] | None:
+    names = [name.strip().lower() for name in row]
+    time = next((names.index(name) for name in _TIME_NAMES if name in names), None)
+    value = next((names.index(name) for name in _VALUE_NAMES if name in names), None)
+    return None if time is None or value is None else (time, value)
+
+
+def looks_like_promtool(line: str) -> bool:
+    """Return whether the first line of a text is one that promtool prints."""
+    line = line.rstrip()
+    return line.endswith(_ARROW) or _INSTANT.fullmatch(line) is not None
+
+
+def read_promtool(text: str, problems: InputProblems) -> list[RecordedSeries]:
+    """Read every series.
+
+    Raises
+    ------
+    InputError
+        With the lines that cannot be read.
+    """
+    by_labels: dict[tuple[tuple[str, str], ...], _Samples] = {}
+    current: _Samples | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r ")
+        row = _ROW.fullmatch(line)
+        if row is None and line:
+            row = _INSTANT.fullmatch(line)
+            labels = _labels_of_line(line, row)
+            if labels is None:
+                histogram = _HISTOGRAM.fullmatch(line)
+                message = NATIVE_HISTOGRAM if histogram else f"neither a series nor a sample of one: {line[:60]!r}"
+                problems.add(f"line {number}", message, line=number)
+                continue
+            key = tuple(sorted(labels.items()))
+            if key in by_labels:
+                problems.add(f"line {number}", f"the same series as in line {by_labels[key].line}", line=number)
+            current = by_labels.setdefault(key, _Samples(labels, number))
+        if row is not None and current is None:
+            problems.add(f"line {number}", "a sample before any series", line=number)
+        elif row is not None and current is not None:
+            current.add(number, row["stamp"], row["value"], problems)
+    series = [samples.build(problems) for samples in by_labels.values()]
+    problems.check()
+    return [each for each in series if each is not None and len(each.times)]
+
+
+def _labels_of_line(line: str, instant: re.Match[str] | None) -> dict[str, str] | None:
+    if instant is not None:
+        return _labels(instant["head"] or "")
+    return _labels(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
+
+
+class _Samples:
+    """A series as far as it is read."""
+
+    def __init__(self, labels: Mapping[str, str], line: int) -> None:
+        self.labels = labels
+        self.line = line
+        self._stamps: list[str] = []
+        self._values: list[float] = []
+        self._lines: list[int] = []
+
+    def add(self, line: int, stamp: str, text: str, problems: InputProblems) -> None:
+        value = parse_value(text)
+        if value is None:
+            problems.add(f"line {line}", f"not a number: {text[:60]!r}", line=line)
+            return
+        self._stamps.append(stamp)
+        self._values.append(value)
+        self._lines.append(line)
+
+    def build(self, problems: InputProblems) -> RecordedSeries | None:
+        lines = self._lines
+        return build_series(
+            self.labels, self._stamps, self._values, lambda index: f"line {lines[index]}", problems, lines=lines
+        )
+
+
+def _labels(head: str) -> dict[str, str] | None:
+    """Parse ``name{a="b", c="d"}``; None if it is something else. Names with other characters are quoted."""
+    form = _HEAD.fullmatch(head)
+    if form is None:
+        return None
+    labels = {"__name__": form["name"]} if form["name"] else {}
+    pairs = form["pairs"] or ""
+    at = 0
+    while at < len(pairs):
+        pair = _PAIR.match(pairs, at)
+        if pair is None:
+            return None
+        labels[_unquoted(pair["name"] or "__name__")] = _unquoted(pair["value"])
+        at = pair.end()
+    return {name: value for name, value in labels.items() if value}
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPE.sub(_character, text[1:-1]) if text.startswith('"') else text
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = escape["x"] or escape["u"] or escape["U"]
+    if code is None:
+        return _ESCAPED.get(escape["plain"], escape["plain"])
+    return chr(int(code, 16)) if int(code, 16) <= 0x10FFFF else "\ufffd"
