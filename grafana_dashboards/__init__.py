@@ -1,5 +1,5 @@
-"""The dashboards of Grafana, made from code: ``python -m grafana_dashboards`` (or ``make dashboards``) writes them.
+"""Grafana dashboards as code: ``python -m grafana_dashboards`` (or ``make dashboards``) writes the JSON files.
 
-``anomalies.json`` shows what the exporter says, ``exporter.json`` how it is itself. Import them in Grafana, or have
-them provisioned as deploy/docker does it.
+``anomalies.json`` shows the anomalies, ``exporter.json`` the health of the exporter. Import them in Grafana, or
+provision them as deploy/docker does.
 """

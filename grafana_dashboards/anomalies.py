@@ -1,4 +1,4 @@
-"""What is anomalous, since when, and compared with what."""
+"""The dashboard *Anomalies*: scores, expected and observed values, votes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from grafana_dashboards.panels import (
     SOURCE,
     WARN,
     annotation,
-    board,
-    figure,
+    empty_dashboard,
     instant,
     link,
     looks,
     over_time,
     query,
     query_variable,
+    stat_panel,
     table_of,
 )
 
@@ -36,13 +36,13 @@ WORST = f"topk(10, max_over_time({SCORE}[$__range] @ end()))"
 WORST_GROUPS = "topk(10, max_over_time(anomaly_group_score[$__range] @ end()))"
 PAGE = "${exporter:raw}/graph?query=%s&from=${__from}&to=${__to}"
 """The page of the worst series of a query."""
-ONE = "{${series:raw}}"
+SERIES = "{${series:raw}}"
 """Exactly one series: the value of the variable is its matchers."""
 
 
 def dashboard() -> Dashboard:
     """Return the dashboard *Anomalies*."""
-    built = board(
+    built = empty_dashboard(
         "Anomalies",
         "anomaly-exporter-anomalies",
         "Expected versus observed, for every series that anomaly-exporter scores. 0.5 and above is anomalous.",
@@ -56,30 +56,30 @@ def dashboard() -> Dashboard:
     sent = 'sum by (query) (anomaly_exporter_alerts{state="firing",query=~"$query"}) > 0'
     built.annotation(annotation("Alerts of the exporter", f'label_join({sent}, "alertname", "", "query")', BAD))
     built.annotation(annotation("Alerts of rules", 'ALERTS{alertname=~"Anomaly.+",alertstate="firing"}', WARN))
-    for panel in [*_now(), _table(), _bands(), *_course()]:
+    for panel in [*_now(), _table(), _bands(), *_history()]:
         built.with_panel(panel)
     return built
 
 
 def _now() -> Iterator[stat.Panel]:
     none = ((None, GOOD), (1.0, BAD))
-    yield figure("Anomalous series", f"sum({SCORE} >= bool 0.5)", steps=none)
-    yield figure("Worst score", f"max({SCORE})", unit="percentunit", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
-    yield figure(
+    yield stat_panel("Anomalous series", f"sum({SCORE} >= bool 0.5)", steps=none)
+    yield stat_panel("Worst score", f"max({SCORE})", unit="percentunit", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
+    yield stat_panel(
         "Anomalous share",
         f"avg({SCORE} >= bool 0.5)",
         unit="percentunit",
         steps=((None, GOOD), (0.1, WARN), (0.3, BAD)),
     )
-    yield figure(
+    yield stat_panel(
         "Open alerts",
         'sum(anomaly_exporter_alerts{state="firing",query=~"$query"})',
         steps=none,
         text="Alerts that the exporter has sent itself and that still fire.",
     )
     unknown = "A series without a score is not counted: nothing can be said about it."
-    yield figure("Series scored", f"count({SCORE})", text=unknown)
-    yield figure(
+    yield stat_panel("Series scored", f"count({SCORE})", text=unknown)
+    yield stat_panel(
         "Age of the scores",
         'time() - min(anomaly_exporter_last_success_timestamp_seconds{query=~"$query"})',
         unit="s",
@@ -120,11 +120,11 @@ def _bands() -> timeseries.Panel:
     # Grafana fills between two lines. Where an edge is absent, the band is drawn from the expected value.
     panel = over_time(
         "$series",
-        query(f"expected_value_upper{ONE} or expected_value{ONE}", "upper"),
-        query(f"expected_value_lower{ONE} or expected_value{ONE}", "lower"),
-        query(f"expected_value{ONE}", "expected"),
-        query(f"observed_value{ONE}", "observed"),
-        query(f"observed_value{ONE} and (anomaly_score{ONE} >= 0.5)", "anomalous"),
+        query(f"expected_value_upper{SERIES} or expected_value{SERIES}", "upper"),
+        query(f"expected_value_lower{SERIES} or expected_value{SERIES}", "lower"),
+        query(f"expected_value{SERIES}", "expected"),
+        query(f"observed_value{SERIES}", "observed"),
+        query(f"observed_value{SERIES} and (anomaly_score{SERIES} >= 0.5)", "anomalous"),
         width=24,
         height=10,
         text="The band is the set of values that are not anomalous. Choose series above; they are sorted, worst first.",
@@ -141,7 +141,7 @@ def _bands() -> timeseries.Panel:
     return panel.repeat("series").repeat_direction("v")
 
 
-def _course() -> Iterator[timeseries.Panel]:
+def _history() -> Iterator[timeseries.Panel]:
     text = "The ten series with the highest score in the time shown."
     yield _scores("Worst scores", f"{SCORE} and {WORST}", "__auto", text)
     yield over_time(

@@ -1,4 +1,4 @@
-"""How the exporter itself is: does it see, does it deliver, is its model honest, has it the means."""
+"""The dashboard *Anomaly exporter*: its input, model, delivery and resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from grafana_foundation_sdk.builders import stat, timeseries
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from grafana_dashboards.panels import BAD, GOOD, WARN, board, figure, over_time, query, query_variable
+from grafana_dashboards.panels import BAD, GOOD, WARN, empty_dashboard, over_time, query, query_variable, stat_panel
 
 __all__ = ["dashboard"]
 
@@ -17,14 +17,14 @@ UP = ((None, BAD), (1.0, GOOD))
 
 def dashboard() -> Dashboard:
     """Return the dashboard *Anomaly exporter*."""
-    built = board("Anomaly exporter", "anomaly-exporter-itself", "How anomaly-exporter itself is.")
+    built = empty_dashboard("Anomaly exporter", "anomaly-exporter-itself", "How anomaly-exporter itself is.")
     built.with_variable(query_variable("instance", "Instance", "label_values(anomaly_exporter_build_info, instance)"))
-    for figures in _now():
-        built.with_panel(figures)
+    for panel in _now():
+        built.with_panel(panel)
     rows = {
-        "Seeing": _seeing(),
-        "Judging": _judging(),
-        "Delivering": _delivering(),
+        "Seeing": _input(),
+        "Judging": _model(),
+        "Delivering": _delivery(),
         "State and resources": _resources(),
     }
     for title, panels in rows.items():
@@ -35,24 +35,26 @@ def dashboard() -> Dashboard:
 
 
 def _rate(metric: str, *by: str) -> str:
-    """How often a second, by these labels."""
+    """Return the rate per second, by these labels."""
     return f"sum by ({', '.join(by)}) (rate({metric}{OWN}[$__rate_interval]))"
 
 
 def _now() -> Iterator[stat.Panel]:
-    yield figure("Prometheus answers", f"min(anomaly_exporter_source_up{OWN})", steps=UP)
-    reached = figure("Alertmanagers up", f"avg(anomaly_exporter_alertmanager_up{OWN})", unit="percentunit", steps=UP)
+    yield stat_panel("Prometheus answers", f"min(anomaly_exporter_source_up{OWN})", steps=UP)
+    reached = stat_panel(
+        "Alertmanagers up", f"avg(anomaly_exporter_alertmanager_up{OWN})", unit="percentunit", steps=UP
+    )
     yield reached.no_value("not asked yet")
-    yield figure("Configuration loaded", f"min(anomaly_exporter_config_last_reload_successful{OWN})", steps=UP)
-    yield figure(
+    yield stat_panel("Configuration loaded", f"min(anomaly_exporter_config_last_reload_successful{OWN})", steps=UP)
+    yield stat_panel(
         "Oldest evaluation",
         f"time() - min(anomaly_exporter_last_success_timestamp_seconds{OWN})",
         unit="s",
         steps=((None, GOOD), (180.0, WARN), (600.0, BAD)),
         text="Of the query that has waited longest.",
     )
-    yield figure("Alerts firing", 'sum(anomaly_exporter_alerts{instance=~"$instance",state="firing"})')
-    yield figure(
+    yield stat_panel("Alerts firing", 'sum(anomaly_exporter_alerts{instance=~"$instance",state="firing"})')
+    yield stat_panel(
         "History read",
         f"avg(anomaly_exporter_backfill_progress_ratio{OWN})",
         unit="percentunit",
@@ -61,7 +63,7 @@ def _now() -> Iterator[stat.Panel]:
     )
 
 
-def _seeing() -> Iterator[timeseries.Panel]:
+def _input() -> Iterator[timeseries.Panel]:
     age = f"time() - anomaly_exporter_last_success_timestamp_seconds{OWN}"
     yield over_time("Age of the scores", query(age, "{{query}}"), unit="s")
     spent = _rate("anomaly_exporter_cycle_duration_seconds_sum", "phase")
@@ -79,7 +81,7 @@ def _seeing() -> Iterator[timeseries.Panel]:
     yield over_time("Errors of Prometheus", query(f"{errors} or on () vector(0)", "{{query}} {{reason}}"), unit="cps")
 
 
-def _judging() -> Iterator[timeseries.Panel]:
+def _model() -> Iterator[timeseries.Panel]:
     text = "`over_limit` are refused because of `max_series`."
     states = f"sum by (state) (anomaly_exporter_series{OWN})"
     yield over_time("Series by state", query(states, "{{state}}"), text=text)
@@ -113,7 +115,7 @@ def _judging() -> Iterator[timeseries.Panel]:
     yield over_time("What people said", query(verdicts, "{{query}} {{verdict}}"), text=text)
 
 
-def _delivering() -> Iterator[timeseries.Panel]:
+def _delivery() -> Iterator[timeseries.Panel]:
     alerts = f"sum by (query, state) (anomaly_exporter_alerts{OWN})"
     yield over_time("Alerts by state", query(alerts, "{{query}} {{state}}"))
     errors = _rate("anomaly_exporter_alertmanager_errors_total", "alertmanager", "reason")

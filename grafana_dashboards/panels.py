@@ -21,8 +21,8 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 __all__ = [
-    "ACCENT", "BAD", "GOOD", "MUTED", "SOURCE", "WARN", "annotation", "as_json", "board", "figure", "instant",
-    "link", "looks", "over_time", "query", "query_variable", "table_of",
+    "ACCENT", "BAD", "GOOD", "MUTED", "SOURCE", "WARN", "annotation", "as_json", "empty_dashboard", "instant", "link",
+    "looks", "over_time", "query", "query_variable", "stat_panel", "table_of",
 ]  # fmt: skip
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -37,7 +37,7 @@ def query(expr: str, legend: str = "__auto") -> prometheus.Dataquery:
 
 
 def instant(expr: str, name: str) -> prometheus.Dataquery:
-    """Ask for the newest values; `name` is that of the query."""
+    """Return a query for the newest values; `name` is its reference."""
     return prometheus.Dataquery().expr(expr).instant().ref_id(name).datasource(SOURCE)
 
 
@@ -51,14 +51,14 @@ def over_time(
 ) -> timeseries.Panel:
     """Return a panel with lines."""
     panel = timeseries.Panel().title(title).description(text).datasource(SOURCE).unit(unit).span(width).height(height)
-    for i, asked in enumerate(queries):
-        panel.with_target(asked.ref_id(chr(ord("A") + i)))
+    for i, target in enumerate(queries):
+        panel.with_target(target.ref_id(chr(ord("A") + i)))
     legend = VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
     tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     return panel.legend(legend).tooltip(tooltip).fill_opacity(0).line_width(1)
 
 
-def figure(
+def stat_panel(
     title: str,
     expr: str,
     *,
@@ -77,11 +77,11 @@ def figure(
 def table_of(title: str, *queries: prometheus.Dataquery, text: str = "") -> table.Panel:
     """Return a table; the columns with the values are called ``Value #NAME`` after the queries."""
     panel = table.Panel().title(title).description(text).datasource(SOURCE).span(24).height(9)
-    return panel.targets([asked.format(PromQueryFormat.TABLE) for asked in queries])
+    return panel.targets([target.format(PromQueryFormat.TABLE) for target in queries])
 
 
 def link(title: str, url: str) -> dict[str, object]:
-    """Return a data link: where a click on a value leads."""
+    """Return a data link: the target of a click on a value."""
     return {"title": title, "url": url, "targetBlank": True}
 
 
@@ -97,11 +97,11 @@ def query_variable(name: str, label: str, expr: str, *, all_of_them: bool = True
 
 
 def annotation(name: str, expr: str, color: str) -> dashboard.AnnotationQuery:
-    """Return marks on every panel, wherever `expr` has a sample; Grafana calls them after the label ``alertname``."""
+    """Return marks on every panel, wherever `expr` has a sample; Grafana names them by the label ``alertname``."""
     return dashboard.AnnotationQuery().name(name).datasource(SOURCE).expr(expr).enable(True).icon_color(color)
 
 
-def board(title: str, uid: str, text: str) -> dashboard.Dashboard:
+def empty_dashboard(title: str, uid: str, text: str) -> dashboard.Dashboard:
     """Return an empty dashboard with the variable of the data source and a link to the other one."""
     built = dashboard.Dashboard(title).uid(uid).description(text).tags([_TAG]).editable().refresh("1m")
     built.tooltip(DashboardCursorSync.CROSSHAIR).timezone("browser").time("now-6h", "now")
@@ -111,27 +111,27 @@ def board(title: str, uid: str, text: str) -> dashboard.Dashboard:
 
 
 def as_json(built: dashboard.Dashboard) -> str:
-    """Return the file. What is not set is left out: Grafana's schema knows no null in most places."""
+    """Return the JSON without unset values: Grafana's schema allows no null in most places."""
     whole = json.loads(json.dumps(built.build(), cls=JSONEncoder))
-    # Grafana has forgotten it since.
+    # Grafana no longer has it.
     whole.pop("style", None)
     for number, panel in enumerate(whole["panels"], 1):
         panel["id"] = number
     for variable in whole["templating"]["list"]:
-        # The builder writes them for every kind, and Grafana has them for one or none.
+        # The builder writes them for every kind, but Grafana has them for few.
         for name in ("id", "auto", "auto_count", "auto_min"):
             variable.pop(name, None)
-    return json.dumps(_without_nothing(whole), indent=2, sort_keys=True) + "\n"
+    return json.dumps(_without_null(whole), indent=2, sort_keys=True) + "\n"
 
 
-def _without_nothing(value: Any) -> Any:
+def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         # The first threshold begins at minus infinity, which Grafana does write as null.
         return {
-            key: _without_nothing(one)
-            for key, one in value.items()
-            if one is not None or (key == "value" and "color" in value)
+            key: _without_null(item)
+            for key, item in value.items()
+            if item is not None or (key == "value" and "color" in value)
         }
     if isinstance(value, list):
-        return [_without_nothing(one) for one in value]
+        return [_without_null(item) for item in value]
     return value

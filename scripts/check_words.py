@@ -24,6 +24,8 @@ remembering apart spending figures ledger ledgers standing standings tell tells 
 """
 FORBIDDEN = frozenset(_FORBIDDEN.split())
 ALLOWED = {
+    "NOT_FOUND": "an error type of Prometheus' API",
+    "known_events": "a metric",
     "max_things": "a field of the configuration",
     "usual": "a parameter of the detector novelty in the configuration",
 }

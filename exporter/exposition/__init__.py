@@ -1,4 +1,4 @@
-"""Out to Prometheus: the ``/metrics`` page, scores and self-metrics."""
+"""The ``/metrics`` page: scores of all series, and the exporter's own metrics."""
 
 from exporter.exposition.labels import PageRows, RowLabels, exposed_labels, row_prefix
 from exporter.exposition.page import Exposition, Rows, Scrape

@@ -1,8 +1,7 @@
-"""Which text format and which encoding a client of ``/metrics`` gets.
+"""Content negotiation of ``/metrics``: text format and encoding.
 
-All formats have the same rows of scores; they differ in the Content-Type, in how the self-metrics
-are written, and in the ``# EOF`` at the end of OpenMetrics. The choice is that of prometheus-client,
-except that q-values are obeyed and that a version we do not speak is never claimed.
+All formats have the same rows of scores; they differ in the Content-Type, in the self-metrics, and in the ``# EOF`` of
+OpenMetrics. The choice is that of prometheus-client, but q-values are obeyed and no unsupported version is claimed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """What a client gets: the format, and the exact Content-Type to answer with."""
+    """The negotiated format, and the exact Content-Type of the answer."""
 
     format: Format
     content_type: str
@@ -41,11 +40,11 @@ def negotiate(accept: str) -> Negotiated:
     best_quality = 0.0
     for part in accept.split(","):
         kind, parameters = _media_type(part)
-        found = _format(kind, parameters.get("version", ""))
+        offered = _format(kind, parameters.get("version", ""))
         quality = _quality(parameters)
-        if found is not None and quality > best_quality:
+        if offered is not None and quality > best_quality:
             best_quality = quality
-            best = Negotiated(found, _content_type(found, parameters))
+            best = Negotiated(offered, _content_type(offered, parameters))
     return best
 
 
@@ -81,10 +80,9 @@ def _format(kind: str, version: str) -> Format | None:
     return None
 
 
-def _content_type(found: Format, parameters: dict[str, str]) -> str:
-    # All our names are plain ASCII, so every escaping scheme gives the same bytes; the client is
-    # told the one it asked for.
-    if found is Format.TEXT or "version" not in parameters:
-        return found.value
+def _content_type(negotiated: Format, parameters: dict[str, str]) -> str:
+    # All our names are plain ASCII, so every escaping scheme gives the same bytes; the requested one is named.
+    if negotiated is Format.TEXT or "version" not in parameters:
+        return negotiated.value
     escaping = parameters.get("escaping", "underscores")
-    return f"{found.value}; escaping={escaping if escaping in _ESCAPINGS else 'underscores'}"
+    return f"{negotiated.value}; escaping={escaping if escaping in _ESCAPINGS else 'underscores'}"

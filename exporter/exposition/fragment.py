@@ -1,9 +1,8 @@
-"""The rows of one metric of one query, rendered once a cycle, and compressed once where the page is large.
+"""The rows of a metric of a query, rendered once per evaluation, and compressed once where the page is large.
 
-A scrape then only writes out bytes that exist. Compressed, a fragment is a raw deflate segment that
-refers to nothing before it and ends on a byte boundary, so fragments can be strung together in any order into
-one gzip member; its checksum can be joined to that of what stands before it without seeing the text.
-So what says the same as in the cycle before is not made again: most bands stay until something is learned.
+A scrape only writes existing bytes. A compressed fragment is a raw deflate segment that refers to nothing before it and
+ends on a byte boundary, so fragments in any order make up one gzip member; their checksums are combined without the
+text. Rows that are the same as in the evaluation before are not rendered again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Fragment", "Packed", "join_checksums", "render_rows"]
+__all__ = ["RenderedMetric", "Fragment", "Packed", "join_checksums", "render_rows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -29,12 +28,12 @@ _RAW = -zlib.MAX_WBITS
 
 # CRC-32 is arithmetic on polynomials over GF(2), modulo this one; the highest bit is x^0.
 _POLYNOMIAL = 0xEDB88320
-_ONE = 0x80000000
+_IDENTITY = 0x80000000
 _X8 = 0x00800000
 
 
 class Fragment:
-    """A piece of the page: text, until it is wanted as a raw deflate segment. What it says never changes.
+    """A piece of the page: text, until it is requested as a raw deflate segment. Its content never changes.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class Fragment:
         self._packed: Packed | None = None
 
     def packed(self) -> Packed:
-        """Return it compressed, and keep only that from now on; from two threads at once it is done twice."""
+        """Return it compressed, and keep only that; two threads at the same time both compress it."""
         text, packed = self._text, self._packed  # In this order: the text goes after the other has come.
         if packed is None:
             assert text is not None  # noqa: S101 - it is one of the two.
@@ -97,8 +96,8 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One metric of one query as it is on the page, and what it was made of. Never changed.
+class RenderedMetric:
+    """A metric of a query as rendered, with its input. Never changed.
 
     Parameters
     ----------
@@ -112,13 +111,15 @@ class Column:
     values: FloatArray
     fragments: tuple[Fragment, ...]
 
-    def says(self, rows: slice, prefixes: tuple[bytes, ...], values: FloatArray) -> bool:
+    def matches(self, rows: slice, prefixes: tuple[bytes, ...], values: FloatArray) -> bool:
         """Return whether some rows are the same; values to the bit, so that NaN is like NaN."""
         same = self.prefixes is prefixes or self.prefixes[rows] == prefixes[rows]
         return same and self.values[rows].tobytes() == values[rows].tobytes()
 
 
-def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray, before: Column | None = None) -> Column:
+def render_rows(
+    metric: str, prefixes: Sequence[bytes], values: FloatArray, before: RenderedMetric | None = None
+) -> RenderedMetric:
     """Render one metric of one query; a NaN leaves its row out, and so does an empty prefix.
 
     Parameters
@@ -130,8 +131,8 @@ def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray, befo
         nothing changed is recognised at once.
     values : (n,) float64
         NaN = absent, infinities are written as such. Nobody may change them afterwards.
-    before : Column, optional
-        The same metric in the cycle before.
+    before : RenderedMetric, optional
+        The same metric in the evaluation before.
     """
     if len(prefixes) != len(values):
         raise ValueError(f"{metric}: {len(prefixes)} rows of labels for {len(values)} values")
@@ -139,11 +140,11 @@ def render_rows(metric: str, prefixes: Sequence[bytes], values: FloatArray, befo
     fragments = []
     for number, start in enumerate(range(0, len(prefixes), _BATCH)):
         rows = slice(start, start + _BATCH)
-        if before is not None and before.says(rows, prefixes, values):
+        if before is not None and before.matches(rows, prefixes, values):
             fragments.append(before.fragments[number])
         else:
             fragments.append(Fragment(_text(metric, prefixes[rows], values[rows])))
-    return Column(prefixes, values, tuple(fragments))
+    return RenderedMetric(prefixes, values, tuple(fragments))
 
 
 def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
@@ -162,7 +163,7 @@ def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
 
 def _pack(text: bytes) -> Packed:
     if not text:
-        return Packed(b"", 0, _ONE)
+        return Packed(b"", 0, _IDENTITY)
     deflater = zlib.compressobj(_FASTEST, zlib.DEFLATED, _RAW)
     deflated = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     return Packed(deflated, zlib.crc32(text), _shift(len(text)))
@@ -186,7 +187,7 @@ def _numbers(values: FloatArray) -> list[bytes]:
 def _times(a: int, b: int) -> int:
     product = 0
     while a:
-        if a & _ONE:
+        if a & _IDENTITY:
             product ^= b
         a = (a << 1) & 0xFFFFFFFF
         b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
@@ -195,10 +196,10 @@ def _times(a: int, b: int) -> int:
 
 def _shift(size: int) -> int:
     """Return x^(8 size): appending `size` bytes multiplies what stands before by it."""
-    power, place = _ONE, 0
+    power, place = _IDENTITY, 0
     while size:
         if digit := size & 0xFF:
-            power = _times(power, _power(digit, place)) if power != _ONE else _power(digit, place)
+            power = _times(power, _power(digit, place)) if power != _IDENTITY else _power(digit, place)
         size >>= 8
         place += 1
     return power
@@ -207,7 +208,7 @@ def _shift(size: int) -> int:
 @lru_cache(maxsize=2048)
 def _power(digit: int, place: int) -> int:
     """Return x^(8 digit 256^place), of which there are few, and every size is made of."""
-    power, square = _ONE, _X8
+    power, square = _IDENTITY, _X8
     for _ in range(8 * place):
         square = _times(square, square)
     for _ in range(8):

@@ -1,8 +1,7 @@
-r"""From the labels of a source series to the labels of its rows on ``/metrics``.
+r"""The labels of rows on ``/metrics``, from the labels of their source series.
 
-Prometheus parses the page as a whole: one label that it cannot read costs every score, and two rows
-with the same labels cost one of them in silence. So every name and value is made harmless here, once
-a series, and a set of labels is only ever given out once.
+Prometheus parses the page as a whole: an unreadable label loses every score, and of two rows with the same labels one
+is lost silently. So every name and value is sanitised here, once per series, and a label set is given out only once.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def exposed_labels(labels: Labels, own: Labels) -> tuple[tuple[str, str], ...]:
     labels : sequence of (name, value)
         The labels of the source series, sorted, names distinct.
     own : sequence of (name, value)
-        What this program adds: ``query``, or ``group`` for the score of a group.
+        Added labels: ``query``, or ``group`` for the score of a group.
 
     Returns
     -------
@@ -54,7 +53,7 @@ def exposed_labels(labels: Labels, own: Labels) -> tuple[tuple[str, str], ...]:
 
 
 def row_prefix(exposed: Labels) -> bytes:
-    r"""Write exposed labels as they stand between the braces of a row, in UTF-8.
+    r"""Write exposed labels as between the braces of a row, in UTF-8.
 
     >>> row_prefix([("query", "cpu"), ("path", 'C:\\ "x"')])
     b'query="cpu",path="C:\\\\ \\"x\\""'
@@ -63,12 +62,12 @@ def row_prefix(exposed: Labels) -> bytes:
 
 
 class RowLabels:
-    """The row prefixes of one query; no two series ever have the same.
+    """The row prefixes of a query; no two series have the same.
 
     Parameters
     ----------
     own : sequence of (name, value)
-        What is added to every row, such as ``[("query", "cpu")]``.
+        Added to every row, such as ``[("query", "cpu")]``.
     """
 
     def __init__(self, own: Labels) -> None:
@@ -81,8 +80,8 @@ class RowLabels:
     def claim(self, labels: Labels) -> bytes | None:
         """Return the row prefix of a new series, or None where another series already has it.
 
-        Such a series cannot be exposed: count it as rejected. It happens when the source labels differ
-        only in what is not exposed (``__name__``) or had to be replaced.
+        Such a series cannot be exposed: count it as rejected. It happens where source labels differ only in
+        ``__name__``, or in characters that were replaced.
 
         Parameters
         ----------
@@ -107,7 +106,7 @@ class RowLabels:
         return prefix
 
     def release(self, prefixes: Iterable[bytes]) -> None:
-        """Give back the prefixes of series that are gone."""
+        """Release the prefixes of series that are gone."""
         self._taken.difference_update(prefixes)
 
 
@@ -156,17 +155,17 @@ class PageRows:
 
 
 def _exposed_names(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a distinct, valid name for each of `names`; what is valid and free is never changed."""
+    """Return a distinct, valid name for each of `names`; a valid name that is free stays."""
     used = set(own)
-    found: dict[str, str] = {}
-    # Names that need no change come first, so that a sanitised one can never push them aside.
+    exposed_names: dict[str, str] = {}
+    # Valid names come first, so that a sanitised name never takes theirs.
     for name in sorted(names, key=lambda name: (not _is_plain(name), name)):
         exposed = name if _is_plain(name) else _sanitised(name)
         while exposed in used:
             exposed = "exported_" + exposed
         used.add(exposed)
-        found[name] = exposed
-    return tuple(found[name] for name in names)
+        exposed_names[name] = exposed
+    return tuple(exposed_names[name] for name in names)
 
 
 def _is_plain(name: str) -> bool:

@@ -1,7 +1,7 @@
-"""The ``/metrics`` page: what every query published last, then the program's own metrics.
+"""The ``/metrics`` page: the newest rows of every query and group, then the exporter's own metrics.
 
-Scores are judged on a schedule, as recording rules are, and not when somebody scrapes. Every publish
-replaces all rows of a query at once; a scrape takes whole publications, never parts of two.
+Scores are computed on a schedule, as recording rules are, and not at a scrape. Publishing replaces all rows of a query
+at once; a scrape never mixes two publications.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition.formats import Format, gzip_accepted, negotiate
-from exporter.exposition.fragment import Column, Fragment, join_checksums, render_rows
-from exporter.exposition.own import Writer
+from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
+from exporter.exposition.registry_writer import RegistryWriter
 
 __all__ = ["FAMILIES", "Exposition", "Page", "Rows", "Scrape"]
 
@@ -48,7 +48,7 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What one query says in one cycle; arrays of shape (n,), NaN = absent, source units.
+    """The rows of a query at an evaluation; arrays of shape (n,), NaN = absent, source units.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Rows:
     score : (n,) float64
         0 to 1.
     expected, lower, upper : (n,) float64
-        What was expected, and the band.
+        The expected value, and the band.
     observed : (n,) float64
         The samples that were scored.
     votes : (n,) float64
@@ -83,8 +83,8 @@ class Rows:
             "anomaly_votes": self.votes,
         }
 
-    def render(self, before: Mapping[str, Column]) -> dict[str, Column]:
-        """Render every metric, as far as it is not what it was before; the order is that of the page."""
+    def render(self, before: Mapping[str, RenderedMetric]) -> dict[str, RenderedMetric]:
+        """Render every metric that changed; the order is that of the page."""
         prefixes = tuple(self.prefixes)
         return {
             metric: render_rows(metric, prefixes, values, before.get(metric))
@@ -97,11 +97,11 @@ class Page:
 
     Parameters
     ----------
-    published : sequence of mapping from metric to Column
-        One mapping a query or group, in the order of their rows.
+    published : sequence of mapping from metric to RenderedMetric
+        Of each query or group, in the order of their rows.
     """
 
-    def __init__(self, published: Sequence[Mapping[str, Column]] = ()) -> None:
+    def __init__(self, published: Sequence[Mapping[str, RenderedMetric]] = ()) -> None:
         fragments: list[Fragment] = []
         for metric, head in _HEADS.items():
             columns = [parts[metric] for parts in published if metric in parts]
@@ -156,17 +156,17 @@ class Scrape:
 
 
 class Exposition:
-    """Holds what is published and answers scrapes; safe to use from several threads.
+    """Holds the published rows and answers scrapes; safe for several threads.
 
     Parameters
     ----------
     registry : CollectorRegistry
         The program's own metrics.
     refresh : float, seconds
-        How old the program's own metrics on the page may be. Rendering them costs more than all
-        scores of the page, and a storm of scrapes must not cost a cycle its time.
+        Greatest age of the own metrics on the page. Rendering them costs more than all scores of the page, and
+        many scrapes must not delay an evaluation.
     plain : int, bytes
-        Pages that are no larger are not compressed: that costs us and whoever scrapes more than to send them.
+        Pages that are no larger are not compressed: compression costs more than it saves.
     monotonic : callable
         Seconds from any fixed point.
     """
@@ -184,11 +184,11 @@ class Exposition:
         self._plain = plain
         self._monotonic = monotonic
         self._publishing = threading.Lock()
-        self._published: dict[tuple[str, str], dict[str, Column]] = {}
+        self._published: dict[tuple[str, str], dict[str, RenderedMetric]] = {}
         self._page: Page | None = Page()
         self._writing = threading.Lock()
         self._own: dict[Format, tuple[float, bytes]] = {}
-        self._writer = Writer()
+        self._writer = RegistryWriter()
 
     def publish(self, query: str, rows: Rows) -> None:
         """Replace all rows of a query."""
@@ -196,7 +196,7 @@ class Exposition:
         parts = rows.render(self._published.get(key, {}))
         fragments = [fragment for column in parts.values() for fragment in column.fragments]
         if sum(fragment.size for fragment in fragments) > self._plain:
-            # Now, and not while somebody waits for it.
+            # Now, and not during a scrape.
             for fragment in fragments:
                 fragment.packed()
         self._replace(key, parts)
@@ -209,7 +209,7 @@ class Exposition:
         self._replace(key, {metric: render_rows(metric, prefixes, score, before)})
 
     def withdraw(self, query: str) -> None:
-        """Remove all rows of a query: it failed this cycle, or it is gone."""
+        """Remove all rows of a query that failed or was removed."""
         self._replace(("query", query), None)
 
     def withdraw_group(self, group: str) -> None:
@@ -217,15 +217,15 @@ class Exposition:
         self._replace(("group", group), None)
 
     def page(self) -> Page:
-        """Return the page as it is now, without the program's own metrics."""
+        """Return the current page, without the own metrics."""
         with self._publishing:
             if self._page is None:
-                # Sorted, so that the order of the rows says nothing about which query was slow.
+                # Sorted, so that the order does not depend on the timing of queries.
                 self._page = Page([parts for _, parts in sorted(self._published.items(), key=lambda item: item[0])])
             return self._page
 
     def scrape(self, accept: str = "", accept_encoding: str = "") -> Scrape:
-        """Answer a scrape; takes no longer for more series.
+        """Answer a scrape; the time does not depend on the number of series.
 
         Parameters
         ----------
@@ -240,13 +240,13 @@ class Exposition:
             return Scrape(choice.content_type, "gzip", sum(map(len, pieces)), iter(pieces))
         return Scrape(choice.content_type, None, page.size + len(own), page.plain(own))
 
-    def _replace(self, key: tuple[str, str], parts: dict[str, Column] | None) -> None:
+    def _replace(self, key: tuple[str, str], parts: dict[str, RenderedMetric] | None) -> None:
         with self._publishing:
             if parts is None:
                 self._published.pop(key, None)
             else:
                 self._published[key] = parts
-            # Joined when somebody asks: with many queries most publications are never scraped alone.
+            # Assembled at the next scrape: there are many publications between two scrapes.
             self._page = None
 
     def _own_metrics(self, kind: Format) -> bytes:

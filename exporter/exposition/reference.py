@@ -1,4 +1,4 @@
-"""``python -m exporter.exposition.reference`` writes docs/metrics.md from the instruments themselves."""
+"""``python -m exporter.exposition.reference`` writes docs/metrics.md from the instruments."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def render() -> str:
 
 def _rows(registry: CollectorRegistry) -> Iterator[str]:
     # The instruments of a registry are known by name; their labels only by the instrument.
-    for collector in {id(one): one for one in registry._names_to_collectors.values()}.values():  # noqa: SLF001
+    for collector in {id(item): item for item in registry._names_to_collectors.values()}.values():  # noqa: SLF001
         names = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
         for family in collector.describe() if hasattr(collector, "describe") else ():
             if family.name.startswith("anomaly_exporter_"):

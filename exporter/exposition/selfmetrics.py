@@ -1,7 +1,7 @@
-"""The metrics of the program about itself, by prometheus-client in an own registry.
+"""The exporter's own metrics, by prometheus-client in a registry of their own.
 
-Those of each Alertmanager are made beside the sender, in the same registry. Names end in their unit;
-there is a counter of all and a counter of the failed, never a ``success`` label.
+The metrics of each Alertmanager are in `exporter.delivery`, in the same registry. Names end in their unit; there is a
+counter of all and a counter of the failed, never a ``success`` label.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class SelfMetrics:
     Parameters
     ----------
     registry : CollectorRegistry
-        An empty one of its own; the collectors of process, platform and garbage collector join it.
+        Empty; the collectors of process, platform and garbage collector are added.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        # Otherwise every counter gains a second series that nobody asked for. This switch is global in
-        # the library, and setting it twice does no harm.
+        # Otherwise every counter gains a second series, `_created`. The switch is global in the library; setting it
+        # twice does no harm.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -81,7 +81,7 @@ class SelfMetrics:
         self._budgets()
 
     def watch(self, query: str) -> None:
-        """Start the counters of a query at zero, so that their first increase is seen by rate()."""
+        """Start the counters of a query at zero, so that rate() sees their first increase."""
         for counter in (
             self.cycles_total,
             self.cycles_failed_total,
@@ -97,7 +97,7 @@ class SelfMetrics:
     def forget(self, query: str) -> None:
         """Drop every series of a query that a reload removed.
 
-        Call it after the last cycle of the query has ended: a later increment would bring it back.
+        Call it after the last evaluation of the query: a later increment would bring the series back.
         """
         for instrument in self._by_query:
             instrument.remove_by_labels({"query": query})

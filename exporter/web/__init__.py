@@ -1,4 +1,4 @@
-"""Out to people, probes and scrapes: the HTTP server."""
+"""The HTTP server: management endpoints, ``/metrics``, the API and the pages."""
 
 from exporter.web.connection import Limits
 from exporter.web.routes import Site, build_app, path_prefix

@@ -1,7 +1,7 @@
-"""One connection: every wait for the other side has an end.
+"""A connection with deadlines and limits.
 
-aiohttp closes a client that sends nothing, but not one that sends a byte a second, and it buffers far
-more header than anybody needs. Both are decided here, before its parser sees the bytes.
+aiohttp closes a client that sends nothing, but not a client that sends a byte a second, and it buffers far more header
+than needed. Both are limited here, before its parser sees the bytes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries, unless the web configuration file says otherwise."""
+"""Headers of every answer, unless the web configuration file overrides them."""
 
 _END_OF_HEADER = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of our time and memory a client may take; seconds and bytes."""
+    """Time and memory that a client may take; seconds and bytes."""
 
     request: float = 8.5
     """From the connection, or the first byte of a further request, to the last byte of its body. With
@@ -71,7 +71,7 @@ class Connection(web.RequestHandler):
     allowed_names : collection of str
         Where not empty, one of them must be a subject alternative name of the client's certificate.
     on_lost : callable
-        Called with the connection once it is gone.
+        Called with the connection when it is lost.
     """
 
     __slots__ = ("_allowed_names", "_deadline", "_header", "_limits", "_more", "_on_lost", "_phase", "_stall", "busy")
@@ -113,11 +113,11 @@ class Connection(web.RequestHandler):
         return self._limits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock, or cut a client whose certificate has none of the allowed names."""
+        """Start the deadline, or abort where the client certificate has none of the allowed names."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker.
         super().connection_made(transport)
-        # With next to no buffer of its own the transport says at once when the client does not read. Not
-        # with none: over TLS asyncio takes an empty buffer that may hold nothing for a full one.
+        # With a buffer of one byte the transport reports at once that the client does not read. Not with zero: over
+        # TLS asyncio takes an empty buffer of size zero for a full one.
         transport.set_write_buffer_limits(high=1, low=0)
         if self._allowed_names and not _has_name(transport.get_extra_info("peercert") or {}, self._allowed_names):
             transport.abort()
@@ -125,7 +125,7 @@ class Connection(web.RequestHandler):
         self._deadline = self._loop.call_later(self._limits.request, self._expire)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop every clock."""
+        """Cancel the deadlines."""
         self._stop_deadline()
         if self._stall is not None:
             self._stall.cancel()
@@ -133,8 +133,8 @@ class Connection(web.RequestHandler):
         self._on_lost(self)
 
     def data_received(self, data: bytes) -> None:
-        """Count the header and hand everything on."""
-        # aiohttp feeds itself empty data to go on with what it has buffered.
+        """Limit the header, and pass the data on."""
+        # aiohttp feeds itself empty data to continue with its buffer.
         if data:
             if self._phase is _Phase.REFUSED:
                 return
@@ -149,40 +149,40 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def pause_writing(self) -> None:
-        """Give a client that does not read the time of one answer."""
+        """Start the deadline of a client that does not read."""
         super().pause_writing()
         self._stall = self._loop.call_later(self._limits.write, self.abort)
 
     def resume_writing(self) -> None:
-        """The client has read everything."""
+        """Cancel it: the client has read everything."""
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
         super().resume_writing()
 
     def abort(self) -> None:
-        """Cut the connection now, whatever is still to be written."""
+        """Close the connection now, without writing the rest."""
         if self.transport is not None:
             self.transport.abort()
 
     def request_begins(self) -> None:
-        """The header is complete; called by the middleware."""
+        """Note that the header is complete; called by the middleware."""
         self._phase = _Phase.SERVING
         self._header.clear()
 
     def request_complete(self) -> None:
-        """The body is here as well: from now on the client waits for us."""
+        """Note that the body is complete: from now on the client waits for us."""
         self.busy = True
         self._stop_deadline()
 
     def request_ends(self) -> None:
-        """The answer is ready or written."""
+        """Note that the answer is ready or written."""
         self.busy = False
         self._stop_deadline()
         self._phase = _Phase.IDLE
         if self._more:
-            # What came may be part of a further header, of which nobody will tell us. A client that
-            # sends ahead is therefore never allowed to idle.
+            # The data may be part of a further header, which is not reported to us. So a client that sends ahead is
+            # never idle.
             self._await_request()
 
     def handle_error(
@@ -192,13 +192,13 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what could not be parsed, without saying anything about ourselves."""
+        """Answer a request that could not be parsed, without details of the server."""
         if status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(exc, ConnectionError):
             log.debug("request from %s: %r", request.remote, message or exc)
         else:
             log.error("answering %s failed", request.remote, exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun; nothing else can be said")
+            raise ConnectionError("the answer has begun; it cannot be replaced")
         response = plain(status, HTTPStatus(status).phrase)
         response.headers.update(SECURITY_HEADERS)
         # aiohttp only adds its name and version where there is none.
@@ -213,23 +213,23 @@ class Connection(web.RequestHandler):
         self._deadline = self._loop.call_later(self._limits.request, self._expire)
 
     def _too_much(self, data: bytes) -> HTTPStatus | None:
-        """Return why the header that grows by `data` is refused, if it is."""
-        known = self._header
-        if known.endswith(_END_OF_HEADER):
+        """Return the status with which a header that grows by `data` is refused, or None."""
+        header = self._header
+        if header.endswith(_END_OF_HEADER):
             self._more = True
             return None
-        seen = max(0, len(known) - len(_END_OF_HEADER) + 1)
-        before = len(known)
-        # One byte more than may be kept tells that there is too much.
-        known += data[: self._limits.header + 1 - len(known)]
-        end = known.find(_END_OF_HEADER, seen)
+        searched = max(0, len(header) - len(_END_OF_HEADER) + 1)
+        before = len(header)
+        # A byte beyond the limit shows that there is too much.
+        header += data[: self._limits.header + 1 - len(header)]
+        end = header.find(_END_OF_HEADER, searched)
         if end >= 0:
-            del known[end + len(_END_OF_HEADER) :]
-            self._more |= before + len(data) > len(known)
-        line = known.find(b"\r\n")
-        if (len(known) if line < 0 else line) > self._limits.url:
+            del header[end + len(_END_OF_HEADER) :]
+            self._more |= before + len(data) > len(header)
+        line = header.find(b"\r\n")
+        if (len(header) if line < 0 else line) > self._limits.url:
             return HTTPStatus.REQUEST_URI_TOO_LONG
-        if len(known) > self._limits.header:
+        if len(header) > self._limits.header:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         return None
 
@@ -247,7 +247,7 @@ class Connection(web.RequestHandler):
         text = f"{status.phrase}\n"
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         self.transport.write(f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
-        # Closed at once, the bytes on their way to us would make the kernel throw the answer away.
+        # If it were closed at once, bytes still on their way to us would make the kernel discard the answer.
         self._deadline = self._loop.call_later(self._limits.linger, self.abort)
 
     def _stop_deadline(self) -> None:

@@ -1,6 +1,6 @@
-"""What every request passes before a handler sees it, and every answer on its way out.
+"""Middleware: authentication, cross-site requests, bodies, and security headers.
 
-The order is that of what costs least: credentials, then where the request comes from, then its body.
+The order is credentials, then origin, then body: the cheapest check first.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ log = logging.getLogger(__name__)
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Logins that may wait for bcrypt; more would only wait in vain.
-_WAITING = 16
+_MOST_PENDING = 16
+"""Logins that may wait for bcrypt."""
 
 
-def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor) -> Middleware:
+def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executor) -> Middleware:
     """Make the outermost middleware.
 
     Parameters
     ----------
     access : callable
-        What the web configuration says now.
+        The web configuration in force.
     limits : Limits
-    one_at_a_time : Executor
-        Where passwords are checked; has a single thread.
+    bcrypt_executor : Executor
+        Checks passwords; has a single thread.
     """
-    waiting = 0
+    pending = 0
 
     async def refused_login(request: web.Request) -> web.Response | None:
-        nonlocal waiting
+        nonlocal pending
         users = access().users
         if not users:
             return None
         login = basic_credentials(request.headers.get("Authorization", ""))
         accepted = users.cached(*login) if login is not None else False
         if accepted is None and login is not None:
-            if waiting >= _WAITING:
+            if pending >= _MOST_PENDING:
                 return plain(429, "Too many logins are being checked.", **{"Retry-After": "1"})
-            waiting += 1
+            pending += 1
             try:
-                accepted = await asyncio.get_running_loop().run_in_executor(one_at_a_time, users.check, *login)
+                accepted = await asyncio.get_running_loop().run_in_executor(bcrypt_executor, users.check, *login)
             finally:
-                waiting -= 1
+                pending -= 1
         if accepted and login is not None:
             request[USER] = login[0]
             return None
         return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
 
     async def refusal(request: web.Request) -> web.Response | None:
-        # Compared with None, and not by truth: whether a response is true is up to the library.
+        # Compared with None: the truth of a response is up to the library.
         refused = await refused_login(request)
         if refused is None:
-            refused = _foreign(request)
+            refused = _refuse_cross_site(request)
         if refused is None:
-            refused = await _body(request, limits)
+            refused = await _read_body(request, limits)
         return refused
 
     async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
@@ -92,11 +92,10 @@ def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor)
         except web.HTTPException as error:
             return _plain_error(error)
         except ConnectionError:
-            # The client has gone; there is nobody to tell.
+            # The client is gone.
             raise
         except Exception:
-            # Nothing that goes wrong for one request may end another, and what it was is told to the
-            # log only.
+            # An error of one request must not end another, and its details are for the log only.
             number = secrets.token_hex(4)
             log.exception("request %s: %s %r failed", number, request.method, request.path)
             return plain(500, f"Internal server error; request {number} in the log.")
@@ -108,13 +107,13 @@ def guard(access: Callable[[], Access], limits: Limits, one_at_a_time: Executor)
 
 
 def header_hook(access: Callable[[], Access]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Make the signal that puts the security headers on every answer and takes our name off."""
+    """Make the signal that adds the security headers to every answer and removes the name of the server."""
 
     async def add(_: web.Request, response: web.StreamResponse) -> None:
         configured = access().headers
         for name, value in {**SECURITY_HEADERS, **configured}.items():
             if value:
-                # A page may have said it more strictly; a file that says it is the last word.
+                # A page may have set a stricter value; the file overrides it.
                 if name in configured:
                     response.headers[name] = value
                 else:
@@ -132,21 +131,21 @@ def _plain_error(error: web.HTTPException) -> web.Response:
     return response
 
 
-def _foreign(request: web.Request) -> web.Response | None:
-    """Refuse what a page of another site made a browser send."""
+def _refuse_cross_site(request: web.Request) -> web.Response | None:
+    """Refuse a request that a page of another site made a browser send."""
     if request.method in _SAFE:
         return None
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
-        foreign = site not in ("same-origin", "none")
+        cross_site = site not in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
-    return plain(403, "Requests from other sites are refused.") if foreign else None
+        cross_site = origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+    return plain(403, "Requests from other sites are refused.") if cross_site else None
 
 
-async def _body(request: web.Request, limits: Limits) -> web.Response | None:
-    """Read the whole body, so that no handler ever waits for a client; `request.read()` has it then."""
+async def _read_body(request: web.Request, limits: Limits) -> web.Response | None:
+    """Read the whole body, so that no handler waits for a client; `request.read()` returns it then."""
     if request.content_length is not None and request.content_length > limits.body:
         return plain(413, HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase)
     if request.can_read_body:

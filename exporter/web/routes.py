@@ -1,7 +1,6 @@
-"""The endpoints that every Prometheus component has, those of the API, and the pages.
+"""The web application: the endpoints of every Prometheus component, the API and the pages.
 
-Handlers know nothing of the program: what they show and do are plain callables, run in a worker
-thread where they may block.
+Handlers call plain callables, in a worker thread where they may block; they do not depend on the program.
 """
 
 from __future__ import annotations
@@ -28,22 +27,22 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the endpoints show and do.
+    """The callables behind the endpoints.
 
     Parameters
     ----------
     metrics : callable
         From the headers ``Accept`` and ``Accept-Encoding`` to the page: `Exposition.scrape`.
     not_ready : callable
-        Why scores cannot be served yet, or None. Must not block.
+        The reason why scores cannot be served yet, or None. Must not block.
     config : callable
         The configuration in force as YAML, its secrets shown as ``<secret>``.
     build : mapping
         Versions, by name.
     pages : PageData
-        What the pages show.
+        The data of the pages.
     reload : callable, optional
-        Reads the configuration again; raises ExporterError with the reason. None: not enabled.
+        Reloads the configuration; raises ExporterError with the reason. None: not enabled.
     """
 
     metrics: Callable[[str, str], Scrape]
@@ -61,13 +60,13 @@ def build_app(
     prefix: str = "",
     max_body: int = _LIMITS.body,
 ) -> web.Application:
-    """Make the application; more routes may be added before it is served.
+    """Make the application.
 
     Parameters
     ----------
     site : Site
     endpoints : iterable of Endpoint
-        What is served below ``/api/v1``, beside the status of the program.
+        Served below ``/api/v1``, beside the status of the program.
     prefix : str
         Path under which everything is served, such as ``/anomaly``: that of ``--web.external-url``.
     max_body : int, bytes
@@ -143,7 +142,7 @@ class _Handlers:
 
 
 async def _write(request: web.Request, response: web.StreamResponse, body: Iterator[bytes]) -> None:
-    """Write a large body; a client that does not take it in time is cut off."""
+    """Write a large body; a client that does not read it in time is disconnected."""
     connection = request.protocol
     limits = connection.limits if isinstance(connection, Connection) else _LIMITS
     try:
@@ -156,6 +155,6 @@ async def _write(request: web.Request, response: web.StreamResponse, body: Itera
                         await response.write(view[start : start + _CHUNK])
             await response.write_eof()
     except (TimeoutError, ConnectionError):
-        # The page was promised whole, so there is nothing left to say on this connection.
+        # The answer has a length, so an incomplete one cannot be ended properly.
         if request.transport is not None:
             request.transport.abort()

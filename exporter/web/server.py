@@ -1,37 +1,39 @@
 """The HTTP server: a thread with an event loop of its own.
 
-Accepting is done here and not by asyncio's server, for three reasons: connections are counted before
-their TLS handshake, certificates change without a restart, and when there are too many connections
-the one that has kept us waiting longest makes room, so that a scrape gets through a flood.
+It accepts connections itself, without asyncio's server, for three reasons: connections are counted before their TLS
+handshake, certificates change without a restart, and when there are too many connections, the oldest without a
+running request is closed, so that a scrape gets through a flood.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from socket import socket
 
 from aiohttp import web
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, UsageError
 from exporter.web.connection import Connection, Limits
 from exporter.web.guard import guard, header_hook
-from exporter.web.listen import listen
 from exporter.web.web_config import WebConfigFile
 
-__all__ = ["WebServer"]
+__all__ = ["WebServer", "listen"]
 
 log = logging.getLogger(__name__)
 
-# When the system has run out of descriptors or memory, and nobody can make room.
-_PAUSE = 0.2
-# How long a connection that is cut takes to be gone.
-_ROOM = 0.01
-# In the words of Prometheus, so that whoever looks for them finds the answer.
+_BACKLOG = 512
+_RETRY = 0.2
+"""Seconds to the next attempt when the system has no descriptors or memory, and no connection can be closed."""
+_CLOSING = 0.01
+"""Seconds that a closed connection takes to be gone."""
+# In the words of Prometheus, so that a search finds the answer.
 _NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
@@ -41,9 +43,9 @@ class WebServer:
     Parameters
     ----------
     app : web.Application
-        The routes. The server adds what all of them need: credentials, limits, headers.
+        The routes. The server adds authentication, limits and headers.
     listen_address : str
-        See `exporter.web.listen.listen`.
+        See `listen`.
     web_config : WebConfigFile, optional
         TLS, users and headers.
     limits : Limits
@@ -68,11 +70,11 @@ class WebServer:
         self._thread: threading.Thread | None = None
         self._bcrypt = ThreadPoolExecutor(1, thread_name_prefix="web-bcrypt")
         self.refused = 0
-        """Connections refused or cut because there were too many."""
+        """Connections refused or closed because there were too many."""
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self._open)
 
     @property
@@ -102,7 +104,7 @@ class WebServer:
         return port
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Stop listening, let requests that are being answered end for `timeout` seconds, cut the rest."""
+        """Stop listening, wait up to `timeout` seconds for running requests, close the rest."""
         thread, loop, stopping = self._thread, self._loop, self._stopping
         if thread is None or loop is None or stopping is None or not thread.is_alive():
             return
@@ -111,11 +113,11 @@ class WebServer:
         # Twice: a client that is being answered, then whatever aiohttp still has to end.
         thread.join(2 * timeout + 1)
 
-    async def _serve(self, listener: socket, started: threading.Event) -> None:
+    async def _serve(self, listener: socket.socket, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_quietly)
         self._stopping = asyncio.Event()
-        # Everything that a handler calls may block, and a scrape must not wait for a reload.
+        # Handlers may block here, and a scrape must not wait for a reload.
         self._loop.set_default_executor(ThreadPoolExecutor(8, thread_name_prefix="web-worker"))
         access = self._web_config.current
         self._app.middlewares.insert(0, guard(access, self._limits, self._bcrypt))
@@ -137,31 +139,31 @@ class WebServer:
         while any(connection.busy for connection in self._open) and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         for connection in list(self._open):
-            self._cut(connection)
+            self._close(connection)
         await runner.cleanup()
         self._bcrypt.shutdown(wait=False, cancel_futures=True)
         if not accepting.cancelled():
-            # Never seen; whoever asks `alive` finds out.
+            # Not logged; `alive` is false then.
             accepting.result()
 
-    async def _accept(self, listener: socket, server: web.Server) -> None:
+    async def _accept(self, listener: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
         starved = False
         while True:
-            # A flood must not keep those who are in already from being heard before they have to make room.
+            # Established connections get their turn, before a flood evicts them.
             await asyncio.sleep(0)
             try:
                 accepted, _ = await loop.sock_accept(listener)
             except OSError as error:
                 if not starved:
-                    # Once, and not for every client that waits outside.
+                    # Once, and not for every waiting client.
                     log.warning("cannot accept connections: %s", error)
                 starved = True
-                # No descriptors are left. Whoever has kept us waiting longest makes room, a moment later.
-                await asyncio.sleep(_ROOM if self._make_room() else _PAUSE)
+                # No descriptors are left: evict a connection, and retry.
+                await asyncio.sleep(_CLOSING if self._evict() else _RETRY)
                 continue
             starved = False
-            if len(self._open) >= self._limits.connections and not self._make_room():
+            if len(self._open) >= self._limits.connections and not self._evict():
                 self.refused += 1
                 accepted.close()
                 continue
@@ -170,17 +172,17 @@ class WebServer:
                 server, loop=loop, limits=self._limits, allowed_names=access.client_names, on_lost=self._forget
             )
             connecting = asyncio.create_task(self._connect(accepted, connection, access.tls))
-            # A task that is cancelled before its first step cannot close what it was given.
+            # A task that is cancelled before its first step cannot close its socket.
             connecting.add_done_callback(partial(_close_if_cancelled, accepted))
             self._open[connection] = connecting
 
-    async def _connect(self, accepted: socket, connection: Connection, tls: ssl.SSLContext | None) -> None:
+    async def _connect(self, accepted: socket.socket, connection: Connection, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         try:
             if tls is None:
                 await loop.connect_accepted_socket(lambda: connection, accepted)
             else:
-                # A second descriptor, because asyncio has closed the first when it says why the handshake failed.
+                # A second descriptor, because asyncio closes the first before it reports why the handshake failed.
                 with accepted.dup() as raw:
                     try:
                         await loop.connect_accepted_socket(
@@ -195,7 +197,7 @@ class WebServer:
                             raw.send(_NOT_TLS)
                         raise
         except OSError as error:
-            # Plain HTTP to a TLS port, no certificate, an old version, silence: the client's affair.
+            # Plain HTTP to a TLS port, no certificate, an old version, a timeout: errors of the client.
             log.debug("connection failed: %s", error)
             self._forget(connection)
             accepted.close()
@@ -203,22 +205,95 @@ class WebServer:
     def _forget(self, connection: Connection) -> None:
         self._open.pop(connection, None)
 
-    def _make_room(self) -> bool:
-        """Cut the connection that has kept us waiting longest; False if all are being answered."""
+    def _evict(self) -> bool:
+        """Close the oldest connection without a running request; False if all have one."""
         for connection in self._open:
             if not connection.busy:
-                self._cut(connection)
+                self._close(connection)
                 self.refused += 1
                 return True
         return False
 
-    def _cut(self, connection: Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         connecting = self._open.pop(connection)
         connection.abort()
         connecting.cancel()
 
 
-def _close_if_cancelled(accepted: socket, connecting: asyncio.Task[None]) -> None:
+def listen(address: str) -> socket.socket:
+    """Bind and listen.
+
+    Parameters
+    ----------
+    address : str
+        ``host:port``, with an IPv6 host in brackets. Without a host: all interfaces, IPv4 and IPv6.
+        Port 0 takes a free one.
+
+    Returns
+    -------
+    socket.socket
+        Not blocking; ``getsockname()[1]`` is the port.
+
+    Raises
+    ------
+    UsageError
+        The address cannot be read.
+    ExporterError
+        It cannot be resolved or bound.
+    """
+    host, port = _split(address)
+    try:
+        if host:
+            family, _, _, _, where = _resolve(host, port)
+            return _bound(family, where)
+        try:
+            return _bound(socket.AF_INET6, ("::", port))
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            # A host without IPv6.
+            return _bound(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - asked for by leaving the host out.
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExporterError(f"cannot listen on {address}: {reason}") from error
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"not an address to listen on: {address!r}; write [host]:port, such as :9877")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise UsageError(
+            f"not an address to listen on: {address!r}; an IPv6 host stands in brackets, such as [::1]:9877"
+        )
+    return host, int(port)
+
+
+def _resolve(host: str, port: int) -> tuple[int, int, int, str, tuple[str | int, ...]]:
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # IPv4 first, as Prometheus does: most clients use the IPv4 address of localhost.
+    return sorted(addresses, key=lambda entry: entry[0] != socket.AF_INET)[0]  # type: ignore[return-value]
+
+
+def _bound(family: int, where: tuple[str | int, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if where[0] == "::" else 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _close_if_cancelled(accepted: socket.socket, connecting: asyncio.Task[None]) -> None:
     if connecting.cancelled():
         accepted.close()
 

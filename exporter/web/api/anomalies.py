@@ -239,7 +239,7 @@ def anomaly_endpoints(
     def get_anomaly(request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
         result = episodes().episode(request.parameters.id)
         if result is None:
-            raise _not_found(request.parameters.id)
+            raise _unknown_anomaly(request.parameters.id)
         episode, entries = result
         transitions = (
             Transition(entry.at, entry.event, entry.who, entry.why, entry.details, entry.intact) for entry in entries
@@ -251,7 +251,7 @@ def anomaly_endpoints(
         who = _who(request.who, body.who)
         change = episodes().acknowledge(request.parameters.id, at=clock(), who=who, why=body.comment)
         if change.episode is None:
-            raise _not_found(request.parameters.id)
+            raise _unknown_anomaly(request.parameters.id)
         if change.episode.acknowledged_at is None:
             raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
         return described(change.episode)
@@ -261,7 +261,7 @@ def anomaly_endpoints(
         who, verdict = _who(request.who, body.who), Feedback(body.verdict)
         change = episodes().give_feedback(request.parameters.id, verdict, at=clock(), who=who, comment=body.comment)
         if change.episode is None:
-            raise _not_found(request.parameters.id)
+            raise _unknown_anomaly(request.parameters.id)
         return described(change.episode)
 
     nothing, missing = type(None), (ErrorType.NOT_FOUND,)
@@ -357,7 +357,7 @@ def _who(authenticated: str | None, given: str) -> str:
     return user if given in ("", user) else f"{given} (via {user})"
 
 
-def _not_found(episode: str) -> ApiError:
+def _unknown_anomaly(episode: str) -> ApiError:
     return ApiError(ErrorType.NOT_FOUND, f"there is no anomaly {episode!r}")
 
 

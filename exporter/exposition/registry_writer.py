@@ -1,7 +1,7 @@
-"""The program's own metrics as text, byte for byte as prometheus-client writes them.
+"""The exporter's own metrics as text, byte for byte as prometheus-client writes them.
 
-With a dozen queries there are a thousand samples, and at every scrape its writers look at each character of each label
-again. What stands before a value never changes, so it is kept from one time to the next.
+With a dozen queries there are a thousand samples, and prometheus-client escapes every label again at every scrape. Name
+and labels of a sample never change, so their text is cached.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-__all__ = ["Writer"]
+__all__ = ["RegistryWriter"]
 
 _SUFFIX = {"counter": "_total", "info": "_info"}
-"""What the text format, which has no families, appends to their names."""
+"""What the text format, which has no families, appends to the names."""
 
 
-class Writer:
+class RegistryWriter:
     """Writes a registry of counters, gauges, histograms and infos; one thread at a time."""
 
     def __init__(self) -> None:
@@ -25,17 +25,17 @@ class Writer:
 
     def write(self, registry: CollectorRegistry, *, openmetrics: bool) -> bytes:
         """Return all metrics as OpenMetrics, which ends the page, or in the older text format."""
-        known, used = self._openings, {}
+        cached, used = self._openings, {}
         out: list[str] = []
         for metric in registry.collect():
             out.append(_head(metric, openmetrics=openmetrics))
             for sample in metric.samples:
                 key = (sample.name, *sample.labels.values())
-                opening = used[key] = known.get(key) or _opening(sample)
+                opening = used[key] = cached.get(key) or _opening(sample)
                 out.append(f"{opening}{floatToGoString(sample.value)}\n")  # type: ignore[no-untyped-call]
         if openmetrics:
             out.append("# EOF\n")
-        self._openings = used  # Labels that are gone are forgotten.
+        self._openings = used  # Drops labels that are gone.
         return "".join(out).encode()
 
 
@@ -50,7 +50,7 @@ def _head(metric: Metric, *, openmetrics: bool) -> str:
 
 
 def _opening(sample: Sample) -> str:
-    """Return what stands before the value."""
+    """Return name and labels, up to the value."""
     if not sample.labels:
         return f"{sample.name} "
     labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(sample.labels.items()))

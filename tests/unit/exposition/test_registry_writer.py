@@ -6,7 +6,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from exporter.exposition import SelfMetrics
-from exporter.exposition.own import Writer
+from exporter.exposition.registry_writer import RegistryWriter
 
 
 def filled():
@@ -46,14 +46,14 @@ class Still(CollectorRegistry):
 
 @pytest.mark.parametrize("registry", [filled(), everything()], ids=["odd ones", "our own"])
 def test_it_is_what_prometheus_client_writes(registry):
-    registry, writer = Still(registry), Writer()
+    registry, writer = Still(registry), RegistryWriter()
     for _ in range(2):  # The second time by what was kept.
         assert writer.write(registry, openmetrics=False) == generate_latest(registry)
         assert writer.write(registry, openmetrics=True) == generate_openmetrics(registry)
 
 
 def test_labels_that_are_gone_are_forgotten():
-    registry, writer = filled(), Writer()
+    registry, writer = filled(), RegistryWriter()
     before = writer.write(registry, openmetrics=False)
     assert b'asked_total{a="",query="plain"} 0.1\n' in before
     registry = CollectorRegistry()
