@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from exporter.evaluation.evaluator import QueryEvaluator
 from tests.faults.cycling import Source
 from tests.integration.process import eventually
 from tests.openapi import assert_described
+from tests.simulated_time import SimulatedTime
 
 CONFIG: dict[str, Any] = {
     "global": {"interval": "1s"},
@@ -33,16 +35,33 @@ def source() -> Source:
 
 
 @pytest.fixture
-def app(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
+    return SimulatedTime(monkeypatch)
+
+
+@pytest.fixture
+def app(tmp_path: Path, source: Source, clock: SimulatedTime, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("exporter.app.reload.PrometheusApi", lambda *_, **__: source)
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(CONFIG))
-    app = build(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"))
+    app = build(Options(file, tmp_path / "state", listen_address="127.0.0.1:0"), clock=clock)
     app.start()
     with ExitStack() as stack:
         stack.callback(app.stop)
-        eventually(lambda: scored(app) == {"load", "other"}, 30.0)
+        as_time_passes(app, lambda: scored(app) == {"load", "other"})
         yield app
+
+
+def as_time_passes(app: App, condition: Callable[[], bool]) -> None:
+    """Let slots pass until something is so."""
+    for _ in range(600):
+        if condition():
+            return
+        clock = app._parts.clock
+        assert isinstance(clock, SimulatedTime)
+        clock.advance(0.5, app._parts.workers._schedule._scheduler)
+        time.sleep(0.02)  # For the threads to do their work.
+    raise AssertionError("it does not come")
 
 
 def scored(app: App) -> set[str]:
@@ -56,7 +75,7 @@ def value(app: App, name: str, **labels: str) -> float:
 
 def slots(app: App, query: str = "load", count: int = 2) -> None:
     now = value(app, "cycles_total", query=query)
-    eventually(lambda: value(app, "cycles_total", query=query) >= now + count, 30.0)
+    as_time_passes(app, lambda: value(app, "cycles_total", query=query) >= now + count)
 
 
 class Hang:
@@ -74,7 +93,7 @@ class Hang:
             return step(*args, **options)
 
         monkeypatch.setattr(engine, "step", hang)
-        assert self.hanging.wait(30)
+        as_time_passes(app, self.hanging.is_set)
 
 
 def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +149,14 @@ def test_a_reload_that_fails_half_way_ends_the_process(app: App, monkeypatch: py
 
 
 def test_nothing_is_deleted_for_its_age_while_the_clock_is_not_confirmed(
-    app: App, monkeypatch: pytest.MonkeyPatch
+    app: App, clock: SimulatedTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleted: list[float] = []
     monkeypatch.setattr(app._parts.store, "retain", deleted.append)
     app._parts.maintenance._retained_at = None
-    app._reloader.maintain(time.time() + 12 * 365 * 86400.0)
+    app._reloader.maintain(clock() + 12 * 365 * 86400.0)
     assert deleted == []
-    app._reloader.maintain(time.time())
+    app._reloader.maintain(clock())
     assert len(deleted) == 1
 
 

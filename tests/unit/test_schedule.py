@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime
 
 import pytest
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.plan import offset_of, offsets
 from exporter.schedule import Job, Schedule, slot_at
+from tests.simulated_time import SimulatedTime
 
 seconds = st.floats(0, 4e9, allow_nan=False)
 intervals = st.sampled_from([1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0])
@@ -49,9 +50,10 @@ def test_queries_of_a_group_share_their_instants_and_others_do_not() -> None:
 
 
 class Runs:
-    """Records what a schedule runs; the test waits for what it expects."""
+    """Records what a schedule runs; `wait` lets time pass until there is what the test expects."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: SimulatedTime, schedule: Schedule) -> None:
+        self._time, self._schedule = time, schedule
         self.slots: list[float] = []
         self.missed = 0
         self._came = threading.Condition()
@@ -65,9 +67,13 @@ class Runs:
         self.missed += count
 
     def wait(self, count: int) -> list[float]:
-        with self._came:
-            assert self._came.wait_for(lambda: len(self.slots) >= count, 20), self.slots
-            return self.slots[:]
+        """Let slots of a quarter of a second pass, one run after the other."""
+        for _ in range(100):
+            with self._came:
+                if self._came.wait_for(lambda: len(self.slots) >= count, 0.05):
+                    return self.slots[:]
+            self._time.advance(0.25, self._schedule._scheduler)
+        raise AssertionError(self.slots)
 
 
 @pytest.fixture
@@ -76,46 +82,62 @@ def failures():
 
 
 @pytest.fixture
-def schedule(failures):
-    schedule = Schedule(2, clock=time.time, failed=failures.append)
+def time(monkeypatch):
+    return SimulatedTime(monkeypatch)
+
+
+@pytest.fixture
+def schedule(time, failures):
+    schedule = Schedule(2, clock=time, failed=failures.append)
     schedule.start()
     yield schedule
     schedule.stop()
 
 
-def test_slots_follow_each_other_on_the_grid(schedule) -> None:
-    runs = Runs()
+@pytest.fixture
+def new_runs(time, schedule):
+    return lambda: Runs(time, schedule)
+
+
+def test_slots_follow_each_other_on_the_grid(schedule, new_runs) -> None:
+    runs = new_runs()
     schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
     slots = runs.wait(3)
     assert [round((slot - 0.25) % 1.0, 6) % 1.0 for slot in slots] == [0.0] * 3
     assert slots == sorted(set(slots))
+    assert slots[2] - slots[0] == 2.0
     assert schedule.alive
 
 
-def test_a_slow_run_is_never_overtaken_and_what_it_cost_is_counted(schedule) -> None:
-    runs, together, most = Runs(), threading.Semaphore(1), []
+def test_a_slow_run_is_never_overtaken_and_what_it_cost_is_counted(time, schedule, failures, new_runs) -> None:
+    runs, together, most, skipped = new_runs(), threading.Semaphore(1), [], threading.Event()
+    schedule._scheduler.add_listener(lambda _: skipped.set(), EVENT_JOB_MAX_INSTANCES)
 
     def slow(slot: float) -> None:
         assert together.acquire(blocking=False)
         runs.run(slot)
         most.append(slot)
-        threading.Event().wait(0.55)  # the subject of the test: longer than two intervals
+        skipped.clear()
+        time.advance(0.55, schedule._scheduler)  # the subject of the test: longer than two intervals
+        assert skipped.wait(20), "the scheduler has seen that it is due again"
         together.release()
 
     schedule.set({"cpu": Job(0.25, 0.0, slow, runs.miss)})
     runs.wait(3)
+    assert together.acquire(timeout=20)
     assert runs.missed >= 2
+    assert failures == []
 
 
-def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures) -> None:
-    runs = Runs()
+def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures, new_runs) -> None:
+    runs = new_runs()
     schedule.set({"bad": Job(0.25, 0.0, lambda _: 1 / 0, runs.miss), "good": Job(0.25, 0.0, runs.run, runs.miss)})
     runs.wait(3)
     assert set(failures) == {"bad"}
 
 
-def test_a_removed_job_does_not_run(schedule) -> None:
-    gone, kept = Runs(), Runs()
+def test_a_removed_job_does_not_run(schedule, new_runs) -> None:
+    gone, kept = new_runs(), new_runs()
     schedule.set({"gone": Job(0.25, 0.0, gone.run, gone.miss), "kept": Job(0.25, 0.0, kept.run, kept.miss)})
     gone.wait(1)
     schedule.set({"kept": Job(0.25, 0.0, kept.run, kept.miss)})
@@ -124,8 +146,8 @@ def test_a_removed_job_does_not_run(schedule) -> None:
     assert len(gone.slots) <= before + 1  # one may have been under way
 
 
-def test_a_replaced_job_keeps_its_slots(schedule) -> None:
-    old, new = Runs(), Runs()
+def test_a_replaced_job_keeps_its_slots(schedule, new_runs) -> None:
+    old, new = new_runs(), new_runs()
     schedule.set({"cpu": Job(1.0, 0.25, old.run, old.miss)})
     old.wait(2)
     schedule.set({"cpu": Job(1.0, 0.25, new.run, new.miss)})
@@ -136,23 +158,23 @@ def test_a_replaced_job_keeps_its_slots(schedule) -> None:
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
-def test_runs_go_on_when_the_clock_is_set(step: float, failures) -> None:
+def test_runs_go_on_when_the_clock_is_set(step: float, time, failures) -> None:
     ahead = [0.0]
-    schedule = Schedule(2, clock=lambda: time.time() + ahead[0], failed=failures.append)
-    runs = Runs()
+    schedule = Schedule(2, clock=lambda: time() + ahead[0], failed=failures.append)
+    runs = Runs(time, schedule)
     assert not schedule.check_clock()
     schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
     ahead[0] = step
     assert schedule.check_clock()
     assert not schedule.check_clock()
-    assert schedule._done["cpu"] == pytest.approx(time.time() + step, abs=2.0)
+    assert schedule._done["cpu"] == pytest.approx(time() + step, abs=1.0)
     assert runs.missed == 0
 
 
-def test_a_machine_that_booted_in_1970_does_not_make_up_for_the_years(schedule) -> None:
-    runs = Runs()
+def test_a_machine_that_booted_in_1970_does_not_make_up_for_the_years(time, schedule, new_runs) -> None:
+    runs = new_runs()
     schedule.set({"cpu": Job(0.25, 0.0, runs.run, runs.miss)})
     # As after the clock was set: what is planned next lies half a century back.
     schedule._scheduler.modify_job("cpu", next_run_time=datetime.fromtimestamp(0.0, UTC))
     first, second = runs.wait(2)[:2]
-    assert time.time() - 60 < first < second < time.time()
+    assert time() - 60 < first < second < time()
