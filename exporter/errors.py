@@ -1,9 +1,9 @@
-"""Everything that can go wrong, as one tree.
+"""The exception tree.
 
 ::
 
     ExporterError
-    ├── ConfigError          the file is wrong; carries every problem with its place
+    ├── ConfigError          the file is wrong; carries every problem with its position
     ├── UsageError           a flag has a value that cannot be used
     ├── StateError           the state directory or database cannot be used
     └── UpstreamError        a server we call did not give a usable answer; carries a Reason
@@ -72,7 +72,7 @@ _RETRYABLE = frozenset(
 
 
 class ExporterError(Exception):
-    """Any fault that this program expects and explains."""
+    """Base of all expected faults; the text explains the fault to the user."""
 
 
 class UsageError(ExporterError):
@@ -81,7 +81,7 @@ class UsageError(ExporterError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in a configuration file. `line` and `column` count from 1."""
+    """A mistake in a configuration file. `line` and `column` count from 1."""
 
     line: int
     column: int
@@ -106,7 +106,7 @@ class ConfigError(ExporterError):
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
-        """One line a problem: ``config.yaml:14:7: queries[0].expr: message``."""
+        """A line for each problem: ``config.yaml:14:7: queries[0].expr: message``."""
         return [f"{self.file}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems]
 
 
@@ -120,7 +120,7 @@ class UpstreamError(ExporterError):
     Parameters
     ----------
     url : str
-        Where we asked, without credentials.
+        Of the request, without credentials.
     reason : Reason
     message : str
         What went wrong, for a log line: no secrets, at most a few hundred characters of the answer.

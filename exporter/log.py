@@ -1,6 +1,6 @@
-"""Log lines as Prometheus writes them: logfmt or JSON, on standard error.
+"""Logging in the formats of Prometheus: logfmt or JSON, on standard error.
 
-Modules log with the standard library and put what varies in ``extra``; this module only decides the form.
+Modules log with the standard library and put variable parts in ``extra``; this module only decides the format.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-__all__ = ["Quiet", "set_up"]
+__all__ = ["RepeatFilter", "set_up"]
 
 _ORDER = ("ts", "level", "component", "msg")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
@@ -42,7 +42,7 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
     )
     handler = _StandardError()
     handler.setFormatter(formatter)
-    handler.addFilter(Quiet())
+    handler.addFilter(RepeatFilter())
     logging.raiseExceptions = False  # A closed standard error must not take the daemon down.
     root = logging.getLogger()
     root.handlers = [handler]
@@ -52,7 +52,7 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what is standard error now: a progress bar replaces it for a while."""
+    """Writes to the current `sys.stderr`, which a progress bar replaces for a while."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -67,22 +67,22 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Name the fields as Prometheus does, and keep control characters of foreign text out of the terminal."""
+    """Name the fields as Prometheus does, and escape control characters of foreign text."""
     renamed: EventDict = {}
     for key, value in event.items():
         key = {"event": "msg", "logger": "component"}.get(key, key)
         renamed[key] = value.translate(_CONTROL) if isinstance(value, str) and key != "exception" else value
     renamed["component"] = str(renamed.get("component", "")).removeprefix("exporter.")
-    # What every line has comes first: people read from the left.
+    # Fields that every line has come first.
     return {**{key: renamed[key] for key in _ORDER if key in renamed}, **renamed}
 
 
-_MEMORY = 1000
-"""Causes that are remembered before those are forgotten that may speak again anyway."""
+_MOST_KEYS = 1000
+"""Messages that are remembered before those whose minute is over are dropped."""
 
 
-class Quiet(logging.Filter):
-    """Lets the same warning or error through once a minute, with the number of those held back."""
+class RepeatFilter(logging.Filter):
+    """Passes the same warning or error once a minute, with the number of suppressed records."""
 
     def __init__(self, period: float = 60.0) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Quiet(logging.Filter):
         if now - since < self._period:
             self._seen[key] = (since, held + 1)
             return False
-        if len(self._seen) > _MEMORY:
+        if len(self._seen) > _MOST_KEYS:
             self._seen = {key: seen for key, seen in list(self._seen.items()) if now - seen[0] < self._period}
         self._seen[key] = (now, 0)
         if held:

@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 
 def parse_duration(text: object) -> float:
-    """Read a duration as Prometheus writes it (``5m``, ``1h30m``, ``250ms``) into seconds.
+    """Parse a duration as Prometheus writes it (``5m``, ``1h30m``, ``250ms``) into seconds.
 
     >>> parse_duration("1h30m")
     5400.0
@@ -40,17 +40,17 @@ def parse_duration(text: object) -> float:
         raise ValueError(f"a duration is text with a unit, such as 5m or 1h30m; got {text!r}")  # noqa: TRY004
     if text == "0":
         return 0.0
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
         raise ValueError(f"not a duration: {text!r}; write whole numbers with y, w, d, h, m, s or ms, such as 1h30m")
-    seconds = sum(int(number) * _UNITS[unit] for unit, number in found.groupdict().items() if number)
+    seconds = sum(int(number) * _UNITS[unit] for unit, number in match.groupdict().items() if number)
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is longer than 100 years")
     return float(seconds)
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds as Prometheus would: the largest units first, nothing that is zero.
+    """Write seconds as Prometheus does: the largest units first, zero parts left out.
 
     >>> format_duration(5400.0)
     '1h30m'
@@ -102,7 +102,7 @@ def _timezone(name: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _nearest_zone(name: str) -> str:
-    """Return advice. Kept, because the list of zones is read from many folders and a mistake is often repeated."""
+    """Return advice. Cached, because the list of zones is read from many folders and mistakes repeat."""
     near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
     return f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
 
@@ -111,7 +111,7 @@ Timezone = Annotated[str, AfterValidator(_timezone)]
 
 
 def overlay(base: SectionT, over: SectionT | None) -> SectionT:
-    """Return `base` with every field that was written in `over` taken from there."""
+    """Return `base` with every field that is set in `over` taken from there."""
     if over is None:
         return base
     return base.model_copy(update={name: getattr(over, name) for name in over.model_fields_set})

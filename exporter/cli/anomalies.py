@@ -34,17 +34,17 @@ examples:
 The password is read from --password-file or from the variable {_PASSWORD}."""
 
 
-class Server(Protocol):
-    """The part of `Client` that this needs."""
+class ExporterServer(Protocol):
+    """The part of `Client` that the actions need."""
 
     def get(self, path: str, *, timeout: float, max_bytes: int) -> Answer:
-        """Ask for something."""
+        """Send a GET request."""
 
     def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> Answer:
-        """Say something."""
+        """Send a POST request with a JSON body."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,24 +67,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     listed.add_argument("--json", action="store_true", help="one JSON object a line, for jq")
     ack = actions.add_parser("ack", help="say that you take care of one")
     feedback = actions.add_parser("feedback", help="say what one was")
-    for one in (ack, feedback):
-        one.add_argument("id", metavar="ID")
+    for command in (ack, feedback):
+        command.add_argument("id", metavar="ID")
     feedback.add_argument("verdict", choices=_VERDICTS, metavar="VERDICT", help=", ".join(_VERDICTS))
-    for one in (ack, feedback):
-        one.add_argument("--comment", default="", help="why; for whoever looks later")
-    for one in (listed, ack, feedback):
-        one.add_argument("--url", default="http://localhost:9877", help="of the exporter (default: %(default)s)")
-        one.add_argument("--user", help="who you are")
-        one.add_argument("--password-file", type=Path, metavar="FILE", help="password of the user")
-        one.add_argument("--ca-file", type=Path, metavar="FILE", help="who signed the exporter's certificate")
-        one.add_argument("--cert-file", type=Path, metavar="FILE", help="certificate to show")
-        one.add_argument("--key-file", type=Path, metavar="FILE", help="key of that certificate")
-        one.set_defaults(run=run)
+    for command in (ack, feedback):
+        command.add_argument("--comment", default="", help="why; for whoever looks later")
+    for command in (listed, ack, feedback):
+        command.add_argument("--url", default="http://localhost:9877", help="of the exporter (default: %(default)s)")
+        command.add_argument("--user", help="who you are")
+        command.add_argument("--password-file", type=Path, metavar="FILE", help="password of the user")
+        command.add_argument("--ca-file", type=Path, metavar="FILE", help="who signed the exporter's certificate")
+        command.add_argument("--cert-file", type=Path, metavar="FILE", help="certificate to show")
+        command.add_argument("--key-file", type=Path, metavar="FILE", help="key of that certificate")
+        command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> int:
-    """Do what was asked; returns the exit code. What goes wrong is one line on standard error."""
-    actions: dict[str, Callable[[argparse.Namespace, Server], None]] = {
+    """Run the action; returns the exit code. A failure is a line on standard error."""
+    actions: dict[str, Callable[[argparse.Namespace, ExporterServer], None]] = {
         "list": _list,
         "ack": _acknowledge,
         "feedback": _give_feedback,
@@ -120,49 +120,49 @@ def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client
     return Client(settings, user_agent=f"anomaly-exporter/{__version__}", pool=1, error=UpstreamError)
 
 
-def _list(args: argparse.Namespace, server: Server) -> None:
-    wanted = [("match[]", text) for text in args.match]
+def _list(args: argparse.Namespace, server: ExporterServer) -> None:
+    filters = [("match[]", text) for text in args.match]
     if args.query is not None:
-        wanted.append(("query", args.query))
-    # What is not over comes in two lists; an answer has one.
+        filters.append(("query", args.query))
+    # The API filters by a single status; without --status both that are not over are listed.
     statuses = ["open", "acknowledged"] if args.status is None else [args.status]
     left = args.limit
     for status in statuses:
         cursor = None
         while left > 0:
-            paged = [*wanted, ("limit", str(min(left, 1000)))]
+            paged = [*filters, ("limit", str(min(left, 1000)))]
             paged += [("status", status)] if status != "all" else []
             paged += [("cursor", cursor)] if cursor is not None else []
             page = _data(server.get(f"/api/v1/anomalies?{urlencode(paged)}", timeout=_TIMEOUT, max_bytes=_MOST_BYTES))
             for anomaly in page["anomalies"]:
-                _say(json.dumps(anomaly) if args.json else _line(anomaly))
+                _print(json.dumps(anomaly) if args.json else _line(anomaly))
             left, cursor = left - len(page["anomalies"]), page["next_cursor"]
             if cursor is None:
                 break
 
 
-def _acknowledge(args: argparse.Namespace, server: Server) -> None:
-    _say(_line(_post(server, args.id, "acknowledge", {"comment": args.comment})))
+def _acknowledge(args: argparse.Namespace, server: ExporterServer) -> None:
+    _print(_line(_post(server, args.id, "acknowledge", {"comment": args.comment})))
 
 
-def _give_feedback(args: argparse.Namespace, server: Server) -> None:
-    _say(_line(_post(server, args.id, "feedback", {"verdict": args.verdict, "comment": args.comment})))
+def _give_feedback(args: argparse.Namespace, server: ExporterServer) -> None:
+    _print(_line(_post(server, args.id, "feedback", {"verdict": args.verdict, "comment": args.comment})))
 
 
-def _post(server: Server, anomaly: str, what: str, body: Mapping[str, str]) -> dict[str, Any]:
+def _post(server: ExporterServer, anomaly: str, what: str, body: Mapping[str, str]) -> dict[str, Any]:
     path, raw = f"/api/v1/anomalies/{quote(anomaly, safe='')}/{what}", json.dumps(body).encode()
     return _data(server.post_json(path, raw, timeout=_TIMEOUT, max_bytes=_MOST_BYTES))
 
 
 def _data(answer: Answer) -> dict[str, Any]:
     try:
-        said = json.loads(answer.body)
-        if said["status"] == "success":
-            data: dict[str, Any] = said["data"]
+        body = json.loads(answer.body)
+        if body["status"] == "success":
+            data: dict[str, Any] = body["data"]
             return data
-        text = str(said["error"])
+        text = str(body["error"])
     except (ValueError, KeyError, TypeError):
-        # A login page, or a proxy's own words.
+        # A login page, or the message of a proxy.
         text = answer.body[:200].decode("utf-8", "replace").strip()
     raise ExporterError(f"the exporter answers {answer.status}: {text}")
 
@@ -178,6 +178,6 @@ def _line(anomaly: Mapping[str, Any]) -> str:
     return "  ".join([*words, anomaly["summary"] or f"{anomaly['query']} {{{labels}}}"])
 
 
-def _say(line: str) -> None:
-    # Labels and comments are other people's text: no control character of theirs reaches the terminal.
+def _print(line: str) -> None:
+    # Labels and comments may hold control characters: they must not reach the terminal.
     sys.stdout.write("".join(sign if sign.isprintable() else "\ufffd" for sign in line) + "\n")

@@ -1,4 +1,4 @@
-"""``anomaly-exporter backtest``: what the exporter would have said of a range of the past."""
+"""``anomaly-exporter backtest``: replays a range of the past and reports the alerts it would have raised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-# What this command needs is imported when it runs, so that `--help` is quick.
+# Imports happen in the functions, so that `--help` is quick.
 
 GOOD, BAD, USAGE = 0, 1, 2
 INTERRUPTED = 130
@@ -84,7 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -> int:
-    """Replay and report; returns the exit code. What is wrong goes to standard error, a line each."""
+    """Replay and report; returns the exit code. Problems go to standard error, one a line."""
     from exporter.log import set_up
     from exporter.schedule import wall_clock
 
@@ -110,16 +110,16 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     from exporter.backtest.openmetrics import written
     from exporter.backtest.report import BacktestReport, ReportLimits, broken, side, to_json
     from exporter.backtest.text import to_text
-    from exporter.cli.bars import progress
+    from exporter.cli.progress import replay_progress
     from exporter.config.load import load
 
     if args.incidents is not None and args.against_alerts is not None:
         raise UsageError("--incidents and --against-alerts: choose one")
-    known = args.incidents is not None or args.against_alerts is not None
+    has_incidents = args.incidents is not None or args.against_alerts is not None
     ahead = _duration("--warning-time", args.warning_time)
     lead = None if args.min_lead_time is None else _duration("--min-lead-time", args.min_lead_time, signed=True)
     limits = ReportLimits(args.max_alerts_per_week, args.max_missed, lead)
-    if not known and (limits.missed is not None or limits.lead is not None):
+    if not has_incidents and (limits.missed is not None or limits.lead is not None):
         raise UsageError("--max-missed and --min-lead-time need --incidents or --against-alerts")
     within = _within(args.start, args.end, now)
     files = [args.config_file] if args.compare is None else [args.config_file, args.compare]
@@ -132,13 +132,13 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
             incidents = past_alerts(api, args.against_alerts, within.start, within.end)
         finally:
             api.close()
-    incidents = [one for one in incidents if one.start <= within.end and one.end >= within.start]
+    incidents = [each for each in incidents if each.start <= within.end and each.end >= within.start]
 
     if args.html is not None:
         _check_writable(args.html)
     sides, windows = [], [ChartWindows() for _ in configs]
     with ExitStack() as stack:
-        bars = stack.enter_context(progress(len(configs)))
+        bars = stack.enter_context(replay_progress(len(configs)))
         page = None if args.openmetrics is None else stack.enter_context(written(args.openmetrics))
         for file, config, bar, window in zip(files, configs, bars, windows, strict=True):
             watchers = [bar] if args.html is None else [bar, window]
@@ -149,12 +149,12 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
         configs[0].global_.timezone,
         sides[0],
         sides[1] if len(sides) > 1 else None,
-        tuple(incidents) if known else None,
+        tuple(incidents) if has_incidents else None,
         broken(limits, sides[0]),
     )
     if args.html is not None:
-        found = {key: value for window in windows for key, value in window.windows.items()}
-        args.html.write_text(to_html(report, found), encoding="utf-8", errors="replace")
+        chart_data = {key: value for window in windows for key, value in window.windows.items()}
+        args.html.write_text(to_html(report, chart_data), encoding="utf-8", errors="replace")
     text = to_text(report) if args.form == "text" else json.dumps(to_json(report), indent=2) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -164,7 +164,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
 def _within(start: str, end: str, now: float) -> TimeSpan:
     from exporter.backtest.replay import TimeSpan
 
-    within = TimeSpan(_moment("--from", start, now), _moment("--to", end, now))
+    within = TimeSpan(_instant("--from", start, now), _instant("--to", end, now))
     if within.start >= within.end:
         raise UsageError("--from must be before --to")
     if within.end > now:
@@ -172,7 +172,7 @@ def _within(start: str, end: str, now: float) -> TimeSpan:
     return within
 
 
-def _moment(flag: str, text: str, now: float) -> float:
+def _instant(flag: str, text: str, now: float) -> float:
     from exporter.settings import parse_duration
     from exporter.web.pages.urls import parse_instant
 
@@ -201,15 +201,15 @@ def _duration(flag: str, text: str, *, signed: bool = False) -> float:
 def _chosen(configs: list[Config], names: list[str] | None) -> frozenset[str] | None:
     if names is None:
         return None
-    known = {query.name for config in configs for query in config.queries}
+    names_of_queries = {query.name for config in configs for query in config.queries}
     for name in names:
-        if name not in known:
-            raise UsageError(f"--query: no query {name!r}; there are: {', '.join(sorted(known))}")
+        if name not in names_of_queries:
+            raise UsageError(f"--query: no query {name!r}; there are: {', '.join(sorted(names_of_queries))}")
     return frozenset(names)
 
 
 def _check_writable(file: Path) -> None:
-    """Raise UsageError now, and not when the work is done."""
+    """Raise UsageError now, not when the work is done."""
     try:
         file.open("ab").close()
     except OSError as fault:

@@ -1,4 +1,4 @@
-"""``anomaly-exporter check config FILE``: is this file good, and what would it do."""
+"""``anomaly-exporter check config FILE``: validates a file, and on request its expressions against Prometheus."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from exporter.schedule import wall_clock
 if TYPE_CHECKING:
     from exporter.prometheus.frame import Frame
 
-__all__ = ["Asked", "add_parser", "run"]
+__all__ = ["ExpressionApi", "add_parser", "run"]
 
 GOOD, BAD = 0, 1
 _OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
 
 
-class Asked(Protocol):
+class ExpressionApi(Protocol):
     """The part of `PrometheusApi` that a check needs."""
 
     def check_expression(self, expr: str, *, timeout: float) -> None:
@@ -33,7 +33,7 @@ class Asked(Protocol):
         """Evaluate `expr`."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,24 +53,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(
     args: argparse.Namespace,
     *,
-    connect: Callable[[Config], Asked] | None = None,
+    connect: Callable[[Config], ExpressionApi] | None = None,
     clock: Callable[[], float] = wall_clock,
 ) -> int:
     """Check ``args.file``; returns the exit code, 0 or 1.
 
-    Problems and warnings go to standard error, one a line; what is good goes to standard output.
+    Problems and warnings go to standard error, one a line; results go to standard output.
     """
     try:
         loaded = load(args.file)
     except ConfigError as error:
-        _say(sys.stderr.write, error.lines())
+        _print(sys.stderr.write, error.lines())
         return BAD
-    _say(sys.stderr.write, _warnings(args.file, loaded))
-    if args.query_prometheus and not _ask(loaded.config, (connect or _connect)(loaded.config), clock()):
+    _print(sys.stderr.write, _warnings(args.file, loaded))
+    if args.query_prometheus and not _evaluate_all(loaded.config, (connect or _connect)(loaded.config), clock()):
         return BAD
     queries = _count(len(loaded.config.queries), "query", "queries")
     alertmanagers = _count(len(loaded.config.alertmanagers), "Alertmanager", "Alertmanagers")
-    _say(sys.stdout.write, [f"SUCCESS: {args.file} is valid: {queries}, {alertmanagers}"])
+    _print(sys.stdout.write, [f"SUCCESS: {args.file} is valid: {queries}, {alertmanagers}"])
     return GOOD
 
 
@@ -79,46 +79,46 @@ def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
         yield f"{file}:{warning.line}:{warning.column}: warning: {warning.path}: {warning.message}"
 
 
-def _ask(config: Config, prometheus: Asked, at: float) -> bool:
-    """Let Prometheus evaluate every expression; True where it could."""
+def _evaluate_all(config: Config, prometheus: ExpressionApi, at: float) -> bool:
+    """Let Prometheus evaluate every expression; returns whether it could evaluate all."""
     try:
-        # Every query is asked, so that all faults are seen at once.
-        answers = [_ask_one(plan, prometheus, at) for plan in config.plans()]
+        # Every query is evaluated, so that all faults are reported at once.
+        answers = [_evaluate(plan, prometheus, at) for plan in config.plans()]
     finally:
         prometheus.close()
     return all(answers)
 
 
-def _ask_one(plan: QueryPlan, prometheus: Asked, at: float) -> bool:
+def _evaluate(plan: QueryPlan, prometheus: ExpressionApi, at: float) -> bool:
     try:
         prometheus.check_expression(plan.expr, timeout=plan.timeout)
         frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
     except PrometheusError as error:
-        # What the server says of the expression needs no address; that it is not there does.
+        # A message about the expression needs no address; an unreachable server does.
         where = "" if error.reason in _OF_THE_EXPRESSION else f"{error.url}: "
-        _say(sys.stderr.write, [f"{plan.name}: {where}{error.message}"])
+        _print(sys.stderr.write, [f"{plan.name}: {where}{error.message}"])
         return False
     series = len(frame.keys)
-    _say(sys.stdout.write, [f"{plan.name}: {_count(series, 'series', 'series')}"])
+    _print(sys.stdout.write, [f"{plan.name}: {_count(series, 'series', 'series')}"])
     if series == 0:
-        _say(sys.stderr.write, [f"{plan.name}: warning: no series now; is the expression right?"])
+        _print(sys.stderr.write, [f"{plan.name}: warning: no series now; is the expression right?"])
     elif series > plan.max_series:
-        _say(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
-    _say(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
+        _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
+    _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
     return True
 
 
-def _connect(config: Config) -> Asked:
-    # A file can be checked without the HTTP client and what it loads.
+def _connect(config: Config) -> ExpressionApi:
+    # Imported here: a file can be checked without the HTTP client.
     from exporter.prometheus.api import PrometheusApi
 
     return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__}")
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
-def _say(write: Callable[[str], int], lines: Iterator[str] | list[str]) -> None:
+def _print(write: Callable[[str], int], lines: Iterator[str] | list[str]) -> None:
     for line in lines:
         write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""Which command is meant."""
+"""The command line: dispatches to the commands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
     "detect": _detect,
     "scale-hint": _scale_hint,
 }
-"""Each imports its module only when it is called: `detect` starts without the web server and the HTTP client."""
+"""Each imports its module when it is called: `detect` starts without the web server and the HTTP client."""
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:

@@ -10,14 +10,11 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
+from exporter.cli.progress import history_progress
 from exporter.errors import ConfigError, ExporterError, UsageError
 from exporter.log import set_up
 
@@ -28,16 +25,14 @@ __all__ = ["add_flags", "run"]
 
 log = logging.getLogger(__name__)
 
-Drawing = Callable[[], None]
-
 BAD, USAGE = 1, 2
 
 _FRAME, _TICK = 1.0, 5.0
-"""Seconds between two looks at what must run: where a picture is drawn or a reload waits, and otherwise."""
-_LAST_WAY_OUT = 2.0
-"""Seconds that threads of libraries have to end by themselves when all is written and sent."""
-_LONGEST_END = 9.5
-"""Seconds after which the end comes by force, unless Alertmanagers may take longer. What is on disk is good."""
+"""Seconds between two calls of `App.watch`: while bars are drawn or a reload waits, and otherwise."""
+_GRACE = 2.0
+"""Seconds that threads of libraries have to end when everything is written and sent."""
+_LONGEST_STOP = 9.5
+"""Seconds after which the process is ended by force, unless Alertmanagers may take longer. The disk is consistent."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return USAGE
     set_up(args.log_level, args.log_format)
     signals = _Signals()
-    # Here, because it takes a second or two, and signals are heard meanwhile: a reload that somebody asks for too
-    # early must not end the process.
+    # Imported here because it takes a second or two, and signals are handled meanwhile: an early SIGHUP must not end
+    # the process.
     from exporter.app import Options, build
 
     options = Options(
@@ -91,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
         app.start()
     except ExporterError as fault:
         code = USAGE if isinstance(fault, UsageError) else BAD
-        # Places in a file stand at the beginning of a line, where editors and people look for them.
-        said = str(fault) if isinstance(fault, ConfigError) else f"anomaly-exporter: {fault}"
+        # A position in a file is at the beginning of the line, where editors expect it.
+        message = str(fault) if isinstance(fault, ConfigError) else f"anomaly-exporter: {fault}"
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{said}\n")
+            sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
-        _leave_anyway(code, _LAST_WAY_OUT)
+        _exit_after(code, _GRACE)
         return code
     code = 0
     try:
@@ -107,14 +102,14 @@ def run(args: argparse.Namespace) -> int:
     except Exception:
         log.critical("giving up", exc_info=True)
         code = 1
-    _leave_anyway(1, max(_LONGEST_END, app.config.alerting.drain_timeout + _LONGEST_END / 2))
+    _exit_after(1, max(_LONGEST_STOP, app.config.alerting.drain_timeout + _LONGEST_STOP / 2))
     app.stop()
-    _leave_anyway(code, _LAST_WAY_OUT)
+    _exit_after(code, _GRACE)
     return code
 
 
 def _open_standard_streams() -> None:
-    """Make descriptors 0 to 2 something: a database that gets one of them would be written to as a log."""
+    """Open descriptors 0 to 2: a database that gets one of them would be written to as a log."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -125,20 +120,20 @@ def _open_standard_streams() -> None:
 
 
 def _serve(app: App, signals: _Signals) -> None:
-    """Wait for the end; reload when asked to."""
+    """Wait for the end; reload on SIGHUP."""
     reloading: threading.Thread | None = None
-    reload_wanted = False
-    with _progress_bars(app) as draw:
+    reload_requested = False
+    with history_progress(app.progress) as draw:
         while True:
             draw()
-            number = signals.wait(_FRAME if reload_wanted or sys.stderr.isatty() else _TICK)
+            number = signals.wait(_FRAME if reload_requested or sys.stderr.isatty() else _TICK)
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGHUP:
-                reload_wanted = True
-            # In a thread, so that the end can come meanwhile; a thousand signals are one reload.
-            if reload_wanted and (reloading is None or not reloading.is_alive()):
-                reload_wanted = False
+                reload_requested = True
+            # In a thread, so that a signal can end the process meanwhile; a thousand signals are a single reload.
+            if reload_requested and (reloading is None or not reloading.is_alive()):
+                reload_requested = False
                 reloading = threading.Thread(target=_reload, args=(app,), name="reload", daemon=True)
                 reloading.start()
             app.watch()
@@ -150,57 +145,32 @@ def _reload(app: App) -> None:
 
 
 class _Signals:
-    """The signals that came, in order; a second request to end ends at once."""
+    """Queue of received signals. A second request to end ends the process at once."""
 
     def __init__(self) -> None:
-        self._came: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ending = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
+            signal.signal(number, self._receive)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _receive(self, number: int, _: FrameType | None) -> None:
         # No logging here: the interrupted code may be holding its lock.
         if number != signal.SIGHUP:
             if self._ending:
                 os._exit(1)
             self._ending = True
-        self._came.put(number)
+        self._queue.put(number)
 
     def wait(self, seconds: float) -> int | None:
         """Return the next signal, or None if none comes in time."""
         try:
-            return self._came.get(timeout=seconds)
+            return self._queue.get(timeout=seconds)
         except queue.Empty:
             return None
 
 
-@contextlib.contextmanager
-def _progress_bars(app: App) -> Iterator[Drawing]:
-    """Show how far history is read, where somebody is watching."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    columns = (TextColumn("reading history"), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    # Log lines pass through it meanwhile; they must not be broken where the terminal ends.
-    console = Console(stderr=True, soft_wrap=True)
-    bars = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-    tasks: dict[str, TaskID] = {}
-
-    def draw() -> None:
-        if bars.finished and tasks:
-            bars.stop()
-            return
-        for name, share in app.progress().items():
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=1.0)
-            bars.update(tasks[name], completed=share)
-
-    with bars:
-        yield draw
-
-
-def _leave_anyway(code: int, seconds: float) -> None:
-    """End the process by then, even if a thread does not end: everything that counts is on disk."""
+def _exit_after(code: int, seconds: float) -> None:
+    """End the process in so many seconds, even if a thread does not end: the state is on disk."""
     last = threading.Timer(seconds, os._exit, args=(code,))
     last.daemon = True
     with contextlib.suppress(RuntimeError):  # No more threads; a second signal ends it at once.

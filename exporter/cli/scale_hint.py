@@ -21,11 +21,11 @@ from exporter.errors import ConfigError, ExporterError, PrometheusError
 from exporter.prometheus.frame import Frame
 from exporter.schedule import wall_clock
 
-__all__ = ["Asked", "Workload", "add_parser", "firing", "replicas_wanted", "run", "workloads"]
+__all__ = ["InstantApi", "Workload", "add_parser", "firing", "replicas_for", "run", "workloads"]
 
 GOOD, UNANSWERED, UNUSABLE = 0, 1, 2
 
-# A name goes into a shell command and into an expression, and comes from a label that anybody can have written.
+# A name goes into a shell command and into an expression, and comes from a label that anybody may have written.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KINDS = {
     "deployment": ("kube_deployment_spec_replicas", "-[a-z0-9]+-[a-z0-9]{5}"),
@@ -52,22 +52,22 @@ Exit codes: 0 good; 1 Prometheus could not say it; 2 the input or the configurat
 
 
 class _UnusableError(ExporterError):
-    """There is nothing to go by."""
+    """The input cannot be used."""
 
 
-class Asked(Protocol):
-    """The part of `PrometheusApi` that is needed."""
+class InstantApi(Protocol):
+    """The part of `PrometheusApi` that a hint needs."""
 
     def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
         """Evaluate `expr`."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Workload:
-    """What can be scaled: `kind` is ``deployment`` or ``statefulset``."""
+    """A deployment or stateful set; `kind` is ``deployment`` or ``statefulset``."""
 
     namespace: str
     kind: str
@@ -77,17 +77,17 @@ class Workload:
         return f"{self.kind} {self.name} in {self.namespace}"
 
     def replicas_expr(self) -> str:
-        """How many replicas it has."""
+        """PromQL for its number of replicas."""
         return f'max({_KINDS[self.kind][0]}{{namespace="{self.namespace}",{self.kind}="{self.name}"}})'
 
     def utilisation_expr(self, template: str) -> str:
-        """How busy it is; `template` may use ``$namespace``, ``$workload`` and ``$pods``."""
+        """PromQL for its utilisation; `template` may use ``$namespace``, ``$workload`` and ``$pods``."""
         pods = re.escape(self.name).replace("\\-", "-").replace("\\", "\\\\") + _KINDS[self.kind][1]
         return Template(template).safe_substitute(namespace=self.namespace, workload=self.name, pods=pods)
 
-    def command(self, replicas: int, wanted: int) -> str:
-        """The command; it does nothing if the number of replicas has changed meanwhile."""
-        scale = f"scale {self.kind}/{self.name} --current-replicas={replicas} --replicas={wanted}"
+    def command(self, replicas: int, desired: int) -> str:
+        """The kubectl command; it does nothing if the number of replicas has changed meanwhile."""
+        scale = f"scale {self.kind}/{self.name} --current-replicas={replicas} --replicas={desired}"
         return f"kubectl --namespace={self.namespace} {scale}"
 
 
@@ -97,7 +97,7 @@ def firing(text: bytes) -> list[dict[str, str]]:
     Raises
     ------
     ExporterError
-        It is not what Alertmanager's API, amtool or a webhook says.
+        It is not in the format of Alertmanager's API, amtool or a webhook.
     """
     try:
         whole = msgspec.json.decode(text)
@@ -105,33 +105,33 @@ def firing(text: bytes) -> list[dict[str, str]]:
         raise _UnusableError(f"the alerts are not JSON: {error}") from error
     if isinstance(whole, dict):
         whole = whole.get("alerts", [whole])
-    if not isinstance(whole, list) or not all(isinstance(one, dict) and "labels" in one for one in whole):
+    if not isinstance(whole, list) or not all(isinstance(alert, dict) and "labels" in alert for alert in whole):
         raise _UnusableError("no alerts: expected a list of objects with labels, or a webhook's body")
     try:
-        return [msgspec.convert(one["labels"], dict[str, str]) for one in whole if one.get("status") != "resolved"]
+        return [msgspec.convert(each["labels"], dict[str, str]) for each in whole if each.get("status") != "resolved"]
     except msgspec.ValidationError as error:
         raise _UnusableError(f"labels of an alert: {error}") from error
 
 
 def workloads(alerts: Iterable[Mapping[str, str]]) -> list[Workload]:
-    """Return what the alerts are about, each once; an alert that is about none of these is left out."""
-    found = {
+    """Return the workloads in the labels of alerts, each once; alerts without any are ignored."""
+    unique = {
         Workload(labels["namespace"], kind, labels[kind])
         for labels in alerts
         for kind in _KINDS
         if _NAME.fullmatch(labels.get(kind, "")) and _NAME.fullmatch(labels.get("namespace", ""))
     }
-    return sorted(found)
+    return sorted(unique)
 
 
-def replicas_wanted(replicas: int, utilisation: float, *, busy: float, target: float, most: int) -> int:
-    """Return how many replicas bring `utilisation` to `target`; as many as there are where it is not above `busy`.
+def replicas_for(replicas: int, utilisation: float, *, busy: float, target: float, most: int) -> int:
+    """Return how many replicas bring `utilisation` to `target`; the present number where it is not above `busy`.
 
     Examples
     --------
-    >>> replicas_wanted(3, 0.83, busy=0.8, target=0.5, most=10)
+    >>> replicas_for(3, 0.83, busy=0.8, target=0.5, most=10)
     5
-    >>> replicas_wanted(3, 0.79, busy=0.8, target=0.5, most=10)
+    >>> replicas_for(3, 0.79, busy=0.8, target=0.5, most=10)
     3
     """
     if not utilisation > busy:
@@ -171,30 +171,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(
     args: argparse.Namespace,
     *,
-    connect: Callable[[Config], Asked] | None = None,
+    connect: Callable[[Config], InstantApi] | None = None,
     clock: Callable[[], float] = wall_clock,
 ) -> int:
     """Print the commands that the alerts of ``args.input`` suggest; returns the exit code."""
     try:
         text = sys.stdin.buffer.read() if args.input == "-" else Path(args.input).read_bytes()
-        found = workloads(firing(text))
+        targets = workloads(firing(text))
         config = load(args.config_file).config
     except ConfigError as error:
         return _unusable(error.lines())
     except (OSError, ExporterError) as error:
         return _unusable([str(error)])
-    if not found:
+    if not targets:
         return _unusable(["no alert has the labels `namespace` and `deployment` or `statefulset`"])
     prometheus = (connect or _connect)(config)
     try:
-        # Every workload is asked about, so that all that is missing is seen at once.
-        answers = [_suggest(workload, args, prometheus, clock()) for workload in found]
+        # Every workload is queried, so that all that is missing is reported at once.
+        answers = [_suggest(workload, args, prometheus, clock()) for workload in targets]
     finally:
         prometheus.close()
     return GOOD if all(answers) else UNANSWERED
 
 
-def _suggest(workload: Workload, args: argparse.Namespace, prometheus: Asked, at: float) -> bool:
+def _suggest(workload: Workload, args: argparse.Namespace, prometheus: InstantApi, at: float) -> bool:
     try:
         replicas = _number(prometheus, workload.replicas_expr(), at)
         utilisation = _number(prometheus, workload.utilisation_expr(args.utilisation), at)
@@ -206,11 +206,11 @@ def _suggest(workload: Workload, args: argparse.Namespace, prometheus: Asked, at
         sys.stderr.write(f"{workload}: Prometheus does not know its {what}\n")
         return False
     have = int(replicas)
-    wanted = replicas_wanted(have, utilisation, busy=args.busy, target=args.target, most=args.max_replicas)
+    desired = replicas_for(have, utilisation, busy=args.busy, target=args.target, most=args.max_replicas)
     state = f"# {workload}: {have} replicas, {utilisation:.0%} busy"
-    if wanted > have:
-        sys.stdout.write(f"{state}; {wanted} would be {utilisation * have / wanted:.0%} busy\n")
-        sys.stdout.write(workload.command(have, wanted) + "\n")
+    if desired > have:
+        sys.stdout.write(f"{state}; {desired} would be {utilisation * have / desired:.0%} busy\n")
+        sys.stdout.write(workload.command(have, desired) + "\n")
     elif utilisation > args.busy:
         sys.stdout.write(f"{state}; there are as many as --max-replicas allows\n")
     else:
@@ -218,12 +218,12 @@ def _suggest(workload: Workload, args: argparse.Namespace, prometheus: Asked, at
     return True
 
 
-def _number(prometheus: Asked, expr: str, at: float) -> float | None:
+def _number(prometheus: InstantApi, expr: str, at: float) -> float | None:
     values = prometheus.instant(expr, at, timeout=30.0).values
     return float(values[0]) if len(values) == 1 and math.isfinite(values[0]) else None
 
 
-def _connect(config: Config) -> Asked:
+def _connect(config: Config) -> InstantApi:
     from exporter.prometheus.api import PrometheusApi
 
     return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__}")

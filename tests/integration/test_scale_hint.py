@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from exporter.cli.main import main
-from exporter.cli.scale_hint import Workload, firing, replicas_wanted, workloads
+from exporter.cli.scale_hint import Workload, firing, replicas_for, workloads
 from exporter.errors import ExporterError
 from tests.integration.servers import Prometheus
 
@@ -158,7 +158,7 @@ def test_label_that_is_no_name_never_becomes_a_command(name: str) -> None:
     ],
 )
 def test_replicas_bring_utilisation_to_the_target(replicas: int, utilisation: float, wanted: int) -> None:
-    assert replicas_wanted(replicas, utilisation, busy=0.8, target=0.5, most=10) == wanted
+    assert replicas_for(replicas, utilisation, busy=0.8, target=0.5, most=10) == wanted
 
 
 def test_expression_is_about_the_pods_of_this_workload_alone() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from exporter.log import Quiet, set_up
+from exporter.log import RepeatFilter, set_up
 
 
 @pytest.fixture
@@ -29,27 +29,27 @@ def record(text: str, level: int = logging.WARNING, **extra: object) -> logging.
 
 
 def test_one_line_a_minute_and_cause_with_the_number_of_those_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, quiet = Clock(monkeypatch), Quiet()
-    assert quiet.filter(record("down", query="a"))
-    assert not any(quiet.filter(record("down", query="a")) for _ in range(50))
-    assert quiet.filter(record("down", query="b"))
-    assert quiet.filter(record("down", query="a", reason="dns"))
+    clock, repeats = Clock(monkeypatch), RepeatFilter()
+    assert repeats.filter(record("down", query="a"))
+    assert not any(repeats.filter(record("down", query="a")) for _ in range(50))
+    assert repeats.filter(record("down", query="b"))
+    assert repeats.filter(record("down", query="a", reason="dns"))
     clock.now += 60.0
     late = record("down", query="a")
-    assert quiet.filter(late)
+    assert repeats.filter(late)
     assert late.repeated == 50
-    assert all(quiet.filter(record("down", logging.INFO)) for _ in range(3))
+    assert all(repeats.filter(record("down", logging.INFO)) for _ in range(3))
 
 
 def test_many_causes_neither_fill_the_memory_nor_let_each_other_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, quiet = Clock(monkeypatch), Quiet()
-    passed = sum(quiet.filter(record("down", query=f"q{i}")) for _ in range(3) for i in range(1500))
+    clock, repeats = Clock(monkeypatch), RepeatFilter()
+    passed = sum(repeats.filter(record("down", query=f"q{i}")) for _ in range(3) for i in range(1500))
     assert passed == 1500
     for minute in range(20):
         clock.now += 61.0
         for i in range(200):
-            quiet.filter(record("down", query=f"{minute}-{i}"))
-    assert len(quiet._seen) <= 1500
+            repeats.filter(record("down", query=f"{minute}-{i}"))
+    assert len(repeats._seen) <= 1500
 
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])

@@ -9,7 +9,7 @@ import sys
 
 PROGRAM = """\
 import logging
-from exporter.cli.run import _progress_bars
+from exporter.cli.progress import history_progress
 from exporter.log import set_up
 
 class App:
@@ -17,7 +17,7 @@ class App:
         return {"a_query": 0.5}
 
 set_up("info", "logfmt")
-with _progress_bars(App()) as draw:
+with history_progress(App().progress) as draw:
     draw()
     logging.getLogger("exporter.app").info("a message", extra={"words": "one word after another " * 20})
     draw()
