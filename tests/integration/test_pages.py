@@ -266,7 +266,7 @@ def test_what_is_not_there_is_said(running: Stack) -> None:
     assert (chart.status_code, "no samples of this series" in chart.text) == (404, True)
     unknown = running.ask("/graph", params={"query": "<none>"})
     assert unknown.status_code == 404
-    assert "&#x27;&lt;none&gt;&#x27;; there are: latency_p99, requests" in unknown.text
+    assert "&#39;&lt;none&gt;&#39;; there are: latency_p99, requests" in unknown.text
     tomorrow = running.ask(f"/chart.svg?query=requests&from={time.time() + DAY:.0f}&to={time.time() + 2 * DAY:.0f}")
     assert (tomorrow.status_code, "lies in the future" in tomorrow.text) == (400, True)
 

@@ -105,7 +105,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackVerdict:
-    """The newest verdict of a user on it."""
+    """The newest verdict of a user."""
 
     verdict: str
     at: float

@@ -54,7 +54,7 @@ class StatusBody(msgspec.Struct, frozen=True):
 
 
 class WebhookDelivery(msgspec.Struct, frozen=True):
-    """The fields that are read of what GitHub sends."""
+    """A delivery of GitHub, as far as it is read."""
 
     repository: Repository | None = None
     deployment: DeploymentBody | None = None

@@ -1,4 +1,4 @@
-// Everything can be read without this. It sends what the forms of an anomaly say, and keeps the overview fresh.
+// The pages work without this script. It sends the forms of an anomaly, and refreshes the overview.
 "use strict";
 
 const REFRESH = 30_000;
@@ -7,12 +7,12 @@ function arm(form) {
   form.hidden = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const said = form.querySelector(".said");
+    const status = form.querySelector(".said");
     const fields = Object.fromEntries(new FormData(form, event.submitter));
     const buttons = form.querySelectorAll("button");
-    buttons.forEach((one) => (one.disabled = true));
-    said.className = "said muted";
-    said.textContent = "Sending …";
+    buttons.forEach((button) => (button.disabled = true));
+    status.className = "said muted";
+    status.textContent = "Sending …";
     try {
       const answer = await fetch(form.dataset.send, {
         method: "POST",
@@ -23,17 +23,17 @@ function arm(form) {
       if (!answer.ok) {
         throw new Error(content.error || `${answer.status} ${answer.statusText}`);
       }
-      said.className = "said good";
-      said.textContent = form.dataset.done;
+      status.className = "said good";
+      status.textContent = form.dataset.done;
     } catch (fault) {
-      said.className = "said bad";
-      said.textContent = `Not done: ${fault.message}`;
-      buttons.forEach((one) => (one.disabled = false));
+      status.className = "said bad";
+      status.textContent = `Not done: ${fault.message}`;
+      buttons.forEach((button) => (button.disabled = false));
     }
   });
 }
 
-// Nothing moves under the hands of somebody who types, selects, or walks the page by keyboard.
+// The page is not refreshed while the user types, selects text, or moves by keyboard.
 function isBusy(main) {
   return document.hidden || main.contains(document.activeElement) || String(document.getSelection());
 }
@@ -54,7 +54,7 @@ async function refresh(main) {
     main.replaceChildren(...page.querySelector("main").childNodes);
     document.querySelector("footer").replaceWith(page.querySelector("footer"));
   } catch {
-    // The exporter is away for a moment; what is on the page says how old it is.
+    // The exporter does not answer; the page shows how old it is.
   }
 }
 
