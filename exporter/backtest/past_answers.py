@@ -10,7 +10,7 @@ import numpy as np
 
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
-from exporter.prometheus import Block, Frame
+from exporter.prometheus import Frame, HistoryChunk
 
 __all__ = ["HistoryReplay", "RangeApi"]
 
@@ -28,7 +28,7 @@ class RangeApi(Protocol):
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[Block]:
+    ) -> Iterator[HistoryChunk]:
         """Evaluate an expression on a grid, in chunks, oldest first."""
 
 
@@ -63,8 +63,8 @@ class HistoryReplay:
         self._query_offset, self._series, self._sleep = query_offset, series, sleep
         self.warnings: dict[str, None] = {}
         """Warnings of the server, such as that series may be missing."""
-        self._chunks: Iterator[Block] | None = None
-        self._block = Block(np.zeros(0), [], np.zeros((0, 0)))
+        self._chunks: Iterator[HistoryChunk] | None = None
+        self._block = HistoryChunk(np.zeros(0), [], np.zeros((0, 0)))
 
     def fetch(self, slot: float) -> None:
         """Have the answer for a slot at hand.
@@ -93,7 +93,7 @@ class HistoryReplay:
     def _place(self, at: float) -> int:
         return round((at - float(self._block.times[0])) / self._plan.interval)
 
-    def _next(self, at: float) -> Block:
+    def _next(self, at: float) -> HistoryChunk:
         plan, wait = self._plan, _WAIT
         for left in reversed(range(_TRIES)):
             try:

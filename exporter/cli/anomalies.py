@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import ExporterError, UpstreamError
-from exporter.http_client.client import Answer, Client
+from exporter.http_client.client import Client, HttpResponse
 from exporter.http_client.settings import BasicAuth, HttpSettings, TlsSettings
 
 __all__ = ["add_parser", "run"]
@@ -32,19 +32,6 @@ examples:
   anomaly-exporter anomalies feedback 1ebe30fb-fddf-5d6f-9f20-271a6dd436ae 'new normal' --user alice
 
 The password is read from --password-file or from the variable {_PASSWORD}."""
-
-
-class ExporterServer(Protocol):
-    """The part of `Client` that the actions need."""
-
-    def get(self, path: str, *, timeout: float, max_bytes: int) -> Answer:
-        """Send a GET request."""
-
-    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> Answer:
-        """Send a POST request with a JSON body."""
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> int:
     """Run the action; returns the exit code. A failure is a line on standard error."""
-    actions: dict[str, Callable[[argparse.Namespace, ExporterServer], None]] = {
+    actions: dict[str, Callable[[argparse.Namespace, Client], None]] = {
         "list": _list,
         "ack": _acknowledge,
         "feedback": _give_feedback,
@@ -120,7 +107,7 @@ def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client
     return Client(settings, user_agent=f"anomaly-exporter/{__version__}", pool=1, error=UpstreamError)
 
 
-def _list(args: argparse.Namespace, server: ExporterServer) -> None:
+def _list(args: argparse.Namespace, server: Client) -> None:
     filters = [("match[]", text) for text in args.match]
     if args.query is not None:
         filters.append(("query", args.query))
@@ -141,20 +128,20 @@ def _list(args: argparse.Namespace, server: ExporterServer) -> None:
                 break
 
 
-def _acknowledge(args: argparse.Namespace, server: ExporterServer) -> None:
+def _acknowledge(args: argparse.Namespace, server: Client) -> None:
     _print(_line(_post(server, args.id, "acknowledge", {"comment": args.comment})))
 
 
-def _give_feedback(args: argparse.Namespace, server: ExporterServer) -> None:
+def _give_feedback(args: argparse.Namespace, server: Client) -> None:
     _print(_line(_post(server, args.id, "feedback", {"verdict": args.verdict, "comment": args.comment})))
 
 
-def _post(server: ExporterServer, anomaly: str, what: str, body: Mapping[str, str]) -> dict[str, Any]:
+def _post(server: Client, anomaly: str, what: str, body: Mapping[str, str]) -> dict[str, Any]:
     path, raw = f"/api/v1/anomalies/{quote(anomaly, safe='')}/{what}", json.dumps(body).encode()
     return _data(server.post_json(path, raw, timeout=_TIMEOUT, max_bytes=_MOST_BYTES))
 
 
-def _data(answer: Answer) -> dict[str, Any]:
+def _data(answer: HttpResponse) -> dict[str, Any]:
     try:
         body = json.loads(answer.body)
         if body["status"] == "success":

@@ -13,7 +13,7 @@ from typing import Protocol
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
-from exporter.prometheus import Block
+from exporter.prometheus import HistoryChunk
 
 __all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "HistoryRange", "learn", "missing_history"]
 
@@ -37,7 +37,7 @@ _TOGETHER = 500
 class History(Protocol):
     """Reads a range of an expression's past, in chunks, in the order of time."""
 
-    def __call__(self, start: float, end: float, step: float) -> Iterator[Block]:
+    def __call__(self, start: float, end: float, step: float) -> Iterator[HistoryChunk]:
         """Yield the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds."""
 
 

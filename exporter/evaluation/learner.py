@@ -19,7 +19,7 @@ from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, HistoryRange, learn, missing_history
-from exporter.prometheus import Block, PrometheusApi
+from exporter.prometheus import HistoryChunk, PrometheusApi
 from exporter.store import PendingFeedback
 
 __all__ = ["Abandoned", "Learner"]
@@ -184,11 +184,11 @@ class Learner:
     def _history(self, api: PrometheusApi, series: int) -> History:
         expr, offset, shard = self.plan.expr, self.context.settings.query_offset, self.plan.shard
 
-        def read(start: float, end: float, step: float) -> Iterator[Block]:
+        def read(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
             for block in blocks:
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
-                block = Block(np.round(block.times + offset, 3), block.keys, block.values)
+                block = HistoryChunk(np.round(block.times + offset, 3), block.keys, block.values)
                 yield block if shard is None else shard.block(block)
 
         return read

@@ -22,7 +22,7 @@ from exporter.http_client.errors import Fault, classify, is_stale
 from exporter.http_client.settings import HttpSettings
 from exporter.http_client.transport import Transport
 
-__all__ = ["Answer", "Client"]
+__all__ = ["HttpResponse", "Client"]
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -42,7 +42,7 @@ _ERRORS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """The response of a server, whatever its status. Header names are case-insensitive; `body` is decompressed."""
 
     status: int
@@ -89,7 +89,9 @@ class Client:
             "Accept-Encoding": "identity" if _is_loopback(self._base.hostname or "") else "gzip",
         }
 
-    def get(self, path: str, params: Mapping[str, str] | None = None, *, timeout: float, max_bytes: int) -> Answer:
+    def get(
+        self, path: str, params: Mapping[str, str] | None = None, *, timeout: float, max_bytes: int
+    ) -> HttpResponse:
         """GET `path` (below the base URL).
 
         Raises
@@ -100,18 +102,18 @@ class Client:
         """
         return self._call(_Request("GET", params=params), path, timeout, max_bytes)
 
-    def post_form(self, path: str, form: Mapping[str, str], *, timeout: float, max_bytes: int) -> Answer:
+    def post_form(self, path: str, form: Mapping[str, str], *, timeout: float, max_bytes: int) -> HttpResponse:
         """POST a form that reads and changes nothing; errors as in `get`."""
         # Encoded here, because requests takes long to inspect a mapping.
         request = _Request("POST", data=urlencode(form).encode(), kind="application/x-www-form-urlencoded")
         return self._call(request, path, timeout, max_bytes)
 
-    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> Answer:
+    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> HttpResponse:
         """POST JSON that may change something: sent once, redirects never followed; errors as in `get`."""
         request = _Request("POST", data=body, kind="application/json", repeatable=False)
         return self._call(request, path, timeout, max_bytes)
 
-    def delete(self, path: str, *, timeout: float, max_bytes: int) -> Answer:
+    def delete(self, path: str, *, timeout: float, max_bytes: int) -> HttpResponse:
         """DELETE `path`: sent once, redirects never followed; errors as in `get`."""
         return self._call(_Request("DELETE", repeatable=False), path, timeout, max_bytes)
 
@@ -124,7 +126,7 @@ class Client:
         self._calls.end_all(close=True)
         self._transport.close()
 
-    def _call(self, request: _Request, path: str, timeout: float, max_bytes: int) -> Answer:
+    def _call(self, request: _Request, path: str, timeout: float, max_bytes: int) -> HttpResponse:
         url = self._settings.url + path
         try:
             return self._calls.run(lambda: self._follow(request, url, timeout, max_bytes), timeout)
@@ -133,7 +135,7 @@ class Client:
         # Raised outside the handler: no chain leads from it to an exception that quotes headers.
         raise self._error(url, fault.reason, fault.message)
 
-    def _follow(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
+    def _follow(self, request: _Request, url: str, timeout: float, max_bytes: int) -> HttpResponse:
         for _ in range(_MOST_REDIRECTS + 1):
             answer = self._attempt(request, url, timeout, max_bytes)
             target = answer.headers.get("Location")
@@ -162,7 +164,7 @@ class Client:
             raise Fault(Reason.REDIRECT, f"{redirect}; not followed, it would lose the request's body")
         return target
 
-    def _attempt(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
+    def _attempt(self, request: _Request, url: str, timeout: float, max_bytes: int) -> HttpResponse:
         try:
             return self._send(request, url, timeout, max_bytes)
         except _ERRORS as error:
@@ -174,7 +176,7 @@ class Client:
         self._transport.renew()
         return self._send(request, url, timeout, max_bytes)
 
-    def _send(self, request: _Request, url: str, timeout: float, max_bytes: int) -> Answer:
+    def _send(self, request: _Request, url: str, timeout: float, max_bytes: int) -> HttpResponse:
         headers: dict[str, str | bytes] = {**self._headers, **secret_headers(self._settings)}
         if request.kind is not None:
             headers["Content-Type"] = request.kind
@@ -196,7 +198,7 @@ class Client:
             body = b"" if redirected else read_body(response, max_bytes)
         finally:
             response.close()
-        return Answer(response.status_code, response.headers, body)
+        return HttpResponse(response.status_code, response.headers, body)
 
     def _refresh_tls(self) -> None:
         settings = self._settings.tls_config

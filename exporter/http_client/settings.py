@@ -39,7 +39,7 @@ class BasicAuth(Section):
     password_file: ConfigPath | None = Field(None, description="File that holds the password.")
 
     @model_validator(mode="after")
-    def _one_password(self) -> Self:
+    def _check_password(self) -> Self:
         if (self.password is None) == (self.password_file is None):
             raise ValueError("give exactly one of password and password_file")
         return self
@@ -53,7 +53,7 @@ class Authorization(Section):
     credentials_file: ConfigPath | None = Field(None, description="File that holds the token.")
 
     @model_validator(mode="after")
-    def _one_credential(self) -> Self:
+    def _check_credential(self) -> Self:
         if (self.credentials is None) == (self.credentials_file is None):
             raise ValueError("give exactly one of credentials and credentials_file")
         if self.type.lower() == "basic":
@@ -72,7 +72,7 @@ class TlsSettings(Section):
     insecure_skip_verify: bool = Field(False, description="Accept any certificate. Do not.")
 
     @model_validator(mode="after")
-    def _pair(self) -> Self:
+    def _check_pair(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
         return self
@@ -94,7 +94,7 @@ class HttpSettings(Section):
     proxy_from_environment: bool = Field(False, description="Obey HTTP_PROXY, HTTPS_PROXY and NO_PROXY.")
 
     @model_validator(mode="after")
-    def _one_scheme(self) -> Self:
+    def _check_scheme(self) -> Self:
         if self.basic_auth is not None and self.authorization is not None:
             raise ValueError("give at most one of basic_auth and authorization")
         return self

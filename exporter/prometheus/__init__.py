@@ -1,6 +1,6 @@
-"""In from Prometheus: answers of its query API as arrays."""
+"""Client of the Prometheus query API: responses as arrays of samples."""
 
 from exporter.prometheus.api import PrometheusApi
-from exporter.prometheus.frame import Block, Frame
+from exporter.prometheus.frame import Frame, HistoryChunk
 
-__all__ = ["Block", "Frame", "PrometheusApi"]
+__all__ = ["HistoryChunk", "Frame", "PrometheusApi"]

@@ -1,4 +1,4 @@
-"""The Prometheus HTTP API, as much of it as this program asks for; Thanos, Mimir, VictoriaMetrics speak it too."""
+"""Prometheus HTTP API: instant and range queries. Thanos, Mimir and VictoriaMetrics have it too."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import msgspec
 
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client.client import Client
-from exporter.prometheus.decode import Envelope, LabelCheck, Matrix, Unusable, read_matrix, read_vector
-from exporter.prometheus.frame import Block, Frame
-from exporter.prometheus.history import blocks, grid
-from exporter.prometheus.refusal import http_date, read_answer
+from exporter.prometheus.decode import (
+    ApiResponse,
+    LabelCheck,
+    RangeMatrix,
+    UnusableResponseError,
+    decode_matrix,
+    decode_vector,
+)
+from exporter.prometheus.frame import Frame, HistoryChunk
+from exporter.prometheus.history import chunks, grid
+from exporter.prometheus.response import http_date, read_response
 from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["PrometheusApi"]
@@ -21,7 +28,7 @@ _BUILD = msgspec.json.Decoder(dict[str, str], strict=False)
 
 
 class PrometheusApi:
-    """Queries one server; safe to use from many threads at once. Every method raises `PrometheusError`.
+    """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`.
 
     Parameters
     ----------
@@ -35,16 +42,16 @@ class PrometheusApi:
         self._labels = LabelCheck()
 
     def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
-        """Evaluate `expr` at Unix time `at`, within `timeout` seconds in all.
+        """Evaluate `expr` at Unix time `at`, within `timeout` seconds in total.
 
-        A scalar is one series without labels. `query_offset` is the caller's to subtract from `at`.
+        A scalar is one series without labels. The caller subtracts `query_offset` from `at`.
         """
         path = "/api/v1/query"
         form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
-        envelope, headers = self._answer(path, form, timeout)
+        response, headers = self._answer(path, form, timeout)
         try:
-            vector = read_vector(envelope.data, self._labels)
-        except Unusable as error:
+            vector = decode_vector(response.data, self._labels)
+        except UnusableResponseError as error:
             fault = self._unusable(path, error)
         else:
             return Frame(
@@ -53,14 +60,14 @@ class PrometheusApi:
                 vector.values,
                 vector.timestamps,
                 vector.rejected,
-                envelope.said,
+                response.notices,
                 http_date(headers.get("Date", "")),
             )
         raise fault
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[Block]:
+    ) -> Iterator[HistoryChunk]:
         """Evaluate `expr` at `start`, `start + step`, ... up to `end`, in bounded chunks, oldest first.
 
         Parameters
@@ -73,21 +80,21 @@ class PrometheusApi:
         timeout : float
             Seconds for each chunk.
         series : int
-            How many series to expect, from an instant query; it sets the length of the first chunk.
+            Expected number of series, from an instant query; it sets the length of the first chunk.
         """
         path = "/api/v1/query_range"
 
-        def fetch(first: float, last: float) -> tuple[Matrix, tuple[str, ...]]:
+        def fetch(first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
             form = {"query": expr, "start": _seconds(first), "end": _seconds(last), "step": _seconds(step)}
-            # VictoriaMetrics would move the instants to multiples of the step for the sake of its cache.
-            envelope = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
+            # Without it VictoriaMetrics moves the instants to multiples of the step, for its cache.
+            response = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
             try:
-                return read_matrix(envelope.data, self._labels), envelope.said
-            except Unusable as error:
+                return decode_matrix(response.data, self._labels), response.notices
+            except UnusableResponseError as error:
                 fault = self._unusable(path, error)
             raise fault
 
-        return blocks(fetch, grid(start, end, step), step, series)
+        return chunks(fetch, grid(start, end, step), step, series)
 
     def check_expression(self, expr: str, *, timeout: float) -> None:
         """Raise `PrometheusError` (BAD_DATA, with the server's sentence) if the server cannot parse `expr`."""
@@ -100,17 +107,17 @@ class PrometheusApi:
             self._ask("/api/v1/query", {"query": expr, **self._options(timeout)}, timeout)
 
     def buildinfo(self, *, timeout: float) -> Mapping[str, str]:
-        """Return what the server says it is, such as ``{"version": "2.42.0"}``; empty for VictoriaMetrics."""
+        """Return the build information, such as ``{"version": "2.42.0"}``; empty for VictoriaMetrics."""
         path = "/api/v1/status/buildinfo"
         answer = self._client.get(path, timeout=timeout, max_bytes=_SMALL)
-        envelope = read_answer(self._settings.url + path, answer)
+        response = read_response(self._settings.url + path, answer)
         try:
-            return _BUILD.decode(envelope.data)
+            return _BUILD.decode(response.data)
         except msgspec.DecodeError:
             return {}
 
     def ready(self, *, timeout: float) -> bool:
-        """Return whether the server answers queries: not while it is down or reads its log after a start."""
+        """Return whether the server answers queries; it does not while it replays its log after a start."""
         try:
             self._ask("/api/v1/query", {"query": "vector(1)"}, timeout)
         except PrometheusError as error:
@@ -127,14 +134,14 @@ class PrometheusApi:
         """Break off every query and close the connections."""
         self._client.close()
 
-    def _ask(self, path: str, form: Mapping[str, str], timeout: float) -> Envelope:
+    def _ask(self, path: str, form: Mapping[str, str], timeout: float) -> ApiResponse:
         return self._answer(path, form, timeout)[0]
 
-    def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[Envelope, Mapping[str, str]]:
+    def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[ApiResponse, Mapping[str, str]]:
         # A form, because a long expression does not fit into a URL.
         limit = int(self._settings.max_response_bytes)
         answer = self._client.post_form(path, form, timeout=timeout, max_bytes=limit)
-        return read_answer(self._settings.url + path, answer), answer.headers
+        return read_response(self._settings.url + path, answer), answer.headers
 
     def _options(self, timeout: float) -> dict[str, str]:
         options = {"timeout": _seconds(max(timeout, 0.001))}
@@ -142,7 +149,7 @@ class PrometheusApi:
             options["lookback_delta"] = _seconds(self._settings.lookback_delta)
         return options
 
-    def _unusable(self, path: str, error: Unusable) -> PrometheusError:
+    def _unusable(self, path: str, error: UnusableResponseError) -> PrometheusError:
         return PrometheusError(self._settings.url + path, error.reason, error.message, status=200)
 
 

@@ -1,7 +1,7 @@
-"""Bytes of the query API to arrays, without an object per label.
+"""Decode responses of the query API to arrays, without an object per label.
 
-Well-formed answers, which is all of them on a good day, are decoded as a whole. Only when that fails each
-row is looked at by itself, so that one odd row costs a row and not the query.
+Well-formed responses are decoded as a whole. Only when that fails each row is decoded by itself, so that a malformed
+row costs a row and not the query.
 """
 
 from __future__ import annotations
@@ -18,11 +18,20 @@ from msgspec import Raw, Struct
 from exporter.errors import Reason
 from exporter.prometheus.frame import FloatArray
 
-__all__ = ["Envelope", "LabelCheck", "Matrix", "Unusable", "Vector", "read_envelope", "read_matrix", "read_vector"]
+__all__ = [
+    "ApiResponse",
+    "InstantVector",
+    "LabelCheck",
+    "RangeMatrix",
+    "UnusableResponseError",
+    "decode_matrix",
+    "decode_response",
+    "decode_vector",
+]
 
 
-class Unusable(Exception):  # noqa: N818 - becomes a PrometheusError where the URL is known.
-    """An answer without a result in it, and why."""
+class UnusableResponseError(Exception):
+    """A response without a result, and why; the caller, who has the URL, makes a `PrometheusError` of it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
@@ -30,8 +39,8 @@ class Unusable(Exception):  # noqa: N818 - becomes a PrometheusError where the U
         super().__init__(message)
 
 
-class Envelope(Struct):
-    """The outer object of every answer of the API."""
+class ApiResponse(Struct):
+    """The outer object of every response of the API."""
 
     status: str
     data: Raw = Raw(b"null")
@@ -41,13 +50,13 @@ class Envelope(Struct):
     infos: list[str] | None = None
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def notices(self) -> tuple[str, ...]:
         """Warnings and infos."""
         return (*(self.warnings or ()), *(self.infos or ()))
 
 
-class Vector(Struct):
-    """The rows of an instant query that could be read."""
+class InstantVector(Struct):
+    """The rows of an instant query that could be decoded."""
 
     keys: list[bytes]
     values: FloatArray
@@ -55,8 +64,8 @@ class Vector(Struct):
     rejected: int
 
 
-class Matrix(Struct):
-    """The series of a range query that could be read: one array of times and of values each."""
+class RangeMatrix(Struct):
+    """The series of a range query that could be decoded: an array of times and of values each."""
 
     keys: list[bytes]
     times: list[FloatArray]
@@ -93,7 +102,7 @@ _R = TypeVar("_R", _Row, _Series)
 
 
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_ENVELOPE = msgspec.json.Decoder(Envelope)
+_ENVELOPE = msgspec.json.Decoder(ApiResponse)
 _DATA = msgspec.json.Decoder(_Data)
 _RAWS = msgspec.json.Decoder(list[Raw] | None)
 _ROW = msgspec.json.Decoder(_Row)
@@ -104,53 +113,54 @@ _PAIR = msgspec.json.Decoder(tuple[float, str])
 _NUMBERS = msgspec.json.Decoder(list[float | None])
 _LABELS = msgspec.json.Decoder(dict[str, str])
 
-# What strconv.ParseFloat takes and the API sends; float() would take "1_0", " 1 " and other digits too.
+# The numbers that the API sends; float() also takes "1_0", " 1 " and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|(?P<special>nan|[+-]?inf)", re.I | re.A)
 _IN_NUMBERS = b"0123456789+-.eEaN"
 _PUNCTUATION = b'[]"'
 
 
 class LabelCheck:
-    """Remembers which label sets were found to be objects of strings, so that each is parsed once.
+    """Checks that label sets are objects of strings, and remembers those that are, so that each is parsed once.
 
     Parameters
     ----------
     limit : int
-        Forgets all but those of the newest answer when it knows this many: a source that changes its labels all the
-        time must not fill the memory.
+        Label sets remembered before all but those of the newest response are dropped: a source whose labels keep
+        changing must not fill the memory.
     """
 
     def __init__(self, limit: int = 500_000) -> None:
         self._limit = limit
-        self._known: set[int] = set()
+        self._valid: set[int] = set()
 
     def bad(self, keys: Sequence[bytes]) -> list[int]:
-        """Return the indexes of `keys` that are no label sets."""
+        """Return the indexes of `keys` that are not label sets."""
         hashes = list(map(hash, keys))
-        # Hashes of bytes differ from process to process, so nobody can prepare one that is known already.
-        new = set(hashes) - self._known
+        # Hashes of bytes differ from process to process, so a collision cannot be prepared.
+        new = set(hashes) - self._valid
         if not new:
             return []
         wrong = []
         for index, digest in enumerate(hashes):
             if digest in new and not _are_labels(keys[index]):
                 wrong.append(index)
-        if len(self._known) + len(new) > self._limit:
-            self._known.intersection_update(hashes)
-        self._known |= new.difference(hashes[index] for index in wrong)
+        if len(self._valid) + len(new) > self._limit:
+            self._valid.intersection_update(hashes)
+        self._valid |= new.difference(hashes[index] for index in wrong)
         return wrong
 
 
-def read_envelope(body: bytes) -> Envelope:
-    """Read the outer object of any answer; raise `Unusable` if it is not one."""
+def decode_response(body: bytes) -> ApiResponse:
+    """Decode the outer object of any response; raises `UnusableResponseError`."""
     try:
         return _ENVELOPE.decode(body)
     except _BROKEN:
-        raise Unusable(Reason.MALFORMED, "not an answer of the Prometheus API: broken or cut JSON") from None
+        message = "not an answer of the Prometheus API: broken or cut JSON"
+        raise UnusableResponseError(Reason.MALFORMED, message) from None
 
 
-def read_vector(data: Raw, check: LabelCheck) -> Vector:
-    """Read ``data`` of an instant query: a vector, or a scalar as one series without labels.
+def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
+    """Decode ``data`` of an instant query: a vector, or a scalar as one series without labels.
 
     Raises
     ------
@@ -158,7 +168,7 @@ def read_vector(data: Raw, check: LabelCheck) -> Vector:
         MALFORMED, or BAD_DATA when the expression has another type.
     """
     try:
-        # In one pass, where all is as it should be.
+        # In one pass where all rows are well-formed.
         rows, rejected = _VECTOR.decode(data).result or [], 0
     except _BROKEN:
         kind, result = _typed(data)
@@ -168,7 +178,7 @@ def read_vector(data: Raw, check: LabelCheck) -> Vector:
             rows, rejected = _rows(result, _ROW)
         else:
             text = f"the expression is a {kind}; an instant vector or a scalar is needed"
-            raise Unusable(Reason.BAD_DATA, text) from None
+            raise UnusableResponseError(Reason.BAD_DATA, text) from None
     keys = [bytes(row.metric) for row in rows]
     times, values, wrong = _samples(b"[" + b",".join([row.value for row in rows]) + b"]", [row.value for row in rows])
     wrong = sorted({*wrong, *check.bad(keys)})
@@ -176,60 +186,59 @@ def read_vector(data: Raw, check: LabelCheck) -> Vector:
         values, times = np.delete(values, wrong), np.delete(times, wrong)
         dropped = set(wrong)
         keys = [key for index, key in enumerate(keys) if index not in dropped]
-    return Vector(keys, values, times, rejected + len(wrong))
+    return InstantVector(keys, values, times, rejected + len(wrong))
 
 
-def read_matrix(data: Raw, check: LabelCheck) -> Matrix:
-    """Read ``data`` of a range query; errors as in `read_vector`."""
+def decode_matrix(data: Raw, check: LabelCheck) -> RangeMatrix:
+    """Decode ``data`` of a range query; errors as in `decode_vector`."""
     try:
         series, rejected = _MATRIX.decode(data).result or [], 0
     except _BROKEN:
         kind, result = _typed(data)
         if kind != "matrix":
-            raise Unusable(Reason.BAD_DATA, f"the range query returned a {kind}") from None
+            raise UnusableResponseError(Reason.BAD_DATA, f"the range query returned a {kind}") from None
         series, rejected = _rows(result, _SERIES)
-    keys = [bytes(one.metric) for one in series]
+    keys = [bytes(row.metric) for row in series]
     dropped = set(check.bad(keys))
-    found = Matrix([], [], [], rejected + len(dropped))
-    for index, one in enumerate(series):
+    matrix = RangeMatrix([], [], [], rejected + len(dropped))
+    for index, row in enumerate(series):
         if index in dropped:
             continue
-        times, values, wrong = _samples(bytes(one.values))
-        found.keys.append(keys[index])
-        found.times.append(np.delete(times, wrong) if wrong else times)
-        found.values.append(np.delete(values, wrong) if wrong else values)
-        found.rejected += len(wrong)
-    return found
+        times, values, wrong = _samples(bytes(row.values))
+        matrix.keys.append(keys[index])
+        matrix.times.append(np.delete(times, wrong) if wrong else times)
+        matrix.values.append(np.delete(values, wrong) if wrong else values)
+        matrix.rejected += len(wrong)
+    return matrix
 
 
 def _typed(data: Raw) -> tuple[str, Raw]:
     try:
         typed = _DATA.decode(data)
     except _BROKEN:
-        raise Unusable(Reason.MALFORMED, "an answer without data") from None
+        raise UnusableResponseError(Reason.MALFORMED, "an answer without data") from None
     return typed.resultType, typed.result
 
 
-def _rows(result: Raw, one: msgspec.json.Decoder[_R]) -> tuple[list[_R], int]:
-    """Return the rows that can be read, and how many could not be."""
+def _rows(result: Raw, decoder: msgspec.json.Decoder[_R]) -> tuple[list[_R], int]:
+    """Return the rows that can be decoded, and how many cannot."""
     try:
         raws = _RAWS.decode(result) or []
     except _BROKEN:
-        raise Unusable(Reason.MALFORMED, "the result is not a list") from None
+        raise UnusableResponseError(Reason.MALFORMED, "the result is not a list") from None
     rows = []
     for raw in raws:
         try:
-            rows.append(one.decode(raw))
+            rows.append(decoder.decode(raw))
         except _BROKEN:
             continue
     return rows, len(raws) - len(rows)
 
 
 def _samples(text: bytes, raws: Sequence[Raw] | None = None) -> tuple[FloatArray, FloatArray, list[int]]:
-    """Read ``[[time,"value"],...]``: times, values, and the indexes of pairs that are none.
+    """Decode ``[[time,"value"],...]``: times, values, and the indexes of malformed pairs.
 
-    With nothing in it but pairs of a number and a quoted number, the punctuation says nothing any more, and
-    what is left is one list of numbers.
+    Where there are only pairs of a number and a quoted number, the text without its punctuation is a list of numbers.
     """
     bare = text.translate(None, _IN_NUMBERS)
     count = (len(bare) - 1) // 6
@@ -240,7 +249,7 @@ def _samples(text: bytes, raws: Sequence[Raw] | None = None) -> tuple[FloatArray
         except _BROKEN:
             pass
         else:
-            # A missing time or value would have let the two columns slip.
+            # A missing time or value would shift the two columns.
             if len(flat) == 2 * count and not np.isnan(flat[0::2]).any():
                 return flat[0::2], flat[1::2], []
     if raws is None:
@@ -262,12 +271,12 @@ def _samples(text: bytes, raws: Sequence[Raw] | None = None) -> tuple[FloatArray
 
 
 def _number(text: str) -> float:
-    """Return the value, NaN for the word and for what is no number."""
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+    """Return the value; NaN for the word NaN and for text that is not a number."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return math.nan
     value = float(text)
-    return value if math.isfinite(value) or found["special"] else math.nan
+    return value if math.isfinite(value) or match["special"] else math.nan
 
 
 def _are_labels(key: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What a query returned, as arrays over series."""
+"""Results of queries as arrays over series."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import numpy.typing as npt
 
 from exporter.engine.series import labels_of
 
-__all__ = ["Block", "FloatArray", "Frame", "labels_of"]
+__all__ = ["HistoryChunk", "FloatArray", "Frame", "labels_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One instant query.
+    """Result of an instant query.
 
     Attributes
     ----------
     at : float
         Evaluation instant, Unix seconds.
     keys : list of bytes, length n
-        Each label set as the JSON object that the server sent, unparsed; `labels_of` reads one. It is an
-        object of strings: rows where it is anything else are among the rejected ones.
+        Each label set as the JSON object that the server sent, unparsed; `labels_of` parses one. Rows where it is
+        not an object of strings are rejected.
     values : array (n,)
-        Samples in the order of `keys`; NaN where the server said NaN, infinities kept.
+        Samples in the order of `keys`; NaN where the server sent NaN, infinities kept.
     timestamps : array (n,)
         Unix seconds.
     rejected : int
-        Rows that could not be read: native histograms, numbers outside the grammar, wrong types.
+        Rows that could not be decoded: native histograms, malformed numbers, wrong types.
     warnings : tuple of str
-        What the server wants said; with a warning, series may be missing.
+        Warnings and infos of the server; with a warning, series may be missing.
     server_time : float or None
-        When the server answered by its own clock, in whole Unix seconds, for the skew between the clocks.
+        Clock of the server at its response, in whole Unix seconds, to measure clock skew.
     """
 
     at: float
@@ -47,7 +47,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class HistoryChunk:
     """One chunk of a range query on its grid.
 
     Attributes
@@ -59,7 +59,7 @@ class Block:
     values : array (t, n)
         NaN = no sample.
     rejected : int
-        Series or samples that could not be read.
+        Series or samples that could not be decoded.
     warnings : tuple of str
     """
 

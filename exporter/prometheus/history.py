@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from exporter.errors import PrometheusError
-from exporter.prometheus.decode import Matrix
-from exporter.prometheus.frame import Block, FloatArray
-from exporter.prometheus.refusal import asks_too_much
+from exporter.prometheus.decode import RangeMatrix
+from exporter.prometheus.frame import FloatArray, HistoryChunk
+from exporter.prometheus.response import exceeds_limits
 
-__all__ = ["MOST_POINTS", "MOST_SAMPLES", "blocks", "grid", "on_grid"]
+__all__ = ["MAX_POINTS", "MAX_SAMPLES", "chunks", "grid", "on_grid"]
 
-MOST_POINTS = 10_000
-"""Points a series in one answer; Prometheus refuses more than 11,000."""
+MAX_POINTS = 10_000
+"""Points of a series in one response; Prometheus refuses more than 11,000."""
 
-MOST_SAMPLES = 1_000_000
-"""Samples in one answer: some 40 MB of JSON."""
+MAX_SAMPLES = 1_000_000
+"""Samples in one response: some 40 MB of JSON."""
 
-Fetch = Callable[[float, float], tuple[Matrix, tuple[str, ...]]]
-"""Ask for the grid instants from one to another, both included."""
+Fetch = Callable[[float, float], tuple[RangeMatrix, tuple[str, ...]]]
+"""Queries the grid instants from one to another, both included."""
 
 
 def grid(start: float, end: float, step: float) -> FloatArray:
@@ -32,13 +32,13 @@ def grid(start: float, end: float, step: float) -> FloatArray:
     """
     if not (step > 0 and math.isfinite(start) and math.isfinite(end)):
         raise ValueError(f"not a time range: from {start} to {end} every {step} s")
-    # The API has milliseconds: an end that is a rounding error short of an instant means that instant.
+    # The API has milliseconds: an end that is short of an instant by a rounding error means that instant.
     count = math.floor((end - start + 0.0005) / step) + 1
     return start + step * np.arange(max(count, 0), dtype=np.float64)
 
 
-def blocks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterator[Block]:
-    """Yield the history at `times` in time order, asking for less at once where the server says it is too much.
+def chunks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterator[HistoryChunk]:
+    """Yield the history at `times` in time order, in shorter chunks where the server refuses one as too large.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ def blocks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterato
         Grid instants, `step` seconds apart.
     step : float
     series : int
-        How many series are expected; a bad guess costs requests, or memory for one chunk.
+        Expected number of series; a bad guess costs requests, or memory for one chunk.
 
     Raises
     ------
     PrometheusError
-        From `fetch`; what was yielded before stays good.
+        From `fetch`; chunks yielded before stay valid.
     """
     points = _points(series)
     first = 0
@@ -61,24 +61,24 @@ def blocks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterato
         try:
             matrix, warnings = fetch(float(part[0]), float(part[-1]))
         except PrometheusError as error:
-            if len(part) == 1 or not asks_too_much(error):
+            if len(part) == 1 or not exceeds_limits(error):
                 raise
             points = max(1, len(part) // 2)
             continue
-        yield Block(part, matrix.keys, on_grid(matrix, part, step), matrix.rejected, warnings)
+        yield HistoryChunk(part, matrix.keys, on_grid(matrix, part, step), matrix.rejected, warnings)
         first += len(part)
         points = min(points, _points(len(matrix.keys)))
 
 
-def on_grid(matrix: Matrix, times: FloatArray, step: float) -> FloatArray:
+def on_grid(matrix: RangeMatrix, times: FloatArray, step: float) -> FloatArray:
     """Return the samples of every series at `times`, shape (t, n), NaN where there is none.
 
-    A sample belongs to the nearest instant of the grid; samples outside of it are left out.
+    A sample belongs to the nearest instant of the grid; samples beyond the grid are left out.
     """
     values = np.full((len(times), len(matrix.keys)), np.nan)
     if not matrix.keys:
         return values
-    lengths = [len(one) for one in matrix.times]
+    lengths = [len(times_of_series) for times_of_series in matrix.times]
     column = np.repeat(np.arange(len(lengths)), lengths)
     row = np.rint((np.concatenate(matrix.times) - times[0]) / step)
     inside = (row >= 0) & (row < len(times))
@@ -87,4 +87,4 @@ def on_grid(matrix: Matrix, times: FloatArray, step: float) -> FloatArray:
 
 
 def _points(series: int) -> int:
-    return max(1, min(MOST_POINTS, MOST_SAMPLES // max(series, 1)))
+    return max(1, min(MAX_POINTS, MAX_SAMPLES // max(series, 1)))

@@ -1,4 +1,4 @@
-"""A share of the series: several processes split those of every query between them."""
+"""Sharding: several processes split the series of every query between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.series import key_of, labels_of
-from exporter.prometheus.frame import Block, Frame
+from exporter.prometheus.frame import Frame, HistoryChunk
 
 __all__ = ["Shard"]
 
@@ -31,7 +31,7 @@ class Shard:
 
     def __init__(self, index: int, count: int, by: Sequence[str] = ()) -> None:
         self.index, self.count, self.by = index, count, frozenset(by)
-        self._known: dict[bytes, bool] = {}
+        self._belonging: dict[bytes, bool] = {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Shard):
@@ -42,25 +42,25 @@ class Shard:
         return hash((self.index, self.count, self.by))
 
     def frame(self, frame: Frame) -> Frame:
-        """Return the part of an answer that belongs here."""
+        """Return the part of a result that belongs to this shard."""
         kept = self._kept(frame.keys)
         keys = [frame.keys[at] for at in kept.tolist()]
         return replace(frame, keys=keys, values=frame.values[kept], timestamps=frame.timestamps[kept])
 
-    def block(self, block: Block) -> Block:
-        """Return the part of a chunk of history that belongs here."""
+    def block(self, block: HistoryChunk) -> HistoryChunk:
+        """Return the part of a chunk of history that belongs to this shard."""
         kept = self._kept(block.keys)
         return replace(block, keys=[block.keys[at] for at in kept.tolist()], values=block.values[:, kept])
 
     def _kept(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
-        known = self._known
-        # Series come and go; those of long ago must not fill the memory.
-        if len(known) > 4 * len(keys) + 1024:
-            known.clear()
+        belonging = self._belonging
+        # Series that are gone must not fill the memory.
+        if len(belonging) > 4 * len(keys) + 1024:
+            belonging.clear()
         for key in keys:
-            if key not in known:
-                known[key] = self._belongs(key)
-        return np.flatnonzero(np.fromiter((known[key] for key in keys), np.bool_, len(keys)))
+            if key not in belonging:
+                belonging[key] = self._belongs(key)
+        return np.flatnonzero(np.fromiter((belonging[key] for key in keys), np.bool_, len(keys)))
 
     def _belongs(self, key: bytes) -> bool:
         labels = labels_of(key)

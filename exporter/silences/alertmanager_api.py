@@ -9,7 +9,7 @@ import msgspec
 
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, Reason
-from exporter.http_client import Answer, Client
+from exporter.http_client import Client, HttpResponse
 from exporter.silences.alert_status import AlertListing, alerts_filter
 from exporter.silences.silence import Silence, SilenceList
 
@@ -114,7 +114,7 @@ class AlertmanagerApi:
         """Close idle connections."""
         self._client.close()
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: HttpResponse) -> None:
         if answer.status == 200:
             return
         text = "".join(c if c.isprintable() else " " for c in answer.body[:800].decode(errors="replace")).strip()

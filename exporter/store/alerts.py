@@ -17,7 +17,7 @@ from exporter.store.audit import append_audit
 from exporter.store.database import Database
 from exporter.store.episode_rows import find_episode, rebuild_missing, write_episodes
 from exporter.store.rows import Delivery, alert_of, alert_row, seal
-from exporter.store.schema import ALERTS
+from exporter.store.schema import ALERTS_SCHEMA
 
 __all__ = ["AlertLog", "DeliveryLog"]
 
@@ -49,7 +49,7 @@ class AlertLog:
     """
 
     def __init__(self, file: Path, *, at: float) -> None:
-        self.database = Database(file, ALERTS, synchronous="FULL", at=at)
+        self.database = Database(file, ALERTS_SCHEMA, synchronous="FULL", at=at)
         self._worst: dict[str, dict[str, Observation]] = {}
         try:
             self.damaged: tuple[str, ...] = self.database.write(_clean)

@@ -1,4 +1,4 @@
-"""Arrays as pieces of raw bytes with checksums, and back; nothing that is read is trusted before it is checked."""
+"""Arrays as pieces of raw bytes with checksums, and back; everything read is checked first."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["DamagedPartError", "Written", "read_part", "write_part"]
 Array = NDArray[Any]
 
 PIECE = 2**20
-"""Bytes in one row: what changes in a place does not have the rest written again."""
+"""Bytes in a row; a change writes only the rows that it touches."""
 PART_LIMIT = 4 * 2**30
-"""Bytes in one array; what claims more is damaged."""
+"""Bytes in an array; a larger size is damage."""
 
 _NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -34,7 +34,7 @@ _SHAPE_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a part was when it was written.
+    """Checksums of a part as it was written.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class DamagedPartError(Exception):
 
 
 def write_part(con: sqlite3.Connection, query: str, part: str, array: Array, before: Written | None = None) -> Written:
-    """Replace a part of a query by `array`; what is stored already, as `before` says, is not written again.
+    """Replace a part of a query by `array`; pieces that `before` lists as stored are not written again.
 
     Raises
     ------

@@ -84,24 +84,24 @@ class StateDirectory:
     def _check_file(self, name: str) -> None:
         path = self.path / name
         try:
-            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return
         except OSError as error:
             raise fault_of(error, f"cannot look at {path}") from error
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise StoreError(StoreReason.REFUSED, f"{path} is not a regular file; symbolic links are not followed")
-        if found.st_uid != os.geteuid():
-            raise StoreError(StoreReason.REFUSED, _foreign(path, found.st_uid))
+        if status.st_uid != os.geteuid():
+            raise StoreError(StoreReason.REFUSED, _foreign(path, status.st_uid))
         if name.endswith(_BESIDE[1:]):
             # SQLite gave them the mode that the database had then; what counts is the database itself.
-            if stat.S_IMODE(found.st_mode) != 0o600:
+            if stat.S_IMODE(status.st_mode) != 0o600:
                 _set_mode(path, 0o600)
             return
         if not os.access(name, os.R_OK | os.W_OK, dir_fd=self._descriptor, effective_ids=True):
             raise StoreError(StoreReason.REFUSED, f"{path} is read-only; the state must be readable and writable")
-        if found.st_mode & 0o177:
-            _set_mode(path, found.st_mode & 0o600)
+        if status.st_mode & 0o177:
+            _set_mode(path, status.st_mode & 0o600)
 
 
 def _open_directory(path: Path) -> int:
@@ -121,16 +121,16 @@ def _open_directory(path: Path) -> int:
 
 
 def _check_directory(path: Path, descriptor: int) -> None:
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid():
-        raise StoreError(StoreReason.REFUSED, _foreign(path, found.st_uid))
-    if found.st_mode & stat.S_IWOTH:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        raise StoreError(StoreReason.REFUSED, _foreign(path, status.st_uid))
+    if status.st_mode & stat.S_IWOTH:
         text = f"{path} is writable for everybody, so its files cannot be trusted; use a directory of mode 0700"
         raise StoreError(StoreReason.REFUSED, text)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise StoreError(StoreReason.REFUSED, f"the state directory {path} is read-only; it must be writable")
-    if found.st_mode & 0o077:
-        _set_mode(path, found.st_mode & 0o700)
+    if status.st_mode & 0o077:
+        _set_mode(path, status.st_mode & 0o700)
 
 
 def _lock_directory(path: Path, directory: int) -> int:

@@ -1,4 +1,4 @@
-"""What can go wrong with the state, as one type with a closed set of reasons, and how SQLite's errors map to it."""
+"""`StoreError` with its closed set of reasons, and the mapping of SQLite's errors to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporter.errors import StateError
 __all__ = ["SQLITE_ERRORS", "StoreError", "StoreReason", "fault_of", "primary_code"]
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What a call of SQLite may raise; the second where a damaged file puts bytes of its own into the message."""
+"""Errors of SQLite; the second where a damaged file puts bytes into a message."""
 
 
 class StoreReason(StrEnum):
@@ -22,7 +22,7 @@ class StoreReason(StrEnum):
     LOCKED = "locked"
     CORRUPT = "corrupt"
     REFUSED = "refused"
-    """We do not want to: wrong owner, newer schema, already closed. Somebody has to change something."""
+    """Wrong owner, newer schema, already closed: needs a change by the operator."""
 
 
 class StoreError(StateError):

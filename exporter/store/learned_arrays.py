@@ -1,7 +1,7 @@
-"""``learned.db``: what the engine has learned of each query, written at checkpoints.
+"""``learned.db``: the learned state of each query, written at checkpoints.
 
-It can be learned again from Prometheus, so the last commits may be lost with the power, and what is
-damaged is left out and reported instead of being repaired.
+It can be learned again from Prometheus, so the last commits may be lost when the power fails, and damaged parts are
+left out and reported instead of being repaired.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from exporter.store.errors import primary_code
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
 
-__all__ = ["LEARNED", "LearnedState", "LearnedArrays"]
+__all__ = ["LEARNED_SCHEMA", "LearnedState", "LearnedArrays"]
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,13 @@ def _to_version_1(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
-LEARNED = Schema(application_id=0x616E6F32, migrations=(_to_version_1,))
+LEARNED_SCHEMA = Schema(application_id=0x616E6F32, migrations=(_to_version_1,))
 """The schema of ``learned.db``; add a migration at the end, and never change one that was released."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedState:
-    """What was learned of a query.
+    """Learned state of a query.
 
     Attributes
     ----------
@@ -91,8 +91,8 @@ class LearnedState:
     series : list of (int, bytes)
         Row and key of each series, by row.
     damaged : tuple of str
-        Parts that are left out because what is stored does not match its checksum; ``series`` where
-        that holds for a row of the series.
+        Parts that are left out because they do not match their checksum; ``series`` where that holds for a row of
+        the series.
     """
 
     at: float
@@ -102,7 +102,7 @@ class LearnedState:
 
 
 class LearnedArrays:
-    """Learned arrays of all queries.
+    """Learned state of all queries. Calls raise `StoreError`.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class LearnedArrays:
     """
 
     def __init__(self, file: Path, *, at: float) -> None:
-        self.database = Database(file, LEARNED, synchronous="NORMAL", at=at)
+        self.database = Database(file, LEARNED_SCHEMA, synchronous="NORMAL", at=at)
         self._written: dict[str, dict[str, Written]] = {}
 
     def save(
@@ -150,7 +150,6 @@ class LearnedArrays:
         ------
         ValueError
             A type that is not stored.
-        StoreError
         """
         names = [(query, int(row), bytes(key)) for row, key in series or ()]
         gone = [(query, int(row)) for row in removed]
@@ -159,15 +158,15 @@ class LearnedArrays:
         before = self._written.pop(query, {})
 
         def write(con: sqlite3.Connection) -> dict[str, Written]:
-            stored, known = _head(con, query), before
+            stored, written = _head(con, query), before
             if stored is None or stored[1] != version:
                 _forget(con, query)
-                known = {}
+                written = {}
             con.executemany("DELETE FROM series WHERE query=? AND number=?", gone)
             con.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", map(_sealed, names))
-            new = {part: write_part(con, query, part, array, known.get(part)) for part, array in parts.items()}
+            new = {part: write_part(con, query, part, array, written.get(part)) for part, array in parts.items()}
             con.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?)", (*head, seal(*head)))
-            return known | new
+            return written | new
 
         self._written[query] = self.database.write(write)
 
@@ -177,28 +176,18 @@ class LearnedArrays:
         Raises
         ------
         StoreError
-            The file cannot be read; what is damaged inside is in `LearnedState.damaged`.
+            The file cannot be read; damaged parts are in `LearnedState.damaged`.
         """
         return self.database.read(lambda con: _load(con, query, version))
 
     def forget(self, query: str) -> None:
-        """Drop all that is stored of a query.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Delete the state of a query."""
         self._written.pop(query, None)
         self.database.write(lambda con: _forget(con, query))
         self.database.shrink()
 
     def queries(self) -> list[str]:
-        """Return the names of the queries of which something is stored.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Return the names of the queries that have stored state."""
         rows = self.database.read(lambda con: con.execute("SELECT query FROM learned ORDER BY query").fetchall())
         return [str(query) for (query,) in rows]
 

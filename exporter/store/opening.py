@@ -1,6 +1,6 @@
-"""Bring a database file into a sound state of the current schema before anything uses it.
+"""Check, migrate or recover a database file before it is used.
 
-What is damaged is moved aside, never deleted; what is newer than this program is not touched.
+A damaged file is moved aside, never deleted; a file that is newer than this program is not touched.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ _PASSING = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a database file is made of.
+    """Schema of a database file.
 
     Attributes
     ----------
     application_id : int
-        Tells our file from any other SQLite file.
+        Marks the file as one of this program.
     migrations : tuple of Migration
         In order: number *i* takes version *i* to *i* + 1; version 0 is an empty file.
     salvage : Salvage, optional
-        What it copied until it failed is kept.
+        Rows that it copied before it failed are kept.
     """
 
     application_id: int
@@ -80,9 +80,9 @@ class Recovery:
     ----------
     file, moved_to : Path
     why : str
-        What was wrong with it.
+        The damage.
     salvaged : int
-        Rows that could be carried over.
+        Rows that were copied.
     """
 
     file: Path
@@ -151,9 +151,9 @@ def _inspect(file: Path, schema: Schema) -> int:
         raise _DamagedError("the file is not a database")
     with _damage_noticed(), contextlib.closing(connect(file, read_only=True)) as con:
         # Not quick_check, which passes over indexes: one that is damaged fails a commit weeks later.
-        found = con.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise _DamagedError(f"the check of the database says: {found}")
+        result = con.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if result != "ok":
+            raise _DamagedError(f"the check of the database says: {result}")
         version: int = con.execute("PRAGMA user_version").fetchone()[0]
         mark = con.execute("PRAGMA application_id").fetchone()[0]
         # The header has no checksum. A flipped bit in the version must not be taken for a newer program.

@@ -1,4 +1,4 @@
-"""How the values of alerting become rows of SQLite and back, each with a checksum over all it says."""
+"""Rows of SQLite for alerts, audit entries and deliveries, each with a checksum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATES = frozenset(AlertState)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one Alertmanager has confirmed last about a fingerprint."""
+    """The alert of a fingerprint that an Alertmanager accepted last."""
 
     fingerprint: str
     episode: str
@@ -47,7 +47,7 @@ class AuditEntry:
     fingerprint: str
     episode: str
     event: str
-    """A value of `AnnouncedEvent`; text, so that what a later version wrote can still be listed."""
+    """A value of `AuditEvent`; text, so that what a later version wrote can still be listed."""
     who: str
     why: str
     details: Mapping[str, str]
@@ -153,11 +153,11 @@ def _time(at: float | None) -> float | None:
 
 
 def mapping(values: Mapping[str, str]) -> str:
-    """Write a mapping as it is stored."""
+    """Return a mapping as the JSON that is stored."""
     # Escaped to ASCII, so that a lone surrogate in a label comes back as it was.
     return json.dumps(dict(values), sort_keys=True, separators=(",", ":"))
 
 
 def storable(text: str) -> str:
-    """Free text as UTF-8 can hold it."""
+    """Return free text without what UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()

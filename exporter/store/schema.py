@@ -10,7 +10,7 @@ from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
 from exporter.store.opening import Schema
 from exporter.store.rows import seal
 
-__all__ = ["ALERTS"]
+__all__ = ["ALERTS_SCHEMA"]
 
 _VERSION_1 = (
     """
@@ -293,5 +293,5 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
 
 _MIGRATIONS = (_to_version_1, _add_notes, _to_version_3, _to_version_4)
 
-ALERTS = Schema(application_id=0x616E6F31, migrations=_MIGRATIONS, salvage=_salvage)
+ALERTS_SCHEMA = Schema(application_id=0x616E6F31, migrations=_MIGRATIONS, salvage=_salvage)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""

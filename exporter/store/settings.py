@@ -1,4 +1,4 @@
-"""The ``storage:`` section. Where the state is kept is a flag, because it needs a restart."""
+"""The ``storage:`` section. The state directory is a flag, because changing it needs a restart."""
 
 from __future__ import annotations
 

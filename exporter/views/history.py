@@ -19,7 +19,7 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import exposed_labels, row_prefix
-from exporter.prometheus import Block, PrometheusApi
+from exporter.prometheus import HistoryChunk, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
 from exporter.web.pages.models import DisplayError, Labels
@@ -248,7 +248,7 @@ class SeriesHistory:
         *,
         series_count: int,
         offset: float | None = None,
-    ) -> list[Block]:
+    ) -> list[HistoryChunk]:
         offset = source.query_offset if offset is None else offset
         try:
             blocks = self._client(source).history(
@@ -271,7 +271,7 @@ class SeriesHistory:
             return self._api[1]
 
 
-def _series_in(blocks: list[Block], labels: Labels) -> SeriesSamples:
+def _series_in(blocks: list[HistoryChunk], labels: Labels) -> SeriesSamples:
     """Return the series with these labels in an answer; or the only series that includes them."""
     labels_by_block = [[labels_of(key) for key in block.keys] for block in blocks]
     including = {own for part in labels_by_block for own in part if set(labels) <= set(own)}

@@ -26,7 +26,7 @@ from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
-from exporter.prometheus import Block, Frame
+from exporter.prometheus import Frame, HistoryChunk
 from exporter.store import Store
 from tests.contexts import context_of
 
@@ -102,13 +102,13 @@ class Source:
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[Block]:
+    ) -> Iterator[HistoryChunk]:
         self.ranges.append((start, end, step))
         self._trouble()
         times = start + step * np.arange(math.floor((end - start + 0.0005) / step) + 1)
         for part in np.array_split(times, max(1, len(times) // 300)):
             names = self.keys()
-            yield Block(
+            yield HistoryChunk(
                 part, [self.key(name) for name in names], np.array([[self.value(n, t) for n in names] for t in part])
             )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.prometheus.decode import LabelCheck, Unusable, read_envelope, read_matrix, read_vector
+from exporter.prometheus.decode import LabelCheck, UnusableResponseError, decode_matrix, decode_response, decode_vector
 from exporter.prometheus.frame import labels_of
 
 # No lone surrogates: they are not text, and JSON with them is refused as a whole.
@@ -92,7 +92,7 @@ def envelope(kind: str, result: Any, *, spaces: bool = False) -> bytes:
 def test_a_vector_is_read_as_plainly_as_can_be(rows: list[Any], spaces: bool) -> None:
     expected = [(row["metric"], pair(row.get("value"))) for row in rows if labelled(row)]
     good = [(metric, one) for metric, one in expected if one is not None]
-    read = read_vector(read_envelope(envelope("vector", rows, spaces=spaces)).data, LabelCheck())
+    read = decode_vector(decode_response(envelope("vector", rows, spaces=spaces)).data, LabelCheck())
     assert read.rejected == len(rows) - len(good)
     assert [json.loads(key) for key in read.keys] == [metric for metric, _ in good]
     np.testing.assert_array_equal(read.timestamps, [at for _, (at, _) in good])
@@ -104,7 +104,7 @@ def test_a_vector_is_read_as_plainly_as_can_be(rows: list[Any], spaces: bool) ->
 @given(st.lists(st.lists(PAIRS | JUNK, max_size=5), max_size=4), st.booleans())
 def test_a_matrix_is_read_as_plainly_as_can_be(series: list[list[Any]], spaces: bool) -> None:
     rows = [{"metric": {"i": str(index)}, "values": values} for index, values in enumerate(series)]
-    read = read_matrix(read_envelope(envelope("matrix", rows, spaces=spaces)).data, LabelCheck())
+    read = decode_matrix(decode_response(envelope("matrix", rows, spaces=spaces)).data, LabelCheck())
     good = [[one for value in values if (one := pair(value)) is not None] for values in series]
     assert read.rejected == sum(map(len, series)) - sum(map(len, good))
     for times, values, one in zip(read.times, read.values, good, strict=True):
@@ -116,8 +116,8 @@ def test_a_matrix_is_read_as_plainly_as_can_be(series: list[list[Any]], spaces: 
 def test_an_answer_cut_at_any_byte_is_no_answer(rows: list[Any]) -> None:
     body = envelope("vector", rows)
     for cut in range(len(body)):
-        with pytest.raises(Unusable):
-            read_envelope(body[:cut])
+        with pytest.raises(UnusableResponseError):
+            decode_response(body[:cut])
 
 
 @given(st.lists(ROWS, min_size=1, max_size=3), st.data())
@@ -126,8 +126,8 @@ def test_a_changed_byte_is_read_or_refused_and_never_a_crash(rows: list[Any], da
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        read = read_vector(read_envelope(bytes(body)).data, LabelCheck())
-    except Unusable:
+        read = decode_vector(decode_response(bytes(body)).data, LabelCheck())
+    except UnusableResponseError:
         return
     assert len(read.keys) == len(read.values) == len(read.timestamps)
     for key in read.keys:
@@ -136,5 +136,5 @@ def test_a_changed_byte_is_read_or_refused_and_never_a_crash(rows: list[Any], da
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    with pytest.raises(Unusable):
-        read_vector(read_envelope(body).data, LabelCheck())
+    with pytest.raises(UnusableResponseError):
+        decode_vector(decode_response(body).data, LabelCheck())

@@ -11,7 +11,7 @@ import pytest
 from exporter.backtest.incidents import Incident, match, past_alerts, read_incidents
 from exporter.backtest.recorder import RecordedAlert
 from exporter.errors import UsageError
-from exporter.prometheus import Block
+from exporter.prometheus import HistoryChunk
 
 START = 1_772_355_600.0  # 2026-03-01T09:00:00Z
 
@@ -102,14 +102,14 @@ class Server:
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[Block]:
+    ) -> Iterator[HistoryChunk]:
         self.expr = expr
         times = np.arange(start, end + 1, step)
         keys = [b'{"alertname":"Slow","instance":"a"}', b'{"alertname":"Slow","instance":"b"}']
         values = np.full((len(times), 2), np.nan)
         values[10:20, 0] = values[15:30, 1] = values[60:62, 1] = 1.0
         for part in (slice(0, 18), slice(18, None)):
-            yield Block(times[part], keys, values[part])
+            yield HistoryChunk(times[part], keys, values[part])
 
 
 def test_past_alerts_of_one_name_that_touch_are_one_incident() -> None:

@@ -11,7 +11,7 @@ import pytest
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.config.model import Config
 from exporter.errors import PrometheusError, Reason
-from exporter.prometheus import Block
+from exporter.prometheus import HistoryChunk
 
 KEYS = [b'{"a":"1"}', b'{"a":"2"}']
 PLAN = replace(Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()[0], interval=60.0)
@@ -26,7 +26,7 @@ class Server:
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[Block]:
+    ) -> Iterator[HistoryChunk]:
         self.asked.append(start)
         times = np.arange(start, end + 1, step)
         for number, begin in enumerate(range(0, len(times), 3)):
@@ -35,7 +35,7 @@ class Server:
                 raise PrometheusError("http://x", self._reason, "no")
             part = times[begin : begin + 3]
             values = np.stack([part, np.where(part == 300.0, np.nan, -part)], axis=1)
-            yield Block(part, KEYS, values, warnings=("something is missing",) if begin else ())
+            yield HistoryChunk(part, KEYS, values, warnings=("something is missing",) if begin else ())
 
 
 def answers(server: Server, waits: list[float]) -> HistoryReplay:
@@ -66,7 +66,7 @@ def test_a_chunk_that_fails_is_asked_for_again_from_where_it_stood() -> None:
 @pytest.mark.parametrize(("failures", "reason", "tries"), [(99, Reason.TIMEOUT, 4), (1, Reason.BAD_DATA, 1)])
 def test_what_stays_wrong_ends_it(failures: int, reason: Reason, tries: int) -> None:
     class Dead(Server):
-        def history(self, *args: object, **more: object) -> Iterator[Block]:
+        def history(self, *args: object, **more: object) -> Iterator[HistoryChunk]:
             self.asked.append(0.0)
             raise PrometheusError("http://x", reason, "no")
 

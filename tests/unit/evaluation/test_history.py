@@ -10,7 +10,7 @@ import numpy as np
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.evaluation.history import HistoryRange, learn
-from exporter.prometheus import Block
+from exporter.prometheus import HistoryChunk
 
 STEP = 300.0
 POINTS = 2345
@@ -19,9 +19,9 @@ KEYS = [b'{"i":"a"}', b'{"i":"b"}']
 VALUES = 100 + np.random.default_rng(3).standard_normal((POINTS, len(KEYS)))
 
 
-def one_chunk(start: float, end: float, step: float) -> Iterator[Block]:
+def one_chunk(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
     assert (start, end, step) == (TIMES[0], TIMES[-1], STEP)
-    yield Block(TIMES, KEYS, VALUES)
+    yield HistoryChunk(TIMES, KEYS, VALUES)
 
 
 def new_engine() -> Engine:

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.api import PrometheusApi
-from exporter.prometheus.refusal import one_line
+from exporter.prometheus.response import single_line
 from exporter.prometheus.settings import PrometheusSettings
 from tests.integration.scripted import Exchange, Scripted, answer
 
@@ -94,8 +94,8 @@ def test_retry_after_is_handed_on(headers: dict[str, str], seconds: float | None
 
 
 def test_a_long_sentence_is_cut_and_lines_are_joined() -> None:
-    assert one_line("a\n b\t\x07c") == "a b \\x07c"
-    assert len(one_line("word " * 1000)) == 200
+    assert single_line("a\n b\t\x07c") == "a b \\x07c"
+    assert len(single_line("word " * 1000)) == 200
     assert ask(answer(said("bad_data", "x\ny" * 10_000), status="400 B")).message.startswith("x yx yx")
 
 

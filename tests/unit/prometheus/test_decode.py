@@ -10,12 +10,19 @@ import pytest
 from msgspec import Raw
 
 from exporter.errors import Reason
-from exporter.prometheus.decode import LabelCheck, Unusable, Vector, read_envelope, read_matrix, read_vector
+from exporter.prometheus.decode import (
+    InstantVector,
+    LabelCheck,
+    UnusableResponseError,
+    decode_matrix,
+    decode_response,
+    decode_vector,
+)
 from exporter.prometheus.frame import labels_of
 
 
-def vector(*rows: str) -> Vector:
-    return read_vector(Raw(f'{{"resultType":"vector","result":[{",".join(rows)}]}}'.encode()), LabelCheck())
+def vector(*rows: str) -> InstantVector:
+    return decode_vector(Raw(f'{{"resultType":"vector","result":[{",".join(rows)}]}}'.encode()), LabelCheck())
 
 
 def row(value: str, metric: str = '{"a":"b"}') -> str:
@@ -105,13 +112,13 @@ def test_spaces_are_no_obstacle() -> None:
 
 @pytest.mark.parametrize("result", ["[]", "null"])
 def test_no_series_is_no_error(result: str) -> None:
-    read = read_vector(Raw(f'{{"resultType":"vector","result":{result}}}'.encode()), LabelCheck())
+    read = decode_vector(Raw(f'{{"resultType":"vector","result":{result}}}'.encode()), LabelCheck())
     assert (read.keys, len(read.values), read.rejected) == ([], 0, 0)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("NaN", math.nan), ("+Inf", math.inf)])
 def test_a_scalar_is_one_series_without_labels(text: str, value: float) -> None:
-    read = read_vector(Raw(b'{"resultType":"scalar","result":[7.5,"%s"]}' % text.encode()), LabelCheck())
+    read = decode_vector(Raw(b'{"resultType":"scalar","result":[7.5,"%s"]}' % text.encode()), LabelCheck())
     np.testing.assert_array_equal(read.values, [value])
     assert (read.keys, read.timestamps.tolist()) == ([b"{}"], [7.5])
 
@@ -131,8 +138,8 @@ def test_a_scalar_is_one_series_without_labels(text: str, value: float) -> None:
     ],
 )
 def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
-    with pytest.raises(Unusable) as caught:
-        read_vector(Raw(data.encode()), LabelCheck())
+    with pytest.raises(UnusableResponseError) as caught:
+        decode_vector(Raw(data.encode()), LabelCheck())
     assert caught.value.reason is reason
 
 
@@ -144,20 +151,20 @@ def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
     ids=range(12),
 )  # fmt: skip
 def test_what_is_no_answer_of_the_api_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(Unusable, match="not an answer of the Prometheus API"):
-        read_envelope(body)
+    with pytest.raises(UnusableResponseError, match="not an answer of the Prometheus API"):
+        decode_response(body)
 
 
 def test_deep_nesting_costs_the_row_and_not_the_program() -> None:
     deep = "[" * 100_000 + "]" * 100_000
     data = f'{{"status":"success","data":{{"resultType":"vector","result":[{GOOD},{row(deep)}]}}}}'.encode()
-    with pytest.raises(Unusable):
-        read_vector(read_envelope(data).data, LabelCheck())
+    with pytest.raises(UnusableResponseError):
+        decode_vector(decode_response(data).data, LabelCheck())
 
 
 def matrix(*values: str) -> object:
     rows = ",".join(f'{{"metric":{{"i":"{i}"}},"values":{one}}}' for i, one in enumerate(values))
-    return read_matrix(Raw(f'{{"resultType":"matrix","result":[{rows}]}}'.encode()), LabelCheck())
+    return decode_matrix(Raw(f'{{"resultType":"matrix","result":[{rows}]}}'.encode()), LabelCheck())
 
 
 def test_a_matrix_keeps_the_good_samples_of_every_series() -> None:
@@ -171,10 +178,10 @@ def test_a_matrix_keeps_the_good_samples_of_every_series() -> None:
 def test_a_series_of_histograms_is_counted() -> None:
     good = '{"metric":{},"values":[[1,"2"]]}'
     bad = '{"metric":{},"histograms":[[1,{}]]}'
-    read = read_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{bad}]}}'.encode()), LabelCheck())
+    read = decode_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{bad}]}}'.encode()), LabelCheck())
     assert (len(read.keys), read.rejected) == (1, 1)
-    with pytest.raises(Unusable, match="returned a vector"):
-        read_matrix(Raw(b'{"resultType":"vector","result":[]}'), LabelCheck())
+    with pytest.raises(UnusableResponseError, match="returned a vector"):
+        decode_matrix(Raw(b'{"resultType":"vector","result":[]}'), LabelCheck())
 
 
 def test_the_memory_of_label_sets_is_bounded_and_bad_ones_stay_bad() -> None:
@@ -182,7 +189,7 @@ def test_the_memory_of_label_sets_is_bounded_and_bad_ones_stay_bad() -> None:
     for number in range(100):
         keys = [b'{"i":"%d"}' % number, b"[]"]
         assert check.bad(keys) == check.bad(keys) == [1]
-        assert len(check._known) <= 10
+        assert len(check._valid) <= 10
 
 
 def test_the_newest_answer_is_remembered_whole_however_large_it_is() -> None:
@@ -190,6 +197,6 @@ def test_the_newest_answer_is_remembered_whole_however_large_it_is() -> None:
     keys = [b'{"i":"%d"}' % number for number in range(30)]
     assert check.bad(keys) == []
     assert check.bad([*keys, b'{"i":"new"}']) == []
-    assert len(check._known) == 31
+    assert len(check._valid) == 31
     assert check.bad([b'{"i":"other"}']) == []
-    assert len(check._known) == 1
+    assert len(check._valid) == 1

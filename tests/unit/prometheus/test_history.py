@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from exporter.errors import PrometheusError, Reason
-from exporter.prometheus.decode import Matrix
-from exporter.prometheus.history import MOST_POINTS, blocks, grid, on_grid
+from exporter.prometheus.decode import RangeMatrix
+from exporter.prometheus.history import MAX_POINTS, chunks, grid, on_grid
 
 TOO_MUCH = "query processing would load too many samples into memory in query execution"
 
@@ -20,14 +20,14 @@ class Server:
         self.error = error or PrometheusError("u", Reason.EXECUTION, TOO_MUCH)
         self.asked: list[int] = []
 
-    def __call__(self, first: float, last: float) -> tuple[Matrix, tuple[str, ...]]:
+    def __call__(self, first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
         points = round((last - first) / self.step) + 1
         self.asked.append(points)
         if points > self.most:
             raise self.error
         times = first + self.step * np.arange(points)
         keys = [b'{"i":"%d"}' % i for i in range(self.series)]
-        return Matrix(keys, [times] * self.series, [times] * self.series, 0), ()
+        return RangeMatrix(keys, [times] * self.series, [times] * self.series, 0), ()
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_a_grid_needs_numbers_and_a_step(start: float, end: float, step: float) 
 )
 def test_chunks_are_bounded_in_points_and_in_samples(series: int, longest: int) -> None:
     server = Server(60.0)
-    found = list(blocks(server, grid(0, 60 * 24_999, 60), 60.0, series)) if longest > 10 else None
+    found = list(chunks(server, grid(0, 60 * 24_999, 60), 60.0, series)) if longest > 10 else None
     if found is None:
-        found = list(blocks(server, grid(0, 60 * 24, 60), 60.0, series))
+        found = list(chunks(server, grid(0, 60 * 24, 60), 60.0, series))
     assert max(server.asked) <= longest
     times = np.concatenate([block.times for block in found])
     assert (np.diff(times) == 60).all()
@@ -72,7 +72,7 @@ def test_chunks_are_bounded_in_points_and_in_samples(series: int, longest: int) 
 )
 def test_too_much_at_once_is_asked_for_in_halves(error: PrometheusError) -> None:
     server = Server(1.0, most=700, error=error)
-    found = list(blocks(server, grid(0, 2999, 1.0), 1.0, 1))
+    found = list(chunks(server, grid(0, 2999, 1.0), 1.0, 1))
     assert sum(len(block.times) for block in found) == 3000
     # Halved until it fits, and not tried larger again.
     assert server.asked == [3000, 1500, 750, 375, *[375] * 7]
@@ -81,23 +81,23 @@ def test_too_much_at_once_is_asked_for_in_halves(error: PrometheusError) -> None
 def test_other_errors_and_a_single_point_that_is_too_much_are_raised() -> None:
     with pytest.raises(PrometheusError, match="parse error"):
         list(
-            blocks(Server(1.0, most=0, error=PrometheusError("u", Reason.BAD_DATA, "parse error")), grid(0, 9, 1), 1, 1)
+            chunks(Server(1.0, most=0, error=PrometheusError("u", Reason.BAD_DATA, "parse error")), grid(0, 9, 1), 1, 1)
         )
     server = Server(1.0, most=0)
     with pytest.raises(PrometheusError, match="too many samples"):
-        list(blocks(server, grid(0, 9, 1.0), 1.0, 1))
+        list(chunks(server, grid(0, 9, 1.0), 1.0, 1))
     assert server.asked == [10, 5, 2, 1]
 
 
 def test_more_series_than_expected_make_the_next_chunks_shorter() -> None:
     server = Server(60.0, series=1000)
-    list(blocks(server, grid(0, 60 * 11_999, 60), 60.0, 1))
-    assert server.asked == [MOST_POINTS, 1000, 1000]
+    list(chunks(server, grid(0, 60 * 11_999, 60), 60.0, 1))
+    assert server.asked == [MAX_POINTS, 1000, 1000]
 
 
 def test_gaps_are_nan_and_times_are_rounded_to_the_grid() -> None:
     times = grid(100, 130, 10)
-    matrix = Matrix(
+    matrix = RangeMatrix(
         [b"a", b"b", b"c"],
         [np.array([100.001, 129.999]), np.array([110.0, 140.0, 80.0]), np.array([])],
         [np.array([1.0, 4.0]), np.array([2.0, 9.0, 9.0]), np.array([])],
@@ -105,4 +105,4 @@ def test_gaps_are_nan_and_times_are_rounded_to_the_grid() -> None:
     )
     expected = np.array([[1, np.nan, np.nan, 4], [np.nan, 2, np.nan, np.nan], [np.nan] * 4]).T
     np.testing.assert_array_equal(on_grid(matrix, times, 10.0), expected)
-    assert on_grid(Matrix([], [], [], 0), times, 10.0).shape == (4, 0)
+    assert on_grid(RangeMatrix([], [], [], 0), times, 10.0).shape == (4, 0)

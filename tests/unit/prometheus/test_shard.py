@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan, sharded
 from exporter.errors import ExporterError
-from exporter.prometheus.frame import Block, Frame
+from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.shard import Shard
 
 KEYS = [json.dumps({"__name__": "load", "pod": f"p{i % 40}", "path": f"/{i}"}).encode() for i in range(400)]
@@ -53,7 +53,7 @@ def test_what_has_the_chosen_labels_in_common_stays_together() -> None:
 
 
 def test_history_is_split_the_same_way() -> None:
-    block = Block(np.arange(3.0), KEYS, np.arange(1200.0).reshape(3, 400))
+    block = HistoryChunk(np.arange(3.0), KEYS, np.arange(1200.0).reshape(3, 400))
     kept = Shard(1, 2).block(block)
     assert kept.keys == Shard(1, 2).frame(frame_of(KEYS)).keys
     assert [KEYS[int(value)] for value in kept.values[0]] == kept.keys

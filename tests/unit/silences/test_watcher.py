@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from exporter.calendar import Calendar, Occurrence, TimeWindow, parse_matcher
 from exporter.delivery import AlertmanagerSettings, SilenceSettings
 from exporter.errors import AlertmanagerError, Reason, StateError
-from exporter.http_client.client import Answer
+from exporter.http_client.client import HttpResponse
 from exporter.silences import AlertStatus, SilenceWatcher
 from exporter.store import CreatedSilence
 
@@ -30,21 +30,21 @@ class Server:
         self.cluster: dict[str, Any] = {"status": "disabled"}
         self.requests: list[str] = []
 
-    def _answer(self, what: str, body: object, status: int = 200) -> Answer:
+    def _answer(self, what: str, body: object, status: int = 200) -> HttpResponse:
         self.requests.append(what)
         if self.down:
             raise AlertmanagerError(self.url, Reason.TIMEOUT, "no complete answer in time")
-        return Answer(status, {}, json.dumps(body).encode())
+        return HttpResponse(status, {}, json.dumps(body).encode())
 
-    def get(self, path: str, params: Mapping[str, str] | None = None, **_: Any) -> Answer:
+    def get(self, path: str, params: Mapping[str, str] | None = None, **_: Any) -> HttpResponse:
         return self._answer(f"GET {path}", {"cluster": self.cluster} if path.endswith("status") else self.silences)
 
-    def post_json(self, path: str, body: bytes, **_: Any) -> Answer:
+    def post_json(self, path: str, body: bytes, **_: Any) -> HttpResponse:
         answer = self._answer(f"POST {path}", {"silenceID": f"s{len(self.silences)}"})
         self.silences.append({**json.loads(body), "id": f"s{len(self.silences)}", "status": {"state": "active"}})
         return answer
 
-    def delete(self, path: str, **_: Any) -> Answer:
+    def delete(self, path: str, **_: Any) -> HttpResponse:
         answer = self._answer(f"DELETE {path}", {})
         for one in self.silences:
             if one["id"] == path.rpartition("/")[2]:
@@ -192,7 +192,7 @@ def test_somebody_else_who_answers_is_an_error_and_not_an_empty_list(body: bytes
     world = World(A)
     world.servers[A].silences = [HERS]
     world.round()
-    world.servers[A].get = lambda *_, **__: Answer(200, {}, body)  # type: ignore[method-assign]
+    world.servers[A].get = lambda *_, **__: HttpResponse(200, {}, body)  # type: ignore[method-assign]
     assert world.round() == ["hers"]
 
 
@@ -202,11 +202,11 @@ def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> 
     world.watch._alertnames = lambda: frozenset(names)
     silences = world.servers[A].get
 
-    def get(path: str, params: Mapping[str, str] | None = None, **_: Any) -> Answer:
+    def get(path: str, params: Mapping[str, str] | None = None, **_: Any) -> HttpResponse:
         if not path.endswith("alerts"):
             return silences(path)
         assert params == {"filter": 'alertname=~"Slow"'}
-        return Answer(200, {}, b'[{"labels": {"alertname": "Slow"}, "status": {"state": "active"}}]')
+        return HttpResponse(200, {}, b'[{"labels": {"alertname": "Slow"}, "status": {"state": "active"}}]')
 
     for server in world.servers.values():
         server.get = get  # type: ignore[method-assign]
@@ -215,6 +215,6 @@ def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> 
         AlertStatus(url, NOW + world.mono, "absent") for url in (A, B)
     )
     names.add("Slow")
-    world.servers[B].get = lambda *_, **__: Answer(502, {}, b"")  # type: ignore[method-assign]
+    world.servers[B].get = lambda *_, **__: HttpResponse(502, {}, b"")  # type: ignore[method-assign]
     world.round()
     assert world.watch.status({"alertname": "Slow"}, 0.0) == (AlertStatus(A, NOW + world.mono, "active"),)

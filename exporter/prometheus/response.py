@@ -1,4 +1,4 @@
-"""From an answer that is not a result to a reason and the server's own sentence."""
+"""Read a response of the API: its result, or an error with the reason and the message of the server."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client.client import Answer
-from exporter.prometheus.decode import Envelope, Unusable, read_envelope
+from exporter.http_client.client import HttpResponse
+from exporter.prometheus.decode import ApiResponse, UnusableResponseError, decode_response
 
-__all__ = ["asks_too_much", "http_date", "one_line", "read_answer"]
+__all__ = ["exceeds_limits", "http_date", "read_response", "single_line"]
 
 _LONGEST = 200
 _STATUSES = {
@@ -47,42 +47,42 @@ _TOO_MUCH = re.compile(
 _TAG = re.compile(r"<(?:style|script).*?</(?:style|script)>|<[^>]*>", re.I | re.S)
 
 
-def read_answer(url: str, answer: Answer) -> Envelope:
-    """Return the envelope of a success.
+def read_response(url: str, answer: HttpResponse) -> ApiResponse:
+    """Return a successful response.
 
     Raises
     ------
     PrometheusError
-        Anything else, with the reason and at most 200 characters of what the server said.
+        Otherwise, with the reason and at most 200 characters of the message of the server.
     """
     try:
-        envelope = read_envelope(answer.body)
-    except Unusable as error:
+        response = decode_response(answer.body)
+    except UnusableResponseError as error:
         if answer.status == 200:
             raise PrometheusError(url, error.reason, error.message, status=200) from None
-        envelope = None
-    if envelope is not None and envelope.status == "success" and answer.status == 200:
-        return envelope
+        response = None
+    if response is not None and response.status == "success" and answer.status == 200:
+        return response
     wait = _retry_after(answer.headers)
-    if envelope is None or envelope.status != "error":
-        text = one_line(_TAG.sub(" ", answer.body[:8192].decode("utf-8", "replace")))
-        said = f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
+    if response is None or response.status != "error":
+        text = single_line(_TAG.sub(" ", answer.body[:8192].decode("utf-8", "replace")))
+        message = f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
         reason = _STATUSES.get(answer.status, Reason.HTTP if answer.status != 200 else Reason.MALFORMED)
-        raise PrometheusError(url, reason, said, status=answer.status, retry_after=wait)
-    message = one_line(envelope.error or "") or f"HTTP {answer.status} without a message"
+        raise PrometheusError(url, reason, message, status=answer.status, retry_after=wait)
+    message = single_line(response.error or "") or f"HTTP {answer.status} without a message"
     raise PrometheusError(
-        url, _reason(answer.status, envelope, message), message, status=answer.status, retry_after=wait
+        url, _reason(answer.status, response, message), message, status=answer.status, retry_after=wait
     )
 
 
-def asks_too_much(error: PrometheusError) -> bool:
-    """Whether the same question over a shorter time may be answered."""
+def exceeds_limits(error: PrometheusError) -> bool:
+    """Whether the server may answer the same query over a shorter time range."""
     if error.reason is Reason.TOO_LARGE:
         return True
     return error.reason in (Reason.BAD_DATA, Reason.EXECUTION) and bool(_TOO_MUCH.search(error.message))
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     """Return `text` on one line, at most 200 characters, control characters escaped."""
     short = " ".join(text[: 16 * _LONGEST].split())
     short = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in short)
@@ -90,23 +90,23 @@ def one_line(text: str) -> str:
 
 
 def http_date(text: str) -> float | None:
-    """Return the Unix seconds of an HTTP date, None if it is not one."""
+    """Return an HTTP date in Unix seconds; None if it is not one."""
     try:
-        found = parsedate_to_datetime(text)
-        # A date without a zone would be read in ours; HTTP dates are always GMT.
-        return found.timestamp() if found.tzinfo is not None else None
+        date = parsedate_to_datetime(text)
+        # A date without a zone would be taken as local time; HTTP dates are always GMT.
+        return date.timestamp() if date.tzinfo is not None else None
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _reason(status: int, envelope: Envelope, message: str) -> Reason:
+def _reason(status: int, response: ApiResponse, message: str) -> Reason:
     reason = _STATUSES.get(status) if status in (401, 403, 429) else None
-    reason = reason or _TYPES.get(envelope.errorType or "") or _STATUSES.get(status)
+    reason = reason or _TYPES.get(response.errorType or "") or _STATUSES.get(status)
     if reason in (Reason.EXECUTION, Reason.BAD_DATA) and _TIMED_OUT.search(message):
         return Reason.TIMEOUT
     if reason is not None:
         return reason
-    # An error in an answer that calls itself a success, or of a type that is newer than this program.
+    # An error with the status of a success, or of a type that is newer than this program.
     return Reason.EXECUTION if status in (200, 422) else Reason.HTTP
 
 
