@@ -224,11 +224,6 @@ def changepoint(hours: FloatArray) -> int | None:
     ----------
     hours : ndarray, shape (t,)
         Hourly values, oldest first; NaN = missing. At least two weeks.
-
-    Raises
-    ------
-    ImportError
-        Without ruptures, the extra ``drift``.
     """
     import ruptures
 

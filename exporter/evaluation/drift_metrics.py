@@ -120,7 +120,7 @@ class DriftMetrics:
                     index = column.get(labels)
                     parts.append(np.full(len(block.times), np.nan) if index is None else block.values[:, index])
             changes = [changepoint(np.concatenate(parts)) for parts in hours.values() if parts]
-        except (ExporterError, ImportError) as fault:
+        except ExporterError as fault:
             log.warning("changepoints could not be searched", extra={"query": plan.name, "error": str(fault)})
             return
         except Exception:

@@ -49,7 +49,7 @@ class IsolationForest(StatefulDetector):
 
     Fails where `zscore` fails, because it sees the same mean and deviation; it adds the sudden change. Far values are
     all alike to it: the severity ends at about 2. By construction it calls about `contamination` of all samples
-    anomalous, whatever they are. Needs scikit-learn, the extra ``forest``.
+    anomalous, whatever they are.
 
     Parameters
     ----------

@@ -71,11 +71,6 @@ def fit(features: FloatArray, contamination: float, at: float) -> Forest:
     features : ndarray, shape (m, 2 p)
     contamination : float
     at : float, Unix seconds
-
-    Raises
-    ------
-    ImportError
-        scikit-learn is not installed.
     """
     from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
 
