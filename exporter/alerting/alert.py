@@ -118,7 +118,7 @@ class AlertCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One row per fingerprint: all that is needed to send it and to go on after a restart.
+    """One row per fingerprint: what it takes to send it and to continue after a restart.
 
     Times are Unix seconds; None where it has not happened.
     """

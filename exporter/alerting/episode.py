@@ -1,7 +1,7 @@
-"""The life of an episode as people see it: open, acknowledged, resolved; and what they said of it.
+"""Episodes: open, acknowledged or resolved, with the feedback of people.
 
-The audit is what happened; an `Episode` is what it comes to. Everything in it but the reading follows from the
-transitions, so it can always be made of them again (`episode_of`).
+An `Episode` is the summary of its transitions in the audit log. Everything but `worst` can be rebuilt from them
+(`episode_of`).
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ def _anomalous(
 
 def _fire(alert: Alert, candidate: AlertCandidate, at: float, transitions: list[AlertTransition]) -> Alert:
     if alert.fired_at is not None:
-        # It had fired before `for` was raised: the same episode goes on, and it began when it began.
+        # It had fired before `for` was raised: the same episode continues with its `fired_at`.
         return replace(alert, state=AlertState.FIRING)
     alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
     details = dict(alert.annotations)
@@ -319,7 +319,7 @@ def _missing(rule: AlertSettings, alert: Alert, at: float, transitions: list[Ale
         return _end(alert, at, "normal", transitions)
     if rule.no_data == "resolve":
         return _end(alert, at, "no_data", transitions)
-    # `alert` means that what fires goes on. A pending alert has to be seen to fire, so it only waits as with `hold`.
+    # With `alert` a firing alert continues. A pending one needs a sample to fire, so it only waits as with `hold`.
     lasting = rule.no_data == "alert" and alert.state is AlertState.FIRING
     if alert.missing > _PATIENCE and not lasting:
         return _end(alert, at, "no_data", transitions)

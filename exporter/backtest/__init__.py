@@ -1,1 +1,1 @@
-"""The past judged again: what the exporter would have said and whom it would have woken."""
+"""Replay of the past: which alerts a configuration would have raised."""

@@ -1,4 +1,4 @@
-"""What a replay finds out: what every query said, and the alerts that Alertmanagers would have got."""
+"""What a replay records: counts of scores, and the alerts that would have been sent."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class RecordedAlert:
         What its annotation says when it fires.
     since : float
         Since when its series is anomalous.
-    told_at : float or None
-        The first slot in which it fires and no silence of the calendar covers it; None: nobody was recorded.
+    notified_at : float or None
+        The first slot in which it fires and no silence of the calendar covers it; None: it was not notified.
     resolved_at : float or None
         None: it fires still.
     score : float
@@ -55,7 +55,7 @@ class RecordedAlert:
 
     @property
     def is_effect(self) -> bool:
-        """Whether it is said to follow from another alert, so that Alertmanagers may be recorded to hold it back."""
+        """Whether it follows from another alert, so that an Alertmanager may inhibit it."""
         return self.labels.get("incident_role") == _EFFECT
 
 
@@ -142,7 +142,7 @@ class AlertRecorder:
         self.alerts: list[RecordedAlert] = []
         """In the order in which they fired."""
         self.suppressed = 0
-        """Findings that became no alert because `max_alerts` was reached."""
+        """Candidates that became no alert because `max_alerts` was reached."""
         self.fired: Callable[[RecordedAlert], None] = lambda _: None
         """Told of every alert that begins to fire."""
         self._open: dict[str, RecordedAlert] = {}

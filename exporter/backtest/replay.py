@@ -252,7 +252,7 @@ class _Replay:
         return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
 
     def _count(self, plan: QueryPlan, at: float) -> int:
-        """Return how many series there are at the end; whether Prometheus can be asked shows here, too."""
+        """Return how many series there are at the end; fails at once if Prometheus does not answer."""
         return max(
             1, len(self._api.instant(plan.expr, at - self._context.settings.query_offset, timeout=plan.timeout).keys)
         )

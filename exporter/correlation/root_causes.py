@@ -47,7 +47,7 @@ class SlotCandidates:
     storm_labels : mapping
         By fingerprint of a storm: the labels that most of its members share.
     silent : collection of str
-        Open alerts of which nothing is known in this slot.
+        Open alerts whose state is unknown in this slot.
     """
 
     source: str

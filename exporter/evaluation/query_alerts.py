@@ -72,7 +72,7 @@ class AlertEvaluator:
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
-            # The alert of a series that should be there goes on until it is back, or until the alert says that it is
+            # The alert of an overdue series continues until the series is back, or until the alert says that it is
             # missing.
             present |= ~np.isnan(verdict.missing_since)
         scored = present & ~np.isnan(verdict.score)

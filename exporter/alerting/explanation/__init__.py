@@ -1,1 +1,1 @@
-"""The annotations of an alert: what is said of a series, a group, a storm. Pure."""
+"""The annotations of alerts: registry, builders, templates, number formats, links. Pure."""

@@ -31,7 +31,7 @@ _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 def format_numbers(
     numbers: Sequence[float], unit: Unit | None = None, like: Sequence[float] | None = None
 ) -> list[str]:
-    """Write numbers that are read side by side: as many decimals as it takes to tell them apart, in all of them.
+    """Write numbers that are read side by side: with as many decimals as it takes to distinguish them, in all of them.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _written(numbers: Sequence[float], like: Sequence[float]) -> list[str]:
 
 
 def _decimals(finite: Sequence[float]) -> int | None:
-    """Return the decimals that tell `finite` apart with two digits to spare, or None for significant digits."""
+    """Return the decimals that distinguish `finite` with two digits to spare, or None for significant digits."""
     if not finite:
         return None
     largest = max(abs(number) for number in finite)

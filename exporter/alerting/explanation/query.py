@@ -1,7 +1,7 @@
 """The texts of one anomalous series.
 
-The summary is the sentence that somebody reads who was just woken up; everything else is there to be looked up.
-Numbers that are read together have the same unit and the same decimals.
+The summary is for a reader who was just woken up; everything else is reference. Numbers that are read together have the
+same unit and the same decimals.
 """
 
 from __future__ import annotations

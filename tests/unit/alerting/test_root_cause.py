@@ -41,6 +41,10 @@ def links(graph: DependencyGraph, *anomalies: OpenAnomaly) -> dict[str, Incident
     return {one.labels["service"]: found[one.identity] for one in anomalies}
 
 
+def links_of(graph: DependencyGraph, anomaly: OpenAnomaly, *others: OpenAnomaly) -> IncidentLink:
+    return link_incidents(graph, [anomaly, *others], [anomaly.identity])[anomaly.identity]
+
+
 def incidents(graph: DependencyGraph, *anomalies: OpenAnomaly) -> dict[str, str]:
     """The root of each, by the letter that its incident is made of."""
     return {name: one.incident[0] for name, one in links(graph, *anomalies).items()}
@@ -166,3 +170,35 @@ def test_many_anomalies_are_linked_without_comparing_all_with_all() -> None:
     ]
     found = link_incidents(graph, chain, [one.identity for one in chain])
     assert {one.incident for one in found.values()} == {chain[-1].own_incident}
+
+
+@pytest.mark.parametrize(
+    ("severities", "peak", "explained"),
+    [([5, 1, 1, 5, 9, 9, 2, 1], 0.45, False), ([9, 5, 2, 1, 5, 1, 2, 5], 0.55, True)],
+)
+def test_severities_agree_from_a_correlation_of_a_half(severities: list[float], peak: float, explained: bool) -> None:
+    effect, cause = anomaly("a", 1, [2, 8, 2, 9, 2, 8, 2, 9]), anomaly("b", 0, severities)
+    assert agreement(effect, cause)[0] == pytest.approx(peak, abs=0.01)
+    assert links(CHAIN, effect, cause)["a"].effect is explained
+
+
+def test_three_slots_can_contradict_the_onsets_and_two_cannot() -> None:
+    effect, cause = [9, 0.1, 0.1], [0.1, 9, 0.1]
+    assert links(CHAIN, anomaly("a", 0, effect[:2]), anomaly("b", 1, cause[:2]))["a"].effect
+    assert not links(CHAIN, anomaly("a", 0, effect), anomaly("b", 1, cause))["a"].effect
+
+
+def test_of_many_causes_the_sixteen_closest_are_compared() -> None:
+    graph = DependencyGraph([DependencySettings(caller={"service": "a"}, callee={"job": "x"})])
+    effect = anomaly("a", 5)
+    causes = [
+        OpenAnomaly(f"{number:02}", effect.onset - 10.0 * number, MINUTE, SeverityTrace({"job": "x"}))
+        for number in range(1, 21)
+    ]
+    # All agree equally, so the earliest of those that are compared is named.
+    assert links_of(graph, effect, *causes).cause.identity == "16"
+
+
+def test_the_lead_of_a_long_trace_is_as_exact_as_its_slots() -> None:
+    severities = [2.0 + (number * number) % 7 for number in range(60)]
+    assert agreement(anomaly("a", 2, severities), anomaly("b", 0, severities)) == (pytest.approx(0.94, abs=0.01), 120.0)
