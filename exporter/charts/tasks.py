@@ -138,4 +138,4 @@ def _winsorized(hours: FloatArray) -> FloatArray:
 
 
 def preload() -> None:
-    """Import the engine, which the first chart would have to wait for: whoever calls this has done it."""
+    """Do nothing: the call alone starts the process and imports the engine."""

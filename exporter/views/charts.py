@@ -64,7 +64,7 @@ def chart_data(history: SeriesHistory, subject: ChartSubject, within: TimeRange,
     Raises
     ------
     DisplayError
-        Prometheus cannot be asked, or there is too little to draw.
+        Prometheus does not answer, or there is too little to draw.
     """
     if part is ChartPart.DECOMPOSITION:
         return _decomposition(history, subject, within, run)

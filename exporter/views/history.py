@@ -120,7 +120,7 @@ class SeriesHistory:
         Raises
         ------
         DisplayError
-            Prometheus cannot be asked, or it would be too much.
+            Prometheus does not answer, or it would be too much.
         """
         matchers = dict(labels)
         expr = narrow(plan.expr, matchers)

@@ -184,7 +184,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """The health of a server we depend on, or of the store; None where nothing was asked so far."""
+    """The health of a server we depend on, or of the store; None where nothing was requested so far."""
 
     kind: str
     name: str

@@ -105,7 +105,7 @@ class _Handlers:
         return graph_page(page, requested, may_write=may_write, assets=self._assets)
 
     def _preload(self) -> None:
-        """Prepare for charts: whoever opens a page is likely to look at one next."""
+        """Prepare for charts: a page is likely to be followed by one."""
         self._charts.preload(self._data.preload)
 
     async def svg(self, request: web.Request) -> web.Response:
