@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.budget import measure
+from exporter.alerting.alert import AlertTransition, AuditEvent
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
+from exporter.engine.calibration import Calibration
+from exporter.evaluation.budget_usage import BudgetUsage
 from exporter.evaluation.history import missing_history
+from exporter.exposition import SelfMetrics
 from exporter.prometheus.shard import Shard
+from tests.contexts import context_of
 from tests.faults.cycling import Source, World, plan_of
 
 HOUR = 3600.0
@@ -94,6 +101,71 @@ def test_without_enough_history_the_default_threshold_stays(tmp_path: Path) -> N
     assert (found["calibrated"], found["threshold"]) == (0, 1)
     assert "expected" not in found
     world.store.close()
+
+
+class Audit:
+    """An audit log of `count` alerts, the newest first, that fired one second apart up to the instant 1000."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def page(self, *, after: int | None = None, limit: int, **_: object) -> SimpleNamespace:
+        begin = after or 0
+        end = min(self.count, begin + limit)
+        entries = [SimpleNamespace(at=1000.0 - number, event=AuditEvent.FIRING) for number in range(begin, end)]
+        return SimpleNamespace(entries=entries, next=end if end < self.count else None)
+
+
+def usage(budget: str, *, earlier: int = 0, shard: Shard | None = None) -> tuple[BudgetUsage, Callable[[], dict]]:
+    """The usage of a budget, and what its gauges show."""
+    metrics = SelfMetrics(CollectorRegistry())
+    store = SimpleNamespace(audit=Audit(earlier))
+    context = context_of(store=store, metrics=metrics)
+    return (
+        BudgetUsage(replace(plan(budget=budget), shard=shard), context),
+        lambda: {name: gauge.labels(query="load")._value.get() for name, gauge in metrics.budgets.items()},
+    )
+
+
+def fired(at: float) -> AlertTransition:
+    return AlertTransition("f", "load", "e", AuditEvent.FIRING, at, "anomalous")
+
+
+def test_a_budget_that_is_exceeded_has_nothing_left() -> None:
+    budget, gauges = usage("2/day", earlier=3)
+    budget.update(1000.0, (), Calibration())
+    assert (gauges()["spent"], gauges()["left"]) == (3, 0)
+
+
+def test_the_audit_log_is_read_to_the_beginning_of_the_period() -> None:
+    budget, gauges = usage("2/day", earlier=2500)
+    budget.update(1000.0, (), Calibration())
+    assert gauges()["spent"] == 2500
+
+
+def test_an_alert_counts_for_one_period() -> None:
+    budget, gauges = usage("2/day")
+    budget.update(0.0, (), Calibration())
+    budget.update(60.0, (fired(60.0), replace(fired(60.0), event=AuditEvent.RESOLVED)), Calibration())
+    budget.update(60.0 + DAY - 1.0, (), Calibration())
+    assert (gauges()["spent"], gauges()["left"]) == (1, 1)
+    budget.update(60.0 + DAY, (), Calibration())
+    assert (gauges()["spent"], gauges()["left"]) == (0, 2)
+
+
+def test_a_shard_has_its_part_of_the_budget() -> None:
+    budget, gauges = usage("2/day", shard=Shard(1, 4))
+    budget.update(0.0, (), Calibration())
+    assert (gauges()["alerts"], gauges()["left"]) == (0.5, 0.5)
+
+
+def test_the_threshold_is_logged_when_it_changes_by_a_tenth(caplog: pytest.LogCaptureFixture) -> None:
+    budget, _ = usage("2/day")
+    thresholds = (2.0, 2.19, 2.21, 2.0)
+    with caplog.at_level("INFO"):
+        for number, threshold in enumerate(thresholds):
+            budget.update(60.0 * number, (), Calibration(threshold, fitted=True, expected=0.0, lower=0.0, upper=0.0))
+    assert [record.threshold for record in caplog.records] == [2.0, 2.21]
 
 
 def test_a_reload_may_change_or_remove_the_budget(world: World) -> None:

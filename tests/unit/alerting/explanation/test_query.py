@@ -27,6 +27,7 @@ from exporter.alerting.explanation.input import (
 )
 from exporter.alerting.explanation.links import chart_links, generator_url
 from exporter.alerting.explanation.registry import CAUSE, ENTITY, EVENT, STORM, VARIABLES, reference
+from exporter.alerting.explanation.storm import suspected_effects
 from exporter.alerting.explanation.template import check, expand
 from exporter.alerting.label_index import FrequentLabel
 from exporter.alerting.limits import is_link
@@ -166,6 +167,19 @@ def test_why_has_the_reason_and_the_severity(severity: float, times: str) -> Non
 def test_what_cannot_be_said_has_no_annotation() -> None:
     nothing = told(expected=NAN, lower=NAN, upper=NAN, score=NAN, votes=(), since=SINCE + 720.0)
     assert nothing.keys() == {"summary", "observed", "since"}
+
+
+def test_the_summary_of_an_entity_names_the_metrics_with_a_twentieth_of_the_score() -> None:
+    shares = {"cpu": 0.9, "errors": 0.05, "latency": 0.04}
+    metrics = tuple(MetricShare(name, share, 4.0, 0.1) for name, share in shares.items())
+    found = explain_entity(EntityInput("api", {}, {"pod": "a"}, metrics, 0.8, 0.0, 60.0), {}).annotations
+    assert found["summary"].endswith(" do not go together: cpu 90%, errors 5%")
+    assert found["metrics"].count("\n") == 2
+
+
+def test_five_effects_are_named_and_the_others_counted() -> None:
+    assert suspected_effects(CauseInput(effects=list("abcde"))) == "a; b; c; d; e"
+    assert suspected_effects(CauseInput(effects=list("abcdefg"))) == "a; b; c; d; e; 2 more"
 
 
 def test_the_users_annotations_win() -> None:
