@@ -35,7 +35,8 @@ Brackets mean that a field is optional. Unknown fields are refused. Placeholders
 
 * `<boolean>`: `true` or `false`
 * `<budget>`: text such as `2/week`: a whole number for a `day`, `week` or `month`
-* `<detector>`: the name of a detector, such as `zscore`, or a mapping with its `kind` and parameters
+* `<detector>`: the name of a detector, such as `zscore`, or a mapping with its `kind` and parameters. The `kind` of one
+  outside this package is its import path, `package.module:Class`, or the name of its entry point
 * `<duration>`: text such as `5m`, `1h30m` or `250ms`; the units are `y`, `w`, `d`, `h`, `m`, `s` and `ms`
 * `<filename>`: a path; a relative one starts at the folder of the configuration file
 * `<float>`, `<int>`: a number

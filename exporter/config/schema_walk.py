@@ -6,6 +6,7 @@ neither.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
+from exporter.engine.detectors import Detector
+from exporter.engine.external import external_detector, is_external
 from exporter.yaml_reader import Loc
 
 __all__ = ["Survey", "discriminated", "models_in", "survey"]
@@ -93,4 +96,8 @@ def _choose(members: tuple[Any, ...], data: object) -> Any:
         for member in candidates:
             if any(discriminated(model, data.get("kind")) for model in models_in(member)):
                 return member
+        kind = data.get("kind")
+        if is_external(kind) and any(issubclass(model, Detector) for model in models_in(candidates[0])):
+            with contextlib.suppress(ValueError):
+                return external_detector(kind)
     return None

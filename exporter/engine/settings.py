@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field, SerializeAsAny, WrapValidator
 
 from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
+from exporter.engine.external import validate_detector
 from exporter.settings import Duration, Items, Section
 
 __all__ = ["BaselineSettings", "DetectionSettings", "Direction", "DriftSettings", "EngineSettings"]
 
 Direction = Literal["above", "below", "both"]
-
-
-def _by_name(entry: Any) -> Any:
-    return {"kind": entry} if isinstance(entry, str) else entry
 
 
 class BaselineSettings(Section):
@@ -66,7 +63,7 @@ class DetectionSettings(Section):
     deviations have added up to a drift. docs/detection.md says what was measured, and what other sets are for.
     """
 
-    detectors: Items[Annotated[AnyDetector, BeforeValidator(_by_name)]] = Field(
+    detectors: Items[Annotated[SerializeAsAny[AnyDetector], WrapValidator(validate_detector)]] = Field(
         (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Collective(votes=3)),
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.ordered import median
 from exporter.settings import Section
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "State",
     "StatefulDetector",
     "interval_result",
+    "median",
     "severity_result",
     "split_by_side",
 ]
