@@ -75,7 +75,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         feedback = EpisodeFeedback(store, metrics)
         senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry)
         undo.callback(senders.close)
-        suppression = Suppression(store, feedback, alert_snapshots, clock=clock, metrics=metrics)
+        suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics)
         undo.callback(suppression.stop)
         evaluators = Evaluators()
         parts = Parts(
@@ -112,7 +112,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             latest=parts.latest,
             alert_snapshots=alert_snapshots,
             registry=registry,
-            episodes=lambda: feedback,
+            episodes=store.episodes,
             store_bytes=store.size_bytes,
             group_status=parts.groups.statuses,
             events=lambda at: upcoming_events(suppression.calendar, at),

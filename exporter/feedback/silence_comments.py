@@ -9,8 +9,8 @@ from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.episode import Feedback
 from exporter.delivery import AlertSnapshots
 from exporter.errors import StateError
-from exporter.feedback.episodes import EpisodeFeedback
 from exporter.silences import Silence, SilenceIndex
+from exporter.store import EpisodeLog
 
 __all__ = ["Acknowledger", "feedback_in"]
 
@@ -40,12 +40,12 @@ class Acknowledger:
     Parameters
     ----------
     alert_snapshots : AlertSnapshots
-    feedback : EpisodeFeedback
+    episodes : EpisodeLog
     """
 
-    def __init__(self, alert_snapshots: AlertSnapshots, feedback: EpisodeFeedback) -> None:
+    def __init__(self, alert_snapshots: AlertSnapshots, episodes: EpisodeLog) -> None:
         self._alert_snapshots = alert_snapshots
-        self._feedback = feedback
+        self._episodes = episodes
         self._done: dict[tuple[str, str], str] = {}
 
     def follow(self, silences: SilenceIndex, at: float) -> None:
@@ -68,10 +68,10 @@ class Acknowledger:
         """Acknowledge the episode of an alert; return whether that is done with."""
         who, why = silence.author or "unknown", silence.comment
         try:
-            change = self._feedback.acknowledge(alert.episode, at=at, who=who, why=why)
+            change = self._episodes.acknowledge(alert.episode, at=at, who=who, why=why)
             verdict = None if silence.ours else feedback_in(silence.comment)
             if verdict is not None:
-                self._feedback.give_feedback(alert.episode, verdict, at=at, who=who, comment=why)
+                self._episodes.give_feedback(alert.episode, verdict, at=at, who=who, comment=why)
         except StateError as fault:
             more = {"query": alert.query, "episode": alert.episode, "error": str(fault)}
             log.warning("an acknowledgement could not be written", extra=more)

@@ -2,7 +2,14 @@
 
 from exporter.store.alerts import DeliveryLog
 from exporter.store.audit import AuditCursor, AuditPage
-from exporter.store.episodes import EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage, PendingFeedback
+from exporter.store.episodes import (
+    EpisodeChange,
+    EpisodeCursor,
+    EpisodeFilter,
+    EpisodeLog,
+    EpisodePage,
+    PendingFeedback,
+)
 from exporter.store.errors import StoreError, StoreReason
 from exporter.store.events import CreatedSilence, EventLog, SilenceLog
 from exporter.store.learned_arrays import LearnedState
@@ -20,6 +27,7 @@ __all__ = [
     "EpisodeChange",
     "EpisodeCursor",
     "EpisodeFilter",
+    "EpisodeLog",
     "EpisodePage",
     "EventLog",
     "LearnedState",

@@ -99,6 +99,11 @@ class EpisodeLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._listeners: tuple[Callable[[PendingFeedback], None], ...] = ()
+
+    def on_feedback(self, notify: Callable[[PendingFeedback], None]) -> None:
+        """Call `notify` with all new feedback, once it is durable, in the thread that gave it."""
+        self._listeners = (*self._listeners, notify)
 
     def page(
         self,
@@ -169,7 +174,12 @@ class EpisodeLog:
             details = {"verdict": str(verdict)}
             return _append(con, _transition(match, AuditEvent.FEEDBACK, at, who, comment, details, number))
 
-        return self._database.write(write)
+        change = self._database.write(write)
+        if change.changed and change.episode is not None:
+            feedback = PendingFeedback(episode, change.episode.query, change.episode.fingerprint, verdict, at)
+            for notify in self._listeners:
+                notify(feedback)
+        return change
 
     def pending_feedback(self) -> list[PendingFeedback]:
         """Return the feedback that the baselines have not applied yet, oldest first."""

@@ -9,7 +9,6 @@ from exporter.calendar import Calendar
 from exporter.config.model import Config
 from exporter.delivery import AlertSnapshots, connect_to
 from exporter.exposition import SelfMetrics
-from exporter.feedback.episodes import EpisodeFeedback
 from exporter.feedback.silence_comments import Acknowledger
 from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
 from exporter.store import Store
@@ -29,7 +28,6 @@ class Suppression:
     Parameters
     ----------
     store : Store
-    feedback : EpisodeFeedback
     alert_snapshots : AlertSnapshots
     clock : callable
         Unix seconds.
@@ -44,7 +42,6 @@ class Suppression:
     def __init__(
         self,
         store: Store,
-        feedback: EpisodeFeedback,
         alert_snapshots: AlertSnapshots,
         *,
         clock: Callable[[], float],
@@ -59,7 +56,7 @@ class Suppression:
             clock=clock,
             registry=metrics.registry,
             alertnames=lambda: firing_alertnames(alert_snapshots.read()),
-            on_read=Acknowledger(alert_snapshots, feedback).follow,
+            on_read=Acknowledger(alert_snapshots, store.episodes).follow,
         )
         self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
         self.events.load()

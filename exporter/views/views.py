@@ -26,14 +26,13 @@ from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.silences import AlertStatus
-from exporter.store import EpisodeFilter
+from exporter.store import EpisodeFilter, EpisodeLog
 from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
 from exporter.views.charts import ChartSubject, chart_data
 from exporter.views.health import component_health
 from exporter.views.history import SeriesHistory
 from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
 from exporter.views.series import matching_rows, select_series, series_row
-from exporter.web.api.anomalies import Episodes
 from exporter.web.pages.graph import default_range
 from exporter.web.pages.models import (
     AnomalyCard,
@@ -72,8 +71,7 @@ class Program:
         Of the configuration in force, by query.
     config : callable
         The configuration in force.
-    episodes : callable
-        The episodes in the store.
+    episodes : EpisodeLog
     group_status : callable
         The newest status of every group.
     events : callable
@@ -88,7 +86,7 @@ class Program:
     latest: LatestVerdicts
     alert_snapshots: AlertSnapshots
     registry: CollectorRegistry
-    episodes: Callable[[], Episodes]
+    episodes: EpisodeLog
     store_bytes: Callable[[], int]
     group_status: Callable[[], Sequence[GroupStatus]]
     events: Callable[[float], Sequence[EventRow]]
@@ -280,7 +278,7 @@ class Views:
 
     def _episodes(self, filters: EpisodeFilter, *, limit: int = _OPEN) -> tuple[Episode, ...]:
         try:
-            return self._program.episodes().episodes(filters, limit=limit).episodes
+            return self._program.episodes.page(filters, limit=limit).episodes
         except StateError as fault:
             # Open alerts are in memory; only acknowledgements and past episodes are missing.
             log.error("the store failed", extra={"error": str(fault)})

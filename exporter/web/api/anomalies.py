@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 from exporter.silences import AlertStatus
-from exporter.store import AuditEntry, EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodePage
+from exporter.store import EpisodeCursor, EpisodeFilter, EpisodeLog
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["Episodes", "anomaly_endpoints", "parse_matchers"]
+__all__ = ["anomaly_endpoints", "parse_matchers"]
 
 _LONGEST_COMMENT, _LONGEST_NAME, _MOST_MATCHERS = 2000, 200, 20
 
@@ -27,24 +27,6 @@ Matchers = Annotated[
     msgspec.Meta(max_length=_MOST_MATCHERS, description='Label matchers, such as `service="checkout"`; all must hold.'),
 ]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many a page.")]
-
-
-class Episodes(Protocol):
-    """Episodes and their changes, as `exporter.store.Store` offers them."""
-
-    def episodes(
-        self, filters: EpisodeFilter = ..., *, after: EpisodeCursor | None = None, limit: int = 100
-    ) -> EpisodePage:
-        """Return a page of episodes, newest first."""
-
-    def episode(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
-        """Return an episode with its transitions."""
-
-    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
-        """Acknowledge an episode."""
-
-    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
-        """Record the verdict of a user on an episode."""
 
 
 class AnomalyFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +177,7 @@ def parse_matchers(texts: tuple[str, ...], name: str = "match[]") -> list[Matche
 
 
 def anomaly_endpoints(
-    episodes: Callable[[], Episodes],
+    episodes: EpisodeLog,
     clock: Callable[[], float],
     alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]],
     annotations: Callable[[str, str], Mapping[str, str]],
@@ -204,8 +186,7 @@ def anomaly_endpoints(
 
     Parameters
     ----------
-    episodes : callable
-        Returns the episodes.
+    episodes : EpisodeLog
     clock : callable
         Unix seconds.
     alert_status : callable
@@ -233,11 +214,11 @@ def anomaly_endpoints(
             least_score=parameters.min_score,
             labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
         )
-        page = episodes().episodes(filters, after=_read_cursor(parameters.cursor), limit=parameters.limit)
+        page = episodes.page(filters, after=_read_cursor(parameters.cursor), limit=parameters.limit)
         return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else _cursor(page.next))
 
     def get_anomaly(request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
-        result = episodes().episode(request.parameters.id)
+        result = episodes.get(request.parameters.id)
         if result is None:
             raise _unknown_anomaly(request.parameters.id)
         episode, entries = result
@@ -249,7 +230,7 @@ def anomaly_endpoints(
     def acknowledge(request: ApiRequest[AnomalyId, Acknowledgement]) -> Anomaly:
         body = request.body
         who = _who(request.who, body.who)
-        change = episodes().acknowledge(request.parameters.id, at=clock(), who=who, why=body.comment)
+        change = episodes.acknowledge(request.parameters.id, at=clock(), who=who, why=body.comment)
         if change.episode is None:
             raise _unknown_anomaly(request.parameters.id)
         if change.episode.acknowledged_at is None:
@@ -259,7 +240,7 @@ def anomaly_endpoints(
     def feedback(request: ApiRequest[AnomalyId, FeedbackBody]) -> Anomaly:
         body = request.body
         who, verdict = _who(request.who, body.who), Feedback(body.verdict)
-        change = episodes().give_feedback(request.parameters.id, verdict, at=clock(), who=who, comment=body.comment)
+        change = episodes.give_feedback(request.parameters.id, verdict, at=clock(), who=who, comment=body.comment)
         if change.episode is None:
             raise _unknown_anomaly(request.parameters.id)
         return described(change.episode)

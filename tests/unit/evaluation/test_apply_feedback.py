@@ -41,8 +41,8 @@ def world(tmp_path: Path, source: Campaign):
 
 
 def say(world: World, verdict: Feedback) -> str:
-    (episode,) = [one for one in world.feedback.episodes().episodes if one.labels["instance"] == "a"]
-    assert world.feedback.give_feedback(episode.id, verdict, at=world.now, who="ann", comment="").changed
+    (episode,) = [one for one in world.store.episodes.page().episodes if one.labels["instance"] == "a"]
+    assert world.store.episodes.give_feedback(episode.id, verdict, at=world.now, who="ann", comment="").changed
     return episode.id
 
 
@@ -151,7 +151,7 @@ def test_feedback_on_a_series_that_is_gone_teaches_nothing(world: World, source:
 def test_another_anomaly_of_the_series_is_not_accepted(
     world: World, source: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first,) = world.feedback.episodes().episodes
+    (first,) = world.store.episodes.page().episodes
     source.until = world.now
     world.slot(3)
     assert world.shown() == {"a": RESOLVED}
@@ -159,7 +159,7 @@ def test_another_anomaly_of_the_series_is_not_accepted(
     world.slot(3)
     assert world.shown() == {"a": FIRING}
     calls = accepted(world, monkeypatch)
-    world.feedback.give_feedback(first.id, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
+    world.store.episodes.give_feedback(first.id, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(2)
     assert calls == []
     assert world.store.episodes.pending_feedback() == []
@@ -175,7 +175,7 @@ def test_the_new_normal_of_a_storm_is_that_of_all_its_members(tmp_path: Path) ->
     source.loud = set(names)
     world.slot(3)
     (storm,) = world.alert_snapshots.read().by_query["load"].alerts.values()
-    world.feedback.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
+    world.store.episodes.give_feedback(storm.episode, Feedback.NEW_NORMAL, at=world.now, who="ann", comment="")
     world.slot(3)
     assert world.sample("level_shifts_total") == 12
     assert world.store.episodes.pending_feedback() == []

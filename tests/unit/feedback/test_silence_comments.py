@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.alerting.episode import Feedback, Status
 from exporter.calendar import Occurrence, TimeWindow, parse_matcher
 from exporter.delivery import AlertSnapshots
-from exporter.exposition import SelfMetrics
-from exporter.feedback.episodes import EpisodeFeedback
 from exporter.feedback.silence_comments import Acknowledger, feedback_in
 from exporter.silences import SilenceIndex
 from exporter.silences.silence import AUTHOR, Silence, comment_of
@@ -45,7 +42,7 @@ def follower(store: Store, *alerts: Alert) -> Acknowledger:
     )
     store.alerts.commit("cpu", 20.0, Step({one.fingerprint: one for one in alerts}, opened))
     alert_snapshots.publish("cpu", {one.fingerprint: one for one in alerts}, interval=60.0)
-    return Acknowledger(alert_snapshots, EpisodeFeedback(store, SelfMetrics(CollectorRegistry())))
+    return Acknowledger(alert_snapshots, store.episodes)
 
 
 def test_open_episodes_are_acknowledged_once_by_who_silenced_them(store: Store) -> None:

@@ -461,7 +461,7 @@ def test_a_new_normal_is_accepted_and_outlives_a_restart(
     caplog.set_level("INFO")
     alerting.step(12, odd=ODD)
     (alert,) = alerting.alerts()
-    alerting.feedback.give_feedback(alert.episode, Feedback.NEW_NORMAL, at=alerting.slot, who="alice", comment="")
+    alerting.store.episodes.give_feedback(alert.episode, Feedback.NEW_NORMAL, at=alerting.slot, who="alice", comment="")
     alerting.step(odd=ODD)
     assert caplog.text.count("the present level is the new normal") == 1
     alerting.step(2, odd=ODD)

@@ -54,7 +54,7 @@ class Api:
         return self.registry.get_sample_value(f"anomaly_exporter_{name}", labels)
 
 
-def episode_of(labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
+def alert_status(labels: Mapping[str, str], since: float) -> tuple[AlertStatus, ...]:
     by = Silencing("s1", "bob", "deploy", 90.0)
     root = Inhibition("f0", {"instance": "root"})
     return (AlertStatus("http://am:9093", since + 1.0, "suppressed", ("pager", labels["instance"]), (by,), (root,)),)
@@ -69,8 +69,8 @@ def annotations(query: str, fingerprint: str) -> dict[str, str]:
 def api(store: Store, serve, tmp_path: Path) -> Api:
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {HASH}}}\n")
     registry = CollectorRegistry()
-    people = EpisodeFeedback(store, SelfMetrics(registry))
-    endpoints = anomaly_endpoints(lambda: people, clock, episode_of, annotations)
+    EpisodeFeedback(store, SelfMetrics(registry))
+    endpoints = anomaly_endpoints(store.episodes, clock, alert_status, annotations)
     return Api(serve(web_config=WebConfigFile(tmp_path / "web.yml"), endpoints=endpoints).url, registry)
 
 
