@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -15,7 +16,6 @@ from exporter.config.load import load, redacted
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
-from exporter.endpoints import endpoints
 from exporter.evaluation.admission import Admission
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
@@ -27,7 +27,9 @@ from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views, upcoming_events
 from exporter.views.latest_verdicts import LatestVerdicts
+from exporter.views.series import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
+from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
 from exporter.workers import Evaluators, Workers
 
 __all__ = ["Options", "build"]
@@ -127,6 +129,19 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             pages=views,
             reload=reloader.reload if options.enable_lifecycle else None,
         )
-        web = build_app(site, endpoints=endpoints(program, views, suppression), prefix=prefix)
+        web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=prefix)
         server = WebServer(web, options.listen_address, web_config)
         return App(parts, reloader, lifecycle, views, server, undo.pop_all())
+
+
+def _endpoints(program: Program, views: Views, suppression: Suppression) -> tuple[Endpoint[Any, Any], ...]:
+    """Return the endpoints below ``/api/v1``."""
+    clock, events, snapshots = program.clock, suppression.events, program.alert_snapshots
+    return (
+        *anomaly_endpoints(
+            program.episodes, clock, program.alert_status, lambda *alert: snapshots.read().annotations(*alert)
+        ),
+        series_endpoint(lambda request: list_series(views.latest(), request)),
+        *event_endpoints(events, lambda: suppression.calendar, clock),
+        github_endpoint(events, lambda: program.config().webhooks.github, clock),
+    )

@@ -104,14 +104,14 @@ class EventPage:
 
 
 def event_endpoints(
-    events: Callable[[], EventRegistry], calendar: Callable[[], Calendar], clock: Callable[[], float]
+    events: EventRegistry, calendar: Callable[[], Calendar], clock: Callable[[], float]
 ) -> tuple[Endpoint[Any, Any], ...]:
     """Make the endpoints.
 
     Parameters
     ----------
-    events : callable
-        Returns the announced events.
+    events : EventRegistry
+        The announced events.
     calendar : callable
         Returns the calendar in force.
     clock : callable
@@ -120,7 +120,7 @@ def event_endpoints(
 
     def list_events(request: ApiRequest[EventFilters, None]) -> EventPage:
         filters, now = request.parameters, clock()
-        entries = [*_configured(calendar(), now), *(event_entry(event, now) for event in events().all())]
+        entries = [*_configured(calendar(), now), *(event_entry(event, now) for event in events.all())]
         selected = [
             entry
             for entry in entries
@@ -136,14 +136,14 @@ def event_endpoints(
             raise ApiError(
                 ErrorType.CONFLICT, f"name: the configuration has an entry {announcement.name!r}; take another name"
             )
-        event = _event(announcement, events().get(announcement.name), now, request.who or "")
+        event = _event(announcement, events.get(announcement.name), now, request.who or "")
         try:
-            return event_entry(events().put(event, at=now), now)
+            return event_entry(events.put(event, at=now), now)
         except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over; remove some") from None
 
     def remove(request: ApiRequest[EventId, None]) -> EventEntry:
-        event = events().remove(request.parameters.id, who=request.who or "")
+        event = events.remove(request.parameters.id, who=request.who or "")
         if event is None:
             raise ApiError(ErrorType.NOT_FOUND, f"there is no announced event {request.parameters.id[:128]!r}")
         return event_entry(event, clock())

@@ -69,14 +69,14 @@ class WebhookResult:
 
 
 def github_endpoint(
-    events: Callable[[], EventRegistry], settings: Callable[[], GithubSettings | None], clock: Callable[[], float]
+    events: EventRegistry, settings: Callable[[], GithubSettings | None], clock: Callable[[], float]
 ) -> Endpoint[Any, Any]:
     """Make the endpoint.
 
     Parameters
     ----------
-    events : callable
-        Returns the announced events.
+    events : EventRegistry
+        The announced events.
     settings : callable
         Returns what the configuration in force says; None: there is no webhook.
     clock : callable
@@ -92,11 +92,11 @@ def github_endpoint(
         deployment = _deployment(request.headers.get("X-GitHub-Event", ""), request.body)
         now = clock()
         event = None if deployment is None else event_of(deployment, rules.deployments, at=now)
-        if event is None or (event.ends_at <= now and events().get(event.id) is None):
+        if event is None or (event.ends_at <= now and events.get(event.id) is None):
             # Not configured, or long over.
             return WebhookResult(None)
         try:
-            return WebhookResult(event_entry(events().put(event, at=now), now))
+            return WebhookResult(event_entry(events.put(event, at=now), now))
         except TooManyEventsError:
             raise ApiError(ErrorType.CONFLICT, "there are too many events that are not over") from None
 
