@@ -16,12 +16,13 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
-from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
+from exporter.delivery.settings import AlertmanagerSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
+from exporter.silences.settings import SilenceSettings
 from exporter.store.settings import StorageSettings
 
 __all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QuerySettings"]

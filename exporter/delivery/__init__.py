@@ -3,13 +3,12 @@
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.senders import Senders, connect_to
-from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
+from exporter.delivery.settings import AlertmanagerSettings
 
 __all__ = [
     "AlertSnapshots",
     "AlertmanagerMetrics",
     "AlertmanagerSettings",
     "Senders",
-    "SilenceSettings",
     "connect_to",
 ]

@@ -47,8 +47,8 @@ class Snapshot:
 
     Attributes
     ----------
-    sheets : mapping
-        By query.
+    by_query : mapping
+        The alerts of each query.
     superseded : mapping
         By fingerprint: the resolved alert that a new episode has replaced.
     """

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
-from exporter.delivery.settings import AlertmanagerSettings, SilenceSettings
+from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError
 from exporter.http_client import Client
 from exporter.silences.alert_status import AlertListing, AlertStatus
 from exporter.silences.alertmanager_api import AlertmanagerApi, Cluster
 from exporter.silences.metrics import SilenceMetrics
 from exporter.silences.reconciler import EndSilence, PutSilence, body_of, plan_silences, steps
+from exporter.silences.settings import SilenceSettings
 from exporter.silences.silence import Silence, SilenceIndex
 from exporter.store import CreatedSilence, SilenceLog
 

@@ -10,10 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar, Occurrence, TimeWindow, parse_matcher
-from exporter.delivery import AlertmanagerSettings, SilenceSettings
+from exporter.delivery import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, Reason, StateError
 from exporter.http_client.client import HttpResponse
 from exporter.silences import AlertStatus, SilenceWatcher
+from exporter.silences.settings import SilenceSettings
 from exporter.store import CreatedSilence
 
 NOW = 1_798_761_600.0

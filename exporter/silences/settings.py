@@ -1,0 +1,23 @@
+"""The ``silences:`` section."""
+
+from __future__ import annotations
+
+from pydantic import ByteSize, Field
+
+from exporter.settings import Duration, Section
+
+__all__ = ["SilenceSettings"]
+
+
+class SilenceSettings(Section):
+    """How the silences of Alertmanagers are read. A silence marks a problem that is known already."""
+
+    interval: Duration = Field(15.0, ge=1.0, description="How often the silences of every Alertmanager are read.")
+    keep: Duration = Field(
+        900.0,
+        ge=0,
+        description="How long the silences of an Alertmanager that does not answer are still applied.",
+    )
+    max_bytes: ByteSize = Field(
+        ByteSize(32 * 2**20), gt=0, description="Longest list of silences that is read; it includes expired ones."
+    )
