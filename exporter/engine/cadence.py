@@ -3,16 +3,20 @@
 Detectors that look at the last samples, at changes, or at how often something was so large, know samples and not
 seconds. History is read in steps of five minutes and live samples come every minute; learned alike, they would have
 smaller changes, running means of minutes instead of an hour, and values that were seen a minute ago. So one cadence
-holds for all: every sample is judged as if it were the next one in steps of the cadence, by what was known at the
+holds for all: every sample is judged as if it were the next one in steps of the cadence, by what was learned at the
 last such step, and one of each step is learned and stands for all of it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["YOUNG", "LearningGrid", "cadence_of"]
+from exporter.engine.baseline import BucketIndex
+
+__all__ = ["YOUNG", "LearningGrid", "Span", "cadence_of"]
 
 _ALIKE = 0.75
 """Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer."""
@@ -32,6 +36,30 @@ def cadence_of(interval: float, step: float) -> float:
     [300.0, 300.0, 240.0, 300.0, 900.0]
     """
     return interval * max(1, round(step / interval))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Instants that are scored together: of one hour, one block and the same buckets.
+
+    Attributes
+    ----------
+    when : slice
+        Of the instants of the call.
+    buckets : BucketIndex
+    seconds : float
+        How far instants are apart.
+    score_only : bool
+        Whether they are not learned.
+    complete : ndarray of bool, shape (t,)
+        Instants at which every series that exists is in the answer.
+    """
+
+    when: slice
+    buckets: BucketIndex
+    seconds: float
+    score_only: bool
+    complete: npt.NDArray[np.bool_]
 
 
 class LearningGrid:

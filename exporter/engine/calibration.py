@@ -95,7 +95,7 @@ class Calibration:
     fitted : bool
     expected, lower, upper : float
         Alerts a second at this threshold, and the interval that holds the true rate with a probability of 90 %;
-        NaN where nothing can be said.
+        NaN where there is too little to estimate it.
     shape : float
         Of the tail: 0 is exponential, above is heavier.
     peaks : float

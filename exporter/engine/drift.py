@@ -41,7 +41,7 @@ PIN_AFTER = 7 * DAY
 """Seconds that a series is learned for before it is pinned."""
 REST = 14 * DAY
 """Seconds of judged samples before the buckets of a series are emptied, and before that happens again: a weekend lasts
-longer than a day, and is an anomaly until its hours are known."""
+longer than a day, and is an anomaly until its hours are learned."""
 ENOUGH = 100
 """Samples in a histogram before it is compared."""
 

@@ -148,7 +148,7 @@ class Engine:
             What is not to be learned, and where a multiple of the ordinary value is expected.
         complete : ndarray of bool, shape (t,), optional
             Instants at which a series without a sample is away. Unless given these are all at which any series has
-            one: in history, nobody knows whether there was a server.
+            one: history does not tell whether there was a server.
         """
         state = self._state
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))

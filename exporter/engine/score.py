@@ -10,11 +10,12 @@ import numpy as np
 
 from exporter.engine.absence import Attendance
 from exporter.engine.budget import SETTLED
+from exporter.engine.cadence import Span
 from exporter.engine.detectors import SampleBatch, StatefulDetector
 from exporter.engine.overrides import OverrideContext
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
-from exporter.engine.state import EngineState, Span
+from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, HOUR, Baseline, BucketIndex, buckets_at
 from exporter.engine.budget import AlertCounts
-from exporter.engine.cadence import LearningGrid
+from exporter.engine.cadence import LearningGrid, Span
 from exporter.engine.columns import Array
 from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
@@ -22,7 +22,7 @@ from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import LevelShift, Shift
 from exporter.engine.verdict import Checkpoint
 
-__all__ = ["EngineState", "Span"]
+__all__ = ["EngineState"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -30,30 +30,6 @@ Rows = npt.NDArray[np.intp]
 
 CHUNK = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Instants that are scored together: of one hour, one block and the same buckets.
-
-    Attributes
-    ----------
-    when : slice
-        Of the instants of the call.
-    buckets : BucketIndex
-    seconds : float
-        How far instants are apart.
-    score_only : bool
-        Whether they are not learned; see `exporter.engine.cadence`.
-    complete : ndarray of bool, shape (t,)
-        Instants at which every series that exists is in the answer.
-    """
-
-    when: slice
-    buckets: BucketIndex
-    seconds: float
-    score_only: bool
-    complete: BoolArray
 
 
 class EngineState:
@@ -164,7 +140,7 @@ class EngineState:
         return buckets_at(at, self.settings.zone, self.settings.holidays)
 
     def spans(self, times: FloatArray, complete: BoolArray, seconds: float, *, single: bool) -> Iterator[Span]:
-        """Split the instants after `at` into spans; what was noted of a span is learned when the next one is asked for.
+        """Split the instants after `at` into spans; what was noted of a span is learned before the next one.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 Degree = Literal[0, 1]
 
 INNER = 5
-"""Rounds of season and trend within one STL; so many are usual where there are no robustness iterations."""
+"""Rounds of season and trend within one STL: the common choice without robustness iterations."""
 ROUNDS = 2
 """How often each of several seasons is estimated; with one season once is enough."""
 

@@ -43,7 +43,7 @@ class IsolationForest(StatefulDetector):
     The two features are the distance from the mean of the hour of the week and the change since the sample before, both
     in standard deviations of that hour and without their sign. Standardised features of all series are alike, so one
     forest serves all of them: it is trained once, on heavy-tailed noise that is correlated as metrics are, and not on
-    the series of a query. So no series changes what is said of another, and one alone has the scores that it has
+    the series of a query. So no series changes the scores of another, and one alone has the scores that it has
     among many.
     Each series has a threshold of its own, the score that a share of `contamination` of its samples exceeds.
 
@@ -172,7 +172,7 @@ def _table() -> _Table:
     training = np.sort(-model.score_samples(_grid_position(features)))
     points = np.arange(CELLS + 1.0)
     grid = np.column_stack([np.repeat(points, CELLS + 1), np.tile(points, CELLS + 1)])
-    # A farther value is never more usual: where there was nothing to cut in training, chance decided.
+    # A farther value never scores lower: where there was nothing to cut in training, chance decided.
     scores = -model.score_samples(grid).reshape(CELLS + 1, CELLS + 1)
     scores = np.maximum.accumulate(np.maximum.accumulate(scores, axis=0), axis=1)
     return _Table(scores, float(np.median(training)), float(scores.max()), training)

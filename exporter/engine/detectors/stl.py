@@ -36,7 +36,7 @@ YOUNG_WINDOW = WEEK
 BY_WEEK = (Season(DAY, window=15, degree=0, trend=73, trend_degree=0), Season(WEEK, 15, 0, 201, 0))
 """Locally constant: what is wanted is the next hour, and after a step a line would point beyond the new level."""
 BY_DAY = (Season(DAY, window=7, degree=0),)
-"""Here the trend is a short line: where the week is not known yet, it has to follow into the weekend."""
+"""Here the trend is a short line: before a whole week was seen it has to follow into the weekend."""
 
 ENOUGH_WEEK, ENOUGH_DAY = WEEK, 2 * DAY
 """Hours since the first sample from which there is an expectation, by the day and the week or by the day alone."""

@@ -41,9 +41,9 @@ class Gaps:
         values : ndarray of float32, shape (f, t, n)
             NaN: cannot say.
         noise : ndarray of float32, shape (t, n)
-            Distances up to this are rounding: the values are known.
+            Distances up to this are rounding: the values are old ones.
         near : ndarray of float32, shape (f, t, n)
-            What is taken off every distance: values so near to a known one are that value again.
+            What is taken off every distance: values so near to an old one are that value again.
 
         Returns
         -------
@@ -60,7 +60,7 @@ class Gaps:
         return np.where(np.isnan(values), np.float32(np.nan), far)
 
     def begin_anew(self, series: Array, reach: Array) -> None:
-        """Forget what `series` have shown; only values nearer to zero than `reach` are known. Shapes (k,)."""
+        """Forget what `series` have shown; only values nearer to zero than `reach` are old ones. Shapes (k,)."""
         self._low[..., series], self._high[..., series] = 0.0, 0.0
         self._low[:, 0, series], self._high[:, 0, series] = -np.inf, -reach
         self._low[:, 1, series], self._high[:, 1, series] = reach, np.inf
