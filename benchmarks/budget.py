@@ -142,21 +142,21 @@ def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
     """Calibrate and alert, block by block, as the engine and the daemon do."""
     severity, step = judged.severity, judged.step
     plan = _plan({**rule, "budget": f"{budget}/week"}, step)
-    wanted = engine_settings(plan).budget
+    desired = engine_settings(plan).budget
     assert plan.alert is not None
-    assert wanted is not None
-    counts = AlertCounts(wanted, wanted.fading(plan.baseline.window))
+    assert desired is not None
+    counts = AlertCounts(desired, desired.fading(plan.baseline.window))
     counts.grow(severity.shape[1])
     stated, fired, after, limits = Calibration(), 0, Step(alerts={}), AlertingSettings()
     for begin in range(0, len(severity), BLOCK):
         block, threshold = severity[begin : begin + BLOCK], counts.calibration.threshold
         if begin <= judged.live:
             stated = counts.calibration
-        for index, one in enumerate(block, begin):
+        for index, row in enumerate(block, begin):
             # Where nothing is anomalous and nothing is open, nothing follows.
-            if index >= judged.live and (after.alerts or (one >= threshold).any()):
-                found = _found(plan.alert, np.flatnonzero(one >= threshold).tolist())
-                after = evaluate(plan.alert, limits, "q", after.alerts, EvaluatedSlot(step * index, found))
+            if index >= judged.live and (after.alerts or (row >= threshold).any()):
+                candidates = _candidates(plan.alert, np.flatnonzero(row >= threshold).tolist())
+                after = evaluate(plan.alert, limits, "q", after.alerts, EvaluatedSlot(step * index, candidates))
                 fired += sum(event.event is AuditEvent.FIRING for event in after.transitions)
         counts.update(slice(0, severity.shape[1]), block if begin >= judged.settled else np.full_like(block, np.nan))
         counts.advance(len(block))
@@ -169,7 +169,7 @@ def _plan(alert: dict[str, str], step: float) -> QueryPlan:
     return Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
 
 
-def _found(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
+def _candidates(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
     labels = ({"alertname": rule.alertname, "series": str(row)} for row in rows)
     return collect(AlertCandidate(own, Explanation({}), "") for own in labels)
 
@@ -204,9 +204,9 @@ def main() -> int:
 
 
 def _print(kind: str, budget: int, met: Sequence[Met]) -> bool:
-    alerts = np.array([one.alerts for one in met])
-    inside = sum(one.lower <= one.alerts <= one.upper for one in met)
-    threshold = np.median([one.threshold for one in met])
+    alerts = np.array([result.alerts for result in met])
+    inside = sum(result.lower <= result.alerts <= result.upper for result in met)
+    threshold = np.median([result.threshold for result in met])
     factor = alerts.mean() / budget
     print(
         f"| {kind} | {budget} | {alerts.mean():.2f} | {factor:.2f} | {alerts.min():.1f} to {alerts.max():.1f} "

@@ -99,15 +99,15 @@ def main() -> int:
     for name, detection in _sets():
         if args.only not in name:
             continue
-        found = _run(samples, detection)
+        anomalous = _run(samples, detection)
         cells = []
         for index, kind in enumerate(KINDS):
             rows = slice(index * args.series, (index + 1) * args.series)
-            cells.append(_cell(found[:, rows], begin[rows], kind))
+            cells.append(_cell(anomalous[:, rows], begin[rows], kind))
         quiet = 100.0 * _run(clean, detection)[WEEK:].mean()
         print(f"| {name} |", " | ".join(cells), f"| {quiet:.3f} | {_cost(samples, detection):.1f} |", flush=True)
     print("\n" + "; ".join(f"{kind.name}: {kind.what}" for kind in KINDS))
-    share = _told_apart(samples[:, -args.series :], begin[-args.series :])
+    share = _load_share(samples[:, -args.series :], begin[-args.series :])
     print(f"coordinated load that the group recognises: {100.0 * share:.0f} % of its instants")
     return 0
 
@@ -116,9 +116,9 @@ def _sets() -> list[tuple[str, DetectionSettings]]:
     default = DetectionSettings()
     every: tuple[AnyDetector, ...] = (ZScore(), Iqr(multiplier=2.5), Stl(), Novelty(), Collective(), IsolationForest())
     sets = [("**default**", default)]
-    sets += [(one.kind, DetectionSettings(detectors=(one,), quorum=1)) for one in every]
+    sets += [(detector.kind, DetectionSettings(detectors=(detector,), quorum=1)) for detector in every]
     for pair in itertools.combinations(every, 2):
-        sets.append((" and ".join(one.kind for one in pair), DetectionSettings(detectors=pair, quorum=2)))
+        sets.append((" and ".join(detector.kind for detector in pair), DetectionSettings(detectors=pair, quorum=2)))
     return sets
 
 
@@ -142,8 +142,8 @@ def _cases(count: int, seed: int) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     for index, kind in enumerate(KINDS):
         length = int(kind.hours * HOUR)
         for column in range(index * count, (index + 1) * count):
-            thing = np.random.default_rng([seed, column // TOGETHER])
-            hour = 24 + thing.uniform(0, 96 - min(kind.hours, 48)) if kind.hour is None else kind.hour
+            entity = np.random.default_rng([seed, column // TOGETHER])
+            hour = 24 + entity.uniform(0, 96 - min(kind.hours, 48)) if kind.hour is None else kind.hour
             begin[column] = (WEEKS - 1) * WEEK + int(hour * HOUR)
             when = slice(begin[column], begin[column] + length)
             samples[when, column] = kind.change(samples[when, column], np.linspace(0, 1, length), rng)
@@ -167,10 +167,10 @@ def _run(samples: FloatArray, detection: DetectionSettings) -> BoolArray:
     return engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP).score >= 0.5
 
 
-def _cell(found: BoolArray, begin: npt.NDArray[np.intp], kind: Kind) -> str:
+def _cell(anomalous: BoolArray, begin: npt.NDArray[np.intp], kind: Kind) -> str:
     """Return what was found of one kind, as text."""
     hits, false, delays = 0, 0, []
-    for series, first in zip(found.T, begin.tolist(), strict=True):
+    for series, first in zip(anomalous.T, begin.tolist(), strict=True):
         last = first + int(kind.hours * HOUR)
         at = np.flatnonzero(series[COUNTED:]) + COUNTED
         alerts = at[np.diff(at, prepend=-DAY) > HOUR]
@@ -199,18 +199,18 @@ def _cost(samples: FloatArray, detection: DetectionSettings) -> float:
     return 1e6 * (time.process_time() - began) / (DAY * many.shape[1])
 
 
-def _told_apart(samples: FloatArray, begin: npt.NDArray[np.intp]) -> float:
+def _load_share(samples: FloatArray, begin: npt.NDArray[np.intp]) -> float:
     """Return the share of the instants of coordinated load that are recognised when four metrics are a group."""
     engine, keys = _engine(samples.shape[1], DetectionSettings())
     times = MONDAY + STEP * np.arange(len(samples))
     verdicts = engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP)
-    known = []
-    for thing in range(0, samples.shape[1] - TOGETHER + 1, TOGETHER):
-        for index in range(begin[thing], begin[thing] + 3 * HOUR):
-            reading = input_of(verdicts[index])
-            metrics = (values[thing : thing + TOGETHER][None] for values in (reading.z, reading.growth, reading.noise))
-            known.append(bool(np.isfinite(load_of(GroupMatrix(*metrics)).factor)[0]))
-    return float(np.mean(known))
+    named = []
+    for entity in range(0, samples.shape[1] - TOGETHER + 1, TOGETHER):
+        for index in range(begin[entity], begin[entity] + 3 * HOUR):
+            inputs = input_of(verdicts[index])
+            metrics = (values[entity : entity + TOGETHER][None] for values in (inputs.z, inputs.growth, inputs.noise))
+            named.append(bool(np.isfinite(load_of(GroupMatrix(*metrics)).factor)[0]))
+    return float(np.mean(named))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from exporter.engine.engine import Engine
 from exporter.engine.settings import BaselineSettings, DetectionSettings, EngineSettings
 
-__all__ = ["KINDS", "Found", "main", "measure"]
+__all__ = ["KINDS", "Alarms", "main", "measure"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -56,9 +56,9 @@ def _correlated(level: FloatArray, state: FloatArray, seconds: float, rng: np.ra
     """Return samples with noise that is correlated by 0.9 over five minutes, whatever the step."""
     kept = 0.9 ** (seconds / STEP)
     samples = np.empty_like(level)
-    for index, one in enumerate(level):
+    for index, value in enumerate(level):
         state[:] = kept * state + np.sqrt(1.0 - kept * kept) * rng.standard_normal(len(state))
-        samples[index] = one * (1 + NOISE * state)
+        samples[index] = value * (1 + NOISE * state)
     return samples
 
 
@@ -71,7 +71,7 @@ KINDS: dict[str, Noise] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Alarms:
     """What was said of live samples.
 
     Attributes
@@ -96,7 +96,7 @@ def measure(
     weeks: int = 8,
     live: float = DAY,
     seed: int = 1,
-) -> Found:
+) -> Alarms:
     """Learn history, then judge live samples and anomalies among them.
 
     Parameters
@@ -129,9 +129,9 @@ def measure(
     for name, factor, length in (("half", 0.5, len(times)), ("third", 1 / 3, len(times)), ("spike", 2.0, 1)):
         changed = usual.copy()
         changed[:length] *= factor
-        found = copy.deepcopy(engine).run(times, changed, interval).score >= 0.5
-        first[name], within[name] = float(found[0].mean()), float(found[:length].any(axis=0).mean())
-    return Found(clean, first, within)
+        alarms = copy.deepcopy(engine).run(times, changed, interval).score >= 0.5
+        first[name], within[name] = float(alarms[0].mean()), float(alarms[:length].any(axis=0).mean())
+    return Alarms(clean, first, within)
 
 
 def _level(times: FloatArray, series: int) -> FloatArray:
@@ -152,14 +152,14 @@ def main() -> int:
     print("| --- " * 7 + "|")
     good = True
     for name, noise in KINDS.items():
-        for interval, said, live in ((STEP, "5 min", 7 * DAY), (60.0, "1 min", 7 * DAY), (5.0, "5 s", DAY / 2)):
+        for interval, label, live in ((STEP, "5 min", 7 * DAY), (60.0, "1 min", 7 * DAY), (5.0, "5 s", DAY / 2)):
             for cadence, how in ((None, "all"), (STEP, "one in 5 min")):
                 if interval == STEP and cadence is not None:
                     continue
-                found = measure(noise, interval, cadence=cadence, series=args.series, live=live, seed=args.seed)
-                cells = " | ".join(f"{found.first[kind]:.2f} / {found.within[kind]:.2f}" for kind in found.first)
-                print(f"| {name} | {said} | {how} | {100 * found.clean:.3f} | {cells} |", flush=True)
-                good &= cadence is None or found.clean <= 0.001
+                alarms = measure(noise, interval, cadence=cadence, series=args.series, live=live, seed=args.seed)
+                cells = " | ".join(f"{alarms.first[kind]:.2f} / {alarms.within[kind]:.2f}" for kind in alarms.first)
+                print(f"| {name} | {label} | {how} | {100 * alarms.clean:.3f} | {cells} |", flush=True)
+                good &= cadence is None or alarms.clean <= 0.001
     return 0 if good else 1
 
 

@@ -37,10 +37,10 @@ def main() -> int:
     hours = np.arange(HOURS + 1)[:, None]
     samples = 50.0 + 20.0 * np.sin(hours / 24 * 2 * np.pi) + rng.standard_normal((HOURS + 1, args.series))
 
-    ours, one_more = _engine(samples)
+    ours, next_sample = _engine(samples)
     print(
         f"anomaly-exporter: {1000 * ours:.2f} ms a series to learn {HOURS} samples and judge one; "
-        f"{1e6 * one_more:.2f} us for each sample after that"
+        f"{1e6 * next_sample:.2f} us for each sample after that"
     )
     for name, fit in (("statsmodels' STL", _stl), ("Prophet", _prophet)):
         if name == "Prophet" and importlib.util.find_spec("prophet") is None:
@@ -64,11 +64,11 @@ def _engine(samples: Samples) -> tuple[float, float]:
     aligned = engine.align([b'{"series":"%d"}' % i for i in range(count)], samples, MONDAY).samples
     begin = time.perf_counter()
     engine.run(MONDAY + HOUR * np.arange(len(samples)), aligned, HOUR)
-    learned = (time.perf_counter() - begin) / count
+    training = (time.perf_counter() - begin) / count
     begin = time.perf_counter()
     for index in range(24):
         engine.step(MONDAY + HOUR * (len(samples) + index), aligned[index], HOUR)
-    return learned, (time.perf_counter() - begin) / 24 / count
+    return training, (time.perf_counter() - begin) / 24 / count
 
 
 def _stl(samples: Samples) -> None:
