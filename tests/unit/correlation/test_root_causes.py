@@ -153,6 +153,14 @@ def test_a_storm_is_a_cause_by_what_most_of_its_members_share() -> None:
     assert "storm=1" in effect.annotations["suspected_cause"]
 
 
+@pytest.mark.parametrize(("payments", "role"), [(8, "root"), (7, "")])
+def test_four_fifths_of_a_storm_must_share_a_label(payments: int, role: str) -> None:
+    pods = {f"p{n}": {"service": "payments" if n < payments else f"other{n}", "pod": f"p{n}"} for n in range(10)}
+    cpu = Stage({**pods, "calm": {"service": "calm", "pod": "calm"}}, name="cpu", causes=RootCauses([EDGE]))
+    cpu.slot(list(pods))
+    assert incident(cpu.storm())[1] == role
+
+
 def test_an_effect_that_waits_goes_with_a_cause_that_waits() -> None:
     pair = Pair()
     pair.errors.rule = pair.errors.rule.model_copy(update={"for_": 600.0})

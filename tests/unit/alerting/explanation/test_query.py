@@ -110,6 +110,17 @@ def test_the_built_in_annotations() -> None:
             id="a-part-below",
         ),
         pytest.param({"expected": 0.0, "lower": 0.0}, "is 0.93, expected 0.00 (band 0.00 to 0.35), for 12 min", id="0"),
+        pytest.param(
+            {"observed": 0.44}, "is 0.44, 2.1 times the expected 0.21 (band 0.10 to 0.35), for 12 min", id="twice"
+        ),
+        pytest.param(
+            {"observed": 999.0, "expected": 1.0, "lower": NAN, "upper": NAN},
+            "is 999, 999 times the expected 1, for 12 min", id="many-times",
+        ),
+        pytest.param(
+            {"observed": 1000.0, "expected": 1.0, "lower": NAN, "upper": NAN},
+            "is 1000, expected 1, for 12 min", id="too-many-times",
+        ),
         pytest.param({"since": SINCE + 720}, "is 0.93, 4.4 times the expected 0.21 (band 0.10 to 0.35)", id="just-now"),
     ],
 )  # fmt: skip
@@ -382,6 +393,18 @@ class TestTemplates:
 )
 def test_the_link_to_the_expression(base: str, expr: str, expected: str) -> None:
     assert generator_url(base, expr) == expected
+
+
+def test_a_chart_shows_thirty_days_at_most() -> None:
+    page, _ = chart_links("http://x", "q", {}, since=SINCE - 40 * 86400.0, at=SINCE)
+    assert page == f"http://x/graph?query=q&from={SINCE - 30 * 86400:.0f}&to={SINCE:.0f}"
+
+
+def test_a_link_of_two_thousand_characters_has_the_labels_and_a_longer_one_has_not() -> None:
+    pages = [chart_links("http://x", "q", {"a": "v" * count}, since=SINCE, at=SINCE)[0] for count in range(1850, 2050)]
+    lengths = [len(page) for page in pages if "&a=" in page]
+    assert 1980 < max(lengths) <= 2000
+    assert "&a=" not in pages[-1] != ""
 
 
 @given(st.dictionaries(st.text(max_size=5), st.text(st.characters(codec=None), max_size=20), max_size=5))
