@@ -48,7 +48,7 @@ def main() -> int:
     ]
     for title, module, flags, about in RUNS:
         command = " ".join(["python -m", f"benchmarks.{module}", *flags])
-        said = before.get(command, "")
+        output = before.get(command, "")
         if not chosen or module in chosen:
             print(command, flush=True)
             run = subprocess.run(
@@ -59,9 +59,9 @@ def main() -> int:
                 print(run.stdout + run.stderr)
                 failed = True
             else:
-                said = run.stdout.strip()
-        if said:
-            text += ["", f"## {title}", "", about, "", "```console", f"$ {command}", said, "```"]
+                output = run.stdout.strip()
+        if output:
+            text += ["", f"## {title}", "", about, "", "```console", f"$ {command}", output, "```"]
     PAGE.write_text("\n".join([*text, ""]))
     return int(failed)
 
@@ -70,7 +70,7 @@ def _blocks() -> dict[str, str]:
     """Return what the page has, by command."""
     blocks = PAGE.read_text().split("```console\n$ ")[1:] if PAGE.exists() else []
     parts = [block.partition("\n```")[0].partition("\n") for block in blocks]
-    return {command: said for command, _, said in parts}
+    return {command: output for command, _, output in parts}
 
 
 def _processor() -> str:

@@ -38,12 +38,12 @@ def main() -> int:
 
 def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     server = with_history(running, home, count, days=days, step=300.0)
-    asked: list[tuple[str, Mapping[str, str]]] = []
+    requests_sent: list[tuple[str, Mapping[str, str]]] = []
 
     class Noting(PrometheusApi):
         def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[Envelope, Mapping[str, str]]:
             if path.endswith("query_range"):
-                asked.append((path, form))
+                requests_sent.append((path, form))
             return super()._answer(path, form, timeout)
 
     connect = partial(Noting, PrometheusSettings(url=server.url), user_agent="benchmark")
@@ -55,19 +55,19 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
 
     begin = time.perf_counter()
     assert cycle.prepare(now)
-    learned = time.perf_counter() - begin
+    learning = time.perf_counter() - begin
 
     # The same requests, their answers read to the end and dropped.
     session = requests.Session()
     begin = time.perf_counter()
-    size = sum(len(session.post(server.url + path, data=form, timeout=120).content) for path, form in asked)
+    size = sum(len(session.post(server.url + path, data=form, timeout=120).content) for path, form in requests_sent)
     downloaded = time.perf_counter() - begin
     samples = count * days * 288
     print(
         f"{count:,} series x {days} days at 5 minutes, "
-        f"{samples:,} samples in {len(asked)} requests ({size / 2**20:.0f} MiB): "
-        f"learned in {learned:.1f} s ({samples / learned:,.0f} a second), downloaded in {downloaded:.1f} s, "
-        f"ratio {learned / downloaded:.2f}"
+        f"{samples:,} samples in {len(requests_sent)} requests ({size / 2**20:.0f} MiB): "
+        f"learned in {learning:.1f} s ({samples / learning:,.0f} a second), downloaded in {downloaded:.1f} s, "
+        f"ratio {learning / downloaded:.2f}"
     )
 
 

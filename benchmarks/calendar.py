@@ -34,22 +34,22 @@ def main() -> None:
         return key_of(tuple(sorted(labels.items())))
 
     table.find([series(number) for number in range(SERIES)])
-    books = [SilenceIndex([silence(number) for number in range(SILENCES)]) for _ in range(2)]
-    now = [books[0]]
+    silence_indexes = [SilenceIndex([silence(number) for number in range(SILENCES)]) for _ in range(2)]
+    now = [silence_indexes[0]]
     treatments = SampleMasks(ActiveEvents(lambda: now[0]), {"cluster": "a"}, utf8_labels=False)
     plan = Config.model_validate({"queries": [{"name": "cpu", "expr": "up", "alert": {}}]}).plans()[0]
 
     def took(what: str) -> None:
         begin = perf_counter()
-        found = treatments.row_mask("query", plan.name, plan.alert, table, 1e9)
-        masked = 0 if found is None else int((~found.samples.learn).sum())
+        mask = treatments.row_mask("query", plan.name, plan.alert, table, 1e9)
+        masked = 0 if mask is None else int((~mask.samples.learn).sum())
         print(f"{what:55} {(perf_counter() - begin) * 1000:9.2f} ms  {masked} masked")
 
     took("first time")
     took("nothing changed")
     table.find([series(number) for number in range(SERIES, SERIES + 100)])
     took("100 new series")
-    now[0] = SilenceIndex([*books[0].silences, silence(SILENCES)])
+    now[0] = SilenceIndex([*silence_indexes[0].silences, silence(SILENCES)])
     took("one more silence")
     now[0] = SilenceIndex()
     took("no silence")

@@ -21,36 +21,36 @@ LOADS = ("coordinated load", "uneven load", "strong load")
 KINDS = ("broken correlation", "small joint shift", "one metric alone", "shift under load", *LOADS)
 
 
-def factors(rng, steps, things, memory):
-    out = np.empty((steps, things))
-    state = rng.standard_normal(things)
+def factors(rng, steps, entities, memory):
+    out = np.empty((steps, entities))
+    state = rng.standard_normal(entities)
     for t in range(steps):
-        state = memory * state + np.sqrt(1 - memory**2) * rng.standard_normal(things)
+        state = memory * state + np.sqrt(1 - memory**2) * rng.standard_normal(entities)
         out[t] = state
     return out
 
 
-def metrics(rng, steps, things, p, individual):
+def metrics(rng, steps, entities, p, individual):
     """Standardised metrics, shape (steps, things, p)."""
     common = rng.normal(0, 1, (2, p))
-    own = common + individual * rng.normal(0, 1, (things, 2, p))
+    own = common + individual * rng.normal(0, 1, (entities, 2, p))
     own /= np.sqrt((own**2).sum(axis=1, keepdims=True) / 0.8)
-    causes = np.stack([factors(rng, steps, things, 0.9) for _ in range(2)], axis=2)
-    noise = rng.standard_t(5, (steps, things, p)) / np.sqrt(5 / 3)
+    causes = np.stack([factors(rng, steps, entities, 0.9) for _ in range(2)], axis=2)
+    noise = rng.standard_t(5, (steps, entities, p)) / np.sqrt(5 / 3)
     return np.einsum("tnc,ncp->tnp", causes, own) + np.sqrt(0.2) * noise, own
 
 
 def plant(rng, z, noise, own):
     """Plant anomalies; returns (z, growth, list of (thing, begin, kind))."""
-    steps, things, p = z.shape
+    steps, entities, p = z.shape
     growth = np.log1p(np.clip(z * noise, -0.9, None))
     events = []
-    for thing in range(things):
-        for index, begin in enumerate(range(100 + 30 * thing, steps - 2 * LENGTH, 700)):
-            kind = KINDS[(index + thing) % len(KINDS)]
+    for entity in range(entities):
+        for index, begin in enumerate(range(100 + 30 * entity, steps - 2 * LENGTH, 700)):
+            kind = KINDS[(index + entity) % len(KINDS)]
             span = slice(begin, begin + LENGTH)
-            part = z[span, thing]
-            direction = np.linalg.svd(own[thing])[2][2:].T @ rng.normal(0, 1, p - 2)
+            part = z[span, entity]
+            direction = np.linalg.svd(own[entity])[2][2:].T @ rng.normal(0, 1, p - 2)
             shift = 2.0 * direction / np.abs(direction).max()
             if kind == "broken correlation":
                 # One metric goes where the others say it should not; by itself it stays usual.
@@ -67,8 +67,8 @@ def plant(rng, z, noise, own):
                 if kind == "uneven load":
                     times **= 1.0 + 0.1 * rng.standard_normal(p)
                 part[...] = (times * (1 + part * noise) - 1) / noise
-            growth[span, thing] = np.log1p(np.clip(part * noise, -0.9, None))
-            events.append((thing, begin, kind))
+            growth[span, entity] = np.log1p(np.clip(part * noise, -0.9, None))
+            events.append((entity, begin, kind))
     return z, growth, events
 
 
@@ -76,8 +76,8 @@ def run(detector, z, growth, noise, learn):
     group = Group(
         GroupSettings(name="g", queries=tuple(f"q{i}" for i in range(z.shape[2])), detector=detector), 30 * DAY
     )
-    things = z.shape[1]
-    group.admit([b'{"pod":"%d"}' % i for i in range(things)], 0.0)
+    entities = z.shape[1]
+    group.admit([b'{"pod":"%d"}' % i for i in range(entities)], 0.0)
     noises = np.full(z.shape[1:], noise)
     scores, spent, trained = np.full(z.shape[:2], np.nan), 0.0, 0.0
     for t in range(len(z)):
@@ -89,7 +89,7 @@ def run(detector, z, growth, noise, learn):
         begin = perf_counter()
         scores[t] = group.step(at, GroupMatrix(z[t], growth[t], noises), MINUTE).score
         spent += perf_counter() - begin
-    return scores[learn:], spent / z.shape[0] / things * 1e6, trained
+    return scores[learn:], spent / z.shape[0] / entities * 1e6, trained
 
 
 def average_precision(scores, truth, ignore):
@@ -99,19 +99,19 @@ def average_precision(scores, truth, ignore):
     return float((hits / np.arange(1, len(order) + 1))[y[order]].mean())
 
 
-def measure(things, p, individual, learn, seed, detectors):
+def measure(entities, p, individual, learn, seed, detectors):
     rng = np.random.default_rng(seed)
     noise = 0.1
     steps = learn + 2880
-    z, own = metrics(rng, steps, things, p, individual)
+    z, own = metrics(rng, steps, entities, p, individual)
     planted, growth, events = plant(rng, z[learn:], noise, own)
     growth = np.concatenate([np.log1p(np.clip(z[:learn] * noise, -0.9, None)), growth])
     z[learn:] = planted
-    truth = np.zeros((len(planted), things), bool)
+    truth = np.zeros((len(planted), entities), bool)
     ignore = np.zeros_like(truth)
-    for thing, begin, kind in events:
-        (truth if kind not in LOADS else ignore)[begin : begin + LENGTH, thing] = True
-        ignore[begin + LENGTH : begin + LENGTH + 15, thing] = True  # The smoothed score takes a while to fall.
+    for entity, begin, kind in events:
+        (truth if kind not in LOADS else ignore)[begin : begin + LENGTH, entity] = True
+        ignore[begin + LENGTH : begin + LENGTH + 15, entity] = True  # The smoothed score takes a while to fall.
     for detector in detectors:
         scores, cost, trained = run(detector, z, growth, noise, learn)
         flagged = scores >= 0.5
@@ -121,7 +121,7 @@ def measure(things, p, individual, learn, seed, detectors):
             f"  {detector:17} AP {average_precision(scores, truth, ignore):.2f}"
             f"  flagged while quiet {100 * flagged[quiet].mean():.2f} %"
             f"  cost {cost:.1f} us a thing and step, training {trained:.2f} s;  found: "
-            + ", ".join(f"{kind} {np.mean(found):.2f}" for kind, found in seen.items())
+            + ", ".join(f"{kind} {np.mean(hits):.2f}" for kind, hits in seen.items())
         )
 
 

@@ -77,10 +77,10 @@ def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
         charts |= {f"chart {part}, first of a series": [first], f"chart {part}, again": again}
     for label, paths in charts.items():
         before = _own(source)
-        row = _asked(daemon, paths)
+        row = _request(daemon, paths)
         table.add_row(f"{label} (of that Prometheus {1000 * (_own(source) - before) / len(paths):.0f} ms)", *row)
     for what, path in {"overview": "/", "overview, filtered": "/?text=item/77", "its last page": "/?page=200"}.items():
-        table.add_row(what, *_asked(daemon, [path] * args.rounds))
+        table.add_row(what, *_request(daemon, [path] * args.rounds))
     idle = _cycle(daemon, args.seconds)
     stop = Event()
     readers = [Thread(target=_read, args=(daemon, stop, number)) for number in range(2)]
@@ -124,7 +124,7 @@ def _source(running: ExitStack, home: Path, count: int) -> Process:
     return server
 
 
-def _asked(daemon: Process, paths: list[str]) -> tuple[str, str, str]:
+def _request(daemon: Process, paths: list[str]) -> tuple[str, str, str]:
     """Ask for pages one after the other; return the median and longest wall time, and the CPU of one."""
     walls = []
     with cpu(daemon.pid) as spent:
@@ -157,16 +157,16 @@ def _cycle(daemon: Process, seconds: float) -> float:
 
 def _phases(daemon: Process) -> tuple[float, float]:
     page = _text(daemon.url + "/metrics")
-    found = re.findall(r'cycle_duration_seconds_sum\{phase="(\w+)",query="bench"\} (\S+)', page)
-    total = sum(float(value) for phase, value in found if phase in ("score", "judge", "commit", "publish"))
+    phases = re.findall(r'cycle_duration_seconds_sum\{phase="(\w+)",query="bench"\} (\S+)', page)
+    total = sum(float(value) for phase, value in phases if phase in ("score", "judge", "commit", "publish"))
     count = re.search(r'anomaly_exporter_cycles_total\{query="bench"\} (\S+)', page)
     return total, float(count[1]) if count else 0.0
 
 
 def _own(source: Process) -> float:
     """Return the seconds that Prometheus has spent on range queries, by its own account."""
-    wanted = 'prometheus_http_request_duration_seconds_sum{handler="/api/v1/query_range"}'
-    lines = [line for line in str(ask(source.url + "/metrics")).splitlines() if line.startswith(wanted)]
+    metric = 'prometheus_http_request_duration_seconds_sum{handler="/api/v1/query_range"}'
+    lines = [line for line in str(ask(source.url + "/metrics")).splitlines() if line.startswith(metric)]
     return float(lines[0].rsplit(" ", 1)[1]) if lines else 0.0
 
 

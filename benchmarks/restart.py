@@ -77,8 +77,8 @@ def _wait(daemon: Process, count: int) -> None:
     end = time.monotonic() + 180
     while time.monotonic() < end:
         page = ask(daemon.url + "/metrics")
-        found = [line for line in page.splitlines() if line.startswith("anomaly_exporter_series{")]
-        if sum(float(line.rpartition(" ")[2]) for line in found if "no_data" not in line) >= count:
+        lines = [line for line in page.splitlines() if line.startswith("anomaly_exporter_series{")]
+        if sum(float(line.rpartition(" ")[2]) for line in lines if "no_data" not in line) >= count:
             return
         time.sleep(0.2)
     raise Stopped("the series were not judged within three minutes")

@@ -59,16 +59,16 @@ class Trial:
 
     series: int
     alone: Process
-    asked: Process
+    queried: Process
     ruled: Process
     daemon: Process
 
     def spent(self) -> tuple[float, float, float, float]:
         """Return the CPU seconds of each so far."""
-        alone, asked, ruled, daemon = (
-            cpu_seconds(one.pid) for one in (self.alone, self.asked, self.ruled, self.daemon)
+        alone, queried, ruled, daemon = (
+            cpu_seconds(process.pid) for process in (self.alone, self.queried, self.ruled, self.daemon)
         )
-        return alone, asked, ruled, daemon
+        return alone, queried, ruled, daemon
 
 
 def main() -> int:
@@ -100,9 +100,9 @@ def main() -> int:
     return 0
 
 
-def _say(trial: Trial, alone: float, asked: float, ruled: float, daemon: float, *, minutes: int) -> None:
+def _say(trial: Trial, alone: float, queried: float, ruled: float, daemon: float, *, minutes: int) -> None:
     each = 1000.0 / minutes
-    rules, asks = each * (ruled - alone), each * (asked - alone)
+    rules, asks = each * (ruled - alone), each * (queried - alone)
     print(
         f"{trial.series:,} series, CPU ms a minute: recording rules {rules:.1f} ({rules / trial.series:.3f} a series); "
         f"Prometheus asked for them and scraping us {asks:.1f} + the exporter {each * daemon:.1f}; "
@@ -129,10 +129,10 @@ def _trial(running: ExitStack, home: Path, count: int) -> Trial:
         return server
 
     alone = start("alone", scrape_configs=[job])
-    asked = start("asked", scrape_configs=[job, scores])
+    queried = start("asked", scrape_configs=[job, scores])
     ruled = start("ruled", scrape_configs=[job], rule_files=[str(rules)])
-    daemon = _exporter(running, home, asked, port)
-    return Trial(count, alone, asked, ruled, daemon)
+    daemon = _exporter(running, home, queried, port)
+    return Trial(count, alone, queried, ruled, daemon)
 
 
 def _source(running: ExitStack, count: int) -> str:
@@ -195,7 +195,7 @@ def _exporter(running: ExitStack, home: Path, server: Process, port: int) -> Pro
 def _check(trial: Trial) -> None:
     """See that every side does what it is measured for."""
     judged = ask(trial.daemon.url + "/metrics").count("observed_value{")
-    shown = _count(trial.asked, "observed_value")
+    shown = _count(trial.queried, "observed_value")
     bands = min(_count(trial.ruled, f"{NAME}:{side}") for side in ("upper", "lower", "upper_later", "lower_later"))
     if min(judged, shown, bands) < trial.series:
         raise Stopped(f"of {trial.series} series {judged} are judged, {shown} scraped, and {bands} have bands by rules")
@@ -252,7 +252,7 @@ def _rules() -> dict[str, object]:
         upper: band("upper", "+", "max"),
     }
     every_five = {LATER["upper"]: later("+", "max"), LATER["lower"]: later("-", "min")}
-    outside = f"{latest(level)} < {latest(lower)} or {latest(level)} > {latest(upper)}"
+    beyond_band = f"{latest(level)} < {latest(lower)} or {latest(level)} > {latest(upper)}"
 
     def recorded(rules: dict[str, str]) -> list[dict[str, object]]:
         return [{"record": record, "expr": expr} for record, expr in rules.items()]
@@ -262,7 +262,7 @@ def _rules() -> dict[str, object]:
         "groups": [
             {"name": "minute", "rules": [*recorded(constants), chosen, *recorded(every_minute)]},
             {"name": "five", "interval": f"{5 * MINUTE:g}s", "rules": recorded(every_five)},
-            {"name": "alert", "rules": [{"alert": "Outside", "for": "5m", "expr": outside}]},
+            {"name": "alert", "rules": [{"alert": "Outside", "for": "5m", "expr": beyond_band}]},
         ]
     }
 

@@ -58,7 +58,7 @@ def main() -> int:
 
 def _publish(exposition: Exposition, labels: list[dict[str, str]]) -> float:
     rows = RowLabels([])
-    prefixes = [rows.claim(tuple(sorted(one.items()))) or b"" for one in labels]
+    prefixes = [rows.claim(tuple(sorted(series_labels.items()))) or b"" for series_labels in labels]
     values = np.random.default_rng(0).random((6, len(labels)))
     published = Rows(
         prefixes=prefixes, score=values[0], expected=values[1], lower=values[2], upper=values[3], observed=values[4],
@@ -74,8 +74,8 @@ def _reference(labels: list[dict[str, str]]) -> float:
     registry = CollectorRegistry()
     for name in ("anomaly_score", "expected_value"):
         gauge = Gauge(name, "A benchmark.", list(labels[0]), registry=registry)
-        for one in labels:
-            gauge.labels(**one).set(0.123456789)
+        for series_labels in labels:
+            gauge.labels(**series_labels).set(0.123456789)
     begin = time.perf_counter()
     generate_latest(registry)
     return time.perf_counter() - begin

@@ -133,7 +133,7 @@ def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool, scre
         config.write_text(CONFIG.format(**urls))
         daemon = _start(running, exporter(home, config, ports["exporter"]))
         learn = bars.add_task("the exporter learns from Prometheus", total=1.0)
-        while (share := _learned(daemon)) < 1.0:
+        while (share := _backfill_progress(daemon)) < 1.0:
             bars.update(learn, completed=share)
             daemon.check()
             time.sleep(0.2)
@@ -187,7 +187,7 @@ def _start(running: contextlib.ExitStack, process: Process) -> Process:
     return process
 
 
-def _learned(daemon: Process) -> float:
+def _backfill_progress(daemon: Process) -> float:
     text = str(ask(daemon.url + "/metrics"))
     lines = [line for line in text.splitlines() if line.startswith("anomaly_exporter_backfill_progress_ratio{")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines) / 3
@@ -197,12 +197,12 @@ def _scores(prom: Process) -> dict[tuple[str, str], dict[str, float]]:
     """Return what Prometheus has scraped from the exporter, by query and service."""
     names = "anomaly_score|expected_value|expected_value_lower|expected_value_upper|observed_value"
     answer = ask(f'{prom.url}/api/v1/query?query={{__name__=~"{names}"}}')
-    found: dict[tuple[str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str], dict[str, float]] = {}
     for series in answer["data"]["result"]:
         labels = series["metric"]
-        row = found.setdefault((labels["query"], labels["service"]), {})
+        row = rows.setdefault((labels["query"], labels["service"]), {})
         row[labels["__name__"]] = float(series["value"][1])
-    return found
+    return rows
 
 
 def _watch(
@@ -216,7 +216,7 @@ def _watch(
     screenshot: Path | None,
 ) -> None:
     """Show the scores as Prometheus has them, and the alerts when they are there."""
-    told: set[str] = set()
+    shown: set[str] = set()
     over = False
     with Live(console=console, refresh_per_second=4) as live:
         while True:
@@ -226,18 +226,18 @@ def _watch(
             story, table = _story(shop), _table(_scores(prom))
             # What changes has to fit into a small terminal; an alert stays above it, in full.
             live.update(Group(story, table, *map(_line, alerts)))
-            new = [alert for alert in alerts if alert["fingerprint"] not in told]
+            new = [alert for alert in alerts if alert["fingerprint"] not in shown]
             for alert in new:
                 live.console.print(_panel(alert))
-            if new and not told:
+            if new and not shown:
                 took = time.monotonic() - begin
                 live.console.print(f"[bold green]The alert is in Alertmanager, {took:.0f} s after the start.")
                 if screenshot:
                     _draw(Group(story, table, *map(_panel, alerts)), screenshot)
                 if until_alert:
                     return
-            told.update(alert["fingerprint"] for alert in new)
-            if told and not alerts and not over:
+            shown.update(alert["fingerprint"] for alert in new)
+            if shown and not alerts and not over:
                 over = True
                 live.console.print("[green]The shop is well again and the alert is resolved. Ctrl-C stops everything.")
             time.sleep(1.0)
