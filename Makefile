@@ -37,11 +37,12 @@ test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/validators.sh || echo "tests that need them are skipped"
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_FLAGS)
 
-check: $(STAMP) ## Lint, types, and import contracts.
+check: $(STAMP) ## Lint, types, import contracts, and terms.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/check_words.py
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix .
