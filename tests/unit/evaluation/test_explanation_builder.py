@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def test_since_and_level_shift_follow_the_series() -> None:
     before, after = found["level_shift"].removeprefix("the level moved from ").partition(" since")[0].split(" to ")
     assert float(before) == pytest.approx(100.0, abs=5.0)
     assert float(after) == 900.0
+
+
+def test_a_level_shift_is_named_once_an_anomaly_lasts_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
+    shift = SimpleNamespace(before=100.0, after=900.0, seconds=3600.0)
+    monkeypatch.setattr(told.engine, "shift_under_way", lambda row: shift)
+    builder = ExplanationBuilder(told.plan, told.context, verdict, told.engine)
+    assert "level_shift" not in builder.explain(0, {}, verdict.at - 3599.0).annotations
+    assert "level_shift" in builder.explain(0, {}, verdict.at - 3600.0).annotations
 
 
 def test_a_series_that_is_not_anomalous_has_turned_now() -> None:
