@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib import dates
 from matplotlib import pyplot as plt
 
-from exporter.detect.recorded_series import Recorded
-from exporter.detect.run import Judged, replay
+from exporter.detect.recorded_series import RecordedSeries
+from exporter.detect.scoring import ScoredSeries, score_series
 from exporter.engine.engine import EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
@@ -30,7 +30,7 @@ BLUE, GRAY, RED = "#2b6cb0", "#4a5568", "#c53030"
 COLORS = {"zscore": "#2b6cb0", "iqr": "#2f855a", "novelty": "#b7791f", "collective": "#805ad5"}
 
 
-def judge(settings: EngineSettings) -> Judged:
+def judge(settings: EngineSettings) -> ScoredSeries:
     """Let the engine judge four weeks of a latency that follows load; on the last day it doubles for an hour."""
     times = FIRST + STEP * np.arange(int(DAYS * DAY / STEP), dtype=np.float64)
     hour, weekday = times % DAY / 3600, (times - FIRST) // DAY % 7
@@ -40,11 +40,11 @@ def judge(settings: EngineSettings) -> Judged:
     fault = (times >= times[-1] - 9 * 3600) & (times < times[-1] - 8 * 3600)
     values[fault] *= 2.0
     stamps = np.array([f"{at:.0f}" for at in times], dtype="S")
-    [judged] = replay([Recorded({}, stamps, times, values)], settings, STEP)
+    [judged] = score_series([RecordedSeries({}, stamps, times, values)], settings, STEP)
     return judged
 
 
-def draw(judged: Judged, settings: EngineSettings, target: Path) -> None:
+def draw(judged: ScoredSeries, settings: EngineSettings, target: Path) -> None:
     """Draw the last two days: what was observed and expected, what each detector said, and the score."""
     mpl.rcParams.update(
         {"svg.hashsalt": "concepts", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
