@@ -153,6 +153,16 @@ def test_an_alert_counts_for_one_period() -> None:
     assert (gauges()["spent"], gauges()["left"]) == (0, 2)
 
 
+def test_what_is_no_longer_estimated_is_no_longer_shown() -> None:
+    metrics = SelfMetrics(CollectorRegistry())
+    budget = BudgetUsage(plan(budget="2/day"), context_of(store=SimpleNamespace(audit=Audit(0)), metrics=metrics))
+    name, labels = "anomaly_exporter_alert_budget_expected", {"query": "load"}
+    budget.update(0.0, (), Calibration(fitted=True, expected=2.0 / DAY, lower=0.0, upper=0.0))
+    assert metrics.registry.get_sample_value(name, labels) == 2.0
+    budget.update(60.0, (), Calibration())
+    assert metrics.registry.get_sample_value(name, labels) is None
+
+
 def test_a_shard_has_its_part_of_the_budget() -> None:
     budget, gauges = usage("2/day", shard=Shard(1, 4))
     budget.update(0.0, (), Calibration())
