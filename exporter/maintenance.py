@@ -23,15 +23,7 @@ _CONFIRMED = 3600.0
 
 
 class Maintenance:
-    """Maintains the store.
-
-    Parameters
-    ----------
-    store : Store
-    feedback : EpisodeFeedback
-    suppression : Suppression
-    metrics : SelfMetrics
-    """
+    """Maintains the store."""
 
     def __init__(self, store: Store, feedback: EpisodeFeedback, suppression: Suppression, metrics: SelfMetrics) -> None:
         self._store = store

@@ -60,7 +60,6 @@ class Workers:
         Jobs that run at the same time.
     clock : callable
         The wall clock, in Unix seconds.
-    metrics : SelfMetrics
     """
 
     def __init__(self, concurrency: int, *, clock: Callable[[], float], metrics: SelfMetrics) -> None:

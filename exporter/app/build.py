@@ -53,7 +53,6 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
 
     Parameters
     ----------
-    options : Options
     clock : callable
         The wall clock, Unix seconds.
 

@@ -32,11 +32,6 @@ class App:
 
     Parameters
     ----------
-    parts : Parts
-    reloader : Reloader
-    lifecycle : Lifecycle
-    views : Views
-    web : WebServer
     undo : ExitStack
         Closes everything that was built, where the start fails.
     """

@@ -99,11 +99,8 @@ class Reloader:
 
     Parameters
     ----------
-    parts : Parts
-    loaded : Loaded
     lifecycle : Lifecycle
         Once it is stopping nothing is applied.
-    config_file : Path
     shard : tuple of int
         (index, count): the part of the series of every query that is evaluated here.
     external_url : str

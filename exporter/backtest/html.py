@@ -39,7 +39,6 @@ def to_html(report: BacktestReport, windows: Mapping[int, ChartWindow]) -> str:
 
     Parameters
     ----------
-    report : BacktestReport
     windows : mapping
         Samples and verdicts around alerts, by the identity of each.
     """

@@ -37,8 +37,6 @@ class HistoryReplay:
 
     Parameters
     ----------
-    api : RangeApi
-    plan : QueryPlan
     last : float, Unix seconds
         The newest slot that will be evaluated.
     query_offset : float, seconds

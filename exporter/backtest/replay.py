@@ -140,8 +140,6 @@ def replay(
 
     Parameters
     ----------
-    config : Config
-    within : TimeSpan
     only : collection of str, optional
         The queries that are replayed; groups of which one is missing are left out.
     connect : callable

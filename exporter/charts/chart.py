@@ -22,7 +22,6 @@ class DisplayError(Exception):
 
     Parameters
     ----------
-    message : str
     status : int
         HTTP status.
     """

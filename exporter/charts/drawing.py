@@ -276,12 +276,7 @@ def _clean(text: str) -> str:
 
 
 class UnitFormatter(Formatter):
-    """Writes the ticks of an axis.
-
-    Parameters
-    ----------
-    unit : Unit or None
-    """
+    """Writes the ticks of an axis."""
 
     def __init__(self, unit: Unit | None) -> None:
         self._unit = unit

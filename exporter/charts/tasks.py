@@ -38,7 +38,6 @@ class ReplayTask:
 
     Attributes
     ----------
-    settings : EngineSettings
     source : str
         URL of the Prometheus that the samples come from.
     series : bytes

@@ -27,7 +27,6 @@ class Admission:
     ----------
     engines : callable
         Returns the engines of all queries.
-    metrics : SelfMetrics
     """
 
     def __init__(self, engines: Callable[[], Iterable[Engine]], metrics: SelfMetrics) -> None:

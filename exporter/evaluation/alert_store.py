@@ -25,7 +25,6 @@ class AlertStore:
     ----------
     name : str
         Of the query; the name of its job for a group. Alerts are stored under it.
-    context : EvaluationContext
     interval : float, seconds
         Between slots.
     restored : Step

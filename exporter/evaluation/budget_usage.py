@@ -26,13 +26,7 @@ _WORTH_A_LINE = 0.1
 
 
 class BudgetUsage:
-    """Counts the alerts of a query that fire, against its budget if it has one.
-
-    Parameters
-    ----------
-    plan : QueryPlan
-    context : EvaluationContext
-    """
+    """Counts the alerts of a query that fire, against its budget if it has one."""
 
     def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self._query = plan.name
@@ -54,7 +48,6 @@ class BudgetUsage:
         ----------
         at : float, Unix seconds
         transitions : iterable of AlertTransition
-        calibration : Calibration
         """
         budget = self._budget
         if budget is None:

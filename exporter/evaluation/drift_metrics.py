@@ -33,13 +33,7 @@ _MOST_SERIES = 1000
 
 
 class DriftMetrics:
-    """Measures one query; its owner calls it from one thread at a time.
-
-    Parameters
-    ----------
-    plan : QueryPlan
-    context : EvaluationContext
-    """
+    """Measures one query; its owner calls it from one thread at a time."""
 
     def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self._plan, self._context = plan, context

@@ -52,8 +52,6 @@ class QueryEvaluator:
 
     Parameters
     ----------
-    plan : QueryPlan
-    context : EvaluationContext
     restored : Step
         Alerts of the query as an earlier process left them.
     started : float, Unix seconds

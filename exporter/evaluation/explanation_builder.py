@@ -37,9 +37,6 @@ class ExplanationBuilder:
 
     Parameters
     ----------
-    plan : QueryPlan
-    context : EvaluationContext
-    verdict : Verdict
     engine : Engine
         That gave it.
     """

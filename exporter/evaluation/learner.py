@@ -34,13 +34,7 @@ class Abandoned(Exception):  # noqa: N818 - not an error: it was asked for.
 
 
 class Learner:
-    """The engine of one query and its state on disk.
-
-    Parameters
-    ----------
-    plan : QueryPlan
-    context : EvaluationContext
-    """
+    """The engine of one query and its state on disk."""
 
     def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self.plan = plan

@@ -27,8 +27,6 @@ class AlertEvaluator:
 
     Parameters
     ----------
-    plan : QueryPlan
-    context : EvaluationContext
     restored : Step
         What an earlier run left; committed with the first step.
     succeeded : float, Unix seconds

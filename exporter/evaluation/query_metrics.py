@@ -24,13 +24,7 @@ _ANSWERED = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
 
 
 class QueryMetrics:
-    """Counts and gauges of one query.
-
-    Parameters
-    ----------
-    metrics : SelfMetrics
-    query : str
-    """
+    """Counts and gauges of one query."""
 
     def __init__(self, metrics: SelfMetrics, query: str) -> None:
         self._metrics = metrics

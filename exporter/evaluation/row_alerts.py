@@ -64,7 +64,6 @@ class SlotResult:
 
     Attributes
     ----------
-    states : RowStates
     score : ndarray, shape (size,)
         The higher, the worse.
     table : SeriesTable
@@ -92,8 +91,6 @@ class RowAlerts:
     kind : "query" or "group"
     rule : AlertSettings, optional
         None: there are no alerts.
-    context : EvaluationContext
-    alert_store : AlertStore
     shard : Shard, optional
         Which part of the series this process has: each part has its own storms.
     """

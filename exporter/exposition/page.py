@@ -140,7 +140,6 @@ class Scrape:
 
     Parameters
     ----------
-    content_type : str
     content_encoding : str or None
         ``gzip``, or None for plain text.
     length : int

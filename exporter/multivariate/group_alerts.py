@@ -34,12 +34,10 @@ class GroupAlerts:
     ----------
     job : str
         The name under which they are stored; no query has it.
-    group : str
     rule : AlertSettings, optional
         None: it has scores only, and what it had before ends.
     plans : sequence of QueryPlan
         Of its queries, in its order.
-    context : EvaluationContext
     restored : Step
         As an earlier process or configuration left them.
     succeeded : float, Unix seconds
@@ -72,7 +70,6 @@ class GroupAlerts:
 
         Parameters
         ----------
-        verdict : GroupVerdict
         matrix : GroupMatrix
             The inputs of the verdict.
         table : SeriesTable

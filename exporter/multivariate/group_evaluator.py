@@ -47,11 +47,8 @@ class GroupEvaluator:
 
     Parameters
     ----------
-    settings : AlertingGroup
     plans : sequence of QueryPlan
         Of its queries, in its order.
-    context : EvaluationContext
-    inputs : GroupInputs
     training : Executor
         Where forests are trained, so that no slot waits for one.
     restored : Step

@@ -32,7 +32,6 @@ class QueryInput:
 
     Attributes
     ----------
-    values : GroupInput
     entities : sequence of bytes or None, by the rows of the query
         The entity of each series as a JSON object; None: it belongs to none. The same object while nothing changed.
     ready : ndarray of bool, by the rows of the query
@@ -159,7 +158,6 @@ def replay(
 
     Parameters
     ----------
-    group : Group
     past : mapping
         The inputs of its queries, by name and in its order, in the order of time.
     places : mapping

@@ -22,7 +22,6 @@ class EntityStatus:
 
     Attributes
     ----------
-    score : float
     shares : tuple of (str, float)
         Part of each query's metric in the score, 0 to 1, the largest first.
     load : float

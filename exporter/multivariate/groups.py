@@ -54,7 +54,6 @@ class Groups:
         groups : sequence of AlertingGroup
         plans : mapping
             Of all queries, by name.
-        context : EvaluationContext
         at : float, Unix seconds
             Now.
         last_step : callable

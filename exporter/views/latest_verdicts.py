@@ -57,7 +57,6 @@ class LatestVerdict:
 
     Attributes
     ----------
-    verdict : Verdict
     names : SeriesNames
         Of the rows of the verdict.
     places : ndarray of int8, shape (60, size)

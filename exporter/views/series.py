@@ -31,7 +31,6 @@ def select_series(latest: Sequence[LatestVerdict], filters: SeriesFilter) -> tup
     ----------
     latest : sequence of Said
         Of each query, in the order of the configuration.
-    filters : SeriesFilter
     """
     queries = [query for query in latest if filters.query in (None, query.plan.name)]
     rows = [_filtered(query, filters) for query in queries]
@@ -109,7 +108,6 @@ def list_series(
     ----------
     latest : sequence of Said
         Of each query.
-    request : SeriesQuery
     """
     # By name, so that a query that comes or goes does not move the others.
     queries = sorted(

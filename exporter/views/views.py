@@ -71,7 +71,6 @@ class Program:
         Of the configuration in force, by query.
     config : callable
         The configuration in force.
-    episodes : EpisodeLog
     group_status : callable
         The newest status of every group.
     events : callable
@@ -98,7 +97,6 @@ class Views:
 
     Parameters
     ----------
-    program : Program
     connect : callable
         Makes a client of Prometheus from its settings.
     """

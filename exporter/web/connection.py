@@ -67,7 +67,6 @@ class Connection(web.RequestHandler):
     ----------
     server : web.Server
         Whose requests these are.
-    limits : Limits
     allowed_names : collection of str
         Where not empty, one of them must be a subject alternative name of the client's certificate.
     on_lost : callable

@@ -37,7 +37,6 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
     ----------
     access : callable
         The web configuration in force.
-    limits : Limits
     bcrypt_executor : Executor
         Checks passwords; has a single thread.
     """

@@ -64,7 +64,6 @@ def build_app(
 
     Parameters
     ----------
-    site : Site
     endpoints : iterable of Endpoint
         Served below ``/api/v1``, beside the status of the program.
     prefix : str

@@ -48,7 +48,6 @@ class WebServer:
         See `listen`.
     web_config : WebConfigFile, optional
         TLS, users and headers.
-    limits : Limits
     """
 
     def __init__(

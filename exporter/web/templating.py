@@ -18,7 +18,6 @@ class Templates:
 
     Parameters
     ----------
-    package : str
     functions, filters, tests : mapping, optional
         What the templates may call, by name.
     """

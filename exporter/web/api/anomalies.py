@@ -186,7 +186,6 @@ def anomaly_endpoints(
 
     Parameters
     ----------
-    episodes : EpisodeLog
     clock : callable
         Unix seconds.
     alert_status : callable

@@ -46,7 +46,6 @@ class ApiError(ExporterError):
 
     Parameters
     ----------
-    kind : ErrorType
     message : str
         For the user: what is wrong, and what would be right.
     status : int, optional

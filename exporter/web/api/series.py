@@ -90,12 +90,7 @@ ListSeries = Callable[[SeriesQuery], tuple[Sequence[SeriesVerdict], SeriesCursor
 
 
 def series_endpoint(list_series: ListSeries) -> Endpoint[Any, Any]:
-    """Make the endpoint.
-
-    Parameters
-    ----------
-    list_series : callable
-    """
+    """Make the endpoint."""
 
     def answer(request: ApiRequest[SeriesParameters, None]) -> SeriesPage:
         parameters = request.parameters

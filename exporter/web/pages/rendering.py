@@ -91,7 +91,6 @@ class Sparkline:
         Samples that follow each other without a gap.
     outliers : list of Point
         Samples outside the band.
-    last : Point or None
     """
 
     caption: str
