@@ -12,7 +12,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from demo.servers import free_port
-from exporter.exposition import Exposition, RowLabels, Rows
+from exporter.exposition import Exposition, RowLabels
+from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import build_information
 from exporter.web import Site, WebConfigFile, WebServer, build_app
 
@@ -60,12 +61,9 @@ def _publish(exposition: Exposition, labels: list[dict[str, str]]) -> float:
     rows = RowLabels([])
     prefixes = [rows.claim(tuple(sorted(series_labels.items()))) or b"" for series_labels in labels]
     values = np.random.default_rng(0).random((6, len(labels)))
-    published = Rows(
-        prefixes=prefixes, score=values[0], expected=values[1], lower=values[2], upper=values[3], observed=values[4],
-        votes=np.round(values[5]),
-    )  # fmt: skip
+    values[5] = np.round(values[5])
     begin = time.perf_counter()
-    exposition.publish("bench", published)
+    exposition.publish("bench", prefixes, dict(zip(FAMILIES, values, strict=False)))
     sum(len(piece) for piece in exposition.scrape("", "gzip").body)
     return time.perf_counter() - begin
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,7 @@ from exporter.calendar import SuppressionRule, all_match
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
-from exporter.exposition import Rows
-from exporter.store import AuditCursor, AuditPage, LearnedState
+from exporter.store import AuditPage
 
 __all__ = ["AlertRecorder", "MetricsRecorder", "RecordedAlert", "ReplayStore", "ScoreCounts"]
 
@@ -190,15 +188,7 @@ class AlertRecorder:
 class ReplayAudit:
     """The audit of a replay: empty, because before its first slot there was no alert."""
 
-    def page(
-        self,
-        *,
-        query: str | None = None,  # noqa: ARG002 - the interface of the store.
-        fingerprint: str | None = None,  # noqa: ARG002
-        since: float | None = None,  # noqa: ARG002
-        after: AuditCursor | None = None,  # noqa: ARG002
-        limit: int = 100,  # noqa: ARG002
-    ) -> AuditPage:
+    def page(self, **_: object) -> AuditPage:
         """Return an empty page."""
         return AuditPage((), None)
 
@@ -206,20 +196,11 @@ class ReplayAudit:
 class ReplayArrays:
     """Learned state of a replay: everything is learned from history, and nothing is kept."""
 
-    def save(
-        self,
-        query: str,
-        version: str,
-        at: float,
-        parts: Mapping[str, NDArray[Any]],
-        series: Iterable[tuple[int, bytes]] | None = None,
-        removed: Iterable[int] = (),
-    ) -> None:
+    def save(self, *_: object, **__: object) -> None:
         """Do nothing."""
 
-    def load(self, query: str, version: str) -> LearnedState | None:  # noqa: ARG002
+    def load(self, *_: object, **__: object) -> None:
         """Return None."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +235,15 @@ class MetricsRecorder:
     ) -> None:
         self._clock, self._write = clock, write
 
-    def publish(self, query: str, rows: Rows) -> None:  # noqa: ARG002 - it is among the labels.
+    def publish(
+        self,
+        query: str,  # noqa: ARG002 - it is among the labels.
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, NDArray[np.float64]],
+    ) -> None:
         """Pass on the rows of a query."""
         if self._write is not None:
-            self._write(self._clock(), rows.metrics(), rows.prefixes)
+            self._write(self._clock(), metrics, prefixes)
 
     def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[np.float64]) -> None:  # noqa: ARG002
         """Pass on the rows of a group."""

@@ -21,7 +21,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import StateError
 from exporter.evaluation.admission import Admission
-from exporter.exposition import Rows, SelfMetrics
+from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, PrometheusApi
 from exporter.store import AuditCursor, AuditPage, LearnedState
@@ -63,15 +63,7 @@ class AlertWriter(Protocol):
 class AuditReader(Protocol):
     """Reads the audit; see `AuditLog`."""
 
-    def page(
-        self,
-        *,
-        query: str | None = None,
-        fingerprint: str | None = None,
-        since: float | None = None,
-        after: AuditCursor | None = None,
-        limit: int = 100,
-    ) -> AuditPage:
+    def page(self, *, query: str, since: float, after: AuditCursor | None, limit: int) -> AuditPage:
         """Return a page of the audit, newest first."""
 
 
@@ -112,7 +104,7 @@ class StateStore(Protocol):
 class MetricsPage(Protocol):
     """Shows scores on ``/metrics``; see `Exposition`."""
 
-    def publish(self, query: str, rows: Rows) -> None:
+    def publish(self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, NDArray[Any]]) -> None:
         """Replace all rows of a query."""
 
     def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[Any]) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import DuplicateAlert
 from exporter.config.plan import QueryPlan
-from exporter.engine.verdict import Verdict
 from exporter.errors import PrometheusError
 from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
@@ -29,7 +28,7 @@ from exporter.evaluation.learner import Abandoned, Learner
 from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.watchdog import Watchdog
-from exporter.exposition import PageRows, Rows
+from exporter.exposition import PageRows, scores_of
 from exporter.prometheus import Frame
 
 __all__ = ["QueryEvaluator"]
@@ -206,7 +205,7 @@ class QueryEvaluator:
                 raise Abandoned
             self.alerts.alert_store.commit(slot, step)
         with self._phase("publish"):
-            self._publish(verdict)
+            context.ports.exposition.publish(plan.name, self._rows.prefixes, scores_of(verdict))
             context.ports.groups.add(plan, verdict, engine.table)
             context.ports.on_verdict(plan, verdict, engine.table)
         self.alerts.alert_store.send()
@@ -253,18 +252,6 @@ class QueryEvaluator:
         self._metrics.series(no_data=self.series)
         self.alerts.alert_store.send()
         self._metrics.alerts(self.alerts.alerts.values())
-
-    def _publish(self, verdict: Verdict) -> None:
-        rows = Rows(
-            prefixes=self._rows.prefixes,
-            score=verdict.score,
-            expected=verdict.expected,
-            lower=verdict.lower,
-            upper=verdict.upper,
-            observed=verdict.observed,
-            votes=verdict.votes,
-        )
-        self.context.ports.exposition.publish(self.plan.name, rows)
 
     # ------------------------------------------------------------------ rows
 

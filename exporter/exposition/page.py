@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
+from exporter.engine.verdict import Verdict
 from exporter.exposition.formats import Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
 from exporter.exposition.registry_writer import RegistryWriter
 
-__all__ = ["FAMILIES", "Exposition", "Page", "Rows", "Scrape"]
+__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "scores_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -46,50 +47,16 @@ _HEADS = {
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of a query at an evaluation; arrays of shape (n,), NaN = absent, source units.
-
-    Parameters
-    ----------
-    prefixes : sequence of bytes, length n
-        From `exporter.exposition.labels.RowLabels`.
-    score : (n,) float64
-        0 to 1.
-    expected, lower, upper : (n,) float64
-        The expected value, and the band.
-    observed : (n,) float64
-        The samples that were scored.
-    votes : (n,) float64
-        How many detectors call the sample anomalous.
-    """
-
-    prefixes: Sequence[bytes]
-    score: FloatArray
-    expected: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    observed: FloatArray
-    votes: FloatArray
-
-    def metrics(self) -> dict[str, FloatArray]:
-        """Return the values of every metric; the order is that of the page."""
-        return {
-            "anomaly_score": self.score,
-            "expected_value": self.expected,
-            "expected_value_lower": self.lower,
-            "expected_value_upper": self.upper,
-            "observed_value": self.observed,
-            "anomaly_votes": self.votes,
-        }
-
-    def render(self, before: Mapping[str, RenderedMetric]) -> dict[str, RenderedMetric]:
-        """Render every metric that changed; the order is that of the page."""
-        prefixes = tuple(self.prefixes)
-        return {
-            metric: render_rows(metric, prefixes, values, before.get(metric))
-            for metric, values in self.metrics().items()
-        }
+def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
+    """Return the values of every metric of a query, shape (n,); the order is that of the page."""
+    return {
+        "anomaly_score": verdict.score,
+        "expected_value": verdict.expected,
+        "expected_value_lower": verdict.lower,
+        "expected_value_upper": verdict.upper,
+        "observed_value": verdict.observed,
+        "anomaly_votes": verdict.votes,
+    }
 
 
 class Page:
@@ -189,10 +156,19 @@ class Exposition:
         self._own: dict[Format, tuple[float, bytes]] = {}
         self._writer = RegistryWriter()
 
-    def publish(self, query: str, rows: Rows) -> None:
-        """Replace all rows of a query."""
-        key = ("query", query)
-        parts = rows.render(self._published.get(key, {}))
+    def publish(self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, FloatArray]) -> None:
+        """Replace all rows of a query.
+
+        Parameters
+        ----------
+        prefixes : sequence of bytes, length n
+            From `exporter.exposition.labels.PageRows`.
+        metrics : mapping of str to (n,) float64
+            Source units, NaN = absent; see `scores_of`.
+        """
+        key, prefixes = ("query", query), tuple(prefixes)
+        before = self._published.get(key, {})
+        parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in metrics.items()}
         fragments = [fragment for column in parts.values() for fragment in column.fragments]
         if sum(fragment.size for fragment in fragments) > self._plain:
             # Now, and not during a scrape.

@@ -9,7 +9,8 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
-from exporter.exposition import Exposition, RowLabels, Rows, SelfMetrics
+from exporter.exposition import Exposition, RowLabels, SelfMetrics
+from exporter.exposition.page import FAMILIES
 from exporter.web import Site, WebServer, build_app
 from tests.integration.dashboards import questions
 from tests.integration.servers import eventually
@@ -42,7 +43,7 @@ def rows(*values, **labels):
         table.claim(sorted({"instance": f"host-{i}", "job": "node", **labels}.items())) for i in range(len(values))
     ]
     score = np.array(values, dtype=float)
-    return Rows(prefixes, score, score + 1, score + 2, score + 3, score + 4, score + 5)
+    return prefixes, dict(zip(FAMILIES, [score + number for number in range(6)], strict=False))
 
 
 def instant(prometheus, expr):
@@ -56,7 +57,7 @@ HONOR = {"honor_labels": True, "scrape_interval": "1s"}
 def test_prometheus_takes_every_row_packed_and_as_openmetrics(exporter, run_prometheus):
     exposition, address, scrapes = exporter
     odd = 'a\r\n\0"\\}\ud800,é\u2028'
-    exposition.publish("cpu", rows(0.125, math.nan, math.inf, 1e-300, path=odd, query="mine"))
+    exposition.publish("cpu", *rows(0.125, math.nan, math.inf, 1e-300, path=odd, query="mine"))
     exposition.publish_group("payment", [RowLabels([("group", "payment")]).claim([("pod", "a")])], np.array([0.5]))
     scrape = [{"job_name": "exporter", "static_configs": [{"targets": [address]}], **HONOR}]
     prometheus = run_prometheus(config={"scrape_configs": scrape})

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, disable_created_metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition import Exposition, RowLabels, Rows, SelfMetrics
+from exporter.exposition import Exposition, RowLabels, SelfMetrics
 from exporter.exposition.fragment import Fragment, join_checksums, render_rows
 from exporter.exposition.page import FAMILIES
 
@@ -46,7 +46,8 @@ def make_rows(query, *values, **labels):
     row_labels = RowLabels([("query", query)])
     prefixes = [row_labels.claim([("instance", f"host-{i}:9100"), *sorted(labels.items())]) for i in range(len(values))]
     score = np.array(values, dtype=float)
-    return Rows(prefixes, score, score * 10, score * 5, score * 20, score * 11, np.floor(score * 2))
+    columns = (score, score * 10, score * 5, score * 20, score * 11, np.floor(score * 2))
+    return prefixes, dict(zip(FAMILIES, columns, strict=False))
 
 
 def body_of(exposition, accept="", encoding=""):
@@ -58,8 +59,8 @@ def body_of(exposition, accept="", encoding=""):
 
 @pytest.fixture
 def filled(exposition):
-    exposition.publish("requests", make_rows("requests", 0.25, path='C:\\ "x"\n'))
-    exposition.publish("cpu", make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0))
+    exposition.publish("requests", *make_rows("requests", 0.25, path='C:\\ "x"\n'))
+    exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0))
     prefix = RowLabels([("group", "payment")]).claim([("group", "x"), ("pod", "a")])
     exposition.publish_group("payment", [prefix], np.array([0.75]))
     return exposition
@@ -88,10 +89,10 @@ def test_gzip_says_the_same(filled, accept, tmp_path):
 
 def test_a_small_page_is_not_compressed(registry):
     exposition = Exposition(registry, plain=10_000)
-    exposition.publish("cpu", make_rows("cpu", 0.5))
+    exposition.publish("cpu", *make_rows("cpu", 0.5))
     assert exposition.scrape("", "gzip").content_encoding is None
     assert body_of(exposition, "", "gzip") == body_of(exposition)
-    exposition.publish("requests", make_rows("requests", *[0.5] * 40))
+    exposition.publish("requests", *make_rows("requests", *[0.5] * 40))
     assert exposition.page().size > 10_000
     assert exposition.scrape("", "gzip").content_encoding == "gzip"
     assert gzip.decompress(body_of(exposition, "", "gzip")) == body_of(exposition)
@@ -132,15 +133,15 @@ def test_a_withdrawn_query_vanishes_and_the_others_stay(filled):
 
 
 def test_a_query_and_a_group_may_have_the_same_name(exposition):
-    exposition.publish("a", make_rows("a", 0.5))
+    exposition.publish("a", *make_rows("a", 0.5))
     exposition.publish_group("a", [b'group="a"'], np.array([0.5]))
     exposition.withdraw("a")
     assert b'anomaly_group_score{group="a"} 0.5\n' in body_of(exposition)
 
 
 def test_a_later_cycle_replaces_the_rows(exposition):
-    exposition.publish("cpu", make_rows("cpu", 0.1, 0.2))
-    exposition.publish("cpu", make_rows("cpu", 0.3))
+    exposition.publish("cpu", *make_rows("cpu", 0.1, 0.2))
+    exposition.publish("cpu", *make_rows("cpu", 0.3))
     assert [line for line in body_of(exposition).decode().splitlines() if line.startswith("anomaly_score{")] == [
         'anomaly_score{query="cpu",instance="host-0:9100"} 0.3'
     ]
@@ -224,7 +225,7 @@ def test_any_sequence_of_publications_gives_a_page_both_parsers_accept(steps):
     expected: dict[str, int] = {}
     for query, values, stays in steps:
         if stays:
-            exposition.publish(query, make_rows(query, *values))
+            exposition.publish(query, *make_rows(query, *values))
             expected[query] = sum(not math.isnan(value) for value in values)
         else:
             exposition.withdraw(query)
@@ -240,14 +241,14 @@ def test_any_sequence_of_publications_gives_a_page_both_parsers_accept(steps):
 
 def test_a_scrape_during_publications_is_never_a_mixture():
     exposition = Exposition(CollectorRegistry(), plain=0)
-    exposition.publish("cpu", make_rows("cpu", *[0.0] * 200))
+    exposition.publish("cpu", *make_rows("cpu", *[0.0] * 200))
     stop = threading.Event()
 
     def publish():
         cycle = 0
         while not stop.is_set():
             cycle += 1
-            exposition.publish("cpu", make_rows("cpu", *[float(cycle)] * 200))
+            exposition.publish("cpu", *make_rows("cpu", *[float(cycle)] * 200))
 
     publisher = threading.Thread(target=publish)
     publisher.start()
@@ -287,7 +288,7 @@ def test_promtool_finds_nothing_to_say_about_the_whole_page():
     metrics.query_errors_total.labels("cpu", "timeout").inc()
     metrics.series.labels("cpu", "scored").set(3)
     exposition = Exposition(registry)
-    exposition.publish("cpu", make_rows("cpu", 0.5, NAN, 1.0, pod='a\r\n\0\ud800"\\}'))
+    exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, 1.0, pod='a\r\n\0\ud800"\\}'))
     exposition.publish_group("g", [b'group="g"'], np.array([0.5]))
     done = subprocess.run(["promtool", "check", "metrics"], input=body_of(exposition), capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

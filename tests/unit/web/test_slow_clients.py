@@ -19,7 +19,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.exposition import Rows
+from exporter.exposition.page import FAMILIES
 from exporter.web import Limits
 from tests.unit.web.conftest import read_all
 
@@ -136,8 +136,8 @@ def test_who_is_being_answered_does_not_make_room(serve):
 def large_page(served):
     """Publish more than socket buffers hold, in a form that does not compress away."""
     values = np.random.default_rng(1).random(60_000)
-    rows = Rows([b'i="%d"' % i for i in range(len(values))], *[values] * 6)
-    served.exposition.publish("cpu", rows)
+    prefixes = [b'i="%d"' % i for i in range(len(values))]
+    served.exposition.publish("cpu", prefixes, dict.fromkeys(list(FAMILIES)[:6], values))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
