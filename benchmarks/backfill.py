@@ -18,7 +18,7 @@ from exporter.alerting.alert import Step
 from exporter.config.model import Config
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.prometheus import PrometheusApi
-from exporter.prometheus.decode import Envelope
+from exporter.prometheus.decode import ApiResponse
 from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["main"]
@@ -41,7 +41,7 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     requests_sent: list[tuple[str, Mapping[str, str]]] = []
 
     class Noting(PrometheusApi):
-        def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[Envelope, Mapping[str, str]]:
+        def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[ApiResponse, Mapping[str, str]]:
             if path.endswith("query_range"):
                 requests_sent.append((path, form))
             return super()._answer(path, form, timeout)

@@ -29,7 +29,7 @@ from exporter.config.model import Config
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.prometheus import Frame, PrometheusApi
-from exporter.prometheus.decode import LabelCheck, read_envelope, read_vector
+from exporter.prometheus.decode import LabelCheck, decode_response, decode_vector
 from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["main"]
@@ -160,7 +160,7 @@ def _decode_seconds(server: Process) -> float:
     labels, spent = LabelCheck(), []
     for _ in range(3):
         begin = time.perf_counter()
-        read_vector(read_envelope(body).data, labels)
+        decode_vector(decode_response(body).data, labels)
         spent.append(time.perf_counter() - begin)
     return min(spent)
 
