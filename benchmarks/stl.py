@@ -94,7 +94,7 @@ def _step(state: DetectorState, at: float, samples: np.ndarray) -> None:
     for first in range(0, len(samples), ROWS):
         rows = slice(first, min(first + ROWS, len(samples)))
         sample = samples[None, rows]
-        unit = np.unit(sample.shape[1])
+        unit = np.ones(sample.shape[1])
         stats = BucketStats(unit, unit, unit, unit, unit)
         state.score(SampleBatch(np.array([at]), 0, 0, sample, sample < np.inf, stats, 1e-9 * unit), rows)
 
