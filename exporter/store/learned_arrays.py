@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from exporter.store.arrays import DamagedPartError, Written, read_part, write_part
 from exporter.store.database import Database
 from exporter.store.errors import primary_code
-from exporter.store.opening import Schema
+from exporter.store.opening import Schema, migration
 from exporter.store.rows import seal
 
 __all__ = ["LEARNED_SCHEMA", "LearnedState", "LearnedArrays"]
 
 log = logging.getLogger(__name__)
 
-_VERSION_1 = (
+_TO_VERSION_1 = migration(
     """
     CREATE TABLE learned (
         query TEXT NOT NULL PRIMARY KEY,
@@ -69,12 +69,7 @@ _VERSION_1 = (
 _TABLES = ("learned", "parts", "pieces", "series")
 
 
-def _to_version_1(con: sqlite3.Connection) -> None:
-    for statement in _VERSION_1:
-        con.execute(statement)
-
-
-LEARNED_SCHEMA = Schema(application_id=0x616E6F32, migrations=(_to_version_1,))
+LEARNED_SCHEMA = Schema(application_id=0x616E6F32, migrations=(_TO_VERSION_1,))
 """The schema of ``learned.db``; add a migration at the end, and never change one that was released."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from exporter.store.errors import SQLITE_ERRORS, StoreError, StoreReason, fault_of, primary_code
 
-__all__ = ["Migration", "Recovery", "Salvage", "Schema", "connect", "prepare"]
+__all__ = ["Migration", "Recovery", "Salvage", "Schema", "connect", "migration", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,16 @@ class Recovery:
 
 class _DamagedError(Exception):
     """The file cannot be trusted; the text says why."""
+
+
+def migration(*statements: str) -> Migration:
+    """Return the migration that executes these statements."""
+
+    def run(con: sqlite3.Connection) -> None:
+        for statement in statements:
+            con.execute(statement)
+
+    return run
 
 
 def connect(file: Path, *, read_only: bool = False) -> sqlite3.Connection:

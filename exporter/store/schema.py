@@ -7,12 +7,32 @@ import sqlite3
 from exporter.store.episode_rows import EPISODES
 from exporter.store.errors import SQLITE_ERRORS
 from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
-from exporter.store.opening import Schema
+from exporter.store.opening import Schema, migration
 from exporter.store.rows import seal
 
 __all__ = ["ALERTS_SCHEMA"]
 
-_VERSION_1 = (
+_AUDIT_GUARDS = (
+    "CREATE INDEX audit_by_time ON audit (at)",
+    "CREATE INDEX audit_by_query ON audit (query, at)",
+    "CREATE INDEX audit_by_fingerprint ON audit (fingerprint, at)",
+    """
+    CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
+    """
+    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+    WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
+    """,
+    """
+    CREATE TRIGGER audit_id_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
+    """,
+)
+"""Indexes of the audit, and the triggers that keep it append-only."""
+
+_TO_VERSION_1 = migration(
     """
     CREATE TABLE alerts (
         query TEXT NOT NULL,
@@ -67,9 +87,6 @@ _VERSION_1 = (
         UNIQUE (fingerprint, episode, event)
     )
     """,
-    "CREATE INDEX audit_by_time ON audit (at)",
-    "CREATE INDEX audit_by_query ON audit (query, at)",
-    "CREATE INDEX audit_by_fingerprint ON audit (fingerprint, at)",
     # One row a retention job that deleted something: the log of what is gone, and the key to the trigger below.
     """
     CREATE TABLE retention (
@@ -81,16 +98,7 @@ _VERSION_1 = (
     )
     """,
     "CREATE INDEX retention_running ON retention (before) WHERE running = 1",
-    """
-    CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
-    """,
-    """
-    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
-    WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
-    """,
-    # REPLACE deletes without asking the trigger above. IGNORE, because an event that repeats is no mistake.
+    # REPLACE deletes without asking the trigger against it. IGNORE, because an event that repeats is no mistake.
     """
     CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
     WHEN EXISTS (
@@ -98,37 +106,25 @@ _VERSION_1 = (
     )
     BEGIN SELECT RAISE(IGNORE); END
     """,
-    """
-    CREATE TRIGGER audit_id_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
-    """,
+    *_AUDIT_GUARDS,
     """
     CREATE TRIGGER retention_is_not_deleted BEFORE DELETE ON retention
     BEGIN SELECT RAISE(ABORT, 'the log of retention is append-only'); END
     """,
 )
 
-
-_NOTES = """
+_TO_VERSION_2 = migration(
+    # State beside the alerts: storms and root causes; see `Step.notes`.
+    """
     CREATE TABLE notes (
         query TEXT NOT NULL PRIMARY KEY,
         value BLOB NOT NULL,
         crc INTEGER NOT NULL
     ) WITHOUT ROWID
-"""
+    """
+)
 
-
-def _to_version_1(con: sqlite3.Connection) -> None:
-    for statement in _VERSION_1:
-        con.execute(statement)
-
-
-def _add_notes(con: sqlite3.Connection) -> None:
-    """State beside the alerts: storms and root causes; see `Step.notes`."""
-    con.execute(_NOTES)
-
-
-_VERSION_3 = (
+_EPISODES_AND_FEEDBACK = migration(
     # What happens several times in an episode is told apart by its number.
     """
     CREATE TABLE audit_3 (
@@ -158,19 +154,6 @@ _VERSION_3 = (
     "INSERT INTO sqlite_sequence (name, seq) SELECT 'audit_3', seq FROM sqlite_sequence WHERE name = 'audit'",
     "DROP TABLE audit",
     "ALTER TABLE audit_3 RENAME TO audit",
-    "CREATE INDEX audit_by_time ON audit (at)",
-    "CREATE INDEX audit_by_query ON audit (query, at)",
-    "CREATE INDEX audit_by_fingerprint ON audit (fingerprint, at)",
-    "CREATE INDEX audit_by_episode ON audit (episode, id)",
-    """
-    CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
-    """,
-    """
-    CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
-    WHEN NOT EXISTS (SELECT 1 FROM retention WHERE running = 1 AND before > OLD.at)
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only; only the retention job deletes'); END
-    """,
     """
     CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
     WHEN EXISTS (
@@ -179,10 +162,8 @@ _VERSION_3 = (
     )
     BEGIN SELECT RAISE(IGNORE); END
     """,
-    """
-    CREATE TRIGGER audit_id_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
-    BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END
-    """,
+    *_AUDIT_GUARDS,
+    "CREATE INDEX audit_by_episode ON audit (episode, id)",
     """
     CREATE TABLE episodes (
         id TEXT NOT NULL PRIMARY KEY,
@@ -234,13 +215,7 @@ _VERSION_3 = (
 def _to_version_3(con: sqlite3.Connection) -> None:
     """Episodes and feedback. The episodes that the audit tells of are made of it at the start."""
     con.create_function("seal", -1, seal, deterministic=True)
-    for statement in _VERSION_3:
-        con.execute(statement)
-
-
-def _to_version_4(con: sqlite3.Connection) -> None:
-    for statement in EVENT_TABLES:
-        con.execute(statement)
+    _EPISODES_AND_FEEDBACK(con)
 
 
 # Columns without the checksum, which is last.
@@ -291,7 +266,9 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
     return True
 
 
-_MIGRATIONS = (_to_version_1, _add_notes, _to_version_3, _to_version_4)
-
-ALERTS_SCHEMA = Schema(application_id=0x616E6F31, migrations=_MIGRATIONS, salvage=_salvage)
+ALERTS_SCHEMA = Schema(
+    application_id=0x616E6F31,
+    migrations=(_TO_VERSION_1, _TO_VERSION_2, _to_version_3, migration(*EVENT_TABLES)),
+    salvage=_salvage,
+)
 """The schema of ``anomaly.db``; add a migration at the end, and never change one that was released."""
