@@ -16,17 +16,14 @@ from exporter.alerting.alert import Alert, AlertState, AlertTransition, Observat
 from exporter.store.audit import append_audit
 from exporter.store.database import Database
 from exporter.store.episode_rows import find_episode, rebuild_missing, write_episodes
-from exporter.store.rows import Delivery, alert_of, alert_row, seal
+from exporter.store.rows import ALERT_COLUMNS, Delivery, Row, alert_of, alert_row, intact, seal, sealed
 from exporter.store.schema import ALERTS_SCHEMA
 
 __all__ = ["AlertLog", "DeliveryLog"]
 
 log = logging.getLogger(__name__)
 
-_ALERT = (
-    "query, fingerprint, episode, state, active_at, evaluated_at, fired_at, resolved_at, keep_since, missing, "
-    "generator_url, labels, annotations, crc"
-)
+_ALERT = ", ".join((*ALERT_COLUMNS, "crc"))
 _SELECT_ALERTS = f"SELECT {_ALERT} FROM alerts"  # noqa: S608 - our own names.
 _INSERT_ALERT = f"INSERT OR REPLACE INTO alerts ({_ALERT}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
 
@@ -85,8 +82,7 @@ class AlertLog:
             if reached is not None and slot <= reached:
                 return False
             _apply(con, query, rows, step, worse)
-            at = float(slot)
-            con.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?)", (query, at, seal(query, at)))
+            con.execute("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?)", sealed(query, float(slot)))
             return True
 
         applied = self.database.write(apply)
@@ -135,7 +131,7 @@ class AlertLog:
     def notes(self) -> dict[str, bytes]:
         """Return what is remembered beside the alerts, by query; see `Step.notes`."""
         rows = self.database.read(lambda con: con.execute("SELECT query, value, crc FROM notes").fetchall())
-        return {row[0]: row[1] for row in rows if seal(*row[:-1]) == row[-1]}
+        return dict(intact(rows))
 
     def watermark(self, query: str) -> float | None:
         """Return the newest slot that was committed for a query, or None."""
@@ -157,10 +153,10 @@ class DeliveryLog:
 
         An episode that is over and deleted meanwhile is not noted.
         """
-        rows = []
-        for fingerprint, episode, state in items:
-            row = (am_key, fingerprint, episode, str(state), float(at))
-            rows.append((*row, seal(*row), fingerprint, episode))
+        rows = [
+            (*sealed(am_key, fingerprint, episode, str(state), float(at)), fingerprint, episode)
+            for fingerprint, episode, state in items
+        ]
         self._database.write(
             lambda con: con.executemany(
                 "INSERT OR REPLACE INTO deliveries SELECT ?, ?, ?, ?, ?, ?"
@@ -173,16 +169,14 @@ class DeliveryLog:
         """Return what an Alertmanager confirmed last, by fingerprint."""
         select = "SELECT am_key, fingerprint, episode, acked_state, acked_at, crc FROM deliveries WHERE am_key=?"
         rows = self._database.read(lambda con: con.execute(select, (am_key,)).fetchall())
-        return {
-            row[1]: Delivery(row[1], row[2], AlertState(row[3]), row[4]) for row in rows if seal(*row[:-1]) == row[-1]
-        }
+        return {name: Delivery(name, episode, AlertState(state), at) for _, name, episode, state, at in intact(rows)}
 
     def forget(self, am_key: str) -> None:
         """Drop what an Alertmanager confirmed, because it is no longer configured."""
         self._database.write(lambda con: con.execute("DELETE FROM deliveries WHERE am_key=?", (am_key,)))
 
 
-def _rows_of(query: str, step: Step) -> dict[str, tuple[object, ...]]:
+def _rows_of(query: str, step: Step) -> dict[str, Row]:
     foreign = {alert.query for alert in step.alerts.values()} - {query}
     if foreign:
         raise ValueError(f"a step of {query!r} has alerts of {sorted(foreign)}")
@@ -194,26 +188,21 @@ def _worst_of(step: Step) -> dict[str, Observation]:
     return {alert.episode: alert.worst for alert in step.alerts.values() if alert.worst is not None}
 
 
-def _apply(
-    con: sqlite3.Connection, query: str, rows: dict[str, tuple[object, ...]], step: Step, worse: list[Alert]
-) -> None:
+def _apply(con: sqlite3.Connection, query: str, rows: dict[str, Row], step: Step, worse: list[Alert]) -> None:
     stored = {row[1]: row for row in con.execute(f"{_SELECT_ALERTS} WHERE query=?", (query,))}
     con.executemany(_INSERT_ALERT, [row for name, row in rows.items() if stored.get(name) != row])
     ended = [name for name in stored if name not in rows]
     con.executemany("DELETE FROM alerts WHERE query=? AND fingerprint=?", [(query, name) for name in ended])
     con.executemany("DELETE FROM deliveries WHERE fingerprint=?", [(name,) for name in ended])
     if step.notes is not None:
-        con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (query, step.notes, seal(query, step.notes)))
+        con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", sealed(query, step.notes))
     append_audit(con, step.transitions)
     write_episodes(con, step.transitions, worse)
 
 
 def _watermark(con: sqlite3.Connection, query: str) -> float | None:
-    row = con.execute("SELECT query, slot, crc FROM watermarks WHERE query=?", (query,)).fetchone()
-    if row is None or seal(*row[:-1]) != row[-1]:
-        return None
-    slot: float = row[1]
-    return slot
+    rows = con.execute("SELECT query, slot, crc FROM watermarks WHERE query=?", (query,))
+    return next((float(slot) for _, slot in intact(rows)), None)
 
 
 def _clean(con: sqlite3.Connection) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from exporter.alerting.alert import AlertTransition
 from exporter.store.database import Database
-from exporter.store.rows import AuditEntry, audit_row, entry_of
+from exporter.store.rows import AUDIT_NAMES, AuditEntry, audit_row, entry_of
 
 __all__ = ["PAGE_LIMIT", "AuditCursor", "AuditLog", "AuditPage", "append_audit"]
 
@@ -43,7 +43,6 @@ class AuditLog:
         self,
         *,
         query: str | None = None,
-        fingerprint: str | None = None,
         since: float | None = None,
         after: AuditCursor | None = None,
         limit: int = 100,
@@ -52,8 +51,8 @@ class AuditLog:
 
         Parameters
         ----------
-        query, fingerprint : str, optional
-            Only entries of these.
+        query : str, optional
+            Only entries of this one.
         since : float, optional
             Only entries at this instant or later, Unix seconds.
         after : AuditCursor, optional
@@ -69,11 +68,8 @@ class AuditLog:
         if not 1 <= limit <= PAGE_LIMIT:
             raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
         filters: list[tuple[str, tuple[object, ...]]] = []
-        if fingerprint is not None:
-            filters.append(("fingerprint = ?", (fingerprint,)))
         if query is not None:
-            # The plus keeps SQLite to the index of the narrower filter.
-            filters.append(("query = ?" if fingerprint is None else "+query = ?", (query,)))
+            filters.append(("query = ?", (query,)))
         if since is not None:
             filters.append(("at >= ?", (since,)))
         if after is not None:
@@ -81,10 +77,7 @@ class AuditLog:
         where = " AND ".join(condition for condition, _ in filters) or "1"
         values = [value for _, each in filters for value in each]
         # The conditions are those above; all data are parameters.
-        select = (
-            "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"  # noqa: S608
-            f" WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"
-        )
+        select = f"SELECT id, {AUDIT_NAMES} FROM audit WHERE {where} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608
         rows = self._database.read(lambda con: con.execute(select, (*values, limit + 1)).fetchall())
         entries = tuple(entry_of(row) for row in rows[:limit])
         return AuditPage(entries, (rows[limit - 1][1], rows[limit - 1][0]) if len(rows) > limit else None)
@@ -119,8 +112,8 @@ def append_audit(con: sqlite3.Connection, transitions: Iterable[AlertTransition]
     before = con.total_changes
     # Named conflict only: OR IGNORE would swallow a missing value as well.
     con.executemany(
-        "INSERT INTO audit (at, query, fingerprint, episode, event, who, why, details, number, crc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (fingerprint, episode, event, number) DO NOTHING",
+        f"INSERT INTO audit ({AUDIT_NAMES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names.
+        " ON CONFLICT (fingerprint, episode, event, number) DO NOTHING",
         [audit_row(transition) for transition in transitions],
     )
     return con.total_changes - before

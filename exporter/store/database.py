@@ -24,7 +24,7 @@ _KEEPS_CONNECTION = {StoreReason.FULL, StoreReason.LOCKED}
 
 
 class Database:
-    """A sound database file in WAL mode. Every method may be called from any thread.
+    """A sound database file in WAL mode. Every method may be called from any thread; all of them raise `StoreError`.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class Database:
         self.recovery: Recovery | None = prepare(file, schema, at=at)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"store-{file.stem}")
         try:
-            self._submit(_nothing)
+            # Opens the connection, so that a file that cannot be used is noticed at the start.
+            self._submit(lambda con: None)  # noqa: ARG005
         except BaseException:
             self._writer.shutdown()
             raise
@@ -71,12 +72,7 @@ class Database:
         return self._submit(lambda con: self._transaction(con, work))
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on one snapshot of the file in the calling thread, without waiting for the writer.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Run `work` on one snapshot of the file in the calling thread, without waiting for the writer."""
         if self._closed:
             raise self._closed_error()
         try:
@@ -87,21 +83,11 @@ class Database:
             raise fault_of(error, f"cannot read {self.file}") from error
 
     def checkpoint(self) -> bool:
-        """Move the write-ahead log into the database and cut it to nothing; False while a reader prevents it.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Move the write-ahead log into the database and cut it to nothing; False while a reader prevents it."""
         return self._submit(self._truncate_log)
 
     def shrink(self) -> None:
-        """Give free pages back to the file system, in short slices between which others may write.
-
-        Raises
-        ------
-        StoreError
-        """
+        """Give free pages back to the file system, in short slices between which others may write."""
         while self._submit(self._give_back):
             pass
 
@@ -211,10 +197,6 @@ class Database:
 
     def _closed_error(self) -> StoreError:
         return StoreError(StoreReason.REFUSED, f"{self.file} is closed")
-
-
-def _nothing(con: sqlite3.Connection) -> None:
-    """Opens the connection, so that a file that cannot be used is found at the start."""
 
 
 def _size(file: Path) -> int:

@@ -8,7 +8,6 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from exporter.store.errors import StoreError, StoreReason, fault_of
@@ -62,11 +61,6 @@ class StateDirectory:
             self._check_file(name + suffix)
         return self.path / name
 
-    def sync(self) -> None:
-        """Make created and renamed files durable."""
-        if self._descriptor is not None:
-            os.fsync(self._descriptor)
-
     def close(self) -> None:
         """Release the lock. Closing twice does nothing."""
         # The lock file stays: removing it would let two processes hold locks on two files of the same name.
@@ -78,7 +72,7 @@ class StateDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_file(self, name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from exporter.alerting.alert import Alert, AlertTransition, AuditEvent, Observation
 from exporter.alerting.episode import Episode, Feedback, apply, episode_of
-from exporter.store.rows import Row, entry_of, mapping, seal, storable
+from exporter.store.rows import AUDIT_NAMES, Row, entry_of, json_of, number_of, seal, sealed, storable
 
 __all__ = [
     "EPISODES",
@@ -37,7 +37,7 @@ EPISODES = (
 _NAMES = ", ".join((*EPISODES, "crc"))
 _SELECT = f"SELECT {_NAMES} FROM episodes"  # noqa: S608 - our own names.
 _INSERT = f"INSERT OR REPLACE INTO episodes ({_NAMES}) VALUES ({', '.join('?' * (len(EPISODES) + 1))})"  # noqa: S608
-_AUDIT = "SELECT id, at, query, fingerprint, episode, event, who, why, details, number, crc FROM audit"
+_AUDIT = f"SELECT id, {AUDIT_NAMES} FROM audit"  # noqa: S608
 _EVENTS = frozenset(AuditEvent)
 
 
@@ -88,14 +88,13 @@ def transitions_of(con: sqlite3.Connection, episode: str) -> list[Row]:
     return con.execute(f"{_AUDIT} WHERE episode=? ORDER BY id", (episode,)).fetchall()
 
 
-def rebuild_missing(con: sqlite3.Connection) -> int:
+def rebuild_missing(con: sqlite3.Connection) -> None:
     """Add the episodes that only the audit has: of an older version, or lost with a damaged file."""
     missing = con.execute(
         "SELECT episode FROM audit WHERE event='open' AND NOT EXISTS (SELECT 1 FROM episodes WHERE id=audit.episode)"
     ).fetchall()
     rebuilt = [_rebuilt(con, episode) for (episode,) in missing]
     con.executemany(_INSERT, [_row(episode) for episode in rebuilt if episode is not None])
-    return len(rebuilt)
 
 
 def _rebuilt(con: sqlite3.Connection, episode: str) -> Episode | None:
@@ -112,27 +111,26 @@ def _rebuilt(con: sqlite3.Connection, episode: str) -> Episode | None:
 
 def _row(episode: Episode) -> Row:
     worst = astuple(episode.worst) if episode.worst is not None else (None,) * len(_OBSERVATION)
-    row = (
+    return sealed(
         episode.id,
         episode.query,
         episode.fingerprint,
         str(episode.status),
         float(episode.opened_at),
-        _number(episode.fired_at),
-        _number(episode.resolved_at),
+        number_of(episode.fired_at),
+        number_of(episode.resolved_at),
         _text(episode.resolved_why),
-        _number(episode.acknowledged_at),
+        number_of(episode.acknowledged_at),
         _text(episode.acknowledged_by),
         _text(episode.acknowledged_why),
         None if episode.feedback is None else str(episode.feedback),
-        _number(episode.feedback_at),
+        number_of(episode.feedback_at),
         _text(episode.feedback_by),
         _text(episode.feedback_comment),
-        mapping(episode.labels),
+        json_of(episode.labels),
         storable(episode.summary),
-        *map(_number, worst),
+        *map(number_of, worst),
     )
-    return (*row, seal(*row))
 
 
 def _intact_episode(row: Row) -> Episode | None:
@@ -145,10 +143,6 @@ def _intact_episode(row: Row) -> Episode | None:
     values["labels"] = json.loads(values["labels"])
     values["feedback"] = None if values["feedback"] is None else Feedback(values["feedback"])
     return Episode(**values, worst=None if worst[0] is None else Observation(*worst))
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _text(value: str | None) -> str | None:

@@ -18,7 +18,7 @@ from exporter.store.episode_rows import (
     transitions_of,
     write_episodes,
 )
-from exporter.store.rows import AuditEntry, entry_of, seal
+from exporter.store.rows import AuditEntry, entry_of, intact, sealed
 
 __all__ = ["EpisodeChange", "EpisodeCursor", "EpisodeFilter", "EpisodeLog", "EpisodePage", "PendingFeedback"]
 
@@ -169,8 +169,8 @@ class EpisodeLog:
             ).fetchone()[0]
             con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
             if verdict.changes_baseline:
-                row = (episode, match.query, match.fingerprint, str(verdict), float(at))
-                con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
+                row = sealed(episode, match.query, match.fingerprint, str(verdict), float(at))
+                con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", row)
             details = {"verdict": str(verdict)}
             return _append(con, _transition(match, AuditEvent.FEEDBACK, at, who, comment, details, number))
 
@@ -187,8 +187,7 @@ class EpisodeLog:
         rows = self._database.read(lambda con: con.execute(select).fetchall())
         return [
             PendingFeedback(episode, query, fingerprint, Feedback(verdict), at)
-            for episode, query, fingerprint, verdict, at, crc in rows
-            if seal(episode, query, fingerprint, verdict, at) == crc
+            for episode, query, fingerprint, verdict, at in intact(rows)
         ]
 
     def discard_feedback(self, applied: Iterable[PendingFeedback]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from exporter.calendar.events import AnnouncedEvent
 from exporter.store.database import Database
-from exporter.store.rows import seal
+from exporter.store.rows import Row, intact, sealed
 
 __all__ = ["EVENT_COLUMNS", "EVENT_TABLES", "SILENCE_COLUMNS", "CreatedSilence", "EventLog", "SilenceLog"]
 
@@ -87,7 +86,7 @@ class EventLog:
         """Return every event, those that are over too, in the order in which they begin."""
         select = f"SELECT {', '.join(EVENT_COLUMNS)}, crc FROM events ORDER BY starts_at, name"  # noqa: S608 - our own names.
         rows = self._database.read(lambda con: con.execute(select).fetchall())
-        return [_event(row) for row in rows if seal(*row[:-1]) == row[-1]]
+        return [_event(row) for row in intact(rows)]
 
     def put(self, event: AnnouncedEvent) -> None:
         """Add an event, or replace the one of the same name."""
@@ -117,16 +116,11 @@ class SilenceLog:
         """Return the silences that were created, by id."""
         select = f"SELECT {', '.join(SILENCE_COLUMNS)}, crc FROM silences"  # noqa: S608 - our own names.
         rows = self._database.read(lambda con: con.execute(select).fetchall())
-        return {
-            row[0]: CreatedSilence(row[0], row[1], row[2], bool(row[3])) for row in rows if seal(*row[:-1]) == row[-1]
-        }
+        return {name: CreatedSilence(name, entry, end, bool(removed)) for name, entry, end, removed in intact(rows)}
 
     def record(self, silences: Iterable[CreatedSilence], *, at: float) -> None:
         """Write silences that were created or ended, and delete those that are long over."""
-        rows = []
-        for silence in silences:
-            row = (silence.id, silence.entry, float(silence.ends_at), int(silence.removed))
-            rows.append((*row, seal(*row)))
+        rows = [sealed(each.id, each.entry, float(each.ends_at), int(each.removed)) for each in silences]
 
         def write(con: sqlite3.Connection) -> None:
             con.executemany(_replace("silences", len(SILENCE_COLUMNS) + 1), rows)
@@ -139,25 +133,12 @@ def _replace(table: str, columns: int) -> str:
     return f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - our own names.
 
 
-def _row(event: AnnouncedEvent) -> tuple[Any, ...]:
-    row = (
-        event.id,
-        event.name,
-        event.source,
-        event.action,
-        float(event.multiplier),
-        json.dumps(event.match),
-        float(event.starts_at),
-        float(event.ends_at),
-        event.comment,
-        event.who,
-        float(event.created_at),
-        float(event.updated_at),
-        float(event.revision),
-    )
-    return (*row, seal(*row))
+def _row(event: AnnouncedEvent) -> Row:
+    # The columns have the order of the fields; all numbers are REAL.
+    values = asdict(event) | {"match": json.dumps(event.match)}
+    return sealed(*(float(value) if isinstance(value, int) else value for value in values.values()))
 
 
-def _event(row: tuple[Any, ...]) -> AnnouncedEvent:
-    identity, name, source, action, multiplier, matchers, *rest = row[:-1]
-    return AnnouncedEvent(identity, name, source, action, multiplier, tuple(json.loads(matchers)), *rest)
+def _event(row: Row) -> AnnouncedEvent:
+    values: Row = (*row[:5], tuple(json.loads(row[5])), *row[6:])
+    return AnnouncedEvent(*values)

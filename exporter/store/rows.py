@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition
 
 __all__ = [
+    "ALERT_COLUMNS",
+    "AUDIT_COLUMNS",
+    "AUDIT_NAMES",
     "AuditEntry",
     "Delivery",
     "Row",
@@ -18,12 +21,22 @@ __all__ = [
     "alert_row",
     "audit_row",
     "entry_of",
-    "mapping",
+    "intact",
+    "json_of",
+    "number_of",
     "seal",
+    "sealed",
     "storable",
 ]
 
 Row = tuple[Any, ...]
+ALERT_COLUMNS = (
+    "query", "fingerprint", "episode", "state", "active_at", "evaluated_at", "fired_at", "resolved_at", "keep_since",
+    "missing", "generator_url", "labels", "annotations",
+)  # fmt: skip
+AUDIT_COLUMNS = ("at", "query", "fingerprint", "episode", "event", "who", "why", "details", "number")
+"""Columns, without the checksum, which is last."""
+AUDIT_NAMES = ", ".join((*AUDIT_COLUMNS, "crc"))
 _STATES = frozenset(AlertState)
 
 
@@ -64,50 +77,49 @@ def seal(*values: object) -> int:
     return zlib.crc32(json.dumps([_plain(value) for value in values]).encode())
 
 
+def sealed(*values: object) -> Row:
+    """Return a row: the values and their checksum."""
+    return (*values, seal(*values))
+
+
+def intact(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows, without their checksum, whose checksum holds."""
+    return (row[:-1] for row in rows if seal(*row[:-1]) == row[-1])
+
+
 def alert_row(alert: Alert) -> Row:
-    """Return the row of an alert: query and fingerprint first, checksum last."""
-    row = (
+    """Return the row of an alert."""
+    return sealed(
         alert.query,
         alert.fingerprint,
         alert.episode,
         alert.state.value,
         float(alert.active_at),
         float(alert.evaluated_at),
-        _time(alert.fired_at),
-        _time(alert.resolved_at),
-        _time(alert.keep_since),
+        number_of(alert.fired_at),
+        number_of(alert.resolved_at),
+        number_of(alert.keep_since),
         alert.missing,
         storable(alert.generator_url),
-        mapping(alert.labels),
-        mapping(alert.annotations),
+        json_of(alert.labels),
+        json_of(alert.annotations),
     )
-    return (*row, seal(*row))
 
 
 def alert_of(row: Row) -> Alert | None:
     """Return the alert of a row of `alert_row`, or None where the checksum does not hold."""
-    if seal(*row[:-1]) != row[-1] or row[3] not in _STATES:
+    values: dict[str, Any] = dict(zip(ALERT_COLUMNS, row, strict=False))
+    if seal(*row[:-1]) != row[-1] or values["state"] not in _STATES:
         return None
-    return Alert(
-        query=row[0],
-        fingerprint=row[1],
-        episode=row[2],
-        state=AlertState(row[3]),
-        active_at=row[4],
-        evaluated_at=row[5],
-        fired_at=row[6],
-        resolved_at=row[7],
-        keep_since=row[8],
-        missing=row[9],
-        generator_url=row[10],
-        labels=json.loads(row[11]),
-        annotations=json.loads(row[12]),
-    )
+    values["state"] = AlertState(values["state"])
+    for name in ("labels", "annotations"):
+        values[name] = json.loads(values[name])
+    return Alert(**values)
 
 
 def audit_row(transition: AlertTransition) -> Row:
     """Return the row of a transition, checksum last; without an id, which SQLite gives."""
-    row = (
+    return sealed(
         float(transition.at),
         transition.query,
         transition.fingerprint,
@@ -115,30 +127,19 @@ def audit_row(transition: AlertTransition) -> Row:
         str(transition.event),
         storable(transition.who),
         storable(transition.why),
-        mapping(transition.details),
+        json_of(transition.details),
         transition.number,
     )
-    return (*row, seal(*row))
 
 
 def entry_of(row: Row) -> AuditEntry:
     """Return the entry of an id and a row of `audit_row`; a damaged one is shown as far as it reads."""
     identity, at, *texts, details, number, crc = row
-    intact = seal(*row[1:-1]) == crc
-    query, fingerprint, episode, event, who, why = texts if intact else map(str, texts)
-    return AuditEntry(
-        id=identity,
-        at=at if isinstance(at, float) else 0.0,
-        query=query,
-        fingerprint=fingerprint,
-        episode=episode,
-        event=event,
-        who=who,
-        why=why,
-        details=json.loads(details) if intact else {},
-        number=number if intact else 0,
-        intact=intact,
-    )
+    if seal(*row[1:-1]) == crc:
+        values: Row = (*row[:8], json.loads(details), number, True)
+    else:
+        values = (identity, at if isinstance(at, float) else 0.0, *map(str, texts), {}, 0, False)
+    return AuditEntry(*values)
 
 
 def _plain(value: object) -> object:
@@ -148,11 +149,12 @@ def _plain(value: object) -> object:
     return zlib.crc32(value) if isinstance(value, bytes) else value
 
 
-def _time(at: float | None) -> float | None:
-    return None if at is None else float(at)
+def number_of(value: float | None) -> float | None:
+    """Return a float, also for an int, or None."""
+    return None if value is None else float(value)
 
 
-def mapping(values: Mapping[str, str]) -> str:
+def json_of(values: Mapping[str, str]) -> str:
     """Return a mapping as the JSON that is stored."""
     # Escaped to ASCII, so that a lone surrogate in a label comes back as it was.
     return json.dumps(dict(values), sort_keys=True, separators=(",", ":"))

@@ -8,7 +8,7 @@ from exporter.store.episode_rows import EPISODES
 from exporter.store.errors import SQLITE_ERRORS
 from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
 from exporter.store.opening import Schema, migration
-from exporter.store.rows import seal
+from exporter.store.rows import ALERT_COLUMNS, AUDIT_COLUMNS, intact, seal, sealed
 
 __all__ = ["ALERTS_SCHEMA"]
 
@@ -221,18 +221,15 @@ def _to_version_3(con: sqlite3.Connection) -> None:
 # Columns without the checksum, which is last.
 _SALVAGED = {
     "watermarks": ("query", "slot"),
-    "alerts": (
-        "query", "fingerprint", "episode", "state", "active_at", "evaluated_at", "fired_at", "resolved_at",
-        "keep_since", "missing", "generator_url", "labels", "annotations",
-    ),
+    "alerts": ALERT_COLUMNS,
     "deliveries": ("am_key", "fingerprint", "episode", "acked_state", "acked_at"),
     "notes": ("query", "value"),
-    "audit": ("at", "query", "fingerprint", "episode", "event", "who", "why", "details", "number"),
+    "audit": AUDIT_COLUMNS,
     "episodes": EPISODES,
     "lessons": ("episode", "query", "fingerprint", "verdict", "at"),
     "events": EVENT_COLUMNS,
     "silences": SILENCE_COLUMNS,
-}  # fmt: skip
+}
 _ADDED: dict[tuple[str, str], object] = {("audit", "number"): 0}
 """What a column is worth where an older version did not have it."""
 
@@ -256,10 +253,8 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
             f"INSERT INTO {table} ({', '.join((*columns, 'crc'))})"  # noqa: S608
             f" VALUES ({', '.join('?' * (len(columns) + 1))}) ON CONFLICT DO NOTHING"
         )
-        for row in old.execute(select):
-            if seal(*row[:-1]) == row[-1]:
-                whole = (*row[:-1], *added)
-                new.execute(insert, (*whole, seal(*whole)))
+        for row in intact(old.execute(select)):
+            new.execute(insert, sealed(*row, *added))
     except (*SQLITE_ERRORS, KeyError):
         # A table that the older version did not have, or a page that does not read.
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from exporter.store.alerts import AlertLog, DeliveryLog
@@ -102,16 +101,11 @@ class Store:
 
     def close(self) -> None:
         """Finish writing, checkpoint, close and unlock. Closing twice does nothing."""
-        try:
+        with self._directory, contextlib.closing(self.learned_arrays):
             self.alerts.close()
-        finally:
-            try:
-                self.learned_arrays.close()
-            finally:
-                self._directory.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
