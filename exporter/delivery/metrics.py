@@ -15,12 +15,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class AlertmanagerMetrics:
-    """Instruments of all senders.
-
-    Parameters
-    ----------
-    registry : CollectorRegistry
-    """
+    """Instruments of all senders."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -58,20 +53,7 @@ class AlertmanagerMetrics:
             "last_success_timestamp_seconds", "When this Alertmanager last took a request, in Unix time."
         )
         self.clock_skew_seconds = gauge("clock_skew_seconds", "Its clock minus ours, by its last answer.")
-        self._all = (
-            self.sent_total,
-            self.requests_total,
-            self.errors_total,
-            self.suspicious_responses_total,
-            self.invalid_total,
-            self.resolved_before_delivery_total,
-            self.request_duration_seconds,
-            self.dirty,
-            self.oldest_dirty_seconds,
-            self.up,
-            self.last_success_timestamp_seconds,
-            self.clock_skew_seconds,
-        )
+        self._all = tuple(vars(self).values())
 
     def add(self, alertmanager: str, *, dirty: Callable[[], float], oldest_dirty_seconds: Callable[[], float]) -> None:
         """Show an Alertmanager; the two callables are called at every scrape and must not block.
@@ -89,8 +71,5 @@ class AlertmanagerMetrics:
 
     def remove(self, alertmanager: str) -> None:
         """Remove the metrics of an Alertmanager."""
-        for reason in Reason:
-            self.errors_total.remove(alertmanager, reason)
         for instrument in self._all:
-            if instrument is not self.errors_total:
-                instrument.remove(alertmanager)
+            instrument.remove_by_labels({"alertmanager": alertmanager})

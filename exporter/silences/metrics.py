@@ -14,12 +14,7 @@ _PREFIX = "anomaly_exporter_alertmanager_"
 
 
 class SilenceMetrics:
-    """Instruments of reading and reconciling silences.
-
-    Parameters
-    ----------
-    registry : CollectorRegistry
-    """
+    """Instruments of reading and reconciling silences."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         prefix = _PREFIX + "silence"
@@ -51,6 +46,7 @@ class SilenceMetrics:
             [*label, "state"],
             registry=registry,
         )
+        self._all = tuple(vars(self).values())
 
     def add(self, alertmanager: str) -> None:
         """Show an Alertmanager, its counters at zero."""
@@ -75,12 +71,5 @@ class SilenceMetrics:
 
     def remove(self, alertmanager: str) -> None:
         """Remove the metrics of an Alertmanager."""
-        for instrument in (
-            self.alerts,
-            self.errors_total,
-            self.changes_total,
-            self.silences,
-            self.not_understood,
-            self.read_timestamp_seconds,
-        ):
+        for instrument in self._all:
             instrument.remove_by_labels({"alertmanager": alertmanager})
