@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.labels import validate
 from exporter.alerting.settings import AlertingSettings
-from exporter.delivery.alert_snapshot import Snapshot
+from exporter.delivery.alert_snapshot import QueryAlerts, Snapshot
 from exporter.delivery.payload import Outgoing, payload, validity
 from exporter.delivery.resend_policy import Ack, Due, due, owes_resolved
 from exporter.delivery.response import DeliveryOutcome, ResponseKind
@@ -99,7 +99,7 @@ class Outbox:
         self._final: float | None = None
         self._unset_clock = (0.0, 0.0)
         self._snapshot: Snapshot | None = None
-        self._query_of: dict[str, str] = {}
+        self._query_alerts: dict[str, QueryAlerts] = {}
         self._queue: list[str] = []
         self._rescan_at = 0.0
         self._dirty: dict[str, float] = {}
@@ -121,7 +121,7 @@ class Outbox:
         ----------
         mono : float
             Monotonic seconds.
-        last_words : bool
+        resend_firing : bool
             Send every firing alert once more, whenever it was sent last.
         """
         if resend_firing:
@@ -172,7 +172,7 @@ class Outbox:
             if faults := validate(alert, utf8=self._settings.utf8_labels):
                 self._put_in_quarantine(alert, "; ".join(faults), mono)
                 continue
-            query_alerts = snapshot.by_query[self._query_of[identity]]
+            query_alerts = self._query_alerts[identity]
             alerts.append(alert)
             slots.append(query_alerts.at)
             outgoing.append(Outgoing(alert, validity(query_alerts.interval, self._limits.resend_delay)))
@@ -195,7 +195,9 @@ class Outbox:
         suspects, self._suspects = self._suspects, []
         if outcome.kind is ResponseKind.REJECTED and self._rejections < _MOST_REJECTIONS:
             self._rejections += 1
-            self._suspect(batch, outcome, mono)
+            # The rejected alert is in this batch. Other alerts stay due and follow with the next requests.
+            self._suspects = [alert.fingerprint for alert in batch.alerts]
+            self._isolate(mono, outcome.text)
             return Settlement()
         if outcome.kind is ResponseKind.TOO_LARGE and len(batch.alerts) > 1:
             self._limit = max(1, len(batch.alerts) // 2)
@@ -244,19 +246,12 @@ class Outbox:
             self._isolate(mono, "refused together with others that were taken without it")
         return Settlement(tuple(acked), early)
 
-    def _suspect(self, batch: AlertBatch, outcome: DeliveryOutcome, mono: float) -> None:
-        # The rejected alert is in this batch. Other alerts stay due and follow with the next requests.
-        self._suspects = [alert.fingerprint for alert in batch.alerts]
-        self._isolate(mono, outcome.text)
-
     def _isolate(self, mono: float, text: str) -> None:
         if len(self._suspects) != 1 or self._snapshot is None:
             return
         identity = self._suspects.pop()
-        query_alerts = self._snapshot.by_query.get(self._query_of.get(identity, ""))
-        alert = None if query_alerts is None else query_alerts.alerts.get(identity)
-        if alert is not None:
-            self._put_in_quarantine(alert, text, mono)
+        if identity in self._query_alerts:
+            self._put_in_quarantine(self._query_alerts[identity].alerts[identity], text, mono)
 
     def _put_in_quarantine(self, alert: Alert, text: str, mono: float) -> None:
         self._quarantine[alert.fingerprint] = mono + _QUARANTINE
@@ -267,15 +262,15 @@ class Outbox:
         self._snapshot = snapshot
         self._rescan_at = mono + _RESCAN
         self._quarantine = {identity: until for identity, until in self._quarantine.items() if until > mono}
-        self._query_of = {identity: query for query, alerts in snapshot.by_query.items() for identity in alerts.alerts}
+        self._query_alerts = {identity: alerts for alerts in snapshot.by_query.values() for identity in alerts.alerts}
         # Acks from before this start are kept until their query has had its first slot.
         self._acks = {
             identity: ack
             for identity, ack in self._acks.items()
-            if identity in self._query_of or mono - ack.at < self._limits.outage_tolerance
+            if identity in self._query_alerts or mono - ack.at < self._limits.outage_tolerance
         }
         due_alerts: list[tuple[Due, float, str]] = []
-        for identity in self._query_of:
+        for identity in self._query_alerts:
             picked = self._pick(snapshot, identity, now, mono)
             if picked is not None:
                 alert, why = picked
@@ -287,12 +282,10 @@ class Outbox:
 
     def _pick(self, snapshot: Snapshot, identity: str, now: float, mono: float) -> tuple[Alert, Due] | None:
         """Return the alert of a fingerprint that has to be sent now, and why."""
-        if identity in self._quarantine or identity not in self._query_of:
+        if identity in self._quarantine or identity not in self._query_alerts:
             return None
-        query_alerts = snapshot.by_query.get(self._query_of[identity])
-        alert = None if query_alerts is None else query_alerts.alerts.get(identity)
-        if query_alerts is None or alert is None:
-            return None
+        query_alerts = self._query_alerts[identity]
+        alert = query_alerts.alerts[identity]
         ack = self._acks.get(identity)
         last = snapshot.superseded.get(identity)
         if last is not None and owes_resolved(last, alert, ack, self._limits, now=now):

@@ -109,11 +109,7 @@ class Senders:
 
         Every firing alert is sent once more, so that it outlives a restart. No alert is resolved.
         """
-        senders = [*self._senders.values(), *self._leaving.values()]
-        self._senders, self._leaving = {}, {}
-        for sender in senders:
-            sender.finish(timeout, resend_firing=True)
-        self._end(senders, timeout)
+        senders = self._end_all(timeout, resend_firing=True)
         undelivered = [sender.key for sender in senders if sender.undelivered]
         if undelivered:
             log.warning("not all alerts could be delivered before the end", extra={"alertmanagers": undelivered})
@@ -121,11 +117,15 @@ class Senders:
 
     def close(self) -> None:
         """End all senders without sending; does nothing after `drain`."""
+        self._end_all(0.0, resend_firing=False)
+
+    def _end_all(self, timeout: float, *, resend_firing: bool) -> list[Sender]:
         senders = [*self._senders.values(), *self._leaving.values()]
         self._senders, self._leaving = {}, {}
         for sender in senders:
-            sender.finish(0.0, resend_firing=False)
-        self._end(senders, 0.0)
+            sender.finish(timeout, resend_firing=resend_firing)
+        self._end(senders, timeout)
+        return senders
 
     def _end(self, senders: Sequence[Sender], timeout: float) -> None:
         deadline = self._monotonic() + timeout + _GRACE
