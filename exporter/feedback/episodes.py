@@ -17,11 +17,6 @@ class EpisodeFeedback:
 
     Feedback that changes a baseline is durable before it is answered, and pending until the evaluator of its query
     has applied it and written the state: after a crash in between it is applied again.
-
-    Parameters
-    ----------
-    store : Store
-    metrics : SelfMetrics
     """
 
     def __init__(self, store: Store, metrics: SelfMetrics) -> None:

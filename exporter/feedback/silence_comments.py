@@ -35,13 +35,7 @@ def feedback_in(comment: str) -> Feedback | None:
 
 
 class Acknowledger:
-    """Compares open alerts with silences, after every round of reading them.
-
-    Parameters
-    ----------
-    alert_snapshots : AlertSnapshots
-    episodes : EpisodeLog
-    """
+    """Compares open alerts with silences, after every round of reading them."""
 
     def __init__(self, alert_snapshots: AlertSnapshots, episodes: EpisodeLog) -> None:
         self._alert_snapshots = alert_snapshots
