@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 from exporter.errors import AlertmanagerError, Reason
+from exporter.http_client import http_date
 
-__all__ = ["ResponseKind", "DeliveryOutcome", "header", "http_date", "outcome_of_response", "outcome_of_error"]
+__all__ = ["ResponseKind", "DeliveryOutcome", "outcome_of_response", "outcome_of_error", "text_of"]
 
 _LONGEST_WAIT = 60.0
 """Seconds; a longer ``Retry-After`` is cut to this."""
@@ -49,19 +48,21 @@ def outcome_of_response(status: int, headers: Mapping[str, str], body: bytes, *,
 
     Parameters
     ----------
+    headers : mapping
+        Whatever the case of a name.
     now : float
         Unix seconds, for a ``Retry-After`` that is a date.
     """
-    text = f"HTTP {status}: {_text(body)}".removesuffix(": ")
+    text = f"HTTP {status}: {text_of(body)}".removesuffix(": ")
     if 200 <= status <= 299:
         if body.strip():
             # Alertmanager answers with an empty body; a page comes from another server, such as a proxy.
             return DeliveryOutcome(ResponseKind.FAULT, Reason.MALFORMED, f"not the answer of an Alertmanager: {text}")
         return DeliveryOutcome(ResponseKind.ACCEPTED)
     if 300 <= status <= 399:
-        return DeliveryOutcome(
-            ResponseKind.FAULT, Reason.REDIRECT, f"HTTP {status}, redirected to {_text(_location(headers))}"
-        )
+        # Without the query string, which may hold a secret.
+        target = headers.get("Location", "").partition("?")[0].encode("utf-8", "replace")
+        return DeliveryOutcome(ResponseKind.FAULT, Reason.REDIRECT, f"HTTP {status}, redirected to {text_of(target)}")
     if status in (400, 422):
         return DeliveryOutcome(ResponseKind.REJECTED, Reason.REJECTED, text)
     if status in (401, 403):
@@ -70,7 +71,7 @@ def outcome_of_response(status: int, headers: Mapping[str, str], body: bytes, *,
         return DeliveryOutcome(ResponseKind.TOO_LARGE, Reason.TOO_LARGE, text)
     if status >= 500 or status in (408, 425, 429):
         reason = Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE
-        return DeliveryOutcome(ResponseKind.LATER, reason, text, _retry_after(header(headers, "retry-after"), now))
+        return DeliveryOutcome(ResponseKind.LATER, reason, text, _retry_after(headers.get("Retry-After", ""), now))
     return DeliveryOutcome(ResponseKind.FAULT, Reason.HTTP, text)
 
 
@@ -80,34 +81,16 @@ def outcome_of_error(error: AlertmanagerError) -> DeliveryOutcome:
     return DeliveryOutcome(kind, error.reason, error.message[:_LONGEST_TEXT])
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """Return a header whatever the case of its name, or an empty text."""
-    return next((value for key, value in headers.items() if key.lower() == name), "")
-
-
-def http_date(text: str) -> float | None:
-    """Return an HTTP date in Unix seconds, or None where it is not one."""
-    try:
-        date = parsedate_to_datetime(text)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def _retry_after(text: str, now: float) -> float:
     plain = text.strip()
     if plain.isascii() and plain.isdigit():
         # Six digits exceed the longest wait, whatever follows.
         return min(float(plain[:6]), _LONGEST_WAIT)
-    date = http_date(plain) if plain else None
+    date = http_date(plain)
     return 0.0 if date is None else min(max(date - now, 0.0), _LONGEST_WAIT)
 
 
-def _location(headers: Mapping[str, str]) -> bytes:
-    # Without the query string, which may hold a secret.
-    return header(headers, "location").partition("?")[0].encode("utf-8", "replace")
-
-
-def _text(body: bytes) -> str:
+def text_of(body: bytes) -> str:
+    """Return the begin of a body for a log line: at most 200 printable characters."""
     text = body[: _LONGEST_TEXT * 4].decode(errors="replace")
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:_LONGEST_TEXT]

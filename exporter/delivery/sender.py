@@ -13,17 +13,10 @@ from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
 from exporter.delivery.resend_policy import Ack
-from exporter.delivery.response import (
-    DeliveryOutcome,
-    ResponseKind,
-    header,
-    http_date,
-    outcome_of_error,
-    outcome_of_response,
-)
+from exporter.delivery.response import DeliveryOutcome, ResponseKind, outcome_of_error, outcome_of_response
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError, Reason
-from exporter.http_client import Client
+from exporter.http_client import Client, http_date
 from exporter.store import DeliveryLog
 
 __all__ = ["Sender"]
@@ -119,7 +112,7 @@ class Sender:
         Parameters
         ----------
         timeout : float
-        last_words : bool
+        resend_firing : bool
             Send every firing alert once more, with its full validity. Nothing is ever resolved by a shutdown.
         """
         with self._change:
@@ -216,7 +209,7 @@ class Sender:
         except AlertmanagerError as error:
             return outcome_of_error(error)
         now = self._clock()
-        self._note_clock(header(reply.headers, "date"), now)
+        self._note_clock(reply.headers.get("Date", ""), now)
         return outcome_of_response(reply.status, reply.headers, reply.body, now=now)
 
     def _confirm(self, acked: Sequence[tuple[str, str, AlertState]]) -> None:
@@ -263,7 +256,7 @@ class Sender:
             )
 
     def _note_clock(self, date: str, now: float) -> None:
-        theirs = http_date(date) if date else None
+        theirs = http_date(date)
         if theirs is None:
             return
         # The header has whole seconds, rounded down.

@@ -7,6 +7,8 @@ import ipaddress
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import requests
@@ -22,7 +24,7 @@ from exporter.http_client.errors import Fault, classify, is_stale
 from exporter.http_client.settings import HttpSettings
 from exporter.http_client.transport import Transport
 
-__all__ = ["HttpResponse", "Client"]
+__all__ = ["HttpResponse", "Client", "http_date"]
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -48,6 +50,16 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def http_date(text: str) -> float | None:
+    """Return an HTTP date in Unix seconds, or None where it is not one."""
+    try:
+        date = parsedate_to_datetime(text)
+        # HTTP dates are always GMT; one without a zone would be taken as local time.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client.client import Client
+from exporter.http_client import Client, http_date
 from exporter.prometheus.decode import (
     ApiResponse,
     LabelCheck,
@@ -18,23 +16,14 @@ from exporter.prometheus.decode import (
 )
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
-from exporter.prometheus.response import http_date, read_response
+from exporter.prometheus.response import read_response
 from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["PrometheusApi"]
 
-_SMALL = 1024 * 1024
-_BUILD = msgspec.json.Decoder(dict[str, str], strict=False)
-
 
 class PrometheusApi:
-    """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`.
-
-    Parameters
-    ----------
-    settings : PrometheusSettings
-    user_agent : str
-    """
+    """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`."""
 
     def __init__(self, settings: PrometheusSettings, *, user_agent: str) -> None:
         self._settings = settings
@@ -105,16 +94,6 @@ class PrometheusApi:
                 raise
             # Servers without format_query (Prometheus before 2.38, VictoriaMetrics) parse before they evaluate.
             self._ask("/api/v1/query", {"query": expr, **self._options(timeout)}, timeout)
-
-    def buildinfo(self, *, timeout: float) -> Mapping[str, str]:
-        """Return the build information, such as ``{"version": "2.42.0"}``; empty for VictoriaMetrics."""
-        path = "/api/v1/status/buildinfo"
-        answer = self._client.get(path, timeout=timeout, max_bytes=_SMALL)
-        response = read_response(self._settings.url + path, answer)
-        try:
-            return _BUILD.decode(response.data)
-        except msgspec.DecodeError:
-            return {}
 
     def ready(self, *, timeout: float) -> bool:
         """Return whether the server answers queries; it does not while it replays its log after a start."""

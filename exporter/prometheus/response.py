@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client.client import HttpResponse
+from exporter.http_client import HttpResponse, http_date
 from exporter.prometheus.decode import ApiResponse, UnusableResponseError, decode_response
 
-__all__ = ["exceeds_limits", "http_date", "read_response", "single_line"]
+__all__ = ["exceeds_limits", "read_response", "single_line"]
 
 _LONGEST = 200
 _STATUSES = {
@@ -87,16 +86,6 @@ def single_line(text: str) -> str:
     short = " ".join(text[: 16 * _LONGEST].split())
     short = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in short)
     return short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
-
-
-def http_date(text: str) -> float | None:
-    """Return an HTTP date in Unix seconds; None if it is not one."""
-    try:
-        date = parsedate_to_datetime(text)
-        # A date without a zone would be taken as local time; HTTP dates are always GMT.
-        return date.timestamp() if date.tzinfo is not None else None
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _reason(status: int, response: ApiResponse, message: str) -> Reason:

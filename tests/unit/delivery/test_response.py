@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from exporter.delivery.response import ResponseKind, outcome_of_error, outcome_of_response
 from exporter.errors import AlertmanagerError, Reason
@@ -72,7 +73,7 @@ def test_every_status_has_a_meaning(status: int, body: bytes, kind: ResponseKind
     ],
 )
 def test_retry_after_is_honoured_for_a_minute_at_most(text: str, wait: float) -> None:
-    assert outcome_of_response(429, {"RETRY-AFTER": text}, b"", now=NOW).wait == wait
+    assert outcome_of_response(429, CaseInsensitiveDict({"RETRY-AFTER": text}), b"", now=NOW).wait == wait
 
 
 def test_a_redirect_names_where_to_but_not_with_what() -> None:
