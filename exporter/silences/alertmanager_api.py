@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
+from exporter.delivery.response import text_of
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, Reason
 from exporter.http_client import Client, HttpResponse
@@ -15,7 +17,9 @@ from exporter.silences.silence import Silence, SilenceList
 
 __all__ = ["AlertmanagerApi", "Cluster"]
 
-_SILENCES, _ALERTS = "/api/v2/silences", "/api/v2/alerts"
+T = TypeVar("T")
+
+_SILENCES = "/api/v2/silences"
 _LARGEST_ANSWER = 1024 * 1024
 _LONGEST_TEXT = 200
 
@@ -63,31 +67,16 @@ class AlertmanagerApi:
 
     def silences(self, max_bytes: int) -> tuple[list[Silence], int]:
         """Return all silences, and how many could not be decoded."""
-        answer = self._client.get(_SILENCES, timeout=self.settings.timeout, max_bytes=max_bytes)
-        self._check(answer)
-        try:
-            return self._list.read(answer.body)
-        except ValueError as error:
-            raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
+        return self._get(_SILENCES, self._list.read, max_bytes)
 
     def alerts(self, alertnames: Iterable[str], max_bytes: int, *, at: float) -> AlertListing:
         """Return the alerts with these names; `at` is now, Unix seconds."""
         params = {"filter": alerts_filter(alertnames)}
-        answer = self._client.get(_ALERTS, params, timeout=self.settings.timeout, max_bytes=max_bytes)
-        self._check(answer)
-        try:
-            return AlertListing.read(answer.body, at=at)
-        except ValueError as error:
-            raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
+        return self._get("/api/v2/alerts", lambda body: AlertListing.read(body, at=at), max_bytes, params)
 
     def cluster(self) -> Cluster:
         """Return its cluster."""
-        answer = self._client.get("/api/v2/status", timeout=self.settings.timeout, max_bytes=_LARGEST_ANSWER)
-        self._check(answer)
-        try:
-            return _decode_status(answer.body).cluster
-        except msgspec.DecodeError as error:
-            raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
+        return self._get("/api/v2/status", _decode_status, _LARGEST_ANSWER).cluster
 
     def put_silence(self, body: Mapping[str, object]) -> str:
         """Create or update a silence; return its id."""
@@ -114,11 +103,20 @@ class AlertmanagerApi:
         """Close idle connections."""
         self._client.close()
 
+    def _get(
+        self, path: str, decode: Callable[[bytes], T], max_bytes: int, params: Mapping[str, str] | None = None
+    ) -> T:
+        answer = self._client.get(path, params, timeout=self.settings.timeout, max_bytes=max_bytes)
+        self._check(answer)
+        try:
+            return decode(answer.body)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
+
     def _check(self, answer: HttpResponse) -> None:
         if answer.status == 200:
             return
-        text = "".join(c if c.isprintable() else " " for c in answer.body[:800].decode(errors="replace")).strip()
-        message = f"HTTP {answer.status}: {text[:_LONGEST_TEXT]}".removesuffix(": ")
+        message = f"HTTP {answer.status}: {text_of(answer.body)}".removesuffix(": ")
         raise AlertmanagerError(self.key, _reason(answer.status), message, status=answer.status)
 
 
