@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from exporter.app.daemon import App
-from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency, connect
+from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
 from exporter.config.load import load, redacted
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
@@ -22,6 +22,7 @@ from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
 from exporter.multivariate.groups import Groups
+from exporter.prometheus import PrometheusApi
 from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
@@ -119,7 +120,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
         )
-        views = Views(program, connect)
+        views = Views(program, PrometheusApi)
         site = Site(
             metrics=exposition.scrape,
             not_ready=lifecycle.not_ready,

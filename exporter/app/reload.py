@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from exporter import __version__
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load
@@ -30,7 +29,6 @@ from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
-from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import Job
 from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
@@ -38,11 +36,10 @@ from exporter.suppression.suppression import Suppression
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.workers import Evaluators, Workers, end
 
-__all__ = ["Lifecycle", "Parts", "Reloader", "concurrency", "connect"]
+__all__ = ["Lifecycle", "Parts", "Reloader", "concurrency"]
 
 log = logging.getLogger(__name__)
 
-USER_AGENT = f"anomaly-exporter/{__version__}"
 
 _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
@@ -82,11 +79,6 @@ class Parts:
     root_causes: RootCauses
     maintenance: Maintenance
     workers: Workers
-
-
-def connect(settings: PrometheusSettings) -> PrometheusApi:
-    """Return a client of Prometheus."""
-    return PrometheusApi(settings, user_agent=USER_AGENT)
 
 
 def concurrency(config: Config) -> int:
@@ -144,7 +136,7 @@ class Reloader:
             for query, left in alerts.items()
         }
         _log_warnings(loaded)
-        self._api = connect(self.config.prometheus)
+        self._api = PrometheusApi(self.config.prometheus)
         try:
             self._apply(self.config, self._api, restored, at=now)
         except BaseException:
@@ -184,7 +176,7 @@ class Reloader:
     def _replace(self, loaded: Loaded) -> None:
         _log_warnings(loaded)
         old, new, now = self._api, loaded.config, self._parts.clock()
-        api = old if new.prometheus == self.config.prometheus else connect(new.prometheus)
+        api = old if new.prometheus == self.config.prometheus else PrometheusApi(new.prometheus)
         self._apply(new, api, {}, at=now)
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
 
@@ -231,7 +223,7 @@ class Reloader:
         parts = self._parts
         ports = Ports(
             api=api,
-            connect=partial(connect, config.prometheus),
+            connect=partial(PrometheusApi, config.prometheus),
             clock=parts.clock,
             store=parts.store,
             exposition=parts.exposition,

@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr, ValidationError
 
-from exporter import __version__
 from exporter.errors import ExporterError, UpstreamError
 from exporter.http_client.client import Client, HttpResponse
 from exporter.http_client.settings import BasicAuth, HttpSettings, TlsSettings
@@ -104,7 +103,7 @@ def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client
         login = BasicAuth(username=args.user, password=secret, password_file=args.password_file)
     tls = TlsSettings(ca_file=args.ca_file, cert_file=args.cert_file, key_file=args.key_file)
     settings = HttpSettings(url=args.url, basic_auth=login, tls_config=tls)
-    return Client(settings, user_agent=f"anomaly-exporter/{__version__}", pool=1, error=UpstreamError)
+    return Client(settings, pool=1, error=UpstreamError)
 
 
 def _list(args: argparse.Namespace, server: Client) -> None:

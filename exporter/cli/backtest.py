@@ -226,7 +226,7 @@ def _replay(
 
 
 def _connect(config: Config) -> PrometheusApi:
-    from exporter import __version__
+    from exporter.http_client import USER_AGENT
     from exporter.prometheus import PrometheusApi
 
-    return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__} backtest")
+    return PrometheusApi(config.prometheus, user_agent=f"{USER_AGENT} backtest")

@@ -5,35 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
 
-from exporter import __version__
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.errors import ConfigError, PrometheusError, Reason
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
 
-if TYPE_CHECKING:
-    from exporter.prometheus.frame import Frame
-
-__all__ = ["ExpressionApi", "add_parser", "run"]
+__all__ = ["add_parser", "run"]
 
 GOOD, BAD = 0, 1
 _OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
-
-
-class ExpressionApi(Protocol):
-    """The part of `PrometheusApi` that a check needs."""
-
-    def check_expression(self, expr: str, *, timeout: float) -> None:
-        """Raise PrometheusError where the server cannot read `expr`."""
-
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
-        """Evaluate `expr`."""
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(
     args: argparse.Namespace,
     *,
-    connect: Callable[[Config], ExpressionApi] | None = None,
+    connect: Callable[[PrometheusSettings], PrometheusApi] = PrometheusApi,
     clock: Callable[[], float] = wall_clock,
 ) -> int:
     """Check ``args.file``; returns the exit code, 0 or 1.
@@ -66,7 +50,7 @@ def run(
         _print(sys.stderr.write, error.lines())
         return BAD
     _print(sys.stderr.write, _warnings(args.file, loaded))
-    if args.query_prometheus and not _evaluate_all(loaded.config, (connect or _connect)(loaded.config), clock()):
+    if args.query_prometheus and not _evaluate_all(loaded.config, connect(loaded.config.prometheus), clock()):
         return BAD
     queries = _count(len(loaded.config.queries), "query", "queries")
     alertmanagers = _count(len(loaded.config.alertmanagers), "Alertmanager", "Alertmanagers")
@@ -79,7 +63,7 @@ def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
         yield f"{file}:{warning.line}:{warning.column}: warning: {warning.path}: {warning.message}"
 
 
-def _evaluate_all(config: Config, prometheus: ExpressionApi, at: float) -> bool:
+def _evaluate_all(config: Config, prometheus: PrometheusApi, at: float) -> bool:
     """Let Prometheus evaluate every expression; returns whether it could evaluate all."""
     try:
         # Every query is evaluated, so that all faults are reported at once.
@@ -89,7 +73,7 @@ def _evaluate_all(config: Config, prometheus: ExpressionApi, at: float) -> bool:
     return all(answers)
 
 
-def _evaluate(plan: QueryPlan, prometheus: ExpressionApi, at: float) -> bool:
+def _evaluate(plan: QueryPlan, prometheus: PrometheusApi, at: float) -> bool:
     try:
         prometheus.check_expression(plan.expr, timeout=plan.timeout)
         frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
@@ -106,13 +90,6 @@ def _evaluate(plan: QueryPlan, prometheus: ExpressionApi, at: float) -> bool:
         _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
     _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
     return True
-
-
-def _connect(config: Config) -> ExpressionApi:
-    # Imported here: a file can be checked without the HTTP client.
-    from exporter.prometheus.api import PrometheusApi
-
-    return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__}")
 
 
 def _count(number: int, singular: str, plural: str) -> str:

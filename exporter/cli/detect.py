@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.engine.engine import EngineSettings
@@ -33,10 +33,6 @@ Output: CSV has a row a sample; JSON has the verdict on the newest sample, and e
 Exit codes: 0 good; 1 an anomaly was found and --fail-on-anomaly given; 2 the input, the configuration or the command
 line cannot be used.
 """
-
-
-class _InvalidUsageError(ExporterError):
-    """The command cannot be run like this."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -113,7 +109,7 @@ def _settings(file: Path | None, query: str | None) -> EngineSettings:
 
     if file is None:
         if query is not None:
-            raise _InvalidUsageError("--query names a query of --config.file, which is missing")
+            raise UsageError("--query names a query of --config.file, which is missing")
         from zoneinfo import ZoneInfo
 
         return EngineSettings(zone=ZoneInfo("UTC"), baseline=BaselineSettings(), detection=DetectionSettings())
@@ -122,10 +118,10 @@ def _settings(file: Path | None, query: str | None) -> EngineSettings:
 
     plans = {plan.name: plan for plan in load(file).config.plans()}
     if query is None and len(plans) > 1:
-        raise _InvalidUsageError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
+        raise UsageError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
     name = next(iter(plans)) if query is None else query
     if name not in plans:
-        raise _InvalidUsageError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
+        raise UsageError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
     return engine_settings(plans[name])
 
 
@@ -137,9 +133,9 @@ def _step(text: str | None) -> float | None:
     try:
         step = parse_duration(text)
     except ValueError as error:
-        raise _InvalidUsageError(f"--step: {error}") from None
+        raise UsageError(f"--step: {error}") from None
     if step <= 0.0:
-        raise _InvalidUsageError("--step: must be longer than 0")
+        raise UsageError("--step: must be longer than 0")
     return step
 
 
@@ -152,12 +148,12 @@ def _read(file: str) -> bytes:
         if file != "-":
             return Path(file).read_bytes()
         if sys.stdin is None:
-            raise _InvalidUsageError("standard input: it is closed")
+            raise UsageError("standard input: it is closed")
         if sys.stdin.isatty():
             sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise _InvalidUsageError(f"{_name(file)}: {error.strerror or error}") from None
+        raise UsageError(f"{_name(file)}: {error.strerror or error}") from None
 
 
 def _write(file: str, text: bytes) -> None:
@@ -166,7 +162,7 @@ def _write(file: str, text: bytes) -> None:
             Path(file).write_bytes(text)
             return
         if sys.stdout is None:
-            raise _InvalidUsageError("standard output: it is closed; give --output")
+            raise UsageError("standard output: it is closed; give --output")
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
@@ -174,4 +170,4 @@ def _write(file: str, text: bytes) -> None:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise _InvalidUsageError(f"{'standard output' if file == '-' else file}: {error.strerror or error}") from None
+        raise UsageError(f"{'standard output' if file == '-' else file}: {error.strerror or error}") from None

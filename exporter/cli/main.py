@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable
 
 from exporter import __version__
 
 __all__ = ["main", "parser"]
 
-GOOD, PROBLEM, USAGE = 0, 1, 2
-
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it.
-
-
-def _anomalies(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    from exporter.cli import anomalies
-
-    anomalies.add_parser(subparsers)
-
-
-def _backtest(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    from exporter.cli import backtest
-
-    backtest.add_parser(subparsers)
-
-
-def _check(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    from exporter.cli import check
-
-    check.add_parser(subparsers)
-
-
-def _detect(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    from exporter.cli import detect
-
-    detect.add_parser(subparsers)
-
-
-def _scale_hint(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    from exporter.cli import scale_hint
-
-    scale_hint.add_parser(subparsers)
-
-
-COMMANDS: dict[str, Callable[[Subparsers[argparse.ArgumentParser]], None]] = {
-    "anomalies": _anomalies,
-    "backtest": _backtest,
-    "check": _check,
-    "detect": _detect,
-    "scale-hint": _scale_hint,
-}
-"""Each imports its module when it is called: `detect` starts without the web server and the HTTP client."""
+COMMANDS = ("anomalies", "backtest", "check", "detect", "scale-hint")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -71,9 +29,10 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         run.add_flags(top)
         top.set_defaults(run=run.run)
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name, add in COMMANDS.items():
+    for name in COMMANDS:
         if command in (None, name):
-            add(subparsers)
+            # Only what is needed is imported: `detect` starts without the web server and the HTTP client.
+            importlib.import_module(f"exporter.cli.{name.replace('-', '_')}").add_parser(subparsers)
     return top
 
 

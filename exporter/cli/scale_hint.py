@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Protocol
 
 import msgspec
 
-from exporter import __version__
 from exporter.config.load import load
-from exporter.config.model import Config
 from exporter.errors import ConfigError, ExporterError, PrometheusError
-from exporter.prometheus.frame import Frame
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
 
-__all__ = ["InstantApi", "Workload", "add_parser", "firing", "replicas_for", "run", "workloads"]
+__all__ = ["Workload", "add_parser", "firing", "replicas_for", "run", "workloads"]
 
 GOOD, UNANSWERED, UNUSABLE = 0, 1, 2
 
@@ -49,20 +47,6 @@ A command is suggested only where utilisation is above --busy: replicas do not h
 
 Exit codes: 0 good; 1 Prometheus could not say it; 2 the input or the configuration cannot be used.
 """
-
-
-class _UnusableError(ExporterError):
-    """The input cannot be used."""
-
-
-class InstantApi(Protocol):
-    """The part of `PrometheusApi` that a hint needs."""
-
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
-        """Evaluate `expr`."""
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -102,15 +86,15 @@ def firing(text: bytes) -> list[dict[str, str]]:
     try:
         whole = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise _UnusableError(f"the alerts are not JSON: {error}") from error
+        raise ExporterError(f"the alerts are not JSON: {error}") from error
     if isinstance(whole, dict):
         whole = whole.get("alerts", [whole])
     if not isinstance(whole, list) or not all(isinstance(alert, dict) and "labels" in alert for alert in whole):
-        raise _UnusableError("no alerts: expected a list of objects with labels, or a webhook's body")
+        raise ExporterError("no alerts: expected a list of objects with labels, or a webhook's body")
     try:
         return [msgspec.convert(each["labels"], dict[str, str]) for each in whole if each.get("status") != "resolved"]
     except msgspec.ValidationError as error:
-        raise _UnusableError(f"labels of an alert: {error}") from error
+        raise ExporterError(f"labels of an alert: {error}") from error
 
 
 def workloads(alerts: Iterable[Mapping[str, str]]) -> list[Workload]:
@@ -171,7 +155,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(
     args: argparse.Namespace,
     *,
-    connect: Callable[[Config], InstantApi] | None = None,
+    connect: Callable[[PrometheusSettings], PrometheusApi] = PrometheusApi,
     clock: Callable[[], float] = wall_clock,
 ) -> int:
     """Print the commands that the alerts of ``args.input`` suggest; returns the exit code."""
@@ -185,7 +169,7 @@ def run(
         return _unusable([str(error)])
     if not targets:
         return _unusable(["no alert has the labels `namespace` and `deployment` or `statefulset`"])
-    prometheus = (connect or _connect)(config)
+    prometheus = connect(config.prometheus)
     try:
         # Every workload is queried, so that all that is missing is reported at once.
         answers = [_suggest(workload, args, prometheus, clock()) for workload in targets]
@@ -194,7 +178,7 @@ def run(
     return GOOD if all(answers) else UNANSWERED
 
 
-def _suggest(workload: Workload, args: argparse.Namespace, prometheus: InstantApi, at: float) -> bool:
+def _suggest(workload: Workload, args: argparse.Namespace, prometheus: PrometheusApi, at: float) -> bool:
     try:
         replicas = _number(prometheus, workload.replicas_expr(), at)
         utilisation = _number(prometheus, workload.utilisation_expr(args.utilisation), at)
@@ -218,15 +202,9 @@ def _suggest(workload: Workload, args: argparse.Namespace, prometheus: InstantAp
     return True
 
 
-def _number(prometheus: InstantApi, expr: str, at: float) -> float | None:
+def _number(prometheus: PrometheusApi, expr: str, at: float) -> float | None:
     values = prometheus.instant(expr, at, timeout=30.0).values
     return float(values[0]) if len(values) == 1 and math.isfinite(values[0]) else None
-
-
-def _connect(config: Config) -> InstantApi:
-    from exporter.prometheus.api import PrometheusApi
-
-    return PrometheusApi(config.prometheus, user_agent=f"anomaly-exporter/{__version__}")
 
 
 def _share(text: str) -> float:

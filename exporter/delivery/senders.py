@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from exporter import __version__
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
@@ -30,7 +29,7 @@ _GRACE = 0.5
 
 def connect_to(settings: AlertmanagerSettings) -> Client:
     """Return a client of an Alertmanager."""
-    return Client(settings, user_agent=f"anomaly-exporter/{__version__}", pool=1, error=AlertmanagerError)
+    return Client(settings, pool=1, error=AlertmanagerError)
 
 
 class Senders:

@@ -15,6 +15,7 @@ import requests
 import urllib3.exceptions
 from requests.utils import get_environ_proxies
 
+from exporter import __version__
 from exporter.errors import Reason, UpstreamError
 from exporter.http_client import tls
 from exporter.http_client.body import read_body
@@ -24,8 +25,9 @@ from exporter.http_client.errors import Fault, classify, is_stale
 from exporter.http_client.settings import HttpSettings
 from exporter.http_client.transport import Transport
 
-__all__ = ["HttpResponse", "Client", "http_date"]
+__all__ = ["USER_AGENT", "Client", "HttpResponse", "http_date"]
 
+USER_AGENT = f"anomaly-exporter/{__version__}"
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
@@ -79,14 +81,16 @@ class Client:
     ----------
     settings : HttpSettings
         Files named in it are read for every request.
-    user_agent : str
     pool : int
         Idle connections kept.
     error : type of UpstreamError
         Raised when there is no answer.
+    user_agent : str
     """
 
-    def __init__(self, settings: HttpSettings, *, user_agent: str, pool: int, error: type[UpstreamError]) -> None:
+    def __init__(
+        self, settings: HttpSettings, *, pool: int, error: type[UpstreamError], user_agent: str = USER_AGENT
+    ) -> None:
         self._settings = settings
         self._error = error
         self._base = urlsplit(settings.url)

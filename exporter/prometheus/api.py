@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client import Client, http_date
+from exporter.http_client import USER_AGENT, Client, http_date
 from exporter.prometheus.decode import (
     ApiResponse,
     LabelCheck,
@@ -25,7 +25,7 @@ __all__ = ["PrometheusApi"]
 class PrometheusApi:
     """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`."""
 
-    def __init__(self, settings: PrometheusSettings, *, user_agent: str) -> None:
+    def __init__(self, settings: PrometheusSettings, *, user_agent: str = USER_AGENT) -> None:
         self._settings = settings
         self._client = Client(settings, user_agent=user_agent, pool=settings.concurrency, error=PrometheusError)
         self._labels = LabelCheck()
