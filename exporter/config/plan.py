@@ -153,7 +153,7 @@ def sharded(
     by = _shard_labels([plan.name for plan in plans], groups)
     result = []
     for plan in plans:
-        shard = Shard(index, count, by[plan.name] or ())
+        shard = Shard(index, count, frozenset(by[plan.name] or ()))
         # Another shard is another set of series: those that are new here have to be learned from history.
         identity = f"{plan.identity}/{index}/{count}/{','.join(sorted(shard.by))}"
         result.append(replace(plan, shard=shard, identity=identity))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.series import labels_of
-
-__all__ = ["HistoryChunk", "FloatArray", "Frame", "labels_of"]
+__all__ = ["HistoryChunk", "FloatArray", "Frame"]
 
 FloatArray = npt.NDArray[np.float64]
 

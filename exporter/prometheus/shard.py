@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from exporter.prometheus.frame import Frame, HistoryChunk
 __all__ = ["Shard"]
 
 
+@dataclass(frozen=True)
 class Shard:
     """The series of one query that belong to one process.
 
@@ -25,21 +26,14 @@ class Shard:
     ----------
     index, count : int
         This is shard `index` of `count`, from 0.
-    by : sequence of str
+    by : frozenset of str
         Only these labels choose, so that what has them in common stays together; empty: all labels.
     """
 
-    def __init__(self, index: int, count: int, by: Sequence[str] = ()) -> None:
-        self.index, self.count, self.by = index, count, frozenset(by)
-        self._belonging: dict[bytes, bool] = {}
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Shard):
-            return NotImplemented
-        return (self.index, self.count, self.by) == (other.index, other.count, other.by)
-
-    def __hash__(self) -> int:
-        return hash((self.index, self.count, self.by))
+    index: int
+    count: int
+    by: frozenset[str] = frozenset()
+    _belonging: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def frame(self, frame: Frame) -> Frame:
         """Return the part of a result that belongs to this shard."""

@@ -12,9 +12,9 @@ import pytest
 import requests
 import trustme
 
+from exporter.engine.series import labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.api import PrometheusApi
-from exporter.prometheus.frame import labels_of
 from exporter.prometheus.settings import PrometheusSettings
 from tests.integration.conftest import RunPrometheus
 from tests.integration.process import eventually, free_port

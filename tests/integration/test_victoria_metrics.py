@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
+from exporter.engine.series import labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.api import PrometheusApi
-from exporter.prometheus.frame import labels_of
 from exporter.prometheus.settings import PrometheusSettings
 from tests.integration.servers import VictoriaMetrics
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exporter.engine.series import labels_of
 from exporter.prometheus.decode import LabelCheck, UnusableResponseError, decode_matrix, decode_response, decode_vector
-from exporter.prometheus.frame import labels_of
 
 # No lone surrogates: they are not text, and JSON with them is refused as a whole.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

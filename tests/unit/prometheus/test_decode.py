@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec import Raw
 
+from exporter.engine.series import labels_of
 from exporter.errors import Reason
 from exporter.prometheus.decode import (
     InstantVector,
@@ -18,7 +19,6 @@ from exporter.prometheus.decode import (
     decode_response,
     decode_vector,
 )
-from exporter.prometheus.frame import labels_of
 
 
 def vector(*rows: str) -> InstantVector:
