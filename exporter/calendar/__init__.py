@@ -13,7 +13,7 @@ from exporter.calendar.events import (
     with_comment,
 )
 from exporter.calendar.label_columns import LabelColumns
-from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher, write_matchers
+from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 
 __all__ = [
     "Action",
@@ -33,5 +33,4 @@ __all__ = [
     "suppression_rule",
     "sweep",
     "with_comment",
-    "write_matchers",
 ]

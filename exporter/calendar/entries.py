@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Self
@@ -16,7 +16,16 @@ from exporter.calendar.events import Action, Occurrence, TimeWindow
 from exporter.calendar.matchers import Matcher, parse_matcher
 from exporter.settings import Duration, Items, Section, Timezone
 
-__all__ = ["CalendarEntry", "EntryName", "Match", "Multiplier", "merged", "parse_date_time"]
+__all__ = [
+    "CalendarEntry",
+    "EntryName",
+    "Match",
+    "Multiplier",
+    "check_multiplier",
+    "merged",
+    "parse_date_time",
+    "parsed_by",
+]
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.:/#-]{0,127}")
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
@@ -32,19 +41,22 @@ def _entry_name(name: str) -> str:
     return name
 
 
-def _matcher(text: str) -> str:
-    parse_matcher(text)
-    return text
+def parsed_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Return the validator of a text that `parse` takes; it stays as it is."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
-def _cron(text: str) -> str:
-    parse_cron(text)
-    return text
-
-
-def _date_time(text: str) -> str:
-    parse_date_time(text, ZoneInfo("UTC"))
-    return text
+def check_multiplier(action: Action, multiplier: float | None) -> None:
+    """Raise ValueError unless there is a multiplier exactly where the action needs one."""
+    if action == "expect" and (multiplier is None or multiplier == 1):
+        raise ValueError("expect needs a multiplier other than 1, such as 3")
+    if action != "expect" and multiplier is not None:
+        raise ValueError(f"multiplier has no meaning for {action}; it goes with expect")
 
 
 def _not_everything(match: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,17 +69,17 @@ def _not_everything(match: tuple[str, ...]) -> tuple[str, ...]:
 
 
 EntryName = Annotated[str, AfterValidator(_entry_name)]
-MatcherText = Annotated[str, AfterValidator(_matcher)]
+MatcherText = Annotated[str, parsed_by(parse_matcher)]
 Match = Annotated[Items[MatcherText], Field(min_length=1, max_length=50), AfterValidator(_not_everything)]
 Multiplier = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-DateTimeText = Annotated[str, AfterValidator(_date_time)]
+DateTimeText = Annotated[str, parsed_by(lambda text: parse_date_time(text, ZoneInfo("UTC")))]
 
 
 class CalendarEntry(Section):
     """A known event: one that comes again (`cron` and `duration`) or one with dates (`starts_at` and `ends_at`)."""
 
     name: EntryName = Field(description="Unique. It is named in silences and explanations.")
-    cron: Annotated[str, AfterValidator(_cron)] | None = Field(
+    cron: Annotated[str, parsed_by(parse_cron)] | None = Field(
         None, description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`."
     )
     duration: Duration | None = Field(None, gt=0, le=_LONGEST_CRON, description="How long it lasts from then on.")
@@ -100,10 +112,7 @@ class CalendarEntry(Section):
             raise ValueError("starts_at and ends_at belong together")
         if dated and self.duration is not None:
             raise ValueError("duration goes with cron; ends_at says when this ends")
-        if self.action == "expect" and (self.multiplier is None or self.multiplier == 1):
-            raise ValueError("expect needs a multiplier other than 1, such as 3")
-        if self.action != "expect" and self.multiplier is not None:
-            raise ValueError(f"multiplier has no meaning for {self.action}; it goes with expect")
+        check_multiplier(self.action, self.multiplier)
         if self.starts_at is not None and self.ends_at is not None:
             zone = ZoneInfo(self.timezone or "UTC")
             if parse_date_time(self.ends_at, zone) <= parse_date_time(self.starts_at, zone):

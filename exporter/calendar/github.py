@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from exporter.calendar.entries import Match, Multiplier
+from exporter.calendar.entries import Match, Multiplier, check_multiplier, parsed_by
 from exporter.calendar.events import Action, AnnouncedEvent, event_id
 from exporter.calendar.matchers import Regexp
 from exporter.settings import Duration, Items, Section
@@ -23,12 +23,7 @@ _END_BONUS = 0.5
 """Seconds added to the revision of the end of a deployment: it wins over other states of the same second."""
 
 
-def _pattern(text: str) -> str:
-    Regexp(text)
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Pattern = Annotated[str, parsed_by(Regexp)]
 
 
 class DeploymentSettings(Section):
@@ -46,10 +41,7 @@ class DeploymentSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.action == "expect" and (self.multiplier is None or self.multiplier == 1):
-            raise ValueError("expect needs a multiplier other than 1, such as 3")
-        if self.action != "expect" and self.multiplier is not None:
-            raise ValueError(f"multiplier has no meaning for {self.action}; it goes with expect")
+        check_multiplier(self.action, self.multiplier)
         return self
 
 
@@ -87,7 +79,7 @@ class Deployment:
         Its id.
     state : str
         ``created``, or the state of the newest status.
-    said_at : float
+    changed_at : float
         When it entered that state.
     """
 

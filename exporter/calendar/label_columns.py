@@ -32,7 +32,7 @@ class LabelColumns:
 
     Attributes
     ----------
-    looked_at : int
+    values_tested : int
         How many values were tested against matchers so far; the work is proportional to it.
     """
 

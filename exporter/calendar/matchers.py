@@ -7,14 +7,14 @@ an innocent one such as ``(a+)+b``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
 import re2
 
-__all__ = ["Matcher", "MatcherError", "Regexp", "RegexpError", "all_match", "parse_matcher", "write_matchers"]
+__all__ = ["Matcher", "MatcherError", "Regexp", "RegexpError", "all_match", "parse_matcher"]
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -183,11 +183,6 @@ def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     True
     """
     return all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)
-
-
-def write_matchers(matchers: Sequence[Matcher]) -> str:
-    """Write matchers as in PromQL: ``{query="cpu", job=~"api|web"}``."""
-    return "{" + ", ".join(map(str, matchers)) + "}"
 
 
 def _unquoted(text: str) -> str:
