@@ -13,41 +13,25 @@ from exporter.yaml_reader import Loc
 __all__ = ["check_calendar", "check_expressions", "check_groups", "check_holidays"]
 
 
-def check_expressions(data: Any) -> Iterator[Diagnostic]:
+def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
     """Check the names and expressions of all queries."""
-    queries = data.get("queries") if isinstance(data, dict) else None
-    if queries is None or queries == []:
+    if data.get("queries") in (None, []):
         yield Diagnostic(("queries",), "there are no queries; at least one is needed", at_key=True)
-    if not isinstance(queries, list):
-        return
-    named = [(at, query) for at, query in enumerate(queries) if isinstance(query, dict)]
-    yield from duplicates(
-        [(("queries", at, "name"), query["name"]) for at, query in named if isinstance(query.get("name"), str)],
-        lambda first: f"{first} has the same name; names must differ",
-    )
-    for at, query in named:
+    yield from _same_names(data, "queries")
+    for at, query in _items(data, "queries"):
         if isinstance(query.get("expr"), str):
             for problem in examine(query["expr"]):
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
 
 
-def check_groups(data: Any) -> Iterator[Diagnostic]:
+def check_groups(data: dict[str, Any]) -> Iterator[Diagnostic]:
     """Check that the names of groups differ, and that each group names existing queries, each once."""
-    groups, queries = (data.get(name) if isinstance(data, dict) else None for name in ("groups", "queries"))
-    if not isinstance(groups, list):
-        return
+    yield from _same_names(data, "groups")
+    existing = [query.get("name") for _, query in _items(data, "queries")]
     # Without a readable list of queries no name can be called wrong.
-    existing = (
-        [query.get("name") for query in queries if isinstance(query, dict)] if isinstance(queries, list) else None
-    )
-    names: dict[str, int] = {}
-    for at, group in enumerate(groups):
-        if not isinstance(group, dict):
-            continue
-        name = group.get("name")
-        if isinstance(name, str) and names.setdefault(name, at) != at:
-            yield Diagnostic(("groups", at, "name"), f"groups[{names[name]}] has the same name; names must differ")
-        yield from _members(("groups", at, "queries"), group.get("queries"), existing)
+    readable = isinstance(data.get("queries"), list)
+    for at, group in _items(data, "groups"):
+        yield from _members(("groups", at, "queries"), group.get("queries"), existing if readable else None)
         yield from _listed_twice(("groups", at, "by"), group.get("by"), "this label is listed twice")
         alert = group.get("alert")
         if isinstance(alert, dict) and "budget" in alert:
@@ -74,32 +58,21 @@ def _listed_twice(loc: Loc, items: Any, message: str) -> Iterator[Diagnostic]:
             seen.add(item)
 
 
-def check_calendar(data: Any) -> Iterator[Diagnostic]:
+def check_calendar(data: dict[str, Any]) -> Iterator[Diagnostic]:
     """Check that the names of entries differ, and that silences have an Alertmanager."""
-    entries = data.get("calendar") if isinstance(data, dict) else None
-    if not isinstance(entries, list):
-        return
-    names: dict[str, int] = {}
-    for at, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            continue
-        name = entry.get("name")
-        if isinstance(name, str) and names.setdefault(name, at) != at:
-            yield Diagnostic(("calendar", at, "name"), f"calendar[{names[name]}] has the same name; names must differ")
+    yield from _same_names(data, "calendar")
+    for at, entry in _items(data, "calendar"):
         if entry.get("action") == "silence" and not data.get("alertmanagers"):
             message = "there is no Alertmanager to silence; this entry only keeps the time from being learned"
             yield Diagnostic(("calendar", at, "action"), message, warning=True)
 
 
-def check_holidays(data: Any) -> Iterator[Diagnostic]:
+def check_holidays(data: dict[str, Any]) -> Iterator[Diagnostic]:
     """Check every `baseline.holidays`, the common one and those of queries: a country or part of one."""
-    if not isinstance(data, dict):
-        return
-    queries = data.get("queries")
-    owners: list[tuple[Loc, Any]] = [((), data)]
-    owners += [(("queries", at), query) for at, query in enumerate(queries if isinstance(queries, list) else ())]
+    owners: list[tuple[Loc, dict[str, Any]]] = [((), data)]
+    owners += [(("queries", at), query) for at, query in _items(data, "queries")]
     for loc, owner in owners:
-        baseline = owner.get("baseline") if isinstance(owner, dict) else None
+        baseline = owner.get("baseline")
         region = baseline.get("holidays") if isinstance(baseline, dict) else None
         if not isinstance(region, str):
             continue
@@ -109,3 +82,17 @@ def check_holidays(data: Any) -> Iterator[Diagnostic]:
             advice = "write a country such as DE, or a part as in US-CA"
             message = f"no holidays are known of {region[:20]!r} ({error}); {advice}"
             yield Diagnostic((*loc, "baseline", "holidays"), message)
+
+
+def _items(data: dict[str, Any], section: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the items of a list that are mappings, with their indices."""
+    items = data.get(section)
+    return [(at, item) for at, item in enumerate(items if isinstance(items, list) else ()) if isinstance(item, dict)]
+
+
+def _same_names(data: dict[str, Any], section: str) -> Iterator[Diagnostic]:
+    names = ((at, item.get("name")) for at, item in _items(data, section))
+    return duplicates(
+        [((section, at, "name"), name) for at, name in names if isinstance(name, str)],
+        lambda first: f"{first} has the same name; names must differ",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,13 +37,10 @@ class Loaded:
     config : Config
     warnings : tuple of Problem
         About what is allowed but probably not meant, in file order.
-    text_sha : str
-        SHA-256 of the text, to tell whether a file has changed.
     """
 
     config: Config
     warnings: tuple[Problem, ...]
-    text_sha: str
 
 
 def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -90,7 +86,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     if problems or config is None:
         raise ConfigError(str(path), problems)
     warnings = sorted(_problems((each for each in diagnostics if each.warning), document))
-    return Loaded(config, tuple(warnings), hashlib.sha256(text.encode()).hexdigest())
+    return Loaded(config, tuple(warnings))
 
 
 def redacted(config: Config) -> str:
