@@ -104,6 +104,17 @@ def test_the_fit_finds_the_threshold_of_a_known_tail(shape: float, per_week: flo
     assert found.shape == pytest.approx(shape, abs=0.05)
 
 
+def test_a_jump_of_the_curve_is_not_part_of_the_tail() -> None:
+    # Thirty alerts end exactly at 1.0; fifteen go on.
+    tail = 15.0 * np.exp(-(GRID - 1.0) / 0.5)
+    curve = np.where(GRID < 1.0, 45.0 * (1.0 / GRID) ** 4, tail)
+    calibration = calibrate(curve, 4 * WEEK, 4 * WEEK, Budget(1.0 / WEEK, 1, 1, 60.0))
+    assert calibration.threshold == pytest.approx(1.0 + 0.5 * math.log(15.0 / 4.0), rel=0.03)
+    assert calibration.shape == pytest.approx(0.0, abs=0.05)
+    # Ten alerts a week are more than go on, so the threshold is below the jump.
+    assert calibrate(curve, 4 * WEEK, 4 * WEEK, Budget(10.0 / WEEK, 1, 1, 60.0)).threshold <= 1.01
+
+
 def test_the_interval_holds_the_true_rate_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(4)
     inside = []
