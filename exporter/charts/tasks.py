@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from exporter.engine.engine import Engine, EngineSettings
 
-__all__ = ["DAY", "TRAINING_STEP", "WEEK", "ReplayTask", "ReplayedVerdicts", "decompose", "preload", "replay"]
+__all__ = ["DAY", "TRAINING_STEP", "WEEK", "ReplayTask", "decompose", "preload", "replay"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -62,19 +62,14 @@ class ReplayTask:
     step: float
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayedVerdicts:
-    """The verdict on every sample of a range, shape (t,); NaN = absent."""
+def replay(task: ReplayTask) -> dict[str, FloatArray]:
+    """Train an engine on the history and score the samples, each by what came before it.
 
-    expected: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    score: FloatArray
-    votes: FloatArray
-
-
-def replay(task: ReplayTask) -> ReplayedVerdicts:
-    """Train an engine on the history and score the samples, each by what came before it."""
+    Returns
+    -------
+    dict of ndarray, shape (t,)
+        `expected`, `lower`, `upper`, `score` and `votes` of every sample; NaN = absent.
+    """
     settings = replace(task.settings, max_series=1, cadence=TRAINING_STEP)
     key = (task.source, task.series, task.trained_until)
     cached = _engines.get(key)
@@ -90,8 +85,8 @@ def replay(task: ReplayTask) -> ReplayedVerdicts:
     if len(task.then[0]):
         engine.run(task.then[0], task.then[1][:, None], TRAINING_STEP)
     verdict = engine.run(task.times, task.values[:, None], task.step)
-    columns = (verdict.expected, verdict.lower, verdict.upper, verdict.score, verdict.votes)
-    return ReplayedVerdicts(*(column[:, 0].copy() for column in columns))
+    names = ("expected", "lower", "upper", "score", "votes")
+    return {name: getattr(verdict, name)[:, 0].copy() for name in names}
 
 
 def decompose(hours: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.charts.tasks import DAY, WEEK, decompose
-from exporter.config.plan import QueryPlan
-from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.history import SeriesHistory, SeriesSamples
-from exporter.web.pages.models import Chart, ChartPart, DisplayError, Labels, TimeRange
+from exporter.views.history import ChartSubject, SeriesHistory, SeriesSamples
+from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 
-__all__ = ["ChartSubject", "chart_data"]
+__all__ = ["chart_data"]
 
 FloatArray = npt.NDArray[np.float64]
 Decomposition = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -32,23 +29,6 @@ _COVERED = 0.8
 """Share of these hours that must have samples."""
 _REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
 _SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
-
-
-@dataclass(frozen=True, slots=True)
-class ChartSubject:
-    """The series of a chart.
-
-    Attributes
-    ----------
-    series_count : int
-        Series of its query.
-    """
-
-    source: PrometheusSettings
-    plan: QueryPlan
-    labels: Labels
-    series_count: int
-
 
 Run = Callable[[Callable[[FloatArray], Decomposition], FloatArray], Decomposition]
 
@@ -73,21 +53,11 @@ def chart_data(history: SeriesHistory, subject: ChartSubject, within: TimeRange,
 
 def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
     start, end, step = _grid(subject, within)
-    scored = history.scored(
-        subject.source, subject.plan, subject.labels, start, end, step, series_count=subject.series_count
-    )
-    _require_samples(scored.observed)
-    lines = {
-        "observed": scored.observed,
-        "expected": scored.expected,
-        "lower": scored.lower,
-        "upper": scored.upper,
-        "score": scored.score,
-        "votes": scored.votes,
-    }
+    scored = history.scored(subject, start, end, step)
+    _require_samples(scored.lines["observed"])
     quorum = subject.plan.detection.quorum
     source = _REPLAYED if scored.replayed else _SCRAPED
-    return _chart(subject, ChartPart.BAND, scored.times, lines, quorum=quorum, source=source, step=step)
+    return _chart(subject, ChartPart.BAND, scored.times, scored.lines, quorum=quorum, source=source, step=step)
 
 
 def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
@@ -97,7 +67,7 @@ def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> 
     times = np.zeros(0)
     for weeks in (4, 3, 2, 1, 0):
         shift = start - _weeks_before(start, weeks, zone)
-        samples = _read(history, subject, start - shift, end - shift, step)
+        samples = history.samples(subject, start - shift, end - shift, step)
         # A change of the clocks within the range moves what is after it by an hour; the hours before it stay right.
         name = f"−{weeks} w" if weeks else "now"  # noqa: RUF001 - a minus.
         times, lines[name] = samples.times + shift, samples.values
@@ -107,7 +77,7 @@ def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> 
 
 def _decomposition(history: SeriesHistory, subject: ChartSubject, within: TimeRange, run: Run) -> Chart:
     end = within.end // _HOUR * _HOUR
-    samples = _read(history, subject, end - _FULL * _HOUR, end - _FINE, _FINE)
+    samples = history.samples(subject, end - _FULL * _HOUR, end - _FINE, _FINE)
     hours = _hourly(samples, end)
     count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _COVERED * n), None)
     if count is None:
@@ -128,12 +98,6 @@ def _decomposition(history: SeriesHistory, subject: ChartSubject, within: TimeRa
     source = f"{gaps} of {count} hours have no samples: the decomposition interpolates them." if gaps else ""
     times = end - count * _HOUR + _HOUR * (indices.astype(np.float64) + 0.5)
     return _chart(subject, ChartPart.DECOMPOSITION, times, lines, source=source, step=_HOUR)
-
-
-def _read(history: SeriesHistory, subject: ChartSubject, start: float, end: float, step: float) -> SeriesSamples:
-    return history.samples(
-        subject.source, subject.plan, subject.labels, start, end, step, series_count=subject.series_count
-    )
 
 
 def _chart(
@@ -165,7 +129,7 @@ def _grid(subject: ChartSubject, within: TimeRange) -> tuple[float, float, float
 
 
 def _weeks_before(at: float, weeks: int, zone: ZoneInfo) -> float:
-    """Return the instant some weeks earlier by the wall clock of a zscored.
+    """Return the instant some weeks earlier by the wall clock of a zone.
 
     >>> _weeks_before(1774774800.0, 1, ZoneInfo("Europe/Berlin"))  # the clocks went on in between
     1774173600.0

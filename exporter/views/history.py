@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.tasks import TRAINING_STEP, ReplayedVerdicts, ReplayTask, replay
+from exporter.charts.tasks import TRAINING_STEP, ReplayTask, replay
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import key_of, labels_of
@@ -24,7 +24,7 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
 from exporter.web.pages.models import DisplayError, Labels
 
-__all__ = ["ScoredSamples", "SeriesHistory", "SeriesSamples"]
+__all__ = ["ChartSubject", "ScoredSamples", "SeriesHistory", "SeriesSamples"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,14 +39,30 @@ _TRAINING_GRID = 6 * 3600.0
 """Seconds; an engine trained up to a multiple of it serves every range that begins after it."""
 _COVERED = 0.8
 """Share of the samples that must have been scored at the time to show those verdicts."""
-_METRICS = (
-    "anomaly_score",
-    "expected_value",
-    "expected_value_lower",
-    "expected_value_upper",
-    "anomaly_votes",
-    "observed_value",
-)
+_METRICS = {
+    "anomaly_score": "score",
+    "expected_value": "expected",
+    "expected_value_lower": "lower",
+    "expected_value_upper": "upper",
+    "anomaly_votes": "votes",
+    "observed_value": "observed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSubject:
+    """The series of a chart.
+
+    Attributes
+    ----------
+    series_count : int
+        Series of its query.
+    """
+
+    source: PrometheusSettings
+    plan: QueryPlan
+    labels: Labels
+    series_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +75,13 @@ class SeriesSamples:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSamples:
-    """Samples and the verdict on each; arrays of shape (t,), source units, NaN = absent."""
+    """Samples and the verdict on each; arrays of shape (t,), source units, NaN = absent.
+
+    `lines` are `observed`, `expected`, `lower`, `upper`, `score` and `votes`.
+    """
 
     times: FloatArray
-    observed: FloatArray
-    expected: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    score: FloatArray
-    votes: FloatArray
+    lines: dict[str, FloatArray]
     replayed: bool
 
 
@@ -85,7 +99,7 @@ class SeriesHistory:
     def __init__(
         self,
         connect: Callable[[PrometheusSettings], PrometheusApi],
-        run: Callable[[Callable[[ReplayTask], ReplayedVerdicts], ReplayTask], ReplayedVerdicts],
+        run: Callable[[Callable[[ReplayTask], dict[str, FloatArray]], ReplayTask], dict[str, FloatArray]],
     ) -> None:
         self._connect = connect
         self._run = run
@@ -99,126 +113,76 @@ class SeriesHistory:
                 self._api[1].close()
                 self._api = None
 
-    def samples(
-        self,
-        source: PrometheusSettings,
-        plan: QueryPlan,
-        labels: Labels,
-        start: float,
-        end: float,
-        step: float,
-        *,
-        series_count: int,
-    ) -> SeriesSamples:
+    def samples(self, subject: ChartSubject, start: float, end: float, step: float) -> SeriesSamples:
         """Read samples of one series on the grid `start`, `start + step`, ... up to `end`.
-
-        Parameters
-        ----------
-        series_count : int
-            Series of the whole query.
 
         Raises
         ------
         DisplayError
             Prometheus does not answer, or it would be too much.
         """
-        matchers = dict(labels)
-        expr = narrow(plan.expr, matchers)
+        matchers, whole = dict(subject.labels), subject.plan.expr
+        expr, count = narrow(whole, matchers), subject.series_count
         points = int((end - start) / step) + 1
-        if expr == plan.expr and points * series_count > _MOST_SAMPLES:
-            step = (end - start) / max(1, _MOST_SAMPLES // series_count)
+        if expr == whole and points * count > _MOST_SAMPLES:
+            step = (end - start) / max(1, _MOST_SAMPLES // count)
             if (end - start) / step < _FEWEST_POINTS:
-                message = (
-                    f"the expression cannot be narrowed to one series, and all {series_count:,} are too many to read"
-                )
+                message = f"the expression cannot be narrowed to one series, and all {count:,} are too many to read"
                 raise DisplayError(message, 503)
-        blocks = self._read(source, expr, start, end, step, series_count=series_count if expr == plan.expr else 1)
+        blocks = self._read(subject.source, expr, start, end, step, series_count=count if expr == whole else 1)
         return _series_in(blocks, tuple(sorted(matchers.items())))
 
-    def scored(
-        self,
-        source: PrometheusSettings,
-        plan: QueryPlan,
-        labels: Labels,
-        start: float,
-        end: float,
-        step: float,
-        *,
-        series_count: int,
-    ) -> ScoredSamples:
+    def scored(self, subject: ChartSubject, start: float, end: float, step: float) -> ScoredSamples:
         """Read samples of one series with the verdicts on them; parameters as of `samples`."""
-        samples = self.samples(source, plan, labels, start, end, step, series_count=series_count)
-        recorded = self._recorded(source, plan, labels, samples)
-        return (
-            self._replayed(source, plan, labels, samples, series_count=series_count) if recorded is None else recorded
-        )
+        samples = self.samples(subject, start, end, step)
+        return self._recorded(subject, samples) or self._replayed(subject, samples)
 
-    def _recorded(
-        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: SeriesSamples
-    ) -> ScoredSamples | None:
+    def _recorded(self, subject: ChartSubject, samples: SeriesSamples) -> ScoredSamples | None:
         """Return the verdicts of the time, if Prometheus has scraped them."""
         present = ~np.isnan(samples.values)
         if not present.any():
             return None
-        own = row_prefix(exposed_labels(sorted(labels), [("query", plan.name)])).decode()
+        own = row_prefix(exposed_labels(sorted(subject.labels), [("query", subject.plan.name)])).decode()
         expr = f'{{__name__=~"{"|".join(_METRICS)}",{own}}}'
         times = samples.times
-        step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
+        start, end, step = float(times[0]), float(times[-1]), _step(samples, subject)
         # The score of a slot is on the page from the end of its evaluation on, and in Prometheus with the next scrape.
         try:
-            blocks = self._read(
-                source, expr, float(times[0]), float(times[-1]), step, series_count=len(_METRICS), offset=0.0
-            )
+            blocks = self._read(subject.source, expr, start, end, step, series_count=len(_METRICS), offset=0.0)
         except DisplayError:
             return None
-        lines = {name: np.full(len(times), np.nan) for name in _METRICS}
+        lines = {name: np.full(len(times), np.nan) for name in _METRICS.values()}
         done = 0
         for block in blocks:
             part = slice(done, done + len(block.times))
             done = part.stop
             for column, key in enumerate(block.keys):
-                line = lines[dict(labels_of(key)).get("__name__", "expected_value")]
+                line = lines[_METRICS[dict(labels_of(key)).get("__name__", "expected_value")]]
                 # Two exporters with the same verdict, or an exporter that was scraped twice.
                 line[part] = np.where(np.isnan(line[part]), block.values[:, column], line[part])
-        expected = lines["expected_value"]
-        if np.count_nonzero(~np.isnan(expected) & present) < _COVERED * np.count_nonzero(present):
+        if np.count_nonzero(~np.isnan(lines["expected"]) & present) < _COVERED * np.count_nonzero(present):
             return None
         # A scrape comes some time after its slot, so a score belongs to the sample that was scraped with it.
-        observed = lines["observed_value"]
-        return ScoredSamples(
-            times,
-            samples.values if np.isnan(observed).all() else observed,
-            expected,
-            lines["expected_value_lower"],
-            lines["expected_value_upper"],
-            lines["anomaly_score"],
-            lines["anomaly_votes"],
-            replayed=False,
-        )
+        if np.isnan(lines["observed"]).all():
+            lines["observed"] = samples.values
+        return ScoredSamples(times, lines, replayed=False)
 
-    def _replayed(
-        self, source: PrometheusSettings, plan: QueryPlan, labels: Labels, samples: SeriesSamples, *, series_count: int
-    ) -> ScoredSamples:
+    def _replayed(self, subject: ChartSubject, samples: SeriesSamples) -> ScoredSamples:
         """Score the samples by a second engine, each by what came before it."""
-        times = samples.times
-        step = float(times[1] - times[0]) if len(times) > 1 else plan.interval
+        times, step = samples.times, _step(samples, subject)
         until = float(times[0]) - step
         trained_until = until // _TRAINING_GRID * _TRAINING_GRID
-        first = self.samples(
-            source, plan, labels, trained_until - _TRAINING, trained_until, TRAINING_STEP, series_count=series_count
-        )
+        first = self.samples(subject, trained_until - _TRAINING, trained_until, TRAINING_STEP)
         then = SeriesSamples(np.zeros(0), np.zeros(0))
         if until - trained_until >= TRAINING_STEP:
-            then = self.samples(
-                source, plan, labels, trained_until + TRAINING_STEP, until, TRAINING_STEP, series_count=series_count
-            )
+            then = self.samples(subject, trained_until + TRAINING_STEP, until, TRAINING_STEP)
         verdicts = self._run(
             replay,
             ReplayTask(
                 # A budget is that of all series of the query: one alone says nothing about its threshold.
-                settings=replace(engine_settings(plan), budget=None),
-                source=source.url,
-                series=key_of(tuple(sorted(labels))),
+                settings=replace(engine_settings(subject.plan), budget=None),
+                source=subject.source.url,
+                series=key_of(tuple(sorted(subject.labels))),
                 trained_until=trained_until,
                 first=(first.times, first.values),
                 then=(then.times, then.values),
@@ -227,16 +191,7 @@ class SeriesHistory:
                 step=step,
             ),
         )
-        return ScoredSamples(
-            times,
-            samples.values,
-            verdicts.expected,
-            verdicts.lower,
-            verdicts.upper,
-            verdicts.score,
-            verdicts.votes,
-            replayed=True,
-        )
+        return ScoredSamples(times, {"observed": samples.values, **verdicts}, replayed=True)
 
     def _read(
         self,
@@ -269,6 +224,11 @@ class SeriesHistory:
             if self._api is None:
                 self._api = source, self._connect(source)
             return self._api[1]
+
+
+def _step(samples: SeriesSamples, subject: ChartSubject) -> float:
+    times = samples.times
+    return float(times[1] - times[0]) if len(times) > 1 else subject.plan.interval
 
 
 def _series_in(blocks: list[HistoryChunk], labels: Labels) -> SeriesSamples:

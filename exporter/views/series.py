@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from exporter.calendar.matchers import all_match
 from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
-from exporter.web.api.series import SeriesCursor, SeriesQuery, SeriesVerdict, State
+from exporter.web.api.anomalies import parse_matchers
+from exporter.web.api.series import SeriesCursor, SeriesPage, SeriesParameters, SeriesVerdict, State
 from exporter.web.pages.models import Labels, SeriesFilter, SeriesRow, StateFilter
 
 __all__ = ["list_series", "matching_rows", "select_series", "series_row"]
@@ -29,7 +30,7 @@ def select_series(latest: Sequence[LatestVerdict], filters: SeriesFilter) -> tup
 
     Parameters
     ----------
-    latest : sequence of Said
+    latest : sequence of LatestVerdict
         Of each query, in the order of the configuration.
     """
     queries = [query for query in latest if filters.query in (None, query.plan.name)]
@@ -96,30 +97,25 @@ def series_row(query: LatestVerdict, row: int) -> SeriesRow:
 # ---------------------------------------------------------------- API
 
 
-def list_series(
-    latest: Sequence[LatestVerdict], request: SeriesQuery
-) -> tuple[list[SeriesVerdict], SeriesCursor | None]:
-    """Return a page of series, the highest score first, and where it ended if more may follow.
+def list_series(latest: Sequence[LatestVerdict], request: SeriesParameters) -> SeriesPage:
+    """Return a page of series, the highest score first, with a cursor if more may follow; raises `ApiError`.
 
     Scores move between two pages. A series that moved up may be missed, and a series that moved down may come twice;
     nothing else can happen, whatever comes and goes.
-
-    Parameters
-    ----------
-    latest : sequence of Said
-        Of each query.
     """
+    matchers = parse_matchers(request.match)
+    after = None if request.cursor is None else SeriesCursor.parse(request.cursor)
     # By name, so that a query that comes or goes does not move the others.
     queries = sorted(
         (query for query in latest if request.query in (None, query.plan.name)), key=lambda query: query.plan.name
     )
     scores = [np.where(np.isnan(query.verdict.score), -1.0, query.verdict.score) for query in queries]
     matches = [
-        np.flatnonzero(_requested(query, request) & _after(score, query.plan.name, request.after))
+        np.flatnonzero(_requested(query, request) & _after(score, query.plan.name, after))
         for query, score in zip(queries, scores, strict=True)
     ]
     if not matches:
-        return [], None
+        return SeriesPage((), None)
     which = np.repeat(np.arange(len(matches)), [len(rows) for rows in matches])
     rows = np.concatenate(matches)
     keys = np.concatenate([score[match] for score, match in zip(scores, matches, strict=True)])
@@ -129,12 +125,13 @@ def list_series(
     for scanned, i in enumerate(order.tolist()):
         if len(page) == request.limit or scanned == _MOST_SCANNED:
             last = order[scanned - 1]
-            return page, SeriesCursor(float(keys[last]), queries[which[last]].plan.name, int(rows[last]))
+            end = SeriesCursor(float(keys[last]), queries[which[last]].plan.name, int(rows[last]))
+            return SeriesPage(page, str(end))
         query, row = queries[which[i]], int(rows[i])
         labels = dict(query.names.labels[row] or ())
-        if all_match(request.matchers, labels):
+        if all_match(matchers, labels):
             page.append(_series_verdict(query, row, labels))
-    return page, None
+    return SeriesPage(page, None)
 
 
 def _after(score: npt.NDArray[np.float64], query: str, cursor: SeriesCursor | None) -> BoolArray:
@@ -146,11 +143,11 @@ def _after(score: npt.NDArray[np.float64], query: str, cursor: SeriesCursor | No
     return after
 
 
-def _requested(query: LatestVerdict, request: SeriesQuery) -> BoolArray:
+def _requested(query: LatestVerdict, request: SeriesParameters) -> BoolArray:
     verdict = query.verdict
     matches = query.names.used.copy()
-    if request.least_score is not None:
-        matches &= verdict.score >= request.least_score
+    if request.min_score is not None:
+        matches &= verdict.score >= request.min_score
     if request.anomalous is not None:
         matches &= verdict.anomalous == request.anomalous
     if request.state is not None:

@@ -28,9 +28,9 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.silences import AlertStatus
 from exporter.store import EpisodeFilter, EpisodeLog
 from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
-from exporter.views.charts import ChartSubject, chart_data
+from exporter.views.charts import chart_data
 from exporter.views.health import component_health
-from exporter.views.history import SeriesHistory
+from exporter.views.history import ChartSubject, SeriesHistory
 from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
 from exporter.views.series import matching_rows, select_series, series_row
 from exporter.web.pages.graph import default_range

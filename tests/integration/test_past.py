@@ -11,8 +11,8 @@ from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.views.charts import ChartSubject, chart_data
-from exporter.views.history import SeriesHistory
+from exporter.views.charts import chart_data
+from exporter.views.history import ChartSubject, SeriesHistory
 from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 from tests.integration.servers import Prometheus
 

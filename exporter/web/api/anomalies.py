@@ -18,14 +18,16 @@ from exporter.web.api.envelope import ApiError, ErrorType
 
 __all__ = ["anomaly_endpoints", "parse_matchers"]
 
-_LONGEST_COMMENT, _LONGEST_NAME, _MOST_MATCHERS = 2000, 200, 20
-
+StatusName = Literal["open", "acknowledged", "resolved"]
+VerdictName = Literal["confirmed", "expected", "false alarm", "new normal"]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
-Comment = Annotated[str, msgspec.Meta(max_length=_LONGEST_COMMENT, description="Why; for whoever looks later.")]
+Comment = Annotated[str, msgspec.Meta(max_length=2000, description="Why; for whoever looks later.")]
 Matchers = Annotated[
     tuple[str, ...],
-    msgspec.Meta(max_length=_MOST_MATCHERS, description='Label matchers, such as `service="checkout"`; all must hold.'),
+    msgspec.Meta(max_length=20, description='Label matchers, such as `service="checkout"`; all must hold.'),
 ]
+Who = Annotated[str, msgspec.Meta(max_length=200, description="For whom a program logs in; the user unless given.")]
+Cursor = Annotated[str, msgspec.Meta(max_length=256, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many a page.")]
 
 
@@ -33,13 +35,8 @@ class AnomalyFilters(msgspec.Struct, frozen=True, kw_only=True):
     """Which episodes to list."""
 
     query: Annotated[Name | None, msgspec.Meta(description="Only of this query.")] = None
-    status: Annotated[Literal["open", "acknowledged", "resolved"] | None, msgspec.Meta(description="Only these.")] = (
-        None
-    )
-    feedback: Annotated[
-        Literal["confirmed", "expected", "false alarm", "new normal"] | None,
-        msgspec.Meta(description="Only those with this newest verdict."),
-    ] = None
+    status: Annotated[StatusName | None, msgspec.Meta(description="Only these.")] = None
+    feedback: Annotated[VerdictName | None, msgspec.Meta(description="Only those with this newest verdict.")] = None
     match: Matchers = msgspec.field(default=(), name="match[]")
     since: Annotated[Instant | None, msgspec.Meta(description="Only those that were not over before.")] = None
     until: Annotated[Instant | None, msgspec.Meta(description="Only those that had begun by then.")] = None
@@ -48,7 +45,7 @@ class AnomalyFilters(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     min_score: Annotated[float, msgspec.Meta(ge=0, le=1, description="Least score of the worst slot.")] | None = None
     limit: Limit = 100
-    cursor: Annotated[str, msgspec.Meta(max_length=256, description="`next_cursor` of the page before.")] | None = None
+    cursor: Cursor | None = None
 
 
 class AnomalyId(msgspec.Struct, frozen=True):
@@ -61,19 +58,15 @@ class Acknowledgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That somebody takes care of it."""
 
     comment: Comment = ""
-    who: Annotated[
-        str, msgspec.Meta(max_length=_LONGEST_NAME, description="For whom a program logs in; the user unless given.")
-    ] = ""
+    who: Who = ""
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it was."""
 
-    verdict: Literal["confirmed", "expected", "false alarm", "new normal"]
+    verdict: VerdictName
     comment: Comment = ""
-    who: Annotated[
-        str, msgspec.Meta(max_length=_LONGEST_NAME, description="For whom a program logs in; the user unless given.")
-    ] = ""
+    who: Who = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ class Anomaly:
     id: str
     query: str
     labels: Mapping[str, str]
-    status: Literal["open", "acknowledged", "resolved"]
+    status: StatusName
     opened_at: float
     fired_at: float | None
     resolved_at: float | None

@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.calendar.matchers import parse_matcher
 from exporter.config.model import Config
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.verdict import Verdicts
 from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
 from exporter.views.series import list_series, matching_rows, select_series
-from exporter.web.api.series import SeriesQuery
+from exporter.web.api.series import SeriesParameters
 from exporter.web.pages.models import SeriesFilter, StateFilter
 
 NAN = float("nan")
@@ -71,32 +70,32 @@ def test_labels_find_the_series_that_has_them_the_worst_first():
     assert matching_rows(CPU, [("job", "x")]) == []
 
 
-def listed(request: SeriesQuery) -> list[str]:
-    return [f"{one.query} {one.labels['instance']}" for one in list_series([DISK, CPU], request)[0]]
+def listed(request: SeriesParameters) -> list[str]:
+    return [f"{one.query} {one.labels['instance']}" for one in list_series([DISK, CPU], request).series]
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (SeriesQuery(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c", "disk gone"]),
-        (SeriesQuery(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
-        (SeriesQuery(query="none"), []),
-        (SeriesQuery(anomalous=True), ["disk A", "cpu b", "disk absent"]),
-        (SeriesQuery(anomalous=False, query="disk"), ["disk b", "disk gone"]),
-        (SeriesQuery(state="warming_up"), ["cpu d", "cpu c"]),
-        (SeriesQuery(state="no_data"), ["disk absent", "disk gone"]),
-        (SeriesQuery(state="scored", query="cpu"), ["cpu b", "cpu a"]),
-        (SeriesQuery(least_score=0.7), ["disk A", "cpu b", "disk absent"]),
-        (SeriesQuery(matchers=[parse_matcher('instance=~"[a-b]"'), parse_matcher("job!=disk")]), ["cpu b", "cpu a"]),
+        (SeriesParameters(), ["disk A", "cpu b", "disk absent", "cpu d", "cpu a", "disk b", "cpu c", "disk gone"]),
+        (SeriesParameters(query="cpu"), ["cpu b", "cpu d", "cpu a", "cpu c"]),
+        (SeriesParameters(query="none"), []),
+        (SeriesParameters(anomalous=True), ["disk A", "cpu b", "disk absent"]),
+        (SeriesParameters(anomalous=False, query="disk"), ["disk b", "disk gone"]),
+        (SeriesParameters(state="warming_up"), ["cpu d", "cpu c"]),
+        (SeriesParameters(state="no_data"), ["disk absent", "disk gone"]),
+        (SeriesParameters(state="scored", query="cpu"), ["cpu b", "cpu a"]),
+        (SeriesParameters(min_score=0.7), ["disk A", "cpu b", "disk absent"]),
+        (SeriesParameters(match=('instance=~"[a-b]"', "job!=disk")), ["cpu b", "cpu a"]),
     ],
     ids=str,
 )
-def test_the_api_lists_series_by_score(query: SeriesQuery, expected: list[str]) -> None:
+def test_the_api_lists_series_by_score(query: SeriesParameters, expected: list[str]) -> None:
     assert listed(query) == expected
 
 
 def test_a_series_says_what_it_was_judged() -> None:
-    one = list_series([DISK], SeriesQuery(matchers=[parse_matcher("instance=absent")]))[0][0]
+    one = list_series([DISK], SeriesParameters(match=("instance=absent",))).series[0]
     assert (one.query, one.labels, one.at, one.state) == (
         "disk",
         {"instance": "absent", "job": "disk"},
@@ -110,21 +109,22 @@ def test_a_series_says_what_it_was_judged() -> None:
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(limit: int) -> None:
     seen, after = [], None
     while True:
-        page, after = list_series([CPU, DISK], SeriesQuery(limit=limit, after=after))
-        seen += [(one.query, one.labels["instance"]) for one in page]
+        page = list_series([CPU, DISK], SeriesParameters(limit=limit, cursor=after))
+        seen += [(one.query, one.labels["instance"]) for one in page.series]
+        after = page.next_cursor
         if after is None:
             break
-        assert len(page) == limit
+        assert len(page.series) == limit
     assert len(seen) == len(set(seen)) == 8
 
 
 def test_where_few_match_a_page_says_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.views.series._MOST_SCANNED", 3)
-    matchers = [parse_matcher("instance=c")]
     found, rounds, after = [], 0, None
     while True:
-        page, after = list_series([CPU, DISK], SeriesQuery(matchers=matchers, after=after))
-        found += page
+        page = list_series([CPU, DISK], SeriesParameters(match=("instance=c",), cursor=after))
+        found += page.series
+        after = page.next_cursor
         rounds += 1
         if after is None:
             break
