@@ -6,10 +6,9 @@ OpenMetrics. The choice is that of prometheus-client, but q-values are obeyed an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Format", "Negotiated", "gzip_accepted", "negotiate"]
+__all__ = ["Format", "gzip_accepted", "negotiate"]
 
 _ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
 
@@ -22,29 +21,19 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Negotiated:
-    """The negotiated format, and the exact Content-Type of the answer."""
+def negotiate(accept: str) -> tuple[Format, str]:
+    """Return the format for an ``Accept`` header, the highest q-value, then the first; and its exact Content-Type.
 
-    format: Format
-    content_type: str
-
-
-def negotiate(accept: str) -> Negotiated:
-    """Choose the format from an ``Accept`` header: the highest q-value, then the first.
-
-    >>> negotiate("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").format
+    >>> negotiate("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")[0]
     <Format.OPENMETRICS: 'application/openmetrics-text; version=1.0.0; charset=utf-8'>
     """
-    best = Negotiated(Format.TEXT, Format.TEXT.value)
-    best_quality = 0.0
+    best, best_quality = (Format.TEXT, Format.TEXT.value), 0.0
     for part in accept.split(","):
         kind, parameters = _media_type(part)
         offered = _format(kind, parameters.get("version", ""))
         quality = _quality(parameters)
         if offered is not None and quality > best_quality:
-            best_quality = quality
-            best = Negotiated(offered, _content_type(offered, parameters))
+            best, best_quality = (offered, _content_type(offered, parameters)), quality
     return best
 
 

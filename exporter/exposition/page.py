@@ -207,13 +207,13 @@ class Exposition:
         accept, accept_encoding : str
             The headers of that name, empty where there was none.
         """
-        choice = negotiate(accept)
+        kind, content_type = negotiate(accept)
         page = self.page()
-        own = self._own_metrics(choice.format)
+        own = self._own_metrics(kind)
         if page.size + len(own) > self._plain and gzip_accepted(accept_encoding):
             pieces = page.gzipped(own)
-            return Scrape(choice.content_type, "gzip", sum(map(len, pieces)), iter(pieces))
-        return Scrape(choice.content_type, None, page.size + len(own), page.plain(own))
+            return Scrape(content_type, "gzip", sum(map(len, pieces)), iter(pieces))
+        return Scrape(content_type, None, page.size + len(own), page.plain(own))
 
     def _replace(self, key: tuple[str, str], parts: dict[str, RenderedMetric] | None) -> None:
         with self._publishing:

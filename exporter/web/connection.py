@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
         Called with the connection when it is lost.
     """
 
-    __slots__ = ("_allowed_names", "_deadline", "_header", "_limits", "_more", "_on_lost", "_phase", "_stall", "busy")
+    __slots__ = ("_allowed_names", "_deadline", "_header", "_more", "_on_lost", "_phase", "_stall", "busy", "limits")
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type] # None switches it off, as in web.run_app.
             logger=log,
         )
-        self._limits = limits
+        self.limits = limits
         self._allowed_names = allowed_names
         self._on_lost = on_lost
         self._phase = _Phase.HEADER
@@ -106,11 +106,6 @@ class Connection(web.RequestHandler):
         self._stall: asyncio.TimerHandle | None = None
         self.busy = False
 
-    @property
-    def limits(self) -> Limits:
-        """The limits of this connection."""
-        return self._limits
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the deadline, or abort where the client certificate has none of the allowed names."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker.
@@ -118,10 +113,12 @@ class Connection(web.RequestHandler):
         # With a buffer of one byte the transport reports at once that the client does not read. Not with zero: over
         # TLS asyncio takes an empty buffer of size zero for a full one.
         transport.set_write_buffer_limits(high=1, low=0)
-        if self._allowed_names and not _has_name(transport.get_extra_info("peercert") or {}, self._allowed_names):
-            transport.abort()
-            return
-        self._deadline = self._loop.call_later(self._limits.request, self._expire)
+        if self._allowed_names:
+            certificate: Mapping[str, Any] = transport.get_extra_info("peercert") or {}
+            if not any(name in self._allowed_names for _, name in certificate.get("subjectAltName", ())):
+                transport.abort()
+                return
+        self._deadline = self._loop.call_later(self.limits.request, self._expire)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel the deadlines."""
@@ -150,7 +147,7 @@ class Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         """Start the deadline of a client that does not read."""
         super().pause_writing()
-        self._stall = self._loop.call_later(self._limits.write, self.abort)
+        self._stall = self._loop.call_later(self.limits.write, self.abort)
 
     def resume_writing(self) -> None:
         """Cancel it: the client has read everything."""
@@ -209,7 +206,7 @@ class Connection(web.RequestHandler):
         self._phase = _Phase.HEADER
         self._header.clear()
         self._stop_deadline()
-        self._deadline = self._loop.call_later(self._limits.request, self._expire)
+        self._deadline = self._loop.call_later(self.limits.request, self._expire)
 
     def _too_much(self, data: bytes) -> HTTPStatus | None:
         """Return the status with which a header that grows by `data` is refused, or None."""
@@ -220,15 +217,15 @@ class Connection(web.RequestHandler):
         searched = max(0, len(header) - len(_END_OF_HEADER) + 1)
         before = len(header)
         # A byte beyond the limit shows that there is too much.
-        header += data[: self._limits.header + 1 - len(header)]
+        header += data[: self.limits.header + 1 - len(header)]
         end = header.find(_END_OF_HEADER, searched)
         if end >= 0:
             del header[end + len(_END_OF_HEADER) :]
             self._more |= before + len(data) > len(header)
         line = header.find(b"\r\n")
-        if (len(header) if line < 0 else line) > self._limits.url:
+        if (len(header) if line < 0 else line) > self.limits.url:
             return HTTPStatus.REQUEST_URI_TOO_LONG
-        if len(header) > self._limits.header:
+        if len(header) > self.limits.header:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         return None
 
@@ -247,7 +244,7 @@ class Connection(web.RequestHandler):
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         self.transport.write(f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
         # If it were closed at once, bytes still on their way to us would make the kernel discard the answer.
-        self._deadline = self._loop.call_later(self._limits.linger, self.abort)
+        self._deadline = self._loop.call_later(self.limits.linger, self.abort)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:
@@ -258,7 +255,3 @@ class Connection(web.RequestHandler):
 def plain(status: int, text: str, **headers: str) -> web.Response:
     """Make a plain-text answer of one line."""
     return web.Response(status=status, text=text + "\n", headers=headers)
-
-
-def _has_name(certificate: Mapping[str, Any], allowed: Collection[str]) -> bool:
-    return any(name in allowed for _, name in certificate.get("subjectAltName", ()))

@@ -62,17 +62,13 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
             return None
         return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
 
-    async def refusal(request: web.Request) -> web.Response | None:
+    async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
         # Compared with None: the truth of a response is up to the library.
         refused = await refused_login(request)
         if refused is None:
             refused = _refuse_cross_site(request)
         if refused is None:
             refused = await _read_body(request, limits)
-        return refused
-
-    async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
-        refused = await refusal(request)
         if refused is not None:
             if request.can_read_body:
                 refused.force_close()

@@ -16,6 +16,7 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -243,7 +244,9 @@ def listen(address: str) -> socket.socket:
     host, port = _split(address)
     try:
         if host:
-            family, _, _, _, where = _resolve(host, port)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # IPv4 first, as Prometheus does: most clients use the IPv4 address of localhost.
+            family, _, _, _, where = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
             return _bound(family, where)
         try:
             return _bound(socket.AF_INET6, ("::", port))
@@ -270,13 +273,7 @@ def _split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _resolve(host: str, port: int) -> tuple[int, int, int, str, tuple[str | int, ...]]:
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # IPv4 first, as Prometheus does: most clients use the IPv4 address of localhost.
-    return sorted(addresses, key=lambda entry: entry[0] != socket.AF_INET)[0]  # type: ignore[return-value]
-
-
-def _bound(family: int, where: tuple[str | int, ...]) -> socket.socket:
+def _bound(family: int, where: Any) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from exporter.alerting.limits import is_link
 
-__all__ = ["RESERVED", "chart_links", "generator_url"]
+__all__ = ["RESERVED", "chart_links", "generator_url", "label_parameter"]
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 RESERVED = frozenset({"query", "from", "to", "theme", "part", "size"})
@@ -50,7 +50,7 @@ def chart_links(
     if not external_url:
         return "", ""
     base = external_url.rstrip("/")
-    pairs = ((_parameter(name), value) for name, value in sorted(series.items()))
+    pairs = ((label_parameter(name), value) for name, value in sorted(series.items()))
     labels = "".join(f"&{_escaped(name)}={_escaped(value)}" for name, value in pairs)
     end = -int(-at // 1)
     window = f"&from={max(since - _BEFORE, end - _WIDEST):.0f}&to={end}"
@@ -62,7 +62,8 @@ def chart_links(
     return (page, image) if fitting and is_link(page) else ("", "")
 
 
-def _parameter(name: str) -> str:
+def label_parameter(name: str) -> str:
+    """Return the parameter of a chart for a label."""
     return f"label.{name}" if name in RESERVED or name.startswith("label.") else name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 
 from exporter.web.pages.models import OverviewPage, QueryState, SeriesFilter, StateFilter
 from exporter.web.pages.rendering import TEMPLATES
@@ -38,18 +38,10 @@ def overview_page(page: OverviewPage, filters: SeriesFilter, *, assets: str) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Summary:
-    kind: str
-    word: str
-    parts: list[str]
-
-
-def _summary(page: OverviewPage) -> _Summary:
-    """Say in one sentence what most visitors come for."""
-    failed = sum(query.state is QueryState.FAILED for query in page.queries)
-    learning = sum(query.state is QueryState.LEARNING for query in page.queries)
-    empty = sum(query.state is QueryState.EMPTY for query in page.queries)
+def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
+    """Say in one sentence what most visitors come for: the kind of badge, its word, and the parts of the sentence."""
+    states = Counter(query.state for query in page.queries)
+    failed, learning, empty = (states[state] for state in (QueryState.FAILED, QueryState.LEARNING, QueryState.EMPTY))
     anomalous = sum(query.anomalous for query in page.queries)
     scored = sum(query.scored for query in page.queries)
     parts = [_count(len(page.anomalies), "open anomaly", "open anomalies")]
@@ -64,12 +56,12 @@ def _summary(page: OverviewPage) -> _Summary:
     if not failed and not learning and page.total and not scored:
         parts.append("all series are still warming up, so none can alert")
     if failed or any(anomaly.state != "acknowledged" for anomaly in page.anomalies):
-        return _Summary("bad", "Look here", parts)
+        return "bad", "Look here", parts
     if page.anomalies or empty:
-        return _Summary("warn", "In hand" if page.anomalies else "Incomplete", parts)
+        return "warn", "In hand" if page.anomalies else "Incomplete", parts
     if learning or not page.total:
-        return _Summary("learning", "Learning", parts)
-    return _Summary("good", "All well", parts)
+        return "learning", "Learning", parts
+    return "good", "All well", parts
 
 
 def _count(count: int, singular: str, plural: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.explanation.formatting import format_numbers
+from exporter.alerting.explanation.formatting import format_instant, format_numbers
 from exporter.web.pages.models import Labels, SeriesRow, TimeRange
 from exporter.web.pages.urls import overview_url, series_url
 from exporter.web.templating import Templates
@@ -21,8 +21,9 @@ __all__ = ["TEMPLATES", "Sparkline", "ago", "duration", "sparkline"]
 FloatArray = npt.NDArray[np.float64]
 
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-_HALF_WIDTHS = 3.2
-"""Half-widths of the band from the middle of a sparkline to its edge."""
+_WIDTH, _HEIGHT = 132, 30
+_UNIT = _HEIGHT / 2 / 3.2
+"""Half the width of the band in a sparkline, from whose middle to its edge are 3.2 of them."""
 
 
 def duration(seconds: float) -> str:
@@ -54,10 +55,6 @@ def _local_time(at: float, zone: str) -> str:
     return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
-def _utc_time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _metric_first(labels: Labels) -> Labels:
     return sorted(labels, key=lambda label: label[0] != "__name__")
 
@@ -71,49 +68,25 @@ def _is_address(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A point of a drawing, in its own units."""
-
-    x: str
-    y: str
-
-    def __str__(self) -> str:
-        return f"{self.x},{self.y}"
-
-
-@dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A small drawing of where in its band a series was.
+    """A small drawing of where in its band a series was; points are x and y as text.
 
     Attributes
     ----------
-    runs : list of list of Point
+    runs
         Samples that follow each other without a gap.
-    outliers : list of Point
+    outliers
         Samples outside the band.
     """
 
     caption: str
-    runs: list[list[Point]]
-    outliers: list[Point]
-    last: Point | None
-    width: int = 132
-    height: int = 30
-
-    @property
-    def unit(self) -> float:
-        """Half the width of the band."""
-        return self.height / 2 / _HALF_WIDTHS
-
-    @property
-    def band_top(self) -> str:
-        """The upper edge of the band."""
-        return f"{self.height / 2 - self.unit:.1f}"
-
-    @property
-    def band_height(self) -> str:
-        """The width of the band."""
-        return f"{2 * self.unit:.1f}"
+    runs: list[list[tuple[str, str]]]
+    outliers: list[tuple[str, str]]
+    last: tuple[str, str] | None
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    band_top: str = f"{_HEIGHT / 2 - _UNIT:.1f}"
+    band_height: str = f"{2 * _UNIT:.1f}"
 
 
 def sparkline(positions: FloatArray) -> Sparkline:
@@ -125,30 +98,19 @@ def sparkline(positions: FloatArray) -> Sparkline:
         Of the last samples, oldest first: 0 as expected, 1 at the upper edge of the band, -1 at the lower one; NaN
         where nothing can be said.
     """
-    line = Sparkline("", [], [], None)
-    present, outlying = ~np.isnan(positions), np.abs(positions) > 1.0
-    x = np.linspace(2.0, line.width - 2.0, len(positions))
-    y = line.height / 2 - np.clip(positions, -3.0, 3.0) * line.unit
-    points = [Point(f"{left:.1f}", f"{top:.1f}") for left, top in zip(x.tolist(), y.tolist(), strict=True)]
-    samples = int(np.count_nonzero(present))
-    caption = f"{np.count_nonzero(outlying)} of the last {samples} samples were outside the band"
+    present, outlying = np.flatnonzero(~np.isnan(positions)), np.flatnonzero(np.abs(positions) > 1.0).tolist()
+    x = np.linspace(2.0, _WIDTH - 2.0, len(positions))
+    y = _HEIGHT / 2 - np.clip(positions, -3.0, 3.0) * _UNIT
+    points = [(f"{left:.1f}", f"{top:.1f}") for left, top in zip(x.tolist(), y.tolist(), strict=True)]
+    if not len(present):
+        return Sparkline("no samples so far", [], [], None)
+    runs = np.split(present, np.flatnonzero(np.diff(present) > 1) + 1)
     return Sparkline(
-        caption if samples else "no samples so far",
-        [[points[i] for i in run] for run in _runs(present)],
-        [points[i] for i in np.flatnonzero(outlying).tolist()],
-        points[int(np.flatnonzero(present)[-1])] if samples else None,
+        f"{len(outlying)} of the last {len(present)} samples were outside the band",
+        [[points[i] for i in run] for run in runs],
+        [points[i] for i in outlying],
+        points[present[-1]],
     )
-
-
-def _runs(flags: npt.NDArray[np.bool_]) -> Iterator[list[int]]:
-    """Yield the indices of every run of True."""
-    run: list[int] = []
-    for index, flag in enumerate([*flags.tolist(), False]):
-        if flag:
-            run.append(index)
-        elif run:
-            yield run
-            run = []
 
 
 TEMPLATES = Templates(
@@ -163,7 +125,7 @@ TEMPLATES = Templates(
         "percent": "{:.0%}".format,
         "sparkline": sparkline,
         "thousands": "{:,}".format,
-        "utc": _utc_time,
+        "utc": format_instant,
     },
     tests={"absent": math.isnan, "address": _is_address},
 )

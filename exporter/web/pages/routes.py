@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import TypeVar
 
@@ -47,10 +48,10 @@ def add_pages(app: web.Application, prefix: str, data: PageData) -> None:
     """Serve the pages; links in them are relative, so they work under any prefix."""
     handlers = _Handlers(data)
     add = app.router.add_get
-    add(prefix + "/", handlers.overview)
-    add(prefix + "/graph", handlers.graph)
-    add(prefix + "/chart.svg", handlers.svg)
-    add(prefix + "/chart.png", handlers.png)
+    add(prefix + "/", partial(handlers.page, handlers.overview))
+    add(prefix + "/graph", partial(handlers.page, handlers.graph))
+    add(prefix + "/chart.svg", partial(handlers.chart, "svg"))
+    add(prefix + "/chart.png", partial(handlers.chart, "png"))
     for name in _TYPES:
         add(f"{prefix}/static/{name}", handlers.static)
     app.on_cleanup.append(handlers.close)
@@ -73,13 +74,7 @@ class _Handlers:
         charset = None if name.endswith(".svg") else "utf-8"
         return web.Response(body=self._files[name], content_type=_TYPES[name], charset=charset, headers=headers)
 
-    async def overview(self, request: web.Request) -> web.Response:
-        return await self._page(request, self._overview)
-
-    async def graph(self, request: web.Request) -> web.Response:
-        return await self._page(request, self._graph)
-
-    async def _page(self, request: web.Request, make: Callable[[web.Request], Awaitable[str]]) -> web.Response:
+    async def page(self, make: Callable[[web.Request], Awaitable[str]], request: web.Request) -> web.Response:
         status = 200
         try:
             text = await make(request)
@@ -90,13 +85,13 @@ class _Handlers:
         response.enable_compression()
         return response
 
-    async def _overview(self, request: web.Request) -> str:
+    async def overview(self, request: web.Request) -> str:
         filters = _series_filter(request.query)
         page = await asyncio.to_thread(self._data.overview, filters)
         self._preload()
         return await asyncio.to_thread(overview_page, page, filters, assets=self._assets)
 
-    async def _graph(self, request: web.Request) -> str:
+    async def graph(self, request: web.Request) -> str:
         query, labels = _query_and_labels(request)
         requested = time_range_from(request.query, self._data.now())
         page = await asyncio.to_thread(self._data.series, query, labels)
@@ -108,13 +103,7 @@ class _Handlers:
         """Prepare for charts: a page is likely to be followed by one."""
         self._charts.preload(self._data.preload)
 
-    async def svg(self, request: web.Request) -> web.Response:
-        return await self._chart(request, "svg")
-
-    async def png(self, request: web.Request) -> web.Response:
-        return await self._chart(request, "png")
-
-    async def _chart(self, request: web.Request, form: str) -> web.Response:
+    async def chart(self, form: str, request: web.Request) -> web.Response:
         headers = {"Cache-Control": "private, max-age=30", "Content-Security-Policy": _CHART_POLICY}
         try:
             image = await self._rendered(request, form)

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from exporter.alerting.explanation.links import RESERVED
+from exporter.alerting.explanation.links import RESERVED, label_parameter
 from exporter.settings import parse_duration
 from exporter.web.pages.models import DisplayError, Labels, SeriesFilter, TimeRange
 
 __all__ = ["labels_from", "overview_url", "parse_instant", "series_url", "time_range_from"]
 
-_PREFIX = "label."
 _LATEST = 4e9
 """The year 2096; a larger number is milliseconds, as in the addresses of Grafana."""
 _LONGEST, _SHORTEST = 31 * 86400.0, 60.0
@@ -27,7 +26,7 @@ def series_url(page: str, query: str, labels: Labels, within: TimeRange | None =
     'graph?query=cpu&job=a%26b&label.to=x&from=60&to=120'
     """
     pairs = [("query", query)]
-    pairs += [(f"{_PREFIX}{name}" if _is_special(name) else name, value) for name, value in labels]
+    pairs += [(label_parameter(name), value) for name, value in labels]
     if within is not None:
         pairs += [("from", f"{within.start:.0f}"), ("to", f"{within.end:.0f}")]
     return f"{page}?{urlencode([*pairs, *more.items()])}"
@@ -51,14 +50,8 @@ def labels_from(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str],
     >>> labels_from([("query", "cpu"), ("job", "a"), ("label.query", "x"), ("from", "0")])
     (('job', 'a'), ('query', 'x'))
     """
-    labels: Mapping[str, str] = {
-        name.removeprefix(_PREFIX): value for name, value in parameters if name not in RESERVED and value
-    }
+    labels = {name.removeprefix("label."): value for name, value in parameters if name not in RESERVED and value}
     return tuple(sorted(labels.items()))
-
-
-def _is_special(name: str) -> bool:
-    return name in RESERVED or name.startswith(_PREFIX)
 
 
 def time_range_from(parameters: Mapping[str, str], now: float) -> TimeRange | None:
