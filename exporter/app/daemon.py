@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from time import monotonic
 
 from exporter import __version__
@@ -121,7 +122,7 @@ class App:
             # The last checkpoint and the last scrapes do not need the last word to Alertmanagers.
             others = [
                 threading.Thread(target=_try, args=(last,), daemon=True)
-                for last in (self._close_evaluators, self._stop_web)
+                for last in (self._close_evaluators, partial(self._web.stop, _STOP_WEB))
             ]
             for other in others:
                 other.start()
@@ -140,9 +141,6 @@ class App:
             if evaluator.ended:
                 _try(evaluator.close)
         _try(self._parts.groups.close)
-
-    def _stop_web(self) -> None:
-        self._web.stop(_STOP_WEB)
 
 
 def _try(step: Callable[[], object]) -> None:

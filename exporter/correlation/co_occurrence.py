@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,15 +83,14 @@ class CoOccurrence:
         count, own = sum(counts.values()), counts.get(query, 0)
         # Other queries first: that more series of the same query are anomalous says less.
         queries.sort(key=lambda item: item[0] == query)
-        worst = [entry for name, rows in queries for entry in _within_window(name, rows, since)]
+        worst = [
+            ((name, row), series)
+            for name, rows in queries
+            for row, series in rows.worst
+            if abs(series.since - since) <= WINDOW
+        ]
         worst.sort(key=lambda entry: (entry[0][0] == query, -entry[1].score))
         return CoOccurrences(tuple(worst[: _SHOWN + 1]), count, own)
-
-
-def _within_window(
-    query: str, rows: _AnomalousRows, since: float
-) -> Iterator[tuple[tuple[str, int], CoOccurrentSeries]]:
-    return (((query, row), series) for row, series in rows.worst if abs(series.since - since) <= WINDOW)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -93,18 +94,15 @@ class AlertStore:
         """
         changed = step.transitions or self._unsaved or step.alerts.keys() != self.alerts.keys()
         if changed or (step.alerts and abs(slot - self._written) >= _REMINDER):
-            self._store(step, lambda whole: self.context.ports.store.alerts.record(self.name, whole), slot)
+            self._store(step, partial(self.context.ports.store.alerts.record, self.name), slot)
         else:
             self.alerts = dict(step.alerts)
 
     def flush(self) -> None:
         """Write what could not be stored, before the end."""
         if self._unsaved:
-            self._store(
-                Step(alerts=self.alerts),
-                lambda whole: self.context.ports.store.alerts.record(self.name, whole),
-                self._written,
-            )
+            record = partial(self.context.ports.store.alerts.record, self.name)
+            self._store(Step(alerts=self.alerts), record, self._written)
 
     def send(self) -> None:
         """Publish the alerts to the senders."""

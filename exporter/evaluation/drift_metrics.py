@@ -72,7 +72,7 @@ class DriftMetrics:
         running = self._search is not None and self._search.is_alive()
         if settings.changepoints and not running and abs(at - self._searched) >= _SEARCH:
             self._searched = at
-            chosen = self._choose(engine, drift.often, drift.moved, np.array(used, np.intp))
+            chosen = self._choose(engine, np.array(used, np.intp))
             if chosen:
                 self._search = threading.Thread(target=self._find, args=(chosen, at), name="changepoints", daemon=True)
                 self._search.start()
@@ -82,17 +82,12 @@ class DriftMetrics:
         if self._search is not None:
             self._search.join(timeout)
 
-    def _choose(
-        self,
-        engine: Engine,
-        often: npt.NDArray[np.float64],
-        moved: npt.NDArray[np.float64],
-        used: npt.NDArray[np.intp],
-    ) -> set[Labels]:
+    def _choose(self, engine: Engine, used: npt.NDArray[np.intp]) -> set[Labels]:
         """Return the series that are searched in this round: those that drift most, and the others in rotation."""
         if not len(used) or len(used) > _MOST_SERIES:
             return set()
-        bad = np.fmax(often[used], 0.0) + np.fmin(np.nan_to_num(np.abs(moved[used])), 10.0)
+        drift = engine.drift
+        bad = np.fmax(drift.often[used], 0.0) + np.fmin(np.nan_to_num(np.abs(drift.moved[used])), 10.0)
         count = min(len(used), self._plan.drift.changepoint_series)
         order = np.argsort(-bad, kind="stable")
         worst, others = used[order[: (count + 1) // 2]], np.sort(used[order[(count + 1) // 2 :]])

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -84,7 +85,7 @@ class QueryEvaluator:
         """Drop the learned state in memory; the store and history have it."""
         self.ready = False
         self.learner = Learner(self.plan, self.context)
-        self.learner.beat = self._on_chunk
+        self.learner.beat = partial(self._watchdog.beat, HISTORY_TIMEOUT)
         self.alerts.rows.forget()
         self._rows = PageRows([("query", self.plan.name)])
 
@@ -218,7 +219,9 @@ class QueryEvaluator:
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
-        self._release(engine.expire(slot))
+        if expired := engine.expire(slot):
+            self._rows.release(expired)
+            self.alerts.rows.release(expired)
         if learner.due(slot):
             with self._phase("checkpoint"):
                 learner.checkpoint()
@@ -265,13 +268,6 @@ class QueryEvaluator:
         """Give every row its prefix: after history, or after a part of it."""
         self._claim([row for row, _ in self.learner.engine.table.items()])
 
-    def _release(self, rows: list[int]) -> None:
-        """Take back the prefixes of forgotten series."""
-        if not rows:
-            return
-        self._rows.release(rows)
-        self.alerts.rows.release(rows)
-
     # ------------------------------------------------------------------ time
 
     def _failed(self, fault: PrometheusError) -> None:
@@ -296,9 +292,6 @@ class QueryEvaluator:
     def _rest(self, seconds: float) -> None:
         """Send no query for so long."""
         self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
-
-    def _on_chunk(self) -> None:
-        self._watchdog.beat(HISTORY_TIMEOUT)
 
     @property
     def stuck(self) -> bool:
@@ -344,7 +337,7 @@ class QueryEvaluator:
         if self.plan.identity == plan.identity:
             new.learner, new.ready = self.learner, self.ready
             new.learner.configure(plan, context)
-            new.learner.beat = new._on_chunk
+            new.learner.beat = partial(new._watchdog.beat, HISTORY_TIMEOUT)
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new
 

@@ -13,6 +13,7 @@ from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.formatting import format_numbers
 from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
+from exporter.alerting.explanation.links import generator_url
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrences
 from exporter.engine.baseline import BucketSummary
@@ -44,6 +45,8 @@ class ExplanationBuilder:
     def __init__(self, plan: QueryPlan, context: EvaluationContext, verdict: Verdict, engine: Engine) -> None:
         self._plan, self._context, self._verdict, self._engine = plan, context, verdict, engine
         self.at = verdict.at
+        self.generator_url = generator_url(context.settings.source_url, plan.expr)
+        """The page of the expression in Prometheus."""
         self._templates = {} if plan.alert is None else plan.alert.annotations
         self._when = _hour_of(engine.buckets_at(verdict.at).week)
         self._summary: BucketSummary | None = None

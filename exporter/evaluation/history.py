@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
@@ -34,11 +33,8 @@ _TOGETHER = 500
 """Instants that are learned at once: a reload or the end waits for no more than these, about 0.3 s."""
 
 
-class History(Protocol):
-    """Reads a range of an expression's past, in chunks, in the order of time."""
-
-    def __call__(self, start: float, end: float, step: float) -> Iterator[HistoryChunk]:
-        """Yield the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds."""
+History = Callable[[float, float, float], Iterator[HistoryChunk]]
+"""Yields the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds, in the order of time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial as bound
 
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
-from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.storm import RowStates
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
-from exporter.engine.series import SeriesTable
+from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
@@ -75,21 +73,16 @@ class AlertEvaluator:
             present |= ~np.isnan(verdict.missing_since)
         scored = present & ~np.isnan(verdict.score)
         states = RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
-        explain = bound(self._candidates, ExplanationBuilder(self.plan, self.context, verdict, engine), table)
+        builder = ExplanationBuilder(self.plan, self.context, verdict, engine)
+
+        def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
+            builder.prepare([request.row for request in requests])
+            return [self._candidate(builder, table.labels(request.row), request) for request in requests]
+
         return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial))
 
-    def _candidates(
-        self, builder: ExplanationBuilder, table: SeriesTable, requests: Sequence[ExplanationRequest]
-    ) -> list[AlertCandidate]:
-        builder.prepare([request.row for request in requests])
-        source = generator_url(self.context.settings.source_url, self.plan.expr)
-        return [self._candidate(builder, table, request, source) for request in requests]
-
-    def _candidate(
-        self, builder: ExplanationBuilder, table: SeriesTable, request: ExplanationRequest, source: str
-    ) -> AlertCandidate:
-        row = request.row
-        labels = self.rows.labels(table.labels(row))
+    def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
+        row, labels = request.row, self.rows.labels(series)
         alert = self.alerts.get(fingerprint(labels))
         since = self.context.ports.co_occurrence.since(self.plan.name, row, builder.at)
         # An earlier run may have seen the beginning.
@@ -98,4 +91,4 @@ class AlertEvaluator:
         elif alert is not None and alert.state is not AlertState.RESOLVED:
             since = min(since, alert.active_at)
         explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
-        return AlertCandidate(labels, explanation, source, observation=builder.observation(row))
+        return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))

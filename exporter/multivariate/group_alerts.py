@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial as bound
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
 from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupMatrix, GroupVerdict
-from exporter.engine.series import SeriesTable
+from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
@@ -90,7 +89,10 @@ class GroupAlerts:
             self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
         states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
-        explain = bound(self._candidates, self.rows.rule or AlertSettings(), verdict, matrix, table)
+
+        def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
+            return [self._candidate(verdict, matrix, table.labels(request.row), request) for request in requests]
+
         step = self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not complete))
         self.alert_store.commit(verdict.at, step)
         self.alert_store.succeeded = verdict.at
@@ -112,36 +114,15 @@ class GroupAlerts:
     def _idle(self) -> bool:
         return self.rows.rule is None and not self.alert_store.alerts
 
-    def _candidates(
-        self,
-        rule: AlertSettings,
-        verdict: GroupVerdict,
-        matrix: GroupMatrix,
-        table: SeriesTable,
-        requests: Sequence[ExplanationRequest],
-    ) -> list[AlertCandidate]:
-        return [self._candidate(rule, verdict, matrix, table, request) for request in requests]
-
     def _candidate(
-        self,
-        rule: AlertSettings,
-        verdict: GroupVerdict,
-        matrix: GroupMatrix,
-        table: SeriesTable,
-        request: ExplanationRequest,
+        self, verdict: GroupVerdict, matrix: GroupMatrix, entity: Labels, request: ExplanationRequest
     ) -> AlertCandidate:
-        row = request.row
-        entity = table.labels(row)
-        labels = self.rows.labels(entity)
+        row, labels = request.row, self.rows.labels(entity)
         alert = self.alert_store.alerts.get(fingerprint(labels))
         began = verdict.at if alert is None or alert.state is AlertState.RESOLVED else alert.active_at
         share = verdict.share[row].tolist()
-        metrics = [
-            MetricShare(plan.name, *numbers)
-            for plan, *numbers in zip(
-                self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True
-            )
-        ]
+        columns = zip(self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True)
+        metrics = [MetricShare(plan.name, *numbers) for plan, *numbers in columns]
         source = EntityInput(
             self.group,
             labels,
@@ -152,6 +133,6 @@ class GroupAlerts:
             at=verdict.at,
             external_url=self.context.settings.external_url,
         )
-        explanation = explain_entity(source, rule.annotations)
+        explanation = explain_entity(source, {} if self.rows.rule is None else self.rows.rule.annotations)
         worst = self.plans[int(np.argmax(share))]
         return AlertCandidate(labels, explanation, generator_url(self.context.settings.source_url, worst.expr))

@@ -141,7 +141,12 @@ class Views:
             series=series,
             matching=matching,
             total=sum(query.series for query in queries),
-            groups=[_group_row(group.name, group_status.get(group.name)) for group in config.groups],
+            groups=[
+                GroupRow(group.name, None, 0, 0)
+                if (status := group_status.get(group.name)) is None
+                else GroupRow(group.name, status.at, status.scored, status.anomalous)
+                for group in config.groups
+            ],
             entities=_worst_entities(group_status.values()),
         )
 
@@ -289,26 +294,9 @@ def _quietly(process: WorkerProcess, function: Callable[[], None]) -> None:
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:
-    nan = float("nan")
-    return SeriesRow(
-        query,
-        labels,
-        at=judged if np.isfinite(judged) else nan,
-        score=nan,
-        observed=nan,
-        expected=nan,
-        lower=nan,
-        upper=nan,
-        votes=nan,
-        ready=True,
-        positions=np.full(1, nan),
-    )
-
-
-def _group_row(name: str, status: GroupStatus | None) -> GroupRow:
-    if status is None:
-        return GroupRow(name, None, 0, 0)
-    return GroupRow(name, status.at, status.scored, status.anomalous)
+    at = judged if np.isfinite(judged) else np.nan
+    nan = np.nan
+    return SeriesRow(query, labels, at, nan, nan, nan, nan, nan, nan, ready=True, positions=np.full(1, nan))
 
 
 def _worst_entities(groups: Iterable[GroupStatus]) -> list[EntityRow]:
