@@ -145,6 +145,11 @@ class Alert:
     worst: Observation | None = None
     """The observation with the highest score so far."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is pending or firing."""
+        return self.state is not AlertState.RESOLVED
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedSlot:

@@ -25,6 +25,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _NO_LABEL = -1
 _MOST_NAMES = 64
 """Label names that are looked at; more of them would be a mistake in an expression."""
+_MOST_VALUES, _TIMES, _SHARE = 3, 2.0, 0.25
+"""Of frequent values: how many, how many times as frequent as among all, and the part of the rows that must have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +106,13 @@ class LabelIndex:
                 common[name] = self._values[name][most]
         return common
 
-    def frequent_labels(
-        self, rows: Rows, *, besides: Collection[str] = (), most: int = 3, times: float = 2.0, share: float = 0.25
-    ) -> list[FrequentLabel]:
+    def frequent_labels(self, rows: Rows, *, besides: Collection[str] = ()) -> list[FrequentLabel]:
         """Return the label values that are far more frequent among `rows` than among all series, the clearest first.
 
         Parameters
         ----------
-        rows : ndarray of intp
         besides : collection of str
             Label names that are not looked at.
-        most : int
-            How many values at most.
-        times : float
-            How many times as frequent a value must be.
-        share : float
-            Part of `rows` that must have it.
 
         Notes
         -----
@@ -136,13 +129,13 @@ class LabelIndex:
             # A value of a single series identifies it and says nothing about the others.
             with np.errstate(all="ignore"):
                 ratio = (members / max(len(rows), 1)) / (series / max(len(all_rows), 1))
-            good = np.flatnonzero((members >= 2) & (members >= share * len(rows)) & (ratio >= times))
+            good = np.flatnonzero((members >= 2) & (members >= _SHARE * len(rows)) & (ratio >= _TIMES))
             for code in good.tolist():
                 clarity = float(members[code] * np.log(ratio[code]))
                 label = FrequentLabel(name, self._values[name][code], int(members[code]), int(series[code]))
                 ranked.append((clarity, label))
         ranked.sort(key=lambda entry: (-entry[0], entry[1].name, entry[1].value))
-        return [label for _, label in ranked[:most]]
+        return [label for _, label in ranked[:_MOST_VALUES]]
 
     def _code(self, name: str) -> _Codes:
         codes = self._codes.get(name)

@@ -14,9 +14,10 @@ are given: which of them explains another does not depend on their order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import floor
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+_Index = dict[tuple[str, str], list[tuple[int, Mapping[str, str]]]]
+"""By the least label of a pattern: number and pattern of the dependency."""
 
 HORIZON = 300.0
 """Seconds that a cause may begin before its effect."""
@@ -52,8 +55,7 @@ _KEPT = 64
 """Points of a trace: its beginning, because only what begins together is compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeverityTrace:
+class SeverityTrace(msgspec.Struct, frozen=True, array_like=True):
     """The severity of an open alert in its first slots; empty where it is unknown.
 
     Attributes
@@ -73,7 +75,7 @@ class SeverityTrace:
 def extended(trace: SeverityTrace, at: float, severity: float, labels: Mapping[str, str]) -> SeverityTrace:
     """Return a trace with one more slot, unless it is full or the slot is too close to the last."""
     if len(trace.times) >= _KEPT or (trace.times and at - trace.times[-1] < _CLOSEST):
-        return replace(trace, labels=labels)
+        return msgspec.structs.replace(trace, labels=labels)
     return SeverityTrace(labels, (*trace.times, at), (*trace.severities, severity))
 
 
@@ -133,52 +135,42 @@ class IncidentLink:
 
 
 class DependencyGraph:
-    """Who depends on whom.
-
-    Parameters
-    ----------
-    dependencies : sequence of DependencySettings
-    """
+    """Who depends on whom."""
 
     def __init__(self, dependencies: Sequence[DependencySettings]) -> None:
         self._edges = tuple(dependencies)
         # Indexed by one of their labels, so that an anomaly is only compared with what may match.
-        self._callers = _by_label([edge.caller for edge in self._edges])
-        self._callees = _by_label([edge.callee for edge in self._edges])
+        self._callers = _by_label(edge.caller for edge in dependencies)
+        self._callees = _by_label(edge.callee for edge in dependencies)
 
     def __bool__(self) -> bool:
         return bool(self._edges)
 
     def calls(self, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         """Return what an anomaly depends on: the keys under which `called` returns its callees."""
-        return self._keys(self._callers, labels, [edge.caller for edge in self._edges])
+        return self._keys(self._callers, labels)
 
     def called(self, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         """Return the keys of the dependencies of which an anomaly is the callee."""
-        return self._keys(self._callees, labels, [edge.callee for edge in self._edges])
+        return self._keys(self._callees, labels)
 
     def mentions(self, labels: Mapping[str, str]) -> bool:
         """Return whether an anomaly with these labels can be a cause or an effect."""
         return bool(self.calls(labels) or self.called(labels))
 
-    def _keys(
-        self,
-        index: Mapping[tuple[str, str], list[int]],
-        labels: Mapping[str, str],
-        patterns: Sequence[Mapping[str, str]],
-    ) -> list[tuple[object, ...]]:
-        numbers = (number for pair in labels.items() for number in index.get(pair, ()))
+    def _keys(self, index: _Index, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         return [
             (number, *(labels.get(name, "") for name in self._edges[number].equal))
-            for number in numbers
-            if patterns[number].items() <= labels.items()
+            for pair in labels.items()
+            for number, pattern in index.get(pair, ())
+            if pattern.items() <= labels.items()
         ]
 
 
-def _by_label(patterns: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], list[int]]:
-    index: dict[tuple[str, str], list[int]] = {}
+def _by_label(patterns: Iterable[Mapping[str, str]]) -> _Index:
+    index: _Index = {}
     for number, pattern in enumerate(patterns):
-        index.setdefault(min(pattern.items()), []).append(number)
+        index.setdefault(min(pattern.items()), []).append((number, pattern))
     return index
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from exporter.alerting.label_index import Hashes
 from exporter.alerting.root_cause import SeverityTrace
-from exporter.alerting.storm import OpenStorm, StoredStorm, decode_storms, encode_storms
+from exporter.alerting.storm import OpenStorm
 
 __all__ = ["SavedContext", "decode_context", "encode_context"]
 
@@ -28,30 +32,29 @@ class SavedContext:
     traces: Mapping[str, SeverityTrace] = field(default_factory=dict)
 
 
-class _StoredTrace(msgspec.Struct, frozen=True, array_like=True):
-    labels: dict[str, str]
-    times: list[float]
-    severities: list[float]
-
-
 class _StoredContext(msgspec.Struct, frozen=True, omit_defaults=True):
-    storms: list[StoredStorm] = []
-    traces: dict[str, _StoredTrace] = {}
+    storms: list[OpenStorm] = []
+    traces: dict[str, SeverityTrace] = {}
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_StoredContext).decode
+def _to_bytes(array: npt.NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
+def _from_bytes(kind: object, raw: bytes) -> npt.NDArray[Any]:
+    dtype = np.dtype(np.uint64 if kind == Hashes else np.float64)
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_to_bytes).encode
+_decode = msgspec.msgpack.Decoder(_StoredContext, dec_hook=_from_bytes).decode
 
 
 def encode_context(context: SavedContext) -> bytes:
     """Return the context in bytes; empty where there is nothing to store."""
     if not context.storms and not context.traces:
         return b""
-    traces = {
-        identity: _StoredTrace(dict(trace.labels), list(trace.times), list(trace.severities))
-        for identity, trace in sorted(context.traces.items())
-    }
-    return _encode(_StoredContext(storms=encode_storms(context.storms), traces=traces))
+    return _encode(_StoredContext(list(context.storms), dict(sorted(context.traces.items()))))
 
 
 def decode_context(encoded: bytes) -> SavedContext:
@@ -60,11 +63,8 @@ def decode_context(encoded: bytes) -> SavedContext:
         return SavedContext()
     try:
         stored = _decode(encoded)
-        traces = {
-            identity: SeverityTrace(trace.labels, tuple(trace.times), tuple(trace.severities))
-            for identity, trace in stored.traces.items()
-            if len(trace.times) == len(trace.severities)
-        }
-        return SavedContext(decode_storms(stored.storms), traces)
-    except (msgspec.DecodeError, ValueError):
+    except msgspec.DecodeError:
         return SavedContext()
+    storms = (storm for storm in stored.storms if len(storm.members) == len(storm.joined) == len(storm.left))
+    traces = {name: trace for name, trace in stored.traces.items() if len(trace.times) == len(trace.severities)}
+    return SavedContext(tuple(storms), traces)

@@ -231,13 +231,13 @@ def _begin_episodes(
     transitions: list[AlertTransition],
 ) -> int:
     """Add the alerts that begin now to `after`; return for how many candidates there was no room."""
-    room = limits.max_alerts - slot.other_alerts - sum(not _is_over(alert) for alert in after.values())
+    room = limits.max_alerts - slot.other_alerts - sum(alert.is_open for alert in after.values())
     # Resolved alerts stay for a while. Series that come and go must not make the table grow without end.
     rows = 2 * limits.max_alerts - len(after)
     suppressed = 0
     for identity, candidate in slot.candidates.items():
         last = before.get(identity)
-        if last is not None and not _is_over(last):
+        if last is not None and last.is_open:
             continue
         new_row = identity not in after
         if room <= 0 or (new_row and rows <= 0):
@@ -346,10 +346,6 @@ def _end(alert: Alert, at: float, why: str, transitions: list[AlertTransition]) 
 def _retained(limits: AlertingSettings, alert: Alert, at: float) -> Alert | None:
     _, ended = _span(alert)
     return None if at - ended > limits.resolved_retention else alert
-
-
-def _is_over(alert: Alert) -> bool:
-    return alert.state is AlertState.RESOLVED
 
 
 def _span(alert: Alert) -> tuple[float, float]:

@@ -16,10 +16,9 @@ gives the same storms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -29,13 +28,10 @@ from exporter.alerting.settings import StormSettings
 
 __all__ = [
     "StormAssignment",
-    "StoredStorm",
     "Naming",
     "RowAlert",
     "RowStates",
     "OpenStorm",
-    "decode_storms",
-    "encode_storms",
     "assign_storms",
 ]
 
@@ -91,7 +87,7 @@ class RowStates:
     anomalous
         And old enough to alert.
     scored
-        Whether anything can be states.
+        Whether anything can be said.
     present
         Whether the answer has a sample.
     silenced
@@ -125,7 +121,7 @@ class StormAssignment:
 
     Attributes
     ----------
-    storms : tuple of Storm
+    storms : tuple of OpenStorm
         Those that were open before and those that begin; a storm is over when its alert is.
     rows : mapping
         By identity: the members that are anomalous now.
@@ -138,7 +134,7 @@ class StormAssignment:
     absorbed : frozenset of str
         Fingerprints of pending alerts that end because a storm replaces them, or because their storm is dissolved.
     missing, unknown : frozenset of str
-        Identities of storms of whose members nothing is seen, or nothing can be states.
+        Identities of storms of whose members nothing is seen, or nothing can be said.
     """
 
     storms: tuple[OpenStorm, ...]
@@ -167,7 +163,7 @@ def assign_storms(
     Parameters
     ----------
     settings : StormSettings
-    storms : iterable of Storm
+    storms : iterable of OpenStorm
         Those whose alerts are open.
     states : RowStates
     index : LabelIndex
@@ -357,46 +353,3 @@ def _by_number(numbers: Rows) -> Iterator[tuple[int, Rows]]:
     order = np.argsort(numbers, kind="stable")
     places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
     yield from ((int(numbers[group[0]]), group) for group in places)
-
-
-class StoredStorm(msgspec.Struct, frozen=True):
-    """A storm as bytes."""
-
-    identity: str
-    key: list[tuple[str, str]]
-    number: int
-    grown_at: float
-    total: int
-    members: bytes
-    joined: bytes
-    left: bytes
-
-
-def encode_storms(storms: Sequence[OpenStorm]) -> list[StoredStorm]:
-    """Return storms as the store keeps them."""
-    return [
-        StoredStorm(
-            storm.identity,
-            list(storm.key),
-            storm.number,
-            storm.grown_at,
-            storm.total,
-            storm.members.astype("<u8").tobytes(),
-            storm.joined.astype("<f8").tobytes(),
-            storm.left.astype("<f8").tobytes(),
-        )
-        for storm in storms
-    ]
-
-
-def decode_storms(stored: Iterable[StoredStorm]) -> tuple[OpenStorm, ...]:
-    """Return storms as the store had them; inconsistent ones are left out."""
-    storms = []
-    for storm in stored:
-        if len(storm.members) % 8 or not len(storm.members) == len(storm.joined) == len(storm.left):
-            continue
-        members = np.frombuffer(storm.members, "<u8").astype(np.uint64)
-        joined, left = (np.frombuffer(part, "<f8").astype(np.float64) for part in (storm.joined, storm.left))
-        key = tuple((name, value) for name, value in storm.key)
-        storms.append(OpenStorm(storm.identity, key, storm.number, storm.grown_at, storm.total, members, joined, left))
-    return tuple(storms)

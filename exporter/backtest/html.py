@@ -138,12 +138,6 @@ def _chart(window: ChartWindow) -> _ChartImages:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
-    name: str
-    top: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Bar:
     label: str
     kind: str
@@ -154,18 +148,14 @@ class _Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tick:
-    text: str
-    x: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Timeline:
     """A lane for incidents and a lane for each query with its alerts."""
 
-    lanes: list[_Lane]
+    lanes: list[tuple[str, int]]
+    """Name and top."""
     bars: list[_Bar]
-    ticks: list[_Tick]
+    ticks: list[tuple[str, int]]
+    """Text and place."""
     width: int = _WIDTH
     left: int = _LEFT
     lane_height: int = _LANE
@@ -202,9 +192,9 @@ def _timeline(report: BacktestReport) -> _Timeline:
     within = report.within
     instants = [within.start + (within.end - within.start) * number / _TICKS for number in range(_TICKS + 1)]
     return _Timeline(
-        [_Lane(name, number * _LANE) for number, name in enumerate(lanes)],
+        [(name, number * _LANE) for number, name in enumerate(lanes)],
         bars,
-        [_Tick(when(at, report.zone), round(_x(report, at))) for at in instants],
+        [(when(at, report.zone), round(_x(report, at))) for at in instants],
     )
 
 

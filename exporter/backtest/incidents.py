@@ -12,10 +12,10 @@ from typing import TextIO
 
 import numpy as np
 
-from exporter.backtest.past_answers import RangeApi
 from exporter.backtest.recorder import RecordedAlert
 from exporter.engine.series import labels_of
 from exporter.errors import UsageError
+from exporter.prometheus import PrometheusApi
 from exporter.web.pages.urls import parse_instant
 
 __all__ = ["Incident", "IncidentMatch", "match", "past_alerts", "read_incidents"]
@@ -179,7 +179,7 @@ def _instant(name: str, text: str) -> float:
     return at
 
 
-def past_alerts(api: RangeApi, matchers: str, start: float, end: float) -> list[Incident]:
+def past_alerts(api: PrometheusApi, matchers: str, start: float, end: float) -> list[Incident]:
     """Return when alerts of Prometheus fired; those of one name that touch are one incident.
 
     Parameters

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
-from exporter.prometheus import Frame, HistoryChunk
+from exporter.prometheus import Frame, HistoryChunk, PrometheusApi
 
-__all__ = ["HistoryReplay", "RangeApi"]
+__all__ = ["HistoryReplay"]
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +20,6 @@ _TIMEOUT = 120.0
 _TRIES = 4
 _WAIT, _LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second try, doubled with each; and as long as a server may ask us to wait."""
-
-
-class RangeApi(Protocol):
-    """The part of `PrometheusApi` that this needs."""
-
-    def history(
-        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
-    ) -> Iterator[HistoryChunk]:
-        """Evaluate an expression on a grid, in chunks, oldest first."""
 
 
 class HistoryReplay:
@@ -49,7 +39,7 @@ class HistoryReplay:
 
     def __init__(
         self,
-        api: RangeApi,
+        api: PrometheusApi,
         plan: QueryPlan,
         *,
         last: float,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
-from exporter.alerting.alert import Alert, AlertCandidate, AlertState
+from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
 from exporter.alerting.explanation.registry import CAUSE
 from exporter.alerting.root_cause import (
@@ -129,7 +129,7 @@ class RootCauses:
 
 def _open_alert(alerts: Mapping[str, Alert], identity: str) -> Alert | None:
     alert = alerts.get(identity)
-    return alert if alert is not None and alert.state is not AlertState.RESOLVED else None
+    return alert if alert is not None and alert.is_open else None
 
 
 def _anomaly(identity: str, alert: Alert | None, onset: float, trace: SeverityTrace, interval: float) -> OpenAnomaly:

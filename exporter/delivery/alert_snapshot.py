@@ -93,7 +93,7 @@ class AlertSnapshots:
             for a query that was removed.
         """
         slot = max((alert.evaluated_at for alert in alerts.values()), default=0.0)
-        unresolved = sum(alert.state is not AlertState.RESOLVED for alert in alerts.values())
+        unresolved = sum(alert.is_open for alert in alerts.values())
         copy = MappingProxyType(dict(alerts))
         with self._lock:
             published = self._monotonic()

@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertState
 from exporter.engine.multivariate import Group
 from exporter.engine.series import SeriesTable
 from exporter.errors import StateError
@@ -75,7 +74,7 @@ def _apply(
     rows = alerts.rows_of(pending.fingerprint, table)
     if not rows:
         log.info("the new normal is not learned: its series are not there now", extra=more)
-    elif alert is not None and alert.state is not AlertState.RESOLVED and alert.episode != pending.episode:
+    elif alert is not None and alert.is_open and alert.episode != pending.episode:
         log.info("the new normal is not learned: another anomaly of the series is under way", extra=more)
     else:
         accept(np.array(rows, np.intp))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertCandidate, AlertState, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, Step, fingerprint
 from exporter.alerting.storm import RowStates
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
@@ -88,7 +88,7 @@ class AlertEvaluator:
         # An earlier run may have seen the beginning.
         if request.since is not None:
             since = request.since
-        elif alert is not None and alert.state is not AlertState.RESOLVED:
+        elif alert is not None and alert.is_open:
             since = min(since, alert.active_at)
         explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Alert, AlertCandidate, AlertState, EvaluatedSlot, Step, fingerprint
+from exporter.alerting.alert import AlertCandidate, EvaluatedSlot, Step, fingerprint
 from exporter.alerting.explanation.input import StormInput
 from exporter.alerting.explanation.registry import STORM
 from exporter.alerting.label_index import LabelIndex, Rows
@@ -148,7 +148,7 @@ class RowAlerts:
         rows = {
             identity: self._find(rule, slot.table, identity)
             for identity, alert in store.alerts.items()
-            if _is_open(alert) and identity not in storm_identities
+            if alert.is_open and identity not in storm_identities
         }
         assignment = self._assign(rule, slot, storms, rows)
         single, worst_members = self._explain(slot, assignment)
@@ -210,7 +210,7 @@ class RowAlerts:
     def _save(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
         """Return the context of a step to store; publish the open alerts to other queries."""
         store = self.alert_store
-        opened = {identity for identity, alert in step.alerts.items() if _is_open(alert)}
+        opened = {identity for identity, alert in step.alerts.items() if alert.is_open}
         saved = SavedContext(
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
@@ -229,7 +229,8 @@ class RowAlerts:
     def _open_storms(self) -> tuple[OpenStorm, ...]:
         """Return the storms whose alerts are open."""
         alerts = self.alert_store.alerts
-        return tuple(storm for storm in self._saved_context().storms if _is_open(alerts.get(storm.identity)))
+        storms = self._saved_context().storms
+        return tuple(storm for storm in storms if storm.identity in alerts and alerts[storm.identity].is_open)
 
     def _assign(
         self, rule: AlertSettings, slot: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
@@ -259,7 +260,7 @@ class RowAlerts:
             self._index,
             row_alerts,
             waiting={storm.identity for storm in storms if alerts[storm.identity].fired_at is None},
-            taken={identity for identity, alert in alerts.items() if _is_open(alert)},
+            taken={identity for identity, alert in alerts.items() if alert.is_open},
             name=name,
         )
 
@@ -353,28 +354,17 @@ class RowAlerts:
     def _without_rule(self, at: float) -> Step:
         """Resolve the alerts of an earlier configuration, and forget them once that was sent."""
         alerts = self.alert_store.alerts
-        if any(_is_open(alert) for alert in alerts.values()):
+        if any(alert.is_open for alert in alerts.values()):
             return withdraw(alerts, at=at, why="rule_removed")
         return self.alert_store.hold(at)
 
     def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
-        settings = self.context.settings
-        return alert_labels(
-            series,
-            self.name,
-            rule,
-            settings.external_labels,
-            utf8=settings.utf8_labels,
-            kind=self.kind,
-            storm=storm,
-        )
+        external, utf8 = self.context.settings.external_labels, self.context.settings.utf8_labels
+        return alert_labels(series, self.name, rule, external, utf8=utf8, kind=self.kind, storm=storm)
 
     def _identities(self, table: SeriesTable) -> set[str]:
         """Return the fingerprints that the alerts of all series have or would have."""
-        rule = self.rule
-        if rule is None:
-            return set()
-        return {fingerprint(self._labels(rule, dict(labels))) for _, labels in table.items()}
+        return set() if self.rule is None else {fingerprint(self.labels(labels)) for _, labels in table.items()}
 
     def _find(self, rule: AlertSettings, table: SeriesTable, identity: str) -> int | None:
         """Return the row of the series of an open alert, or None where there is none."""
@@ -397,10 +387,6 @@ def _masked(mask: RowMask, slot: SlotResult) -> SlotResult:
         return [mask.annotate(candidate, request.row) for candidate, request in pairs]
 
     return replace(slot, states=states, explain=explain)
-
-
-def _is_open(alert: Alert | None) -> bool:
-    return alert is not None and alert.state is not AlertState.RESOLVED
 
 
 def _naming(rule: AlertSettings | None, context: EvaluationContext) -> tuple[object, ...]:

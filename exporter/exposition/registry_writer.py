@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from exporter.exposition.labels import row_prefix
+
 __all__ = ["RegistryWriter"]
 
 _SUFFIX = {"counter": "_total", "info": "_info"}
@@ -53,9 +55,4 @@ def _opening(sample: Sample) -> str:
     """Return name and labels, up to the value."""
     if not sample.labels:
         return f"{sample.name} "
-    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(sample.labels.items()))
-    return f"{sample.name}{{{labels}}} "
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return f"{sample.name}{{{row_prefix(sorted(sample.labels.items())).decode()}}} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.alert import Alert
 from exporter.alerting.episode import Feedback
 from exporter.delivery import AlertSnapshots
 from exporter.errors import StateError
@@ -48,7 +48,7 @@ class Acknowledger:
             alert
             for query_alerts in self._alert_snapshots.read().by_query.values()
             for alert in query_alerts.alerts.values()
-            if alert.state is not AlertState.RESOLVED
+            if alert.is_open
         ]
         done: dict[tuple[str, str], str] = {}
         for alert in alive:

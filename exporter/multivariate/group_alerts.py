@@ -119,7 +119,7 @@ class GroupAlerts:
     ) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(entity)
         alert = self.alert_store.alerts.get(fingerprint(labels))
-        began = verdict.at if alert is None or alert.state is AlertState.RESOLVED else alert.active_at
+        began = verdict.at if alert is None or not alert.is_open else alert.active_at
         share = verdict.share[row].tolist()
         columns = zip(self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True)
         metrics = [MetricShare(plan.name, *numbers) for plan, *numbers in columns]

@@ -12,7 +12,6 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from exporter import __version__
-from exporter.alerting.alert import AlertState
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
 from exporter.charts import chart as drawing
@@ -266,7 +265,7 @@ class Views:
             for name, query_alerts in program.alert_snapshots.read().by_query.items()
             if name in evaluators or name not in program.evaluators()
             for alert in query_alerts.alerts.values()
-            if alert.state is not AlertState.RESOLVED
+            if alert.is_open
         ]
         return sorted(cards, key=lambda card: (card.state != "firing", -card.since))
 

@@ -58,7 +58,6 @@ def build_app(
     *,
     endpoints: Iterable[Endpoint[Any, Any]] = (),
     prefix: str = "",
-    max_body: int = _LIMITS.body,
 ) -> web.Application:
     """Make the application.
 
@@ -68,10 +67,9 @@ def build_app(
         Served below ``/api/v1``, beside the status of the program.
     prefix : str
         Path under which everything is served, such as ``/anomaly``: that of ``--web.external-url``.
-    max_body : int, bytes
     """
     handlers = _Handlers(site)
-    app = web.Application(client_max_size=max_body)
+    app = web.Application(client_max_size=_LIMITS.body)
     add = app.router
     add.add_get(prefix + "/metrics", handlers.metrics)
     add.add_get(prefix + "/-/healthy", handlers.healthy)

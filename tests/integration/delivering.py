@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 
-from exporter.alerting import evaluate, hold
 from exporter.alerting.alert import Alert, AlertState, EvaluatedSlot
+from exporter.alerting.state_machine import evaluate, hold
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Senders
 from exporter.store import Delivery
 from tests.alerts import finding, fp, limits, rule

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.alerting import collect, evaluate
 from exporter.alerting.alert import AlertCandidate, AlertState, EvaluatedSlot
 from exporter.alerting.explanation.explanation import Explanation
+from exporter.alerting.state_machine import collect, evaluate
 from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
 from tests.alerts import fp

@@ -12,9 +12,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.alerting import evaluate, hold, restore, withdraw
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, Step
 from exporter.alerting.labels import validate
+from exporter.alerting.state_machine import evaluate, hold, restore, withdraw
 from tests.alerts import T0, finding, fp, limits, table
 from tests.alerts import rule as alert_rule
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.alerting import evaluate, hold, restore
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, fingerprint
+from exporter.alerting.state_machine import evaluate, hold, restore
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.resend_policy import restored_acks

@@ -99,8 +99,7 @@ def format_instant(at: float) -> str:
 
 
 def _written(numbers: Sequence[float], like: Sequence[float]) -> list[str]:
-    finite = [number for number in like if math.isfinite(number)]
-    decimals = _decimals(finite)
+    decimals = _decimals([number for number in like if math.isfinite(number)])
     return [_number(number, decimals) for number in numbers]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from exporter.alerting.limits import is_link
 
@@ -71,12 +71,5 @@ def _escaped(text: str) -> str:
     """Encode `text` for a query string as Prometheus does: a space is ``+``."""
     if text.isascii() and text.isalnum():
         return text
-    return "".join(_escapes(text.encode("utf-8", "replace")))
-
-
-def _escapes(raw: bytes) -> Iterable[str]:
-    for byte in raw:
-        if byte in _PLAIN:
-            yield chr(byte)
-        else:
-            yield "+" if byte == 0x20 else f"%{byte:02X}"
+    raw = text.encode("utf-8", "replace")
+    return "".join(chr(byte) if byte in _PLAIN else "+" if byte == 0x20 else f"%{byte:02X}" for byte in raw)

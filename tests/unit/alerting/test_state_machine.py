@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.alerting import DuplicateAlert, collect, evaluate, hold, restore, withdraw
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, Step
+from exporter.alerting.state_machine import DuplicateAlert, collect, evaluate, hold, restore, withdraw
 from tests.alerts import T0, alert, finding, found, fp, limits, rule, table
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
