@@ -10,7 +10,7 @@ LOCKS  := requirements/runtime.txt requirements/dev.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture rules lock golden screenshots servers clean
+.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
 
 picture: $(STAMP) ## Draw docs/concepts.svg.
 	@MPLBACKEND=agg $(BIN)/python scripts/picture.py
+
+reference: $(STAMP) ## Write docs/configuration.md from the models of the configuration.
+	@$(BIN)/python scripts/reference.py
 
 rules: $(STAMP) ## Write the PrometheusRule of deploy/kubernetes from deploy/prometheus/rules.
 	@$(BIN)/python scripts/prometheusrule.py

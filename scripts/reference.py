@@ -1,11 +1,10 @@
-"""``python -m exporter.config.reference`` writes docs/configuration.md from the models.
+"""Write docs/configuration.md from the models (``make reference``).
 
 A field, its default and its description are written in the models only.
 """
 
 from __future__ import annotations
 
-import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ __all__ = ["render"]
 
 _HEAD = """# Configuration
 
-<!-- Written by `python -m exporter.config.reference` from the models. Do not edit by hand. -->
+<!-- Written by `make reference` from the models. Do not edit by hand. -->
 
 The file is YAML. It is given with `--config.file` and read again on SIGHUP and on `POST /-/reload` (with
 `--web.enable-lifecycle`): the whole new file is used, or, where it has a problem, the old one stays.
@@ -201,4 +200,4 @@ def _item(value: object) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/configuration.md").write_text(render(), encoding="utf-8")
+    (Path(__file__).parent.parent / "docs" / "configuration.md").write_text(render(), encoding="utf-8")
