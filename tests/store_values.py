@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition, AuditEvent, Step
 from exporter.store import Store
+from exporter.store.audit import append_audit
+from exporter.store.episode_rows import write_episodes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -76,6 +79,18 @@ def a_transition(
 
 def a_step(*alerts: Alert, transitions: tuple[AlertTransition, ...] = ()) -> Step:
     return Step({alert.fingerprint: alert for alert in alerts}, transitions)
+
+
+def append(store: Store, transitions: Iterable[AlertTransition]) -> int:
+    """Add events to the audit that change no alert, and return how many were new."""
+    rows = tuple(transitions)
+
+    def apply(con: sqlite3.Connection) -> int:
+        added = append_audit(con, rows)
+        write_episodes(con, rows)
+        return added
+
+    return store.alerts.database.write(apply)
 
 
 def run_child(text: str, *arguments: object) -> str:

@@ -143,10 +143,6 @@ class AlertListing:
         labels = {item.fingerprint: item.labels for item in items}
         return cls(at, MappingProxyType({fingerprint(item.labels): _listed(item, labels) for item in items}))
 
-    def find(self, labels: Mapping[str, str]) -> ListedAlert | None:
-        """Return the alert with these labels; None where the Alertmanager does not have it."""
-        return self.by_fingerprint.get(fingerprint({name: value for name, value in labels.items() if value}))
-
     def status(
         self, alertmanager: str, labels: Mapping[str, str], since: float, silences: Mapping[str, Silence]
     ) -> AlertStatus | None:
@@ -159,7 +155,7 @@ class AlertListing:
         silences : mapping
             By id; may lack some.
         """
-        alert = self.find(labels)
+        alert = self.by_fingerprint.get(fingerprint({name: value for name, value in labels.items() if value}))
         if alert is None:
             return AlertStatus(alertmanager, self.at, "absent") if self.at - since >= _DELIVERY_DELAY else None
         silenced_by = tuple(_silencing(identity, silences.get(identity)) for identity in alert.silenced_by)

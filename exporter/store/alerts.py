@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.alerting.alert import Alert, AlertState, AlertTransition, Observation, Step
+from exporter.alerting.alert import Alert, AlertState, Observation, Step
 from exporter.store.audit import append_audit
 from exporter.store.database import Database
 from exporter.store.episode_rows import find_episode, rebuild_missing, write_episodes
@@ -101,17 +101,6 @@ class AlertLog:
         written = self._worst.get(query, {})
         alerts = step.alerts.values()
         return [alert for alert in alerts if alert.worst is not None and alert.worst != written.get(alert.episode)]
-
-    def append(self, transitions: Iterable[AlertTransition]) -> int:
-        """Add events to the audit that change no alert, and return how many were new."""
-        rows = tuple(transitions)
-
-        def apply(con: sqlite3.Connection) -> int:
-            added = append_audit(con, rows)
-            write_episodes(con, rows)
-            return added
-
-        return self.database.write(apply)
 
     def load(self) -> dict[str, dict[str, Alert]]:
         """Return all alerts, by query and fingerprint."""

@@ -7,8 +7,9 @@ import math
 import sqlite3
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +30,8 @@ _NAMES = (
 # On the disk everything is little-endian, whatever machine wrote it.
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
 _DIMENSIONS = 8
-_SHAPE_TEXT = 200
+_Length = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
+_decode_shape = msgspec.json.Decoder(Annotated[tuple[_Length, ...], msgspec.Meta(max_length=_DIMENSIONS)]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,13 @@ def read_part(con: sqlite3.Connection, row: tuple[Any, ...]) -> Array:
     query, part, name, text, size, checksum = row
     if seal(*row[:-1]) != checksum:
         raise DamagedPartError("its description does not match its checksum")
-    shape = _shape(text)
+    try:
+        shape = _decode_shape(text)
+    except (ValueError, TypeError):
+        shape = None
     dtype = _DTYPES.get(name)
-    if dtype is None or shape is None or size > PART_LIMIT or math.prod(shape) * dtype.itemsize != size:
+    size_is_valid = isinstance(size, int) and size <= PART_LIMIT
+    if dtype is None or shape is None or not size_is_valid or math.prod(shape) * dtype.itemsize != size:
         raise DamagedPartError(f"{size} bytes are no array of {name} with shape {text}")
     # What is there is measured before memory is taken for it.
     stored = con.execute(
@@ -130,18 +136,3 @@ def read_part(con: sqlite3.Connection, row: tuple[Any, ...]) -> Array:
 def _checksum(query: str, part: str, number: int, data: bytes | memoryview) -> int:
     # Begins with the place, so that a piece that stands in another one's place is found too.
     return zlib.crc32(data, seal(query, part, number))
-
-
-def _shape(text: object) -> tuple[int, ...] | None:
-    # The length is limited, because deep nesting ends the JSON reader with a RecursionError.
-    if not isinstance(text, str) or len(text) > _SHAPE_TEXT:
-        return None
-    try:
-        shape = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(shape, list) or len(shape) > _DIMENSIONS:
-        return None
-    if not all(type(length) is int and 0 <= length < 2**40 for length in shape):
-        return None
-    return tuple(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from exporter.alerting.alert import AlertTransition, AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
@@ -147,7 +148,7 @@ class EpisodeLog:
             match = find_episode(con, episode)
             if match is None or match.acknowledged_at is not None or match.status is Status.RESOLVED:
                 return EpisodeChange(match)
-            return _append(con, _transition(match, AuditEvent.ACKNOWLEDGED, at, who, why))
+            return _append(con, match, AuditEvent.ACKNOWLEDGED, at, who, why)
 
         return self._database.write(write)
 
@@ -172,7 +173,7 @@ class EpisodeLog:
                 row = sealed(episode, match.query, match.fingerprint, str(verdict), float(at))
                 con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", row)
             details = {"verdict": str(verdict)}
-            return _append(con, _transition(match, AuditEvent.FEEDBACK, at, who, comment, details, number))
+            return _append(con, match, AuditEvent.FEEDBACK, at, who, comment, details, number)
 
         change = self._database.write(write)
         if change.changed and change.episode is not None:
@@ -244,18 +245,17 @@ def _conditions(filters: EpisodeFilter) -> tuple[list[str], list[object]]:
     return [condition for condition, _ in conditions], [value for _, value in conditions]
 
 
-def _transition(
+def _append(
+    con: sqlite3.Connection,
     episode: Episode,
     event: AuditEvent,
     at: float,
     who: str,
     why: str,
-    details: Mapping[str, str] | None = None,
+    details: Mapping[str, str] = MappingProxyType({}),
     number: int = 0,
-) -> AlertTransition:
-    return AlertTransition(episode.fingerprint, episode.query, episode.id, event, at, why, who, details or {}, number)
-
-
-def _append(con: sqlite3.Connection, transition: AlertTransition) -> EpisodeChange:
+) -> EpisodeChange:
+    identity = episode.fingerprint, episode.query, episode.id
+    transition = AlertTransition(*identity, event, at, why, who, details, number)
     append_audit(con, [transition])
-    return EpisodeChange(write_episodes(con, [transition])[transition.episode], changed=True)
+    return EpisodeChange(write_episodes(con, [transition])[episode.id], changed=True)

@@ -95,11 +95,7 @@ class EventLog:
 
     def remove(self, identity: str) -> bool:
         """Remove an event by its id; return whether it was there."""
-
-        def remove(con: sqlite3.Connection) -> bool:
-            return con.execute("DELETE FROM events WHERE id=?", (identity,)).rowcount > 0
-
-        return self._database.write(remove)
+        return self._database.write(lambda con: con.execute("DELETE FROM events WHERE id=?", (identity,)).rowcount > 0)
 
     def retain(self, before: float) -> int:
         """Delete the events that ended before an instant; return how many."""

@@ -153,7 +153,8 @@ def _inspect(file: Path, schema: Schema) -> int:
         raise _DamagedError("there is a write-ahead log, but not the database it belongs to")
     # SQLite takes an empty file for a new database, and an unknown write version for a read-only one.
     # New files of ours appear complete, so that neither can be an interrupted start.
-    header = _first_bytes(file)
+    with file.open("rb") as stream:
+        header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise _DamagedError(f"the file has only {len(header)} bytes")
     magic, write_version, read_version = _HEADER.unpack(header)
@@ -205,11 +206,6 @@ def _damage_noticed() -> Iterator[None]:
         if isinstance(error, sqlite3.Error) and primary_code(error) in _PASSING:
             raise
         raise _DamagedError(str(error)) from error
-
-
-def _first_bytes(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(_HEADER.size)
 
 
 def _build(file: Path, schema: Schema, *, damaged: bool) -> int:

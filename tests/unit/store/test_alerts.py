@@ -7,7 +7,7 @@ import pytest
 
 from exporter.alerting.alert import AlertState, AuditEvent, Step
 from exporter.store import Delivery, Store, StoreError, StoreReason
-from tests.store_values import a_step, a_transition, an_alert, open_store
+from tests.store_values import a_step, a_transition, an_alert, append, open_store
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_an_event_that_repeats_is_kept_once_as_it_was_first(store: Store) -> Non
         ("f1", "first"),
         ("f2", "too high"),
     }
-    assert store.alerts.append([a_transition(), a_transition("f3"), a_transition("f3")]) == 1
+    assert append(store, [a_transition(), a_transition("f3"), a_transition("f3")]) == 1
 
 
 def test_a_fault_in_a_step_leaves_nothing_of_it(store: Store) -> None:

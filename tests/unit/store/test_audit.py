@@ -8,7 +8,7 @@ from exporter.alerting.alert import AlertState, AuditEvent
 from exporter.store import Store
 from exporter.store.audit import AuditLog
 from exporter.store.rows import audit_row
-from tests.store_values import NOW, a_step, a_transition, an_alert, open_store
+from tests.store_values import NOW, a_step, a_transition, an_alert, append, open_store
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def test_an_entry_says_what_happened(store: Store) -> None:
-    store.alerts.append([a_transition(event=AuditEvent.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
+    append(store, [a_transition(event=AuditEvent.FIRING, at=7.5, who="ann", why="é", details={"a": "\ud800"})])
     (entry,) = store.audit.page().entries
     assert (entry.query, entry.fingerprint, entry.episode, entry.event) == ("q", "f1", "f1-1", "firing")
     assert (entry.at, entry.who, entry.why, entry.details, entry.intact) == (7.5, "ann", "é", {"a": "\ud800"}, True)
@@ -62,17 +62,15 @@ def test_an_entry_says_what_happened(store: Store) -> None:
     ids=str,
 )
 def test_filters_choose_entries_newest_first(store: Store, filters, expected: list[str]) -> None:
-    store.alerts.append(episode(1, (AuditEvent.OPEN, 10.0)) + episode(2, (AuditEvent.OPEN, 20.0)))
-    store.alerts.append(episode(3, (AuditEvent.OPEN, 30.0), query="other"))
+    append(store, episode(1, (AuditEvent.OPEN, 10.0)) + episode(2, (AuditEvent.OPEN, 20.0)))
+    append(store, episode(3, (AuditEvent.OPEN, 30.0), query="other"))
     assert [name for name, _ in listed(store, **filters)] == expected
 
 
 @pytest.mark.parametrize("filters", [{}, {"query": "q"}, {"since": 0.0}], ids=str)
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(store: Store, filters) -> None:
     # Several entries of one instant: the time alone would not say where a page ended.
-    store.alerts.append(
-        [step for number in range(25) for step in episode(number, (AuditEvent.OPEN, float(number // 10)))]
-    )
+    append(store, [step for number in range(25) for step in episode(number, (AuditEvent.OPEN, float(number // 10)))])
     seen, after = [], None
     while True:
         page = store.audit.page(limit=4, after=after, **filters)
@@ -134,8 +132,8 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, filters) -
 def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.alerts.append(
-            episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)) + episode(2, (AuditEvent.OPEN, 50.0))
+        append(
+            store, episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)) + episode(2, (AuditEvent.OPEN, 50.0))
         )
         store.retain(10.0)
         before = store.audit.page()
@@ -160,7 +158,7 @@ def test_the_audit_cannot_be_changed_by_a_statement(tmp_path: Path, statement: s
 def test_an_entry_cannot_be_replaced_by_a_newer_one(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)))
+        append(store, episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)))
         before = store.audit.page()
         con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
         # Left out in silence, or refused where it names an id.
@@ -173,7 +171,7 @@ def test_an_entry_cannot_be_replaced_by_a_newer_one(tmp_path: Path, statement: s
 def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0)) + episode(2, (AuditEvent.OPEN, 2.0)))
+        append(store, episode(1, (AuditEvent.OPEN, 1.0)) + episode(2, (AuditEvent.OPEN, 2.0)))
     con = sqlite3.connect(path / "anomaly.db", isolation_level=None)
     ((trigger,),) = con.execute("SELECT sql FROM sqlite_master WHERE name = 'audit_is_not_updated'").fetchall()
     con.execute("DROP TRIGGER audit_is_not_updated")
@@ -190,14 +188,15 @@ def test_a_row_that_was_changed_past_the_triggers_is_shown_as_such(tmp_path: Pat
 def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> None:
     old = an_alert("f2", episode="e2")
     store.alerts.commit("q", 60.0, a_step(old))
-    store.alerts.append(
+    append(
+        store,
         [
             *episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0), (AuditEvent.RESOLVED, 3.0)),
             *episode(2, (AuditEvent.OPEN, 1.0), (AuditEvent.FIRING, 2.0)),
             *episode(3, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 200.0)),
             *episode(4, (AuditEvent.OPEN, 150.0), (AuditEvent.RESOLVED, 160.0)),
             *episode(5, (AuditEvent.OPEN, 5.0), (AuditEvent.DROPPED, 6.0), query="other"),
-        ]
+        ],
     )
     assert store.retain(100.0) == 5
     assert {name for name, _ in listed(store)} == {"f2", "f3", "f4"}
@@ -208,8 +207,9 @@ def test_retention_deletes_what_ended_and_keeps_what_is_open(store: Store) -> No
 def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path: Path, caplog) -> None:
     path = tmp_path / "state"
     with open_store(path) as store:
-        store.alerts.append(
-            [*episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)), *episode(2, (AuditEvent.OPEN, 3.0))]
+        append(
+            store,
+            [*episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 2.0)), *episode(2, (AuditEvent.OPEN, 3.0))],
         )
         with caplog.at_level("INFO"):
             store.retain(2.5)
@@ -224,7 +224,7 @@ def test_retention_is_logged_in_the_database_and_locks_the_audit_again(tmp_path:
 
 def test_a_resolved_alert_that_is_still_kept_keeps_its_audit(store: Store) -> None:
     store.alerts.commit("q", 60.0, a_step(an_alert("f1", state=AlertState.RESOLVED, resolved_at=50.0, episode="e1")))
-    store.alerts.append(episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 50.0)))
+    append(store, episode(1, (AuditEvent.OPEN, 1.0), (AuditEvent.RESOLVED, 50.0)))
     assert store.retain(100.0) == 0
     store.alerts.commit("q", 120.0, a_step())
     assert store.retain(100.0) == 2

@@ -10,7 +10,7 @@ import pytest
 from exporter.alerting.alert import AlertState, AlertTransition, AuditEvent, Observation, Step
 from exporter.alerting.episode import Feedback, Status
 from exporter.store import EpisodeFilter, Store
-from tests.store_values import a_step, a_transition, an_alert, open_store
+from tests.store_values import a_step, a_transition, an_alert, append, open_store
 
 READING = Observation(60.0, observed=9.0, expected=1.5, upper=2.0, score=0.75, z=4.5, votes=3.0)
 LABELS = {"labels": '{"alertname": "A", "instance": "f1"}'}
@@ -62,8 +62,8 @@ def test_the_worst_reading_stays(store: Store) -> None:
     ],
 )
 def test_an_episode_ends_once_and_never_before_it_began(store: Store, event: AuditEvent, why: str) -> None:
-    store.alerts.append([opened(at=100.0), a_transition(event=event, at=90.0, why=why)])
-    store.alerts.append([a_transition(event=event, at=500.0, why=why)])
+    append(store, [opened(at=100.0), a_transition(event=event, at=90.0, why=why)])
+    append(store, [a_transition(event=event, at=500.0, why=why)])
     (episode,) = store.episodes.page().episodes
     assert (episode.status, episode.resolved_at, episode.resolved_why) == (Status.RESOLVED, 100.0, why)
 
@@ -79,7 +79,7 @@ def test_transitions_that_the_store_could_not_take_at_once_come_to_the_same(stor
 
 
 def test_the_first_acknowledgement_counts(store: Store) -> None:
-    store.alerts.append([opened()])
+    append(store, [opened()])
     change = store.episodes.acknowledge("f1-1", at=70.0, who="ann", why="on it")
     assert change.changed
     assert change.episode is not None
@@ -93,7 +93,7 @@ def test_the_first_acknowledgement_counts(store: Store) -> None:
         "ann",
         "on it",
     )
-    store.alerts.append([a_transition(event=AuditEvent.RESOLVED, at=90.0)])
+    append(store, [a_transition(event=AuditEvent.RESOLVED, at=90.0)])
     found = store.episodes.get("f1-1")
     assert found is not None
     assert found[0].status is Status.RESOLVED
@@ -106,7 +106,7 @@ def test_the_first_acknowledgement_counts(store: Store) -> None:
 
 
 def test_what_is_over_or_unknown_cannot_be_acknowledged(store: Store) -> None:
-    store.alerts.append([opened(), a_transition(event=AuditEvent.RESOLVED, at=90.0)])
+    append(store, [opened(), a_transition(event=AuditEvent.RESOLVED, at=90.0)])
     change = store.episodes.acknowledge("f1-1", at=100.0, who="ann", why="")
     assert not change.changed
     assert change.episode is not None
@@ -116,7 +116,7 @@ def test_what_is_over_or_unknown_cannot_be_acknowledged(store: Store) -> None:
 
 
 def test_the_newest_feedback_holds_and_the_audit_keeps_all(store: Store) -> None:
-    store.alerts.append([opened()])
+    append(store, [opened()])
     for at, verdict, who in ((1.0, "new normal", "ann"), (2.0, "false alarm", "bob"), (3.0, "expected", "ann")):
         assert store.episodes.give_feedback("f1-1", Feedback(verdict), at=at, who=who, comment="c").changed
         # An answer that was lost on its way: the same request again says nothing new.
@@ -133,7 +133,7 @@ def test_the_newest_feedback_holds_and_the_audit_keeps_all(store: Store) -> None
 
 def test_a_lesson_waits_until_it_is_learned_and_a_newer_word_replaces_it(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.alerts.append([opened("f1"), opened("f2")])
+        append(store, [opened("f1"), opened("f2")])
         for name in ("f1-1", "f2-1"):
             store.episodes.give_feedback(name, Feedback.NEW_NORMAL, at=5.0, who="ann", comment="")
         store.episodes.give_feedback("f2-1", Feedback.FALSE_ALARM, at=6.0, who="ann", comment="")
@@ -176,12 +176,13 @@ def first_or_fifth(labels: dict[str, str]) -> bool:
     ids=lambda value: ",".join(value),
 )
 def test_filters_choose_episodes_newest_first(store: Store, wanted, expected: list[str]) -> None:
-    store.alerts.append(
+    append(
+        store,
         [opened(f"f{n}", 10.0 * n, episode=f"e{n}", query="other" if n == 5 else "q") for n in range(1, 6)]
         + [
             a_transition("f1", AuditEvent.RESOLVED, 40.0, episode="e1"),
             a_transition("f4", AuditEvent.DROPPED, 50.0, episode="e4"),
-        ]
+        ],
     )
     firing = an_alert("f2", episode="e2", worst=READING)
     store.alerts.record("q", a_step(firing, transitions=(a_transition("f2", AuditEvent.FIRING, 25.0, episode="e2"),)))
@@ -193,7 +194,7 @@ def test_filters_choose_episodes_newest_first(store: Store, wanted, expected: li
 @pytest.mark.parametrize("labels", [None, lambda labels: int(labels["instance"]) % 3 == 0], ids=["all", "some"])
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(store: Store, labels) -> None:
     # Several episodes of one instant: the time alone would not say where a page ended.
-    store.alerts.append(opened(f"{n:04}", float(n // 10), episode=f"e{n:04}") for n in range(1200))
+    append(store, (opened(f"{n:04}", float(n // 10), episode=f"e{n:04}") for n in range(1200)))
     seen, after = [], None
     while True:
         page = store.episodes.page(EpisodeFilter(labels=labels), after=after, limit=70)
@@ -236,8 +237,8 @@ def test_every_listing_goes_by_an_index_and_never_sorts(store: Store, wanted, af
 
 
 def test_retention_deletes_episodes_with_their_audit(store: Store) -> None:
-    store.alerts.append([opened("f1", 1.0), a_transition("f1", AuditEvent.RESOLVED, 2.0), opened("f2", 1.0)])
-    store.alerts.append([opened("f3", 1.0), a_transition("f3", AuditEvent.RESOLVED, 2.0)])
+    append(store, [opened("f1", 1.0), a_transition("f1", AuditEvent.RESOLVED, 2.0), opened("f2", 1.0)])
+    append(store, [opened("f3", 1.0), a_transition("f3", AuditEvent.RESOLVED, 2.0)])
     store.alerts.record("q", a_step(an_alert("f2")))
     # Somebody had something to say of it not long ago.
     store.episodes.give_feedback("f3-1", Feedback.CONFIRMED, at=150.0, who="ann", comment="")
@@ -247,7 +248,7 @@ def test_retention_deletes_episodes_with_their_audit(store: Store) -> None:
 
 def test_a_damaged_episode_is_made_of_the_audit_again(tmp_path: Path) -> None:
     with open_store(tmp_path / "state") as store:
-        store.alerts.append([opened("f1"), opened("f2")])
+        append(store, [opened("f1"), opened("f2")])
         store.episodes.acknowledge("f1-1", at=70.0, who="ann", why="on it")
     con = sqlite3.connect(tmp_path / "state" / "anomaly.db", isolation_level=None)
     con.execute("UPDATE episodes SET acknowledged_by = 'eve' WHERE id = 'f1-1'")

@@ -21,7 +21,7 @@ from exporter.store import Store
 from exporter.web import WebConfigFile
 from exporter.web.api import anomaly_endpoints
 from tests.openapi import assert_described
-from tests.store_values import NOW, a_step, a_transition, an_alert, clock, open_store
+from tests.store_values import NOW, a_step, a_transition, an_alert, append, clock, open_store
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 ALICE = ("alice", "secret")
@@ -77,7 +77,7 @@ def api(store: Store, serve, tmp_path: Path) -> Api:
 def opened(store: Store, *names: str, query: str = "q") -> None:
     for at, name in enumerate(names):
         details = {"labels": f'{{"instance": "{name}", "service": "s"}}'}
-        store.alerts.append([a_transition(name, AuditEvent.OPEN, float(at), details=details, query=query)])
+        append(store, [a_transition(name, AuditEvent.OPEN, float(at), details=details, query=query)])
 
 
 def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
@@ -187,7 +187,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
         {"at": NOW, "by": "alice", "comment": "on it"},
     )
     assert api("POST", "/anomalies/a-1/acknowledge", json={"comment": "again"}) == first
-    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    append(store, [a_transition("a", AuditEvent.RESOLVED, 90.0)])
     # Whose first answer was lost must not be told that it failed.
     assert api("POST", "/anomalies/a-1/acknowledge", json={})["acknowledged"]["by"] == "alice"
     assert [one["event"] for one in api("GET", "/anomalies/a-1")["transitions"]] == ["open", "acknowledged", "resolved"]
@@ -195,7 +195,7 @@ def test_acknowledging_twice_is_acknowledging_once(store: Store, api: Api) -> No
 
 def test_what_is_resolved_or_unknown_cannot_be_acknowledged(store: Store, api: Api) -> None:
     opened(store, "a")
-    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    append(store, [a_transition("a", AuditEvent.RESOLVED, 90.0)])
     assert "it is resolved" in api("POST", "/anomalies/a-1/acknowledge", 409, json={})
     for method, path in (("POST", "/anomalies/b-1/acknowledge"), ("POST", "/anomalies/b-1/feedback")):
         body = {"verdict": "confirmed"} if path.endswith("feedback") else {}
@@ -256,7 +256,7 @@ def shell(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Store, shell) -> None:
     opened(store, "a", "b", "c")
-    store.alerts.append([a_transition("c", AuditEvent.RESOLVED, 90.0)])
+    append(store, [a_transition("c", AuditEvent.RESOLVED, 90.0)])
     code, out, _ = shell("ack", "b-1", "--comment", "on it")
     assert (code, out) == (0, 'b-1  1970-01-01T00:00:01Z  acknowledged  [alice]  q {instance="b", service="s"}\n')
     code, out, _ = shell("list")
@@ -288,7 +288,7 @@ def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Stor
 )  # fmt: skip
 def test_what_goes_wrong_is_one_line(store: Store, shell, words: list[str], user: str | None, said: str) -> None:
     opened(store, "a")
-    store.alerts.append([a_transition("a", AuditEvent.RESOLVED, 90.0)])
+    append(store, [a_transition("a", AuditEvent.RESOLVED, 90.0)])
     code, out, error = shell(*words, user=user)
     assert (code, out) == (1, "")
     assert said in error
@@ -303,7 +303,5 @@ def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatc
 
 
 def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
-    store.alerts.append(
-        [a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})]
-    )
+    append(store, [a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
     assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')
