@@ -10,7 +10,7 @@ import heapq
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,9 +155,7 @@ def replay(
     ExporterError
         Prometheus did not answer; there are no partial results.
     """
-    with ExitStack() as stack:
-        api = connect()
-        stack.callback(api.close)
+    with closing(connect()) as api:
         return _Replay(config, within, only, connect, api, sleep, watchers, page).run()
 
 
@@ -218,15 +216,12 @@ class _Replay:
         empty = [name for name, instants in slots.items() if not instants]
         if empty:
             raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
+        offset = config.prometheus.query_offset
         for plan in self._plans:
-            answers = HistoryReplay(
-                self._api,
-                plan,
-                last=slots[plan.name][-1],
-                query_offset=config.prometheus.query_offset,
-                series=self._count(plan, slots[plan.name][-1]),
-                sleep=self._sleep,
-            )
+            last = slots[plan.name][-1]
+            # How many series there are at the end; and if Prometheus does not answer, that shows at once.
+            series = max(1, len(self._api.instant(plan.expr, last - offset, timeout=plan.timeout).keys))
+            answers = HistoryReplay(self._api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep)
             context = replace(self._context, ports=replace(self._context.ports, api=answers))
             self._answers[plan.name] = answers
             self._evaluators[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
@@ -248,12 +243,6 @@ class _Replay:
             scores.settle()
         warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
         return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
-
-    def _count(self, plan: QueryPlan, at: float) -> int:
-        """Return how many series there are at the end; fails at once if Prometheus does not answer."""
-        return max(
-            1, len(self._api.instant(plan.expr, at - self._context.settings.query_offset, timeout=plan.timeout).keys)
-        )
 
     def _learn(self, evaluator: QueryEvaluator, at: float) -> None:
         name = evaluator.plan.name

@@ -197,16 +197,11 @@ class Learner:
         # What is on disk says a later time, and has to be written over.
         self.saved = min(self.saved, at)
 
-    def limit(self) -> int:
-        """Return how many series the query may have now."""
-        return max(
-            0, min(self.plan.max_series, len(self.engine.table) + self.context.ports.admission.left(self.engine))
-        )
-
     def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
         """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted."""
-        with self.context.ports.admission.lock:
-            self.engine.table.limit = self.limit()
+        admission, table = self.context.ports.admission, self.engine.table
+        with admission.lock:
+            table.limit = max(0, min(self.plan.max_series, len(table) + admission.left(self.engine)))
             return self.engine.align(keys, values, at)
 
     def due(self, at: float) -> bool:

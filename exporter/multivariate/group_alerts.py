@@ -12,8 +12,8 @@ from exporter.alerting.alert import AlertCandidate, AlertState, Step, fingerprin
 from exporter.alerting.explanation.explanation import explain_entity
 from exporter.alerting.explanation.input import EntityInput, MetricShare
 from exporter.alerting.explanation.links import generator_url
-from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
+from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupMatrix, GroupVerdict
 from exporter.engine.series import Labels, SeriesTable
@@ -33,8 +33,8 @@ class GroupAlerts:
     ----------
     job : str
         The name under which they are stored; no query has it.
-    rule : AlertSettings, optional
-        None: it has scores only, and what it had before ends.
+    settings : AlertingGroup
+        Without `alert` it has scores only, and what it had before ends.
     plans : sequence of QueryPlan
         Of its queries, in its order.
     restored : Step
@@ -46,20 +46,19 @@ class GroupAlerts:
     def __init__(
         self,
         job: str,
-        group: str,
-        rule: AlertSettings | None,
+        settings: AlertingGroup,
         plans: Sequence[QueryPlan],
         context: EvaluationContext,
         restored: Step,
         *,
         succeeded: float,
     ) -> None:
-        self.group = group
+        self.group = settings.name
         self.plans = plans
         self.context = context
         interval = max(plan.interval for plan in plans)
         self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
-        self.rows = RowAlerts(group, "group", rule, context, self.alert_store, shard=plans[0].shard)
+        self.rows = RowAlerts(self.group, "group", settings.alert, context, self.alert_store, shard=plans[0].shard)
         self._version = -1
 
     def evaluate(

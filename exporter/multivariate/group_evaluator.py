@@ -105,12 +105,9 @@ class GroupEvaluator:
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
         self._rows = PageRows([("group", settings.name)])
         self._last_logged = np.zeros((2, 0))
-        self.alerts = GroupAlerts(self.job, settings.name, settings.alert, plans, context, restored, succeeded=started)
-        if (
-            before is not None
-            and before.ended
-            and (before.identity, before.settings.share) == (self.identity, settings.share)
-        ):
+        self.alerts = GroupAlerts(self.job, settings, plans, context, restored, succeeded=started)
+        same = before is not None and (before.identity, before.settings.share) == (self.identity, settings.share)
+        if before is not None and before.ended and same:
             self.group, self.saved, self.begun = before.group, before.saved, before.begun
         else:
             self._restore()
@@ -254,12 +251,11 @@ class GroupEvaluator:
                 stored = self.context.ports.store.learned_arrays.load(self.job, self.identity)
         except StateError:
             return
-        if stored is None:
-            return
-        if stored.damaged or not self.group.restore(stored.at, stored.parts, stored.series):
-            log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
-            return
-        self.saved = stored.at
+        if stored is not None:
+            if not stored.damaged and self.group.restore(stored.at, stored.parts, stored.series):
+                self.saved = stored.at
+            else:
+                log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
 
     def _save(self) -> bool:
         """Write the learned state; return whether that worked."""

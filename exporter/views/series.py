@@ -18,6 +18,8 @@ __all__ = ["list_series", "matching_rows", "select_series", "series_row"]
 _MOST_SCANNED = 20_000
 """Label sets that a request may look at: where few of them match, its page is shorter and has a cursor."""
 
+_NUMBERS = ("score", "observed", "expected", "lower", "upper", "votes")
+
 BoolArray = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
@@ -80,12 +82,7 @@ def series_row(query: LatestVerdict, row: int) -> SeriesRow:
         query=query.plan.name,
         labels=query.names.labels[row] or (),
         at=verdict.at,
-        score=float(verdict.score[row]),
-        observed=float(verdict.observed[row]),
-        expected=float(verdict.expected[row]),
-        lower=float(verdict.lower[row]),
-        upper=float(verdict.upper[row]),
-        votes=float(verdict.votes[row]),
+        **{name: float(getattr(verdict, name)[row]) for name in _NUMBERS},
         ready=bool(verdict.ready[row]),
         positions=np.where(positions == ABSENT, np.nan, positions / SCALE),
         unit=query.plan.unit,
@@ -168,21 +165,12 @@ def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> S
         state = "masked"
     if np.isnan(verdict.observed[row]):
         state = "no_data"
+    numbers = {name: getattr(verdict, name)[row] for name in (*_NUMBERS, "z")}
     return SeriesVerdict(
         query=query.plan.name,
         labels=labels,
         at=verdict.at,
         state=state,
         anomalous=bool(verdict.anomalous[row]),
-        score=_number(verdict.score[row]),
-        observed=_number(verdict.observed[row]),
-        expected=_number(verdict.expected[row]),
-        lower=_number(verdict.lower[row]),
-        upper=_number(verdict.upper[row]),
-        votes=_number(verdict.votes[row]),
-        z=_number(verdict.z[row]),
+        **{name: float(value) if np.isfinite(value) else None for name, value in numbers.items()},
     )
-
-
-def _number(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None

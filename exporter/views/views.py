@@ -258,7 +258,7 @@ class Views:
             alert_card(
                 alert,
                 plans.get(alert.query),
-                self._label_names(alert.query),
+                frozenset() if (latest := program.latest.get(alert.query)) is None else latest.names.label_names,
                 acknowledged.get(alert.episode),
                 () if alert.fired_at is None else program.alert_status(alert.labels, alert.fired_at),
             )
@@ -268,10 +268,6 @@ class Views:
             if alert.is_open
         ]
         return sorted(cards, key=lambda card: (card.state != "firing", -card.since))
-
-    def _label_names(self, query: str) -> frozenset[str]:
-        latest = self._program.latest.get(query)
-        return frozenset() if latest is None else latest.names.label_names
 
     def _past_anomalies(self, query: str, labels: Labels) -> list[AnomalyCard]:
         """Return the resolved episodes of a series, the newest first."""

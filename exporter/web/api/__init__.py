@@ -9,12 +9,10 @@ from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameter
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.events import event_endpoints
 from exporter.web.api.github import github_endpoint
-from exporter.web.api.openapi import openapi
-from exporter.web.api.routes import ROOT, add_endpoints, status_endpoints
+from exporter.web.api.routes import add_endpoints, status_endpoints
 from exporter.web.api.series import series_endpoint
 
 __all__ = [
-    "ROOT",
     "ApiError",
     "ApiRequest",
     "Endpoint",
@@ -25,7 +23,6 @@ __all__ = [
     "anomaly_endpoints",
     "event_endpoints",
     "github_endpoint",
-    "openapi",
     "series_endpoint",
     "status_endpoints",
 ]

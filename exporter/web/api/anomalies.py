@@ -18,6 +18,7 @@ from exporter.web.api.envelope import ApiError, ErrorType
 
 __all__ = ["anomaly_endpoints", "parse_matchers"]
 
+_NUMBERS = ("observed", "expected", "lower", "upper", "score", "z", "votes")
 StatusName = Literal["open", "acknowledged", "resolved"]
 VerdictName = Literal["confirmed", "expected", "false alarm", "new normal"]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -310,13 +311,7 @@ def _anomaly(episode: Episode, alert_status: tuple[AlertStatus, ...], storm: Sto
         resolved_why=episode.resolved_why,
         summary=episode.summary,
         worst_at=None if worst is None else worst.at,
-        observed=None if worst is None else worst.observed,
-        expected=None if worst is None else worst.expected,
-        lower=None if worst is None else worst.lower,
-        upper=None if worst is None else worst.upper,
-        score=None if worst is None else worst.score,
-        z=None if worst is None else worst.z,
-        votes=None if worst is None else worst.votes,
+        **{name: getattr(worst, name, None) for name in _NUMBERS},
         acknowledged=acknowledged,
         feedback=feedback,
         alertmanagers=alert_status,

@@ -116,16 +116,12 @@ def github_endpoint(
 def _is_signed(request: ApiRequest[NoParameters, WebhookDelivery], settings: GithubSettings) -> bool:
     try:
         # Read for every delivery, so that a secret can be changed without a restart.
-        secret = (
-            settings.secret.get_secret_value().encode()
-            if settings.secret is not None
-            else b""
-            if settings.secret_file is None
-            else settings.secret_file.read_bytes().strip()
-        )
+        secret = b"" if settings.secret_file is None else settings.secret_file.read_bytes().strip()
     except OSError as error:
         log.error("the secret of the webhook cannot be read", extra={"error": str(error)})
         return False
+    if settings.secret is not None:
+        secret = settings.secret.get_secret_value().encode()
     given = request.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
     expected = b"sha256=" + hmac.new(secret, request.raw, hashlib.sha256).hexdigest().encode()
     return bool(secret) and hmac.compare_digest(given, expected)
