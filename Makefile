@@ -64,8 +64,9 @@ dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
 picture: $(STAMP) ## Draw docs/concepts.svg.
 	@MPLBACKEND=agg $(BIN)/python scripts/picture.py
 
-reference: $(STAMP) ## Write docs/configuration.md from the models of the configuration.
-	@$(BIN)/python scripts/reference.py
+reference: $(STAMP) ## Write docs/configuration.md and docs/metrics.md from the code.
+	@$(BIN)/python -m scripts.config_reference
+	@$(BIN)/python -m scripts.metrics_reference
 
 rules: $(STAMP) ## Write the PrometheusRule of deploy/kubernetes from deploy/prometheus/rules.
 	@$(BIN)/python scripts/prometheusrule.py

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from exporter.config.model import Config
 from exporter.config.schema_walk import models_in
-from scripts.reference import render
+from scripts.config_reference import render
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 

@@ -1,4 +1,4 @@
-"""``python -m exporter.exposition.reference`` writes docs/metrics.md from the instruments."""
+"""Write docs/metrics.md from the instruments (``make reference``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["render"]
 
 _HEAD = """# Metrics
 
-<!-- Written by `python -m exporter.exposition.reference` from the instruments. Do not edit by hand. -->
+<!-- Written by `make reference` from the instruments. Do not edit by hand. -->
 
 ## Scores
 
