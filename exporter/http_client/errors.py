@@ -16,7 +16,7 @@ __all__ = ["Fault", "classify", "is_stale"]
 
 
 class Fault(Exception):  # noqa: N818 - internal; callers get an UpstreamError.
-    """A reason and a message; the client makes an `UpstreamError` of it."""
+    """A reason and a message; who has the URL makes an `UpstreamError` of it."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason

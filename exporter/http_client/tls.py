@@ -25,15 +25,8 @@ def signature(settings: TlsSettings) -> tuple[tuple[int, ...], ...]:
     Fault
         CREDENTIALS, when a file is not there.
     """
-    return tuple(
-        _stamp(name, file)
-        for name, file in (
-            ("ca_file", settings.ca_file),
-            ("cert_file", settings.cert_file),
-            ("key_file", settings.key_file),
-        )
-        if file is not None
-    )
+    files = {"ca_file": settings.ca_file, "cert_file": settings.cert_file, "key_file": settings.key_file}
+    return tuple(_stamp(name, file) for name, file in files.items() if file is not None)
 
 
 def context(settings: TlsSettings) -> TlsContext:

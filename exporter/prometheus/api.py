@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client import USER_AGENT, Client, http_date
-from exporter.prometheus.decode import (
-    ApiResponse,
-    LabelCheck,
-    RangeMatrix,
-    UnusableResponseError,
-    decode_matrix,
-    decode_vector,
-)
+from exporter.http_client import USER_AGENT, Client, Fault, http_date
+from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
 from exporter.prometheus.response import read_response
@@ -40,19 +33,10 @@ class PrometheusApi:
         response, headers = self._answer(path, form, timeout)
         try:
             vector = decode_vector(response.data, self._labels)
-        except UnusableResponseError as error:
-            fault = self._unusable(path, error)
-        else:
-            return Frame(
-                at,
-                vector.keys,
-                vector.values,
-                vector.timestamps,
-                vector.rejected,
-                response.notices,
-                http_date(headers.get("Date", "")),
-            )
-        raise fault
+        except Fault as fault:
+            raise self._error(path, fault) from None
+        samples = vector.keys, vector.values, vector.timestamps
+        return Frame(at, *samples, vector.rejected, response.notices, http_date(headers.get("Date", "")))
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
@@ -79,9 +63,8 @@ class PrometheusApi:
             response = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
             try:
                 return decode_matrix(response.data, self._labels), response.notices
-            except UnusableResponseError as error:
-                fault = self._unusable(path, error)
-            raise fault
+            except Fault as fault:
+                raise self._error(path, fault) from None
 
         return chunks(fetch, grid(start, end, step), step, series)
 
@@ -128,8 +111,8 @@ class PrometheusApi:
             options["lookback_delta"] = _seconds(self._settings.lookback_delta)
         return options
 
-    def _unusable(self, path: str, error: UnusableResponseError) -> PrometheusError:
-        return PrometheusError(self._settings.url + path, error.reason, error.message, status=200)
+    def _error(self, path: str, fault: Fault) -> PrometheusError:
+        return PrometheusError(self._settings.url + path, fault.reason, fault.message, status=200)
 
 
 def _seconds(value: float) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from exporter.errors import Reason
+from exporter.http_client import Fault
 from exporter.prometheus.frame import FloatArray
 
 __all__ = [
@@ -23,20 +24,10 @@ __all__ = [
     "InstantVector",
     "LabelCheck",
     "RangeMatrix",
-    "UnusableResponseError",
     "decode_matrix",
     "decode_response",
     "decode_vector",
 ]
-
-
-class UnusableResponseError(Exception):
-    """A response without a result, and why; the caller, who has the URL, makes a `PrometheusError` of it."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        self.reason = reason
-        self.message = message
-        super().__init__(message)
 
 
 class ApiResponse(Struct):
@@ -151,12 +142,12 @@ class LabelCheck:
 
 
 def decode_response(body: bytes) -> ApiResponse:
-    """Decode the outer object of any response; raises `UnusableResponseError`."""
+    """Decode the outer object of any response; raises `Fault`."""
     try:
         return _ENVELOPE.decode(body)
     except _BROKEN:
         message = "not an answer of the Prometheus API: broken or cut JSON"
-        raise UnusableResponseError(Reason.MALFORMED, message) from None
+        raise Fault(Reason.MALFORMED, message) from None
 
 
 def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
@@ -164,7 +155,7 @@ def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
 
     Raises
     ------
-    Unusable
+    Fault
         MALFORMED, or BAD_DATA when the expression has another type.
     """
     try:
@@ -178,7 +169,7 @@ def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
             rows, rejected = _rows(result, _ROW)
         else:
             text = f"the expression is a {kind}; an instant vector or a scalar is needed"
-            raise UnusableResponseError(Reason.BAD_DATA, text) from None
+            raise Fault(Reason.BAD_DATA, text) from None
     keys = [bytes(row.metric) for row in rows]
     times, values, wrong = _samples(b"[" + b",".join([row.value for row in rows]) + b"]", [row.value for row in rows])
     wrong = sorted({*wrong, *check.bad(keys)})
@@ -196,7 +187,7 @@ def decode_matrix(data: Raw, check: LabelCheck) -> RangeMatrix:
     except _BROKEN:
         kind, result = _typed(data)
         if kind != "matrix":
-            raise UnusableResponseError(Reason.BAD_DATA, f"the range query returned a {kind}") from None
+            raise Fault(Reason.BAD_DATA, f"the range query returned a {kind}") from None
         series, rejected = _rows(result, _SERIES)
     keys = [bytes(row.metric) for row in series]
     dropped = set(check.bad(keys))
@@ -216,7 +207,7 @@ def _typed(data: Raw) -> tuple[str, Raw]:
     try:
         typed = _DATA.decode(data)
     except _BROKEN:
-        raise UnusableResponseError(Reason.MALFORMED, "an answer without data") from None
+        raise Fault(Reason.MALFORMED, "an answer without data") from None
     return typed.resultType, typed.result
 
 
@@ -225,7 +216,7 @@ def _rows(result: Raw, decoder: msgspec.json.Decoder[_R]) -> tuple[list[_R], int
     try:
         raws = _RAWS.decode(result) or []
     except _BROKEN:
-        raise UnusableResponseError(Reason.MALFORMED, "the result is not a list") from None
+        raise Fault(Reason.MALFORMED, "the result is not a list") from None
     rows = []
     for raw in raws:
         try:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from exporter.errors import PrometheusError, Reason
-from exporter.http_client import HttpResponse, http_date
-from exporter.prometheus.decode import ApiResponse, UnusableResponseError, decode_response
+from exporter.http_client import Fault, HttpResponse, http_date
+from exporter.prometheus.decode import ApiResponse, decode_response
 
 __all__ = ["exceeds_limits", "read_response", "single_line"]
 
@@ -56,7 +56,7 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
     """
     try:
         response = decode_response(answer.body)
-    except UnusableResponseError as error:
+    except Fault as error:
         if answer.status == 200:
             raise PrometheusError(url, error.reason, error.message, status=200) from None
         response = None

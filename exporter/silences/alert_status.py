@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -22,13 +21,11 @@ __all__ = [
     "AlertListing",
     "AlertStatus",
     "Inhibition",
-    "ListedAlert",
     "Silencing",
     "alerts_filter",
     "firing_alertnames",
 ]
 
-_STATES = ("active", "suppressed", "unprocessed")
 _DELIVERY_DELAY = 30.0
 """Seconds after it fires in which an alert may be missing because it is not delivered yet."""
 
@@ -55,28 +52,6 @@ _decode = msgspec.json.Decoder(list[_AlertItem]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class ListedAlert:
-    """One alert as an Alertmanager lists it.
-
-    Attributes
-    ----------
-    state
-        ``active``: its receivers are notified. ``suppressed``: it is silenced or inhibited. ``unprocessed``: it has
-        just arrived.
-    receivers : tuple of str
-        Who is notified, or would be.
-    silenced_by : tuple of str
-        Ids of silences.
-    inhibited_by : tuple of Inhibition
-    """
-
-    state: Literal["active", "suppressed", "unprocessed"]
-    receivers: tuple[str, ...] = ()
-    silenced_by: tuple[str, ...] = ()
-    inhibited_by: tuple[Inhibition, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Silencing:
     """A silence that covers an alert; author and comment are None where only its id is known."""
 
@@ -100,8 +75,11 @@ class AlertStatus:
 
     Attributes
     ----------
-    state : str
-        That of `ListedAlert`, or ``absent``: it does not have the alert.
+    state
+        ``active``: its receivers are notified. ``suppressed``: it is silenced or inhibited. ``unprocessed``: it has
+        just arrived. ``absent``: the Alertmanager does not have it.
+    receivers : tuple of str
+        Who is notified, or would be.
     """
 
     alertmanager: str
@@ -122,10 +100,13 @@ class AlertListing:
         When they were read.
     by_fingerprint : mapping
         By fingerprint of all labels, as `exporter.alerting.alert.fingerprint` makes it.
+    labels : mapping
+        By fingerprint of the Alertmanager.
     """
 
     at: float
-    by_fingerprint: Mapping[str, ListedAlert] = field(default_factory=lambda: MappingProxyType({}))
+    by_fingerprint: Mapping[str, _AlertItem] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: bytes, *, at: float) -> AlertListing:
@@ -140,8 +121,8 @@ class AlertListing:
             items = _decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of alerts: {error}") from None
-        labels = {item.fingerprint: item.labels for item in items}
-        return cls(at, MappingProxyType({fingerprint(item.labels): _listed(item, labels) for item in items}))
+        by_fingerprint = {fingerprint(item.labels): item for item in items}
+        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items})
 
     def status(
         self, alertmanager: str, labels: Mapping[str, str], since: float, silences: Mapping[str, Silence]
@@ -158,13 +139,20 @@ class AlertListing:
         alert = self.by_fingerprint.get(fingerprint({name: value for name, value in labels.items() if value}))
         if alert is None:
             return AlertStatus(alertmanager, self.at, "absent") if self.at - since >= _DELIVERY_DELAY else None
-        silenced_by = tuple(_silencing(identity, silences.get(identity)) for identity in alert.silenced_by)
-        return AlertStatus(alertmanager, self.at, alert.state, alert.receivers, silenced_by, alert.inhibited_by)
+        status = alert.status
+        return AlertStatus(
+            alertmanager,
+            self.at,
+            status.state,
+            tuple(receiver.name for receiver in alert.receivers),
+            tuple(_silencing(identity, silences.get(identity)) for identity in status.silenced_by),
+            tuple(Inhibition(key, self.labels.get(key, {})) for key in status.inhibited_by),
+        )
 
     def count(self) -> dict[str, int]:
         """Return how many alerts are in each state."""
-        states = Counter(str(alert.state) for alert in self.by_fingerprint.values())
-        return {state: states[state] for state in _STATES}
+        states = Counter(alert.status.state for alert in self.by_fingerprint.values())
+        return {state: states[state] for state in ("active", "suppressed", "unprocessed")}
 
 
 def firing_alertnames(snapshot: Snapshot) -> frozenset[str]:
@@ -193,12 +181,3 @@ def _silencing(identity: str, silence: Silence | None) -> Silencing:
     if silence is None:
         return Silencing(identity)
     return Silencing(identity, silence.author, silence.comment, silence.window.end)
-
-
-def _listed(item: _AlertItem, labels: Mapping[str, Mapping[str, str]]) -> ListedAlert:
-    return ListedAlert(
-        item.status.state,
-        tuple(receiver.name for receiver in item.receivers),
-        tuple(item.status.silenced_by),
-        tuple(Inhibition(key, labels.get(key, {})) for key in item.status.inhibited_by),
-    )

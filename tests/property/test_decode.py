@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.engine.series import labels_of
-from exporter.prometheus.decode import LabelCheck, UnusableResponseError, decode_matrix, decode_response, decode_vector
+from exporter.http_client import Fault
+from exporter.prometheus.decode import LabelCheck, decode_matrix, decode_response, decode_vector
 
 # No lone surrogates: they are not text, and JSON with them is refused as a whole.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -116,7 +117,7 @@ def test_a_matrix_is_read_as_plainly_as_can_be(series: list[list[Any]], spaces: 
 def test_an_answer_cut_at_any_byte_is_no_answer(rows: list[Any]) -> None:
     body = envelope("vector", rows)
     for cut in range(len(body)):
-        with pytest.raises(UnusableResponseError):
+        with pytest.raises(Fault):
             decode_response(body[:cut])
 
 
@@ -127,7 +128,7 @@ def test_a_changed_byte_is_read_or_refused_and_never_a_crash(rows: list[Any], da
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
         read = decode_vector(decode_response(bytes(body)).data, LabelCheck())
-    except UnusableResponseError:
+    except Fault:
         return
     assert len(read.keys) == len(read.values) == len(read.timestamps)
     for key in read.keys:
@@ -136,5 +137,5 @@ def test_a_changed_byte_is_read_or_refused_and_never_a_crash(rows: list[Any], da
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    with pytest.raises(UnusableResponseError):
+    with pytest.raises(Fault):
         decode_vector(decode_response(body).data, LabelCheck())

@@ -11,10 +11,10 @@ from msgspec import Raw
 
 from exporter.engine.series import labels_of
 from exporter.errors import Reason
+from exporter.http_client import Fault
 from exporter.prometheus.decode import (
     InstantVector,
     LabelCheck,
-    UnusableResponseError,
     decode_matrix,
     decode_response,
     decode_vector,
@@ -138,7 +138,7 @@ def test_a_scalar_is_one_series_without_labels(text: str, value: float) -> None:
     ],
 )
 def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
-    with pytest.raises(UnusableResponseError) as caught:
+    with pytest.raises(Fault) as caught:
         decode_vector(Raw(data.encode()), LabelCheck())
     assert caught.value.reason is reason
 
@@ -151,14 +151,14 @@ def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
     ids=range(12),
 )  # fmt: skip
 def test_what_is_no_answer_of_the_api_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(UnusableResponseError, match="not an answer of the Prometheus API"):
+    with pytest.raises(Fault, match="not an answer of the Prometheus API"):
         decode_response(body)
 
 
 def test_deep_nesting_costs_the_row_and_not_the_program() -> None:
     deep = "[" * 100_000 + "]" * 100_000
     data = f'{{"status":"success","data":{{"resultType":"vector","result":[{GOOD},{row(deep)}]}}}}'.encode()
-    with pytest.raises(UnusableResponseError):
+    with pytest.raises(Fault):
         decode_vector(decode_response(data).data, LabelCheck())
 
 
@@ -180,7 +180,7 @@ def test_a_series_of_histograms_is_counted() -> None:
     bad = '{"metric":{},"histograms":[[1,{}]]}'
     read = decode_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{bad}]}}'.encode()), LabelCheck())
     assert (len(read.keys), read.rejected) == (1, 1)
-    with pytest.raises(UnusableResponseError, match="returned a vector"):
+    with pytest.raises(Fault, match="returned a vector"):
         decode_matrix(Raw(b'{"resultType":"vector","result":[]}'), LabelCheck())
 
 
