@@ -78,7 +78,7 @@ def score_series(series: Sequence[RecordedSeries], settings: EngineSettings, ste
 
     Parameters
     ----------
-    series : sequence of Recorded
+    series : sequence of RecordedSeries
         Each with another label set.
     settings : EngineSettings
         Its limit on series is lifted.

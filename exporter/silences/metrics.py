@@ -17,34 +17,26 @@ class SilenceMetrics:
     """Instruments of reading and reconciling silences."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        prefix = _PREFIX + "silence"
-        label = ["alertmanager"]
-        self.errors_total = Counter(
-            prefix + "_errors_total",
-            "Failed requests about silences, by reason.",
-            [*label, "reason"],
-            registry=registry,
+        def counter(name: str, text: str, label: str) -> Counter:
+            return Counter(_PREFIX + name, text, ["alertmanager", label], registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(_PREFIX + name, text, ["alertmanager", *labels], registry=registry)
+
+        self.errors_total = counter("silence_errors_total", "Failed requests about silences, by reason.", "reason")
+        self.changes_total = counter(
+            "silence_changes_total", "Silences of the calendar that were made (or renewed) and ended.", "change"
         )
-        self.changes_total = Counter(
-            prefix + "_changes_total",
-            "Silences of the calendar that were made (or renewed) and ended.",
-            [*label, "change"],
-            registry=registry,
+        self.silences = gauge("silences", "Silences that are not over.")
+        self.not_understood = gauge("silences_not_understood", "Silences that could not be understood.")
+        self.read_timestamp_seconds = gauge(
+            "silences_read_timestamp_seconds", "When the silences were read last, in Unix time."
         )
-        self.silences = Gauge(prefix + "s", "Silences that are not over.", label, registry=registry)
-        self.not_understood = Gauge(
-            prefix + "s_not_understood", "Silences that could not be understood.", label, registry=registry
-        )
-        self.read_timestamp_seconds = Gauge(
-            prefix + "s_read_timestamp_seconds", "When the silences were read last, in Unix time.", label,
-            registry=registry,
-        )  # fmt: skip
-        self.alerts = Gauge(
-            _PREFIX + "alerts",
+        self.alerts = gauge(
+            "alerts",
             "Alerts that it has under the names of ours, by whether people are told of them: active, suppressed (by a "
             "silence or another alert) or unprocessed. Absent while that is not known.",
-            [*label, "state"],
-            registry=registry,
+            "state",
         )
         self._all = tuple(vars(self).values())
 

@@ -42,9 +42,9 @@ class SilencePlan:
 
     Attributes
     ----------
-    needed : tuple of Occasion
+    needed : tuple of Occurrence
         Those that must have a silence: the active ones, and the next ones of every entry.
-    allowed : tuple of Occasion
+    allowed : tuple of Occurrence
         Those that may have one: more, because the clock of another exporter differs from ours.
     """
 
