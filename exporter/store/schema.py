@@ -113,16 +113,15 @@ _TO_VERSION_1 = migration(
     """,
 )
 
-_TO_VERSION_2 = migration(
-    # State beside the alerts: storms and root causes; see `Step.notes`.
-    """
+# State beside the alerts: storms and root causes; see `Step.notes`. SQLite keeps the text as it stands here, blanks
+# included, and a database with another text counts as damaged.
+_TO_VERSION_2 = migration("""
     CREATE TABLE notes (
         query TEXT NOT NULL PRIMARY KEY,
         value BLOB NOT NULL,
         crc INTEGER NOT NULL
     ) WITHOUT ROWID
-    """
-)
+""")
 
 _EPISODES_AND_FEEDBACK = migration(
     # What happens several times in an episode is told apart by its number.

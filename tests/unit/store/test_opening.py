@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import shutil
 import sqlite3
@@ -8,7 +9,9 @@ import pytest
 
 from exporter.alerting.alert import AlertState, AuditEvent
 from exporter.store import StoreError, StoreReason
-from exporter.store.opening import Schema, prepare
+from exporter.store.learned_arrays import LEARNED_SCHEMA
+from exporter.store.opening import Schema, _objects_of, prepare
+from exporter.store.schema import ALERTS_SCHEMA
 from tests.store_values import NOW, a_step, a_transition, an_alert, open_store
 
 
@@ -238,3 +241,17 @@ def test_a_row_that_does_not_hold_is_not_carried_over(tmp_path: Path) -> None:
     ask(path / "anomaly.db", "PRAGMA user_version = 5")
     with open_store(path) as store:
         assert set(store.alerts.load()["q"]) == {"f2"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "digests"),
+    [
+        (ALERTS_SCHEMA, ["5681b4f8f03ba3f2", "940313e10f851dc3", "da26eef7d841f467", "d7d84a1c0d5be0d1"]),
+        (LEARNED_SCHEMA, ["987c87c87797a561"]),
+    ],
+    ids=["anomaly.db", "learned.db"],
+)
+def test_the_text_of_a_released_schema_stays_to_the_blank(schema: Schema, digests: list[str]) -> None:
+    # A file whose tables have another text counts as damaged: add a version, and its digest here.
+    texts = [repr(sorted(_objects_of(schema, version))) for version in range(1, schema.version + 1)]
+    assert [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts] == digests
