@@ -30,9 +30,10 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
 from exporter.config.plan import QueryPlan
 from exporter.engine.budget import SETTLED, AlertCounts
-from exporter.engine.calibration import WEEK, Calibration
+from exporter.engine.calibration import Calibration
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.engine import Engine
+from exporter.engine.seconds import WEEK
 from exporter.evaluation.history import missing_history
 
 __all__ = ["KINDS", "Met", "main", "measure", "meet", "severities"]

@@ -12,26 +12,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import HOUR
 from exporter.engine.columns import Column, Columns
+from exporter.engine.detectors.base import CERTAIN
+from exporter.engine.seconds import DAY, HOUR, WEEK
 
 __all__ = ["Absence", "Attendance", "Habit", "lasting"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 NEARLY = 0.9
-"""Share of the past instants of this time of the week at which a series was there, if it should be now."""
+"""Share of the past instants of this time of the week at which a series was there, if it should be now: an
+hour that lost a few samples still counts."""
 LEAST_DAYS, LEAST_WEEKS = 3, 2
-"""Age in days before a series is due at all, and in weeks before the hour of the week decides."""
+"""Age in days before a series is due at all, and in weeks before the hour of the week decides:
+once or twice is no habit."""
 LEAST_SECONDS, LEAST_INSTANTS = 300.0, 3
 """How long something lasts before it is anomalous: a server looks five minutes back, a restart takes as long."""
-MOST = 5.0
-"""Severities end here."""
 TOO_OFTEN = 3.0
-"""What has happened so many times lately is a habit."""
+"""What has happened so many times lately is a habit, and no anomaly the next time."""
 HALF_LIFE = 14 * DAY
+"""Until a time counts half: what happens every week becomes a habit, what happens once a month does not."""
 ACCEPTED = np.float32(-np.inf)
 """In place of seconds: normal now, until it ends."""
 
@@ -136,7 +137,7 @@ class Habit:
         """Return how bad it is where it is `on` and no habit: 1 when it has lasted long enough, 0 before."""
         on = on & self.regular(rows) & ~self.accepted(rows)
         lasted = self.columns.views(rows)["seconds"].astype(np.float64) / lasting(step)
-        return np.where(on & (lasted >= 1.0), np.minimum(lasted, MOST), 0.0)
+        return np.where(on & (lasted >= 1.0), np.minimum(lasted, CERTAIN), 0.0)
 
 
 def lasting(step: float) -> float:

@@ -27,11 +27,11 @@ import numpy.typing as npt
 
 from exporter.engine.ordered import add_up
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
+from exporter.engine.seconds import HOUR
 
 __all__ = [
     "BUCKETS",
     "BUCKET_BYTES",
-    "HOUR",
     "Baseline",
     "BucketIndex",
     "BucketStats",
@@ -44,7 +44,6 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Rows = slice | npt.NDArray[np.intp]
 
-HOUR = 3600.0
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
 BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
 BUCKET_BYTES = 5 * 4
@@ -54,22 +53,22 @@ _MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
 ENOUGH_WEEKS = 2
 """Visits of an hour of the week before its own bucket is trusted: one visit does not show how weeks differ."""
 ENOUGH_DAYS = 3
-"""Visits of an hour of the day before its bucket is trusted."""
+"""Visits of an hour of the day before its bucket is trusted: a day more than the weekend has."""
 _NEARLY = 0.9
-"""A visit with a few samples missing still counts."""
+"""Part of an hour that is a visit: one with a few samples missing still counts."""
 
 _DISAGREE_HOUR, _DISAGREE_DAY = 6.0, 1.5
 """Two visits of an hour of the week disagree when they are this many standard deviations of the believed one apart, and
-this many of the hour of the day."""
+this many of the hour of the day: an incident, not a week that differs (docs/detection.md)."""
 _SOME = 3.0
-"""Samples of a visit whose standard deviation means something."""
+"""Samples of a visit whose standard deviation means something: two may be equal by chance."""
 
 _QUARTILE_GAIN = 2.3
 """Step of the quartiles, in interquartile ranges: 1 / density at the quartile of a normal distribution."""
 _QUARTILE_START = 10
 """Until so many samples the quartiles are those of a normal distribution: a start that later steps can correct."""
 _NORMAL_QUARTILE = 0.6745
-
+"""Standard deviations from the mean of a normal distribution to its quartiles."""
 
 WEEK, DAY, EVERY = range(3)
 """Which bucket a series is judged against: this hour of the week, of the day, or all times."""

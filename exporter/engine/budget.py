@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.calibration import GRID, LEVELS, WEEK, Budget, Calibration, calibrate
+from exporter.engine.calibration import GRID, LEVELS, Budget, Calibration, calibrate
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.seconds import DAY, HOUR, WEEK
 
 __all__ = ["SETTLED", "AlertCounts"]
 
@@ -29,13 +30,14 @@ FloatArray = npt.NDArray[np.float64]
 SETTLED = 2 * WEEK
 """Age of a series from which on its severities count: the hours of the week are trusted then. A series that still
 learns raises more alerts than it ever will again."""
-EVERY = 3600.0
-"""Seconds of history between two calibrations."""
-PATIENCE = 86400.0
+EVERY = HOUR
+"""Seconds of history between two calibrations: a fit takes milliseconds, and the counts change slowly."""
+PATIENCE = DAY
 """Seconds that a calibration waits for open alerts to end, so that an incident does not mute itself."""
 _RING = 64
+"""Pieces of a window at most, 4 bytes each a series."""
 _SAME = 0.01
-_DAY = 86400.0
+"""Part of the interval that samples may be off and still be slots: rounding of times, not another step."""
 
 
 class AlertCounts:
@@ -141,7 +143,7 @@ class AlertCounts:
             self._counts *= fade
             self._counts += self._begun.sum(axis=0)
             self._exposure = self._exposure * fade + samples * self.budget.interval
-            share = 1.0 if not self._history else min(1.0, seconds / _DAY)
+            share = 1.0 if not self._history else min(1.0, seconds / DAY)
             self._series += share * (samples / self._instants - self._series)
             self._history += seconds
             self._since += seconds
@@ -154,7 +156,7 @@ class AlertCounts:
     def _pass_day(self, seconds: float) -> None:
         self._today += self._begun.sum(axis=0)
         self._day += seconds
-        if self._day >= _DAY:
+        if self._day >= DAY:
             fade = math.exp(-self._day / self.fading)
             self._squares = self._squares * fade + self._today**2
             self._days = self._days * fade + 1.0
@@ -169,7 +171,7 @@ class AlertCounts:
         self._since = 0.0
         # As if there had always been as many series as there are now.
         seconds = self._exposure / max(self._series, 1e-9)
-        mean = self._counts * _DAY / max(seconds, 1.0)
+        mean = self._counts * DAY / max(seconds, 1.0)
         clumps = (self._squares / max(self._days, 1.0) - mean**2) / np.maximum(mean, 1e-9)
         self.calibration = calibrate(self._counts, seconds, self._history, self.budget, clumps)
 

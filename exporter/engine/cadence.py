@@ -19,14 +19,16 @@ from exporter.engine.baseline import BucketIndex
 __all__ = ["YOUNG", "LearningGrid", "Span", "cadence_of"]
 
 _ALIKE = 0.75
-"""Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer."""
+"""Samples that are at least this part of a cadence apart are all learned: their step is the cadence, or longer.
+Half-way between every sample and every second one."""
 
 YOUNG = 72
 """Instants that are all learned in the beginning. Where there is no history nothing was learned to judge by,
-and nobody should wait for an hour to see a first score."""
+and nobody should wait for an hour to see a first score. At one minute these are 72 minutes, six blocks."""
 
 PERIOD = 720.0
-"""Seconds after which it is seen whether a series was outside its band nearly all the time."""
+"""Seconds after which it is seen whether a series was outside its band nearly all the time: a block of twelve
+instants of a minute, as where all are learned."""
 
 
 def cadence_of(interval: float, step: float) -> float:

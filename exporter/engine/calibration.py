@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.seconds import WEEK
 
-__all__ = ["GRID", "LEAST", "LEVELS", "MOST", "WEEK", "Budget", "Calibration", "ParetoTail", "calibrate"]
+__all__ = ["GRID", "LEAST", "LEVELS", "MOST", "Budget", "Calibration", "ParetoTail", "calibrate"]
 
 FloatArray = npt.NDArray[np.float64]
 
-WEEK = 7 * 86400.0
 LEAST, MOST = 0.3, 10.0
 """Thresholds, in severities. An alert below means nothing; one above is never dropped, whatever the
 budget is."""
@@ -34,7 +34,8 @@ LEVELS = 512
 GRID = np.geomspace(LEAST, 30.0, LEVELS).astype(np.float32)
 """Thresholds at which alerts are counted; 0.9 % apart."""
 ENOUGH = 0.98 * WEEK
-"""Seconds of history at the query's own interval before a threshold is calibrated."""
+"""Seconds of history at the query's own interval before a threshold is calibrated: a week has every hour, and the last
+slots of it may be missing."""
 FEWEST = 30
 """Alerts above the reference level of the fit: with fewer nothing is fitted. More make it steadier and take it farther
 from where it is asked."""
@@ -53,8 +54,11 @@ SHARE = 0.2
 _SHAPE_MIN, _SHAPE_MAX = -0.45, 0.95
 """Below, the standard error of the fit is not known; above, the tail has no mean. Both come from few alerts."""
 _Z90 = 1.645
+"""Standard deviations to both ends of what holds 90 % of a normal distribution."""
 _WIDEST = 20.0
+"""Logarithm of the widest ratio of an end of the interval to its middle: beyond, nothing is known."""
 _COUNTED = 20.0
+"""Alerts whose number is known as well without a fit: its standard error is 22 %."""
 FADING_SLOTS = 8640.0
 """Slots in which a count fades to a third, though not in less than a week or more than the window of the baseline: a
 series gets quieter with every sample that it learns, so alerts of many slots ago count too much."""

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Column, Columns
+from exporter.engine.seconds import DAY
 
 __all__ = ["Drift", "DriftState", "changepoint", "stability_index"]
 
@@ -29,32 +30,32 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.generic]
 
-DAY = 86400.0
 DAYS = 7
 """Days that are compared: a whole week, or a weekend would be a drift."""
 PINNED = 84 * DAY
-"""The profile is pinned for so long; then the present is."""
+"""The profile is pinned for so long, a quarter of a year; then the present is."""
 EDGES = np.array([-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
-"""Of the histogram, in pinned standard deviations."""
+"""Of the histogram, in pinned standard deviations; beyond 2.5 is 1 % of a normal week."""
 BINS = len(EDGES) + 1
 PIN_AFTER = 7 * DAY
-"""Seconds that a series is learned for before it is pinned."""
+"""Seconds that a series is learned for before it is pinned: every hour of the week."""
 REST = 14 * DAY
 """Seconds of judged samples before the buckets of a series are emptied, and before that happens again: a weekend lasts
 longer than a day, and is an anomaly until its hours are learned."""
 ENOUGH = 100
-"""Samples in a histogram before it is compared."""
+"""Samples in a histogram before it is compared: with fewer chance alone makes an index of 0.2 in twelve bins."""
 
 HOURS = 168
 """Of a week."""
 PENALTY = 40.0
-"""What a changepoint costs, in variances: noise that is correlated over hours has none."""
+"""What a changepoint costs, in variances: noise that is correlated over hours has none. Half as much
+believes shorter and smaller steps."""
 POINT = 3
-"""Hours that are one point: the search takes its time, and is to take little."""
+"""Hours that are one point: the search has a third of the points, and a step is known to three hours."""
 SHORTEST = 4
-"""Points of a level."""
+"""Points of a level: half a day. What is shorter is an episode."""
 LEAST_STEP = 3.0
-"""Standard deviations that the level must change by."""
+"""Standard deviations that the level must change by: less is a mean that wandered."""
 
 
 @dataclass(frozen=True, slots=True)

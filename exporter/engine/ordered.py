@@ -13,7 +13,7 @@ from exporter.engine.columns import Array
 __all__ = ["add_to", "add_up", "count_of", "median", "pick", "rolling_sum", "suffix_sums"]
 
 _FEW = 64
-"""Series below which one call that adds in order is faster than a loop over the rows."""
+"""Series below which one call that adds in order is faster than a loop over the rows; only the speed depends on it."""
 
 
 def add_up(rows: Array) -> Array:

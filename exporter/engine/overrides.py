@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.absence import WEEK, Absence, Attendance, Habit, lasting
+from exporter.engine.absence import Absence, Attendance, Habit, lasting
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Column
+from exporter.engine.detectors.base import CERTAIN
+from exporter.engine.seconds import WEEK
 from exporter.engine.series import SeriesFamily, SeriesLifetimes, SeriesTable
 from exporter.engine.settings import DetectionSettings
 from exporter.engine.verdict import Verdicts
@@ -19,12 +21,11 @@ __all__ = ["NeverZero", "OverrideContext", "Overrides"]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-IMPOSSIBLE = 5.0
-"""Severity of a value that cannot be: as sure as five times the threshold."""
 YOUNG = WEEK
-"""For so long a new series shows that its family comes and goes."""
+"""For so long a new series shows that its family comes and goes: services are deployed every few days."""
 FAR = 3.0
-"""Standard deviations that zero must be from the mean of this hour of the week, where other hours have zeros."""
+"""Standard deviations that zero must be from the mean of this hour of the week, where other hours have zeros: the usual
+limit of a control chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Overrides:
         """Take in samples; note in `verdicts` which series are missing or zero; return severities, shape (t, n)."""
         value = verdicts.observed[when, rows]
         here = ~np.isnan(value)
-        severity = np.where(here & ~((value >= context.low) & (value <= context.high)), IMPOSSIBLE, 0.0)
+        severity = np.where(here & ~((value >= context.low) & (value <= context.high)), CERTAIN, 0.0)
         if detection.never_zero and context.downward and ((value == 0.0).any() or self._zeros.going_on(rows)):
             for index, (now, ok) in enumerate(zip(value, learn, strict=True)):
                 odd = self._zeros.update(

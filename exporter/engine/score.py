@@ -22,11 +22,12 @@ from exporter.engine.vote import Ballot, score_of, vote
 __all__ = ["Scorer"]
 
 MIN_SAMPLES = 12
-"""Samples that a series must have before the next one has a score."""
+"""Samples that a series must have before the next one has a score: a block, which is when something is learned."""
 LENIENCE = 9.0
 """Half-widths of the band beyond its edge that are learned as they are while the hour of the week is not trusted:
 the band of the hour of the day is too narrow for a first weekend, and a weekend that was cut off looks like a
-drift for weeks. A spike that is farther out is no weekend."""
+drift for weeks. A spike that is farther out is no weekend. A band cut off at two
+half-widths made false drifts of 6 % of all samples, at four or ten none (docs/detection.md)."""
 
 
 @dataclass(frozen=True, slots=True)

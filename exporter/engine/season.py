@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.seconds import HOUR
+
 __all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "season_of"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,11 +25,11 @@ Stats = npt.NDArray[np.float32]
 UNKNOWN, WEEKLY, DAILY, NONE = range(4)
 SEASONS = ("unknown", "weekly", "daily", "none")
 
-HOUR = 3600.0
 ENOUGH = 1.8
-"""Visits of the hours of the week before the season is decided."""
+"""Visits of the hours of the week before the season is decided: two, up to a few samples that are missing."""
 SHARE = 0.1
-"""Part of the variance that a season must explain, and that a week must explain beyond the day."""
+"""Part of the variance that a season must explain, and that a week must explain beyond the day: beyond chance,
+and worth the samples that a finer bucket costs."""
 PEAK = 1.5
 """Standard deviations of an hour of the day. A week in which one hour is so much off has its season, however small its
 share: one dip every Sunday evening."""

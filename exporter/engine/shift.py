@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
+from exporter.engine.seconds import HOUR
 
 __all__ = ["Band", "LevelShift", "Shift"]
 
@@ -24,16 +25,19 @@ Band = tuple[FloatArray, FloatArray, FloatArray]
 """Lower edge, expected value, upper edge; shape (n,), baseline units, NaN: unknown."""
 
 MOST = 0.8
-"""Share of the samples of a block that must lie outside on one side for the run to go on."""
-LEAST_GAIN, MOST_GAIN = 1e-6, 1e6
-"""Factors beyond these are no change of scale; the level moves alone."""
+"""Share of the samples of a block that must lie outside on one side for the run to go on: one in five may be noise that
+reaches back into the band, and what comes and goes is no level."""
+MOST_GAIN = 1e6
+"""Factors beyond this, up or down, are no change of scale; the level moves alone."""
 BETTER = 0.8
-"""A factor is believed where it leaves at most this part of the variance that the level alone leaves."""
+"""A factor is believed where it leaves at most this part of the variance that the level alone leaves: it has to explain
+a fifth of it, or chance would bend the daily shape."""
 
 RECENT = 0.25
-"""Part of a sample in the running mean of the deviation."""
-SHAPED = 6 * 3600.0
-"""Seconds of a run from which on it says something about the size of the daily shape."""
+"""Part of a sample in the running mean of the deviation: feedback moves the level by about the last four samples."""
+SHAPED = 6 * HOUR
+"""Seconds of a run from which on it says something about the size of the daily shape: a quarter
+of the day."""
 
 _SECONDS, _ABOVE, _BELOW = range(3)
 _LASTED, _HALF, _D, _E, _DD, _EE, _DE = range(7)
@@ -215,7 +219,7 @@ class LevelShift:
         slope = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 0.0)
         gain, alone = 1.0 + slope, dd - d * d
         left = alone - slope * together
-        fits = (gain >= LEAST_GAIN) & (gain <= MOST_GAIN) & (left <= BETTER * alone)
+        fits = (gain >= 1.0 / MOST_GAIN) & (gain <= MOST_GAIN) & (left <= BETTER * alone)
         fits &= left <= (gain * half) ** 2
         gain, left = np.where(fits, gain, 1.0), np.where(fits, left, alone)
         # With more than half a band's width of spread left, most samples would go on being anomalous.

@@ -29,7 +29,7 @@ Degree = Literal[0, 1]
 INNER = 5
 """Rounds of season and trend within one STL: the common choice without robustness iterations."""
 ROUNDS = 2
-"""How often each of several seasons is estimated; with one season once is enough."""
+"""How often each of several seasons is estimated, as in MSTL; with one season once is enough."""
 
 
 @dataclass(frozen=True, slots=True)

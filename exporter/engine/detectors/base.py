@@ -26,6 +26,7 @@ from exporter.settings import Section
 
 __all__ = [
     "BLOCK",
+    "CERTAIN",
     "Array",
     "BoolArray",
     "Column",
@@ -51,9 +52,12 @@ State = dict[str, Array]
 """The arrays of a `StatefulDetector` by name, with the series as last axis. Write into them in place."""
 
 BLOCK = 12
-"""Instants that are learned together."""
+"""Instants that are learned together: more save calls, and make what a sample is judged by older (an hour at five
+minutes)."""
 SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
+CERTAIN = 5.0
+"""Severity of what cannot be, such as a value out of range: as sure as five times the threshold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,20 +20,22 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.ordered import add_to
+from exporter.engine.seconds import HOUR
 
 __all__ = ["Collective"]
 
-HOUR = 3600.0
 SETTLED = 72
-"""Hours that are compared with their own hour of the week before sums begin: they give the typical deviation."""
+"""Hours that are compared with their own hour of the week before sums begin: they give the typical deviation, and three
+days have every hour of the day three times."""
 CLIP = 3.0
 """Deviations of one hour count at most this many times the typical one: a single jump is for other detectors."""
 RATE = 1.0 / 72.0
 """Part of a new hour in the typical size of a deviation, and in the offset that accepts a new level within days."""
 NORMAL = 1.25
-"""Standard deviation in mean absolute deviations, for a normal distribution."""
+"""Standard deviation in mean absolute deviations, for a normal distribution: the square root of half pi."""
 MARGIN = 1.5
-"""A series that wanders by habit must wander this many times as far as ever before."""
+"""A series that wanders by habit must wander this many times as far as ever before, or noise would
+alert whenever it beats its own record a little."""
 FADE = 0.9995
 """Part of the longest excursion that is left after an hour: half after two months."""
 SEVERITY_MAX = 1.0

@@ -21,15 +21,15 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     interval_result,
 )
+from exporter.engine.seconds import HOUR
 from exporter.engine.stl_map import Season, decomposition
 
 __all__ = ["Stl"]
 
-HOUR = 3600.0
 DAY, WEEK = 24, 168
 """Hours."""
 WINDOW = 4 * WEEK
-"""Hours that are remembered and decomposed."""
+"""Hours that are remembered and decomposed: three repetitions of the week, at 2.7 KB a series."""
 YOUNG_WINDOW = WEEK
 """Hours that are decomposed, by the day alone, until there is a whole week."""
 
@@ -43,21 +43,23 @@ ENOUGH_WEEK, ENOUGH_DAY = WEEK, 2 * DAY
 TRUSTED = 2 * WEEK
 """Hours since the first sample from which samples are pulled in: before, what looks like an outlier may be normal."""
 SAMPLED = 0.75
-"""Part of these hours that must have had a sample."""
+"""Part of these hours that must have had a sample: what stands in for the others is a copy and no evidence."""
 YOUNGEST = 3 * DAY
-"""Hours since the first sample before which it cannot say."""
+"""Hours since the first sample before which it cannot say: the third day tells how far off the first two were."""
 SCALE_START = 12
-"""Hours with a residual before the scale of the residuals is good enough to say something."""
+"""Hours with a residual before the scale of the residuals is good enough to say something: its standard error is a
+fifth."""
 SCALE_FULL = WEEK
 """Hours that the scale remembers."""
 OUTLIER = 3.0
-"""Scales: how far out a sample is pulled in before it is learned, and an hour before it moves the scale."""
+"""Scales: how far out a sample is pulled in before it is learned, and an hour before it moves the scale. A normal
+sample is farther out once in 370."""
 SCALE_ESCAPE = 0.1
 """A scale can grow at this rate at least, or it would stay at zero after a long constant."""
 NORMAL = 1.2533
-"""Standard deviation over mean absolute deviation of a normal distribution."""
+"""Standard deviation over mean absolute deviation of a normal distribution: the square root of half pi."""
 ROUNDING = 2.0**-22
-"""Of an expected value: hours are kept in float32."""
+"""Of an expected value: hours are kept in float32, so two steps of the last digit mean nothing."""
 TILE = 64
 """Series that are multiplied at a time: their products stay in the processor's cache."""
 

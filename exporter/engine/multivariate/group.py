@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.isolation_forest import JointForest
-from exporter.engine.multivariate.joint import Array, FloatArray, JointDetector, Rows
+from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, JointDetector, Rows
 from exporter.engine.multivariate.load import load_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.multivariate.whitened import Whitened
@@ -19,10 +19,8 @@ from exporter.engine.vote import score_of
 
 __all__ = ["Group", "GroupVerdict"]
 
-
-_NEWEST = 1.0 - 0.5 ** (1.0 / 3.0)
-"""Share of the newest sample in what is taken as the present: a half-life of three samples."""
 _FARTHEST = 1e6
+"""Standard deviations that a metric counts at most in that mean, so that it stays finite."""
 _LEAST = 1e-6
 """Part of the expected value that is left at least, where a deviation was accepted."""
 
@@ -113,7 +111,7 @@ class Group:
         """
         present = ~np.isnan(matrix.z)
         recent, accepted = self._recent[: len(matrix.z)], self._accepted[: len(matrix.z)]
-        recent += np.where(present, _NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
+        recent += np.where(present, NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
         with np.errstate(all="ignore"):
             adjusted = _without(matrix, accepted) if accepted.any() else matrix
             load = load_of(adjusted)

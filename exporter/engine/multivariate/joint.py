@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from exporter.engine.multivariate.load import Load
 
-__all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "Rows"]
+__all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "NEWEST", "Rows"]
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 LONGEST = 10.0
 """Standard deviations that a metric counts at most: beyond, one metric alone is enough to see it."""
+NEWEST = 1.0 - 0.5 ** (1.0 / 3.0)
+"""Share of the newest sample in what is taken as the present: a half-life of three samples."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,19 +19,23 @@ __all__ = ["Load", "load_of"]
 FloatArray = npt.NDArray[np.float64]
 
 _SMALLEST = 0.02
-"""Logarithm of the smallest factor that is a load."""
+"""Logarithm of the smallest factor that is a load: 2 %. Less is noise that happens to agree."""
 _SPREAD = 0.25
-"""How far a metric may be from the common factor at most, as part of its logarithm."""
+"""How far a metric may be from the common factor at most, as part of its logarithm: bytes do not
+grow just as requests do."""
 _NOISES = 3.0
-"""And beside that, how many of its own standard deviations."""
+"""And beside that, how many of its own standard deviations: the usual limit of noise."""
 _TYPICAL_SPREAD = 0.15
-"""How far metrics typically are from the common factor, as part of its logarithm: the standard deviation."""
+"""How far metrics typically are from the common factor, as part of its logarithm: the standard deviation
+(docs/groups.md)."""
 _NOISE_FLOOR, _NOISE_CEILING = 0.05, 0.5
 """No metric is so quiet that it decides the factor alone, or so noisy that everything agrees with it."""
 _QUIETEST = 0.01
-"""Noise, as part of what is expected, that a metric has at least when it is compared with the common factor."""
+"""Noise, as part of what is expected, that a metric has at least when it is compared with the common factor:
+no two metrics follow a load to the percent."""
 _CERTAIN = 2.0
-"""Standard deviations from which a metric is certainly up; at least half of them must be."""
+"""Standard deviations from which a metric is certainly up; at least half of them must be, or noise that agrees were a
+load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ __all__ = ["BINS", "counted", "surprise"]
 FloatArray = npt.NDArray[np.float64]
 
 BINS = 96
+"""Sixteen octaves, from a sixteenth to 4,096; a length is 1 on average."""
 _PER_OCTAVE, _FIRST = 6, -4.0
 """Bins begin at 2**-4 and are a sixth of an octave wide; everything below is in the first, above in the last."""
 _TAIL = 0.1
+"""Part of the past that the tail is fitted to: less leaves too few values, more is no tail."""
 _SHAPE_MAX = 0.9
 """Beyond, the mean of the tail would not be finite."""
 _ALIKE = 6.0

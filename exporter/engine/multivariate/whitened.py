@@ -26,14 +26,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate.joint import LONGEST, Array, FloatArray, Joint, Rows
+from exporter.engine.multivariate.joint import LONGEST, NEWEST, Array, FloatArray, Joint, Rows
 from exporter.engine.multivariate.load import Load
 from exporter.engine.multivariate.tail import BINS, counted, surprise
 
 __all__ = ["Whitened", "whitening"]
 
-_SMOOTHING = 1.0 - 0.5 ** (1.0 / 3.0)
-"""Share of the newest length: a half-life of three samples."""
 _REFIT = 12
 """Instants between two whitenings: the covariance changes slowly, and taking it apart is the dear part."""
 _PRIOR = 100.0
@@ -46,10 +44,11 @@ _LEARNED_LENGTH, _LEARNED_IN_EVENT = 6.0, 1.0
 """Vectors that are longer are learned as if they ended here (squared length a metric). While an event lasts they
 are learned as if they were ordinary: what stays for weeks becomes typical, what stays for hours does not."""
 _LEARNING, _ENOUGH_INSTANTS, _ENOUGH = 20.0, 60.0, 480.0
-"""Instants before lengths are counted; instants, and counted lengths of all entities, before there is any severity."""
-
+"""Instants before lengths are counted; instants, and counted lengths of all entities, before there is any severity:
+an hour of minutes, and enough lengths for one in a thousand to be extrapolated."""
 _EVENT = 0.8
-"""Severity from which the lengths of consecutive samples are counted once."""
+"""Severity from which the lengths of consecutive samples are counted once: a little below the threshold, or
+the edges of each event would become typical."""
 
 _OWN = ("mean", "covariance", "count", "whitening", "centre", "smooth", "last", "plain", "last_plain", "high")
 
@@ -175,7 +174,7 @@ class Whitened:
         # Queries are not evaluated at the same instant, so for one instant a common step looks as if metrics disagreed.
         lasting = np.minimum(scaled, last)
         last[can] = scaled[can]
-        smooth[can] += _SMOOTHING * (lasting - smooth)[can]
+        smooth[can] += NEWEST * (lasting - smooth)[can]
 
     def _severity(self, smooth: FloatArray) -> FloatArray:
         """Return the severities of smoothed lengths."""

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.engine.budget import AlertCounts
-from exporter.engine.calibration import GRID, LEAST, LEVELS, MOST, WEEK, Budget, calibrate
+from exporter.engine.calibration import GRID, LEAST, LEVELS, MOST, Budget, calibrate
 from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.seconds import WEEK
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
 MONTH = 30 * 86400.0
@@ -247,3 +248,105 @@ def test_an_incident_does_not_mute_itself() -> None:
     said = run(one, storm, begin=23 * DAY)
     assert (said.score >= 0.5).all()
     assert one.calibration.threshold == before.threshold
+
+
+# ---------------------------------------------------------------------- where the numbers have their limits
+
+
+def known(per_month: float, interval: float = 60.0) -> Budget:
+    """Return a budget of so many alerts in the four weeks that the curves below stand for."""
+    return Budget(per_month / (4 * WEEK), 1, 1, interval)
+
+
+def calibrated(curve: np.ndarray, budget: Budget, history: float = 4 * WEEK, clumps: float = 1.0):
+    return calibrate(curve, 4 * WEEK, history, budget, clumps)
+
+
+EXPONENTIAL = np.exp(-(GRID - GRID[0]) / 0.2).astype(np.float64)
+CLIFF = np.where(GRID < 0.6, 40.0, np.where(GRID < 1.0, 3.0, 0.0))
+
+
+def test_thresholds_are_one_percent_apart_from_three_tenths_to_thirty() -> None:
+    assert (GRID[0], GRID[-1]) == (pytest.approx(0.3), pytest.approx(30.0))
+    assert GRID[1:] / GRID[:-1] == pytest.approx(1.009, abs=2e-4)
+
+
+def test_a_threshold_is_three_tenths_at_least_and_ten_at_most() -> None:
+    assert calibrated(1e4 * EXPONENTIAL, known(1e6)).threshold == pytest.approx(0.3)
+    assert calibrated(np.full(LEVELS, 100.0), known(2.0)).threshold == 10.0
+
+
+@pytest.mark.parametrize(
+    ("alerts", "days", "fitted"), [(31.0, 6.9, True), (29.0, 6.9, False), (31.0, 6.8, False)], ids=str
+)
+def test_a_threshold_needs_thirty_alerts_and_a_week(alerts: float, days: float, fitted: bool) -> None:
+    assert calibrated(alerts * EXPONENTIAL, known(2.0), history=days * 86400.0).fitted == fitted
+
+
+@pytest.mark.parametrize(
+    ("per_month", "interval", "peaks"),
+    [(2.0, 60.0, 30.0), (100.0, 60.0, 150.0), (500.0, 1800.0, 0.2 * 4 * 7 * 48)],
+    ids=["thirty at least", "half as many again as are wanted", "in a fifth of the spans at most"],
+)
+def test_the_tail_begins_where_enough_alerts_are_left(per_month: float, interval: float, peaks: float) -> None:
+    found = calibrated(1e4 * EXPONENTIAL, known(per_month, interval)).peaks
+    assert found == pytest.approx(peaks, rel=0.08)
+
+
+def test_the_shape_of_a_tail_stays_where_its_error_is_known() -> None:
+    left = (GRID - GRID[0]) / 0.2
+    assert calibrated(1e4 * np.maximum(1 - 0.8 * left, 0.0) ** 1.25, known(8.0)).shape == -0.45
+    assert calibrated(np.maximum(400.0 * EXPONENTIAL, 12.0), known(8.0)).shape == 0.95
+
+
+@pytest.mark.parametrize(("per_month", "expected"), [(15.0, 15.0), (25.0, 3.0)])
+def test_twenty_alerts_are_known_without_a_fit(per_month: float, expected: float) -> None:
+    """Where the curve falls from 40 to 3 at once, the fit finds a threshold between them."""
+    assert calibrated(CLIFF, known(per_month)).expected * 4 * WEEK == pytest.approx(expected)
+
+
+def test_the_interval_is_one_of_ninety_percent_and_no_wider_than_a_float_can_tell() -> None:
+    flat = calibrated(np.full(LEVELS, 100.0), known(2.0))
+    assert math.log(flat.upper / flat.expected) == pytest.approx(0.1645)
+    widest = calibrated(np.full(LEVELS, 100.0), known(2.0), clumps=1e9)
+    assert math.log(widest.upper / widest.expected) == pytest.approx(20.0)
+
+
+def test_samples_within_one_percent_of_the_interval_are_slots() -> None:
+    counts = AlertCounts(Budget(1.0 / WEEK, 1, 1, 60.0), fading=math.inf)
+    assert [counts.fits(seconds) for seconds in (60.0, 60.5, 61.0, 300.0)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("needed", "pieces"), [(1, 1), (60, 60), (100, 50), (1000, 63)])
+def test_a_long_window_is_kept_in_at_most_64_pieces(needed: int, pieces: int) -> None:
+    counts = AlertCounts(Budget(1.0 / WEEK, needed, 1, 60.0), fading=math.inf)
+    assert counts.arrays()["low"].shape[0] == pieces
+
+
+def test_calibration_is_hourly_but_waits_up_to_a_day_for_an_alert_to_end() -> None:
+    counts = AlertCounts(Budget(1.0 / WEEK, 1, 1, 300.0), fading=1e9)
+    counts.grow(1)
+
+    def play(days: float, severity: float) -> list[float]:
+        """Return the hours after which there was another calibration."""
+        hours, before = [], counts.calibration
+        for hour in range(int(24 * days)):
+            # Half of the hours have an alert of some size that ends.
+            values = np.full((12, 1), severity)
+            if not severity:
+                values[6] = 0.3 + 0.01 * (hour % 40)
+            counts.update(slice(0, 1), values)
+            counts.advance(12)
+            if counts.calibration is not before:
+                hours, before = [*hours, hour + 1], counts.calibration
+        return hours
+
+    assert play(9, 0.0) == list(range(1, 9 * 24 + 1))
+    assert counts.calibration.fitted
+    assert play(1.5, 20.0) == [24]
+
+
+def test_severities_count_after_two_weeks() -> None:
+    one = engine()
+    run(one, noise(16, 1))
+    assert one.calibration.history == pytest.approx(2 * 86400.0, abs=0.15 * 86400.0)

@@ -11,10 +11,11 @@ import pytest
 
 from benchmarks.interval import KINDS, measure
 from exporter.engine.cadence import YOUNG, LearningGrid, cadence_of
-from exporter.engine.calibration import WEEK, Budget
+from exporter.engine.calibration import Budget
 from exporter.engine.contract import START, STEP, copied, equal, keys, seasonal
 from exporter.engine.detectors import IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.seconds import WEEK
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
 FINE = STEP / 5
@@ -70,6 +71,18 @@ def test_in_the_beginning_all_are_learned() -> None:
     assert np.flatnonzero(~grid.score_only(times, 0, -np.inf, 0)).tolist() == [*range(YOUNG), YOUNG + 4, YOUNG + 9]
     assert np.flatnonzero(~grid.score_only(times, 5, times[4], YOUNG - 2)).tolist() == [*range(7), *range(11, 82, 5)]
     assert (grid.stands_for(YOUNG - 1), grid.stands_for(YOUNG)) == (60.0, 300.0)
+
+
+@pytest.mark.parametrize(("seconds", "finer"), [(60.0, True), (210.0, True), (240.0, False), (300.0, False)])
+def test_steps_of_less_than_three_quarters_of_the_cadence_are_finer(seconds: float, finer: bool) -> None:
+    assert LearningGrid(300.0, seconds).finer == finer
+
+
+def test_numbers_of_instants_and_seconds() -> None:
+    """Six hours of five minutes are learned as they come; a level is looked at every twelve minutes."""
+    grid = LearningGrid(300.0, 60.0)
+    assert [grid.stands_for(count) for count in (71, 72)] == [60.0, 300.0]
+    assert [grid.period(START + at) - grid.period(START) for at in (719.0, 720.0, 1440.0)] == [0.0, 1.0, 2.0]
 
 
 def test_without_history_the_first_score_does_not_wait_for_the_steps_of_history() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
-from exporter.engine.drift import stability_index
+from exporter.engine.drift import Drift, stability_index
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
@@ -149,3 +149,35 @@ def test_it_can_be_measured_from_the_first_sample_on(samples: int) -> None:
         one.step(at, one.align(keys(3), np.ones(3), at).samples, STEP)
         assert np.isnan(one.drift.index)
         assert (one.seasons == 0).all()
+
+
+def test_a_histogram_of_a_hundred_samples_can_be_compared() -> None:
+    few, many = np.full(4, 24.0), np.full(4, 26.0)
+    assert np.isnan(stability_index(few, many))
+    assert stability_index(many, many) == 0.0
+
+
+def test_the_profile_is_pinned_after_a_week_for_twelve_weeks() -> None:
+    drift, every = Drift(), np.array([[1.0], [2.0], [0.0], [0.0], [0.0]], np.float32)
+    drift.grow(1)
+    pinned = []
+    for day in range(100):
+        every[4] = 86400.0 * day
+        drift.begin_day(START + 86400.0 * day)
+        drift.learn(slice(0, 1), np.ones(1), every if not 89 < day < 95 else 0.0 * every)
+        pinned.append(bool(np.isfinite(drift.measure(every).moved[0])))
+    # Pinned anew at once, unless the series is too young by then.
+    assert [day for day in range(1, 100) if pinned[day] != pinned[day - 1]] == [7, 92, 95]
+
+
+def test_the_buckets_are_emptied_two_weeks_after_they_began_at_the_earliest() -> None:
+    drift, on = Drift(0.05), np.ones((1, 1), np.bool_)
+    drift.grow(1)
+    rows, due = slice(0, 1), []
+    for day in range(40):
+        drift.update(rows, on, on, on, 86400.0)
+        if len(drift.due(rows, 86400.0)):
+            due.append(day)
+            drift.restart(np.array([0]))
+            assert drift.restarted(rows).all()
+    assert due == [14, 30]

@@ -10,6 +10,7 @@ from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.shift import LevelShift, Shift
 
 SHIFT = 24 * DAY
 
@@ -108,3 +109,68 @@ def test_only_the_series_that_moved_moves() -> None:
     found = one.run(START + STEP * np.arange(len(samples)), one.align(keys(3), samples, START).samples, STEP)
     assert np.array_equal(found.score[:, 1:], expected.score[:, 1:], equal_nan=True)
     assert [shift.row for shift in one.shifts] == [0]
+
+
+# ---------------------------------------------------------------------- what a run has to be, sample by sample
+
+ROWS = slice(0, 1)
+HALF = 3.0
+"""Half the width of the band around the expected value."""
+
+
+def level_shift() -> LevelShift:
+    shift = LevelShift()
+    shift.grow(1)
+    return shift
+
+
+def run_of(shift: LevelShift, deviation: np.ndarray, expected: np.ndarray, after: float = 1e9) -> list[Shift]:
+    """Note samples an hour apart, in blocks of twelve, each with its own expected value."""
+    shifts = []
+    for index, (d, e) in enumerate(zip(deviation, expected, strict=True), 1):
+        level = np.array([e])
+        shift.note(ROWS, np.array([[e + d]]), (level - HALF, level, level + HALF), 3600.0)
+        if index % 12 == 0:
+            shifts += shift.end_block(ROWS, after)
+    return shifts
+
+
+@pytest.mark.parametrize(("outside", "accepted"), [(12, True), (10, True), (9, False), (7, False)])
+def test_a_run_needs_four_fifths_of_each_block_outside_the_band(outside: int, accepted: bool) -> None:
+    deviation = np.tile(np.where(np.arange(12) < outside, 10.0, 0.0), 2)
+    assert bool(run_of(level_shift(), deviation, np.zeros(24), after=86400.0)) == accepted
+
+
+@pytest.mark.parametrize(("left", "gain"), [(0.0, 1.5), (0.5, 1.5), (0.7, 1.5), (0.9, 1.0)])
+def test_a_factor_is_believed_where_it_explains_a_fifth_of_the_variance(left: float, gain: float) -> None:
+    """The deviation grows with the expected value, beside noise that makes up the part `left` of its variance."""
+    expected, noise = np.tile([1.0, 1.0, -1.0, -1.0], 6), np.tile([1.0, -1.0, 1.0, -1.0], 6)
+    shift = level_shift()
+    run_of(shift, 10.0 + 0.5 * expected + 0.5 * np.sqrt(left / (1.0 - left)) * noise, expected, after=86400.0)
+    assert shift.gain[0] == pytest.approx(gain, rel=1e-4)
+
+
+@pytest.mark.parametrize(("factor", "gain"), [(5e5, 5e5), (2e6, 1.0), (-1.0, 1.0)])
+def test_a_factor_of_more_than_a_million_is_no_change_of_scale(factor: float, gain: float) -> None:
+    expected = np.tile([1.0, -1.0], 12)
+    shift = level_shift()
+    run_of(shift, 1e7 + (factor - 1.0) * expected, expected, after=86400.0)
+    assert shift.gain[0] == pytest.approx(gain, rel=0.01)
+
+
+@pytest.mark.parametrize(("hours", "gain"), [(5, 1.0), (8, 1.5)])
+def test_feedback_fits_the_daily_shape_after_six_hours(hours: int, gain: float) -> None:
+    expected = np.tile([1.0, -1.0], 6)
+    shift = level_shift()
+    shift.follow(ROWS, np.array([[10.0]]), (np.array([-HALF]), np.zeros(1), np.array([HALF])))
+    run_of(shift, np.where(np.arange(12) < hours, 10.0 + 0.5 * expected, np.nan), expected)
+    shift.accept(np.array([0]), np.zeros(1))
+    assert shift.gain[0] == pytest.approx(gain)
+
+
+def test_the_present_level_is_a_mean_of_about_the_last_four_samples() -> None:
+    shift = level_shift()
+    shift.follow(ROWS, np.array([[10.0], [14.0]]), (np.array([-HALF]), np.zeros(1), np.array([HALF])))
+    assert shift.recent[0] == pytest.approx(11.0)
+    shift.follow(ROWS, np.array([[1.0]]), (np.array([-HALF]), np.zeros(1), np.array([HALF])))
+    assert shift.recent[0] == pytest.approx(1.0)  # Back in the band: nothing is left of the other level.

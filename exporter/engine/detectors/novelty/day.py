@@ -10,14 +10,14 @@ from exporter.engine.ordered import add_to, median
 __all__ = ["DayProfile", "day_columns"]
 
 SLOT = 1800.0
-"""Seconds of a slot."""
+"""Seconds of a slot: six samples of five minutes, so that one outlier does not make its mean."""
 SLOTS = int(86400.0 / SLOT)
 DAYS = 7
-"""Days that are kept, today included."""
+"""Days that are kept, today included: the weekend is among the six before."""
 SPAN = 4
-"""Slots that are compared with those of other days: two hours."""
+"""Slots that are compared with those of other days: two hours. Shorter is noise, longer is late."""
 SHIFT = 1
-"""Slots by which an earlier day may have been earlier or later."""
+"""Slots by which an earlier day may have been earlier or later: a nightly job does not start to the minute."""
 _NEVER = np.iinfo(np.int32).min
 _EARLIER = (-SLOTS * np.arange(1, DAYS)[:, None] + np.arange(-SHIFT, SHIFT + 1)).ravel()
 """Where an earlier day's span may end, in slots from the end of this one."""

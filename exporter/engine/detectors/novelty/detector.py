@@ -12,6 +12,7 @@ from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import (
     BLOCK,
+    CERTAIN,
     BoolArray,
     DetectorResult,
     FloatArray,
@@ -34,26 +35,26 @@ SIGNALS = FEATURES + 3
 """Distances of the features from all earlier values; and how unlike other days, how much wider or narrower than
 before, and how differently distributed the last hours are."""
 WARM_UP = 60
-"""Samples before the first answer."""
+"""Samples before the first answer: five hours of five minutes, in which each signal gets its first 48 values."""
 WITHIN = 6.0
-"""Standard deviations of an hour of the week that count as seen when the hours of the week are first trusted."""
+"""Standard deviations of an hour of the week that count as seen when the hours of the week are first trusted: twice the
+three within which a sample is usual by default."""
 LASTING = np.float32(0.6)
-"""Weight of the recent mean of the evidence: what lasts weighs more."""
+"""Weight of the recent mean of the evidence: what lasts weighs more. With `FATIGUE` worth three points of the NAB
+score, against a weight of 0.3 and none (docs/detection.md)."""
 FATIGUE = np.float32(0.1)
 """What each recent anomaly adds to the evidence that the next one needs: those of a series that often has some mean
 little."""
 FATIGUE_MOST = np.float32(10.0)
-"""Anomalies beyond these add nothing."""
+"""Anomalies beyond these add nothing: no series needs more than twice the evidence, or it would be mute."""
 RECOVERY = np.float32(0.5 ** (BLOCK / 4000.0))
-"""Part of the fatigue that is left after a block: half after 4,000 samples."""
+"""Part of the fatigue that is left after a block: half after 4,000 samples, two weeks of five minutes."""
 CALM = 3
-"""Blocks without novelty between two anomalies."""
+"""Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
 RECENT = np.float32(2.0 / 11.0)
-"""Part of a new sample in that mean."""
-_UNLIKE_ANYTHING = 5.0
-"""Severity of a value that is not finite; as sure as five times the threshold."""
+"""Part of a new sample in the recent mean of the evidence: that of a mean of ten samples."""
 _ROUNDING = np.float32(4e-7)
-"""Part of a value that is the rounding of float32."""
+"""Part of a value that is the rounding of float32: between three and seven of its last steps."""
 
 
 class Novelty(StatefulDetector):
@@ -167,7 +168,7 @@ class Novelty(StatefulDetector):
             columns["age"][...] = age[-1]
         needed = self.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
-        severity = np.where(usable, evidence / needed, _UNLIKE_ANYTHING)
+        severity = np.where(usable, evidence / needed, CERTAIN)  # Not finite.
         # After an anomaly the slow signals contain it for hours; it is over when the values are usual again.
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
         distance = np.abs(batch.sample - batch.stats.mean) / reach

@@ -15,7 +15,8 @@ from exporter.engine.columns import Array, Column
 __all__ = ["GAPS", "Gaps", "gap_columns"]
 
 GAPS = 16
-"""Gaps that are kept of each feature, those beyond the extremes included."""
+"""Gaps that are kept of each feature, those beyond the extremes included: 128 bytes a feature and series. After some
+fifteen kinds of spikes the nearest to others is forgotten."""
 
 
 def gap_columns(features: int) -> dict[str, Column]:

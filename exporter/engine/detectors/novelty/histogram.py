@@ -20,7 +20,8 @@ UNKNOWN = BINS
 MISSING = BINS + 1
 """Noted in place of a bin where there is nothing to learn from."""
 FULL = 6000
-"""Samples from which on all counts are halved."""
+"""Samples from which on all counts are halved, so that the past is that of three weeks of five minutes; eight times as
+many still fit into 16 bits."""
 _EIGHTHS = 8
 """Counts are eighths in 16 bits, so that halving forgets slowly what was rare."""
 _NOT_ON_AN_EDGE = np.float32(2.0**-0.25)

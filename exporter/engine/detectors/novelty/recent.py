@@ -17,20 +17,25 @@ day; and the mean of the last twelve of these residuals."""
 RESIDUALS = slice(3, 5)
 """Those that are distances from the typical value."""
 WINDOW = 48
-"""Samples that the slow signals compare with the past."""
+"""Samples that the slow signals compare with the past: four blocks, four hours of five minutes."""
 MEDIANS = 25
-"""Blocks whose medians make the running median."""
+"""Blocks whose medians make the running median: a day of five minutes, so that no time of the day is the level."""
 KEPT = 87
-"""Samples, one of each block, that stand for the past of the distribution."""
+"""Samples, one of each block, that stand for the past of the distribution: three days and a half of five minutes,
+besides the window of four."""
 SLOW = 1.0 / 42.0
-"""Part of a new block in the running variance."""
+"""Part of a new block in the running variance: two days of five minutes."""
 _ENOUGH = 8
-"""Samples of the past before a distribution can be compared with it."""
+"""Samples of the past before a distribution can be compared with it: fewer say little about nine deciles."""
 _PSEUDO_COUNT = 0.05 / WINDOW
-"""Part of the samples that every bin has at least, so that no ratio is infinite."""
+"""Part of the samples that every bin has at least, so that no ratio is infinite: a twentieth of one sample."""
 _TENTHS = np.arange(1, 10)[:, None]
 _NOTHING = 0.01
-"""A relative entropy below this is rounding."""
+"""A relative entropy below this is rounding of the shares: 48 samples cannot have just a tenth in each bin."""
+_FLOOR = 1e-3
+"""Part of the range of the past that a standard deviation counts as at least."""
+_EDGE = 0.05
+"""Part of the past beyond its range, at both ends: outliers are no range."""
 
 
 def recent_columns() -> dict[str, Column]:
@@ -145,9 +150,9 @@ class Recent:
 
         # A series that stands still and then moves by its rounding has changed by a huge factor, and not at all.
         end = np.maximum(count - 1, 0)
-        edge = (0.05 * end).astype(np.int64)
+        edge = (_EDGE * end).astype(np.int64)
         low, high = pick(past, np.stack([edge, end - edge]))
-        floor = 1e-3 * (high - low) + 1e-12
+        floor = _FLOOR * (high - low) + 1e-12
         ratio = (np.sqrt(_mean_and_variance(now)[1]) + floor) / (np.sqrt(variance) + floor)
         return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
 

@@ -20,7 +20,7 @@ GATE = 0.5
 SURPRISE_MAX = np.float32(15.0)
 """No tail is estimated well enough to say more."""
 ENOUGH = 48.0
-"""Samples of a signal before it can be surprised."""
+"""Samples of a signal before it can be surprised: the tail is a tenth of them, and five make a shape."""
 ROTATION = 4
 """Blocks between two fits of a signal; each block fits the signals whose turn it is, so no cycle pays for all."""
 _FITTED = ("gate", "start", "at_gate", "at_start", "shape", "rate")

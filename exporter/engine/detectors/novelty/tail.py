@@ -23,13 +23,13 @@ from exporter.engine.ordered import add_up, count_of, pick, suffix_sums
 __all__ = ["TAIL", "TailFit", "fit_tail"]
 
 TAIL = 0.1
-"""Part of the past that is the tail."""
+"""Part of the past that is the tail: less leaves too few samples for a shape, more is no tail."""
 _ENOUGH = 5.0
 """Samples in the tail before its shape is believed; until then the surprise stays that of its start."""
 _BEND_MAX = 1.0
 """Shape parameters end here, where the mean of a Pareto tail becomes infinite."""
 _SCALE_MIN = 0.05
-"""Part of the mean excess that the scale is at least."""
+"""Part of the mean excess that the scale is at least: at a shape of 1 the formula gives none."""
 
 
 @dataclass(frozen=True, slots=True)
