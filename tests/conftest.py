@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -69,3 +70,27 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes | str], None]
             assert texts[0] == texts[1], f"differs from {file}; --update-golden rewrites it"
 
     return check
+
+
+@pytest.fixture
+def golden_numbers(golden: Callable[[str, bytes | str], None]) -> Callable[[str, str], None]:
+    """Compare a table of numbers with ``tests/golden/<name>``, up to the rounding of another machine."""
+
+    def check(name: str, actual: str) -> None:
+        file = GOLDEN / name
+        if not file.exists() or not _same_numbers(actual, file.read_text()):
+            golden(name, actual)
+
+    return check
+
+
+def _same_numbers(actual: str, expected: str) -> bool:
+    words, others = actual.split(), expected.split()
+    return len(words) == len(others) and all(map(_same_word, words, others))
+
+
+def _same_word(one: str, other: str) -> bool:
+    try:
+        return one == other or math.isclose(float(one), float(other), rel_tol=3e-4, abs_tol=1e-6)
+    except ValueError:
+        return False
