@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
+from types import ModuleType
 
 from exporter import __version__
 
@@ -31,9 +31,24 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for name in COMMANDS:
         if command in (None, name):
-            # Only what is needed is imported: `detect` starts without the web server and the HTTP client.
-            importlib.import_module(f"exporter.cli.{name.replace('-', '_')}").add_parser(subparsers)
+            _module_of(name).add_parser(subparsers)
     return top
+
+
+def _module_of(name: str) -> ModuleType:
+    """Import the module of a command, and no other: `detect` starts without the web server and the HTTP client."""
+    command: ModuleType
+    if name == "anomalies":
+        from exporter.cli import anomalies as command
+    elif name == "backtest":
+        from exporter.cli import backtest as command
+    elif name == "check":
+        from exporter.cli import check as command
+    elif name == "detect":
+        from exporter.cli import detect as command
+    else:
+        from exporter.cli import scale_hint as command
+    return command
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,6 +11,10 @@ BUILT_IN = {"eval", "exec", "compile", "__import__"}
 YAML = {"load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all"}
 
 
+ALLOWED = {"engine/external.py": ["importlib.import_module"]}
+"""The configuration names detectors outside the tree by their import path; docs/security.md says so."""
+
+
 def forbidden(tree: ast.AST) -> list[tuple[int, str]]:
     """Line and name of each forbidden import or call, whatever name it was imported under."""
     found: list[tuple[int, str]] = []
@@ -64,7 +68,8 @@ def _is_forbidden(name: str, call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("file", sorted(ROOT.rglob("*.py")), ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_no_module_runs_data_as_code(file: Path) -> None:
-    assert forbidden(ast.parse(file.read_text("utf-8"))) == []
+    calls = [name for _, name in forbidden(ast.parse(file.read_text("utf-8")))]
+    assert calls == ALLOWED.get(file.relative_to(ROOT).as_posix(), [])
 
 
 @pytest.mark.parametrize(
