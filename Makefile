@@ -35,7 +35,7 @@ test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics || echo "tests that need them are skipped"
 	@sh scripts/servers.sh chromium || echo "tests in a browser are skipped"
 	@sh scripts/validators.sh || echo "tests that need them are skipped"
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder --durations=15 --durations-min=1 $(PYTEST_FLAGS)
 
 check: $(STAMP) ## Lint, types, import contracts, and terms.
 	@$(BIN)/ruff check .

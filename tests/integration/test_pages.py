@@ -21,7 +21,7 @@ from tests.integration.process import binary, eventually
 from tests.integration.servers import Alertmanager, Prometheus
 from tests.integration.shop import ODD, ShopFeed
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("pages")]
+pytestmark = pytest.mark.integration
 
 USER, PASSWORD = "eve", "correct horse"
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
