@@ -42,7 +42,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Hand out tests one by one, and the tests of a file that share a module's fixture to one worker."""
+    """Hand out tests one by one, and the tests of a file that share a module's fixture or cache to one worker."""
     return _Scheduling(config, log)
 
 
@@ -54,7 +54,8 @@ class _Scheduling(LoadScopeScheduling):
 
 @functools.cache
 def _shares_fixtures(file: str) -> bool:
-    return 'scope="module"' in (ROOT / file).read_text(encoding="utf-8")
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return 'scope="module"' in text or "@functools.cache" in text
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from zoneinfo import ZoneInfo
 
@@ -50,10 +51,22 @@ def gone(samples: np.ndarray, *columns: int) -> np.ndarray:
 NAMES = ("payments", "checkout", "search")
 
 
-def test_a_series_that_should_be_there_is_missed_and_one_that_is_back_is_not() -> None:
-    samples = seasonal(30)
+@pytest.fixture(scope="module")
+def four_weeks() -> Engine:
+    """An engine that has learned the first four weeks of `seasonal`; `learned` is a copy for one test."""
     one = engine()
-    history(one, samples[:MONDAY], NAMES)
+    history(one, seasonal(28), NAMES)
+    return one
+
+
+@pytest.fixture
+def learned(four_weeks: Engine) -> Engine:
+    return copy.deepcopy(four_weeks)
+
+
+def test_a_series_that_should_be_there_is_missed_and_one_that_is_back_is_not(learned: Engine) -> None:
+    samples = seasonal(30)
+    one = learned
     assert one.at == START + STEP * (MONDAY - 1)
     found = run(one, gone(samples[MONDAY : MONDAY + 8], 0), NAMES, MONDAY)
     assert [bool(verdict.absent[0]) for verdict in found] == [False, False, True, True, True, True, True, True]
@@ -70,19 +83,16 @@ def test_a_series_that_should_be_there_is_missed_and_one_that_is_back_is_not() -
     assert (back.score < 0.5).all()
 
 
-def test_an_answer_that_is_not_complete_says_of_no_series_that_it_is_away() -> None:
+def test_an_answer_that_is_not_complete_says_of_no_series_that_it_is_away(learned: Engine) -> None:
     samples = seasonal(30)
-    one = engine()
-    history(one, samples[:MONDAY], NAMES)
+    one = learned
     found = run(one, gone(samples[MONDAY : MONDAY + 8], 0), NAMES, MONDAY, complete=False)
     assert all(np.isnan(verdict.missing_since).all() for verdict in found)
 
 
-def test_an_empty_answer_counts_and_a_gap_in_history_does_not() -> None:
-    samples = seasonal(30)
+def test_an_empty_answer_counts_and_a_gap_in_history_does_not(four_weeks: Engine) -> None:
     for live in (True, False):
-        one = engine()
-        history(one, samples[:MONDAY], NAMES)
+        one = copy.deepcopy(four_weeks)
         nothing = np.full((8, 3), np.nan)
         found = (run if live else history)(one, nothing, NAMES, MONDAY)
         assert bool(found[-1].absent.all()) is live
@@ -140,11 +150,10 @@ def test_one_that_comes_and_goes_by_habit_is_not_missed() -> None:
     assert not by_day[33:].any()
 
 
-def test_what_is_away_for_a_day_is_gone_and_what_is_said_to_be_gone_at_once() -> None:
+def test_what_is_away_for_a_day_is_gone_and_what_is_said_to_be_gone_at_once(learned: Engine) -> None:
     samples = seasonal(32, count=3)
     samples[MONDAY:, :2] = np.nan
-    one = engine()
-    history(one, samples[:MONDAY], NAMES)
+    one = learned
     run(one, samples[MONDAY : MONDAY + 10], NAMES, MONDAY)
     one.accept(np.array([1]), one.at)
     found = np.array([verdict.absent for verdict in run(one, samples[MONDAY + 10 :], NAMES, MONDAY + 10)])
@@ -206,10 +215,9 @@ def test_sparse_counts_stay_quiet() -> None:
         assert zero.sum(axis=0).max() <= 1, rate
 
 
-def test_an_absence_is_kept_with_what_was_learned() -> None:
+def test_an_absence_is_kept_with_what_was_learned(learned: Engine) -> None:
     samples = seasonal(30)
-    one, other = engine(), engine()
-    history(one, samples[:MONDAY], NAMES)
+    one, other = learned, engine()
     run(one, gone(samples[MONDAY : MONDAY + 5], 0), NAMES, MONDAY)
     saved = one.checkpoint()
     assert other.restore(saved.at, saved.parts, saved.series)

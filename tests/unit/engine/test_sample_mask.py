@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -32,20 +33,33 @@ def run(one: Engine, samples: np.ndarray, treatment: SampleMask | None = None, f
     return [verdicts[index] for index in range(len(verdicts))]
 
 
+@pytest.fixture(scope="module")
+def three_weeks() -> Engine:
+    """An engine that has learned `seasonal` until MONDAY; `learned` is a copy for one test."""
+    one = engine()
+    run(one, seasonal(21))
+    return one
+
+
+@pytest.fixture
+def learned(three_weeks: Engine) -> Engine:
+    return copy.deepcopy(three_weeks)
+
+
 def treated(samples: np.ndarray, masked: slice = slice(0), factor: float = 1.0) -> SampleMask:
     learn = np.ones(samples.shape, np.bool_)
     learn[masked] = False
     return SampleMask(learn, np.full(samples.shape, factor))
 
 
-def test_what_is_masked_is_judged_and_for_the_rest_it_is_as_if_it_had_been_missing() -> None:
-    samples = seasonal(25)
-    masked = slice(MONDAY + 30, MONDAY + 50)
+def test_what_is_masked_is_judged_and_for_the_rest_it_is_as_if_it_had_been_missing(three_weeks: Engine) -> None:
+    samples, masked = seasonal(25)[MONDAY:], slice(30, 50)
     samples[masked, 0] *= 3.0
     missing = samples.copy()
     missing[masked] = np.nan
-    one, other = engine(), engine()
-    found, without = run(one, samples, treated(samples, masked)), run(other, missing)
+    one, other = copy.deepcopy(three_weeks), copy.deepcopy(three_weeks)
+    found = run(one, samples, treated(samples, masked), MONDAY)
+    without = run(other, missing, first=MONDAY)
     assert all(verdict.score[0] >= 0.5 and verdict.masked.all() for verdict in found[masked])
     assert all(verdict.score[1] < 0.5 for verdict in found[masked])
     assert not any(verdict.masked.any() for verdict in found[masked.stop :])
@@ -81,16 +95,14 @@ def test_a_series_that_was_only_seen_masked_is_not_known() -> None:
     assert all(np.isnan(verdict.score).all() for verdict in found[: 8 * DAY])
 
 
-def test_an_expected_campaign_is_quiet_and_an_outage_within_it_is_not() -> None:
+def test_an_expected_campaign_is_quiet_and_an_outage_within_it_is_not(learned: Engine) -> None:
     samples = seasonal(25)
     campaign = slice(MONDAY + 20, MONDAY + 60)
     samples[campaign, 0] *= 3.0
     samples[campaign, 1] *= 2.0
     samples[MONDAY + 40, 0] = 1.0
     samples[MONDAY + 41, 1] *= 5.0
-    one = engine()
-    run(one, samples[:MONDAY])
-    found = run(one, samples[MONDAY : campaign.stop], treated(samples[MONDAY : campaign.stop], factor=3.0), MONDAY)
+    found = run(learned, samples[MONDAY : campaign.stop], treated(samples[MONDAY : campaign.stop], factor=3.0), MONDAY)
     scores = np.array([verdict.score for verdict in found])
     assert scores[40, 0] >= 0.5
     assert scores[41, 1] >= 0.5
@@ -98,11 +110,9 @@ def test_an_expected_campaign_is_quiet_and_an_outage_within_it_is_not() -> None:
     assert np.mean(quiet[:, :2] >= 0.5) == 0.0
 
 
-def test_the_band_of_a_campaign_says_what_is_quiet() -> None:
+def test_the_band_of_a_campaign_says_what_is_quiet(three_weeks: Engine) -> None:
     samples = seasonal(22)
-    usual, wide = engine(), engine()
-    for one in (usual, wide):
-        run(one, samples[:MONDAY])
+    usual, wide = copy.deepcopy(three_weeks), copy.deepcopy(three_weeks)
     next_one = samples[MONDAY : MONDAY + 1]
     (before,), (after,) = run(usual, next_one, first=MONDAY), run(wide, next_one, treated(next_one, factor=3.0), MONDAY)
     np.testing.assert_allclose(after.upper, 3.0 * before.upper)
@@ -127,11 +137,10 @@ def test_the_edge_is_where_the_judgement_changes(value: float, usual: float, fac
 
 
 @pytest.mark.parametrize("hours", [2, 12], ids=["by its newest samples", "by the hours it has lasted"])
-def test_a_new_normal_is_taken_at_once(hours: int) -> None:
+def test_a_new_normal_is_taken_at_once(learned: Engine, hours: int) -> None:
     samples = seasonal(24)
     samples[MONDAY:, 0] *= 2.0
-    one = engine()
-    run(one, samples[:MONDAY])
+    one = learned
     told = MONDAY + 4 * hours
     before = np.array([verdict.score for verdict in run(one, samples[MONDAY:told], first=MONDAY)])
     assert (before[4:, 0] >= 0.5).all()
@@ -156,11 +165,11 @@ def test_a_new_normal_under_a_mask_is_where_the_masked_samples_are() -> None:
     assert np.mean([verdict.score >= 0.5 for verdict in after]) < 0.02
 
 
-def test_what_is_accepted_is_kept_with_what_was_learned() -> None:
+def test_what_is_accepted_is_kept_with_what_was_learned(learned: Engine) -> None:
     samples = seasonal(22)
     samples[MONDAY:, 0] += 70.0
-    one, other = engine(), engine()
-    run(one, samples[: MONDAY + 12])
+    one, other = learned, engine()
+    run(one, samples[MONDAY : MONDAY + 12], first=MONDAY)
     one.accept(np.array([0]), START + STEP * (MONDAY + 12))
     saved = one.checkpoint()
     assert other.restore(saved.at, saved.parts, saved.series)
@@ -168,11 +177,11 @@ def test_what_is_accepted_is_kept_with_what_was_learned() -> None:
     assert equal(run(one, rest, first=MONDAY + 12), run(other, rest, first=MONDAY + 12))
 
 
-def test_a_level_that_is_moving_can_be_told() -> None:
+def test_a_level_that_is_moving_can_be_told(learned: Engine) -> None:
     samples = seasonal(22)
     samples[MONDAY:, 0] += 100.0
-    one = engine()
-    run(one, samples[: MONDAY + 48])
+    one = learned
+    run(one, samples[MONDAY : MONDAY + 48], first=MONDAY)
     shift = one.shift_under_way(0)
     assert shift is not None
     assert shift.by == pytest.approx(100.0, rel=0.1)

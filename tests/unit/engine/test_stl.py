@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -143,76 +144,149 @@ def steady(days: int, count: int = 2, seed: int = 11) -> np.ndarray:
     return 100 + 40 * np.sin((hour - 8) / 24 * 2 * np.pi)[:, None] + 3 * rng.standard_normal((len(hour), count))
 
 
-def test_nothing_is_said_for_three_days_and_then_always():
-    score = judge(engine_of(), steady(5)).score
+SUNDAYS = range(6, 42, 7)
+OUTLIER, WEEK_AFTER = slice(at(30, 12), at(30, 15)), slice(at(37, 12), at(37, 15))
+
+
+def sundays(last: bool) -> np.ndarray:
+    """Maintenance on Sundays from 21 to 23, the last of them or not; once on a Wednesday of the last week."""
+    samples = steady(42)
+    for sunday in SUNDAYS if last else SUNDAYS[:-1]:
+        samples[at(sunday, 21) : at(sunday, 23)] *= 0.3
+    samples[at(37, 21) : at(37, 23), 0] *= 0.3
+    return samples
+
+
+def scaled(part: slice, factor: float) -> np.ndarray:
+    samples = steady(42)
+    samples[part] *= factor
+    return samples
+
+
+def raised(samples: np.ndarray, *parts: slice, by: float) -> np.ndarray:
+    for part in parts:
+        samples[part] += by
+    return samples
+
+
+def job(hour: int) -> np.ndarray:
+    return raised(steady(42), *(slice(at(day, hour), at(day, hour + 1)) for day in range(42)), by=200.0)
+
+
+def ramp() -> np.ndarray:
+    hour = np.arange(42 * DAY) % DAY * STEP / 3600
+    return (np.clip(hour - 6, 0, 4) * 100 - np.clip(hour - 16, 0, 4) * 100)[:, None] + steady(42)
+
+
+def gaps() -> np.ndarray:
+    samples = steady(42)
+    samples[at(20, 3) : at(22, 9)] = np.nan
+    samples[at(30, 5) : at(30, 7), 0] = np.nan
+    samples[::3, 1] = np.nan
+    return samples
+
+
+def few_hours() -> np.ndarray:
+    samples = np.full((14 * DAY, 1), np.nan)
+    samples[::DAY] = 5.0
+    return samples
+
+
+LEVELS = (0.0, 7.0, 1e9)
+
+
+def lessons() -> dict[str, np.ndarray]:
+    return {
+        "young": steady(5),
+        "every Sunday": sundays(last=True),
+        "without the last Sunday": sundays(last=False),
+        "clean": checks.seasonal(56, count=10),
+        "moved": raised(steady(60), slice(28 * DAY, None), by=30.0),
+        "steady": steady(42),
+        "outlier": scaled(OUTLIER, 50.0),
+        "job at 2": job(2),
+        "job at 14": job(14),
+        "ramp": ramp(),
+        "gaps": gaps(),
+        "few hours": few_hours(),
+        **{
+            f"constant {level}": raised(np.full((20 * DAY, 1), level), slice(19 * DAY, None), by=1.0)
+            for level in LEVELS
+        },
+    }
+
+
+class Judged(NamedTuple):
+    """Arrays of shape (t, n)."""
+
+    samples: np.ndarray
+    score: np.ndarray
+    expected: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Judged]:
+    """What is said of every lesson, in one run: no series affects another."""
+    each = lessons()
+    longest = max(map(len, each.values()))
+    padded = [np.pad(s, ((0, longest - len(s)), (0, 0)), constant_values=np.nan) for s in each.values()]
+    verdicts = judge(engine_of(), np.hstack(padded))
+    ends = np.cumsum([samples.shape[1] for samples in each.values()])[:-1]
+    split = zip(np.split(verdicts.score, ends, axis=1), np.split(verdicts.expected, ends, axis=1), strict=True)
+    return {
+        name: Judged(samples, score[: len(samples)], expected[: len(samples)])
+        for (name, samples), (score, expected) in zip(each.items(), split, strict=True)
+    }
+
+
+def test_nothing_is_said_for_three_days_and_then_always(judged):
+    score = judged["young"].score
     assert np.isnan(score[: 3 * DAY]).all()
     assert not np.isnan(score[3 * DAY :]).any()
 
 
-def test_sunday_maintenance_is_quiet_once_learned_and_the_same_dip_on_wednesday_is_not():
-    samples = steady(42)
-    for sunday in range(6, 42, 7):
-        samples[at(sunday, 21) : at(sunday, 23)] *= 0.3
-    samples[at(37, 21) : at(37, 23), 0] *= 0.3  # Wednesday of the last week
-    score = judge(engine_of(), samples).score
+def test_sunday_maintenance_is_quiet_once_learned_and_the_same_dip_on_wednesday_is_not(judged):
+    score = judged["every Sunday"].score
     assert (score[at(37, 21) : at(37, 23), 0] >= 0.5).all()
     assert (score[at(37, 21) : at(37, 23), 1] < 0.5).all()
     for sunday in (20, 27, 34, 41):
         assert (score[at(sunday, 20) : at(sunday, 24)] < 0.5).mean() > 0.95
     # Once it belongs to Sundays, a Sunday without it is the anomaly.
-    again = samples.copy()
-    again[at(41, 21) : at(41, 23)] /= 0.3
-    assert (judge(engine_of(), again).score[at(41, 21.5) : at(41, 22.5)] >= 0.5).all()
+    assert (judged["without the last Sunday"].score[at(41, 21.5) : at(41, 22.5)] >= 0.5).all()
 
 
-def test_clean_days_are_quiet_after_the_first_week():
-    score = judge(engine_of(), checks.seasonal(56, count=10)).score
+def test_clean_days_are_quiet_after_the_first_week(judged):
+    score = judged["clean"].score
     assert (score[WEEK : 2 * WEEK] >= 0.5).mean() < 0.01
     assert (score[2 * WEEK :] >= 0.5).mean() < 0.015
 
 
-def test_a_moved_level_is_found_at_once_and_followed_without_swinging_back():
-    samples = steady(60)
-    samples[28 * DAY :] += 30.0
-    score = judge(engine_of(), samples).score
+def test_a_moved_level_is_found_at_once_and_followed_without_swinging_back(judged):
+    score = judged["moved"].score
     assert (score[28 * DAY : 29 * DAY] >= 0.5).mean() > 0.9
     assert (score[33 * DAY :] >= 0.5).mean() < 0.01
 
 
-def test_an_outlier_hardly_moves_what_is_expected_a_week_later():
-    samples = steady(42)
-    clean = judge(engine_of(), samples)
-    samples[at(30, 12) : at(30, 15)] *= 50.0
-    expected = judge(engine_of(), samples).expected
-    later = slice(at(37, 12), at(37, 15))
-    assert np.abs(expected[later] - clean.expected[later]).max() < 0.5 * 9.0  # half of three standard deviations
+def test_an_outlier_hardly_moves_what_is_expected_a_week_later(judged):
+    moved = judged["outlier"].expected[WEEK_AFTER] - judged["steady"].expected[WEEK_AFTER]
+    assert np.abs(moved).max() < 0.5 * 9.0  # half of three standard deviations
 
 
 @pytest.mark.parametrize("hour", [2, 14])
-def test_a_job_that_starts_on_the_hour_is_quiet(hour):
-    samples = steady(42)
-    for day in range(42):
-        samples[at(day, hour) : at(day, hour + 1)] += 200.0
-    score = judge(engine_of(), samples).score[28 * DAY :]
-    assert (score >= 0.5).mean() < 0.01
+def test_a_job_that_starts_on_the_hour_is_quiet(judged, hour):
+    assert (judged[f"job at {hour}"].score[28 * DAY :] >= 0.5).mean() < 0.01
 
 
-def test_a_steep_ramp_is_quiet():
-    hour = np.arange(42 * DAY) % DAY * STEP / 3600
-    samples = (np.clip(hour - 6, 0, 4) * 100 - np.clip(hour - 16, 0, 4) * 100)[:, None] + steady(42)
-    assert (judge(engine_of(), samples).score[28 * DAY :] >= 0.5).mean() < 0.01
+def test_a_steep_ramp_is_quiet(judged):
+    assert (judged["ramp"].score[28 * DAY :] >= 0.5).mean() < 0.01
 
 
-def test_gaps_are_filled_and_the_season_survives_them():
-    samples = steady(42)
-    samples[at(20, 3) : at(22, 9)] = np.nan
-    samples[at(30, 5) : at(30, 7), 0] = np.nan
-    samples[::3, 1] = np.nan
-    verdicts = judge(engine_of(), samples)
+def test_gaps_are_filled_and_the_season_survives_them(judged):
+    samples, score, _ = judged["gaps"]
     here = ~np.isnan(samples)
-    assert np.isnan(verdicts.score[~here]).all()
-    assert not np.isnan(verdicts.score[3 * DAY :][here[3 * DAY :]]).any()
-    assert (verdicts.score[here][-20 * DAY :] >= 0.5).mean() < 0.01
+    assert np.isnan(score[~here]).all()
+    assert not np.isnan(score[3 * DAY :][here[3 * DAY :]]).any()
+    assert (score[here][-20 * DAY :] >= 0.5).mean() < 0.01
 
 
 @pytest.mark.parametrize("days", [2, 9, 40])
@@ -224,17 +298,13 @@ def test_a_pause_of_the_exporter_is_a_gap(days):
     assert (score >= 0.5).mean() < 0.01
 
 
-def test_a_series_with_few_hours_of_samples_waits():
-    samples = np.full((14 * DAY, 1), np.nan)
-    samples[::DAY] = 5.0
-    assert np.isnan(judge(engine_of(), samples).score).all()
+def test_a_series_with_few_hours_of_samples_waits(judged):
+    assert np.isnan(judged["few hours"].score).all()
 
 
-@pytest.mark.parametrize("level", [0.0, 7.0, 1e9])
-def test_a_constant_is_quiet_and_its_end_is_not(level):
-    samples = np.full((20 * DAY, 1), level)
-    samples[19 * DAY :] += 1.0
-    score = judge(engine_of(), samples).score
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_constant_is_quiet_and_its_end_is_not(judged, level):
+    score = judged[f"constant {level}"].score
     assert (score[3 * DAY : 19 * DAY] < 0.5).all()
     assert (score[19 * DAY :] >= 0.5).all()
 
