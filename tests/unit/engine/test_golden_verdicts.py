@@ -82,7 +82,7 @@ def situations() -> dict[str, FloatArray]:
         "huge": usual(rng) * 1e297,
         "tiny": but(between(0, 0.1), lambda x: 3 * x) * 1e-300,
         "beyond the largest number": np.full(len(index), 1e303),
-        "small movement after a large one": np.where(index < 3, index, 1e7 + 2 * noise[3]),
+        "small movement after a large one": np.where(index < 3, index, 1e7 + 2 * noise[3] + 13 * between(0, 0.02)),
         "spike": but(between(0, 0.02), lambda x: 4 * x),
         "dip": but(between(0, 0.05), lambda x: 0.6 * x),
         "a little beyond the band": but(between(0, 0.3), lambda x: 1.3 * x),

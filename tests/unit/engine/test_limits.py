@@ -8,9 +8,10 @@ import pytest
 from exporter.engine import series, state
 from exporter.engine.absence import Habit, lasting
 from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketStats
-from exporter.engine.detectors import BLOCK, SampleBatch, stl
+from exporter.engine.detectors import BLOCK, DetectorState, SampleBatch, stl
 from exporter.engine.detectors.base import interval_result
 from exporter.engine.detectors.novelty.histogram import BINS, Histogram, histogram_columns
+from exporter.engine.overrides import NeverZero
 from exporter.engine.scale import Scale
 
 ROWS = slice(0, 1)
@@ -133,3 +134,22 @@ def test_a_habit_is_half_forgotten_after_two_weeks() -> None:
     habit.fade(ROWS, 14 * 86400.0)
     assert habit.arrays()["any/times"].tolist() == [2.0]
     assert habit.regular(ROWS).tolist() == [True]
+
+
+@pytest.mark.parametrize(("mean", "anomalous"), [(2.9, False), (3.1, True)])
+def test_a_zero_is_three_deviations_off_where_other_hours_have_zeros(mean: float, anomalous: bool) -> None:
+    zeros, zero, one, learn = NeverZero(), np.zeros(1), np.ones(1), np.ones(1, np.bool_)
+    zeros.grow(1)
+    for hour, stats in ((5, BucketStats(*[one] * 5, ~learn)), *[(10, BucketStats(mean * one, *[one] * 4, learn))] * 3):
+        severity = zeros.update(ROWS, hour, zero, learn, stats, zero, step=900.0, after=86400.0)
+    assert (severity > 0.0).tolist() == [anomalous]
+
+
+def test_stl_knows_hours_to_the_rounding_of_float32() -> None:
+    detector, one = DetectorState(stl.Stl()), np.ones(1)
+    detector.grow(1)
+    sample = np.full((1, 1), 1e6)
+    for hour in range(4 * 24):
+        batch = SampleBatch(3600.0 * hour * one, 0, hour, sample, sample > 0, BucketStats(*[one] * 5), 1e-9 * one)
+        result = detector.score(batch, ROWS)
+    assert result.upper - result.expected == pytest.approx(1e6 * 2.0**-22, rel=1e-3)

@@ -76,3 +76,13 @@ def test_relative_entropy_is_the_same_in_the_mirror() -> None:
     straight, mirrored = relative_entropy(now, past, known), relative_entropy(-now, -past[::-1], known)
     np.testing.assert_allclose(straight, mirrored, rtol=1e-9)
     assert (straight > 0.2).all()
+
+
+@pytest.mark.parametrize(("more", "entropy"), [(6, 0.0), (7, 0.0125)])
+def test_a_relative_entropy_of_a_hundredth_is_rounding(more: int, entropy: float) -> None:
+    """Of 200 samples, 20 in each tenth of the past, some in another tenth."""
+    counts = np.full(10, 20)
+    counts[[2, 7]] += [more, -more]
+    now = np.repeat(10.0 * np.arange(10) + 5.0, counts)[:, None]
+    found = relative_entropy(now, np.arange(100.0)[:, None], np.full(1, 100))
+    assert found == pytest.approx(entropy, rel=0.03)

@@ -150,7 +150,7 @@ def test_a_factor_is_believed_where_it_explains_a_fifth_of_the_variance(left: fl
     assert shift.gain[0] == pytest.approx(gain, rel=1e-4)
 
 
-@pytest.mark.parametrize(("factor", "gain"), [(5e5, 5e5), (2e6, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize(("factor", "gain"), [(7e5, 7e5), (1.5e6, 1.0), (-1.0, 1.0)])
 def test_a_factor_of_more_than_a_million_is_no_change_of_scale(factor: float, gain: float) -> None:
     expected = np.tile([1.0, -1.0], 12)
     shift = level_shift()

@@ -123,3 +123,8 @@ def test_missing_metrics_are_left_out_of_the_length() -> None:
 @pytest.mark.parametrize("matrix", [np.zeros((2, 2)), np.ones((2, 2)), np.array([[1.0, 2.0], [2.0, 1.0]])])
 def test_a_covariance_that_cannot_be_inverted_is_whitened_too(matrix: np.ndarray) -> None:
     assert np.isfinite(whitening(matrix[None], None)).all()
+
+
+def test_a_component_counts_as_having_a_fiftieth_of_the_mean_variance() -> None:
+    white = whitening(np.diag([1.0, 0.001])[None], None)[0]
+    assert np.diag(white) == pytest.approx([1.0, 1.0 / np.sqrt(0.02 * 0.5005)])
