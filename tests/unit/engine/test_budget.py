@@ -350,3 +350,9 @@ def test_severities_count_after_two_weeks() -> None:
     one = engine()
     run(one, noise(16, 1))
     assert one.calibration.history == pytest.approx(2 * 86400.0, abs=0.15 * 86400.0)
+
+
+@pytest.mark.parametrize(("left", "peaks"), [(0.8, 31.0), (0.6, 0.6 * 31.0), (0.3, 31.0)])
+def test_a_jump_is_where_a_third_ends_in_one_step_and_ten_go_on(left: float, peaks: float) -> None:
+    tail = left * np.exp(-(GRID.astype(np.float64) - 0.6) / 0.2)
+    assert calibrated(31.0 * np.where(GRID < 0.6, 1.0, tail), known(1.0)).peaks == pytest.approx(peaks, rel=0.05)
