@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from exporter.alerting.explanation.input import ExplanationInput, HourStatistics
 from exporter.alerting.settings import AlertSettings
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
+from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.engine.contract import START, keys
 from exporter.engine.detectors import DETECTORS, Collective, Detector, Iqr, IsolationForest, Novelty, Stl, ZScore
@@ -29,19 +32,9 @@ class Told:
     """A query that has learned three weeks: nights at 100, days at 200, and Mondays from 14:00 to 15:00 at 500."""
 
     def __init__(self, count: int = 3, zone: str = "UTC") -> None:
-        query = QuerySettings(name="q", expr="q", timezone=zone, alert=AlertSettings())
-        self.plan = Config(queries=(query,)).plans()[0]
-        self.engine = Engine(engine_settings(self.plan))
+        self.plan = _plan(zone)
         self.context = context_of(external_url="https://anomaly.example")
-        times = START + STEP * np.arange(DAYS * 96)
-        local = times + 0.0 if zone == "UTC" else times + 7200.0  # Johannesburg, all year.
-        hour, day = local / 3600.0 % 24, local // 86400.0 % 7
-        level = np.where((hour >= 8) & (hour < 20), 200.0, 100.0)
-        level = np.where((day == 4) & (hour >= 14) & (hour < 15), 500.0, level)  # 1970 began on a Thursday.
-        noise = np.random.default_rng(0).normal(0.0, 5.0, (len(times), count))
-        samples = level[:, None] + noise
-        self.engine.run(times, self.engine.align(keys(count), samples, times[0]).samples, STEP)
-        self.at = float(times[-1])
+        self.engine, self.at = copy.deepcopy(_learned(count, zone))
 
     def slot(self, at: float, values: list[float]) -> Verdict:
         verdict = self.engine.step(at, np.array(values, float), STEP)
@@ -51,6 +44,25 @@ class Told:
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
         since = self.context.ports.co_occurrence.since("q", row, verdict.at)
         return ExplanationBuilder(self.plan, self.context, verdict, self.engine).explain(row, {}, since).annotations
+
+
+@functools.cache
+def _learned(count: int, zone: str) -> tuple[Engine, float]:
+    """Return the engine, and the newest instant that it has learned."""
+    engine = Engine(engine_settings(_plan(zone)))
+    times = START + STEP * np.arange(DAYS * 96)
+    local = times + 0.0 if zone == "UTC" else times + 7200.0  # Johannesburg, all year.
+    hour, day = local / 3600.0 % 24, local // 86400.0 % 7
+    level = np.where((hour >= 8) & (hour < 20), 200.0, 100.0)
+    level = np.where((day == 4) & (hour >= 14) & (hour < 15), 500.0, level)  # 1970 began on a Thursday.
+    noise = np.random.default_rng(0).normal(0.0, 5.0, (len(times), count))
+    engine.run(times, engine.align(keys(count), level[:, None] + noise, times[0]).samples, STEP)
+    return engine, float(times[-1])
+
+
+def _plan(zone: str) -> QueryPlan:
+    query = QuerySettings(name="q", expr="q", timezone=zone, alert=AlertSettings())
+    return Config(queries=(query,)).plans()[0]
 
 
 @pytest.mark.parametrize(("zone", "utc"), [("UTC", 14), ("Africa/Johannesburg", 12)])
