@@ -23,8 +23,10 @@ _HEAD = """# Metrics
 
 Every row keeps the labels of its source series, `job` and `instance` included (set `honor_labels: true` where
 Prometheus scrapes it), without `__name__`, and has a label `query`. A label of the source that is called `query`
-becomes `exported_query`. What cannot be said is absent, never 0; a series that is gone disappears with the next
-evaluation; when a query fails, all of its rows disappear. No row has a timestamp.
+becomes `exported_query`. A series without `instance` or `job` has them empty: with `honor_labels: true`, Prometheus
+then adds neither, so the score of an aggregate is not about the exporter, and is the same from both of a pair. What
+cannot be said is absent, never 0; a series that is gone disappears with the next evaluation; when a query fails, all of
+its rows disappear. No row has a timestamp.
 
 | metric | meaning |
 | --- | --- |

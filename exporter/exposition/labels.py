@@ -21,6 +21,10 @@ _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SPECIAL = re.compile('[\\\\"\n\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]')
 _REPLACEMENT = "\ufffd"
 
+_OF_TARGET = ("instance", "job")
+"""Labels of the scraped target. Even with `honor_labels` Prometheus gives them to a row that has no such label, but not
+to one that has it empty: the score of an aggregate would be about the exporter, and different in each of a pair."""
+
 Labels = Sequence[tuple[str, str]]
 
 
@@ -39,16 +43,18 @@ def exposed_labels(labels: Labels, own: Labels) -> tuple[tuple[str, str], ...]:
     tuple of (name, value)
         `own` first, then the others by exposed name. Every name is distinct and plain ASCII, every value
         free of control characters. ``__name__`` and empty values are dropped: to Prometheus an empty
-        label is an absent one.
+        label is an absent one. ``instance`` and ``job`` are always there, empty where the series has none, so
+        that Prometheus does not add those of the exporter.
 
     Examples
     --------
     >>> exposed_labels([("__name__", "up"), ("job", "node"), ("query", "x")], [("query", "cpu")])
-    (('query', 'cpu'), ('exported_query', 'x'), ('job', 'node'))
+    (('query', 'cpu'), ('exported_query', 'x'), ('instance', ''), ('job', 'node'))
     """
     kept = [(name, value) for name, value in labels if value and name != "__name__"]
     names = _exposed_names(tuple(name for name, _ in kept), tuple(name for name, _ in own))
-    pairs = [*own, *sorted(zip(names, (value for _, value in kept), strict=True))]
+    values = (*(value for _, value in kept), *("" for _ in names[len(kept) :]))
+    pairs = [*own, *sorted(zip(names, values, strict=True))]
     return tuple((name, _harmless(value)) for name, value in pairs)
 
 
@@ -94,10 +100,11 @@ class RowLabels:
         if names is None:
             # The series of a query share a few sets of names, so this is rare.
             names = self._names[source] = _exposed_names(source, self._own_names)
+        values = [value for _, value in kept] + [""] * (len(names) - len(kept))
         parts = [self._start]
         parts += [
             f'{name}="{value if _SPECIAL.search(value) is None else _escaped(_harmless(value))}"'
-            for name, (_, value) in sorted(zip(names, kept, strict=True))
+            for name, value in sorted(zip(names, values, strict=True))
         ]
         prefix = ",".join(parts).encode()
         if prefix in self._taken:
@@ -155,7 +162,10 @@ class PageRows:
 
 
 def _exposed_names(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a distinct, valid name for each of `names`; a valid name that is free stays."""
+    """Return a distinct, valid name for each of `names`, then those of `_OF_TARGET` that are free; see there.
+
+    A valid name that is free stays.
+    """
     used = set(own)
     exposed_names: dict[str, str] = {}
     # Valid names come first, so that a sanitised name never takes theirs.
@@ -165,7 +175,7 @@ def _exposed_names(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, .
             exposed = "exported_" + exposed
         used.add(exposed)
         exposed_names[name] = exposed
-    return tuple(exposed_names[name] for name in names)
+    return (*(exposed_names[name] for name in names), *(name for name in _OF_TARGET if name not in used))
 
 
 def _is_plain(name: str) -> bool:

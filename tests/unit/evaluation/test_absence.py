@@ -45,8 +45,8 @@ def test_a_series_that_is_missing_is_an_alert_that_says_since_when(tmp_path: Pat
     assert 80.0 < float(said["expected"]) < 120.0
     assert absent(one) == 1.0
     page = b"".join(one.exposition.scrape().body).decode()
-    assert 'anomaly_score{query="load",instance="a"} 0.5' in page
-    assert 'observed_value{query="load",instance="a"}' not in page
+    assert 'anomaly_score{query="load",instance="a",job=""} 0.5' in page
+    assert 'observed_value{query="load",instance="a",job=""}' not in page
     one.source.gone = set()
     one.slot()
     assert one.states() == {"a": AlertState.RESOLVED}

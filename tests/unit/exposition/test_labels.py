@@ -48,6 +48,8 @@ label_sets = st.dictionaries(names, values, max_size=6).map(lambda d: sorted(d.i
             id="reserved names are not made",
         ),
         pytest.param([("a", ""), ("b", "x")], QUERY, {"b": "x"}, id="an empty label is absent"),
+        pytest.param([("instance", "h1"), ("job", "")], QUERY, {"instance": "h1"}, id="no target takes its place"),
+        pytest.param([("a.b", "x"), ("job", "j")], GROUP, {"a_b": "x", "job": "j"}, id="for entities of groups too"),
         pytest.param([("a", "x\r\0\x85y\tz")], QUERY, {"a": "x���y\tz"}, id="control characters are replaced"),
         pytest.param([("a", "\udcff")], QUERY, {"a": "�"}, id="a lone surrogate is replaced"),
         pytest.param(
@@ -56,14 +58,16 @@ label_sets = st.dictionaries(names, values, max_size=6).map(lambda d: sorted(d.i
     ],
 )
 def test_labels_are_exposed(labels, own, expected):
-    assert exposed_labels(labels, own) == (*own, *sorted(expected.items()))
+    assert exposed_labels(labels, own) == (*own, *sorted({"instance": "", "job": "", **expected}.items()))
 
 
 @given(label_sets)
 def test_no_two_exposed_names_are_equal_and_all_are_valid(labels):
     exposed = exposed_labels(labels, QUERY)
     found = [name for name, _ in exposed]
-    assert len(set(found)) == len(found) == len([v for n, v in labels if v and n != "__name__"]) + 1
+    added = sum((name, "") in exposed for name in ("instance", "job"))
+    assert {"instance", "job"} <= set(found)
+    assert len(set(found)) == len(found) == len([v for n, v in labels if v and n != "__name__"]) + 1 + added
     assert exposed[0] == ("query", "cpu")
     for name in found:
         assert name.isascii()
@@ -121,4 +125,4 @@ def test_the_second_series_of_equal_rows_is_told_so_until_the_first_is_gone(firs
 
 
 def test_the_name_of_the_query_is_made_harmless_too():
-    assert RowLabels([("query", 'a"\r')]).claim([]) == 'query="a\\"�"'.encode()
+    assert RowLabels([("query", 'a"\r')]).claim([]) == 'query="a\\"�",instance="",job=""'.encode()

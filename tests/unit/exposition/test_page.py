@@ -143,7 +143,7 @@ def test_a_later_cycle_replaces_the_rows(exposition):
     exposition.publish("cpu", *make_rows("cpu", 0.1, 0.2))
     exposition.publish("cpu", *make_rows("cpu", 0.3))
     assert [line for line in body_of(exposition).decode().splitlines() if line.startswith("anomaly_score{")] == [
-        'anomaly_score{query="cpu",instance="host-0:9100"} 0.3'
+        'anomaly_score{query="cpu",instance="host-0:9100",job=""} 0.3'
     ]
 
 
