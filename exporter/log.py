@@ -47,8 +47,12 @@ def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("apscheduler", "urllib3", "aiohttp", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING if noisy != "apscheduler" else logging.ERROR)
+    for noisy in ("aiohttp", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Their warnings are no news: a run that is late is counted, and the connection of a request that was given up comes
+    # back when its place in the pool is taken ("Connection pool is full").
+    for noisy in ("apscheduler", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

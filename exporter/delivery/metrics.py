@@ -29,7 +29,7 @@ class AlertmanagerMetrics:
         self.errors_total = counter(_PREFIX + "errors_total", "Requests that failed, by reason.", "reason")
         self.suspicious_responses_total = counter(
             _PREFIX + "suspicious_responses_total",
-            "Answers that say success but are not those of an Alertmanager, such as a login page.",
+            "Answers that say success but are an HTML page, such as a login page.",
         )
         self.invalid_total = counter(
             "anomaly_exporter_alerts_invalid_total",

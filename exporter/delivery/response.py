@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -15,6 +17,8 @@ _LONGEST_WAIT = 60.0
 """Seconds; a longer ``Retry-After`` is cut to this."""
 
 _LONGEST_TEXT = 200
+_START = 8192
+_PAGE = re.compile(rb"<(?:!doctype\s+html|(?:html|head|body|title|meta|script|form)[\s/>])", re.IGNORECASE)
 
 
 class ResponseKind(Enum):
@@ -55,9 +59,10 @@ def outcome_of_response(status: int, headers: Mapping[str, str], body: bytes, *,
     """
     text = f"HTTP {status}: {text_of(body)}".removesuffix(": ")
     if 200 <= status <= 299:
-        if body.strip():
-            # Alertmanager answers with an empty body; a page comes from another server, such as a proxy.
-            return DeliveryOutcome(ResponseKind.FAULT, Reason.MALFORMED, f"not the answer of an Alertmanager: {text}")
+        # As Prometheus does, whatever the body: receivers that are no Alertmanager answer with JSON or text. But a page
+        # is for people, and comes from a proxy, such as one that asks for a login.
+        if _is_page(body):
+            return DeliveryOutcome(ResponseKind.FAULT, Reason.MALFORMED, f"an HTML page, not taken for success: {text}")
         return DeliveryOutcome(ResponseKind.ACCEPTED)
     if 300 <= status <= 399:
         # Without the query string, which may hold a secret.
@@ -79,6 +84,11 @@ def outcome_of_error(error: AlertmanagerError) -> DeliveryOutcome:
     """Return the outcome of a request that got no response."""
     kind = ResponseKind.LATER if error.reason.retryable else ResponseKind.FAULT
     return DeliveryOutcome(kind, error.reason, error.message[:_LONGEST_TEXT])
+
+
+def _is_page(body: bytes) -> bool:
+    start = body[:_START].removeprefix(codecs.BOM_UTF8).lstrip()
+    return start.startswith(b"<") and _PAGE.search(start) is not None
 
 
 def _retry_after(text: str, now: float) -> float:

@@ -205,7 +205,7 @@ class Sender:
 
     def _post(self, body: bytes, timeout: float) -> DeliveryOutcome:
         try:
-            reply = self._client.post_json(PATH, body, timeout=timeout, max_bytes=_LARGEST_ANSWER)
+            reply = self._client.post_json(PATH, body, timeout=timeout, max_bytes=_LARGEST_ANSWER, whole=False)
         except AlertmanagerError as error:
             return outcome_of_error(error)
         now = self._clock()

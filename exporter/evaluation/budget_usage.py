@@ -64,7 +64,7 @@ class BudgetUsage:
 
     def _read(self, since: float) -> deque[float]:
         """Read from the audit log when alerts fired."""
-        fired: deque[float] = deque(maxlen=_MAX_COUNTED)
+        newest_first: list[float] = []
         cursor = None
         try:
             for _ in range(_PAGES):
@@ -72,13 +72,13 @@ class BudgetUsage:
                     page = self._context.ports.store.audit.page(
                         query=self._query, since=since, after=cursor, limit=1000
                     )
-                fired.extendleft(entry.at for entry in page.entries if entry.event == AuditEvent.FIRING)
+                newest_first += [entry.at for entry in page.entries if entry.event == AuditEvent.FIRING]
                 cursor = page.next
-                if cursor is None:
+                if cursor is None or len(newest_first) >= _MAX_COUNTED:
                     break
         except StateError:
             log.warning("what was spent of the budget is counted from now on", extra={"query": self._query})
-        return fired
+        return deque(reversed(newest_first[:_MAX_COUNTED]), maxlen=_MAX_COUNTED)
 
     def _publish(self, budget: AlertBudget, spent: int, calibration: Calibration) -> None:
         allowed = budget.alerts / self._shards

@@ -1,16 +1,19 @@
-"""Read the body of a response within a limit, which counts decompressed bytes."""
+"""Read the body of a response, or its start, within a limit, which counts decompressed bytes."""
 
 from __future__ import annotations
 
+import http.client
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import requests
+import urllib3.exceptions
 
 from exporter.errors import Reason
 from exporter.http_client.errors import Fault
 
-__all__ = ["read_body"]
+__all__ = ["read_body", "read_start"]
 
 _CHUNK = 256 * 1024
 
@@ -38,6 +41,19 @@ def read_body(response: requests.Response, max_bytes: int) -> bytes:
             raise _too_large(max_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def read_start(response: requests.Response, max_bytes: int) -> bytes:
+    """Return at most `max_bytes` of the body, decompressed: as much of it as can be read, without an error."""
+    start = bytearray()
+    raw = _raw(response, max_bytes)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    with suppress(Fault, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError):
+        for chunk in _inflate(raw) if encoding.endswith("gzip") else raw:
+            start += chunk
+            if len(start) >= max_bytes:
+                break
+    return bytes(start[:max_bytes])
 
 
 def _raw(response: requests.Response, max_bytes: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from requests.utils import get_environ_proxies
 from exporter import __version__
 from exporter.errors import Reason, UpstreamError
 from exporter.http_client import tls
-from exporter.http_client.body import read_body
+from exporter.http_client.body import read_body, read_start
 from exporter.http_client.calls import Calls, current_call
 from exporter.http_client.credentials import secret_headers
 from exporter.http_client.errors import Fault, classify, is_stale
@@ -72,6 +72,8 @@ class _Request:
     kind: str | None = None
     repeatable: bool = True
     """A read: sent again when an idle connection turns out to be closed, and along a redirect."""
+    whole: bool = True
+    """Whether an answer counts only with its whole body."""
 
 
 class Client:
@@ -124,9 +126,13 @@ class Client:
         request = _Request("POST", data=urlencode(form).encode(), kind="application/x-www-form-urlencoded")
         return self._call(request, path, timeout, max_bytes)
 
-    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int) -> HttpResponse:
-        """POST JSON that may change something: sent once, redirects never followed; errors as in `get`."""
-        request = _Request("POST", data=body, kind="application/json", repeatable=False)
+    def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int, whole: bool = True) -> HttpResponse:
+        """POST JSON that may change something: sent once, redirects never followed; errors as in `get`.
+
+        Without `whole` the status line is the answer: of a body that is longer, cut off or badly compressed only the
+        start is returned.
+        """
+        request = _Request("POST", data=body, kind="application/json", repeatable=False, whole=whole)
         return self._call(request, path, timeout, max_bytes)
 
     def delete(self, path: str, *, timeout: float, max_bytes: int) -> HttpResponse:
@@ -211,7 +217,8 @@ class Client:
         try:
             # The body of a redirect is not used.
             redirected = response.status_code in _REDIRECTS and "Location" in response.headers
-            body = b"" if redirected else read_body(response, max_bytes)
+            read = read_body if request.whole else read_start
+            body = b"" if redirected else read(response, max_bytes)
         finally:
             response.close()
         return HttpResponse(response.status_code, response.headers, body)

@@ -219,6 +219,28 @@ class TestFaults:
         assert {request.path for request in recorder.requests} == {"/api/v2/alerts"}
         assert {request.method for request in recorder.requests} == {"POST"}
 
+    @pytest.mark.parametrize(
+        ("status", "answer", "extra"),
+        [
+            (201, b'{"status": "ok", "id": "4711"}', {"Content-Type": "application/json"}),
+            (202, b"queued", {"Content-Type": "text/html"}),
+            (204, b"", {}),
+            (200, b"[" + b" " * 200_000 + b"]", {}),
+            (200, b"not gzip", {"Content-Encoding": "gzip"}),
+            (200, b"?", {"Content-Encoding": "br"}),
+        ],
+    )
+    def test_every_success_is_a_delivery(
+        self, recorder: Recorder, stack: ExitStack, status: int, answer: bytes, extra: dict[str, str]
+    ) -> None:
+        recorder.status, recorder.answer, recorder.extra = status, answer, extra
+        daemon = stack.enter_context(Delivering(recorder.url))
+        daemon.slot("a")
+        eventually(lambda: daemon.metric("alertmanager_up") == 1)
+        assert daemon.metric("alertmanager_sent_total") == 1
+        assert daemon.metric("alertmanager_dirty") == 0
+        assert daemon.metric("alertmanager_suspicious_responses_total") == 0
+
     def test_attempts_go_on_while_it_answers_500(self, recorder: Recorder, stack: ExitStack) -> None:
         recorder.status = 500
         daemon = stack.enter_context(Delivering(recorder.url))

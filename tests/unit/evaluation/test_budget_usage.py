@@ -143,6 +143,15 @@ def test_the_audit_log_is_read_to_the_beginning_of_the_period() -> None:
     assert gauges()["spent"] == 2500
 
 
+def test_of_more_alerts_than_are_counted_the_newest_are() -> None:
+    budget, gauges = usage("2/day", earlier=15_000)
+    budget.update(1000.0, (), Calibration())
+    assert gauges()["spent"] == 10_000
+    # Those of the last two thousand seconds are the newest two thousand of them.
+    budget.update(1000.0 + DAY - 2000.0, (), Calibration())
+    assert gauges()["spent"] == 2000
+
+
 def test_an_alert_counts_for_one_period() -> None:
     budget, gauges = usage("2/day")
     budget.update(0.0, (), Calibration())
