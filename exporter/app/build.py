@@ -94,7 +94,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             groups=Groups(evaluators.progress),
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
-            root_causes=RootCauses(),
+            root_causes=RootCauses(sent_labels=suppression.incident_labels),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
@@ -66,10 +66,19 @@ class RootCauses:
     Parameters
     ----------
     dependencies : sequence of DependencySettings
+    sent_labels : callable
+        Returns the labels `incident` and `incident_role` under which an Alertmanager has an alert that has not fired
+        here, by fingerprint: another replica, which has seen more, has fixed them. Empty where there are none.
     """
 
-    def __init__(self, dependencies: Sequence[DependencySettings] = ()) -> None:
+    def __init__(
+        self,
+        dependencies: Sequence[DependencySettings] = (),
+        *,
+        sent_labels: Callable[[str], Mapping[str, str]] = lambda identity: {},  # noqa: ARG005
+    ) -> None:
         self.graph = DependencyGraph(dependencies)
+        self._sent_labels = sent_labels
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
 
     def configure(self, dependencies: Sequence[DependencySettings], sources: Collection[str]) -> None:
@@ -83,7 +92,7 @@ class RootCauses:
     ) -> None:
         """Replace the open alerts of one query or group."""
         self._anomalies[source] = tuple(
-            _anomaly(identity, alert, alert.active_at, trace, interval)
+            self._anomaly(identity, alert, alert.active_at, trace, interval)
             for identity, trace in traces.items()
             if (alert := _open_alert(alerts, identity)) is not None
         )
@@ -110,10 +119,13 @@ class RootCauses:
             return dict(slot.candidates)
         own = []
         for identity, trace in traces.items():
-            alert, candidate = _open_alert(slot.alerts, identity), slot.candidates.get(identity)
+            last, candidate = slot.alerts.get(identity), slot.candidates.get(identity)
+            alert = _open_alert(slot.alerts, identity)
             began = slot.at if candidate is None or candidate.since is None else min(slot.at, candidate.since)
             onset = began if alert is None else alert.active_at
-            own.append(_anomaly(identity, alert, onset, trace, slot.interval))
+            # What ended here lately may still be listed as it was.
+            again = alert is None and last is not None
+            own.append(self._anomaly(identity, alert, onset, trace, slot.interval, again=again))
         others = [other for name, open_ in list(self._anomalies.items()) if name != slot.source for other in open_]
         anomalies = {anomaly.identity: anomaly for anomaly in (*others, *own)}
         links = link_incidents(self.graph, anomalies.values(), linked)
@@ -126,18 +138,29 @@ class RootCauses:
             explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation)
         return explained
 
+    def _anomaly(
+        self,
+        identity: str,
+        alert: Alert | None,
+        onset: float,
+        trace: SeverityTrace,
+        interval: float,
+        *,
+        again: bool = False,
+    ) -> OpenAnomaly:
+        # A restart lets a pending alert wait for longer, as if it had begun later; its trace is as it was.
+        onset = min((onset, *trace.times[:1]))
+        if alert is not None and alert.fired_at is not None:
+            # What fired before there were dependencies is the root of whatever follows from it.
+            labels: Mapping[str, str] = {INCIDENT: identity[:12], **alert.labels}
+        else:
+            labels = {} if again else self._sent_labels(identity)
+        return OpenAnomaly(identity, onset, interval, trace, labels.get(INCIDENT, ""), labels.get(ROLE) == _EFFECT)
+
 
 def _open_alert(alerts: Mapping[str, Alert], identity: str) -> Alert | None:
     alert = alerts.get(identity)
     return alert if alert is not None and alert.is_open else None
-
-
-def _anomaly(identity: str, alert: Alert | None, onset: float, trace: SeverityTrace, interval: float) -> OpenAnomaly:
-    fired = alert is not None and alert.fired_at is not None
-    labels = alert.labels if alert is not None and fired else {}
-    # What fired before there were dependencies is the root of whatever follows from it.
-    incident = labels.get(INCIDENT, identity[:12]) if fired else ""
-    return OpenAnomaly(identity, onset, interval, trace, incident, labels.get(ROLE) == _EFFECT)
 
 
 def _cause_input(

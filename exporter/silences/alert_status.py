@@ -26,6 +26,8 @@ __all__ = [
     "firing_alertnames",
 ]
 
+_INCIDENT = ("incident", "incident_role")
+"""Labels that are fixed when an alert fires; its identity is that of the others."""
 _DELIVERY_DELAY = 30.0
 """Seconds after it fires in which an alert may be missing because it is not delivered yet."""
 
@@ -44,6 +46,7 @@ class _AlertItem(msgspec.Struct):
     labels: dict[str, str]
     status: _Status
     fingerprint: str = ""
+    starts_at: str = msgspec.field(name="startsAt", default="")
     receivers: list[_Receiver] = []
 
 
@@ -102,11 +105,14 @@ class AlertListing:
         By fingerprint of all labels, as `exporter.alerting.alert.fingerprint` makes it.
     labels : mapping
         By fingerprint of the Alertmanager.
+    incidents : mapping
+        The labels of an incident that alerts have, by fingerprint of their other labels; of those that began first.
     """
 
     at: float
     by_fingerprint: Mapping[str, _AlertItem] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    incidents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: bytes, *, at: float) -> AlertListing:
@@ -122,7 +128,13 @@ class AlertListing:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of alerts: {error}") from None
         by_fingerprint = {fingerprint(item.labels): item for item in items}
-        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items})
+        incidents: dict[str, Mapping[str, str]] = {}
+        for item in sorted(items, key=lambda item: (item.starts_at, item.fingerprint)):
+            if _INCIDENT[0] in item.labels:
+                plain = {name: value for name, value in item.labels.items() if name not in _INCIDENT}
+                chosen = {name: item.labels[name] for name in _INCIDENT if name in item.labels}
+                incidents.setdefault(fingerprint(plain), chosen)
+        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents)
 
     def status(
         self, alertmanager: str, labels: Mapping[str, str], since: float, silences: Mapping[str, Silence]

@@ -70,7 +70,7 @@ class SilenceWatcher:
         Unix seconds.
     registry : CollectorRegistry
     alertnames : callable
-        Returns the names of the firing alerts; their status is read where there are any.
+        Returns the names of the alerts whose status is read, where there are any.
     on_read : callable
         Called after every round, in the watcher's thread, with the index and Unix seconds.
     monotonic : callable
@@ -119,6 +119,19 @@ class SilenceWatcher:
         listings = ((url, peer.alerts) for url, peer in self._peers.items())
         statuses = (alerts.status(url, labels, since, silences) for url, alerts in listings if alerts is not None)
         return tuple(status for status in statuses if status is not None)
+
+    def incident_labels(self, identity: str) -> Mapping[str, str]:
+        """Return the labels of the incident under which an Alertmanager has an alert; empty where none has it so.
+
+        Parameters
+        ----------
+        identity : str
+            Fingerprint of the alert, which is that of its labels without these.
+        """
+        for peer in list(self._peers.values()):
+            if peer.alerts is not None and identity in peer.alerts.incidents:
+                return peer.alerts.incidents[identity]
+        return {}
 
     @property
     def alive(self) -> bool:

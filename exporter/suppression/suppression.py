@@ -48,6 +48,7 @@ class Suppression:
         metrics: SelfMetrics,
     ) -> None:
         self._clock = clock
+        self._correlated: frozenset[str] = frozenset()
         self._active = ActiveEvents(lambda: self._watch.index)
         self._watch = SilenceWatcher(
             connect=connect_to,
@@ -55,7 +56,7 @@ class Suppression:
             created_log=store.silences,
             clock=clock,
             registry=metrics.registry,
-            alertnames=lambda: firing_alertnames(alert_snapshots.read()),
+            alertnames=lambda: firing_alertnames(alert_snapshots.read()) | self._correlated,
             on_read=Acknowledger(alert_snapshots, store.episodes).follow,
         )
         self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
@@ -77,8 +78,16 @@ class Suppression:
         """Return the status of an alert that fires since then in each Alertmanager."""
         return self._watch.status(labels, since)
 
+    def incident_labels(self, identity: str) -> Mapping[str, str]:
+        """Return the labels of the incident under which an Alertmanager has an alert, by its fingerprint."""
+        return self._watch.incident_labels(identity)
+
     def apply(self, config: Config) -> SampleMasks:
         """Apply a configuration; return the masks of its queries."""
+        # With dependencies, alerts that another replica has sent matter before any fires here.
+        rules = [*(query.alert for query in config.queries), *(group.alert for group in config.groups)]
+        names = (rule.alertname for rule in rules if rule is not None and config.dependencies)
+        self._correlated = frozenset(names)
         self._active.configure(config.calendar, config.global_.timezone)
         self._watch.apply(config.alertmanagers, config.silences)
         utf8_labels = takes_utf8_labels(config)

@@ -157,10 +157,23 @@ def test_shards_are_as_many_as_there_are_pods() -> None:
     assert int(count.partition("=")[2]) == only("shards", "StatefulSet")["spec"]["replicas"] == 3
 
 
-def test_members_of_a_pair_are_told_apart_by_prometheus() -> None:
-    relabelings = only("pair", "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"]
-    assert [one.get("targetLabel") for one in relabelings] == [None, "instance", "replica"]
-    assert len(only("standalone", "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"]) == 2
+def test_replicas_are_told_apart_by_a_label_that_rules_drop() -> None:
+    [endpoint] = only("pair", "ServiceMonitor")["spec"]["endpoints"]
+    [pods] = only("sidecar-operator", "PodMonitor")["spec"]["podMetricsEndpoints"]
+    for scraped in (endpoint, pods):
+        assert scraped["honorLabels"] is True
+        by_pod = {
+            one["targetLabel"]
+            for one in scraped["relabelings"]
+            if one.get("sourceLabels") == ["__meta_kubernetes_pod_name"]
+        }
+        assert by_pod == {"instance", "replica"}
+    [job] = [
+        one
+        for one in yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+        if one["job_name"] == "anomaly-exporter"
+    ]
+    assert [one["target_label"] for one in job["relabel_configs"]] == ["replica"]
 
 
 def test_autoscalers_read_the_metric_that_is_recorded() -> None:

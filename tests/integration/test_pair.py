@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.integration.conftest import RunAlertmanager, RunPrometheus
 from tests.integration.daemon import Exporter, Feed, configuration
 from tests.integration.process import eventually
 from tests.integration.servers import Alertmanager, Prometheus
@@ -17,6 +19,7 @@ from tests.integration.webhook import Webhook
 pytestmark = pytest.mark.integration
 
 PATIENCE = 90.0
+RULES = Path(__file__).parent.parent.parent / "deploy" / "prometheus" / "rules"
 
 
 def test_a_pair_and_a_cluster_tell_people_once(
@@ -49,3 +52,68 @@ def test_a_pair_and_a_cluster_tell_people_once(
     webhook.wait_for(lambda _: ("resolved", "host1:9100") in told(), PATIENCE)
     time.sleep(3.0)  # Nothing more comes.
     assert told() == [("firing", "host1:9100"), ("resolved", "host1:9100")]
+
+
+def test_a_pair_is_one_in_every_count_and_in_one_incident_also_when_one_missed_its_beginning(
+    prometheus: Prometheus,
+    run_alertmanager: RunAlertmanager,
+    webhook: Webhook,
+    run_prometheus: RunPrometheus,
+    stack: ExitStack,
+    tmp_path: Path,
+) -> None:
+    # No instance and no job: what an expression gives that sums by service.
+    services = ("payments", "checkout", "search", "cart")
+    feed = stack.enter_context(Feed(prometheus, labels=[{"service": name} for name in services]))
+    alertmanager = run_alertmanager(webhook=webhook.url, group_by=["service"])
+    depends = {"caller": {"service": "checkout"}, "callee": {"service": "payments"}}
+    config = configuration(prometheus.url, [alertmanager.url], dependencies=[depends], silences={"interval": "1s"})
+    first, second = (stack.enter_context(Exporter(tmp_path / name, config)) for name in ("first", "second"))
+    scrape = yaml.safe_load((RULES.parent / "prometheus.yml").read_text())["scrape_configs"][0]
+    scrape["static_configs"] = [{"targets": [f"127.0.0.1:{one.port}" for one in (first, second)]}]
+    files = sorted(RULES.glob("*.rules.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    watching = run_prometheus(config={"scrape_configs": [scrape]}, rules={"groups": groups})
+    for one in (first, second):
+        one.wait_for_scores(PATIENCE)
+
+    def value(expr: str) -> float | None:
+        answer = watching.query(expr)
+        assert len(answer) <= 1, answer
+        return float(answer[0]["value"][1]) if answer else None
+
+    def listed() -> list[tuple[str, str]]:
+        return sorted((alert["labels"]["service"], alert["labels"]["incident_role"]) for alert in alertmanager.alerts())
+
+    eventually(lambda: value("count(anomaly_score)") == 8.0, PATIENCE, what="the scores of both")
+    assert {tuple(row["metric"]) for row in watching.query("anomaly_score")} == {
+        ("__name__", "query", "replica", "service")
+    }
+    second.kill()
+    feed.factor[0] = 3.0
+    eventually(lambda: listed() == [("payments", "root")], PATIENCE)
+    feed.factor[1] = 3.0
+    eventually(lambda: listed() == [("checkout", "effect"), ("payments", "root")], PATIENCE)
+    feed.factor[0] = 1.0
+    eventually(lambda: listed() == [("checkout", "effect")], PATIENCE)
+
+    # The other one sees the effect alone, whose cause is over.
+    second.start()
+    firing = {"query": "load", "state": "firing"}
+    eventually(lambda: second.sample("anomaly_exporter_alerts", **firing) == 1.0, PATIENCE)
+    sent = "anomaly_exporter_alertmanager_sent_total"
+    eventually(lambda: (second.sample(sent, alertmanager=alertmanager.url) or 0.0) >= 1.0, PATIENCE)
+    assert listed() == [("checkout", "effect")]
+    eventually(lambda: value("count(anomaly_score >= 0.5)") == 2.0, PATIENCE, what="it is anomalous for both")
+    eventually(lambda: value("query:anomalous_series:count") == 1.0, PATIENCE, what="and counted once")
+    assert value("query:anomalous_series:ratio") == 0.25
+
+    feed.factor[1] = 1.0
+    eventually(lambda: listed() == [], PATIENCE)
+    for one in (first, second):
+        eventually(lambda one=one: one.sample("anomaly_exporter_alerts", **firing) == 0.0, PATIENCE)
+    webhook.wait_for(lambda notes: len(notes) >= 4)
+    services_and_states = [(labels["service"], status) for status, labels in webhook.alerts()]
+    assert sorted(services_and_states) == [
+        (service, status) for service in ("checkout", "payments") for status in ("firing", "resolved")
+    ]

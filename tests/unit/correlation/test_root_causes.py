@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exporter.alerting.alert import fingerprint
@@ -134,6 +136,42 @@ def test_when_the_cause_is_over_the_effect_still_says_what_it_was() -> None:
     pair.slot(latency=("checkout",))
     assert pair.alert("latency", "checkout").annotations["suspected_cause"] == said
     assert incident(pair.alert("latency", "checkout"))[1] == "effect"
+
+
+def test_a_replica_that_saw_less_takes_the_incident_under_which_the_other_sent_its_alerts() -> None:
+    first = Pair(for_=60.0)
+    first.slot(errors=("payments",))
+    for _ in range(3):
+        first.slot(latency=("checkout",), errors=("payments",))
+    fixed = {
+        alert.fingerprint: {name: value for name, value in alert.labels.items() if name.startswith("incident")}
+        for alert in (first.alert("latency", "checkout"), first.alert("errors", "payments"))
+    }
+    # It began when both were anomalous, and the effect has the first slot.
+    alone, second = Pair(for_=60.0), Pair(for_=60.0)
+    second.causes._sent_labels = lambda identity: fixed.get(identity, {})
+    for pair in (alone, second):
+        pair.latency.slot(["checkout"])
+        for _ in range(6):
+            pair.latency.slot(["checkout"])
+        for _ in range(3):
+            pair.slot(latency=("checkout",), errors=("payments",))
+    assert incident(alone.alert("latency", "checkout"))[1] == "root"
+    for query, service in (("latency", "checkout"), ("errors", "payments")):
+        assert second.alert(query, service).labels == first.alert(query, service).labels
+    # The next episode follows from itself, although the list may be as old as the last.
+    second.slot()
+    second.slot(latency=("checkout",))
+    assert second.alert("latency", "checkout").labels.get("incident_role", "root") == "root"
+
+
+def test_an_onset_is_that_of_the_trace_where_a_restart_made_the_alert_wait() -> None:
+    pair = Pair(for_=600.0)
+    pair.slot(errors=("payments",))
+    trace = pair.causes._anomalies["errors"][0].trace
+    alert = replace(pair.alert("errors", "payments"), active_at=trace.times[0] + 900.0)
+    pair.causes.update("errors", {alert.fingerprint: alert}, {alert.fingerprint: trace}, INTERVAL)
+    assert pair.causes._anomalies["errors"][0].onset == trace.times[0]
 
 
 def test_a_storm_is_a_cause_by_what_most_of_its_members_share() -> None:

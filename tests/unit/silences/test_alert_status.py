@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exporter.alerting.alert import fingerprint
 from exporter.silences.alert_status import AlertListing, AlertStatus
 
 LABELS = {"alertname": "A", "instance": "h", "empty": ""}
@@ -35,6 +36,21 @@ def test_what_is_not_there_may_be_on_its_way() -> None:
     assert nothing.status("am", LABELS, 31.0, {}) is None
     assert nothing.status("am", LABELS, 30.0, {}) == AlertStatus("am", 60.0, "absent")
     assert nothing.count() == {"active": 0, "suppressed": 0, "unprocessed": 0}
+
+
+def test_the_incident_of_an_alert_is_that_under_which_it_was_first_sent() -> None:
+    def sent(at: str, **labels: str) -> dict[str, Any]:
+        named = {"alertname": "A", "service": "checkout", **labels}
+        return {"labels": named, "status": {"state": "active"}, "fingerprint": at, "startsAt": at}
+
+    alerts = [
+        sent("2026-11-30T04:00:09.000Z", incident="late", incident_role="root"),
+        sent("2026-11-30T04:00:01.000Z", incident="first", incident_role="effect"),
+        sent("2026-11-30T04:00:00.000Z", service="search"),
+    ]
+    listing = AlertListing.read(json.dumps(alerts).encode(), at=60.0)
+    plain = fingerprint({"alertname": "A", "service": "checkout"})
+    assert listing.incidents == {plain: {"incident": "first", "incident_role": "effect"}}
 
 
 @pytest.mark.parametrize(
