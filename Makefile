@@ -64,9 +64,11 @@ dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
 picture: $(STAMP) ## Draw docs/concepts.svg.
 	@MPLBACKEND=agg $(BIN)/python scripts/picture.py
 
-reference: $(STAMP) ## Write docs/configuration.md and docs/metrics.md from the code.
+reference: $(STAMP) ## Write the parts of docs/ that follow from the code.
 	@$(BIN)/python -m scripts.config_reference
 	@$(BIN)/python -m scripts.metrics_reference
+	@$(BIN)/python -m scripts.preset_reference
+	@$(BIN)/anomaly-exporter schema --output docs/config.schema.json
 
 rules: $(STAMP) ## Write the PrometheusRule of deploy/kubernetes from deploy/prometheus/rules.
 	@$(BIN)/python scripts/prometheusrule.py

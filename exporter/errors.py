@@ -81,12 +81,21 @@ class UsageError(ExporterError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """A mistake in a configuration file. `line` and `column` count from 1."""
+    """A mistake in a configuration file. `line` and `column` count from 1.
+
+    `file` is empty where it is the configuration file itself, and not a file that it includes.
+    """
 
     line: int
     column: int
     path: str
     message: str
+    file: str = ""
+
+    def text(self, file: str) -> str:
+        """Return a line such as ``config.yaml:14:7: queries[0].expr: message``; `file` is the configuration file."""
+        path = f"{self.path}: " if self.path else ""
+        return f"{self.file or file}:{self.line}:{self.column}: {path}{self.message}"
 
 
 class ConfigError(ExporterError):
@@ -102,12 +111,12 @@ class ConfigError(ExporterError):
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file = file
-        self.problems = sorted(problems)
+        self.problems = sorted(problems, key=lambda problem: (problem.file, problem))
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
         """A line for each problem: ``config.yaml:14:7: queries[0].expr: message``."""
-        return [f"{self.file}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}" for p in self.problems]
+        return [problem.text(self.file) for problem in self.problems]
 
 
 class StateError(ExporterError):

@@ -30,6 +30,14 @@ The file is YAML. It is given with `--config.file` and read again on SIGHUP and 
 `anomaly-exporter check config FILE` says what is wrong with a file, all of it, with line and column;
 [config.example.yaml](../config.example.yaml) is a good start.
 
+`anomaly-exporter schema` prints the JSON schema of the file, which is also [config.schema.json](config.schema.json).
+An editor with a YAML language server completes and checks a file whose first line is
+`# yaml-language-server: $schema=config.schema.json`.
+
+`query_files` includes other files, as `rule_files` of Prometheus does. Each is a mapping with `queries`, `groups` or
+both, which are added to those of this file; a problem in one names that file. A pattern that matches nothing is a
+warning, a file without wildcards that does not exist is an error. [Presets](presets.md) are queries for common exporters.
+
 Brackets mean that a field is optional. Unknown fields are refused. Placeholders:
 
 * `<boolean>`: `true` or `false`

@@ -296,4 +296,6 @@ class Reloader:
 
 def _log_warnings(loaded: Loaded) -> None:
     for problem in loaded.warnings:
-        log.warning("configuration", extra={"line": problem.line, "path": problem.path, "warning": problem.message})
+        more: dict[str, object] = {"file": problem.file} if problem.file else {}
+        more |= {"line": problem.line, "path": problem.path, "warning": problem.message}
+        log.warning("configuration", extra=more)

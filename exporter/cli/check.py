@@ -60,7 +60,8 @@ def run(
 
 def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
     for warning in loaded.warnings:
-        yield f"{file}:{warning.line}:{warning.column}: warning: {warning.path}: {warning.message}"
+        where = f"{warning.file or file}:{warning.line}:{warning.column}"
+        yield f"{where}: warning: {warning.path}: {warning.message}"
 
 
 def _evaluate_all(config: Config, prometheus: PrometheusApi, at: float) -> bool:

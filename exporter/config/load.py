@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.data_checks import check_calendar, check_expressions, check_groups, check_holidays
 from exporter.config.environment import expand_secrets, resolve_files, unexpanded
+from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
 from exporter.config.model import Config
 from exporter.config.model_checks import ValidPart, check
@@ -37,10 +38,13 @@ class Loaded:
     config : Config
     warnings : tuple of Problem
         About what is allowed but probably not meant, in file order.
+    files : tuple of Path
+        The files of `query_files`.
     """
 
     config: Config
     warnings: tuple[Problem, ...]
+    files: tuple[Path, ...] = ()
 
 
 def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -64,10 +68,13 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     if not isinstance(data, dict):
         message = "the file is empty" if data is None else "the file must be a mapping of sections, such as queries:"
         raise ConfigError(str(path), [problem_at(document.position(()), (), message)])
+    included = include(document, file.parent)
+    document, data = included.document, included.document.data
     # A section whose fields are all commented out is the section's defaults.
     data = {name: value for name, value in data.items() if value is not None or name not in _SECTIONS}
     expected = survey(Config, data)
     diagnostics = [
+        *included.diagnostics,
         *expand_secrets(data, expected, os.environ if environ is None else environ),
         *unexpanded(expected, data),
         *resolve_files(data, expected, file.parent),
@@ -81,12 +88,12 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     part = _valid_part(config, errors, data)
     if part is not None:
         diagnostics += check(part)
-    problems = [problem for problems in document.problems.values() for problem in problems]
-    problems += _problems((each for each in diagnostics if not each.warning), document)
+    problems = included.problems + [problem for problems in document.problems.values() for problem in problems]
+    problems += _problems((each for each in diagnostics if not each.warning), included)
     if problems or config is None:
         raise ConfigError(str(path), problems)
-    warnings = sorted(_problems((each for each in diagnostics if each.warning), document))
-    return Loaded(config, tuple(warnings))
+    warnings = sorted(_problems((each for each in diagnostics if each.warning), included))
+    return Loaded(config, tuple(warnings), tuple(included.files))
 
 
 def redacted(config: Config) -> str:
@@ -193,12 +200,8 @@ def _unit(error: ErrorDetails, data: dict[str, Any]) -> Loc:
     return loc[:3] if optional else loc[:2]
 
 
-def _problems(diagnostics: Iterable[Diagnostic], document: Document) -> list[Problem]:
-    problems: dict[Problem, None] = {}
-    for each in diagnostics:
-        position = document.position(each.loc, key=each.at_key)
-        problems[problem_at(position, each.loc, each.message)] = None
-    return list(problems)
+def _problems(diagnostics: Iterable[Diagnostic], included: Included) -> list[Problem]:
+    return list(dict.fromkeys(included.problem(diagnostic) for diagnostic in diagnostics))
 
 
 def _plain(value: Any) -> Any:

@@ -160,8 +160,14 @@ class Config(Section):
     baseline: BaselineSettings = Field(BaselineSettings(), description="What is learned from; a query may differ.")
     detection: DetectionSettings = Field(DetectionSettings(), description="Who votes; a query may differ.")
     drift: DriftSettings = Field(DriftSettings(), description="What is watched of drift; a query may differ.")
-    queries: Items[QuerySettings] = Field((), description="What is scored. At least one.")
-
+    queries: Items[QuerySettings] = Field(
+        (), description="What is scored. At least one; `- preset: NAME` gives those of an exporter: docs/presets.md."
+    )
+    query_files: Items[str] = Field(
+        (),
+        description="Files with more `queries` and `groups`, as patterns such as `queries/*.yaml`; relative ones start "
+        "at the folder of the configuration file.",
+    )
     groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
     dependencies: Items[DependencySettings] = Field((), description="Who depends on whom, for cause and effect.")
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")

@@ -97,7 +97,8 @@ def format_path(loc: Loc) -> str:
 
 def problem_at(position: Position, loc: Loc, message: str) -> Problem:
     """Return a problem whose texts are printable and of limited length, whatever the file contains."""
-    return Problem(position.line, position.column, _printable_line(format_path(loc)), _printable_line(message))
+    path = _printable_line(format_path(loc))
+    return Problem(position.line, position.column, path, _printable_line(message), position.file)
 
 
 def _printable_line(text: str) -> str:

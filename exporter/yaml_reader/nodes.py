@@ -36,10 +36,11 @@ _ALLOWED_TAGS = frozenset(_TAG + name for name in ("str", "int", "float", "bool"
 
 
 class Position(NamedTuple):
-    """A position in the file; both count from 1."""
+    """A position in the file; both count from 1. `file` is empty in the file that was given."""
 
     line: int
     column: int
+    file: str = ""
 
 
 class RefusedError(Exception):
