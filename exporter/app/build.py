@@ -119,6 +119,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             group_status=parts.groups.statuses,
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
+            alertmanagers=suppression.alertmanagers,
         )
         views = Views(program, PrometheusApi)
         site = Site(

@@ -1,6 +1,6 @@
 """Silences and alert status in every Alertmanager: read, reconciled with the calendar, and matched with alerts."""
 
-from exporter.silences.alert_status import AlertStatus, Inhibition, Silencing, firing_alertnames
+from exporter.silences.alert_status import AlertStatus, Inhibition, Muting, Silencing, firing_alertnames
 from exporter.silences.metrics import SilenceMetrics
 from exporter.silences.silence import Silence, SilenceIndex
 from exporter.silences.watcher import SilenceWatcher
@@ -8,6 +8,7 @@ from exporter.silences.watcher import SilenceWatcher
 __all__ = [
     "AlertStatus",
     "Inhibition",
+    "Muting",
     "Silence",
     "SilenceIndex",
     "SilenceMetrics",

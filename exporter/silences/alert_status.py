@@ -1,4 +1,4 @@
-"""Status of our alerts in an Alertmanager: active, silenced or inhibited, and their receivers.
+"""Status of our alerts in an Alertmanager: active, silenced, inhibited or muted, and their receivers.
 
 It is shown with an anomaly. What is sent never depends on it.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +22,7 @@ __all__ = [
     "AlertListing",
     "AlertStatus",
     "Inhibition",
+    "Muting",
     "Silencing",
     "alerts_filter",
     "firing_alertnames",
@@ -40,6 +42,7 @@ class _Status(msgspec.Struct):
     state: Literal["active", "suppressed", "unprocessed"]
     silenced_by: list[str] = msgspec.field(name="silencedBy", default_factory=list)
     inhibited_by: list[str] = msgspec.field(name="inhibitedBy", default_factory=list)
+    muted_by: list[str] | None = msgspec.field(name="mutedBy", default=None)
 
 
 class _AlertItem(msgspec.Struct):
@@ -50,8 +53,14 @@ class _AlertItem(msgspec.Struct):
     receivers: list[_Receiver] = []
 
 
+class _Group(msgspec.Struct):
+    receiver: _Receiver
+    alerts: list[_AlertItem]
+
+
 # Made at import: msgspec is not safe where several threads are the first to decode a type.
 _decode = msgspec.json.Decoder(list[_AlertItem]).decode
+_decode_groups = msgspec.json.Decoder(list[_Group]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,15 @@ class Silencing:
     by: str | None = None
     comment: str | None = None
     ends_at: float | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Muting:
+    """A receiver that is not notified now, and the time intervals of its route that say so."""
+
+    receiver: str
+    by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +97,12 @@ class AlertStatus:
     Attributes
     ----------
     state
-        ``active``: its receivers are notified. ``suppressed``: it is silenced or inhibited. ``unprocessed``: it has
-        just arrived. ``absent``: the Alertmanager does not have it.
+        ``active``: its receivers are notified, those in `muted` excepted. ``suppressed``: it is silenced, inhibited, or
+        muted for all of them. ``unprocessed``: it has just arrived. ``absent``: the Alertmanager does not have it.
     receivers : tuple of str
         Who is notified, or would be.
+    muted : tuple of Muting
+        By a mute or active time interval; Alertmanager says so from version 0.28 on.
     """
 
     alertmanager: str
@@ -91,6 +111,7 @@ class AlertStatus:
     receivers: tuple[str, ...] = ()
     silenced_by: tuple[Silencing, ...] = ()
     inhibited_by: tuple[Inhibition, ...] = ()
+    muted: tuple[Muting, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,21 +128,24 @@ class AlertListing:
         By fingerprint of the Alertmanager.
     incidents : mapping
         The labels of an incident that alerts have, by fingerprint of their other labels; of those that began first.
+    muted : mapping
+        By fingerprint of all labels: receivers that are muted, with their time intervals.
     """
 
     at: float
     by_fingerprint: Mapping[str, _AlertItem] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     incidents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    muted: Mapping[str, tuple[Muting, ...]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, body: bytes, *, at: float) -> AlertListing:
-        """Decode the body of ``GET /api/v2/alerts``.
+    def read(cls, body: bytes, groups: bytes | None = None, *, at: float) -> AlertListing:
+        """Decode the body of ``GET /api/v2/alerts``, and of ``/api/v2/alerts/groups``, which alone knows who is muted.
 
         Raises
         ------
         ValueError
-            It is not a list of alerts.
+            It is not a list of alerts. What is no list of groups counts as none.
         """
         try:
             items = _decode(body)
@@ -134,7 +158,17 @@ class AlertListing:
                 plain = {name: value for name, value in item.labels.items() if name not in _INCIDENT}
                 chosen = {name: item.labels[name] for name in _INCIDENT if name in item.labels}
                 incidents.setdefault(fingerprint(plain), chosen)
-        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents)
+        muted, notified = ({}, set()) if groups is None else _muted(groups)
+        for identity in (muted.keys() & by_fingerprint.keys()) - notified:
+            # It would be listed as active, although nobody is notified.
+            by_fingerprint[identity].status.state = "suppressed"
+        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents, muted)
+
+    def silenced(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+        """Yield the id of a silence with the fingerprint and the labels of an alert that it silences."""
+        for identity, item in self.by_fingerprint.items():
+            for silence in item.status.silenced_by:
+                yield silence, identity, item.labels
 
     def status(
         self, alertmanager: str, labels: Mapping[str, str], since: float, silences: Mapping[str, Silence]
@@ -148,7 +182,8 @@ class AlertListing:
         silences : mapping
             By id; may lack some.
         """
-        alert = self.by_fingerprint.get(fingerprint({name: value for name, value in labels.items() if value}))
+        identity = fingerprint({name: value for name, value in labels.items() if value})
+        alert = self.by_fingerprint.get(identity)
         if alert is None:
             return AlertStatus(alertmanager, self.at, "absent") if self.at - since >= _DELIVERY_DELAY else None
         status = alert.status
@@ -157,14 +192,35 @@ class AlertListing:
             self.at,
             status.state,
             tuple(receiver.name for receiver in alert.receivers),
-            tuple(_silencing(identity, silences.get(identity)) for identity in status.silenced_by),
+            tuple(_silencing(key, silences.get(key)) for key in status.silenced_by),
             tuple(Inhibition(key, self.labels.get(key, {})) for key in status.inhibited_by),
+            self.muted.get(identity, ()),
         )
 
     def count(self) -> dict[str, int]:
         """Return how many alerts are in each state."""
         states = Counter(alert.status.state for alert in self.by_fingerprint.values())
         return {state: states[state] for state in ("active", "suppressed", "unprocessed")}
+
+
+def _muted(groups: bytes) -> tuple[dict[str, tuple[Muting, ...]], set[str]]:
+    """Return the muted receivers of each alert, and the alerts that some receiver is notified of."""
+    muted: dict[str, dict[str, tuple[str, ...]]] = {}
+    notified: dict[str, set[str]] = {}
+    with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        for group in _decode_groups(groups):
+            for item in group.alerts:
+                identity, intervals = fingerprint(item.labels), tuple(item.status.muted_by or ())
+                if intervals:
+                    muted.setdefault(identity, {})[group.receiver.name] = intervals
+                else:
+                    notified.setdefault(identity, set()).add(group.receiver.name)
+    # A receiver of several groups is notified by those that are not muted.
+    silent = {
+        identity: tuple(Muting(name, by) for name, by in receivers.items() if name not in notified.get(identity, ()))
+        for identity, receivers in muted.items()
+    }
+    return silent, set(notified)
 
 
 def firing_alertnames(snapshot: Snapshot) -> frozenset[str]:
@@ -192,4 +248,4 @@ def alerts_filter(alertnames: Iterable[str]) -> str:
 def _silencing(identity: str, silence: Silence | None) -> Silencing:
     if silence is None:
         return Silencing(identity)
-    return Silencing(identity, silence.author, silence.comment, silence.window.end)
+    return Silencing(identity, silence.author, silence.comment, silence.window.end, silence.annotations)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +17,7 @@ from exporter.http_client import Client, HttpResponse
 from exporter.silences.alert_status import AlertListing, alerts_filter
 from exporter.silences.silence import Silence, SilenceList
 
-__all__ = ["AlertmanagerApi", "Cluster"]
+__all__ = ["AlertmanagerApi", "Cluster", "SilenceListing"]
 
 T = TypeVar("T")
 
@@ -44,6 +46,24 @@ class _Status(msgspec.Struct):
     cluster: Cluster = msgspec.field(default_factory=Cluster)
 
 
+@dataclass(frozen=True, slots=True)
+class SilenceListing:
+    """The silences of an Alertmanager.
+
+    Attributes
+    ----------
+    silences : list of Silence
+    rejected : int
+        Silences that could not be decoded.
+    complete : bool
+        Whether expired ones are in it.
+    """
+
+    silences: list[Silence]
+    rejected: int
+    complete: bool
+
+
 # Made at import: msgspec is not safe where several threads are the first to decode a type.
 _decode_status = msgspec.json.Decoder(_Status).decode
 _decode_created = msgspec.json.Decoder(dict[str, str]).decode
@@ -65,14 +85,44 @@ class AlertmanagerApi:
         self._client = client
         self._list = SilenceList()
 
-    def silences(self, max_bytes: int) -> tuple[list[Silence], int]:
-        """Return all silences, and how many could not be decoded."""
-        return self._get(_SILENCES, self._list.read, max_bytes)
+    def silences(self, max_bytes: int) -> SilenceListing:
+        """Return all silences.
+
+        Expired ones are left out where the list with them is too large or answered with an error: from 0.32 on one
+        silence with several sets of matchers does that, and from 0.34 on they can be left out.
+        """
+        try:
+            return SilenceListing(*self._get(_SILENCES, self._list.read, max_bytes), complete=True)
+        except AlertmanagerError as fault:
+            if fault.status is None and fault.reason is not Reason.TOO_LARGE:
+                raise
+            if fault.status is not None and fault.status < 500:
+                raise
+            try:
+                active = self._get(_SILENCES, self._list.read, max_bytes, {"expired": "false"})
+            except AlertmanagerError:
+                raise fault from None
+            return SilenceListing(*active, complete=False)
+
+    def silence(self, identity: str) -> Silence | None:
+        """Return one silence; None where there is none of this id."""
+        try:
+            return self._get(
+                f"/api/v2/silence/{_path_part(self.key, identity)}", self._list.read_single, _LARGEST_ANSWER
+            )
+        except AlertmanagerError as fault:
+            if fault.status == 404:
+                return None
+            raise
 
     def alerts(self, alertnames: Iterable[str], max_bytes: int, *, at: float) -> AlertListing:
         """Return the alerts with these names; `at` is now, Unix seconds."""
         params = {"filter": alerts_filter(alertnames)}
-        return self._get("/api/v2/alerts", lambda body: AlertListing.read(body, at=at), max_bytes, params)
+        groups: bytes | None = None
+        # Some that speak this API have no groups.
+        with suppress(AlertmanagerError):
+            groups = self._get("/api/v2/alerts/groups", bytes, max_bytes, params)
+        return self._get("/api/v2/alerts", lambda body: AlertListing.read(body, groups, at=at), max_bytes, params)
 
     def cluster(self) -> Cluster:
         """Return its cluster."""
@@ -90,9 +140,7 @@ class AlertmanagerApi:
 
     def end_silence(self, silence: Silence) -> None:
         """End a silence."""
-        if not silence.id.replace("-", "").isalnum():
-            raise AlertmanagerError(self.key, Reason.MALFORMED, "not the id of a silence")
-        path = f"/api/v2/silence/{silence.id}"
+        path = f"/api/v2/silence/{_path_part(self.key, silence.id)}"
         self._check(self._client.delete(path, timeout=self.settings.timeout, max_bytes=_LARGEST_ANSWER))
 
     def cancel(self) -> None:
@@ -114,10 +162,16 @@ class AlertmanagerApi:
             raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
 
     def _check(self, answer: HttpResponse) -> None:
-        if answer.status == 200:
+        if 200 <= answer.status <= 299:
             return
         message = f"HTTP {answer.status}: {text_of(answer.body)}".removesuffix(": ")
         raise AlertmanagerError(self.key, _reason(answer.status), message, status=answer.status)
+
+
+def _path_part(key: str, identity: str) -> str:
+    if not identity.replace("-", "").isalnum():
+        raise AlertmanagerError(key, Reason.MALFORMED, "not the id of a silence")
+    return identity
 
 
 def _reason(status: int) -> Reason:

@@ -123,7 +123,10 @@ def body_of(step: PutSilence, *, at: float) -> dict[str, object]:
         "createdBy": AUTHOR,
         "comment": comment_of(occurrence),
     }
-    return body if before is None else {"id": before.id, **body}
+    if before is None:
+        return body
+    # Annotations are not ours: people may have added some, and an update without them would delete them.
+    return {"id": before.id, **body, **({"annotations": dict(before.annotations)} if before.annotations else {})}
 
 
 def _is_for(silence: Silence, occurrence: Occurrence) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -51,6 +51,7 @@ class _Listed(msgspec.Struct):
     ends_at: str = msgspec.field(name="endsAt")
     created_by: str = msgspec.field(name="createdBy", default="")
     comment: str = ""
+    annotations: object = None
 
 
 # Decoders are made at import: msgspec is not safe where several threads are the first to decode a type.
@@ -72,6 +73,8 @@ class Silence:
     expired : bool
         It is over, or was ended.
     author, comment : str
+    annotations : mapping
+        By name: what people wrote beside the comment, such as a ticket.
     """
 
     id: str
@@ -81,6 +84,13 @@ class Silence:
     expired: bool
     author: str
     comment: str
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def unread(cls, identity: str, fingerprint: str, labels: Mapping[str, str], at: float) -> Silence:
+        """Return what is certain of a silence that cannot be read: that it covers this alert now."""
+        matchers = tuple(Matcher(name, "=", value) for name, value in sorted(labels.items()))
+        return cls(f"{identity}/{fingerprint}", matchers, TimeWindow(at, _LAST), "", False, "", "")
 
     @property
     def ours(self) -> bool:
@@ -104,7 +114,8 @@ class Silence:
     @cached_property
     def rule(self) -> SuppressionRule:
         """Its effect on the series that it covers."""
-        text = f"is silenced until {format_instant(self.window.end)} by {self.author or 'somebody'}"
+        until = "" if self.window.end >= _LAST else f" until {format_instant(self.window.end)}"
+        text = f"is silenced{until} by {self.author or 'somebody'}"
         return SuppressionRule("silence", 1.0, self.matchers, with_comment(text, self.comment))
 
     def covers(self, labels: Mapping[str, str]) -> bool:
@@ -148,6 +159,13 @@ class SilenceList:
         self._decoded = decoded
         return list(decoded.values()), rejected
 
+    def read_single(self, body: bytes) -> Silence:
+        """Return the silence of an answer to ``GET /api/v2/silence/ID``; ValueError where it is none."""
+        silence = self._decoded.get(body) or self._silence(body)
+        if silence is None:
+            raise ValueError("not a silence")
+        return silence
+
     def _silence(self, item: bytes) -> Silence | None:
         try:
             listed = _decode(item)
@@ -158,7 +176,11 @@ class SilenceList:
         if not matchers:
             return None
         expired = listed.status.state == "expired"
-        return Silence(listed.id, matchers, window, listed.starts_at, expired, listed.created_by, listed.comment)
+        notes = listed.annotations if isinstance(listed.annotations, dict) else {}
+        annotations = {name: text for name, text in notes.items() if isinstance(text, str)}
+        return Silence(
+            listed.id, matchers, window, listed.starts_at, expired, listed.created_by, listed.comment, annotations
+        )
 
 
 class SilenceIndex:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
@@ -16,8 +15,9 @@ from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError
 from exporter.http_client import Client
 from exporter.silences.alert_status import AlertListing, AlertStatus
-from exporter.silences.alertmanager_api import AlertmanagerApi, Cluster
+from exporter.silences.alertmanager_api import AlertmanagerApi
 from exporter.silences.metrics import SilenceMetrics
+from exporter.silences.peer import Peer, clusters
 from exporter.silences.reconciler import EndSilence, PutSilence, body_of, plan_silences, steps
 from exporter.silences.settings import SilenceSettings
 from exporter.silences.silence import Silence, SilenceIndex
@@ -31,28 +31,6 @@ _READERS = 8
 """Alertmanagers that are read at the same time."""
 _MOST_STEPS = 200
 """Silences that are created or ended in one round; the next round goes on."""
-
-
-@dataclass
-class _Peer:
-    """State of one Alertmanager."""
-
-    api: AlertmanagerApi
-    silences: Sequence[Silence] = ()
-    read_at: float | None = None
-    """Monotonic seconds of the newest answer."""
-    answered: bool = False
-    """In this round."""
-    cluster: Cluster = field(default_factory=Cluster)
-    trouble: str | None = None
-    alerts: AlertListing | None = None
-    """Our alerts; None where they could not be read in this round."""
-    unread: str | None = None
-    """Why the alerts could not be read."""
-
-    @property
-    def url(self) -> str:
-        return self.api.key
 
 
 class SilenceWatcher:
@@ -98,7 +76,7 @@ class SilenceWatcher:
         self._monotonic = monotonic
         self._metrics = SilenceMetrics(registry)
         self._settings = SilenceSettings()
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, Peer] = {}
         self._created: dict[str, CreatedSilence] | None = None
         self._unwritten: dict[str, CreatedSilence] = {}
         self._index = SilenceIndex()
@@ -133,6 +111,10 @@ class SilenceWatcher:
                 return peer.alerts.incidents[identity]
         return {}
 
+    def troubles(self) -> dict[str, str | None]:
+        """Return why each Alertmanager could not list its silences in the newest round; None where it could."""
+        return {url: None if peer.fault is None else peer.fault.message for url, peer in self._peers.items()}
+
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -148,13 +130,13 @@ class SilenceWatcher:
 
     def apply(self, alertmanagers: Sequence[AlertmanagerSettings], settings: SilenceSettings) -> None:
         """Watch these from now on; those that stay keep their state."""
-        peers: dict[str, _Peer] = {}
+        peers: dict[str, Peer] = {}
         for alertmanager in alertmanagers:
             old = self._peers.get(alertmanager.url)
             if old is not None and old.api.settings == alertmanager:
                 peers[alertmanager.url] = old
             else:
-                peers[alertmanager.url] = _Peer(AlertmanagerApi(alertmanager, self._connect(alertmanager)))
+                peers[alertmanager.url] = Peer(AlertmanagerApi(alertmanager, self._connect(alertmanager)))
                 self._metrics.add(alertmanager.url)
         removed = [old for url, old in self._peers.items() if peers.get(url) is not old]
         with self._change:
@@ -206,14 +188,16 @@ class SilenceWatcher:
         created = self._load_created()
         # Clusters only matter where there is a silence to create or to end.
         reconciling = bool(plan.needed) or any(not silence.removed for silence in created.values())
-        list(self._readers.map(lambda peer: self._read(peer, cluster=reconciling and len(peers) > 1), peers))
+        at = self._clock()
+        ours = [each.id for each in created.values() if not each.removed and each.ends_at > at]
+        list(self._readers.map(lambda peer: self._read(peer, ours, cluster=reconciling and len(peers) > 1), peers))
         alertnames = self._alertnames()
         list(self._readers.map(lambda peer: self._read_alerts(peer, alertnames), peers))
         self._publish(peers)
         self._first.set()
         self._on_read(self._index, self._clock())
         if reconciling and not self._stopping:
-            for cluster in _clusters([peer for peer in peers if peer.answered]):
+            for cluster in clusters([peer for peer in peers if peer.answered]):
                 present = {silence.id: silence for peer in cluster for silence in peer.silences}
                 for step in steps(plan, list(present.values()), created, at=self._clock())[:_MOST_STEPS]:
                     self._apply_step(step, cluster)
@@ -221,40 +205,37 @@ class SilenceWatcher:
 
     # ------------------------------------------------------------------ read
 
-    def _read(self, peer: _Peer, *, cluster: bool) -> None:
-        peer.answered = False
-        try:
-            peer.silences, rejected = peer.api.silences(self._settings.max_bytes)
-            peer.cluster = peer.api.cluster() if cluster else peer.cluster
-        except AlertmanagerError as fault:
-            self._note_failure(peer, fault)
+    def _read(self, peer: Peer, created: Sequence[str], *, cluster: bool) -> None:
+        peer.read(self._settings.max_bytes, created, cluster=cluster, at=self._clock(), mono=self._monotonic())
+        if peer.fault is not None:
+            self._note_failure(peer, peer.fault)
             return
-        peer.read_at, peer.answered = self._monotonic(), True
         if peer.trouble is not None:
             log.info("silences can be read again", extra={"alertmanager": peer.url})
         peer.trouble = None
         active = sum(not silence.expired for silence in peer.silences)
-        self._metrics.read(peer.url, at=self._clock(), silences=active, not_understood=rejected)
+        self._metrics.read(peer.url, at=self._clock(), silences=active, not_understood=peer.rejected)
 
-    def _read_alerts(self, peer: _Peer, alertnames: frozenset[str]) -> None:
+    def _read_alerts(self, peer: Peer, alertnames: frozenset[str]) -> None:
         """Read the status of our alerts, unless the Alertmanager has just failed to answer."""
-        alerts, unread = None, peer.unread
+        alerts, unread = None, peer.alerts_trouble
         if not alertnames:
             alerts, unread = AlertListing(self._clock()), None
-        elif peer.answered:
+        elif peer.reachable:
             try:
                 alerts = peer.api.alerts(alertnames, self._settings.max_bytes, at=self._clock())
                 unread = None
             except AlertmanagerError as fault:
                 unread = fault.reason
-                if not self._stopping and peer.unread != unread:
+                if not self._stopping and peer.alerts_trouble != unread:
                     more = {"alertmanager": peer.url, "reason": str(fault.reason), "error": fault.message}
                     log.warning("alerts cannot be read", extra=more)
-        peer.alerts, peer.unread = alerts, unread
+        peer.alerts_trouble = unread
+        peer.take_alerts(alerts, at=self._clock(), mono=self._monotonic())
         if self._peers.get(peer.url) is peer:
             self._metrics.alert_states(peer.url, None if alerts is None else alerts.count())
 
-    def _note_failure(self, peer: _Peer, fault: AlertmanagerError) -> None:
+    def _note_failure(self, peer: Peer, fault: AlertmanagerError) -> None:
         if self._stopping or self._peers.get(peer.url) is not peer:
             return
         self._metrics.errors_total.labels(peer.url, fault.reason).inc()
@@ -264,16 +245,17 @@ class SilenceWatcher:
             log.warning("silences cannot be read or kept", extra=more)
         peer.trouble = fault.reason
 
-    def _publish(self, peers: Sequence[_Peer]) -> None:
+    def _publish(self, peers: Sequence[Peer]) -> None:
         now = self._monotonic()
         fresh = [peer for peer in peers if peer.read_at is not None and now - peer.read_at <= self._settings.keep]
-        index = SilenceIndex(silence for peer in fresh for silence in peer.silences)
+        read = (silence for peer in fresh for silence in peer.silences)
+        index = SilenceIndex([*read, *(silence for peer in peers for silence in peer.unread)])
         if not index.same_as(self._index):
             self._index = index
 
     # ------------------------------------------------------------------ reconcile
 
-    def _apply_step(self, step: PutSilence | EndSilence, cluster: Sequence[_Peer]) -> None:
+    def _apply_step(self, step: PutSilence | EndSilence, cluster: Sequence[Peer]) -> None:
         """Take a step in one member of a cluster, which passes it on to the others."""
         for peer in cluster:
             if self._stopping or (isinstance(step, EndSilence) and step.silence not in peer.silences):
@@ -289,12 +271,12 @@ class SilenceWatcher:
             self._metrics.changes_total.labels(peer.url, "end" if isinstance(step, EndSilence) else "make").inc()
             return
 
-    def _end(self, silence: Silence, peer: _Peer) -> None:
+    def _end(self, silence: Silence, peer: Peer) -> None:
         peer.api.end_silence(silence)
         self._add_created(CreatedSilence(silence.id, silence.entry or "", silence.window.end, True))
         log.info("a silence was ended", extra=_log_fields(peer, silence.entry, silence.id))
 
-    def _put(self, step: PutSilence, peer: _Peer) -> None:
+    def _put(self, step: PutSilence, peer: Peer) -> None:
         occurrence = step.occurrence
         before = step.replaces if step.replaces in peer.silences else None
         identity = peer.api.put_silence(body_of(PutSilence(occurrence, before), at=self._clock()))
@@ -336,17 +318,5 @@ class SilenceWatcher:
             self._unwritten = {}
 
 
-def _clusters(peers: Iterable[_Peer]) -> list[list[_Peer]]:
-    """Group the Alertmanagers that share their silences."""
-    groups: list[tuple[set[str], list[_Peer]]] = []
-    for peer in peers:
-        members = set(peer.cluster.members)
-        joined = [group for group in groups if group[0] & members]
-        groups = [group for group in groups if not group[0] & members]
-        names = members.union(*(group[0] for group in joined))
-        groups.append((names, [*(each for group in joined for each in group[1]), peer]))
-    return [group for _, group in groups]
-
-
-def _log_fields(peer: _Peer, entry: str | None, identity: str) -> dict[str, object]:
+def _log_fields(peer: Peer, entry: str | None, identity: str) -> dict[str, object]:
     return {"alertmanager": peer.url, "entry": entry, "silence": identity}

@@ -82,6 +82,10 @@ class Suppression:
         """Return the labels of the incident under which an Alertmanager has an alert, by its fingerprint."""
         return self._watch.incident_labels(identity)
 
+    def alertmanagers(self) -> Mapping[str, str | None]:
+        """Return the URL of every Alertmanager, and why it could not list its silences; None where it could."""
+        return self._watch.troubles()
+
     def apply(self, config: Config) -> SampleMasks:
         """Apply a configuration; return the masks of its queries."""
         # With dependencies, alerts that another replica has sent matter before any fires here.

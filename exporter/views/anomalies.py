@@ -12,7 +12,7 @@ from exporter.alerting.explanation.explanation import explain_series
 from exporter.alerting.explanation.input import ExplanationInput
 from exporter.config.plan import QueryPlan
 from exporter.evaluation.explanation_builder import votes_of
-from exporter.silences import AlertStatus
+from exporter.silences import AlertStatus, Silencing
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
 __all__ = ["alert_card", "concerns", "episode_card", "explanation", "series_labels"]
@@ -145,10 +145,19 @@ def _status_text(status: AlertStatus) -> str:
         return "has not looked at it so far."
     receivers = ", ".join(status.receivers) or "nobody"
     if status.state == "active":
-        return f"tells {receivers}."
-    reasons = [f"silenced by {silence.by or 'somebody'}" for silence in status.silenced_by]
+        silent = {muting.receiver for muting in status.muted}
+        muted = [f"{muting.receiver} is muted by {', '.join(muting.by)}" for muting in status.muted]
+        notified = ", ".join(name for name in status.receivers if name not in silent)
+        return "; ".join([f"tells {notified or 'nobody'}", *muted]) + "."
+    reasons = [_silenced_text(silence) for silence in status.silenced_by]
     reasons += [f"inhibited by {_name(other.labels) or 'another alert'}" for other in status.inhibited_by]
+    reasons += sorted({f"muted by {', '.join(muting.by)}" for muting in status.muted})
     return f"{' and '.join(reasons) or 'suppressed'}; {receivers} is not told."
+
+
+def _silenced_text(silence: Silencing) -> str:
+    notes = ", ".join(f"{name}: {text}" for name, text in sorted(silence.annotations.items()))
+    return f"silenced by {silence.by or 'somebody'}" + (f" ({notes})" if notes else "")
 
 
 def _name(labels: Mapping[str, str]) -> str:

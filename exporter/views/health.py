@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -28,12 +28,20 @@ _MOST_EVENTS = 20
 
 
 def component_health(
-    registry: CollectorRegistry, config: Config, *, store_bytes: int, queried: bool, at: float
+    registry: CollectorRegistry,
+    config: Config,
+    *,
+    alertmanagers: Mapping[str, str | None],
+    store_bytes: int,
+    queried: bool,
+    at: float,
 ) -> Sequence[ComponentHealth]:
     """Return the health of Prometheus, the Alertmanagers and the store, by the program's own metrics.
 
     Parameters
     ----------
+    alertmanagers : mapping
+        By URL: why an Alertmanager could not list its silences; None where it could.
     queried : bool
         Whether Prometheus was queried so far.
     at : float, Unix seconds
@@ -41,7 +49,7 @@ def component_health(
     values = _values(registry)
     up = bool(values.get((_SOURCE_UP, ""))) if queried else None
     components = [ComponentHealth("Prometheus", config.prometheus.url, up)]
-    components += [_alertmanager_health(values, alertmanager.url, at) for alertmanager in config.alertmanagers]
+    components += [_alertmanager_health(values, url, trouble, at) for url, trouble in alertmanagers.items()]
     if not config.alertmanagers:
         components.append(ComponentHealth("Alertmanager", "none configured", None, "alerts are only shown"))
     failed = values.get(("anomaly_exporter_store_errors_total", "")) or 0.0
@@ -55,7 +63,9 @@ def component_health(
     return components
 
 
-def _alertmanager_health(values: dict[tuple[str, str], float], url: str, at: float) -> ComponentHealth:
+def _alertmanager_health(
+    values: dict[tuple[str, str], float], url: str, trouble: str | None, at: float
+) -> ComponentHealth:
     up = values.get((f"{_AM}up", url))
     last = values.get((f"{_AM}last_success_timestamp_seconds", url)) or 0.0
     waiting = int(values.get((f"{_AM}dirty", url)) or 0)
@@ -65,7 +75,12 @@ def _alertmanager_health(values: dict[tuple[str, str], float], url: str, at: flo
         detail = "nothing to send so far"
     else:
         detail = f"took alerts {ago(last, at)}" if last else "takes no alerts"
-    return ComponentHealth("Alertmanager", url, healthy, f"{detail}, {waiting} waiting" if waiting else detail)
+    if waiting:
+        detail += f", {waiting} waiting"
+    if trouble is not None:
+        # Alerts are delivered all the same, so this says nothing of its health.
+        detail += f"; cannot list its silences, those read before hold ({trouble})"
+    return ComponentHealth("Alertmanager", url, healthy, detail)
 
 
 def _values(registry: CollectorRegistry) -> dict[tuple[str, str], float]:

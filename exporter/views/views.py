@@ -76,6 +76,8 @@ class Program:
         From an instant to the known events that are in effect or come soon.
     alert_status : callable
         From the labels of an alert and since when it fires to its status in every Alertmanager.
+    alertmanagers : callable
+        By URL: why an Alertmanager could not list its silences; None where it could.
     """
 
     clock: Callable[[], float]
@@ -89,6 +91,7 @@ class Program:
     group_status: Callable[[], Sequence[GroupStatus]]
     events: Callable[[float], Sequence[EventRow]]
     alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
+    alertmanagers: Callable[[], Mapping[str, str | None]]
 
 
 class Views:
@@ -133,6 +136,7 @@ class Views:
             health=component_health(
                 program.registry,
                 config,
+                alertmanagers=program.alertmanagers(),
                 store_bytes=program.store_bytes(),
                 queried=any(query.judged_at or query.trouble for query in queries),
                 at=at,

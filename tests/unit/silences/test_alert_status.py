@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from exporter.alerting.alert import fingerprint
-from exporter.silences.alert_status import AlertListing, AlertStatus
+from exporter.silences.alert_status import AlertListing, AlertStatus, Muting
+from exporter.views.anomalies import alert_status_texts
 
 LABELS = {"alertname": "A", "instance": "h", "empty": ""}
 
@@ -59,3 +60,37 @@ def test_the_incident_of_an_alert_is_that_under_which_it_was_first_sent() -> Non
 def test_an_answer_that_is_none(body: bytes) -> None:
     with pytest.raises(ValueError, match="not a list of alerts"):
         AlertListing.read(body, at=0.0)
+
+
+def grouped(*groups: tuple[str, list[str]]) -> bytes:
+    [item] = json.loads(listed())
+    listing = [
+        {
+            "labels": {},
+            "receiver": {"name": receiver},
+            "alerts": [{**item, "status": {**item["status"], "state": "suppressed", "mutedBy": intervals}}],
+        }
+        for receiver, intervals in groups
+    ]
+    return json.dumps(listing).encode()
+
+
+def test_an_alert_that_is_muted_for_all_is_no_active_one() -> None:
+    listing = AlertListing.read(listed(), grouped(("pager", ["nights", "sundays"])), at=60.0)
+    status = listing.status("am", LABELS, 0.0, {})
+    assert status == AlertStatus("am", 60.0, "suppressed", ("pager",), muted=(Muting("pager", ("nights", "sundays")),))
+    assert alert_status_texts([status]) == ["Alertmanager am: muted by nights, sundays; pager is not told."]
+    assert listing.count()["suppressed"] == 1
+
+
+def test_an_alert_may_be_muted_for_some() -> None:
+    groups = grouped(("hook", ["nights"]), ("pager", []))
+    status = AlertListing.read(listed(), groups, at=60.0).status("am", LABELS, 0.0, {})
+    assert status == AlertStatus("am", 60.0, "active", ("pager",), muted=(Muting("hook", ("nights",)),))
+    assert alert_status_texts([status]) == ["Alertmanager am: tells pager; hook is muted by nights."]
+
+
+@pytest.mark.parametrize("groups", [b"", b"{}", b"[1]", b"404 page not found", listed()])
+def test_what_is_no_list_of_groups_mutes_nobody(groups: bytes) -> None:
+    status = AlertListing.read(listed(), groups, at=60.0).status("am", LABELS, 0.0, {})
+    assert status == AlertStatus("am", 60.0, "active", ("pager",))

@@ -28,6 +28,8 @@ class Server:
         self.url = settings.url
         self.down = False
         self.silences: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
+        self.filters = False  # Whether it leaves expired silences out where it is asked to.
         self.cluster: dict[str, Any] = {"status": "disabled"}
         self.requests: list[str] = []
 
@@ -38,7 +40,22 @@ class Server:
         return HttpResponse(status, {}, json.dumps(body).encode())
 
     def get(self, path: str, params: Mapping[str, str] | None = None, **_: Any) -> HttpResponse:
-        return self._answer(f"GET {path}", {"cluster": self.cluster} if path.endswith("status") else self.silences)
+        if path.endswith("status"):
+            return self._answer(f"GET {path}", {"cluster": self.cluster})
+        if path.startswith("/api/v2/alerts"):
+            return self._answer(f"GET {path}", [] if path.endswith("groups") else self.alerts)
+        if path.startswith("/api/v2/silence/"):
+            return self._single(path)
+        expired = (params or {}).get("expired") != "false"
+        listed = [silence for silence in self.silences if expired or silence["status"]["state"] != "expired"]
+        broken = any("sets" in silence for silence in (listed if self.filters else self.silences))
+        return self._answer(f"GET {path}", "several sets" if broken else listed, 500 if broken else 200)
+
+    def _single(self, path: str) -> HttpResponse:
+        found = [silence for silence in self.silences if path.endswith(f"/{silence['id']}")]
+        if not found:
+            return self._answer(f"GET {path}", "not found", 404)
+        return self._answer(f"GET {path}", found[0], 500 if "sets" in found[0] else 200)
 
     def post_json(self, path: str, body: bytes, **_: Any) -> HttpResponse:
         answer = self._answer(f"POST {path}", {"silenceID": f"s{len(self.silences)}"})
@@ -77,6 +94,7 @@ class World:
     def __init__(self, *urls: str) -> None:
         self.servers: dict[str, Server] = {}
         self.calendar = Calendar()
+        self.alertnames: set[str] = set()
         self.log = Log()
         self.mono = 0.0
         self.registry = CollectorRegistry()
@@ -86,6 +104,7 @@ class World:
             created_log=self.log,  # type: ignore[arg-type]
             clock=lambda: NOW + self.mono,
             registry=self.registry,
+            alertnames=lambda: frozenset(self.alertnames),
             monotonic=lambda: self.mono,
         )
         self.watch.apply([AlertmanagerSettings(url=url) for url in urls], SilenceSettings(keep="10m"))
@@ -204,6 +223,8 @@ def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> 
     silences = world.servers[A].get
 
     def get(path: str, params: Mapping[str, str] | None = None, **_: Any) -> HttpResponse:
+        if path.endswith("groups"):
+            return HttpResponse(404, {}, b"404 page not found")
         if not path.endswith("alerts"):
             return silences(path)
         assert params == {"filter": 'alertname=~"Slow"'}
@@ -219,3 +240,82 @@ def test_how_alerts_stand_is_asked_while_any_fire_and_of_those_that_answer() -> 
     world.servers[B].get = lambda *_, **__: HttpResponse(502, {}, b"")  # type: ignore[method-assign]
     world.round()
     assert world.watch.status({"alertname": "Slow"}, 0.0) == (AlertStatus(A, NOW + world.mono, "active"),)
+
+
+SETS = {**HERS, "id": "many", "sets": 2}
+SLOW = {"alertname": "Slow", "pod": "p"}
+
+
+def silenced_by(*identities: str) -> dict[str, Any]:
+    return {"labels": SLOW, "status": {"state": "suppressed", "silencedBy": [*identities]}}
+
+
+def test_a_silence_that_the_list_cannot_be_made_of_takes_no_other_away() -> None:
+    world = World(A)
+    world.calendar = Calendar([], "UTC", [SALE])
+    server = world.servers[A]
+    server.silences = [HERS]
+    world.round()
+    assert world.watch.troubles() == {A: None}
+    server.silences.append(SETS)
+    for _ in range(80):  # Twenty minutes: longer than silences of one that is down are believed.
+        assert world.round() == ["hers", "s1"]
+    assert "several sets" in str(world.watch.troubles()[A])
+    # It can still be asked for each of them, so what ends is noticed, and what the calendar needs is made.
+    server.silences[0] = {**HERS, "status": {"state": "expired"}, "endsAt": "2027-01-01T00:10:00Z"}
+    server.silences.pop(1)
+    world.round()
+    assert {silence.id: silence.expired for silence in world.watch.index.silences} == {"hers": True, "s1": True}
+    server.silences = [HERS]
+    world.round()
+    assert world.watch.troubles() == {A: None}
+
+
+def test_where_silences_cannot_be_listed_the_status_of_our_alerts_says_what_is_silenced() -> None:
+    world = World(A)
+    world.alertnames = {"Slow"}
+    server = world.servers[A]
+    server.silences = [HERS, SETS]
+    server.alerts = [silenced_by("many", "hers")]
+    world.round()
+    index = world.watch.index
+    covering = {silence.id.partition("/")[0] for silence in index.covering(SLOW, NOW + world.mono)}
+    assert covering == {"many"}  # That of somebody else is for other labels, whatever the Alertmanager says.
+    assert {silence.id.partition("/")[0] for silence in index.silences} == {"hers", "many"}
+    assert not list(index.covering({"alertname": "Slow", "pod": "q"}, NOW + world.mono))
+    world.round()
+    assert world.watch.index is index, "nothing changed, so nothing is worked out again"
+    [status] = world.watch.status(SLOW, 0.0)
+    assert [(silencing.id, silencing.by) for silencing in status.silenced_by] == [("many", None), ("hers", "eve")]
+    server.alerts = []
+    assert world.round() == ["hers"]
+
+
+def test_expired_silences_are_left_out_where_only_they_break_the_list() -> None:
+    world = World(A)
+    world.calendar = Calendar([], "UTC", [SALE])
+    server = world.servers[A]
+    server.filters = True
+    world.round()
+    server.silences += [HERS, {**SETS, "status": {"state": "expired"}}]
+    # Somebody ended ours, which the list without expired ones does not say.
+    server.silences[0] = {**server.silences[0], "status": {"state": "expired"}, "endsAt": "2027-01-01T00:00:30Z"}
+    world.round()
+    assert world.watch.troubles() == {A: None}
+    world.round()
+    assert {silence.id: silence.expired for silence in world.watch.index.silences} == {"hers": False, "s0": True}
+    assert len(server.silences) == 3, "it is not made again"
+
+
+def test_what_people_wrote_beside_our_silence_stays_when_it_is_renewed() -> None:
+    world = World(A)
+    world.calendar = Calendar([], "UTC", [SALE])
+    world.round()
+    server = world.servers[A]
+    server.silences[0]["annotations"] = {"ticket": "OPS-1"}
+    longer = Occurrence("sale", "silence", 1.0, SALE.matchers, TimeWindow(NOW - 60, NOW + 7200))
+    world.calendar = Calendar([], "UTC", [longer])
+    world.round()
+    assert server.silences[-1]["annotations"] == {"ticket": "OPS-1"}
+    world.round()
+    assert world.watch.index.silences[-1].annotations == {"ticket": "OPS-1"}

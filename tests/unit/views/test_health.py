@@ -22,10 +22,17 @@ def metrics():
     return registry, own, theirs
 
 
-def health(registry, *, queried=True, config=CONFIG):
+def health(registry, *, queried=True, config=CONFIG, trouble=None):
     return {
         component.kind: (component.healthy, component.detail)
-        for component in component_health(registry, config, store_bytes=2_500_000, queried=queried, at=1000.0)
+        for component in component_health(
+            registry,
+            config,
+            alertmanagers=dict.fromkeys((each.url for each in config.alertmanagers), trouble),
+            store_bytes=2_500_000,
+            queried=queried,
+            at=1000.0,
+        )
     }
 
 
@@ -54,6 +61,15 @@ def test_what_is_not_well_is_said(metrics):
         False,
         "2.5 MB, begun afresh after damage at this start, 2 failed operations since the start",
     )
+
+
+def test_an_alertmanager_that_cannot_list_its_silences_is_listed_as_such(metrics):
+    registry, _, theirs = metrics
+    theirs.up.labels(URL).set(1)
+    theirs.last_success_timestamp_seconds.labels(URL).set(940.0)
+    healthy, detail = health(registry, trouble="HTTP 500: several sets of matchers")["Alertmanager"]
+    assert healthy
+    assert detail.endswith("; cannot list its silences, those read before hold (HTTP 500: several sets of matchers)")
 
 
 def test_what_was_not_asked_is_not_judged(metrics):

@@ -111,8 +111,9 @@ def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
                 "at": 31.25,
                 "state": "suppressed",
                 "receivers": ["pager", "f1"],
-                "silenced_by": [{"id": "s1", "by": "bob", "comment": "deploy", "ends_at": 90.0}],
+                "silenced_by": [{"id": "s1", "by": "bob", "comment": "deploy", "ends_at": 90.0, "annotations": {}}],
                 "inhibited_by": [{"fingerprint": "f0", "labels": {"instance": "root"}}],
+                "muted": [],
             }
         ],
         "storm": {"members": "3 of 9 series", "in_common": [], "worst": ["b is 9", "a is 8"]},
