@@ -70,8 +70,8 @@ reference: $(STAMP) ## Write the parts of docs/ that follow from the code.
 	@$(BIN)/python -m scripts.preset_reference
 	@$(BIN)/anomaly-exporter schema --output docs/config.schema.json
 
-rules: $(STAMP) ## Write the PrometheusRule of deploy/kubernetes from deploy/prometheus/rules.
-	@$(BIN)/python scripts/prometheusrule.py
+rules: $(STAMP) ## Write the rules from their templates, also those of the operator.
+	@$(BIN)/python -m scripts.rules
 
 lock: ## Resolve the dependencies anew.
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }

@@ -64,6 +64,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     """
     registry = CollectorRegistry()
     metrics = SelfMetrics(registry)
+    metrics.shards.set(options.shard[1])
     exposition = Exposition(registry)
     web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
     prefix = path_prefix(options.external_url)

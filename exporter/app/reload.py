@@ -216,6 +216,8 @@ class Reloader:
             self._api.close()
         self._api, self._context, self.config = api, context, config
         self._set_jobs(new_threads=not all_ended)
+        for name, plan in plans.items():
+            parts.metrics.query_interval_seconds.labels(query=name).set(plan.interval)
         parts.metrics.config_last_reload_successful.set(1)
         parts.metrics.config_last_reload_success_timestamp_seconds.set(at)
 

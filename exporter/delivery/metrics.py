@@ -65,8 +65,8 @@ class AlertmanagerMetrics:
         for instrument in self._all:
             if instrument not in (self.errors_total, self.clock_skew_seconds, self.up):
                 instrument.labels(alertmanager)
-        for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
-            # Alerting rules are likely to select these, so they exist before the first error.
+        for reason in Reason:
+            # `increase()` sees the first error only where there was a zero before it.
             self.errors_total.labels(alertmanager, reason)
 
     def remove(self, alertmanager: str) -> None:

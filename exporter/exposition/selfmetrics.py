@@ -23,11 +23,16 @@ from prometheus_client import (
 
 from exporter import __version__
 from exporter.alerting.episode import Feedback
+from exporter.errors import Reason
+from exporter.store.errors import StoreReason
 
 __all__ = ["SERIES_STATES", "SelfMetrics", "build_information"]
 
 SERIES_STATES = ("scored", "warming_up", "no_data", "masked", "over_limit")
 """Values of the label ``state`` of ``anomaly_exporter_series``."""
+
+_WORKERS = ("cycle", "scheduler")
+"""Values of the label ``worker`` of ``anomaly_exporter_worker_restarts_total``."""
 
 # From a small query on loopback to the longest interval that is still sensible.
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -75,6 +80,9 @@ class SelfMetrics:
             "web_config_last_reload_successful",
             "Whether the web configuration file could be read when it last changed.",
         )
+        self.shards = self._gauge(
+            "shards", "Number of processes that share the series of every query, by `--shard.count`."
+        )
         self._cycles()
         self._samples()
         self._state()
@@ -91,6 +99,8 @@ class SelfMetrics:
             self.drift_relearned_total,
         ):
             counter.labels(query=query)
+        for reason in Reason:
+            self.query_errors_total.labels(query=query, reason=str(reason))
         for verdict in Feedback:
             self.feedback_total.labels(query=query, verdict=str(verdict))
 
@@ -104,6 +114,9 @@ class SelfMetrics:
 
     def _cycles(self) -> None:
         self.cycles_total = self._counter("cycles_total", "Cycles started, also those that failed.", "query")
+        self.query_interval_seconds = self._gauge(
+            "query_interval_seconds", "How often a query is evaluated: the age that its scores may have.", "query"
+        )
         self.cycles_failed_total = self._counter(
             "cycles_failed_total", "Cycles that could not say anything about their query.", "query"
         )
@@ -131,6 +144,8 @@ class SelfMetrics:
         self.worker_restarts_total = self._counter(
             "worker_restarts_total", "Threads that died and were started again.", "worker"
         )
+        for worker in _WORKERS:
+            self.worker_restarts_total.labels(worker=worker)
 
     def _samples(self) -> None:
         self.source_up = self._gauge("source_up", "Whether the last request to Prometheus was answered.")
@@ -205,6 +220,8 @@ class SelfMetrics:
             "known_events", "Entries of the calendar and announced events that are in effect, by action.", "action"
         )
         self.store_errors_total = self._counter("store_errors_total", "Failed operations of the store.", "reason")
+        for reason in StoreReason:
+            self.store_errors_total.labels(reason=str(reason))
         self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
         self.store_recovered = self._gauge(
             "store_recovered", "Whether a damaged store was set aside at the start and a new one begun."

@@ -44,7 +44,7 @@ class SilenceMetrics:
         """Show an Alertmanager, its counters at zero."""
         for change in ("make", "end"):
             self.changes_total.labels(alertmanager, change)
-        for reason in (Reason.REJECTED, Reason.TIMEOUT, Reason.UNAVAILABLE):
+        for reason in Reason:
             self.errors_total.labels(alertmanager, reason)
 
     def read(self, alertmanager: str, *, at: float, silences: int, not_understood: int) -> None:

@@ -107,9 +107,14 @@ def test_worse_alerts_inhibit_what_follows_from_them(shipped: Alertmanager) -> N
         [
             fire("AnomalyWidespread", query="cpu"),
             fire("AnomalyDetected", **one),
-            fire("AnomalyExtreme", query="latency", instance="a"),
-            fire("AnomalyLasting", query="latency", instance="a"),
-            fire("AnomalyLasting", query="latency", instance="b"),
+            # A storm that pages says more than that many are anomalous; one that does not hides no page.
+            fire("AnomalyDetected", query="memory", service="all", storm="1", severity="page"),
+            fire("AnomalyWidespread", query="memory", service="memory"),
+            fire("AnomalyDetected", query="disk", service="all", storm="1", severity="warning"),
+            fire("AnomalyWidespread", query="disk", service="disk"),
+            # What is extreme on one disk hides nothing of another.
+            fire("AnomalyExtreme", query="latency", instance="a", device="sda"),
+            fire("AnomalyLasting", query="latency", instance="a", device="sdb"),
             fire("AnomalyDetected", query="errors", service="payments", incident="one", incident_role="root"),
             fire("AnomalyDetected", query="errors", service="checkout", incident="one", incident_role="effect"),
             fire("AnomalyDetected", query="errors", service="search", incident="two", incident_role="effect"),
@@ -129,7 +134,7 @@ def test_worse_alerts_inhibit_what_follows_from_them(shipped: Alertmanager) -> N
         ("AnomalyDetected", "a"),
         ("AnomalyDetected", "checkout"),
         ("AnomalyExporterQueryStale", "ae:9877"),
-        ("AnomalyLasting", "a"),
+        ("AnomalyWidespread", "memory"),
     ]
     eventually(lambda: inhibited() == expected, what=str(expected))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts.rules import render, rule_files
 from tests.deploy.tools import DEPLOY, METRICS, run
 
 FOLDER = DEPLOY / "prometheus"
@@ -31,6 +32,30 @@ def test_there_are_rules() -> None:
 def test_configuration_and_rules_are_valid() -> None:
     assert "SUCCESS" in run("promtool", "check", "config", FOLDER / "prometheus.yml")
     assert "SUCCESS" in run("promtool", "check", "rules", *RULES)
+
+
+def test_rules_are_in_step_with_templates_and_parameters() -> None:
+    assert {path: path.read_text() for path in render()} == render(), "make rules"
+
+
+def test_every_parameter_is_used_and_every_one_that_is_used_is_there() -> None:
+    parameters = yaml.safe_load((FOLDER / "parameters.yaml").read_text())
+    texts = [(FOLDER / "templates" / file.name).read_text() for file in RULES]
+    used = {name for text in texts for name in re.findall(r"@([a-z_]+)@", text)}
+    assert used == set(parameters)
+
+
+def test_other_parameters_are_in_every_rule(tmp_path: Path) -> None:
+    changed = {"runbooks": "https://runbooks.example.org/ae", "job": "ae", "page": "critical", "ticket": "warning"}
+    parameters = yaml.safe_load((FOLDER / "parameters.yaml").read_text())
+    for name, text in rule_files({**parameters, **changed}).items():
+        (tmp_path / name).write_text(text)
+        for rule in rules(tmp_path / name):
+            if "alert" in rule:
+                assert rule["labels"]["severity"] in {"critical", "warning"}  # type: ignore[index]
+                assert rule["annotations"]["runbook_url"].startswith(changed["runbooks"] + "#")  # type: ignore[index]
+        assert 'job="anomaly-exporter"' not in text
+    assert "SUCCESS" in run("promtool", "check", "rules", *sorted(tmp_path.glob("*.yml")))
 
 
 def test_rules_do_what_they_say() -> None:
