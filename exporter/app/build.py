@@ -29,7 +29,7 @@ from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views, upcoming_events
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.views.series import list_series
-from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefix
+from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefixes
 from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
 from exporter.workers import Evaluators, Workers
 
@@ -45,6 +45,7 @@ class Options:
     listen_address: str = ":9877"
     web_config_file: Path | None = None
     external_url: str | None = None
+    route_prefix: str | None = None
     enable_lifecycle: bool = False
     shard: tuple[int, int] = (0, 1)
 
@@ -67,7 +68,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     metrics.shards.set(options.shard[1])
     exposition = Exposition(registry)
     web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
-    prefix = path_prefix(options.external_url)
+    served, seen = path_prefixes(options.external_url, options.route_prefix)
     loaded = load(options.config_file)
     lifecycle = Lifecycle()
     alert_snapshots = AlertSnapshots()
@@ -131,7 +132,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             pages=views,
             reload=reloader.reload if options.enable_lifecycle else None,
         )
-        web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=prefix)
+        web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=served, external_prefix=seen)
         server = WebServer(web, options.listen_address, web_config)
         return App(parts, reloader, lifecycle, views, server, undo.pop_all())
 

@@ -48,6 +48,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="TLS and users of the web server, in the format of the exporter toolkit")  # fmt: skip
     add("--web.external-url", dest="external_url", metavar="URL",
         help="URL under which people reach this web server")  # fmt: skip
+    add("--web.route-prefix", dest="route_prefix", metavar="PATH",
+        help="path under which it serves (default: the path of --web.external-url)")  # fmt: skip
     add("--web.enable-lifecycle", dest="enable_lifecycle", action="store_true",
         help="allow a reload by POST /-/reload")  # fmt: skip
     add("--shard.index", dest="shard_index", metavar="INDEX", type=int, default=0,
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         listen_address=args.listen_address,
         web_config_file=args.web_config_file,
         external_url=args.external_url,
+        route_prefix=args.route_prefix,
         enable_lifecycle=args.enable_lifecycle,
         shard=(args.shard_index, args.shard_count),
     )

@@ -1,8 +1,8 @@
 """The HTTP server: management endpoints, ``/metrics``, the API and the pages."""
 
 from exporter.web.connection import Limits
-from exporter.web.routes import Site, build_app, path_prefix
+from exporter.web.routes import Site, build_app, path_prefixes
 from exporter.web.server import WebServer
 from exporter.web.web_config import WebConfigFile, load_web_config
 
-__all__ = ["Limits", "Site", "WebConfigFile", "WebServer", "build_app", "load_web_config", "path_prefix"]
+__all__ = ["Limits", "Site", "WebConfigFile", "WebServer", "build_app", "load_web_config", "path_prefixes"]

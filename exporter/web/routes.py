@@ -19,7 +19,7 @@ from exporter.web.api import Endpoint, add_endpoints, status_endpoints
 from exporter.web.connection import Connection, Limits, plain
 from exporter.web.pages import PageData, add_pages
 
-__all__ = ["Site", "build_app", "path_prefix"]
+__all__ = ["Site", "build_app", "path_prefixes"]
 
 _CHUNK = 1 << 18
 _LIMITS = Limits()
@@ -58,6 +58,7 @@ def build_app(
     *,
     endpoints: Iterable[Endpoint[Any, Any]] = (),
     prefix: str = "",
+    external_prefix: str | None = None,
 ) -> web.Application:
     """Make the application.
 
@@ -66,8 +67,11 @@ def build_app(
     endpoints : iterable of Endpoint
         Served below ``/api/v1``, beside the status of the program.
     prefix : str
-        Path under which everything is served, such as ``/anomaly``: that of ``--web.external-url``.
+        Path under which everything is served, such as ``/anomaly``.
+    external_prefix : str, optional
+        Path under which people see it, where a proxy changes that; links within pages are relative and do not need it.
     """
+    external_prefix = prefix if external_prefix is None else external_prefix
     handlers = _Handlers(site)
     app = web.Application(client_max_size=_LIMITS.body)
     add = app.router
@@ -76,11 +80,11 @@ def build_app(
     add.add_get(prefix + "/-/ready", handlers.ready)
     add.add_post(prefix + "/-/reload", handlers.reload)
     add.add_put(prefix + "/-/reload", handlers.reload)
-    add_endpoints(app, prefix, (*status_endpoints(site.config, site.build), *endpoints))
+    add_endpoints(app, prefix, external_prefix, (*status_endpoints(site.config, site.build), *endpoints))
     add_pages(app, prefix, site.pages)
     if prefix:
         for short in ("/", prefix):
-            add.add_get(short, _to(prefix + "/"))
+            add.add_get(short, _to(external_prefix + "/"))
     return app
 
 
@@ -91,10 +95,22 @@ def _to(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     return redirect
 
 
-def path_prefix(external_url: str | None) -> str:
-    """Return the path under which everything is served, from the value of ``--web.external-url``."""
-    if external_url is None:
-        return ""
+def path_prefixes(external_url: str | None, route_prefix: str | None) -> tuple[str, str]:
+    """Return the paths under which everything is served and seen, from the values of the flags.
+
+    A proxy that strips a path needs ``--web.route-prefix=/``; by default both are the path of ``--web.external-url``.
+    """
+    seen = _path_of(external_url) if external_url is not None else None
+    if route_prefix is None:
+        return seen or "", seen or ""
+    if any(sign in route_prefix for sign in "?#{} ") or "//" in route_prefix:
+        raise UsageError(f"--web.route-prefix: not a path: {route_prefix}")
+    path = route_prefix.strip("/")
+    served = f"/{path}" if path else ""
+    return served, served if seen is None else seen
+
+
+def _path_of(external_url: str) -> str:
     parts = urlsplit(external_url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f"--web.external-url: not an http:// or https:// URL with a host: {external_url}")

@@ -31,12 +31,14 @@ READ_ONLY = (
 """The message to a user who is not authenticated."""
 
 
-def add_endpoints(app: web.Application, prefix: str, endpoints: Iterable[Endpoint[Any, Any]]) -> None:
+def add_endpoints(
+    app: web.Application, prefix: str, external_prefix: str, endpoints: Iterable[Endpoint[Any, Any]]
+) -> None:
     """Serve endpoints below ``/api/v1``, and the OpenAPI document that describes them."""
     endpoints = tuple(endpoints)
 
     async def describe(_: web.Request) -> web.Response:
-        return web.json_response(openapi(endpoints, server=prefix + ROOT, version=__version__))
+        return web.json_response(openapi(endpoints, server=external_prefix + ROOT, version=__version__))
 
     app.router.add_get(prefix + ROOT + "/openapi.json", describe)
     for endpoint in endpoints:
