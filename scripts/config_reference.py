@@ -171,6 +171,10 @@ def _name(annotation: Any, info: FieldInfo) -> str:
         return "<duration>"
     if any("_http_url" in part for part in validators):
         return "<url>"
+    if get_origin(bare) is list:
+        return f"[{_name(get_args(bare)[0], info)}, ...]"
+    if get_origin(bare) in (Union, types.UnionType):
+        return " | ".join(_name(member, info) for member in get_args(bare))
     return _PLAIN[bare]
 
 

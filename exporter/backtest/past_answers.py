@@ -76,7 +76,8 @@ class HistoryReplay:
         here = np.flatnonzero(~np.isnan(values))
         if len(here) < len(keys):
             keys, values = [keys[column] for column in here.tolist()], values[here]
-        return Frame(at, keys, values, np.full(len(keys), at), self._block.rejected, self._block.warnings)
+        block = self._block
+        return Frame(at, keys, values, np.full(len(keys), at), block.rejected, block.warnings)
 
     def _place(self, at: float) -> int:
         return round((at - float(self._block.times[0])) / self._plan.interval)

@@ -76,7 +76,6 @@ def _evaluate_all(config: Config, prometheus: PrometheusApi, at: float) -> bool:
 
 def _evaluate(plan: QueryPlan, prometheus: PrometheusApi, at: float) -> bool:
     try:
-        prometheus.check_expression(plan.expr, timeout=plan.timeout)
         frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
     except PrometheusError as error:
         # A message about the expression needs no address; an unreachable server does.
@@ -90,6 +89,7 @@ def _evaluate(plan: QueryPlan, prometheus: PrometheusApi, at: float) -> bool:
     elif series > plan.max_series:
         _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
     _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
+    _print(sys.stderr.write, [f"{plan.name}: {info}" for info in frame.infos])
     return True
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from exporter.detect.recorded_series import (
     NATIVE_HISTOGRAM,
@@ -15,6 +16,7 @@ from exporter.detect.recorded_series import (
     format_labels,
     parse_value,
 )
+from exporter.prometheus.completeness import Marks, incomplete
 
 __all__ = ["read_json"]
 
@@ -22,7 +24,7 @@ __all__ = ["read_json"]
 _ABSENT = Raw()
 
 
-class _Object(Struct):
+class _Object(Marks, kw_only=True):
     """Any object of an answer: the envelope, its ``data``, or a series."""
 
     status: str | None = None
@@ -70,7 +72,16 @@ def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
         if samples is not None and len(samples.times):
             series.append(samples)
     problems.check()
-    return series
+    notes = _OBJECT.decode(whole).notes() if whole.startswith(b"{") else ()
+    return _with_notes(series, notes) if notes and series else series
+
+
+def _with_notes(series: Sequence[RecordedSeries], notes: tuple[str, ...]) -> list[RecordedSeries]:
+    """Note in the series that the server warned; what a partial answer lacks is unknown, not missing."""
+    partial = incomplete(notes)
+    text = f"the server warned: {notes[0]}" + ("; a series that is not there may not be missing" if partial else "")
+    first = replace(series[0], warning="; ".join(filter(None, (text, series[0].warning))))
+    return [replace(each, complete=not partial) for each in (first, *series[1:])]
 
 
 def _series(whole: bytes, problems: InputProblems) -> list[tuple[Mapping[str, str], bytes]]:

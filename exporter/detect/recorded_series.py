@@ -104,6 +104,8 @@ class RecordedSeries:
         NaN = missing.
     warning : str
         For the user; empty where there is nothing to report.
+    complete : bool
+        Whether the answer that it is from was whole: otherwise a series without a sample is not missing.
     """
 
     labels: Mapping[str, str]
@@ -111,6 +113,7 @@ class RecordedSeries:
     times: FloatArray
     values: FloatArray
     warning: str = ""
+    complete: bool = True
 
 
 def build_series(

@@ -104,11 +104,13 @@ def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step
 
     columns = _VerdictColumns(len(samples.values), len(settings.detection.detectors))
     size = int(np.clip(_CELLS // len(series), 12, _MOST_INSTANTS))
+    whole = all(each.complete for each in series)
     for begin in range(0, len(samples.instants), size):
         chunk, instant, column, values = samples.between(begin, begin + size)
         grid = np.full((len(samples.instants[begin : begin + size]), len(series)), np.nan)
         grid[instant, rows[column]] = values
-        verdicts = engine.run(samples.instants[begin : begin + size], grid, step)
+        complete = None if whole else np.zeros(len(grid), np.bool_)
+        verdicts = engine.run(samples.instants[begin : begin + size], grid, step, complete=complete)
         columns.put(chunk, verdicts, instant, rows[column])
     columns.order(samples.order)
     return [columns.of(each, part) for each, part in zip(series, samples.parts, strict=True)]

@@ -152,6 +152,8 @@ class Engine:
         """
         state = self._state
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
+        if complete is not None:
+            verdicts.complete[:] = complete
         every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
         # What is not learned of an instant must not reach the next one by way of a batch that both are in.
         single = mask is not None and not mask.learn.all()

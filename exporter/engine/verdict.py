@@ -38,6 +38,8 @@ class Verdict:
         Whether that has lasted long enough to be anomalous: then `score` and `expected` are set, `observed` is not.
     zero
         Whether it is anomalous that the sample is zero, because it never is at this hour.
+    complete : bool
+        Whether every series that exists was in the answer: otherwise nothing is known of one without a sample.
     """
 
     at: float
@@ -54,6 +56,7 @@ class Verdict:
     missing_since: FloatArray
     absent: npt.NDArray[np.bool_]
     zero: npt.NDArray[np.bool_]
+    complete: bool = True
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -81,6 +84,7 @@ class Verdicts:
         self.each = np.full((t, detectors, size), np.nan)
         self.ready, self.masked, self.absent, self.zero = np.zeros((4, t, size), np.bool_)
         self.missing_since = np.full((t, size), np.nan)
+        self.complete = np.ones(t, np.bool_)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -101,6 +105,7 @@ class Verdicts:
             self.missing_since[index],
             self.absent[index],
             self.zero[index],
+            bool(self.complete[index]),
         )
 
 

@@ -30,7 +30,6 @@ from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.watchdog import Watchdog
 from exporter.exposition import PageRows, scores_of
-from exporter.prometheus import Frame
 
 __all__ = ["QueryEvaluator"]
 
@@ -103,6 +102,11 @@ class QueryEvaluator:
     def trouble(self) -> str | None:
         """Why the newest slot has no verdict, or history could not be read; None where all is well."""
         return self._metrics.trouble
+
+    @property
+    def remark(self) -> str | None:
+        """What is to be known about the newest answer, though it has verdicts; None where it is whole."""
+        return self._metrics.remark
 
     def prepare(self, now: float) -> bool:
         """Restore the learned state and read the history that is missing; return whether it worked.
@@ -197,10 +201,10 @@ class QueryEvaluator:
         with self._phase("score"):
             aligned = learner.admit(frame.keys, frame.values, slot)
             self._claim(aligned.admitted)
-            mask, complete = learner.sample_mask(np.array([slot])), not _is_partial(frame)
+            mask, complete = learner.sample_mask(np.array([slot])), not frame.partial
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
         with self._phase("judge"):
-            step = self.alerts.evaluate(verdict, engine, partial=not complete)
+            step = self.alerts.evaluate(verdict, engine)
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned
@@ -219,7 +223,8 @@ class QueryEvaluator:
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
-        if expired := engine.expire(slot):
+        # What a partial answer lacks may be there.
+        if complete and (expired := engine.expire(slot)):
             self._rows.release(expired)
             self.alerts.rows.release(expired)
         if learner.due(slot):
@@ -340,8 +345,3 @@ class QueryEvaluator:
             new.learner.beat = partial(new._watchdog.beat, HISTORY_TIMEOUT)
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new
-
-
-def _is_partial(frame: Frame) -> bool:
-    """Return whether series may be missing in an answer: warnings about the expression do not say so."""
-    return any(not warning.startswith(("PromQL info", "PromQL warning")) for warning in frame.warnings)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
@@ -113,5 +115,8 @@ def learn(
         # Of a few series, a chunk is the whole window.
         for begin in range(0, len(block.times), _TOGETHER):
             times = block.times[begin : begin + _TOGETHER]
-            on_verdicts(engine.run(times, aligned.samples[begin : begin + _TOGETHER], plan.step, mask(times)))
+            samples = aligned.samples[begin : begin + _TOGETHER]
+            # What a partial answer lacks is not missing.
+            complete = np.zeros(len(times), np.bool_) if block.partial else None
+            on_verdicts(engine.run(times, samples, plan.step, mask(times), complete=complete))
             yield len(times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
@@ -19,6 +20,7 @@ from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, HistoryRange, learn, missing_history
+from exporter.evaluation.query_metrics import count_warnings
 from exporter.prometheus import HistoryChunk, PrometheusApi
 from exporter.store import PendingFeedback
 
@@ -49,6 +51,7 @@ class Learner:
         self.applied: list[PendingFeedback] = []
         """Feedback that was applied, while the state is not on disk."""
         self._abandoned = False
+        self._warned: tuple[str, ...] = ()
         self._reading: PrometheusApi | None = None
 
     def configure(self, plan: QueryPlan, context: EvaluationContext) -> None:
@@ -181,11 +184,19 @@ class Learner:
         def read(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
             blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
             for block in blocks:
+                self._note_warnings(block)
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
-                block = HistoryChunk(np.round(block.times + offset, 3), block.keys, block.values)
+                block = replace(block, times=np.round(block.times + offset, 3))
                 yield block if shard is None else shard.block(block)
 
         return read
+
+    def _note_warnings(self, block: HistoryChunk) -> None:
+        count_warnings(self.context.ports.metrics, self.plan.name, block)
+        if block.warnings and block.warnings != self._warned:
+            more = {"query": self.plan.name, "warning": block.warnings[0], "partial": block.partial}
+            log.warning("prometheus warns about history", extra=more)
+        self._warned = block.warnings
 
     def sample_mask(self, times: FloatArray) -> SampleMask | None:
         """Return the mask of the samples at `times`, shape (t,); None where no rule is in effect."""

@@ -50,15 +50,13 @@ class AlertEvaluator:
         self.alert_store.interval = plan.interval
         self.rows.configure(plan.alert, context, table, at=at)
 
-    def evaluate(self, verdict: Verdict, engine: Engine, *, partial: bool) -> Step:
+    def evaluate(self, verdict: Verdict, engine: Engine) -> Step:
         """Return the step that follows from a verdict.
 
         Parameters
         ----------
         engine : Engine
             That gave the verdict.
-        partial : bool
-            The answer may be incomplete, so a series without a sample is not missing.
 
         Raises
         ------
@@ -79,7 +77,7 @@ class AlertEvaluator:
             builder.prepare([request.row for request in requests])
             return [self._candidate(builder, table.labels(request.row), request) for request in requests]
 
-        return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial))
+        return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not verdict.complete))
 
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(series)

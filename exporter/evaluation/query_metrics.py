@@ -11,9 +11,9 @@ from exporter.alerting.alert import Alert, AlertState
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition import SERIES_STATES, SelfMetrics
-from exporter.prometheus import Frame
+from exporter.prometheus import Frame, HistoryChunk
 
-__all__ = ["QueryMetrics"]
+__all__ = ["QueryMetrics", "count_warnings"]
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,14 @@ _COVERAGE_MEMORY = 86400.0
 """Seconds over which the share of samples inside the band is averaged."""
 _ANSWERED = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
 """Failures of the query, and not of the server."""
+
+
+def count_warnings(metrics: SelfMetrics, query: str, answer: Frame | HistoryChunk) -> None:
+    """Count the warnings of an answer, and whether it is partial."""
+    if answer.warnings:
+        metrics.query_warnings_total.labels(query=query).inc(len(answer.warnings))
+    if answer.partial:
+        metrics.partial_answers_total.labels(query=query).inc()
 
 
 class QueryMetrics:
@@ -34,6 +42,9 @@ class QueryMetrics:
         self._refused = 0
         self.trouble: str | None = None
         """Why the newest slot has no verdict; None where it has one."""
+        self.remark: str | None = None
+        """Why series may be missing in the newest answer; None where it is whole."""
+        self._warned: tuple[str, ...] = ()
         metrics.watch(query)
 
     def begin(self) -> None:
@@ -81,14 +92,26 @@ class QueryMetrics:
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
         self._note_emptiness(series)
         self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
-        if frame.warnings:
-            metrics.query_warnings_total.labels(query=query).inc(len(frame.warnings))
-            log.warning("prometheus warns", extra={"query": query, "warning": frame.warnings[0]})
+        self._note_warnings(frame)
         if scored:
             inside = 1.0 - np.count_nonzero(verdict.anomalous & is_scored) / scored
             share = min(1.0, interval / _COVERAGE_MEMORY)
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
             metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
+
+    def _note_warnings(self, frame: Frame) -> None:
+        """Count the warnings of a slot; log them when they begin, change and end: an outage has many slots."""
+        count_warnings(self._metrics, self._query, frame)
+        first = next(iter(frame.warnings), None)
+        self.remark = f"the answer is not whole, series may be missing: {first}" if frame.partial else None
+        if frame.warnings == self._warned:
+            return
+        more = {"query": self._query, "warning": first, "partial": frame.partial}
+        if frame.warnings:
+            log.warning("prometheus warns", extra=more)
+        else:
+            log.info("prometheus does not warn any more", extra={"query": self._query})
+        self._warned = frame.warnings
 
     def _note_emptiness(self, series: int) -> None:
         """Log once that the query has no series: a typo in an expression is no error to Prometheus."""

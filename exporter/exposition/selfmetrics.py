@@ -95,6 +95,7 @@ class SelfMetrics:
             self.cycles_failed_total,
             self.cycles_missed_total,
             self.query_warnings_total,
+            self.partial_answers_total,
             self.level_shifts_total,
             self.drift_relearned_total,
         ):
@@ -154,6 +155,11 @@ class SelfMetrics:
         )
         self.query_warnings_total = self._counter(
             "query_warnings_total", "Warnings that came with an answer of Prometheus.", "query"
+        )
+        self.partial_answers_total = self._counter(
+            "partial_answers_total",
+            "Answers of Prometheus, for slots and of history, that say that series may be missing in them.",
+            "query",
         )
         self.series = self._gauge("series", "Series of a query, by what can be said about them.", "query", "state")
         self.series_absent = self._gauge(

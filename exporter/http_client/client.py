@@ -28,6 +28,9 @@ from exporter.http_client.transport import Transport
 __all__ = ["USER_AGENT", "Client", "HttpResponse", "http_date"]
 
 USER_AGENT = f"anomaly-exporter/{__version__}"
+Params = Mapping[str, str | list[str]]
+"""Parameters of a URL; one with a list is there several times."""
+
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
@@ -67,7 +70,7 @@ def http_date(text: str) -> float | None:
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
-    params: Mapping[str, str] | None = None
+    params: Params | None = None
     data: bytes | None = None
     kind: str | None = None
     repeatable: bool = True
@@ -107,9 +110,7 @@ class Client:
             "Accept-Encoding": "identity" if _is_loopback(self._base.hostname or "") else "gzip",
         }
 
-    def get(
-        self, path: str, params: Mapping[str, str] | None = None, *, timeout: float, max_bytes: int
-    ) -> HttpResponse:
+    def get(self, path: str, params: Params | None = None, *, timeout: float, max_bytes: int) -> HttpResponse:
         """GET `path` (below the base URL).
 
         Raises
@@ -120,10 +121,19 @@ class Client:
         """
         return self._call(_Request("GET", params=params), path, timeout, max_bytes)
 
-    def post_form(self, path: str, form: Mapping[str, str], *, timeout: float, max_bytes: int) -> HttpResponse:
-        """POST a form that reads and changes nothing; errors as in `get`."""
+    def post_form(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        *,
+        params: Params | None = None,
+        timeout: float,
+        max_bytes: int,
+    ) -> HttpResponse:
+        """POST a form that reads and changes nothing; `params` are those of the URL; errors as in `get`."""
         # Encoded here, because requests takes long to inspect a mapping.
-        request = _Request("POST", data=urlencode(form).encode(), kind="application/x-www-form-urlencoded")
+        data = urlencode(form).encode()
+        request = _Request("POST", params=params, data=data, kind="application/x-www-form-urlencoded")
         return self._call(request, path, timeout, max_bytes)
 
     def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int, whole: bool = True) -> HttpResponse:

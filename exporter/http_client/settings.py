@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -20,7 +20,8 @@ def _http_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials do not belong in a URL; use basic_auth")
     if parts.query or parts.fragment:
-        raise ValueError("a base URL has no query and no fragment")
+        base = urlunsplit((parts.scheme, parts.netloc, parts.path.removesuffix("/"), "", ""))
+        raise ValueError(f"a base URL has no query and no fragment; write {base}")
     parts.port  # noqa: B018 - raises ValueError for a port that is not a number.
     return url.rstrip("/")
 

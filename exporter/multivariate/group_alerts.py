@@ -75,7 +75,7 @@ class GroupAlerts:
         mature : ndarray of bool, shape (n,)
             Whether enough of its metrics are old enough to alert.
         complete : bool
-            Whether all queries had an answer, so that an entity without metrics is gone.
+            Whether all queries had a whole answer, so that an entity without metrics is gone.
 
         Raises
         ------

@@ -189,7 +189,8 @@ class GroupEvaluator:
         fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
         if any(fresh):
             mature = _mature(inputs, places, group.table.size)
-            self.alerts.evaluate(verdict, matrix, group.table, mature, complete=all(fresh))
+            whole = all(fresh) and all(part is not None and part.complete for part in inputs)
+            self.alerts.evaluate(verdict, matrix, group.table, mature, complete=whole)
         else:
             self.alerts.hold(slot)
         self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)

@@ -36,11 +36,14 @@ class QueryInput:
         The entity of each series as a JSON object; None: it belongs to none. The same object while nothing changed.
     ready : ndarray of bool, by the rows of the query
         Whether the series is old enough to alert.
+    complete : bool
+        Whether the answer was whole, so that an entity without a sample is gone.
     """
 
     values: GroupInput
     entities: Sequence[bytes | None]
     ready: npt.NDArray[np.bool_]
+    complete: bool
 
 
 class GroupInputs:
@@ -96,7 +99,8 @@ class GroupInputs:
                 same = before is not None and self._rows.get(key) == rows
             entities = before.entities if before is not None and same else entities_of(table, by)
             with self._lock:
-                self._newest[key], self._rows[key] = QueryInput(values, entities, verdict.ready), rows
+                newest = QueryInput(values, entities, verdict.ready, verdict.complete)
+                self._newest[key], self._rows[key] = newest, rows
 
     def get(self, query: str, by: tuple[str, ...]) -> QueryInput | None:
         """Return the newest input of a query."""

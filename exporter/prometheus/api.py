@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import monotonic
 
-from exporter.errors import PrometheusError, Reason
-from exporter.http_client import USER_AGENT, Client, Fault, http_date
+from exporter.errors import PrometheusError
+from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
+from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
@@ -15,6 +17,10 @@ from exporter.prometheus.settings import PrometheusSettings
 __all__ = ["PrometheusApi"]
 
 
+_WRONG_METHOD = frozenset({403, 405, 501})
+"""Statuses with which servers and proxies refuse POST."""
+
+
 class PrometheusApi:
     """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`."""
 
@@ -22,6 +28,7 @@ class PrometheusApi:
         self._settings = settings
         self._client = Client(settings, user_agent=user_agent, pool=settings.concurrency, error=PrometheusError)
         self._labels = LabelCheck()
+        self._get = settings.method == "get"
 
     def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
         """Evaluate `expr` at Unix time `at`, within `timeout` seconds in total.
@@ -30,13 +37,14 @@ class PrometheusApi:
         """
         path = "/api/v1/query"
         form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
-        response, headers = self._answer(path, form, timeout)
+        response, notes, headers = self._ask(path, form, timeout)
         try:
             vector = decode_vector(response.data, self._labels)
         except Fault as fault:
             raise self._error(path, fault) from None
         samples = vector.keys, vector.values, vector.timestamps
-        return Frame(at, *samples, vector.rejected, response.notices, http_date(headers.get("Date", "")))
+        clock = http_date(headers.get("Date", ""))
+        return Frame(at, *samples, vector.rejected, notes, clock, tuple(response.infos or ()))
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
@@ -60,23 +68,13 @@ class PrometheusApi:
         def fetch(first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
             form = {"query": expr, "start": _seconds(first), "end": _seconds(last), "step": _seconds(step)}
             # Without it VictoriaMetrics moves the instants to multiples of the step, for its cache.
-            response = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
+            response, notes, _ = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
             try:
-                return decode_matrix(response.data, self._labels), response.notices
+                return decode_matrix(response.data, self._labels), notes
             except Fault as fault:
                 raise self._error(path, fault) from None
 
         return chunks(fetch, grid(start, end, step), step, series)
-
-    def check_expression(self, expr: str, *, timeout: float) -> None:
-        """Raise `PrometheusError` (BAD_DATA, with the server's sentence) if the server cannot parse `expr`."""
-        try:
-            self._ask("/api/v1/format_query", {"query": expr}, timeout)
-        except PrometheusError as error:
-            if error.reason is not Reason.HTTP:
-                raise
-            # Servers without format_query (Prometheus before 2.38, VictoriaMetrics) parse before they evaluate.
-            self._ask("/api/v1/query", {"query": expr, **self._options(timeout)}, timeout)
 
     def ready(self, *, timeout: float) -> bool:
         """Return whether the server answers queries; it does not while it replays its log after a start."""
@@ -96,14 +94,26 @@ class PrometheusApi:
         """Break off every query and close the connections."""
         self._client.close()
 
-    def _ask(self, path: str, form: Mapping[str, str], timeout: float) -> ApiResponse:
-        return self._answer(path, form, timeout)[0]
+    def _ask(
+        self, path: str, form: Mapping[str, str], timeout: float
+    ) -> tuple[ApiResponse, tuple[str, ...], Mapping[str, str]]:
+        """Return the response, its warnings and its headers."""
+        deadline, get = monotonic() + timeout, self._get
+        answer = self._send(path, form, timeout, get=get)
+        if self._settings.method == "auto" and answer.status in _WRONG_METHOD:
+            # A long expression does not fit into a URL, so GET is for servers that refuse anything else.
+            other = self._send(path, form, deadline - monotonic(), get=not get)
+            if other.status not in _WRONG_METHOD:
+                answer, self._get = other, not get
+        response = read_response(self._settings.url + path, answer)
+        notes = notes_of(answer.status, answer.headers, response)
+        return response, notes, answer.headers
 
-    def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[ApiResponse, Mapping[str, str]]:
-        # A form, because a long expression does not fit into a URL.
-        limit = int(self._settings.max_response_bytes)
-        answer = self._client.post_form(path, form, timeout=timeout, max_bytes=limit)
-        return read_response(self._settings.url + path, answer), answer.headers
+    def _send(self, path: str, form: Mapping[str, str], timeout: float, *, get: bool) -> HttpResponse:
+        limit, params = int(self._settings.max_response_bytes), self._settings.params
+        if get:
+            return self._client.get(path, {**params, **form}, timeout=timeout, max_bytes=limit)
+        return self._client.post_form(path, form, params=params, timeout=timeout, max_bytes=limit)
 
     def _options(self, timeout: float) -> dict[str, str]:
         options = {"timeout": _seconds(max(timeout, 0.001))}

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from exporter.errors import Reason
 from exporter.http_client import Fault
+from exporter.prometheus.completeness import Marks
 from exporter.prometheus.frame import FloatArray
 
 __all__ = [
@@ -30,20 +31,14 @@ __all__ = [
 ]
 
 
-class ApiResponse(Struct):
+class ApiResponse(Marks, kw_only=True):
     """The outer object of every response of the API."""
 
     status: str
     data: Raw = Raw(b"null")
     errorType: str | None = None  # noqa: N815 - the API's name.
     error: str | None = None
-    warnings: list[str] | None = None
     infos: list[str] | None = None
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """Warnings and infos."""
-        return (*(self.warnings or ()), *(self.infos or ()))
 
 
 class InstantVector(Struct):
@@ -145,9 +140,11 @@ def decode_response(body: bytes) -> ApiResponse:
     """Decode the outer object of any response; raises `Fault`."""
     try:
         return _ENVELOPE.decode(body)
-    except _BROKEN:
-        message = "not an answer of the Prometheus API: broken or cut JSON"
-        raise Fault(Reason.MALFORMED, message) from None
+    except _BROKEN as error:
+        # A server or proxy that stopped in the middle may give all of it the next time.
+        if body.lstrip()[:1] == b"{" and "truncated" in str(error):
+            raise Fault(Reason.CONNECTION, "the answer ended early: cut JSON") from None
+        raise Fault(Reason.MALFORMED, "not an answer of the Prometheus API: broken JSON") from None
 
 
 def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:

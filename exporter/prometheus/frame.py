@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exporter.prometheus.completeness import incomplete
+
 __all__ = ["HistoryChunk", "FloatArray", "Frame"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,9 +32,11 @@ class Frame:
     rejected : int
         Rows that could not be decoded: native histograms, malformed numbers, wrong types.
     warnings : tuple of str
-        Warnings and infos of the server; with a warning, series may be missing.
+        Of the server, and a text for every other mark of an incomplete answer.
     server_time : float or None
         Clock of the server at its response, in whole Unix seconds, to measure clock skew.
+    infos : tuple of str
+        Remarks of the server on the expression.
     """
 
     at: float
@@ -42,6 +46,12 @@ class Frame:
     rejected: int = 0
     warnings: tuple[str, ...] = ()
     server_time: float | None = None
+    infos: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether series may be missing: what is not in it is unknown, not gone."""
+        return incomplete(self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class HistoryChunk:
     rejected : int
         Series or samples that could not be decoded.
     warnings : tuple of str
+        As in `Frame`.
     """
 
     times: FloatArray
@@ -66,3 +77,8 @@ class HistoryChunk:
     values: FloatArray
     rejected: int = 0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether series may be missing: what is not in it is unknown, not gone."""
+        return incomplete(self.warnings)

@@ -57,21 +57,25 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
     try:
         response = decode_response(answer.body)
     except Fault as error:
-        if answer.status == 200:
-            raise PrometheusError(url, error.reason, error.message, status=200) from None
+        if _is_success(answer.status) and (answer.body or answer.status == 200):
+            raise PrometheusError(url, error.reason, error.message, status=answer.status) from None
         response = None
-    if response is not None and response.status == "success" and answer.status == 200:
+    if response is not None and response.status == "success" and _is_success(answer.status):
         return response
     wait = _retry_after(answer.headers)
     if response is None or response.status != "error":
         text = single_line(_TAG.sub(" ", answer.body[:8192].decode("utf-8", "replace")))
         message = f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
-        reason = _STATUSES.get(answer.status, Reason.HTTP if answer.status != 200 else Reason.MALFORMED)
+        reason = _STATUSES.get(answer.status, Reason.MALFORMED if answer.status == 200 else Reason.HTTP)
         raise PrometheusError(url, reason, message, status=answer.status, retry_after=wait)
     message = single_line(response.error or "") or f"HTTP {answer.status} without a message"
     raise PrometheusError(
         url, _reason(answer.status, response, message), message, status=answer.status, retry_after=wait
     )
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def exceeds_limits(error: PrometheusError) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import ByteSize, Field
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ByteSize, Field
 
 from exporter.http_client.settings import HttpSettings, HttpUrl
 from exporter.settings import Duration
@@ -10,10 +14,42 @@ from exporter.settings import Duration
 __all__ = ["PrometheusSettings"]
 
 
+_ENDPOINT = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/(?:classic/)?graph|/vmui)/?$")
+_OWN = frozenset({"query", "time", "start", "end", "step", "timeout", "nocache"})
+
+
+def _base(url: str) -> str:
+    """Return the base of a URL that was copied from a request or a browser."""
+    return _ENDPOINT.sub("", url)
+
+
+def _free(params: Mapping[str, str | list[str]]) -> Mapping[str, str | list[str]]:
+    for name in params:
+        if name in _OWN:
+            raise ValueError(f"{name} is set by the exporter in every request")
+        if name == "lookback_delta":
+            raise ValueError("write it as prometheus.lookback_delta")
+    return params
+
+
 class PrometheusSettings(HttpSettings):
     """Where the samples come from: Prometheus or anything that speaks its query API."""
 
-    url: HttpUrl = Field("http://localhost:9090", description="Base URL, with the path prefix if there is one.")
+    url: Annotated[HttpUrl, AfterValidator(_base)] = Field(
+        "http://localhost:9090",
+        description="Base URL, with the path prefix if there is one. `/api/v1`, `/api/v1/query` and `/graph` at its "
+        "end are left out.",
+    )
+    params: Annotated[dict[str, str | list[str]], AfterValidator(_free)] = Field(
+        {},
+        description='More URL parameters of every request, such as `deny_partial_response: "1"` or a list of '
+        "`extra_label`.",
+    )
+    method: Literal["auto", "get", "post"] = Field(
+        "auto",
+        description="HTTP method of queries. `auto`: POST, and GET where the server or a proxy refuses POST "
+        "(403, 405, 501).",
+    )
     external_url: HttpUrl | None = Field(
         None, description="URL that people open; links in alerts use it. Default: `url`."
     )

@@ -251,6 +251,7 @@ class Views:
             judged_at=evaluator.judged if np.isfinite(evaluator.judged) else None,
             interval=plan.interval,
             trouble=trouble,
+            remark=evaluator.remark,
         )
 
     def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:

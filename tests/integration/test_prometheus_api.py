@@ -128,13 +128,6 @@ def test_a_long_expression_is_no_problem(asked: PrometheusApi) -> None:
     assert len(asked.instant(f'load{{zone=~"{matcher}"}}', NOW, timeout=TIMEOUT).keys) == 3
 
 
-def test_check_expression_asks_without_evaluating(asked: PrometheusApi) -> None:
-    asked.check_expression("sum by (zone) (rate(load[5m]))", timeout=TIMEOUT)
-    with pytest.raises(PrometheusError, match=r"unexpected end of input|unclosed") as caught:
-        asked.check_expression("sum(load", timeout=TIMEOUT)
-    assert caught.value.reason is Reason.BAD_DATA
-
-
 def test_readiness(asked: PrometheusApi) -> None:
     assert asked.ready(timeout=TIMEOUT)
 

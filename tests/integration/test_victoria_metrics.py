@@ -38,12 +38,7 @@ def test_instant_queries_history_and_refusals(victoria: VictoriaMetrics, asked: 
 
     assert asked.instant("0/0", now, timeout=30).values.size in (0, 1)
     assert asked.ready(timeout=30)
-    asked.check_expression("sum(rate(load[5m]))", timeout=30)
-    for ask in (
-        lambda: asked.instant("sum(load", now, timeout=30),
-        lambda: asked.check_expression("sum(load", timeout=30),
-    ):
-        with pytest.raises(PrometheusError) as caught:
-            ask()
-        assert caught.value.reason in (Reason.EXECUTION, Reason.BAD_DATA)
-        assert "sum(load" in caught.value.message
+    with pytest.raises(PrometheusError) as caught:
+        asked.instant("sum(load", now, timeout=30)
+    assert caught.value.reason in (Reason.EXECUTION, Reason.BAD_DATA)
+    assert "sum(load" in caught.value.message

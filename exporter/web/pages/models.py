@@ -62,7 +62,15 @@ class StateFilter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueryRow:
-    """A query. Times in Unix seconds; `series` counts by state, as the self-metric does."""
+    """A query. Times in Unix seconds; `series` counts by state, as the self-metric does.
+
+    Attributes
+    ----------
+    trouble
+        Why the newest slot has no verdict, or history is not read.
+    remark
+        What limits the verdicts of the newest slot: a partial answer.
+    """
 
     name: str
     expr: str
@@ -76,6 +84,7 @@ class QueryRow:
     judged_at: float | None
     interval: float
     trouble: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

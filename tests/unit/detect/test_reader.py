@@ -56,6 +56,26 @@ def test_one_series_is_read(text: str) -> None:
     assert series(text) == TWO
 
 
+@pytest.mark.parametrize(
+    ("mark", "complete"),
+    [
+        ({}, True),
+        ({"infos": ["not a counter"], "isPartial": False, "warnings": []}, True),
+        ({"warnings": ["PromQL info: not a counter"]}, True),
+        ({"warnings": ["store s1 did not answer"]}, False),
+        ({"isPartial": True}, False),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_not_whole_is_noted(mark: dict[str, object], complete: bool) -> None:
+    rows = [{"metric": {"i": name}, "values": [[60, "1"]]} for name in "ab"]
+    text = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}, **mark})
+    found = read(text.encode(), "auto", source="in")
+    assert [one.complete for one in found] == [complete, complete]
+    assert bool(found[0].warning) == bool(mark.get("warnings") or mark.get("isPartial"))
+    assert not found[1].warning
+
+
 MATRIX = [
     {"metric": {"__name__": "up", "job": "a"}, "values": [[60.5, "1"], [120.5, "NaN"]]},
     {"metric": {"__name__": "up", "job": 'b"\\\n'}, "values": [[120.5, "+Inf"]]},

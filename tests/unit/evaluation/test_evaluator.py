@@ -217,10 +217,12 @@ def test_a_partial_answer_does_not_say_that_a_series_is_gone(world: World, sourc
     source.gone, source.warnings = {"a"}, ("a store did not answer",)
     world.slot(10)
     assert world.shown() == {"a": FIRING}
-    assert world.sample("query_warnings_total") == 10
+    assert world.sample("query_warnings_total") == world.sample("partial_answers_total") == 10
+    assert "a store did not answer" in str(world.cycle.remark)
     source.warnings = ()
     world.slot(4)
     assert world.shown() == {"a": RESOLVED}
+    assert world.cycle.remark is None
 
 
 def test_a_remark_on_the_expression_is_not_a_partial_answer(world: World, source: Source) -> None:

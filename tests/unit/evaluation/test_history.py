@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import HistoryChunk
+from exporter.prometheus.completeness import incomplete
 
 STEP = 300.0
 POINTS = 2345
@@ -26,6 +28,22 @@ def one_chunk(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
 
 def new_engine() -> Engine:
     return Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+
+
+@pytest.mark.parametrize("warnings", [("store s1 did not answer",), ("PromQL info: not a counter",), ()])
+def test_what_a_partial_part_of_history_lacks_is_not_missing(warnings: tuple[str, ...]) -> None:
+    engine = new_engine()
+    learned = VALUES.copy()
+    learned[-24:, 0] = np.nan  # Away for the last two hours.
+
+    def history(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
+        yield HistoryChunk(TIMES[:-24], KEYS, learned[:-24])
+        yield HistoryChunk(TIMES[-24:], KEYS, learned[-24:], warnings=warnings)
+
+    list(learn(engine, HistoryRange(TIMES[0], TIMES[-1], STEP), history))
+    verdict = engine.step(TIMES[-1] + STEP, np.array([np.nan, 100.0]), STEP, complete=True)
+    # Of these two hours nothing is known, so it is away since a single sample.
+    assert verdict.absent.tolist() == ([False, False] if incomplete(warnings) else [True, False])
 
 
 def test_a_chunk_is_learned_in_pieces_and_nothing_is_lost_between_them() -> None:

@@ -151,7 +151,7 @@ def test_another_shape_is_an_error(data: str, reason: Reason) -> None:
     ids=range(12),
 )  # fmt: skip
 def test_what_is_no_answer_of_the_api_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(Fault, match="not an answer of the Prometheus API"):
+    with pytest.raises(Fault, match=r"not an answer of the Prometheus API|ended early: cut JSON"):
         decode_response(body)
 
 
