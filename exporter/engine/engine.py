@@ -193,8 +193,10 @@ class Engine:
         state, buckets = self._state, self.buckets_at(at)
         with np.errstate(all="ignore"):
             stats = state.shift.today(state.baseline.stats(buckets, rows), rows)
-            mean, q1, q3 = (state.scale.outward(rows, column) for column in (stats.mean, stats.q1, stats.q3))
-            std = state.scale.outward(rows, stats.mean + stats.std) - mean
+            middle = state.scale.outward(rows, stats.mean)
+            std = state.scale.outward(rows, stats.mean + stats.std) - middle
+            columns = (middle, *(state.scale.outward(rows, column) for column in (stats.q1, stats.q3)))
+            mean, q1, q3 = (state.scale.possible(rows, column) for column in columns)
         return BucketSummary(mean, std, q1, q3, *state.baseline.scope(buckets, rows))
 
     def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:

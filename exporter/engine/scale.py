@@ -19,28 +19,55 @@ LARGEST = 1e300
 """Values are judged as if they ended here, so that no difference overflows: float64 ends at 1.8e308."""
 _LARGEST_BASELINE = 1e18
 """Baseline values end here: their squares stay within float32, which ends at 3.4e38."""
+_FINEST = 1e-9
+"""Part of the magnitude of a series below which what is learned of it is zero: float32 has 7 digits."""
 _ROUNDING = 1e-12
 """Differences below this part of the value itself are rounding in the source: float64 has 16 digits, and sums of
 thousands of terms lose four."""
 
 
 class Scale:
-    """Origin and unit of each row; `unit` is 0 until the series has moved for the first time."""
+    """Origin and unit of each row; `unit` is 0 until the series has moved for the first time.
+
+    `negative` is whether the series has ever been below zero.
+    """
 
     def __init__(self) -> None:
         self.origin = np.full(0, np.nan)
         self.unit = np.zeros(0)
+        self.negative = np.zeros(0, np.bool_)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
         more = capacity - len(self.origin)
         self.origin = np.concatenate([self.origin, np.full(more, np.nan)])
         self.unit = np.concatenate([self.unit, np.zeros(more)])
+        self.negative = np.concatenate([self.negative, np.zeros(more, np.bool_)])
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Let the next value of `rows` be their first."""
         self.origin[rows] = np.nan
         self.unit[rows] = 0.0
+        self.negative[rows] = False
+
+    def note_signs(self, rows: slice, values: FloatArray) -> npt.NDArray[np.bool_]:
+        """Return which series were below zero at one of `values` or before, source units, shape (t, n) both."""
+        below: npt.NDArray[np.bool_] = values < 0.0
+        if not below.any():
+            return np.broadcast_to(self.negative[rows], below.shape)
+        below = np.logical_or.accumulate(below, axis=0) | self.negative[rows]
+        self.negative[rows] = below[-1]
+        return below
+
+    def possible(self, rows: Rows, value: FloatArray, negative: npt.NDArray[np.bool_] | None = None) -> FloatArray:
+        """Return what is said of series, source units, as it can be.
+
+        Nothing is below zero where the series never was (`negative`, from now on unless given), and what is zero at
+        the scale of the series is zero.
+        """
+        finest = _FINEST * np.fmax(np.abs(self.origin[rows]), self._unit(rows))
+        value = np.where(np.abs(value) < finest, 0.0, value)
+        return np.where(self.negative[rows] if negative is None else negative, value, np.maximum(value, 0.0))
 
     def update(self, rows: slice, values: FloatArray) -> None:
         """Settle the origin and the unit of the series for which `values`, source units, shape (t, n), decide it."""

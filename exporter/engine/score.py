@@ -43,6 +43,8 @@ class _Scored:
     mean : ndarray, shape (n,), source units
     factor : ndarray, shape (n,) or (t, n), optional
         Expected multiple of the ordinary value.
+    negative : ndarray of bool, shape (t, n)
+        Whether the series has been below zero by then.
     """
 
     rows: slice
@@ -50,6 +52,7 @@ class _Scored:
     override: FloatArray
     mean: FloatArray
     factor: FloatArray | None
+    negative: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Scorer:
         usable = np.isfinite(observed) & (value >= low) & (value <= high)
         learn = here if mask is None else here & mask.learn
         state.scale.update(rows, np.where(usable & learn, value, np.nan))
+        negative = state.scale.note_signs(rows, value)
         last = state.lifetimes.last[rows].copy()
         state.lifetimes.update(rows, times, here, learn)
         verdicts.masked[when, rows] = here & ~learn
@@ -125,7 +129,7 @@ class Scorer:
             after=settings.baseline.accept_level_shift_after,
         )
         override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
-        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor))
+        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative))
         self._note(rows, batch, learn, ballot)
 
     def _note(self, rows: slice, batch: SampleBatch, learn: BoolArray, ballot: Ballot) -> None:
@@ -182,7 +186,8 @@ class Scorer:
             settled = old & (age >= SETTLED) & ~verdicts.masked[when, rows]
             counts.update(rows, np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan))
         can |= verdicts.absent[when, rows]
-        expected = np.clip(state.scale.outward(rows, ballot.expected), low, high)
+        expected = state.scale.possible(rows, state.scale.outward(rows, ballot.expected), scored.negative)
+        expected = np.clip(expected, low, high)
         verdicts.expected[when, rows] = np.where(can, expected, np.nan)
         for edges, edge, bound, alerts in (
             (verdicts.lower, ballot.published_lower, low, downward),
@@ -191,6 +196,8 @@ class Scorer:
             outer = state.scale.outward(rows, edge) if alerts else np.full(len(edge), bound)
             if scored.factor is not None and alerts:
                 outer = widen(outer, scored.mean, scored.factor)
+            if alerts:
+                outer = state.scale.possible(rows, outer, scored.negative)
             outer = np.clip(outer, low, high)
             edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
         counted = has_score & old & here & ~verdicts.masked[when, rows]

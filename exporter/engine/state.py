@@ -263,7 +263,8 @@ class EngineState:
     def outward(self, shift: Shift) -> Shift:
         """Return a level shift in source units."""
         rows = np.array([shift.row])
-        before, after = self.scale.outward(rows, np.array([[shift.before], [shift.after]]))[:, 0].tolist()
+        levels = self.scale.outward(rows, np.array([[shift.before], [shift.after]]))
+        before, after = self.scale.possible(rows, levels)[:, 0].tolist()
         return replace(shift, before=before, after=after)
 
     def _empty(self, rows: Rows) -> None:
@@ -365,6 +366,7 @@ class EngineState:
         columns: dict[str, Array] = {
             "origin": self.scale.origin,
             "unit": self.scale.unit,
+            "negative": self.scale.negative,
             "first": self.lifetimes.first,
             "last": self.lifetimes.last,
             "admitted": self.lifetimes.admitted,

@@ -97,6 +97,7 @@ class ExplanationBuilder:
             co_occurrent_count=count,
             external_url=self._context.settings.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
+            in_storm=in_storm,
         )
         return explain_series(replace(source, votes=self._votes(row, source)), self._templates)
 

@@ -296,6 +296,7 @@ class RowAlerts:
             series=len(slot.table),
             frequent=self._index.frequent_labels(rows, besides=[name for name, _ in storm.key]),
             since=since,
+            at=slot.states.at,
             members="series" if self.kind == "query" else "things",
         )
         return replace(worst[0], labels=labels, explanation=worst[0].explanation.add(STORM, source), since=since)

@@ -131,6 +131,7 @@ class GroupAlerts:
             since=began if request.since is None else request.since,
             at=verdict.at,
             external_url=self.context.settings.external_url,
+            in_storm=request.in_storm,
         )
         explanation = explain_entity(source, {} if self.rows.rule is None else self.rows.rule.annotations)
         worst = self.plans[int(np.argmax(share))]

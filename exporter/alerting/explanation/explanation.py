@@ -81,7 +81,7 @@ def explain_entity(source: EntityInput, templates: Mapping[str, str]) -> Explana
     >>> source = EntityInput("api", {}, {"pod": "a"}, metrics, score=0.8, since=0.0, at=720.0, external_url="http://x")
     >>> found = explain_entity(source, {}).annotations
     >>> found["summary"]
-    'The metrics of pod=a (api) do not go together: latency 70%, cpu 30%'
+    'The metrics of pod=a (api) do not go together: latency 70%, cpu 30%, for 12 min'
     >>> found["lasted"], found["chart_url"]
     ('12 min', 'http://x/graph?query=latency&pod=a&from=-10800&to=720')
     >>> print(found["metrics"])

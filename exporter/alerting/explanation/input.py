@@ -120,6 +120,8 @@ class ExplanationInput:
         Where people reach this exporter; empty where it is not configured.
     missing_since : float, optional
         The series should be there and is not; its last sample, in Unix seconds.
+    in_storm : bool
+        It represents a storm, which says for how long.
     """
 
     query: str
@@ -145,6 +147,7 @@ class ExplanationInput:
     co_occurrent_count: int = 0
     external_url: str = ""
     missing_since: float | None = None
+    in_storm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,8 @@ class EntityInput:
         The beginning of the anomaly, and the slot.
     external_url : str
         Where people reach this exporter; empty where it is not configured.
+    in_storm : bool
+        It represents a storm, which says for how long.
     """
 
     group: str
@@ -196,6 +201,7 @@ class EntityInput:
     since: float
     at: float
     external_url: str = ""
+    in_storm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +218,8 @@ class StormInput:
         How many members are anomalous now and were so far, and how many series there are in all.
     frequent : sequence of FrequentLabel
         Label values that are far more frequent among the members.
-    since : float, Unix seconds
-        When its first member became anomalous.
+    since, at : float, Unix seconds
+        When its first member became anomalous, and the slot.
     members : str
         What the members are, in the plural.
     """
@@ -225,6 +231,7 @@ class StormInput:
     series: int
     frequent: Sequence[FrequentLabel]
     since: float
+    at: float
     members: str = "series"
 
 

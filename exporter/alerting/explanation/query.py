@@ -9,7 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from exporter.alerting.explanation.formatting import format_instant, format_numbers, format_span
+from exporter.alerting.explanation.formatting import (
+    format_instant,
+    format_numbers,
+    format_span,
+    is_share,
+    rounded_numbers,
+)
 from exporter.alerting.explanation.input import ExplanationInput
 from exporter.alerting.explanation.links import chart_links
 
@@ -42,6 +48,8 @@ class SeriesTexts:
     ----------
     value, expected, lower, upper : str
         The numbers, with one unit and the same decimals.
+    numbers : tuple of float
+        The four as they are written: what is said of them agrees with what is read.
     band : str
         Empty where there is none.
     name : str
@@ -54,12 +62,26 @@ class SeriesTexts:
         Links; empty without an external URL.
     """
 
-    __slots__ = ("band", "began", "chart", "expected", "image", "lasted", "lower", "name", "source", "upper", "value")
+    __slots__ = (
+        "band",
+        "began",
+        "chart",
+        "expected",
+        "image",
+        "lasted",
+        "lower",
+        "name",
+        "numbers",
+        "source",
+        "upper",
+        "value",
+    )
 
     def __init__(self, source: ExplanationInput) -> None:
         self.source = source
         numbers = (source.observed, source.expected, source.lower, source.upper)
         self.value, self.expected, self.lower, self.upper = format_numbers(numbers, source.unit)
+        self.numbers = tuple(rounded_numbers(numbers, source.unit))
         self.began = source.since
         if source.missing_since is not None:
             self.value = f"missing since {format_instant(source.missing_since)}"
@@ -94,10 +116,11 @@ def summary(texts: SeriesTexts) -> str:
     source = texts.source
     sentence = f"{texts.name} is {texts.value}" if texts.has_value else f"{texts.name} has no sample"
     if not math.isnan(source.expected):
-        sentence += f", {_compared(source.observed, source.expected)} {texts.expected}"
+        sentence += f", {_compared(texts)} {texts.expected}"
     if texts.band:
         sentence += f" (band {texts.band})"
-    return f"{sentence}, for {texts.lasted}" if texts.lasted else sentence
+    # In a storm the duration is that of the storm.
+    return f"{sentence}, for {texts.lasted}" if texts.lasted and not source.in_storm else sentence
 
 
 def observed(texts: SeriesTexts) -> str:
@@ -118,16 +141,16 @@ def score(texts: SeriesTexts) -> str:
 def deviation(texts: SeriesTexts) -> str:
     """Return how far the sample is from what was expected, and how far beyond the band."""
     source = texts.source
-    off = source.observed - source.expected
+    observed, expected, lower, upper = texts.numbers
+    off = observed - expected
     if math.isnan(off):
         return ""
-    beyond = source.observed - source.upper if off >= 0 else source.lower - source.observed
-    like = (source.observed, source.expected, source.lower, source.upper)
-    distance, excess = format_numbers([abs(off), beyond], source.unit, like)
+    beyond = observed - upper if off >= 0 else lower - observed
+    distance, excess = (_distance(texts, length) for length in (abs(off), beyond))
     side = "above" if off >= 0 else "below"
-    ratio = off / abs(source.expected) if source.expected else math.nan
-    percent = f" ({abs(100 * ratio):.2g} %)" if abs(ratio) < _TWICE - 1.0 else ""
-    text = f"{distance}{percent} {side} expected"
+    ratio = off / abs(expected) if expected and not is_share(source.unit) else math.nan
+    percent = f" ({_percent(ratio)})" if 0.0 < abs(ratio) < _TWICE - 1.0 else ""
+    text = f"{distance}{percent} {side} expected" if off else "as expected"
     if math.isnan(beyond):
         return text
     return f"{text}, {excess} {side} the band" if beyond > 0 else f"{text}, inside the band"
@@ -184,8 +207,8 @@ def level_shift(texts: SeriesTexts) -> str:
     if moved is None:
         return ""
     before, after = format_numbers([moved.before, moved.after], source.unit)
-    begun = format_instant(source.at - moved.seconds)
-    return f"the level moved from {before} to {after} since {begun} ({format_span(moved.seconds)})"
+    # Since the alert says so everywhere: the run of the level begins with a block, which is a little later.
+    return f"the level moved from {before} to {after} at {format_instant(texts.began)}"
 
 
 def co_occurrent(texts: SeriesTexts) -> str:
@@ -200,17 +223,38 @@ def co_occurrent(texts: SeriesTexts) -> str:
     return "\n".join([*lines, f"and {more} more series"] if lines and more > 0 else lines)
 
 
-def _compared(observed: float, expected: float) -> str:
-    """Return how `observed` compares with what is expected, up to the number that follows."""
+def _compared(texts: SeriesTexts) -> str:
+    """Return how the sample compares with what is expected, up to the number that follows."""
+    observed, expected = texts.numbers[:2]
+    if observed == expected:
+        return "about the expected"
     ratio = observed / expected if expected else math.nan
     if not 0.0 < ratio < _MANY_TIMES:
         return "expected"
     if ratio >= _TWICE:
         return f"{ratio:.2g} times the expected" if ratio < 100 else f"{ratio:.0f} times the expected"
+    side = "above" if observed > expected else "below"
+    if is_share(texts.source.unit):
+        return f"{_distance(texts, abs(observed - expected))} {side} the expected"
     if ratio <= 1.0 / _TWICE:
         return f"{100 * ratio:.2g} % of the expected"
-    percent = 100.0 * abs(ratio - 1.0)
-    return f"{percent:.2g} % {'above' if observed > expected else 'below'} the expected" if percent else "expected"
+    return f"{_percent(ratio - 1.0)} {side} the expected"
+
+
+def _distance(texts: SeriesTexts, length: float) -> str:
+    """Return the distance of two of the numbers: of shares in percentage points, which are no per cent of a share."""
+    source = texts.source
+    like = (source.observed, source.expected, source.lower, source.upper)
+    text = format_numbers([length], source.unit, like)[0]
+    if not is_share(source.unit) or not text.endswith(" %"):
+        return text
+    number = text.removesuffix(" %")
+    return f"{number} percentage {'point' if number == '1' else 'points'}"
+
+
+def _percent(ratio: float) -> str:
+    percent = abs(100.0 * ratio)
+    return f"{percent:.2g} %" if percent < 99.5 else f"{percent:.0f} %"
 
 
 def _band(source: ExplanationInput, low: str, high: str) -> str:

@@ -155,6 +155,7 @@ STORM: tuple[Annotation[StormInput], ...] = (
     ),
     Annotation("worst", lambda source: "\n".join(source.summaries), "The summaries of the five worst members."),
     Annotation("since", lambda source: format_instant(source.since), "When the first member became anomalous."),
+    Annotation("lasted", storm.storm_lasted, "How long ago that is."),
 )
 """Of a storm, beside those of its worst member."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.alerting.explanation.formatting import format_instant, format_span
 from exporter.alerting.explanation.input import CauseInput, StormInput
 
-__all__ = ["in_common", "members", "storm_summary", "suspected_cause", "suspected_effects"]
+__all__ = ["in_common", "members", "storm_lasted", "storm_summary", "suspected_cause", "suspected_effects"]
 
 _SHOWN = 5
 """Effects that are named."""
@@ -16,7 +16,14 @@ def storm_summary(source: StormInput) -> str:
     mostly = ", ".join(f"{label.name}={label.value}" for label in source.frequent)
     verb = "is" if source.now == 1 else "are"
     text = f"{source.now} of {source.series} {source.members} of {source.query} {verb} anomalous together"
-    return f"{text}{f', mostly {mostly}' if mostly else ''}; the worst: {source.summaries[0]}"
+    text = f"{text}{f', mostly {mostly}' if mostly else ''}"
+    lasted = storm_lasted(source)
+    return f"{text}{f', for {lasted}' if lasted else ''}; the worst: {source.summaries[0]}"
+
+
+def storm_lasted(source: StormInput) -> str:
+    """Return for how long there have been anomalous members; empty in the first slot."""
+    return format_span(source.at - source.since) if source.at > source.since else ""
 
 
 def members(source: StormInput) -> str:

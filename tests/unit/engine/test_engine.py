@@ -150,3 +150,19 @@ def test_a_query_may_have_no_series_for_a_while() -> None:
     assert other.restore(saved.at, saved.parts, saved.series)
     verdicts = run(other, times[DAY + 30 :], seasonal(3, count=2)[DAY + 30 :])
     assert np.isfinite(verdicts.score[-DAY:]).all()
+
+
+def test_nothing_is_expected_below_zero_of_what_never_was() -> None:
+    rng = np.random.default_rng(3)
+    samples = np.array([rng.poisson(2.0, 8 * DAY), np.zeros(8 * DAY), rng.poisson(2.0, 8 * DAY)], float).T
+    samples[5 * DAY, 2] = -1.0
+    times = START + STEP * np.arange(len(samples))
+    found = run(engine(*DETECTORS), times, samples)
+    low = np.nanmin(found.lower, axis=0)
+    assert low[:2].tolist() == [0.0, 0.0]
+    assert np.nanmin(found.lower[: 5 * DAY, 2]) == 0.0 > found.lower[5 * DAY, 2]
+    # What is zero at the scale of the series is zero.
+    assert set(found.upper[24:, 1].tolist()) == set(found.expected[24:, 1].tolist()) == {0.0}
+    one_by_one = engine(*DETECTORS)
+    lower = [run(one_by_one, times[[i]], samples[[i]]).lower[0] for i in range(len(times))]
+    assert np.array_equal(found.lower, np.array(lower), equal_nan=True)

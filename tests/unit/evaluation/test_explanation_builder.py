@@ -86,7 +86,7 @@ def test_since_and_level_shift_follow_the_series() -> None:
     found = told.says(verdict)
     assert found["lasted"] == "7 h 15 min"
     assert found["summary"].endswith(", for 7 h 15 min")
-    before, after = found["level_shift"].removeprefix("the level moved from ").partition(" since")[0].split(" to ")
+    before, after = found["level_shift"].removeprefix("the level moved from ").partition(" at ")[0].split(" to ")
     assert float(before) == pytest.approx(100.0, abs=5.0)
     assert float(after) == 900.0
 
@@ -166,11 +166,11 @@ CASE = ExplanationInput(
         (ZScore(), {"when": ""}, "6.2 standard deviations above the mean of this time of the week"),
         (Iqr(), {"observed": 0.0}, "far below the middle half of Mondays 14:00-15:00"),
         (Iqr(), {"past": HourStatistics("week", 3.0, 0.2, 0.03, 0.18, 0.24)},
-         "far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s"),
+         "far above the middle half of Mondays 14:00-15:00, 0.18 s to 0.24 s"),
         (Iqr(), {"past": HourStatistics("day", 3.0, 0.2, 0.03, 0.18, 0.24)},
-         "far above the middle half of this hour of the day, 14:00-15:00, 0.180 s to 0.240 s"),
+         "far above the middle half of this hour of the day, 14:00-15:00, 0.18 s to 0.24 s"),
         (Iqr(), {"past": HourStatistics("all", 3.0, 0.2, 0.03, 0.18, 0.24)},
-         "far above the middle half of all values so far, 0.180 s to 0.240 s"),
+         "far above the middle half of all values so far, 0.18 s to 0.24 s"),
         (Stl(), {}, "above what its trend and its daily and weekly rhythm give"),
         (Novelty(), {}, "unlike anything that this series has shown before"),
         (Collective(), {"observed": 0.0}, "hours a little below the usual have added up: a drift"),

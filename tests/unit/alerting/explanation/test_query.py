@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.alerting.explanation.explanation import Explanation, explain_entity, explain_series
-from exporter.alerting.explanation.formatting import Unit, format_numbers, format_span
+from exporter.alerting.explanation.formatting import Unit, format_numbers, format_span, rounded_numbers
 from exporter.alerting.explanation.input import (
     CauseInput,
     CoOccurrentSeries,
@@ -81,8 +81,8 @@ def test_the_built_in_annotations() -> None:
         "why": "zscore: 6.2 standard deviations above the mean of Mondays 14:00-15:00 (2.1 times what it takes)\n"
         "iqr: far above the middle half of Mondays 14:00-15:00, 0.180 s to 0.240 s (1.4 times what it takes)\n"
         "novelty: unlike anything that this series has shown before (just what it takes)",
-        "history": "past Mondays 14:00-15:00 were mostly 0.180 s to 0.240 s, mean 0.200 s (4 weeks, Europe/Berlin)",
-        "level_shift": "the level moved from 0.21 s to 0.90 s since 2027-01-15T06:12:00Z (2 h)",
+        "history": "past Mondays 14:00-15:00 were mostly 0.18 s to 0.24 s, mean 0.20 s (4 weeks, Europe/Berlin)",
+        "level_shift": "the level moved from 0.21 s to 0.90 s at 2027-01-15T08:00:00Z",
         "also": "errors of instance=a:9100 since 08:01 UTC (score 0.99)\nand 3 more series",
         "chart_url": f"https://anomaly.example/x/graph?query=api_latency_p99{window}",
         "chart_image": f"https://anomaly.example/x/chart.png?query=api_latency_p99{window}",
@@ -99,7 +99,7 @@ def test_the_built_in_annotations() -> None:
         pytest.param({"observed": INF}, "is +Inf, expected 0.21 (band 0.10 to 0.35), for 12 min", id="infinite"),
         pytest.param({"observed": NAN}, "has no sample, expected 0.21 (band 0.10 to 0.35), for 12 min", id="gone"),
         pytest.param({"observed": 0.05}, "is 0.05, 24 % of the expected 0.21 (band 0.10 to 0.35), for 12 min", id="-"),
-        pytest.param({"observed": 0.0}, "is 0.00, expected 0.21 (band 0.10 to 0.35), for 12 min", id="zero"),
+        pytest.param({"observed": 0.0}, "is 0, expected 0.21 (band 0.10 to 0.35), for 12 min", id="zero"),
         pytest.param({"observed": -0.5}, "is -0.50, expected 0.21 (band 0.10 to 0.35), for 12 min", id="other-sign"),
         pytest.param(
             {"observed": 0.3, "upper": 0.25}, "is 0.30, 43 % above the expected 0.21 (band 0.10 to 0.25), for 12 min",
@@ -109,7 +109,7 @@ def test_the_built_in_annotations() -> None:
             {"observed": 0.15, "lower": 0.18}, "is 0.15, 29 % below the expected 0.21 (band 0.18 to 0.35), for 12 min",
             id="a-part-below",
         ),
-        pytest.param({"expected": 0.0, "lower": 0.0}, "is 0.93, expected 0.00 (band 0.00 to 0.35), for 12 min", id="0"),
+        pytest.param({"expected": 0.0, "lower": 0.0}, "is 0.93, expected 0 (band 0 to 0.35), for 12 min", id="0"),
         pytest.param(
             {"observed": 0.44}, "is 0.44, 2.1 times the expected 0.21 (band 0.10 to 0.35), for 12 min", id="twice"
         ),
@@ -121,6 +121,20 @@ def test_the_built_in_annotations() -> None:
             {"observed": 1000.0, "expected": 1.0, "lower": NAN, "upper": NAN},
             "is 1000, expected 1, for 12 min", id="too-many-times",
         ),
+        pytest.param(
+            {"observed": 4.0, "expected": 1e-307, "lower": -1e-307, "upper": 1e-307},
+            "is 4, expected 0 (band 0 to 0), for 12 min", id="nothing-is-zero",
+        ),
+        pytest.param({"observed": 0.2101}, "is 0.21, about the expected 0.21 (band 0.10 to 0.35), for 12 min", id="="),
+        pytest.param(
+            {"observed": 0.56, "expected": 12.17, "lower": 8.2, "upper": 16.1, "unit": "per_second"},
+            "is 0.56/s, 4.7 % of the expected 12/s (band 8.2/s to 16/s), for 12 min", id="digits-of-a-part",
+        ),
+        pytest.param(
+            {"observed": 0.053, "expected": 0.04, "lower": 0.03, "upper": 0.05, "unit": "ratio"},
+            "is 5.3 %, 1.3 percentage points above the expected 4.0 % (band 3.0 % to 5.0 %), for 12 min", id="points",
+        ),
+        pytest.param({"in_storm": True}, "is 0.93, 4.4 times the expected 0.21 (band 0.10 to 0.35)", id="in-a-storm"),
         pytest.param({"since": SINCE + 720}, "is 0.93, 4.4 times the expected 0.21 (band 0.10 to 0.35)", id="just-now"),
     ],
 )  # fmt: skip
@@ -134,6 +148,13 @@ def test_the_summary_says_only_what_is_known(changes: dict, sentence: str) -> No
         ({}, "0.72 above expected, 0.58 above the band"),
         ({"observed": 0.05}, "0.16 (76 %) below expected, 0.05 below the band"),
         ({"observed": 0.3}, "0.09 (43 %) above expected, inside the band"),
+        ({"observed": 0.21}, "as expected, inside the band"),
+        ({"unit": "ratio"}, "72 percentage points above expected, 58 percentage points above the band"),
+        ({"unit": "ratio", "observed": 0.3}, "9 percentage points above expected, inside the band"),
+        (
+            {"unit": "per_second", "observed": 0.56, "expected": 12.17, "lower": 8.2, "upper": 16.1},
+            "11/s (95 %) below expected, 7.6/s below the band",
+        ),
         ({"expected": NAN}, None),
         ({"observed": NAN}, None),
     ],
@@ -184,7 +205,7 @@ def test_the_summary_of_an_entity_names_the_metrics_with_a_twentieth_of_the_scor
     shares = {"cpu": 0.9, "errors": 0.05, "latency": 0.04}
     metrics = tuple(MetricShare(name, share, 4.0, 0.1) for name, share in shares.items())
     found = explain_entity(EntityInput("api", {}, {"pod": "a"}, metrics, 0.8, 0.0, 60.0), {}).annotations
-    assert found["summary"].endswith(" do not go together: cpu 90%, errors 5%")
+    assert found["summary"].endswith(" do not go together: cpu 90%, errors 5%, for 1 min")
     assert found["metrics"].count("\n") == 2
 
 
@@ -226,13 +247,17 @@ def test_annotations_are_small_enough_for_every_receiver() -> None:
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [
-        pytest.param([0.1 + 0.2, 0.3, 0.1], ["0.30", "0.30", "0.10"], id="no-binary-noise"),
+        pytest.param([0.1 + 0.2, 0.3, 0.1], ["0.3", "0.3", "0.1"], id="no-binary-noise"),
         pytest.param([512.3, 150.0, 120.25, 180.0], ["512", "150", "120", "180"], id="wide"),
-        pytest.param([100.02, 100.01, 100.0], ["100.020", "100.010", "100.000"], id="close-together"),
+        pytest.param([100.02, 100.01, 100.0], ["100.02", "100.01", "100.00"], id="close-together"),
         pytest.param([1234567.8, 1300000.2], ["1234568", "1300000"], id="large"),
         pytest.param([3.2e-7, 1.1e-7], ["3.2e-07", "1.1e-07"], id="tiny"),
-        pytest.param([1e-9, 5.0], ["1e-09", "5.0"], id="small-is-not-zero"),
-        pytest.param([0.0, 5.0], ["0.0", "5.0"], id="zero"),
+        pytest.param([5e-4, 5.0], ["0.0005", "5.0"], id="small-is-not-zero"),
+        pytest.param([1e-307, -1e-9, 5.0], ["0", "0", "5"], id="rounding-is-zero"),
+        pytest.param([0.56, 12.17, 8.2, 16.1], ["0.56", "12", "8.2", "16"], id="two-digits-each"),
+        pytest.param([117.2, 118.1, 84.0, 152.0], ["117.2", "118.1", "84.0", "152.0"], id="two-that-are-close"),
+        pytest.param([4.0, 0.0, 0.0, 6.0], ["4", "0", "0", "6"], id="counts"),
+        pytest.param([0.0, 5.0], ["0", "5"], id="zero"),
         pytest.param([1e300, -1e300], ["1e+300", "-1e+300"], id="beyond"),
         pytest.param([7.123456], ["7.123"], id="alone"),
         pytest.param([1234567.0], ["1234567"], id="a-large-one-alone"),
@@ -252,7 +277,7 @@ def test_numbers_are_written_for_people(numbers: list[float], expected: list[str
         ("seconds", [3e-6], ["3 \u00b5s"]),
         ("seconds", [400.0, 90.0], ["6.7 min", "1.5 min"]),
         ("seconds", [86400.0], ["24 h"]),
-        ("bytes", [1.2 * 2**30, 5 * 2**20], ["1.2 GiB", "0.004883 GiB"]),
+        ("bytes", [1.2 * 2**30, 5 * 2**20], ["1.2 GiB", "5 MiB"]),
         ("bytes", [0.0], ["0 B"]),
         ("bytes_per_second", [2048.0], ["2 KiB/s"]),
         ("per_second", [12.5], ["12.5/s"]),
@@ -282,10 +307,12 @@ def test_spans_have_two_units_at_most() -> None:
 def test_any_number_can_be_written(numbers: list[float]) -> None:
     texts = format_numbers(numbers)
     assert len(texts) == len(numbers)
-    for number, text in zip(numbers, texts, strict=True):
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    for number, text, rounded in zip(numbers, texts, rounded_numbers(numbers), strict=True):
         assert len(text) <= 24
+        assert float(text) == rounded or math.isnan(number)
         if math.isfinite(number):
-            assert (float(text) == 0) == (number == 0)
+            assert (float(text) == 0) == (number == 0 or abs(number) < 1e-5 * largest)
 
 
 def test_the_documentation_is_that_of_the_registry(request: pytest.FixtureRequest) -> None:
@@ -347,7 +374,7 @@ class TestTemplates:
 
     def test_a_variable_has_the_text_of_the_annotation(self) -> None:
         source = EntityInput("api", {}, {"pod": "a"}, (MetricShare("cpu", 1.0, 4.0, 0.1),), 0.8, 0.0, 60.0, "http://x")
-        storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0)
+        storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0, 60.0)
         own = {f"own_{name}": "{{ " + name + " }}" for name in VARIABLES}
         explanation = explain_entity(source, own).add(CAUSE, CauseInput("disk", 0.0, 60.0, effects=["shop"]))
         explanation = explanation.add(EVENT, "is silenced").add(STORM, storm)
@@ -358,11 +385,13 @@ class TestTemplates:
             "in_common",
             "worst",
         ):
-            if name not in {"summary", "since"}:  # Those of the worst member.
+            if name not in {"summary", "since", "lasted"}:  # Those of the worst member.
                 assert annotations[f"own_{name}"] == annotations[name] != "", name
         assert annotations["own_group"] == "api"
         assert annotations["own_query"] == "cpu"
-        assert annotations["summary"].startswith("5 of 40 series of api are anomalous together, mostly zone=b; ")
+        assert annotations["summary"].startswith(
+            "5 of 40 series of api are anomalous together, mostly zone=b, for 1 min; "
+        )
         assert annotations["own_summary"].startswith("The metrics of pod=a (api)")
 
     def test_a_text_that_an_alert_does_not_have_is_empty(self) -> None:
@@ -370,7 +399,10 @@ class TestTemplates:
 
     def test_texts_of_storms_incidents_and_events_win_over_the_users(self) -> None:
         explanation = Explanation({}, {"calendar": "mine", "in_common": "mine"})
-        found = explanation.add(EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0)).annotations
+        found = (
+            explanation.add(EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0, 0.0))
+        )
+        found = found.annotations
         assert (found["calendar"], found["in_common"]) == ("is silenced", "mine")
 
     @given(st.text("{}% $observedlabels.\u00e9", max_size=20))
