@@ -12,6 +12,7 @@ from exporter.engine.absence import Attendance
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
 from exporter.engine.detectors import SampleBatch, StatefulDetector
+from exporter.engine.detectors.base import SEVERITY_MAX
 from exporter.engine.overrides import OverrideContext
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
@@ -114,7 +115,8 @@ class Scorer:
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, self.threshold)
-        verdicts.z[when, rows] = (sample - stats.mean) / np.maximum(stats.std, resolution)
+        z = (sample - stats.mean) / np.maximum(stats.std, resolution)
+        verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
             hour=span.buckets.week,
             complete=span.complete,

@@ -399,9 +399,7 @@ class TestTemplates:
 
     def test_texts_of_storms_incidents_and_events_win_over_the_users(self) -> None:
         explanation = Explanation({}, {"calendar": "mine", "in_common": "mine"})
-        found = (
-            explanation.add(EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0, 0.0))
-        )
+        found = explanation.add(EVENT, "is silenced").add(STORM, StormInput("q", [""], 1, 1, 2, [], 0.0, 0.0))
         found = found.annotations
         assert (found["calendar"], found["in_common"]) == ("is silenced", "mine")
 
