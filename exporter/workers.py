@@ -46,6 +46,14 @@ class Evaluators:
         evaluator = self.by_query.get(query)
         return 0.0 if evaluator is None else evaluator.progress
 
+    def reservations(self) -> list[str]:
+        """Return a line for each query that has no scores because its history is still being read."""
+        return [
+            f"{name}: history is being read, {evaluator.progress:.0%}; it has no scores so far"
+            for name, evaluator in sorted(self.by_query.items())
+            if not evaluator.ready
+        ]
+
     def any_stuck(self) -> bool:
         """Return whether an evaluator hangs."""
         return any(evaluator.stuck for evaluator in self.by_query.values())

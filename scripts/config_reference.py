@@ -25,10 +25,10 @@ _HEAD = """# Configuration
 
 <!-- Written by `make reference` from the models. Do not edit by hand. -->
 
-The file is YAML. It is given with `--config.file` and read again on SIGHUP and on `POST /-/reload` (with
-`--web.enable-lifecycle`): the whole new file is used, or, where it has a problem, the old one stays.
-`anomaly-exporter check config FILE` says what is wrong with a file, all of it, with line and column;
-[config.example.yaml](../config.example.yaml) is a good start.
+The file is YAML. It is given with `--config.file` and read again on SIGHUP, on `POST /-/reload` (with
+`--web.enable-lifecycle`) and when its content changes (with `--config.auto-reload`): the whole new file is used, or,
+where it has a problem, the old one stays. `anomaly-exporter check config FILE` says what is wrong with a file, all of
+it, with line and column; [config.example.yaml](../config.example.yaml) is a good start.
 
 `anomaly-exporter schema` prints the JSON schema of the file, which is also [config.schema.json](config.schema.json).
 An editor with a YAML language server completes and checks a file whose first line is

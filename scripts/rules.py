@@ -47,7 +47,9 @@ def render() -> dict[Path, str]:
 def _prometheus_rule(texts: Any) -> str:
     """Return the same rules as a resource of the Prometheus Operator."""
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
-    metadata = {"name": "anomaly-exporter", "labels": {"app.kubernetes.io/name": "anomaly-exporter"}}
+    # The second label is what the Prometheus of a kube-prometheus-stack looks for.
+    labels = {"app.kubernetes.io/name": "anomaly-exporter", "release": "kube-prometheus-stack"}
+    metadata = {"name": "anomaly-exporter", "labels": labels}
     kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
     whole = {**kind, "metadata": metadata, "spec": {"groups": groups}}
     body = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)

@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 from exporter.app.daemon import App
 from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
 from exporter.config.load import load, redacted
+from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.evaluation.admission import Admission
+from exporter.evaluation.cgroup import memory_limit
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback
@@ -69,6 +71,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     exposition = Exposition(registry)
     web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
     served, seen = path_prefixes(options.external_url, options.route_prefix)
+    watch = ConfigWatch(options.config_file)
     loaded = load(options.config_file)
     lifecycle = Lifecycle()
     alert_snapshots = AlertSnapshots()
@@ -92,7 +95,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             senders=senders,
             suppression=suppression,
             evaluators=evaluators,
-            admission=Admission(evaluators.engines, metrics),
+            admission=Admission(evaluators.engines, metrics, memory_limit=memory_limit),
             groups=Groups(evaluators.progress),
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
@@ -105,6 +108,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             loaded,
             lifecycle,
             config_file=options.config_file,
+            watch=watch,
             shard=options.shard,
             external_url=options.external_url or "",
         )
@@ -131,6 +135,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             build=build_information(),
             pages=views,
             reload=reloader.reload if options.enable_lifecycle else None,
+            reservations=evaluators.reservations,
         )
         web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=served, external_prefix=seen)
         server = WebServer(web, options.listen_address, web_config)

@@ -93,6 +93,10 @@ class App:
         """
         self._reloader.reload()
 
+    def config_changed(self) -> bool:
+        """Return whether the configuration file is another than the one loaded last; ask every second."""
+        return self._reloader.file_changed()
+
     def watch(self) -> None:
         """Restart what hangs or died; call it every few seconds.
 

@@ -15,6 +15,7 @@ from exporter.alerting.state_machine import restore
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import sharded
+from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
@@ -93,6 +94,8 @@ class Reloader:
     ----------
     lifecycle : Lifecycle
         Once it is stopping nothing is applied.
+    watch : ConfigWatch
+        Of the configuration file; made before `loaded`.
     shard : tuple of int
         (index, count): the part of the series of every query that is evaluated here.
     external_url : str
@@ -118,12 +121,13 @@ class Reloader:
         lifecycle: Lifecycle,
         *,
         config_file: Path,
+        watch: ConfigWatch,
         shard: tuple[int, int],
         external_url: str,
     ) -> None:
         self._parts = parts
         self._lifecycle = lifecycle
-        self._config_file = config_file
+        self._config_file, self._watch = config_file, watch
         self._shard = shard
         self._external_url = external_url
         self._lock = threading.Lock()
@@ -142,6 +146,11 @@ class Reloader:
         except BaseException:
             self._api.close()
             raise
+        watch.included(self.config.query_files)
+
+    def file_changed(self) -> bool:
+        """Return whether the configuration file has another content than what was loaded last; ask every second."""
+        return self._watch.changed()
 
     def close(self) -> None:
         """Close the client of Prometheus."""
@@ -157,6 +166,7 @@ class Reloader:
         metrics = self._parts.metrics
         with self._lock:
             try:
+                self._watch.loading()
                 loaded = load(self._config_file)
                 if not self._lifecycle.stopping:
                     self._replace(loaded)
@@ -178,6 +188,7 @@ class Reloader:
         old, new, now = self._api, loaded.config, self._parts.clock()
         api = old if new.prometheus == self.config.prometheus else PrometheusApi(new.prometheus)
         self._apply(new, api, {}, at=now)
+        self._watch.included(new.query_files)
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
 
     def _apply(self, config: Config, api: PrometheusApi, restored: Mapping[str, Step], *, at: float) -> None:

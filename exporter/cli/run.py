@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 BAD, USAGE = 1, 2
 
 _FRAME, _TICK = 1.0, 5.0
-"""Seconds between two calls of `App.watch`: while bars are drawn or a reload waits, and otherwise."""
+"""Seconds between two calls of `App.watch`: while bars are drawn, a reload waits or files are watched; otherwise."""
 _GRACE = 2.0
 """Seconds that threads of libraries have to end when everything is written and sent."""
 _LONGEST_STOP = 9.5
@@ -40,6 +40,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("flags of the daemon").add_argument
     add("--config.file", dest="config_file", metavar="FILE", type=Path, default=Path("config.yaml"),
         help="configuration file (default: %(default)s)")  # fmt: skip
+    add("--config.auto-reload", dest="auto_reload", action="store_true",
+        help="reload the configuration file when its content changes")  # fmt: skip
     add("--storage.path", dest="storage_path", metavar="DIR", type=Path, default=Path("data/"),
         help="directory of the state (default: %(default)s)")  # fmt: skip
     add("--web.listen-address", dest="listen_address", metavar="ADDRESS", default=":9877",
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         return code
     code = 0
     try:
-        _serve(app, signals)
+        _serve(app, signals, auto_reload=args.auto_reload)
     except ExporterError as fault:
         log.critical("giving up", extra={"error": str(fault)})
         code = 1
@@ -122,17 +124,18 @@ def _open_standard_streams() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as the process lives.
 
 
-def _serve(app: App, signals: _Signals) -> None:
-    """Wait for the end; reload on SIGHUP."""
+def _serve(app: App, signals: _Signals, *, auto_reload: bool) -> None:
+    """Wait for the end; reload on SIGHUP, and where it is wanted when the file changes."""
+    tick = _FRAME if auto_reload or sys.stderr.isatty() else _TICK
     reloading: threading.Thread | None = None
     reload_requested = False
     with history_progress(app.progress) as draw:
         while True:
             draw()
-            number = signals.wait(_FRAME if reload_requested or sys.stderr.isatty() else _TICK)
+            number = signals.wait(_FRAME if reload_requested else tick)
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
-            if number == signal.SIGHUP:
+            if number == signal.SIGHUP or (auto_reload and app.config_changed()):
                 reload_requested = True
             # In a thread, so that a signal can end the process meanwhile; a thousand signals are a single reload.
             if reload_requested and (reloading is None or not reloading.is_alive()):

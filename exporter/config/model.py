@@ -83,7 +83,8 @@ class LimitsSettings(Section):
         None,
         ge=256_000_000,
         description="Memory of the process, by what its series will take once they have learned everything; beyond it "
-        "no new ones are taken on. Four fifths of what the container may have leave room for large answers.",
+        "no new ones are taken on. Default: four fifths of what the process may have by its control group, that is the "
+        "container or the systemd unit, which leaves room for large answers; without such a limit there is none.",
     )
 
 

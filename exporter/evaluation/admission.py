@@ -13,6 +13,8 @@ __all__ = ["Admission"]
 
 _PROGRAM = 128 * 2**20
 """Bytes of the program itself, without any series."""
+_SHARE = 0.8
+"""Share of what the process may have for its series; the rest is for answers while they are read, and for charts."""
 _BESIDE = 3072
 """Bytes of a series beside its learned arrays: labels, verdict, lines of the page, its part of one answer."""
 
@@ -27,11 +29,21 @@ class Admission:
     ----------
     engines : callable
         Returns the engines of all queries.
+    memory_limit : callable
+        Returns the bytes that the process may have, or None: the default of `limits.max_memory` follows from it.
     """
 
-    def __init__(self, engines: Callable[[], Iterable[Engine]], metrics: SelfMetrics) -> None:
+    def __init__(
+        self,
+        engines: Callable[[], Iterable[Engine]],
+        metrics: SelfMetrics,
+        *,
+        memory_limit: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._engines = engines
         self._limits = LimitsSettings()
+        self._memory_limit = memory_limit
+        self._max_memory: int | None = None
         self._metrics = metrics
         metrics.memory_expected_bytes.set_function(self.memory)
         self.lock = threading.Lock()
@@ -40,7 +52,10 @@ class Admission:
     def configure(self, limits: LimitsSettings) -> None:
         """Set the limits; series that were admitted stay."""
         self._limits = limits
-        most = limits.max_memory
+        most: int | None = limits.max_memory
+        if most is None and (available := self._memory_limit()) is not None:
+            most = round(_SHARE * available)
+        self._max_memory = most
         self._metrics.memory_limit_bytes.set(float("inf") if most is None else most)
 
     def memory(self) -> int:
@@ -52,8 +67,8 @@ class Admission:
     def left(self, engine: Engine) -> int:
         """Return how many more series an engine may admit; negative by how many there are too many."""
         room = self._limits.max_series - sum(len(other.table) for other in self._engines())
-        if self._limits.max_memory is not None:
-            bytes_left, free = self._limits.max_memory - self.memory(), engine.capacity - len(engine.table)
+        if self._max_memory is not None:
+            bytes_left, free = self._max_memory - self.memory(), engine.capacity - len(engine.table)
             # The arrays of free rows are there already.
             new = (bytes_left - free * _BESIDE) // (engine.row_bytes + _BESIDE)
             room = min(room, free + new if new >= 0 else min(free, bytes_left // _BESIDE))

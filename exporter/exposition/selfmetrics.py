@@ -237,7 +237,7 @@ class SelfMetrics:
             "Memory of the process once all series have learned everything they can; no measurement.",
         )
         self.memory_limit_bytes = self._gauge(
-            "memory_limit_bytes", "What `limits.max_memory` says of it; infinite where it says nothing."
+            "memory_limit_bytes", "Its limit: `limits.max_memory`, or by the control group; infinite without either."
         )
         self.state_restore_age_seconds = self._gauge(
             "state_restore_age_seconds", "How old the learned state was when it was read at the start."

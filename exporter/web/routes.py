@@ -43,6 +43,8 @@ class Site:
         The data of the pages.
     reload : callable, optional
         Reloads the configuration; raises ExporterError with the reason. None: not enabled.
+    reservations : callable
+        What ``/-/ready`` says beside that it is ready, a line each. Must not block.
     """
 
     metrics: Callable[[str, str], Scrape]
@@ -51,6 +53,7 @@ class Site:
     build: Mapping[str, str]
     pages: PageData
     reload: Callable[[], None] | None = None
+    reservations: Callable[[], Iterable[str]] = tuple
 
 
 def build_app(
@@ -140,7 +143,7 @@ class _Handlers:
     async def ready(self, _: web.Request) -> web.Response:
         reason = self._site.not_ready()
         if reason is None:
-            return plain(200, "Anomaly Exporter is Ready.")
+            return plain(200, "\n".join(["Anomaly Exporter is Ready.", *self._site.reservations()]))
         return plain(503, f"Anomaly Exporter is not ready: {reason}")
 
     async def reload(self, _: web.Request) -> web.Response:

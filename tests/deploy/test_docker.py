@@ -71,7 +71,7 @@ def test_services_find_each_other() -> None:
     targets = re.findall(r"'targets': \['([a-z-]+):", str(scraped))
     datasource = yaml.safe_load((FOLDER / "grafana" / "datasources" / "prometheus.yaml").read_text())
     urls = [datasource["datasources"][0]["url"]]
-    config = load(FOLDER / "config.yaml").config
+    config = load(FOLDER / "exporter" / "config.yaml").config
     urls += [config.prometheus.url, *(one.url for one in config.alertmanagers)]
     hosts = {*targets, *(re.sub(r"https?://([^:/]+).*", r"\1", str(url)) for url in urls)}
     assert hosts - {"localhost"} <= set(SERVICES)
@@ -87,7 +87,7 @@ def test_grafana_is_given_the_dashboards() -> None:
 
 
 def test_configurations_are_valid() -> None:
-    assert load(FOLDER / "config.yaml").warnings == ()
+    assert load(FOLDER / "exporter" / "config.yaml").warnings == ()
     assert "SUCCESS" in run("amtool", "check-config", FOLDER / "alertmanager.yml")
 
 

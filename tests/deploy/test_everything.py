@@ -13,7 +13,7 @@ CHECKED = {
     "deploy/docker/Dockerfile.dockerignore": "test_docker: what is copied",
     "deploy/docker/alertmanager.yml": "amtool",
     "deploy/docker/compose.yaml": "the schema of compose",
-    "deploy/docker/config.yaml": "our own check",
+    "deploy/docker/exporter/config.yaml": "our own check",
     "deploy/docker/grafana/*/*.yaml": "test_docker: what they name",
     "deploy/kubernetes/*/*.y*ml": "kubectl and the schemas",
     "deploy/kubernetes/*/*/*.yaml": "kubectl and the schemas",

@@ -100,13 +100,85 @@ def test_pods_have_no_rights_that_they_do_not_need(name: str) -> None:
         assert security["allowPrivilegeEscalation"] is False
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert {"memory"} == set(one["resources"]["limits"])
-        assert {"readinessProbe", "livenessProbe"} <= set(one)
+        assert "livenessProbe" in one
+
+
+def test_the_exporter_never_takes_the_pod_of_a_prometheus_out_of_its_service() -> None:
+    alone, beside = container("standalone"), container("sidecar")
+    assert {"startupProbe", "readinessProbe"} <= set(alone)
+    assert not {"startupProbe", "readinessProbe"} & set(beside)
+    assert "readinessProbe" in container("sidecar", "prometheus")
+
+
+@pytest.mark.parametrize("name", ["standalone", "pair", "shards", "sidecar", "sidecar-operator"])
+def test_an_edit_of_the_configuration_is_loaded_and_is_no_rollout(name: str) -> None:
+    maps = [one["metadata"]["name"] for one in build(name) if one["kind"] == "ConfigMap"]
+    # A hash of the content in a name would change the template of the pods.
+    assert set(maps) <= {"anomaly-exporter", "prometheus"}
+    exporter = only(name, "Prometheus")["spec"]["containers"][0] if name == "sidecar-operator" else container(name)
+    assert "--config.auto-reload" in exporter["args"]
+    # A single file that is mounted by `subPath` is never updated.
+    assert not any("subPath" in one for one in exporter["volumeMounts"])
+    if name == "sidecar":
+        assert "--enable-feature=auto-reload-config" in container(name, "prometheus")["args"]
+
+
+@pytest.mark.parametrize("name", ["standalone", "pair", "shards", "sidecar", "sidecar-operator"])
+def test_probes_ports_mounts_and_selectors_fit_together(name: str) -> None:
+    resources = build(name)
+    pods = [one["spec"]["template"] for one in resources if one["kind"] == "StatefulSet"]
+    pods += [{"metadata": {"labels": {"operator.prometheus.io/name": one["metadata"]["name"]}}, "spec": one["spec"]}
+             for one in resources if one["kind"] == "Prometheus"]  # fmt: skip
+    for pod in pods:
+        for one in pod["spec"]["containers"]:
+            ports = {port["name"] for port in one["ports"]}
+            assert {one[probe]["httpGet"]["port"] for probe in one if probe.endswith("Probe")} <= ports
+            requested, limit = (quantity(one["resources"][kind]["memory"]) for kind in ("requests", "limits"))
+            assert requested <= limit
+    for one in resources:
+        kind, spec = one["kind"], one.get("spec", {})
+        if kind in ("Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"):
+            selector = spec["podSelector"] if kind == "NetworkPolicy" else spec["selector"]
+            wanted = selector.get("matchLabels", selector)
+            assert any(wanted.items() <= pod["metadata"]["labels"].items() for pod in pods), kind
+        if kind == "Service":
+            named = {port["name"] for pod in pods for one in pod["spec"]["containers"] for port in one["ports"]}
+            assert {port["targetPort"] for port in spec["ports"]} <= named
+        if kind == "ServiceMonitor":
+            [service] = [one for one in resources if one["kind"] == "Service"]
+            assert spec["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+            assert {one["port"] for one in spec["endpoints"]} <= {port["name"] for port in service["spec"]["ports"]}
+
+
+def quantity(text: str) -> float:
+    """Return bytes.
+
+    >>> quantity("1Gi") == 2 * quantity("512Mi")
+    True
+    """
+    number, unit = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]i)", text).groups()  # type: ignore[union-attr]
+    return float(number) * 1024.0 ** ("KMG".index(unit[0]) + 1)
+
+
+def test_what_watches_in_pairs_or_parts_is_spread_and_replaced_one_by_one() -> None:
+    for name in ("pair", "shards"):
+        spec = only(name, "StatefulSet")["spec"]
+        [zones] = spec["template"]["spec"]["topologySpreadConstraints"]
+        assert zones["topologyKey"] == "topology.kubernetes.io/zone"
+        assert zones["labelSelector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+        assert spec["minReadySeconds"] >= 30
+        assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Delete"}
+
+
+def test_a_kube_prometheus_stack_finds_monitors_and_rules() -> None:
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert only("standalone", kind)["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
 @pytest.mark.parametrize("name", ["standalone", "pair", "shards", "sidecar"])
 def test_container_mounts_what_it_is_told_to_use(name: str) -> None:
     mounts = {one["mountPath"] for one in container(name)["volumeMounts"]}
-    flags = dict(one.split("=", 1) for one in container(name)["args"])
+    flags = {flag: value for flag, _, value in (one.partition("=") for one in container(name)["args"])}
     # The root of a volume belongs to root, and the store refuses a folder that is not its own.
     assert str(Path(flags["--storage.path"]).parent) in mounts
     assert {str(Path(flags["--config.file"]).parent), "/tmp"} <= mounts  # noqa: S108
@@ -135,7 +207,14 @@ def test_network_policy_is_about_the_exporter_and_lets_it_ask_for_names() -> Non
     labels = only("standalone", "StatefulSet")["spec"]["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
     assert only("standalone", "Service")["spec"]["selector"].items() <= labels.items()
-    assert policy["egress"][0]["to"][0]["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+    names, servers = policy["egress"]
+    assert names["to"][0]["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+    assert names["to"][1] == {"ipBlock": {"cidr": "169.254.20.10/32"}}
+    assert {9090, 9093, 8428, 8480, 8481, 10902, 8080} == {one["port"] for one in servers["ports"]}
+    [config] = [one["data"]["config.yaml"] for one in build("standalone") if one["kind"] == "ConfigMap"]
+    used = {int(port) for port in re.findall(r"http://[\w.-]+:(\d+)", config)}
+    assert used <= {one["port"] for one in servers["ports"]}
+    assert {"namespaceSelector"} <= {key for one in policy["ingress"][0]["from"] for key in one}
 
 
 def test_sidecar_is_the_same_under_the_operator() -> None:
@@ -187,3 +266,14 @@ def test_autoscalers_read_the_metric_that_is_recorded() -> None:
     trigger = only("autoscaling/keda", "ScaledObject")["spec"]["triggers"][1]["metadata"]
     assert f"max({series}{{" in trigger["query"]
     assert external["target"]["averageValue"] == trigger["threshold"] == "1"
+    # No value is no opinion about scaling down, and not zero.
+    assert trigger["ignoreNullValues"] == "false"
+
+
+def test_external_metrics_have_a_server_and_may_be_read() -> None:
+    api = only("autoscaling/prometheus-adapter", "APIService")
+    service = api["spec"]
+    assert api["metadata"]["name"] == "{version}.{group}".format(**service)
+    role, binding = (only("autoscaling/prometheus-adapter", kind) for kind in ("ClusterRole", "ClusterRoleBinding"))
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert role["rules"][0]["apiGroups"] == [service["group"]]

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.conftest import RunAlertmanager, RunPrometheus
 from tests.integration.daemon import Exporter, Feed, configuration
@@ -169,6 +170,42 @@ def test_a_broken_configuration_is_refused_and_the_old_one_stays(exporter: Expor
     exporter.config_file.write_text(good)
     assert exporter.reload().status_code == 200
     eventually(lambda: exporter.sample("anomaly_exporter_config_last_reload_successful") == 1, 5.0)
+
+
+def test_a_configmap_that_changes_is_loaded_by_itself_and_a_wrong_one_keeps_the_old(
+    prometheus: Prometheus, feed: Feed, stack: ExitStack, tmp_path: Path
+) -> None:
+    config = configuration(prometheus.url, [])
+    exporter = Exporter(tmp_path / "exporter", config, "--config.auto-reload")
+    folder = exporter.directory
+
+    def swap(number: int, text: str) -> None:
+        """Change the file as the kubelet does it."""
+        (folder / f"..{number}").mkdir()
+        (folder / f"..{number}" / "config.yaml").write_text(text)
+        (folder / "..data_tmp").symlink_to(f"..{number}")
+        (folder / "..data_tmp").replace(folder / "..data")
+
+    def loaded() -> float | None:
+        return exporter.sample("anomaly_exporter_config_last_reload_successful")
+
+    good = exporter.config_file.read_text()
+    swap(1, good)
+    exporter.config_file.unlink()
+    exporter.config_file.symlink_to("..data/config.yaml")
+    stack.enter_context(exporter)
+    exporter.wait_for_scores()
+    config["queries"].append({"name": "sum", "expr": "sum(load)"})
+    swap(2, yaml.safe_dump(config))
+    eventually(lambda: exporter.samples("anomaly_score", query="sum"), 60.0)
+    assert exporter.ask("/-/ready").text == "Anomaly Exporter is Ready.\n"
+    swap(3, good.replace("queries:", "querys:"))
+    eventually(lambda: loaded() == 0.0, 30.0)
+    assert exporter.samples("anomaly_score", query="sum")
+    assert exporter.ask("/-/ready").status_code == 200
+    swap(4, good)
+    eventually(lambda: loaded() == 1.0, 30.0)
+    eventually(lambda: not exporter.samples("anomaly_score", query="sum"), 30.0)
 
 
 def test_a_reload_keeps_what_was_learned_and_what_fires(

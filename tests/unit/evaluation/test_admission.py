@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,8 +12,10 @@ from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.evaluation.admission import Admission
 from exporter.exposition import SelfMetrics
+from tests.deploy.tools import ROOT
 
 GIB = 2**30
+MIB = 2**20
 
 
 def engine():
@@ -125,3 +128,28 @@ def test_what_memory_leaves_to_the_byte(registry):
     for more, count in left.items():
         room.configure(LimitsSettings.model_construct(max_series=10**6, max_memory=now + more))
         assert room.left(one) == count, more
+
+
+def test_without_a_word_the_limit_is_four_fifths_of_what_the_process_may_have(registry):
+    room = Admission(lambda: (), SelfMetrics(registry), memory_limit=lambda: GIB)
+    room.configure(LimitsSettings())
+    assert registry.get_sample_value("anomaly_exporter_memory_limit_bytes") == round(0.8 * GIB)
+    room.configure(LimitsSettings(max_memory=2 * GIB))
+    assert registry.get_sample_value("anomaly_exporter_memory_limit_bytes") == 2 * GIB
+
+
+def test_documents_say_how_many_series_a_container_has_room_for(registry):
+    table = (ROOT / "docs" / "operations.md").read_text().split("| memory limit of the container |")[1]
+    sizes, _, counts = table.splitlines()[:3]
+    units = {"Mi": MIB, "Gi": GIB}
+    for size, count in zip(sizes.split("|"), counts.split("|")[2:], strict=False):
+        if not size.strip():
+            continue
+        number, unit = re.match(r" (\d+)(Mi|Gi)", size).groups()
+        one = engine()
+        available = int(number) * units[unit]
+        metrics = SelfMetrics(CollectorRegistry())
+        room = Admission(lambda one=one: (one,), metrics, memory_limit=lambda available=available: available)
+        room.configure(LimitsSettings(max_series=10**6))
+        documented = int(count.strip().replace(",", ""))
+        assert documented <= room.left(one) < documented * 1.03

@@ -28,6 +28,7 @@ class Program:
     reason: str | None = None
     broken: Exception | None = None
     reloads: int = 0
+    reservations: list[str] = field(default_factory=list)
     while_reloading: Callable[[], None] = lambda: None
     pages: Pages = field(default_factory=Pages)
 
@@ -93,6 +94,7 @@ def serve() -> Iterator[Callable[..., Served]]:
                 build={"version": "1.2.3"},
                 pages=program.pages,
                 reload=program.reload if lifecycle else None,
+                reservations=lambda: program.reservations,
             )
             server = WebServer(build_app(site, endpoints=endpoints), address, web_config, limits=limits or Limits())
             served = Served(server, program, exposition)

@@ -69,6 +69,14 @@ def test_ready_says_why_it_is_not(serve):
     assert requests.get(served.url + "/-/healthy", timeout=10).status_code == 200
 
 
+def test_ready_says_which_queries_have_no_scores_yet(serve):
+    served = serve()
+    served.program.reservations = ["cpu: history is being read, 40%; it has no scores so far"]
+    answer = requests.get(served.url + "/-/ready", timeout=10)
+    assert answer.status_code == 200
+    assert answer.text == f"Anomaly Exporter is Ready.\n{served.program.reservations[0]}\n"
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_reload_reloads(serve, method):
     served = serve()
