@@ -10,7 +10,7 @@ from exporter import __version__
 
 __all__ = ["main", "parser"]
 
-COMMANDS = ("anomalies", "backtest", "check", "detect", "scale-hint", "schema")
+COMMANDS = ("anomalies", "backtest", "check", "detect", "scale-hint", "schema", "suggest")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -48,6 +48,8 @@ def _module_of(name: str) -> ModuleType:
         from exporter.cli import detect as command
     elif name == "schema":
         from exporter.cli import schema as command
+    elif name == "suggest":
+        from exporter.cli import suggest as command
     else:
         from exporter.cli import scale_hint as command
     return command

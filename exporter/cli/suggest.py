@@ -1,0 +1,182 @@
+"""``anomaly-exporter suggest``: writes a first configuration from what a Prometheus has."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from exporter.config.load import load
+from exporter.config.model import Config
+from exporter.errors import ConfigError, PrometheusError
+from exporter.http_client import Client
+from exporter.presets import preset_names
+from exporter.prometheus import PrometheusApi
+from exporter.prometheus.inventory import Inventory
+from exporter.prometheus.settings import PrometheusSettings
+from exporter.schedule import wall_clock
+from exporter.suggest.candidates import Candidate, candidates
+from exporter.suggest.measure import STEP, History, Measurement, measure, read
+from exporter.suggest.proposal import Proposal, propose
+from exporter.suggest.render import as_table, as_yaml, cost_lines
+
+__all__ = ["add_parser", "run"]
+
+GOOD, BAD, UNUSABLE = 0, 1, 2
+_ABOUT = """\
+Asks a Prometheus which metrics it has, recognises common exporters, replays a little history of each query, and writes
+a commented configuration: directions, units, smallest deviations, groups, and for each query its series, season,
+expected alerts a week and cost.
+
+  anomaly-exporter suggest --prometheus.url=http://localhost:9090 --output config.yaml
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``suggest``."""
+    suggest = subparsers.add_parser(
+        "suggest",
+        help="write a first configuration from what a Prometheus has",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = suggest.add_argument
+    add("--prometheus.url", dest="url", metavar="URL", help="server to ask (default: http://localhost:9090)")
+    add("--config.file", dest="config_file", metavar="FILE", type=Path,
+        help="take the server, its credentials and the Alertmanagers from this configuration file")  # fmt: skip
+    add("--alertmanager.url", dest="alertmanagers", metavar="URL", action="append", default=[],
+        help="Alertmanager to write into the file; may be repeated")  # fmt: skip
+    add("--output", metavar="FILE", type=Path, help="file to write; not overwritten (default: standard output)")
+    add("--preset", metavar="NAME", action="append", choices=preset_names(),
+        help="only this preset; may be repeated (default: all, and metrics that none covers)")  # fmt: skip
+    add("--max-series", type=_positive, default=2000, metavar="N",
+        help="series of all queries together (default: %(default)s)")  # fmt: skip
+    add("--dry-run", action="store_true", help="print a table of what would be written, and nothing else")
+    add("--explain", action="store_true", help="also list what was left out, and why")
+    suggest.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) -> int:
+    """Write a configuration; returns the exit code."""
+    try:
+        settings, alertmanagers = _server(args)
+    except ConfigError as error:
+        return _say(error.lines(), UNUSABLE)
+    except ValidationError as error:
+        messages = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
+        return _say([f"--prometheus.url: {message}" for message in messages], UNUSABLE)
+    if args.output is not None and args.output.exists():
+        return _say([f"{args.output} is there already and stays as it is; give another name"], UNUSABLE)
+    api = PrometheusApi(settings)
+    client = Client(settings, pool=1, error=PrometheusError)
+    try:
+        chosen = _candidates(Inventory(settings, client), args.preset)
+        measured = list(zip(chosen, _measure(api, chosen, clock()), strict=True))
+    except PrometheusError as error:
+        return _say([f"{error.url}: {error.message}"], BAD)
+    finally:
+        api.close()
+        client.close()
+    proposals = propose(measured, max_series=args.max_series)
+    if all(proposal.left_out for proposal in proposals):
+        return _say(["nothing to suggest:", *_reasons(proposals)], BAD)
+    if args.dry_run:
+        sys.stdout.write(as_table(proposals))
+        return GOOD
+    text = as_yaml(proposals, url=settings.url, alertmanagers=alertmanagers, explain=args.explain)
+    _check(text)
+    return _write(text, args.output, proposals)
+
+
+def _server(args: argparse.Namespace) -> tuple[PrometheusSettings, Sequence[str]]:
+    if args.config_file is None:
+        return PrometheusSettings.model_validate({} if args.url is None else {"url": args.url}), args.alertmanagers
+    config = load(args.config_file).config
+    settings = config.prometheus
+    if args.url is not None:
+        settings = PrometheusSettings.model_validate({**settings.model_dump(by_alias=True), "url": args.url})
+    return settings, args.alertmanagers or [each.url for each in config.alertmanagers]
+
+
+def _candidates(inventory: Inventory, presets: Sequence[str] | None) -> list[Candidate]:
+    names = inventory.metric_names()
+    _progress(f"{len(names)} metrics")
+    labels: dict[str, list[str]] = {}
+
+    def labels_of(metric: str) -> list[str]:
+        if metric not in labels:
+            labels[metric] = inventory.label_names(metric)
+        return labels[metric]
+
+    return candidates(names, inventory.metadata() if presets is None else {}, labels_of, presets=presets)
+
+
+def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float) -> list[Measurement]:
+    end = math.floor(now / STEP) * STEP
+    histories: list[History] = []
+    for number, candidate in enumerate(chosen, 1):
+        _progress(f"{number} of {len(chosen)}: {candidate.name}")
+        (plan,) = Config.model_validate({"queries": [candidate.fields]}).plans()
+        try:
+            histories.append(read(api, plan, end))
+        except PrometheusError as error:
+            if error.reason.retryable and number == 1:
+                raise
+            histories.append(History(plan, 0, 0.0, np.zeros((0, 0), np.float32), error.message))
+    _progress("")
+    return measure(histories, end)
+
+
+def _check(text: str) -> None:
+    """Load what is written: a fault is one of this program."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(text, encoding="utf-8")
+        load(file)
+
+
+def _write(text: str, output: Path | None, proposals: Sequence[Proposal]) -> int:
+    if output is None:
+        sys.stdout.write(text)
+        return GOOD
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        return _say([f"{output}: {error.strerror}"], UNUSABLE)
+    lines = [f"{output}: {line}" for line in cost_lines(proposals)[:1]]
+    lines += [f"next: anomaly-exporter check config {output}", f"then: anomaly-exporter --config.file={output}"]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return GOOD
+
+
+def _reasons(proposals: Sequence[Proposal]) -> Iterator[str]:
+    if not proposals:
+        yield "no metric is known; docs/presets.md lists what is recognised"
+    for proposal in proposals:
+        yield f"{proposal.candidate.name}: {proposal.left_out}"
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}"[:200])
+        sys.stderr.flush()
+
+
+def _say(lines: Sequence[str], code: int) -> int:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return code
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of series")
+    return value
