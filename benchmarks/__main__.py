@@ -27,6 +27,7 @@ RUNS = (
     ("A million series", "engine", ["--series", "1000000", "--instants", "24", "--alone", "0"],
      "The same for a million series: the mean is a cycle, the worst one ends a block."),
     ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
+    ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Scrapes", "scrape", [], "`/metrics`, beside prometheus-client's own rendering."),
     ("Restart", "restart", [], "The daemon with its state, ended and started again."),
 )  # fmt: skip

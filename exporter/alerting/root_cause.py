@@ -13,7 +13,7 @@ are given: which of them explains another does not depend on their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -143,8 +143,8 @@ class DependencyGraph:
         self._callers = _by_label(edge.caller for edge in dependencies)
         self._callees = _by_label(edge.callee for edge in dependencies)
 
-    def __bool__(self) -> bool:
-        return bool(self._edges)
+    def __len__(self) -> int:
+        return len(self._edges)
 
     def calls(self, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         """Return what an anomaly depends on: the keys under which `called` returns its callees."""
@@ -157,6 +157,12 @@ class DependencyGraph:
     def mentions(self, labels: Mapping[str, str]) -> bool:
         """Return whether an anomaly with these labels can be a cause or an effect."""
         return bool(self.calls(labels) or self.called(labels))
+
+    def pairs(self, labels: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Yield the values of some labels of each caller and its callee, where a dependency gives all of them."""
+        for edge in self._edges:
+            if all(name in edge.caller and name in edge.callee for name in labels):
+                yield tuple(edge.caller[name] for name in labels), tuple(edge.callee[name] for name in labels)
 
     def _keys(self, index: _Index, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         return [

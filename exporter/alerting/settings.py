@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.alerting.budget import Budgeted
 from exporter.alerting.explanation.template import check
@@ -77,16 +77,63 @@ class AlertSettings(Section):
     )
 
 
+_SERVICE_GRAPH = {
+    "from_query": "sum by (client, server) (rate(traces_service_graph_request_total[10m])) > 0",
+    "caller": {"service": "client"},
+    "callee": {"service": "server"},
+}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "tempo": _SERVICE_GRAPH,
+    "opentelemetry": _SERVICE_GRAPH,
+    "istio": {
+        "from_query": "sum by (source_canonical_service, destination_canonical_service) "
+        '(rate(istio_requests_total{reporter="destination"}[10m])) > 0',
+        "caller": {"service": "source_canonical_service"},
+        "callee": {"service": "destination_canonical_service"},
+    },
+}
+
+
 class DependencySettings(Section):
-    """Who depends on whom: an anomaly of the callee may explain one of the caller."""
+    """Who depends on whom: an anomaly of the callee may explain one of the caller.
+
+    One dependency, or all that the answer of a query holds.
+    """
 
     caller: dict[LabelName, str] = Field(
-        min_length=1, description="Labels of the alerts of what calls, such as `{service: checkout}`."
+        min_length=1,
+        description="Labels of the alerts of what calls, such as `{service: checkout}`. With `from_query`: for each of "
+        "them the label of the answer that has its value, such as `{service: client}`.",
     )
-    callee: dict[LabelName, str] = Field(min_length=1, description="Labels of the alerts of what is called.")
+    callee: dict[LabelName, str] = Field(
+        min_length=1, description="Labels of the alerts of what is called. With `from_query` as for `caller`."
+    )
     equal: Items[LabelName] = Field(
         (), description="Labels that both alerts must have with the same value, such as `[cluster]`."
     )
+    from_query: str | None = Field(
+        None,
+        description="PromQL with a series for each caller and callee, asked again every `refresh`. Series whose value "
+        "is not above 0 are no calls.",
+    )
+    preset: Literal["tempo", "opentelemetry", "istio"] | None = Field(
+        None,
+        description="Sets `from_query`, `caller` and `callee` for the service graph of Tempo, of the service graph "
+        "connector of OpenTelemetry, or of Istio. Fields that are given win; alerts have the label `service`.",
+    )
+    refresh: Duration = Field(300.0, ge=10.0, description="How often `from_query` is asked.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        return {**_PRESETS[preset], **data} if isinstance(preset, str) and preset in _PRESETS else data
+
+    @model_validator(mode="after")
+    def _refreshed(self) -> Self:
+        if self.from_query is None and "refresh" in self.model_fields_set:
+            raise ValueError("refresh goes with from_query")
+        return self
 
 
 class AlertingSettings(Section):

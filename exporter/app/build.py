@@ -15,6 +15,7 @@ from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.evaluation.admission import Admission
@@ -100,6 +101,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
             root_causes=RootCauses(sent_labels=suppression.incident_labels),
+            likely_causes=LikelyCauses(),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
         )

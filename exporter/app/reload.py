@@ -17,11 +17,13 @@ from exporter.config.model import Config
 from exporter.config.plan import sharded
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Senders
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.exposition import Exposition, SelfMetrics
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
+_DEPENDENCIES = "(dependencies)"
+"""Name of the job that asks the queries of dependencies."""
 _MAINTENANCE_INTERVAL = 15.0
 
 
@@ -78,13 +82,14 @@ class Parts:
     latest: LatestVerdicts
     co_occurrence: CoOccurrence
     root_causes: RootCauses
+    likely_causes: LikelyCauses
     maintenance: Maintenance
     workers: Workers
 
 
 def concurrency(config: Config) -> int:
     """Return how many jobs run at the same time."""
-    return config.prometheus.concurrency + 1  # One for maintenance.
+    return config.prometheus.concurrency + 2  # One for maintenance, one for dependencies.
 
 
 class Reloader:
@@ -200,6 +205,8 @@ class Reloader:
         parts.admission.configure(config.limits)
         context = self._new_context(config, api, parts.suppression.apply(config))
         parts.root_causes.configure(config.dependencies, plans.keys() | jobs)
+        parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
+        parts.metrics.dependencies.set(len(parts.root_causes.graph))
         all_ended = self.end_evaluators()
         # Built aside: others count the series of all evaluators meanwhile.
         new = {name: old.take_over(plans[name], context, at=at) for name, old in evaluators.items() if name in plans}
@@ -226,6 +233,13 @@ class Reloader:
         if api is not self._api:
             self._api.close()
         self._api, self._context, self.config = api, context, config
+        self._dependencies = DependencyQueries(
+            parts.root_causes,
+            parts.metrics,
+            api,
+            timeout=config.global_.timeout,
+            query_offset=config.prometheus.query_offset,
+        )
         self._set_jobs(new_threads=not all_ended)
         for name, plan in plans.items():
             parts.metrics.query_interval_seconds.labels(query=name).set(plan.interval)
@@ -249,6 +263,7 @@ class Reloader:
             on_verdict=parts.latest.put,
             co_occurrence=parts.co_occurrence,
             root_causes=parts.root_causes,
+            likely_causes=parts.likely_causes,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
 
@@ -290,13 +305,17 @@ class Reloader:
 
     def _set_jobs(self, *, new_threads: bool) -> None:
         maintenance = Job(_MAINTENANCE_INTERVAL, 0.0, self.maintain, missed=lambda _: None)
+        others = {_MAINTENANCE: maintenance}
+        if self._parts.root_causes.queried:
+            run = self._dependencies.run
+            others[_DEPENDENCIES] = Job(_MAINTENANCE_INTERVAL, 0.0, run, missed=lambda _: None)
         groups = {
             name: Job(group.interval, group.offset, group.run, lambda _: None)
             for name, group in self._parts.groups.evaluators.items()
         }
         self._parts.workers.set(
             self._parts.evaluators.by_query,
-            {**groups, _MAINTENANCE: maintenance},
+            {**groups, **others},
             new_threads=concurrency(self.config) if new_threads else None,
         )
 

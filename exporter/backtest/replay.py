@@ -24,6 +24,7 @@ from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplaySto
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
@@ -31,6 +32,7 @@ from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.multivariate.group_evaluator import job_of
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 """Times that history is begun to be read."""
+_DEPENDENCIES_EVERY = 86400.0
+"""Seconds between two queries for dependencies: who calls whom changes with releases."""
 _PROGRESS_EVERY = 50
 """Slots between two reports of progress."""
 
@@ -185,7 +189,12 @@ class _Replay:
         self._groups = Groups(lambda query: self._evaluators[query].progress, training=_AtOnce())
         causes = RootCauses()
         causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
+        likely = LikelyCauses()
+        likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
         metrics = SelfMetrics(CollectorRegistry())
+        self._dependencies = DependencyQueries(
+            causes, metrics, api, timeout=config.global_.timeout, query_offset=config.prometheus.query_offset
+        )
         admission = Admission(lambda: [evaluator.learner.engine for evaluator in self._evaluators.values()], metrics)
         admission.configure(config.limits)
         settings = EvaluationSettings.of(config, external_url="")
@@ -205,6 +214,7 @@ class _Replay:
             on_verdict=self._on_verdict,
             co_occurrence=CoOccurrence(),
             root_causes=causes,
+            likely_causes=likely,
         )
         # Nothing is ever restored, so no state is written.
         self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))
@@ -270,8 +280,12 @@ class _Replay:
             for job, group in self._groups.evaluators.items()
         ]
         total = sum(map(len, queries)) + sum(map(len, groups))
+        dependencies_at = -np.inf
         for number, (slot, kind, name) in enumerate(heapq.merge(*queries, *groups)):
             self._clock.now = slot
+            if slot >= dependencies_at:
+                self._dependencies.run(slot)
+                dependencies_at = slot + _DEPENDENCIES_EVERY
             if kind:
                 self._groups.evaluators[name].run(slot)
             else:

@@ -10,7 +10,7 @@ from exporter.config.messages import Diagnostic, closest, duplicates
 from exporter.promql.lint import examine
 from exporter.yaml_reader import Loc
 
-__all__ = ["check_calendar", "check_expressions", "check_groups", "check_holidays"]
+__all__ = ["check_calendar", "check_causes", "check_expressions", "check_groups", "check_holidays"]
 
 
 def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -22,6 +22,10 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(query.get("expr"), str):
             for problem in examine(query["expr"]):
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
+    for at, dependency in _items(data, "dependencies"):
+        if isinstance(dependency.get("from_query"), str):
+            for problem in examine(dependency["from_query"]):
+                yield Diagnostic(("dependencies", at, "from_query"), problem.message, warning=not problem.fatal)
 
 
 def check_groups(data: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -37,6 +41,26 @@ def check_groups(data: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(alert, dict) and "budget" in alert:
             message = "a group has no budget: its threshold is `contamination`"
             yield Diagnostic(("groups", at, "alert", "budget"), message, at_key=True)
+
+
+def check_causes(data: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Check that what measures the damage, and whose alerts it explains, exists."""
+    queries, groups = (
+        [item["name"] for _, item in _items(data, section) if isinstance(item.get("name"), str)]
+        for section in ("queries", "groups")
+    )
+    if not isinstance(data.get("queries"), list):
+        return
+    for at, cause in _items(data, "causes"):
+        alerts = cause.get("alerts")
+        for number, name in enumerate(alerts if isinstance(alerts, list) else ()):
+            if isinstance(name, str) and name not in (*queries, *groups):
+                message = f"there is no query or group {name[:60]!r}{closest(name, [*queries, *groups])}"
+                yield Diagnostic(("causes", at, "alerts", number), message)
+        for field in ("damage", "times", "work"):
+            name = cause.get(field)
+            if isinstance(name, str) and name not in queries:
+                yield Diagnostic(("causes", at, field), f"there is no query {name[:60]!r}{closest(name, queries)}")
 
 
 def _members(loc: Loc, members: Any, existing: list[Any] | None) -> Iterator[Diagnostic]:

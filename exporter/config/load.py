@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.data_checks import check_calendar, check_expressions, check_groups, check_holidays
+from exporter.config.data_checks import check_calendar, check_causes, check_expressions, check_groups, check_holidays
 from exporter.config.environment import expand_secrets, resolve_files, unexpanded
 from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
@@ -79,6 +79,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         *unexpanded(expected, data),
         *resolve_files(data, expected, file.parent),
         *check_expressions(data),
+        *check_causes(data),
         *check_groups(data),
         *check_holidays(data),
         *check_calendar(data),

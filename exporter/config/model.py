@@ -16,6 +16,7 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
+from exporter.correlation.settings import CauseSettings
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
@@ -171,6 +172,10 @@ class Config(Section):
     )
     groups: Items[AlertingGroup] = Field((), description="Several metrics of one thing, judged together.")
     dependencies: Items[DependencySettings] = Field((), description="Who depends on whom, for cause and effect.")
+    causes: Items[CauseSettings] = Field(
+        (),
+        description="What measures the damage behind alerts, to rank their likely causes: docs/alerts.md.",
+    )
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
     silences: SilenceSettings = Field(SilenceSettings(), description="How silences of Alertmanagers are followed.")
     webhooks: WebhookSettings = Field(WebhookSettings(), description="Who may announce events without a login.")

@@ -73,12 +73,13 @@ def check(part: ValidPart) -> Iterator[Diagnostic]:
 
 
 def _dependencies(config: Config) -> Iterator[Diagnostic]:
-    first: dict[tuple[frozenset[tuple[str, str]], ...], int] = {}
+    first: dict[object, int] = {}
     for at, edge in enumerate(config.dependencies):
         loc: Loc = ("dependencies", at)
         sides = (frozenset(edge.caller.items()), frozenset(edge.callee.items()))
-        if first.setdefault(sides, at) != at:
-            yield Diagnostic(loc, f"dependencies[{first[sides]}] says the same")
+        content = (*sides, edge.from_query)
+        if first.setdefault(content, at) != at:
+            yield Diagnostic(loc, f"dependencies[{first[content]}] says the same")
         if sides[0] == sides[1]:
             yield Diagnostic((*loc, "callee"), "this is the caller itself")
         for side, pattern in (("caller", edge.caller), ("callee", edge.callee)):

@@ -1,1 +1,1 @@
-"""Anomalies of different queries side by side: which began together, and which explains which. Pure."""
+"""Anomalies of different queries side by side: what began together, what explains what, who does the damage. Pure."""

@@ -77,15 +77,42 @@ class RootCauses:
         *,
         sent_labels: Callable[[str], Mapping[str, str]] = lambda identity: {},  # noqa: ARG005
     ) -> None:
-        self.graph = DependencyGraph(dependencies)
         self._sent_labels = sent_labels
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
+        self._discovered: dict[str, tuple[DependencySettings, ...]] = {}
+        self._dependencies: tuple[DependencySettings, ...] = ()
+        self.configure(dependencies, ())
 
     def configure(self, dependencies: Sequence[DependencySettings], sources: Collection[str]) -> None:
         """Apply another configuration, in which only `sources` have alerts."""
-        self.graph = DependencyGraph(dependencies)
+        self._dependencies = tuple(dependencies)
+        self._discovered = {_key(each): self._discovered.get(_key(each), ()) for each in self.queried}
+        self._connect()
         for removed in self._anomalies.keys() - set(sources):
             self._anomalies.pop(removed, None)
+
+    @property
+    def queried(self) -> tuple[DependencySettings, ...]:
+        """The dependencies that a query says."""
+        return tuple(each for each in self._dependencies if each.from_query is not None)
+
+    def discover(self, settings: DependencySettings, edges: tuple[DependencySettings, ...]) -> bool:
+        """Replace what a query said of `dependencies`; return whether that is a change."""
+        if self._discovered.get(_key(settings)) in (None, edges):
+            return False
+        self._discovered[_key(settings)] = edges
+        self._connect()
+        return True
+
+    def _connect(self) -> None:
+        """Make the graph of the dependencies of the file and of those that queries say."""
+        written = [each for each in self._dependencies if each.from_query is None]
+        edges = {
+            (frozenset(each.caller.items()), frozenset(each.callee.items()), each.equal): each
+            for each in (*written, *(each for edges in self._discovered.values() for each in edges))
+        }
+        # One assignment: another thread sees all of the old or all of the new.
+        self.graph = DependencyGraph(tuple(edges.values()))
 
     def update(
         self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
@@ -156,6 +183,10 @@ class RootCauses:
         else:
             labels = {} if again else self._sent_labels(identity)
         return OpenAnomaly(identity, onset, interval, trace, labels.get(INCIDENT, ""), labels.get(ROLE) == _EFFECT)
+
+
+def _key(settings: DependencySettings) -> str:
+    return settings.model_dump_json()
 
 
 def _open_alert(alerts: Mapping[str, Alert], identity: str) -> Alert | None:

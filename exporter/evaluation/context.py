@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
@@ -165,6 +166,7 @@ class Ports:
     on_verdict: Callable[[QueryPlan, Verdict, SeriesTable], None]
     co_occurrence: CoOccurrence
     root_causes: RootCauses
+    likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
 
 
 @dataclass(frozen=True, slots=True)

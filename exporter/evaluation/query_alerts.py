@@ -64,6 +64,7 @@ class AlertEvaluator:
         """
         table = engine.table
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
+        self.context.ports.likely_causes.update(self.plan.name, verdict, table)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
             # The alert of an overdue series continues until the series is back, or until the alert says that it is

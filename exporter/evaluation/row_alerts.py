@@ -205,7 +205,10 @@ class RowAlerts:
             store.name, slot.states.at, store.interval, store.alerts, candidates, scores, storm_labels, silent
         )
         traces = root_causes.extend_traces(correlated, self._saved_context().traces)
-        return root_causes.explain(correlated, traces), traces
+        explained = root_causes.explain(correlated, traces)
+        likely = self.context.ports.likely_causes
+        at, graph = slot.states.at, root_causes.graph
+        return likely.explain(self.name, at, store.interval, store.alerts, explained, graph), traces
 
     def _save(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
         """Return the context of a step to store; publish the open alerts to other queries."""

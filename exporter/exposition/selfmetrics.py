@@ -177,6 +177,10 @@ class SelfMetrics:
             "band_coverage_ratio", "Share of recent samples inside the band: whether the model is honest.", "query"
         )
         self._drift()
+        self.dependencies = self._gauge("dependencies", "Dependencies in force, from the file and from queries.")
+        self.dependency_queries_failed_total = self._counter(
+            "dependency_queries_failed_total", "Queries for dependencies that failed; what they said before holds."
+        )
         self.clock_skew_seconds = self._gauge(
             "clock_skew_seconds", "How far the clock of another server is ahead of ours.", "peer"
         )

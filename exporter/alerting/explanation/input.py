@@ -18,6 +18,8 @@ __all__ = [
     "EntityInput",
     "HourStatistics",
     "LevelChange",
+    "LikelyCause",
+    "LikelyCausesInput",
     "MetricShare",
     "StormInput",
 ]
@@ -258,3 +260,53 @@ class CauseInput:
     ahead: float = 0.0
     earlier: str = ""
     effects: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyCause:
+    """A component that may be the cause of an alert.
+
+    Attributes
+    ----------
+    component : str
+    own : float
+        The damage that is its own.
+    since : float, Unix seconds
+        When it became unusual; NaN where that is unknown.
+    affected : bool
+        Whether the alert is about this component.
+    """
+
+    component: str
+    own: float
+    since: float
+    affected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyCausesInput:
+    """The components that may be the cause of an alert.
+
+    Attributes
+    ----------
+    causes : tuple of LikelyCause
+        The likeliest first; empty where none is likely.
+    total : float
+        The damage of all components.
+    components : int
+        How many were compared.
+    measure : str
+        Query that measures the damage, in `unit`.
+    began : float, Unix seconds
+        The beginning of the alert.
+    earlier : str
+        The text of an earlier slot: it stands where the causes can no longer be compared.
+    """
+
+    causes: tuple[LikelyCause, ...] = ()
+    total: float = 0.0
+    components: int = 0
+    measure: str = ""
+    unit: Unit | None = None
+    began: float = math.nan
+    earlier: str = ""

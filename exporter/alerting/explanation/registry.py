@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import group, query, storm
+from exporter.alerting.explanation import cause, group, query, storm
 from exporter.alerting.explanation.formatting import format_instant
-from exporter.alerting.explanation.input import CauseInput, EntityInput, StormInput
+from exporter.alerting.explanation.input import CauseInput, EntityInput, LikelyCausesInput, StormInput
 from exporter.alerting.explanation.query import SeriesTexts
 
 __all__ = [
     "CAUSE",
     "ENTITY",
     "EVENT",
+    "LIKELY_CAUSES",
     "SERIES",
     "STORM",
     "UNSENT",
@@ -169,6 +170,16 @@ CAUSE: tuple[Annotation[CauseInput], ...] = (
 )
 """Of an alert of an incident, beside its other annotations."""
 
+LIKELY_CAUSES: tuple[Annotation[LikelyCausesInput], ...] = (
+    Annotation(
+        "likely_causes",
+        cause.likely_causes,
+        "Of an alert that `causes` speak of: the three components with most of the damage that is their own and not "
+        "that of what they call, how much it is, and since when; or that none is likely.",
+    ),
+)
+"""Of an alert whose damage is measured, beside its other annotations."""
+
 EVENT: tuple[Annotation[str], ...] = (
     Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
 )
@@ -179,6 +190,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "alert of a group": ENTITY,
     "storm, beside those of its worst member": STORM,
     "incident, in addition": CAUSE,
+    "`causes`, in addition": LIKELY_CAUSES,
     "known event, in addition": EVENT,
 }
 

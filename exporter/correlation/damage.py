@@ -1,0 +1,215 @@
+"""The recent damage of every component: the excess of its series over what was expected, slot by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
+
+__all__ = ["Component", "DamageHistory", "Damages"]
+
+FloatArray = npt.NDArray[np.float64]
+Component = tuple[str, ...]
+
+_SLOTS = 128
+_SPACING = 10.0
+"""Seconds between two slots at least. With slots of a minute two hours are kept."""
+_MOST = 5000
+"""Components; more are left out."""
+_UNUSUAL = 3.0
+"""Standard deviations from which a component can be a cause."""
+_NOISE = 3.0
+"""How many times the largest excess of the hours before an excess has to be,"""
+_ENOUGH = 12
+"""where there are so many slots."""
+_LASTING = 0.2
+"""Share of its largest excess that a component must have had in another slot."""
+_BEFORE = 1800.0
+"""Seconds before the beginning that say what was there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damages:
+    """The damage of all components since an alert began. Arrays of shape (n,).
+
+    Attributes
+    ----------
+    excess
+        The largest so far, less what was there before; 0 where there is none.
+    onset
+        When a component became unusual, Unix seconds; NaN where it did not.
+    judged
+        Whether it can be said that a component is unusual.
+    distinct
+        Whether the excess is far more than that of the hours before, and lasted longer than a slot.
+    expected
+        The newest expected value; NaN where that is unknown.
+    level
+        The middle of its values since then; NaN where it has none.
+    """
+
+    components: Sequence[Component]
+    excess: FloatArray
+    onset: FloatArray
+    judged: npt.NDArray[np.bool_]
+    distinct: npt.NDArray[np.bool_]
+    expected: FloatArray
+    level: FloatArray
+
+
+class DamageHistory:
+    """Excess, value and deviation of the components of one query in recent slots.
+
+    One thread writes. Readers see whole slots: what is overwritten next is not read.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Labels that identify a component.
+    mean : bool
+        Whether series of one component are averaged; they are added up otherwise.
+    """
+
+    def __init__(self, labels: Sequence[str], *, mean: bool = False) -> None:
+        self._labels, self._mean = tuple(labels), mean
+        self._rows: tuple[SeriesTable | None, int, npt.NDArray[np.intp]] = (None, -1, np.zeros(0, np.intp))
+        self._index: dict[Component, int] = {}
+        self._count = 0
+        self._times = np.full(_SLOTS, np.nan)
+        # Excess, value, deviation.
+        self._slots = np.full((3, _SLOTS, 0), np.nan, np.float32)
+        self._expected = np.zeros(0)
+
+    def add(self, verdict: Verdict, table: SeriesTable) -> None:
+        """Take the verdict of a slot."""
+        last = self._times[(self._count - 1) % _SLOTS]
+        if verdict.at - last < _SPACING:
+            return
+        place = self._place(table)
+        rows = np.flatnonzero((place >= 0) & ~np.isnan(verdict.observed[: len(place)]))
+        self.put(verdict.at, place[rows], verdict.observed[rows], verdict.expected[rows], verdict.z[rows])
+
+    def put(
+        self, at: float, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
+    ) -> None:
+        """Take a slot: samples of shape (k,), and which component each belongs to."""
+        n = self._slots.shape[2]
+        count = np.bincount(place, minlength=n).astype(np.float64)
+        shared = np.where(count > 0, count, np.nan) if self._mean else np.where(count > 0, 1.0, np.nan)
+        slot = self._count % _SLOTS
+        self._slots[0, slot] = np.bincount(place, observed - expected, n) / shared
+        self._slots[1, slot] = np.bincount(place, observed, n) / shared
+        deviation = np.full(n, -np.inf)
+        np.maximum.at(deviation, place, np.where(np.isnan(z), -np.inf, np.abs(z)))
+        self._slots[2, slot] = np.where(np.isinf(deviation), np.nan, deviation)
+        newest = np.bincount(place, expected, n) / shared
+        self._expected = np.where(np.isnan(newest), self._expected, newest)
+        self._times[slot] = at
+        self._count += 1
+
+    def admit(self, component: Component) -> int:
+        """Return the place of a component; -1 where there is no room for it."""
+        if component not in self._index:
+            if len(self._index) >= _MOST:
+                return -1
+            self._index[component] = len(self._index)
+        return self._index[component]
+
+    def grow(self) -> None:
+        """Make room for the components that were admitted."""
+        more = len(self._index) - self._slots.shape[2]
+        if more:
+            # Another array: somebody may be reading this one.
+            self._slots = np.concatenate([self._slots, np.full((3, _SLOTS, more), np.nan, np.float32)], axis=2)
+            self._expected = np.concatenate([self._expected, np.full(more, np.nan)])
+
+    def covers(self, at: float) -> bool:
+        """Whether an instant, Unix seconds, is not too long ago."""
+        kept = self._times[~np.isnan(self._times)]
+        return len(kept) > 0 and (at >= kept.min() or self._count < _SLOTS)
+
+    def since(self, began: float, *, worse: str = "above", slack: float = 0.0) -> Damages:
+        """Return the damage since an alert began, Unix seconds.
+
+        Parameters
+        ----------
+        worse : "above" or "below"
+            On which side of what is expected there is damage.
+        slack : float, seconds
+            How long before the alert a component may have become unusual because of it.
+        """
+        slots, expected, oldest = self._slots, self._expected, self._count % _SLOTS
+        n = min(slots.shape[2], len(expected))
+        used = np.flatnonzero(~np.isnan(self._times))
+        used = used[used != oldest] if self._count >= _SLOTS else used
+        used = used[np.argsort(self._times[used])]
+        times = self._times[used]
+        excess, level, deviation = slots[:, used, :n].astype(np.float64)
+        before, during = (times < began) & (times >= began - _BEFORE), times >= began
+        # Of what is too young for an expected value only what changed can be said.
+        excess = np.where(np.isnan(excess), level - _middle(level[before]), excess)
+        excess = excess if worse == "above" else -excess
+        present = np.maximum(_middle(excess[before]), 0.0)
+        # Of what is never as expected only the growth is damage.
+        damage = _largest(excess[during]) - np.nan_to_num(present)
+        recent = times >= began - slack
+        unusual = (deviation[recent] >= _UNUSUAL) & (excess[recent] > 0)
+        onset = np.full(n, np.nan)
+        if unusual.any():
+            onset = np.where(unusual.any(axis=0), times[recent][np.argmax(unusual, axis=0)], np.nan)
+        judged = ~np.isnan(deviation[recent]).all(axis=0)
+        earlier = times < began - slack
+        distinct = np.ones(n, np.bool_)
+        if earlier.sum() >= _ENOUGH:
+            distinct = damage >= _NOISE * (_largest(excess[earlier]) - np.nan_to_num(present))
+        if during.sum() > 2:
+            second = np.sort(np.nan_to_num(excess[during]), axis=0)[-2] - np.nan_to_num(present)
+            distinct &= second >= _LASTING * damage
+        components = tuple(self._index)[:n]
+        return Damages(components, damage, onset, judged, distinct, expected[:n], _middle(level[during]))
+
+    def _place(self, table: SeriesTable) -> npt.NDArray[np.intp]:
+        """Return the component of every row, -1 where it has none."""
+        indexed, version, place = self._rows
+        if indexed is not table or version != table.version:
+            place = np.full(table.size, -1, np.intp)
+            if len(self._index) > _MOST // 2:
+                self._forget()
+            for row, series in table.items():
+                labels = dict(series)
+                if all(name in labels for name in self._labels):
+                    place[row] = self.admit(tuple(labels[name] for name in self._labels))
+            self.grow()
+            self._rows = (table, table.version, place)
+        return place
+
+    def _forget(self) -> None:
+        """Forget the components without a value in any slot that is kept."""
+        here = ~np.isnan(self._slots[1]).all(axis=0)
+        kept = [component for component, place in self._index.items() if here[place]]
+        self._index = {component: place for place, component in enumerate(kept)}
+        self._slots, self._expected = self._slots[:, :, here], self._expected[here]
+
+
+def _largest(values: FloatArray) -> FloatArray:
+    """Return the maximum of each column, 0 where it has no value."""
+    most = np.max(values, axis=0, initial=-np.inf, where=~np.isnan(values))
+    largest: FloatArray = np.where(np.isinf(most), 0.0, most)
+    return largest
+
+
+def _middle(values: FloatArray) -> FloatArray:
+    """Return the median of each column, NaN where there is no value."""
+    ordered = np.sort(values, axis=0)
+    count = (~np.isnan(values)).sum(axis=0)
+    if not len(ordered):
+        return np.full(values.shape[1], np.nan)
+    columns = np.arange(values.shape[1])
+    low, high = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, len(ordered) - 1)
+    middle: FloatArray = (ordered[low, columns] + ordered[high, columns]) / 2.0
+    return middle
