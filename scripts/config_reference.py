@@ -189,7 +189,12 @@ def _validators(annotation: Any) -> list[Any]:
 
 def _default(info: FieldInfo) -> str:
     value = info.default
-    if value is None or value is PydanticUndefined or isinstance(value, BaseModel) or value in ((), {}, (None, None)):
+    if (
+        value is None
+        or value is PydanticUndefined
+        or isinstance(value, BaseModel)
+        or value in ("", (), {}, (None, None))
+    ):
         return ""
     if isinstance(value, tuple):
         return f" | default = {', '.join(map(_item, value))}"

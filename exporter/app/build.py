@@ -17,7 +17,7 @@ from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
-from exporter.delivery import AlertSnapshots, Senders
+from exporter.delivery import AlertSnapshots, Discovery, Senders
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.cgroup import memory_limit
 from exporter.exposition import Exposition, SelfMetrics
@@ -83,6 +83,8 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         feedback = EpisodeFeedback(store, metrics)
         senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry)
         undo.callback(senders.close)
+        discovery = Discovery(registry)
+        undo.callback(discovery.stop)
         suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics)
         undo.callback(suppression.stop)
         evaluators = Evaluators()
@@ -93,6 +95,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             store=store,
             feedback=feedback,
             alert_snapshots=alert_snapshots,
+            discovery=discovery,
             senders=senders,
             suppression=suppression,
             evaluators=evaluators,
@@ -128,6 +131,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
             alertmanagers=suppression.alertmanagers,
+            discovery=discovery.states,
         )
         views = Views(program, PrometheusApi)
         site = Site(

@@ -118,6 +118,7 @@ class App:
         self._lifecycle.stopping = True
         log.info("stopping")
         began = monotonic()
+        _try(parts.discovery.stop)
         _try(parts.workers.stop)
         _try(parts.suppression.stop)
         # A reload under way ends soon; one that does not is not waited for.

@@ -19,7 +19,7 @@ from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
-from exporter.delivery import AlertSnapshots, Senders
+from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Discovery, Senders
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
@@ -74,6 +74,7 @@ class Parts:
     store: Store
     feedback: EpisodeFeedback
     alert_snapshots: AlertSnapshots
+    discovery: Discovery
     senders: Senders
     suppression: Suppression
     evaluators: Evaluators
@@ -137,6 +138,7 @@ class Reloader:
         self._external_url = external_url
         self._lock = threading.Lock()
         self._removed = RemovedQueries()
+        self._alertmanagers: tuple[AlertmanagerSettings, ...] = ()
         self.broken: str | None = None
         self.config = loaded.config
         alerts, notes, now = parts.store.alerts.load(), parts.store.alerts.notes(), parts.clock()
@@ -152,6 +154,9 @@ class Reloader:
             self._api.close()
             raise
         watch.included(self.config.query_files)
+        parts.discovery.follow(self.follow_alertmanagers)
+        # What was found after the start gave up waiting, and before somebody listened.
+        self.follow_alertmanagers()
 
     def file_changed(self) -> bool:
         """Return whether the configuration file has another content than what was loaded last; ask every second."""
@@ -188,6 +193,21 @@ class Reloader:
                 self.broken = f"a reload failed half-way: {mistake!r}"
                 raise ExporterError(self.broken) from mistake
 
+    def follow_alertmanagers(self) -> None:
+        """Use the Alertmanagers that names and files of the configuration in force stand for now."""
+        with self._lock:
+            if self._lifecycle.stopping:
+                return
+            try:
+                alertmanagers = self._parts.discovery.targets
+                if alertmanagers == self._alertmanagers:
+                    return
+                self._alertmanagers = alertmanagers
+                self._parts.senders.apply(alertmanagers, self.config.alerting)
+                self._parts.suppression.follow(alertmanagers, self.config)
+            except ExporterError as fault:
+                log.error("the alertmanagers that were found are not used", extra={"error": str(fault)})
+
     def _replace(self, loaded: Loaded) -> None:
         _log_warnings(loaded)
         old, new, now = self._api, loaded.config, self._parts.clock()
@@ -201,9 +221,10 @@ class Reloader:
         parts, evaluators = self._parts, self._parts.evaluators.by_query
         plans = {plan.name: plan for plan in sharded(config.plans(), config.groups, *self._shard)}
         jobs = {job_of(group) for group in config.groups}
-        parts.senders.apply(config.alertmanagers, config.alerting)
+        self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
+        parts.senders.apply(alertmanagers, config.alerting)
         parts.admission.configure(config.limits)
-        context = self._new_context(config, api, parts.suppression.apply(config))
+        context = self._new_context(config, api, parts.suppression.apply(config, alertmanagers))
         parts.root_causes.configure(config.dependencies, plans.keys() | jobs)
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.metrics.dependencies.set(len(parts.root_causes.graph))

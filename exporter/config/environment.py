@@ -11,7 +11,7 @@ from exporter.config.messages import Diagnostic
 from exporter.config.schema_walk import Survey
 from exporter.yaml_reader import Loc
 
-__all__ = ["expand_secrets", "resolve_files", "unexpanded"]
+__all__ = ["expand_secrets", "resolve_files", "resolve_patterns", "unexpanded"]
 
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -60,6 +60,16 @@ def resolve_files(data: Any, survey: Survey, folder: Path) -> Iterator[Diagnosti
         path = folder / name
         _set(data, loc, str(path))
         yield from _unusable(loc, path)
+
+
+def resolve_patterns(data: Any, folder: Path) -> None:
+    """Resolve the patterns of every `file_sd` of `data` against `folder`, in place."""
+    entries = data.get("alertmanagers")
+    for entry in entries if isinstance(entries, list) else ():
+        discovery = entry.get("file_sd") if isinstance(entry, dict) else None
+        files = discovery.get("files") if isinstance(discovery, dict) else None
+        if isinstance(files, list):
+            files[:] = [str(folder / file) if isinstance(file, str) and file else file for file in files]
 
 
 def _unusable(loc: Loc, path: Path) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.data_checks import check_calendar, check_causes, check_expressions, check_groups, check_holidays
-from exporter.config.environment import expand_secrets, resolve_files, unexpanded
+from exporter.config.environment import expand_secrets, resolve_files, resolve_patterns, unexpanded
 from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
 from exporter.config.model import Config
@@ -72,6 +72,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     document, data = included.document, included.document.data
     # A section whose fields are all commented out is the section's defaults.
     data = {name: value for name, value in data.items() if value is not None or name not in _SECTIONS}
+    resolve_patterns(data, file.parent)
     expected = survey(Config, data)
     diagnostics = [
         *included.diagnostics,

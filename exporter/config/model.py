@@ -17,7 +17,7 @@ from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
 from exporter.correlation.settings import CauseSettings
-from exporter.delivery.settings import AlertmanagerSettings
+from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
@@ -153,7 +153,7 @@ class Config(Section):
         GlobalSettings(), alias="global", description="What holds for every query that does not say otherwise."
     )
     prometheus: PrometheusSettings = Field(PrometheusSettings(), description="Where the samples come from.")
-    alertmanagers: Items[AlertmanagerSettings] = Field(
+    alertmanagers: Items[AlertmanagerEntry] = Field(
         (), description="Where alerts go: every one gets every alert. None: alerts are only shown."
     )
     storage: StorageSettings = Field(StorageSettings(), description="What is kept.")

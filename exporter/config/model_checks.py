@@ -54,6 +54,7 @@ def check(part: ValidPart) -> Iterator[Diagnostic]:
         [
             (("alertmanagers", at, "url"), _host(alertmanager.url))
             for at, alertmanager in zip(part.alertmanagers, config.alertmanagers, strict=True)
+            if alertmanager.url
         ],
         lambda first: f"{first} is the same Alertmanager; it would get every alert twice",
     )

@@ -32,6 +32,8 @@ class Peer:
         Monotonic seconds of the newest answer.
     answered : bool
         Whether its silences can be reconciled in this round.
+    has_silences : bool
+        Whether it knows of silences at all.
     rejected : int
         Silences of the newest list that could not be decoded.
     fault : AlertmanagerError or None
@@ -49,6 +51,7 @@ class Peer:
     unread: Sequence[Silence] = ()
     read_at: float | None = None
     answered: bool = False
+    has_silences: bool = True
     rejected: int = 0
     cluster: Cluster = field(default_factory=Cluster)
     fault: AlertmanagerError | None = None
@@ -82,11 +85,15 @@ class Peer:
         try:
             listing = self.api.silences(max_bytes)
         except AlertmanagerError as fault:
+            if fault.status in _NOT_THERE:
+                # A receiver of alerts that is no Alertmanager: nothing is silenced there.
+                self.silences, self.unread, self.has_silences = (), (), False
+                return
             self.fault = fault
             if _is_broken(fault):
                 self._read_single([*self._current(at), *created], at, mono)
         else:
-            self.rejected = listing.rejected
+            self.rejected, self.has_silences = listing.rejected, True
             listed = listing.silences if listing.complete else self._with_ended(listing.silences, created, at)
             self.silences, self.unread = listed, ()
             self.read_at, self.answered = mono, True
@@ -146,6 +153,7 @@ class Peer:
         return [*listed, *ended.values()]
 
 
+_NOT_THERE = (404, 405, 410, 501)
 _OF_THE_LIST = (Reason.TOO_LARGE, Reason.MALFORMED)
 
 

@@ -206,9 +206,14 @@ class SilenceWatcher:
     # ------------------------------------------------------------------ read
 
     def _read(self, peer: Peer, created: Sequence[str], *, cluster: bool) -> None:
+        before = peer.has_silences
         peer.read(self._settings.max_bytes, created, cluster=cluster, at=self._clock(), mono=self._monotonic())
         if peer.fault is not None:
             self._note_failure(peer, peer.fault)
+            return
+        if not peer.has_silences:
+            if before:
+                log.info("a receiver of alerts has no silences", extra={"alertmanager": peer.url})
             return
         if peer.trouble is not None:
             log.info("silences can be read again", extra={"alertmanager": peer.url})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from exporter.calendar import Calendar
 from exporter.config.model import Config
-from exporter.delivery import AlertSnapshots, connect_to
+from exporter.delivery import AlertmanagerSettings, AlertSnapshots, connect_to
 from exporter.exposition import SelfMetrics
 from exporter.feedback.silence_comments import Acknowledger
 from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
@@ -86,14 +86,18 @@ class Suppression:
         """Return the URL of every Alertmanager, and why it could not list its silences; None where it could."""
         return self._watch.troubles()
 
-    def apply(self, config: Config) -> SampleMasks:
-        """Apply a configuration; return the masks of its queries."""
+    def follow(self, alertmanagers: Sequence[AlertmanagerSettings], config: Config) -> None:
+        """Follow the silences of these Alertmanagers from now on."""
+        self._watch.apply(alertmanagers, config.silences)
+
+    def apply(self, config: Config, alertmanagers: Sequence[AlertmanagerSettings]) -> SampleMasks:
+        """Apply a configuration, and follow its Alertmanagers; return the masks of its queries."""
         # With dependencies, alerts that another replica has sent matter before any fires here.
         rules = [*(query.alert for query in config.queries), *(group.alert for group in config.groups)]
         names = (rule.alertname for rule in rules if rule is not None and config.dependencies)
         self._correlated = frozenset(names)
         self._active.configure(config.calendar, config.global_.timezone)
-        self._watch.apply(config.alertmanagers, config.silences)
+        self.follow(alertmanagers, config)
         utf8_labels = takes_utf8_labels(config)
         return SampleMasks(self._active, config.global_.external_labels, utf8_labels=utf8_labels)
 

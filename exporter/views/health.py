@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
 from exporter.config.model import Config
+from exporter.delivery import DiscoveryState
 from exporter.web.pages.models import ComponentHealth, EventRow
 from exporter.web.pages.rendering import ago
 
@@ -32,6 +33,7 @@ def component_health(
     config: Config,
     *,
     alertmanagers: Mapping[str, str | None],
+    discovery: Sequence[DiscoveryState] = (),
     store_bytes: int,
     queried: bool,
     at: float,
@@ -42,6 +44,8 @@ def component_health(
     ----------
     alertmanagers : mapping
         By URL: why an Alertmanager could not list its silences; None where it could.
+    discovery : sequence of DiscoveryState
+        What entries with `dns_sd` and `file_sd` stand for.
     queried : bool
         Whether Prometheus was queried so far.
     at : float, Unix seconds
@@ -50,6 +54,10 @@ def component_health(
     up = bool(values.get((_SOURCE_UP, ""))) if queried else None
     components = [ComponentHealth("Prometheus", config.prometheus.url, up)]
     components += [_alertmanager_health(values, url, trouble, at) for url, trouble in alertmanagers.items()]
+    for source in discovery:
+        detail = f"{source.targets} found" if source.trouble is None else f"{source.targets} known, {source.trouble}"
+        healthy = source.trouble is None and source.targets > 0
+        components.append(ComponentHealth("Alertmanagers", source.name, healthy, detail))
     if not config.alertmanagers:
         components.append(ComponentHealth("Alertmanager", "none configured", None, "alerts are only shown"))
     failed = values.get(("anomaly_exporter_store_errors_total", "")) or 0.0

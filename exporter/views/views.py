@@ -18,7 +18,7 @@ from exporter.charts import chart as drawing
 from exporter.charts import tasks
 from exporter.charts.worker_process import WorkerProcess
 from exporter.config.model import Config
-from exporter.delivery import AlertSnapshots
+from exporter.delivery import AlertSnapshots, DiscoveryState
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.multivariate.group_status import WORST, GroupStatus
@@ -78,6 +78,8 @@ class Program:
         From the labels of an alert and since when it fires to its status in every Alertmanager.
     alertmanagers : callable
         By URL: why an Alertmanager could not list its silences; None where it could.
+    discovery : callable
+        What entries with `dns_sd` and `file_sd` stand for.
     """
 
     clock: Callable[[], float]
@@ -92,6 +94,7 @@ class Program:
     events: Callable[[float], Sequence[EventRow]]
     alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
     alertmanagers: Callable[[], Mapping[str, str | None]]
+    discovery: Callable[[], Sequence[DiscoveryState]]
 
 
 class Views:
@@ -137,6 +140,7 @@ class Views:
                 program.registry,
                 config,
                 alertmanagers=program.alertmanagers(),
+                discovery=program.discovery(),
                 store_bytes=program.store_bytes(),
                 queried=any(query.judged_at or query.trouble for query in queries),
                 at=at,

@@ -18,6 +18,7 @@ from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator
 from tests.faults.cycling import Source
 from tests.integration.process import eventually
+from tests.integration.recorder import Recorder
 from tests.openapi import assert_described
 from tests.simulated_time import SimulatedTime
 
@@ -191,3 +192,22 @@ def test_the_api_is_served_as_its_document_and_the_documentation_say(app: App) -
     for cursor in ("x", "0.5,1", "0..5,1,load", "-1,1,load", "0.5,-1,load", "nan,1,load"):
         answer = requests.get(f"{url}/series", params={"cursor": cursor}, timeout=10)
         assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data"), cursor
+
+
+def test_alertmanagers_that_a_file_names_are_used_as_it_changes(app: App, source: Source, tmp_path: Path) -> None:
+    (tmp_path / "am.json").write_text("[]")
+    queries = [{"name": "load", "expr": "load", "alert": {"for": "2s"}}]
+    config = {**CONFIG, "alertmanagers": [{"file_sd": {"files": ["*.json"]}}], "queries": queries}
+    app._reloader._config_file.write_text(yaml.safe_dump(config))
+    app.reload()
+    with Recorder() as first, Recorder() as second:
+        (tmp_path / "am.json").write_text(f'[{{"targets": ["{first.address}"]}}]')
+        as_time_passes(app, lambda: value(app, "alertmanager_targets", source=f"file_sd {tmp_path}/*.json") == 1)
+        source.loud = {"a"}
+        as_time_passes(app, lambda: any(request.method == "POST" for request in first.requests))
+        # One that comes later gets what fires.
+        (tmp_path / "more.json").write_text(f'[{{"targets": ["http://{second.address}/x"]}}]')
+        as_time_passes(app, lambda: any(request.path == "/x/api/v2/alerts" for request in second.requests))
+        page = requests.get(f"http://127.0.0.1:{app.port}/", timeout=60).text
+        assert "2 found" in page
+        assert f"http://{second.address}/x" in page

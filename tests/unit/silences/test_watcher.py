@@ -319,3 +319,17 @@ def test_what_people_wrote_beside_our_silence_stays_when_it_is_renewed() -> None
     assert server.silences[-1]["annotations"] == {"ticket": "OPS-1"}
     world.round()
     assert world.watch.index.silences[-1].annotations == {"ticket": "OPS-1"}
+
+
+def test_a_receiver_that_is_no_alertmanager_has_no_silences(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(A, B)
+    world.calendar = Calendar([], "UTC", [SALE])
+    world.servers[A].get = lambda *_, **__: HttpResponse(404, {}, b"404 page not found")  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        world.round()
+        world.round()
+    assert [record.message for record in caplog.records].count("a receiver of alerts has no silences") == 1
+    assert [len(world.servers[url].silences) for url in (A, B)] == [0, 1]
+    assert world.watch.troubles() == {A: None, B: None}
+    name = "anomaly_exporter_alertmanager_silence_errors_total"
+    assert world.registry.get_sample_value(name, {"alertmanager": A, "reason": "http"}) is None
