@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric
 
-from exporter.delivery import AlertmanagerMetrics
+from exporter.delivery import AlertmanagerMetrics, Discovery
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
 from exporter.silences import SilenceMetrics
@@ -59,6 +59,7 @@ def render() -> str:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     AlertmanagerMetrics(registry)
+    Discovery(registry)
     SilenceMetrics(registry)
     scores = "".join(f"| `{name}` | {text} |\n" for name, text in FAMILIES.items())
     return _HEAD + scores + _OWN + "".join(sorted(_rows(registry))) + _TAIL
