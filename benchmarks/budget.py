@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate, AuditEvent, EvaluatedSlot, Step
+from exporter.alerting.alert import AlertCandidate, AuditEvent, EvaluatedSlot, Step, fingerprint
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import AlertingSettings, AlertSettings
-from exporter.alerting.state_machine import collect, evaluate
+from exporter.alerting.state_machine import evaluate
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
 from exporter.config.plan import QueryPlan
@@ -172,7 +172,7 @@ def _plan(alert: dict[str, str], step: float) -> QueryPlan:
 
 def _candidates(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
     labels = ({"alertname": rule.alertname, "series": str(row)} for row in rows)
-    return collect(AlertCandidate(own, Explanation({}), "") for own in labels)
+    return {fingerprint(own): AlertCandidate(own, Explanation({}), "") for own in labels}
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from demo.servers import free_port
-from exporter.exposition import Exposition, RowLabels
+from exporter.exposition import Exposition, page_labels, row_prefix
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import build_information
 from exporter.web import Site, WebConfigFile, WebServer, build_app
@@ -58,8 +58,7 @@ def main() -> int:
 
 
 def _publish(exposition: Exposition, labels: list[dict[str, str]]) -> float:
-    rows = RowLabels([])
-    prefixes = [rows.claim(tuple(sorted(series_labels.items()))) or b"" for series_labels in labels]
+    prefixes = [row_prefix(page_labels(list(series.items()), "query", "bench")) for series in labels]
     values = np.random.default_rng(0).random((6, len(labels)))
     values[5] = np.round(values[5])
     begin = time.perf_counter()

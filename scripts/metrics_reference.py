@@ -22,11 +22,11 @@ _HEAD = """# Metrics
 ## Scores
 
 Every row keeps the labels of its source series, `job` and `instance` included (set `honor_labels: true` where
-Prometheus scrapes it), without `__name__`, and has a label `query`. A label of the source that is called `query`
-becomes `exported_query`. A series without `instance` or `job` has them empty: with `honor_labels: true`, Prometheus
-then adds neither, so the score of an aggregate is not about the exporter, and is the same from both of a pair. What
-cannot be said is absent, never 0; a series that is gone disappears with the next evaluation; when a query fails, all of
-its rows disappear. No row has a timestamp.
+Prometheus scrapes it), without `__name__`, and has a label `query`. They are those of its alert: see
+[which series an alert is about](alerts.md#which-series-an-alert-is-about). A series without `job` or `instance` has
+them empty, so that Prometheus does not add those of the exporter. What cannot be said is absent, never 0; a series
+that is gone disappears with the next
+evaluation; when a query fails, all of its rows disappear. No row has a timestamp.
 
 | metric | meaning |
 | --- | --- |

@@ -21,7 +21,6 @@ def context_of(**given: Any) -> EvaluationContext:
     settings: dict[str, Any] = {
         "alerting": AlertingSettings(),
         "external_labels": {},
-        "utf8_labels": False,
         "source_url": "http://prometheus",
         "query_offset": 0.0,
         "checkpoint_interval": 300.0,
@@ -37,7 +36,7 @@ def context_of(**given: Any) -> EvaluationContext:
         "alert_snapshots": SimpleNamespace(open_alerts=lambda besides: 0),
         "metrics": None,
         "admission": SimpleNamespace(left=lambda engine: 1000, lock=threading.Lock()),
-        "masks": SampleMasks(ActiveEvents(), settings["external_labels"], utf8_labels=False),
+        "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,
         "groups": SimpleNamespace(wants=lambda query: False, add_history=None, add=lambda *_: None),
         "on_verdict": lambda *_: None,

@@ -116,7 +116,7 @@ class Stage:
     def _finding(self, asked: ExplanationRequest) -> AlertCandidate:
         name, row = self.names[asked.row], asked.row
         self.explained.append(name)
-        labels = self.rows.labels(self.table.labels(row))
+        labels = self.rows.labels(self.table.labels(row), row)
         return AlertCandidate(labels, Explanation({"summary": f"{name} is odd"}, self.rule.annotations, labels), "")
 
     # ------------------------------------------------------------------ what is there

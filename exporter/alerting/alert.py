@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from exporter.alerting.explanation.explanation import Explanation
+from exporter.alerting.identity import plain_labels
 
 __all__ = [
     "Alert",
@@ -169,6 +170,8 @@ class EvaluatedSlot:
         Fingerprints of pending alerts that end because a storm takes their series.
     other_alerts : int
         Open alerts of other queries; `max_alerts` counts them all.
+    endings : mapping
+        By fingerprint, of open alerts that are normal: why, for the audit, where it is not that the series is normal.
     """
 
     at: float
@@ -177,6 +180,7 @@ class EvaluatedSlot:
     unknown: Collection[str] = ()
     absorbed: Collection[str] = ()
     other_alerts: int = 0
+    endings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +214,13 @@ class Step:
 def fingerprint(labels: Mapping[str, str]) -> str:
     """Return the identity of a label set: 32 hexadecimal digits, equal in every process.
 
+    Sets that are the same with plain names have the same: an Alertmanager may have them in that form only.
+
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True
     """
     digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(labels.items()):
+    for name, value in sorted(plain_labels(labels).items()):
         for text in (name, value):
             raw = text.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(4, "big"))

@@ -2,82 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
 
 from exporter.alerting.alert import Alert, AlertState
-from exporter.alerting.limits import MAX_LABEL, bounded, is_name, valid_text
+from exporter.alerting.identity import Kind, clean_value, series_identity
+from exporter.alerting.limits import bounded, is_name, valid_text
 from exporter.alerting.settings import AlertSettings
 
-__all__ = ["alert_labels", "validate"]
+__all__ = ["alert_labels", "former_alert_labels", "validate"]
+
+_FORMER_LIMIT = 2048
 
 
 def alert_labels(
-    series_labels: Mapping[str, str],
-    query: str,
+    series: Iterable[tuple[str, str]],
+    name: str,
     settings: AlertSettings,
     external_labels: Mapping[str, str],
     *,
-    utf8: bool = False,
-    kind: Literal["query", "group"] = "query",
+    kind: Kind = "query",
     storm: str = "",
+    with_metric: bool = False,
 ) -> dict[str, str]:
-    """Return the identity of the alert of a series, of an entity of a group, or of a storm.
+    """Return the labels of the alert of a series, of an entity of a group, or of a storm.
 
     Parameters
     ----------
-    series_labels : mapping
-        As the source gave them. ``__name__`` and other names that start with ``__`` are left out; ``alertname``,
-        ``query`` and other names that the exporter uses become ``exported_<name>``.
-    query : str
-        Name of the query.
+    series : iterable of (name, value)
+        Labels as the source gave them; they enter as `series_identity` has them.
+    name : str
+        Of the query or the group.
     settings : AlertSettings
         Its `labels` win over those of the series; an empty one removes the label of the series.
     external_labels : mapping
         Added where no such label is.
-    utf8 : bool
-        Keep names outside ``[a-zA-Z_][a-zA-Z0-9_]*``; only if every Alertmanager takes them.
     kind : "query" or "group"
-        What `query` is the name of, and the label that has it.
+        What `name` is the name of, and the label that has it.
     storm : str
         Which storm it is; empty for everything else.
+    with_metric : bool
+        As of `series_identity`.
 
     Returns
     -------
     dict
-        Sorted by name; no value is empty or longer than 2 KiB, all of it is valid UTF-8.
+        Sorted by name; names of any form, no value empty or longer than 2 KiB. See `plain_labels`.
 
     Examples
     --------
-    >>> alert_labels({"__name__": "up", "query": "x"}, "cpu", AlertSettings(), {"cluster": "a"})
+    >>> alert_labels([("__name__", "up"), ("query", "x")], "cpu", AlertSettings(), {"cluster": "a"})
     {'alertname': 'AnomalyDetected', 'cluster': 'a', 'exported_query': 'x', 'query': 'cpu'}
     """
-    own = {"alertname": settings.alertname, kind: query}
-    # Empty where it is not set: no series can look as if it had been.
-    own |= {"storm": storm, "incident": "", "incident_role": ""}
-    series = {name: value for name, value in series_labels.items() if value and not name.startswith("__")}
+    labels = dict(series_identity(series, kind, with_metric=with_metric))
+    configured = {**settings.labels, "alertname": settings.alertname, kind: name, "storm": storm}
+    labels |= {name: clean_value(value) for name, value in configured.items()}
+    for external, value in external_labels.items():
+        if not labels.get(external):
+            labels[external] = clean_value(value)
+    return dict(sorted((name, value) for name, value in labels.items() if value))
+
+
+def former_alert_labels(
+    series: Iterable[tuple[str, str]],
+    name: str,
+    settings: AlertSettings,
+    external_labels: Mapping[str, str],
+    kind: Kind,
+) -> dict[str, str]:
+    """Return the labels that versions up to 0.1 gave to the alert of a series: an open alert keeps them."""
+    own = {"alertname": settings.alertname, kind: name, "storm": "", "incident": "", "incident_role": ""}
+    pairs = {name: value for name, value in series if value and not name.startswith("__")}
     labels: dict[str, str] = {}
-    for name, value in series.items():
-        free = name
-        # As Prometheus does on a scrape: again and again, until nothing else has the name.
-        while free in own or (free != name and (free in series or free in settings.labels)):
+    for label, value in pairs.items():
+        free = label
+        while free in own or (free != label and (free in pairs or free in settings.labels)):
             free = "exported_" + free
         labels[free] = value
-    labels |= settings.labels
-    labels |= own
+    labels |= settings.labels | own
     labels = {name: value for name, value in labels.items() if value}
     labels |= {name: value for name, value in external_labels.items() if name not in labels}
-    clean = ((name, bounded(value, MAX_LABEL)) for name, value in labels.items())
-    return dict(sorted((name, value) for name, value in clean if value and is_name(name, utf8=utf8)))
+    return {name: bounded(value, _FORMER_LIMIT) for name, value in labels.items() if is_name(name, utf8=False)}
 
 
-def validate(alert: Alert, *, utf8: bool = False) -> tuple[str, ...]:
+def validate(alert: Alert) -> tuple[str, ...]:
     """Return why an Alertmanager would refuse this alert; empty if it would take it.
 
-    Parameters
-    ----------
-    utf8 : bool
-        Whether this Alertmanager takes label names outside ``[a-zA-Z_][a-zA-Z0-9_]*``.
+    Label names of any form are sent as it takes them.
     """
     faults = []
     if alert.fired_at is None:
@@ -89,7 +99,7 @@ def validate(alert: Alert, *, utf8: bool = False) -> tuple[str, ...]:
         faults.append("at least one label pair required")
     for kind, pairs in (("label", labels), ("annotation", alert.annotations)):
         for name, value in pairs.items():
-            if not is_name(name, utf8=utf8):
+            if not is_name(name, utf8=kind == "label"):
                 faults.append(f"invalid {kind} name {name!r}")
             if not valid_text(value):
                 faults.append(f"the value of {kind} {name!r} is not valid UTF-8")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["MAX_LABEL", "bounded", "bounded_annotations", "is_link", "is_name", "valid_text"]
+__all__ = ["bounded", "bounded_annotations", "is_link", "is_name", "valid_text"]
 
-MAX_LABEL = 2048
-"""Bytes of the value of a label."""
 _MAX_ANNOTATION = 4096
 _MAX_LINK = 8192
 

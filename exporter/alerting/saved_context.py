@@ -26,15 +26,23 @@ class SavedContext:
     storms : tuple of OpenStorm
     traces : mapping
         By identity of open alerts: their severity since they began.
+    shared : mapping
+        By identity of open alerts that several series have: the hashes of those that were anomalous under it.
+    naming : str
+        A hash of what the labels of its alerts follow from; empty where it is not known.
     """
 
     storms: tuple[OpenStorm, ...] = ()
     traces: Mapping[str, SeverityTrace] = field(default_factory=dict)
+    shared: Mapping[str, Hashes] = field(default_factory=dict)
+    naming: str = ""
 
 
 class _StoredContext(msgspec.Struct, frozen=True, omit_defaults=True):
     storms: list[OpenStorm] = []
     traces: dict[str, SeverityTrace] = {}
+    shared: dict[str, Hashes] = {}
+    naming: str = ""
 
 
 def _to_bytes(array: npt.NDArray[Any]) -> bytes:
@@ -52,9 +60,10 @@ _decode = msgspec.msgpack.Decoder(_StoredContext, dec_hook=_from_bytes).decode
 
 def encode_context(context: SavedContext) -> bytes:
     """Return the context in bytes; empty where there is nothing to store."""
-    if not context.storms and not context.traces:
+    if context == SavedContext():
         return b""
-    return _encode(_StoredContext(list(context.storms), dict(sorted(context.traces.items()))))
+    storms, traces = list(context.storms), dict(sorted(context.traces.items()))
+    return _encode(_StoredContext(storms, traces, dict(sorted(context.shared.items())), context.naming))
 
 
 def decode_context(encoded: bytes) -> SavedContext:
@@ -67,4 +76,4 @@ def decode_context(encoded: bytes) -> SavedContext:
         return SavedContext()
     storms = (storm for storm in stored.storms if len(storm.members) == len(storm.joined) == len(storm.left))
     traces = {name: trace for name, trace in stored.traces.items() if len(trace.times) == len(trace.severities)}
-    return SavedContext(tuple(storms), traces)
+    return SavedContext(tuple(storms), traces, stored.shared, stored.naming)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from exporter.alerting.alert import (
@@ -29,49 +29,16 @@ from exporter.alerting.alert import (
     AuditEvent,
     EvaluatedSlot,
     Step,
-    fingerprint,
 )
 from exporter.alerting.settings import AlertingSettings, AlertSettings
-from exporter.errors import ExporterError
 
-__all__ = ["DuplicateAlert", "collect", "evaluate", "hold", "restore", "withdraw"]
+__all__ = ["evaluate", "hold", "restore", "withdraw"]
 
 _EPISODES = uuid.UUID("6a0fd0ba-5e0c-5a5e-9d3c-1f6f1ad2b1c7")
 """Namespace of the episode ids."""
 
 _PATIENCE = 3
 """Good answers in a row that may lack a series before its alert ends."""
-
-
-class DuplicateAlert(ExporterError):  # noqa: N818 - the name that Prometheus gives to the same fault.
-    """Two series of one query have the same alert labels, so their alerts would be indistinguishable.
-
-    Parameters
-    ----------
-    labels : mapping
-        The label set that came twice.
-    """
-
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self.labels = dict(labels)
-        super().__init__(f"two series of the query have the same alert labels: {json.dumps(self.labels)}")
-
-
-def collect(candidates: Iterable[AlertCandidate]) -> dict[str, AlertCandidate]:
-    """Return the candidates of one slot by fingerprint, in their order.
-
-    Raises
-    ------
-    DuplicateAlert
-        If two of them have the same labels: the query fails in this slot and its alerts are held.
-    """
-    collected: dict[str, AlertCandidate] = {}
-    for candidate in candidates:
-        identity = fingerprint(candidate.labels)
-        if identity in collected:
-            raise DuplicateAlert(candidate.labels)
-        collected[identity] = candidate
-    return collected
 
 
 def evaluate(
@@ -94,7 +61,7 @@ def evaluate(
     for identity, alert in alerts.items():
         if alert.state is AlertState.RESOLVED:
             kept = _retained(limits, alert, at)
-        elif identity in slot.absorbed and alert.fired_at is None:
+        elif identity in slot.absorbed and alert.fired_at is None and identity not in slot.candidates:
             kept = _end(alert, at, "storm", transitions)
         elif identity in slot.candidates:
             kept = _anomalous(rule, alert, slot.candidates[identity], at, transitions)
@@ -103,7 +70,8 @@ def evaluate(
         elif identity in slot.missing:
             kept = _missing(rule, alert, at, transitions)
         else:
-            kept = _normal(rule, replace(alert, missing=0), at, transitions)
+            why = slot.endings.get(identity, "normal")
+            kept = _normal(rule, replace(alert, missing=0), at, why, transitions)
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=at)
     suppressed = _begin_episodes(rule, limits, query, alerts, slot, after=after, transitions=transitions)
@@ -326,12 +294,12 @@ def _missing(rule: AlertSettings, alert: Alert, at: float, transitions: list[Ale
     return alert
 
 
-def _normal(rule: AlertSettings, alert: Alert, at: float, transitions: list[AlertTransition]) -> Alert | None:
+def _normal(rule: AlertSettings, alert: Alert, at: float, why: str, transitions: list[AlertTransition]) -> Alert | None:
     if alert.state is AlertState.FIRING and rule.keep_firing_for > 0:
         since = at if alert.keep_since is None else alert.keep_since
         if at - since < rule.keep_firing_for:
             return replace(alert, keep_since=since)
-    return _end(alert, at, "normal", transitions)
+    return _end(alert, at, why, transitions)
 
 
 def _end(alert: Alert, at: float, why: str, transitions: list[AlertTransition]) -> Alert | None:

@@ -208,7 +208,7 @@ class _Replay:
             alert_snapshots=AlertSnapshots(monotonic=clock),
             metrics=metrics,
             admission=admission,
-            masks=SampleMasks(events, settings.external_labels, utf8_labels=settings.utf8_labels),
+            masks=SampleMasks(events, settings.external_labels),
             feedback=None,
             groups=self._groups,
             on_verdict=self._on_verdict,

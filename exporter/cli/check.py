@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 
+from exporter.alerting.labels import alert_labels
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.engine.series import Labels, SeriesTable, key_of, labels_of
 from exporter.errors import ConfigError, PrometheusError, Reason
+from exporter.exposition import PageRows
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
@@ -68,13 +72,13 @@ def _evaluate_all(config: Config, prometheus: PrometheusApi, at: float) -> bool:
     """Let Prometheus evaluate every expression; returns whether it could evaluate all."""
     try:
         # Every query is evaluated, so that all faults are reported at once.
-        answers = [_evaluate(plan, prometheus, at) for plan in config.plans()]
+        answers = [_evaluate(plan, config, prometheus, at) for plan in config.plans()]
     finally:
         prometheus.close()
     return all(answers)
 
 
-def _evaluate(plan: QueryPlan, prometheus: PrometheusApi, at: float) -> bool:
+def _evaluate(plan: QueryPlan, config: Config, prometheus: PrometheusApi, at: float) -> bool:
     try:
         frame = prometheus.instant(plan.expr, at, timeout=plan.timeout)
     except PrometheusError as error:
@@ -88,9 +92,32 @@ def _evaluate(plan: QueryPlan, prometheus: PrometheusApi, at: float) -> bool:
         _print(sys.stderr.write, [f"{plan.name}: warning: no series now; is the expression right?"])
     elif series > plan.max_series:
         _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
-    _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in frame.warnings])
+    warnings = [*frame.warnings, *_collisions(plan, config, list(map(labels_of, frame.keys)))]
+    _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in warnings])
     _print(sys.stderr.write, [f"{plan.name}: {info}" for info in frame.infos])
     return True
+
+
+def _collisions(plan: QueryPlan, config: Config, series: list[Labels]) -> Iterator[str]:
+    """Yield what to know of series that would have the same labels on the page, or one alert together."""
+    table = SeriesTable(len(series))
+    table.find(list(map(key_of, series)))
+    rows = PageRows("query", plan.name)
+    if shared := rows.claim(range(table.size), table):
+        text = f"{_count(shared, 'series has', 'series have')} the same labels as others once names are rewritten"
+        yield f"{text}; of these the page shows the worst sample, and they have one alert"
+    if plan.alert is None:
+        return
+    external = config.global_.external_labels
+    alerts = Counter(
+        tuple(alert_labels(labels, plan.name, plan.alert, external, with_metric=rows.with_metric).items())
+        for _, labels in table.items()
+    )
+    labels, most = max(alerts.items(), key=lambda item: item[1], default=((), 1))
+    if most > 1:
+        example = ", ".join(f"{name}={value}" for name, value in labels if name != "alertname")
+        text = f"at most {_count(len(alerts), 'alert', 'alerts')} for {len(table)} series, because labels are the same"
+        yield f"{text}: {most} series have {example}"
 
 
 def _count(number: int, singular: str, plural: str) -> str:

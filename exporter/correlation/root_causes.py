@@ -19,12 +19,14 @@ from exporter.alerting.root_cause import (
 )
 from exporter.alerting.settings import DependencySettings
 
-__all__ = ["RootCauses", "SlotCandidates"]
+__all__ = ["FIRING_LABELS", "RootCauses", "SlotCandidates"]
 
 INCIDENT, ROLE = "incident", "incident_role"
 _ROOT, _EFFECT = "root", "effect"
 _MAX_SEVERITY = 16.0
-_COMMON = frozenset({"alertname", "query", "group", INCIDENT, ROLE})
+FIRING_LABELS = frozenset({INCIDENT, ROLE})
+"""Labels that an alert gets when it fires."""
+_COMMON = frozenset({"alertname", "query", "group", *FIRING_LABELS})
 
 
 @dataclass(frozen=True, slots=True)

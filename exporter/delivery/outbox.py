@@ -169,7 +169,7 @@ class Outbox:
             if due_alert is None:
                 continue
             alert, _ = due_alert
-            if faults := validate(alert, utf8=self._settings.utf8_labels):
+            if faults := validate(alert):
                 self._put_in_quarantine(alert, "; ".join(faults), mono)
                 continue
             query_alerts = self._query_alerts[identity]
@@ -177,12 +177,15 @@ class Outbox:
             slots.append(query_alerts.at)
             outgoing.append(Outgoing(alert, validity(query_alerts.interval, self._limits.resend_delay)))
         if alerts:
-            return AlertBatch(tuple(alerts), tuple(slots), payload(outgoing, now=now, ahead=self._unset_clock[0]))
+            return AlertBatch(tuple(alerts), tuple(slots), self._body(outgoing, now))
         if self._suspects:
             # No suspect of that half is still due; the fault, if it remains, is in the other alerts.
             self._suspects = []
             return self.next(snapshot, now=now, mono=mono)
         return None
+
+    def _body(self, outgoing: list[Outgoing], now: float) -> bytes:
+        return payload(outgoing, now=now, ahead=self._unset_clock[0], utf8=self._settings.utf8_labels)
 
     def wake_at(self, mono: float) -> float:
         """Return when to call `next` again if nothing is published before, in monotonic seconds."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from exporter.alerting.alert import Alert, AlertState
+from exporter.alerting.identity import plain_labels
 from exporter.alerting.limits import is_link
 
 __all__ = ["PATH", "Outgoing", "payload", "validity"]
@@ -42,7 +43,7 @@ def validity(interval: float, resend_delay: float) -> float:
     return max(4 * max(interval, resend_delay), _SHORTEST_VALIDITY)
 
 
-def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0) -> bytes:
+def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0, utf8: bool = False) -> bytes:
     """Return the request body for alerts that are firing or resolved, as of `now`.
 
     Parameters
@@ -52,13 +53,18 @@ def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0) -> by
     ahead : float
         The time if the clock had not been set back. The Alertmanager may have that time, and an alert expires
         whose end is in its past.
+    utf8 : bool
+        Whether the Alertmanager takes label names of any form; if not, they are rewritten by `plain_labels`.
     """
     # ASCII with escapes can write any text, lone surrogates too.
-    return json.dumps([_postable(outgoing, now, ahead) for outgoing in alerts], separators=(",", ":")).encode("ascii")
+    return json.dumps(
+        [_postable(outgoing, now, ahead, utf8=utf8) for outgoing in alerts], separators=(",", ":")
+    ).encode("ascii")
 
 
-def _postable(outgoing: Outgoing, now: float, ahead: float) -> dict[str, object]:
+def _postable(outgoing: Outgoing, now: float, ahead: float, *, utf8: bool) -> dict[str, object]:
     alert = outgoing.alert
+    labels = {name: value for name, value in alert.labels.items() if value}
     starts = alert.active_at if alert.fired_at is None else alert.fired_at
     if alert.state is AlertState.RESOLVED:
         # An end in the future would keep it firing until then.
@@ -71,7 +77,7 @@ def _postable(outgoing: Outgoing, now: float, ahead: float) -> dict[str, object]
         "startsAt": _instant(starts),
         # Alertmanager refuses an alert whose link is invalid.
         "generatorURL": alert.generator_url if is_link(alert.generator_url) else "",
-        "labels": {name: value for name, value in alert.labels.items() if value},
+        "labels": dict(labels if utf8 else plain_labels(labels)),
     }
 
 

@@ -26,7 +26,7 @@ from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, PrometheusApi
 from exporter.store import AuditCursor, AuditPage, LearnedState
-from exporter.suppression.sample_masks import SampleMasks, takes_utf8_labels
+from exporter.suppression.sample_masks import SampleMasks
 
 __all__ = [
     "AlertWriter",
@@ -175,8 +175,6 @@ class EvaluationSettings:
 
     Attributes
     ----------
-    utf8_labels : bool
-        Whether every Alertmanager takes label names of any form.
     source_url : str
         URL of Prometheus that links in alerts lead to.
     query_offset, checkpoint_interval : float, seconds
@@ -186,7 +184,6 @@ class EvaluationSettings:
 
     alerting: AlertingSettings
     external_labels: Mapping[str, str]
-    utf8_labels: bool
     source_url: str
     query_offset: float
     checkpoint_interval: float
@@ -198,7 +195,6 @@ class EvaluationSettings:
         return cls(
             alerting=config.alerting,
             external_labels=config.global_.external_labels,
-            utf8_labels=takes_utf8_labels(config),
             source_url=config.prometheus.external_url or config.prometheus.url,
             query_offset=config.prometheus.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,

@@ -16,7 +16,6 @@ from time import monotonic, perf_counter
 import numpy as np
 
 from exporter.alerting.alert import Step
-from exporter.alerting.state_machine import DuplicateAlert
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
 from exporter.evaluation.apply_feedback import apply_feedback
@@ -85,8 +84,7 @@ class QueryEvaluator:
         self.ready = False
         self.learner = Learner(self.plan, self.context)
         self.learner.beat = partial(self._watchdog.beat, HISTORY_TIMEOUT)
-        self.alerts.rows.forget()
-        self._rows = PageRows([("query", self.plan.name)])
+        self._rows = PageRows("query", self.plan.name)
 
     @property
     def series(self) -> int:
@@ -170,10 +168,6 @@ class QueryEvaluator:
                 self._metrics.failed(str(reason))
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
                 self._show_nothing()
-            except DuplicateAlert as fault:
-                self._metrics.failed(f"alerts cannot be told apart: {fault}")
-                log.error("alerts cannot be told apart", extra={"query": self.plan.name, "error": str(fault)})
-                self._hold(slot)
             except Exception:
                 # Whatever it is: firing alerts stay firing, and no score is shown.
                 self._metrics.failed()
@@ -210,7 +204,7 @@ class QueryEvaluator:
                 raise Abandoned
             self.alerts.alert_store.commit(slot, step)
         with self._phase("publish"):
-            context.ports.exposition.publish(plan.name, self._rows.prefixes, scores_of(verdict))
+            context.ports.exposition.publish(plan.name, self._rows.prefixes(verdict.score), scores_of(verdict))
             context.ports.groups.add(plan, verdict, engine.table)
             context.ports.on_verdict(plan, verdict, engine.table)
         self.alerts.alert_store.send()
@@ -226,7 +220,6 @@ class QueryEvaluator:
         # What a partial answer lacks may be there.
         if complete and (expired := engine.expire(slot)):
             self._rows.release(expired)
-            self.alerts.rows.release(expired)
         if learner.due(slot):
             with self._phase("checkpoint"):
                 learner.checkpoint()
@@ -265,9 +258,12 @@ class QueryEvaluator:
 
     def _claim(self, rows: Sequence[int]) -> None:
         """Give new rows their prefix on the page."""
-        table = self.learner.engine.table
-        self.alerts.rows.claim(rows)
-        self._metrics.rejected(same_labels=self._rows.claim(rows, table))
+        shared = self._rows.claim(rows, self.learner.engine.table)
+        self.alerts.rows.identities.with_metric = self._rows.with_metric
+        self._metrics.rejected(same_labels=shared)
+        if shared:
+            more = {"query": self.plan.name, "series": shared}
+            log.warning("series have the same labels as others: the page shows the worst sample of each", extra=more)
 
     def _claim_all(self) -> None:
         """Give every row its prefix: after history, or after a part of it."""

@@ -15,7 +15,8 @@ from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.explanation_builder import ExplanationBuilder
-from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
+from exporter.evaluation.row_alerts import RowAlerts
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 
 __all__ = ["AlertEvaluator"]
 
@@ -57,10 +58,6 @@ class AlertEvaluator:
         ----------
         engine : Engine
             That gave the verdict.
-
-        Raises
-        ------
-        DuplicateAlert
         """
         table = engine.table
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
@@ -81,7 +78,7 @@ class AlertEvaluator:
         return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not verdict.complete))
 
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
-        row, labels = request.row, self.rows.labels(series)
+        row, labels = request.row, self.rows.labels(series, request.row)
         alert = self.alerts.get(fingerprint(labels))
         since = self.context.ports.co_occurrence.since(self.plan.name, row, builder.at)
         # An earlier run may have seen the beginning.

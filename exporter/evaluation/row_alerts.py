@@ -5,33 +5,34 @@ The rows are the series of a query or the entities of a group.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate, EvaluatedSlot, Step, fingerprint
-from exporter.alerting.explanation.input import StormInput
-from exporter.alerting.explanation.registry import STORM
-from exporter.alerting.label_index import LabelIndex, Rows
-from exporter.alerting.labels import alert_labels
+from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step, fingerprint
+from exporter.alerting.explanation.input import SharedAlertInput, StormInput
+from exporter.alerting.explanation.registry import SHARED, STORM
+from exporter.alerting.identity import Kind
+from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
 from exporter.alerting.saved_context import SavedContext, decode_context, encode_context
 from exporter.alerting.settings import AlertSettings
-from exporter.alerting.state_machine import collect, evaluate, withdraw
-from exporter.alerting.storm import OpenStorm, RowAlert, RowStates, StormAssignment, assign_storms
+from exporter.alerting.state_machine import evaluate, withdraw
+from exporter.alerting.storm import OpenStorm, RowAlert, StormAssignment, assign_storms
 from exporter.correlation.root_causes import SlotCandidates
 from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.row_identities import RowIdentities
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
-from exporter.suppression.sample_masks import RowMask
 
-__all__ = ["ExplanationRequest", "RowAlerts", "SlotResult"]
+__all__ = ["RowAlerts"]
 
 log = logging.getLogger(__name__)
 
@@ -39,46 +40,7 @@ _MOST_SHARE = 0.8
 """Part of a storm's members that have a label value by which the storm can be a cause or an effect."""
 _WORST = 5
 """Members of a storm that are explained one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExplanationRequest:
-    """An anomalous row to explain.
-
-    Attributes
-    ----------
-    since : float or None, Unix seconds
-        Since when it is anomalous, where the alert of the row does not know.
-    in_storm : bool
-        It represents a storm, so other series of its query are no news.
-    """
-
-    row: int
-    since: float | None = None
-    in_storm: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SlotResult:
-    """The result of a slot by row.
-
-    Attributes
-    ----------
-    score : ndarray, shape (size,)
-        The higher, the worse.
-    table : SeriesTable
-        Of the rows.
-    explain : callable
-        Returns a candidate for each request, in their order; called once, with the rows that are shown.
-    partial : bool
-        The answer may be incomplete, so a series without a sample is not missing.
-    """
-
-    states: RowStates
-    score: npt.NDArray[np.float64]
-    table: SeriesTable
-    explain: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
-    partial: bool = False
+_NO_HASHES: Hashes = np.zeros(0, np.uint64)
 
 
 class RowAlerts:
@@ -98,7 +60,7 @@ class RowAlerts:
     def __init__(
         self,
         name: str,
-        kind: Literal["query", "group"],
+        kind: Kind,
         rule: AlertSettings | None,
         context: EvaluationContext,
         alert_store: AlertStore,
@@ -111,8 +73,10 @@ class RowAlerts:
         self.context = context
         self.alert_store = alert_store
         self._shard = shard
-        self._row_of: dict[str, int] = {}
-        self._unindexed: list[int] | None = None
+        self.identities = RowIdentities(name, kind)
+        """Which alert each row belongs to."""
+        self.identities.configure(rule, context.settings.external_labels)
+        self._sharing = 0
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
         self._saved, self._encoded = decode_context(alert_store.notes), alert_store.notes
@@ -122,41 +86,51 @@ class RowAlerts:
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
     ) -> None:
         """Apply another configuration. Alerts that would have other labels end: they belong to another rule."""
-        alerts = self.alert_store.alerts
-        same = not alerts or _naming(self.rule, self.context) == _naming(rule, context)
-        before = set() if same else self._identities(table) | {storm.identity for storm in self._open_storms()}
         self.rule, self.context, self.alert_store.context = rule, context, context
-        self.forget()
-        renamed = (before & alerts.keys()) - self._identities(table) if before and rule is not None else set()
+        self.identities.configure(rule, context.settings.external_labels)
+        self._end_renamed(table, at)
+
+    def _end_renamed(self, table: SeriesTable, at: float) -> None:
+        """End the alerts whose labels follow from another configuration: after a reload, or after a start."""
+        before = self._saved_context().naming
+        alerts = self.alert_store.alerts
+        if self.rule is None or not before or before == self._naming():
+            return
+        self._saved = replace(self._saved, naming=self._naming())
+        self.identities.update(table, {})
+        renamed = {
+            identity
+            for identity, alert in alerts.items()
+            if alert.is_open and not len(self.identities.rows_of(identity))
+        }
         if renamed:
             self.alert_store.withdraw(renamed, at=at, why="rule_changed")
 
     def evaluate(self, slot: SlotResult) -> Step:
-        """Return the step that follows from a slot.
-
-        Raises
-        ------
-        DuplicateAlert
-        """
+        """Return the step that follows from a slot."""
         rule, store, ports = self.rule, self.alert_store, self.context.ports
         if rule is None:
             return self._without_rule(slot.states.at)
+        # As of the slot before, so that this one counts for the alerts that take their place.
+        self._end_renamed(slot.table, store.newest)
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
-        slot = slot if mask is None else _masked(mask, slot)
+        anomalous = slot.states.anomalous
+        slot = slot if mask is None else masked(mask, slot)
         storms = self._open_storms()
         storm_identities = {storm.identity for storm in storms}
-        rows = {
-            identity: self._find(rule, slot.table, identity)
+        open_alerts = {
+            identity: alert
             for identity, alert in store.alerts.items()
             if alert.is_open and identity not in storm_identities
         }
+        self._update_identities(slot.table, open_alerts)
+        rows = {identity: self.identities.rows_of(identity) for identity in open_alerts}
         assignment = self._assign(rule, slot, storms, rows)
         single, worst_members = self._explain(slot, assignment)
-        candidates = collect(single)
-        self._row_of.update(zip(candidates, assignment.alone.tolist(), strict=True))
-        quiet = {identity: row for identity, row in rows.items() if identity not in candidates}
-        missing, unknown = self._silent(slot, assignment, quiet)
-        candidates, traces = self._correlate(slot, assignment, candidates, worst_members, missing | unknown)
+        quiet = {identity: members for identity, members in rows.items() if identity not in single}
+        members = self._members(slot, rows)
+        missing, unknown = self._silent(slot, assignment, {identity: members[identity] for identity in quiet})
+        candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
         evaluated = EvaluatedSlot(
             slot.states.at,
             candidates,
@@ -164,23 +138,52 @@ class RowAlerts:
             unknown=unknown,
             absorbed=assignment.absorbed,
             other_alerts=ports.alert_snapshots.open_alerts(besides=store.name),
+            endings={identity: "ignored" for identity, members in quiet.items() if anomalous[members].any()},
         )
         step = evaluate(rule, self.context.settings.alerting, store.name, store.alerts, evaluated)
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
-        return replace(step, notes=self._save(step, assignment.storms, traces))
+        return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
 
     def _silent(
-        self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, int | None]
+        self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, Rows]
     ) -> tuple[set[str], set[str]]:
         """Return the open alerts that are missing, and those whose state is unknown; `rows` are not anomalous."""
         missing, unknown = set(assignment.missing), set(assignment.unknown)
-        for identity, row in rows.items():
-            if row is None or not slot.states.present[row]:
+        states = slot.states
+        for identity, members in rows.items():
+            if not states.present[members].all() or not len(members):
                 missing.add(identity)
-            elif not slot.states.scored[row]:
+            elif not states.scored[members].all():
                 unknown.add(identity)
         return (set(), missing | unknown) if slot.partial else (missing, unknown)
+
+    def _members(self, slot: SlotResult, rows: Mapping[str, Rows]) -> dict[str, Rows]:
+        """Return the rows that decide whether each open alert goes on.
+
+        Of an alert that several series have these are the series that were anomalous under it, and while that is not
+        known of those of which something is seen.
+        """
+        shared = self._saved_context().shared
+        members = dict(rows)
+        for identity, group in rows.items():
+            if len(group) < 2:
+                continue
+            self._update_index(slot.table)
+            earlier = np.intersect1d(self._index.rows_of(shared.get(identity, _NO_HASHES)), group)
+            seen = group[slot.states.scored[group]]
+            members[identity] = earlier if len(earlier) else seen if len(seen) else group[:1]
+        return members
+
+    def _update_identities(self, table: SeriesTable, open_alerts: Mapping[str, Alert]) -> None:
+        """Look up which rows are of which alert; warn once when series come that have an alert together."""
+        self.identities.update(table, open_alerts)
+        sharing = self.identities.sharing()
+        if len(sharing) and not self._sharing:
+            example = self.identities.labels(table.labels(int(sharing[0])), int(sharing[0]))
+            more = {self.kind: self.name, "series": len(sharing), "labels": json.dumps(dict(example))}
+            log.warning("series have the same alert labels as others: one alert is about all of them", extra=more)
+        self._sharing = len(sharing)
 
     def _correlate(
         self,
@@ -193,7 +196,8 @@ class RowAlerts:
         """Return all candidates, storms among them, with their causes; and the traces that causes follow from."""
         store, root_causes = self.alert_store, self.context.ports.root_causes
         candidates = dict(single)
-        scores = dict(zip(single, slot.score[assignment.alone].tolist(), strict=True))
+        alone = slot.score[self.identities.worst(assignment.alone, slot.score)[0]]
+        scores = dict(zip(single, alone.tolist(), strict=True))
         storm_labels = {}
         for storm in assignment.storms:
             members = assignment.rows[storm.identity]
@@ -210,13 +214,32 @@ class RowAlerts:
         at, graph = slot.states.at, root_causes.graph
         return likely.explain(self.name, at, store.interval, store.alerts, explained, graph), traces
 
-    def _save(self, step: Step, storms: Collection[OpenStorm], traces: Mapping[str, SeverityTrace]) -> bytes:
+    def _save(
+        self,
+        step: Step,
+        storms: Collection[OpenStorm],
+        traces: Mapping[str, SeverityTrace],
+        slot: SlotResult,
+        members: Mapping[str, Rows],
+    ) -> bytes:
         """Return the context of a step to store; publish the open alerts to other queries."""
         store = self.alert_store
         opened = {identity for identity, alert in step.alerts.items() if alert.is_open}
+        shared: dict[str, Hashes] = {}
+        if self._sharing:
+            self._update_index(slot.table)
+            before, hashes = self._saved_context().shared, self._index.hashes
+            for identity in opened:
+                rows = self.identities.rows_of(identity)
+                if len(rows) > 1:
+                    now = hashes[rows[slot.states.anomalous[rows]]]
+                    earlier = before.get(identity, hashes[members[identity]] if identity in members else _NO_HASHES)
+                    shared[identity] = np.union1d(earlier, now)
         saved = SavedContext(
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
+            shared,
+            self._naming() if opened else "",
         )
         self.context.ports.root_causes.update(store.name, step.alerts, saved.traces, store.interval)
         self._saved, self._encoded = saved, encode_context(saved)
@@ -236,7 +259,7 @@ class RowAlerts:
         return tuple(storm for storm in storms if storm.identity in alerts and alerts[storm.identity].is_open)
 
     def _assign(
-        self, rule: AlertSettings, slot: SlotResult, storms: Collection[OpenStorm], rows: dict[str, int | None]
+        self, rule: AlertSettings, slot: SlotResult, storms: Collection[OpenStorm], rows: Mapping[str, Rows]
     ) -> StormAssignment:
         states, alerts = slot.states, self.alert_store.alerts
         settings = overlay(self.context.settings.alerting.storm, rule.storm)
@@ -246,15 +269,15 @@ class RowAlerts:
         self._update_index(slot.table)
         row_alerts = {
             row: RowAlert(identity, alerts[identity].active_at, alerts[identity].fired_at is not None)
-            for identity, row in rows.items()
-            if row is not None
+            for identity, members in rows.items()
+            for row in members.tolist()
         }
         # Of the rows with a sample: another exporter may have series in its table that this one has not.
         common = self._index.common_labels(np.flatnonzero(states.present))
 
         def name(key: Labels, number: int) -> dict[str, str]:
             storm = str(number) if self._shard is None else f"{self._shard.index}-{number}"
-            return self._labels(rule, {**common, **dict(key)}, storm=storm)
+            return dict(self.identities.labels(tuple({**common, **dict(key)}.items()), storm=storm))
 
         return assign_storms(
             settings,
@@ -269,20 +292,31 @@ class RowAlerts:
 
     def _explain(
         self, slot: SlotResult, assignment: StormAssignment
-    ) -> tuple[list[AlertCandidate], dict[str, list[AlertCandidate]]]:
-        """Return the candidates of single rows, and by identity of a storm those of its worst members."""
-        requests = [ExplanationRequest(row, assignment.since.get(row)) for row in assignment.alone.tolist()]
+    ) -> tuple[dict[str, AlertCandidate], dict[str, list[AlertCandidate]]]:
+        """Return the candidates of single rows by identity, and by identity of a storm those of its worst members."""
+        worst, parts = self.identities.worst(assignment.alone, slot.score)
+        requests = [
+            ExplanationRequest(row, self._since(assignment, part))
+            for row, part in zip(worst.tolist(), parts, strict=True)
+        ]
         count, ends = len(requests), {}
         for storm in assignment.storms:
             requests += self._worst(slot, assignment.rows[storm.identity], storm)
             ends[storm.identity] = len(requests)
         candidates = slot.explain(requests) if requests else []
-        single = [
-            replace(candidate, since=request.since)
-            for request, candidate in zip(requests[:count], candidates[:count], strict=True)
-        ]
+        single = {}
+        for request, part, candidate in zip(requests[:count], parts, candidates[:count], strict=True):
+            if len(part) > 1:
+                source = SharedAlertInput([dict(slot.table.labels(row)) for row in part.tolist()])
+                candidate = replace(candidate, explanation=candidate.explanation.add(SHARED, source))
+            single[fingerprint(candidate.labels)] = replace(candidate, since=request.since)
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
         return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}
+
+    @staticmethod
+    def _since(assignment: StormAssignment, rows: Rows) -> float | None:
+        """Return since when the members of a dissolved storm among `rows` are anomalous."""
+        return min((assignment.since[row] for row in rows.tolist() if row in assignment.since), default=None)
 
     def _storm(
         self, slot: SlotResult, assignment: StormAssignment, storm: OpenStorm, worst: Sequence[AlertCandidate]
@@ -322,26 +356,9 @@ class RowAlerts:
 
     # ------------------------------------------------------------------ rows
 
-    def claim(self, rows: Iterable[int]) -> None:
-        """Take note of rows with new series: an open alert may belong to them."""
-        if self._unindexed is not None:
-            self._unindexed.extend(rows)
-
-    def release(self, rows: Collection[int]) -> None:
-        """Forget rows without a series."""
-        removed = set(rows)
-        self._row_of = {identity: row for identity, row in self._row_of.items() if row not in removed}
-        if self._unindexed:
-            self._unindexed = [row for row in self._unindexed if row not in removed]
-
-    def forget(self) -> None:
-        """Forget which alert belongs to which row."""
-        self._row_of, self._unindexed = {}, None
-
-    def labels(self, series: Labels) -> dict[str, str]:
+    def labels(self, series: Labels, row: int) -> Mapping[str, str]:
         """Return the labels of the alert of a series; there must be a rule."""
-        assert self.rule is not None  # noqa: S101 - without one nothing alerts.
-        return self._labels(self.rule, dict(series))
+        return self.identities.labels(series, row)
 
     def rows_of(self, identity: str, table: SeriesTable) -> list[int]:
         """Return the rows of an alert: that of its series, or those of the members of an open storm."""
@@ -352,8 +369,10 @@ class RowAlerts:
                 self._update_index(table)
                 members = np.flatnonzero(np.isin(self._index.hashes[: table.size], storm.members))
                 return [row for row in members.tolist() if table.in_use(row)]
-        row = self._find(self.rule, table, identity)
-        return [] if row is None else [row]
+        alert = self.alert_store.alerts.get(identity)
+        self.identities.update(table, {} if alert is None else {identity: alert})
+        rows: list[int] = self.identities.rows_of(identity).tolist()
+        return rows
 
     def _without_rule(self, at: float) -> Step:
         """Resolve the alerts of an earlier configuration, and forget them once that was sent."""
@@ -362,38 +381,9 @@ class RowAlerts:
             return withdraw(alerts, at=at, why="rule_removed")
         return self.alert_store.hold(at)
 
-    def _labels(self, rule: AlertSettings, series: dict[str, str], storm: str = "") -> dict[str, str]:
-        external, utf8 = self.context.settings.external_labels, self.context.settings.utf8_labels
-        return alert_labels(series, self.name, rule, external, utf8=utf8, kind=self.kind, storm=storm)
-
-    def _identities(self, table: SeriesTable) -> set[str]:
-        """Return the fingerprints that the alerts of all series have or would have."""
-        return set() if self.rule is None else {fingerprint(self.labels(labels)) for _, labels in table.items()}
-
-    def _find(self, rule: AlertSettings, table: SeriesTable, identity: str) -> int | None:
-        """Return the row of the series of an open alert, or None where there is none."""
-        if identity not in self._row_of and self._unindexed != []:
-            # After a start, or when a series is back: an alert is stored under its own labels, which follow from those
-            # of the series by the rule.
-            rows = [row for row, _ in table.items()] if self._unindexed is None else self._unindexed
-            self._unindexed = []
-            for row in rows:
-                self._row_of.setdefault(fingerprint(self._labels(rule, dict(table.labels(row)))), row)
-        return self._row_of.get(identity)
-
-
-def _masked(mask: RowMask, slot: SlotResult) -> SlotResult:
-    """Return the result of a slot under known events and silences; see docs/calendar.md."""
-    states = replace(slot.states, anomalous=slot.states.anomalous & ~mask.ignored, silenced=mask.silenced)
-
-    def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
-        pairs = zip(slot.explain(requests), requests, strict=True)
-        return [mask.annotate(candidate, request.row) for candidate, request in pairs]
-
-    return replace(slot, states=states, explain=explain)
-
-
-def _naming(rule: AlertSettings | None, context: EvaluationContext) -> tuple[object, ...]:
-    """Return everything that the labels of an alert follow from, except its series."""
-    own = None if rule is None else (rule.alertname, rule.labels)
-    return own, dict(context.settings.external_labels), context.settings.utf8_labels
+    def _naming(self) -> str:
+        """Return a hash of everything that the labels of alerts follow from, except their series."""
+        rule = self.rule
+        own = None if rule is None else (rule.alertname, sorted(rule.labels.items()))
+        parts = json.dumps((own, sorted(self.context.settings.external_labels.items())))
+        return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

@@ -1,17 +1,16 @@
 """The ``/metrics`` page: scores of all series, and the exporter's own metrics."""
 
-from exporter.exposition.labels import PageRows, RowLabels, exposed_labels, row_prefix
+from exporter.exposition.labels import PageRows, page_labels, row_prefix
 from exporter.exposition.page import Exposition, Scrape, scores_of
 from exporter.exposition.selfmetrics import SERIES_STATES, SelfMetrics
 
 __all__ = [
     "Exposition",
     "PageRows",
-    "RowLabels",
     "SERIES_STATES",
     "Scrape",
     "SelfMetrics",
-    "exposed_labels",
+    "page_labels",
     "row_prefix",
     "scores_of",
 ]

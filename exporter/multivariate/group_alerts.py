@@ -19,7 +19,8 @@ from exporter.engine.multivariate import GroupMatrix, GroupVerdict
 from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
+from exporter.evaluation.row_alerts import RowAlerts
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 
 __all__ = ["GroupAlerts"]
 
@@ -59,7 +60,6 @@ class GroupAlerts:
         interval = max(plan.interval for plan in plans)
         self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
         self.rows = RowAlerts(self.group, "group", settings.alert, context, self.alert_store, shard=plans[0].shard)
-        self._version = -1
 
     def evaluate(
         self, verdict: GroupVerdict, matrix: GroupMatrix, table: SeriesTable, mature: BoolArray, *, complete: bool
@@ -76,16 +76,9 @@ class GroupAlerts:
             Whether enough of its metrics are old enough to alert.
         complete : bool
             Whether all queries had a whole answer, so that an entity without metrics is gone.
-
-        Raises
-        ------
-        DuplicateAlert
         """
         if self._idle:
             return
-        if self._version != table.version:
-            self._version = table.version
-            self.rows.forget()
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
         states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
 
@@ -116,7 +109,7 @@ class GroupAlerts:
     def _candidate(
         self, verdict: GroupVerdict, matrix: GroupMatrix, entity: Labels, request: ExplanationRequest
     ) -> AlertCandidate:
-        row, labels = request.row, self.rows.labels(entity)
+        row, labels = request.row, self.rows.labels(entity, request.row)
         alert = self.alert_store.alerts.get(fingerprint(labels))
         began = verdict.at if alert is None or not alert.is_open else alert.active_at
         share = verdict.share[row].tolist()

@@ -103,7 +103,7 @@ class GroupEvaluator:
         """The newest; never changed, and None where there is none."""
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
-        self._rows = PageRows([("group", settings.name)])
+        self._rows = PageRows("group", settings.name)
         self._last_logged = np.zeros((2, 0))
         self.alerts = GroupAlerts(self.job, settings, plans, context, restored, succeeded=started)
         same = before is not None and (before.identity, before.settings.share) == (self.identity, settings.share)
@@ -193,7 +193,7 @@ class GroupEvaluator:
             self.alerts.evaluate(verdict, matrix, group.table, mature, complete=whole)
         else:
             self.alerts.hold(slot)
-        self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes, verdict.score)
+        self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes(verdict.score), verdict.score)
         self.status = status_of(settings.name, settings.queries, verdict, group.table)
         self._log(verdict)
         apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)
@@ -226,10 +226,10 @@ class GroupEvaluator:
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
-            log.info("a group is anomalous", extra={**more, "thing": self._rows.prefixes[row].decode()})
+            log.info("a group is anomalous", extra={**more, "thing": self._rows.text(row)})
         for row in np.flatnonzero(newly[1])[:_LOGGED].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
-            log.info("all metrics up together: load", extra={**more, "thing": self._rows.prefixes[row].decode()})
+            log.info("all metrics up together: load", extra={**more, "thing": self._rows.text(row)})
 
     def _train(self, slot: float) -> None:
         """Begin to train a forest where it is time, and take up one that is ready."""

@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.explanation.registry import EVENT
+from exporter.alerting.identity import METRIC_LABELS, plain_labels
 from exporter.alerting.labels import alert_labels
 from exporter.alerting.settings import AlertSettings
 from exporter.calendar import LabelColumns, SuppressionRule
-from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels, SeriesTable
 from exporter.suppression.active_events import ActiveEvents
 
-__all__ = ["RowMask", "SampleMasks", "takes_utf8_labels"]
+__all__ = ["RowMask", "SampleMasks"]
 
 AlertKind = Literal["query", "group"]
 
@@ -70,14 +70,12 @@ class SampleMasks:
     ----------
     events : ActiveEvents
     external_labels : mapping
-    utf8_labels : bool
         As in `EvaluationSettings`: the labels of an alert follow from them.
     """
 
-    def __init__(self, events: ActiveEvents, external_labels: Mapping[str, str], *, utf8_labels: bool) -> None:
+    def __init__(self, events: ActiveEvents, external_labels: Mapping[str, str]) -> None:
         self._events = events
         self._external_labels = external_labels
-        self._utf8_labels = utf8_labels
         self._lock = threading.Lock()
         self._masks: dict[tuple[str, str], _Masks] = {}
 
@@ -120,7 +118,7 @@ class SampleMasks:
         with self._lock:
             masks = self._masks.get((kind, name))
             if masks is None:
-                masks = _Masks(_naming(kind, name, rule, self._external_labels, utf8_labels=self._utf8_labels))
+                masks = _Masks(_naming(kind, name, rule, self._external_labels))
                 self._masks[kind, name] = masks
             return masks
 
@@ -154,11 +152,6 @@ class _Masks:
             return mask
 
 
-def takes_utf8_labels(config: Config) -> bool:
-    """Return whether every Alertmanager takes label names of any form."""
-    return bool(config.alertmanagers) and all(settings.utf8_labels for settings in config.alertmanagers)
-
-
 def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) -> tuple[RowMask | None, bool]:
     """Return the mask of the rows, and whether all rules are part of it so far."""
     first = np.full(size, -1, np.intp)
@@ -188,12 +181,12 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
 
 
 def _naming(
-    kind: AlertKind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str], *, utf8_labels: bool
+    kind: AlertKind, owner: str, alert: AlertSettings | None, external_labels: Mapping[str, str]
 ) -> LabelColumns:
     """Return the labels of alerts as they follow from those of their series, label by label."""
     # A query that never alerts is silenced by the labels that its alerts would have.
     rule = AlertSettings() if alert is None else alert
-    fixed = alert_labels({}, owner, rule, {}, kind=kind).keys() | rule.labels.keys()
+    fixed = alert_labels((), owner, rule, {}, kind=kind).keys() | rule.labels.keys()
 
     def parts_of(name: str) -> frozenset[str]:
         if name in fixed:
@@ -202,10 +195,11 @@ def _naming(
         while name.startswith(_EXPORTED):
             name = name.removeprefix(_EXPORTED)
             parts.add(name)
-        return frozenset(parts)
+        return frozenset(parts | {source for source, label in METRIC_LABELS.items() if label in parts})
 
     def value_in(part: Mapping[str, str], name: str) -> str:
-        return alert_labels(part, owner, rule, external_labels, utf8=utf8_labels, kind=kind).get(name, "")
+        labels = alert_labels(part.items(), owner, rule, external_labels, kind=kind, with_metric=True)
+        return labels.get(name) or plain_labels(labels).get(name, "")
 
     @functools.cache
     def is_taken_over(name: str) -> bool:

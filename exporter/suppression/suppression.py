@@ -14,7 +14,7 @@ from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
 from exporter.store import Store
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.announced_events import AnnouncedEvents
-from exporter.suppression.sample_masks import SampleMasks, takes_utf8_labels
+from exporter.suppression.sample_masks import SampleMasks
 
 __all__ = ["Suppression"]
 
@@ -98,8 +98,7 @@ class Suppression:
         self._correlated = frozenset(names)
         self._active.configure(config.calendar, config.global_.timezone)
         self.follow(alertmanagers, config)
-        utf8_labels = takes_utf8_labels(config)
-        return SampleMasks(self._active, config.global_.external_labels, utf8_labels=utf8_labels)
+        return SampleMasks(self._active, config.global_.external_labels)
 
     def start(self) -> None:
         """Begin to follow silences, and wait for the first list: the first slot must not learn silenced samples."""

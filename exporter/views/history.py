@@ -18,7 +18,7 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
-from exporter.exposition.labels import exposed_labels, row_prefix
+from exporter.exposition.labels import page_labels, row_prefix
 from exporter.prometheus import HistoryChunk, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
@@ -142,7 +142,10 @@ class SeriesHistory:
         present = ~np.isnan(samples.values)
         if not present.any():
             return None
-        own = row_prefix(exposed_labels(sorted(subject.labels), [("query", subject.plan.name)])).decode()
+        # Where the series has no job, that of the exporter is there if it is scraped without `honor_labels`.
+        pairs = [pair for pair in page_labels(subject.labels, "query", subject.plan.name) if pair[1]]
+        metric = dict(subject.labels).get("__name__")
+        own = row_prefix(pairs).decode() + ("" if metric is None else f',metric=~"|{metric}"')
         expr = f'{{__name__=~"{"|".join(_METRICS)}",{own}}}'
         times = samples.times
         start, end, step = float(times[0]), float(times[-1]), _step(samples, subject)

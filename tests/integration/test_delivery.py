@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.alerting.alert import AlertCandidate, AlertState, EvaluatedSlot
+from exporter.alerting.alert import AlertCandidate, AlertState, EvaluatedSlot, fingerprint
 from exporter.alerting.explanation.explanation import Explanation
-from exporter.alerting.state_machine import collect, evaluate
+from exporter.alerting.state_machine import evaluate
 from exporter.delivery import AlertmanagerSettings
 from exporter.errors import StateError
 from tests.alerts import fp
@@ -140,7 +140,7 @@ def test_one_bad_alert_costs_the_others_nothing(
     daemon = stack.enter_context(Delivering(alertmanager.url, am_fields={"utf8_labels": True}))
     names = [f"n{number:02}" for number in range(63)]
     labels = [{"alertname": "X", "instance": name} for name in names] + [{"alertname": "X", "gr\u00f6\u00dfe": "1"}]
-    found = collect(AlertCandidate(one, Explanation({}), "") for one in labels)
+    found = {fingerprint(one): AlertCandidate(one, Explanation({}), "") for one in labels}
     step = evaluate(daemon.rule, daemon.limits, "cpu", {}, EvaluatedSlot(time.time(), found))
     with caplog.at_level(logging.ERROR):
         daemon.alert_snapshots.publish("cpu", step.alerts, interval=1.0)

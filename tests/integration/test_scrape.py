@@ -9,7 +9,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry
 
-from exporter.exposition import Exposition, RowLabels, SelfMetrics
+from exporter.exposition import Exposition, SelfMetrics, page_labels, row_prefix
 from exporter.exposition.page import FAMILIES
 from exporter.web import Site, WebServer, build_app
 from tests.integration.dashboards import questions
@@ -38,9 +38,9 @@ def exporter():
 
 
 def rows(*values, **labels):
-    table = RowLabels([("query", "cpu")])
     prefixes = [
-        table.claim(sorted({"instance": f"host-{i}", "job": "node", **labels}.items())) for i in range(len(values))
+        row_prefix(page_labels([("instance", f"host-{i}"), ("job", "node"), *labels.items()], "query", "cpu"))
+        for i in range(len(values))
     ]
     score = np.array(values, dtype=float)
     return prefixes, dict(zip(FAMILIES, [score + number for number in range(6)], strict=False))
@@ -58,7 +58,7 @@ def test_prometheus_takes_every_row_packed_and_as_openmetrics(exporter, run_prom
     exposition, address, scrapes = exporter
     odd = 'a\r\n\0"\\}\ud800,é\u2028'
     exposition.publish("cpu", *rows(0.125, math.nan, math.inf, 1e-300, path=odd, query="mine"))
-    exposition.publish_group("payment", [RowLabels([("group", "payment")]).claim([("pod", "a")])], np.array([0.5]))
+    exposition.publish_group("payment", [row_prefix(page_labels([("pod", "a")], "group", "payment"))], np.array([0.5]))
     scrape = [{"job_name": "exporter", "static_configs": [{"targets": [address]}], **HONOR}]
     prometheus = run_prometheus(config={"scrape_configs": scrape})
 

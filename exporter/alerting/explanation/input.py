@@ -21,6 +21,7 @@ __all__ = [
     "LikelyCause",
     "LikelyCausesInput",
     "MetricShare",
+    "SharedAlertInput",
     "StormInput",
 ]
 
@@ -310,3 +311,16 @@ class LikelyCausesInput:
     unit: Unit | None = None
     began: float = math.nan
     earlier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAlertInput:
+    """The series that are anomalous under one alert, because their alerts would have the same labels.
+
+    Attributes
+    ----------
+    series : sequence of mapping
+        Their own labels, the worst first.
+    """
+
+    series: Sequence[Mapping[str, str]]

@@ -18,6 +18,7 @@ from exporter.alerting.explanation.formatting import (
 )
 from exporter.alerting.explanation.input import ExplanationInput
 from exporter.alerting.explanation.links import chart_links
+from exporter.alerting.identity import METRIC_LABELS
 
 __all__ = [
     "SeriesTexts",
@@ -89,7 +90,9 @@ class SeriesTexts:
             self.began = min(source.missing_since, source.since)
         self.band = _band(source, self.lower, self.upper)
         self.lasted = format_span(source.at - self.began) if source.at > self.began else ""
-        self.name = series_name(source.query, source.series)
+        # The name of the metric is one of the labels where series differ in nothing else.
+        metric = {label: source.labels[label] for label in METRIC_LABELS.values() if label in source.labels}
+        self.name = series_name(source.query, {**metric, **source.series})
         self.chart, self.image = chart_links(
             source.external_url, source.query, source.series, since=self.began, at=source.at
         )

@@ -13,7 +13,13 @@ from typing import Any, Generic, TypeVar
 
 from exporter.alerting.explanation import cause, group, query, storm
 from exporter.alerting.explanation.formatting import format_instant
-from exporter.alerting.explanation.input import CauseInput, EntityInput, LikelyCausesInput, StormInput
+from exporter.alerting.explanation.input import (
+    CauseInput,
+    EntityInput,
+    LikelyCausesInput,
+    SharedAlertInput,
+    StormInput,
+)
 from exporter.alerting.explanation.query import SeriesTexts
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "EVENT",
     "LIKELY_CAUSES",
     "SERIES",
+    "SHARED",
     "STORM",
     "UNSENT",
     "VARIABLES",
@@ -160,6 +167,16 @@ STORM: tuple[Annotation[StormInput], ...] = (
 )
 """Of a storm, beside those of its worst member."""
 
+SHARED: tuple[Annotation[SharedAlertInput], ...] = (
+    Annotation(
+        "same_labels",
+        storm.same_labels,
+        "Of an alert that several series have, because their labels are the same once `alert.labels` has removed or "
+        "set some: which of them are anomalous. The other annotations are about the worst.",
+    ),
+)
+"""Of an alert of several series, beside those of the worst."""
+
 CAUSE: tuple[Annotation[CauseInput], ...] = (
     Annotation(
         "suspected_cause",
@@ -189,6 +206,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "alert of a series": SERIES,
     "alert of a group": ENTITY,
     "storm, beside those of its worst member": STORM,
+    "several series with the same labels, in addition": SHARED,
     "incident, in addition": CAUSE,
     "`causes`, in addition": LIKELY_CAUSES,
     "known event, in addition": EVENT,

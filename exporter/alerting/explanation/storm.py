@@ -1,14 +1,22 @@
-"""The texts of a storm and of an incident: how many, what they have in common, what explains what."""
+"""The texts of what is more than one series: storms, series with the same labels, and incidents."""
 
 from __future__ import annotations
 
 from exporter.alerting.explanation.formatting import format_instant, format_span
-from exporter.alerting.explanation.input import CauseInput, StormInput
+from exporter.alerting.explanation.input import CauseInput, SharedAlertInput, StormInput
 
-__all__ = ["in_common", "members", "storm_lasted", "storm_summary", "suspected_cause", "suspected_effects"]
+__all__ = [
+    "in_common",
+    "members",
+    "same_labels",
+    "storm_lasted",
+    "storm_summary",
+    "suspected_cause",
+    "suspected_effects",
+]
 
 _SHOWN = 5
-"""Effects that are named."""
+"""Effects, and series of one alert, that are named."""
 
 
 def storm_summary(source: StormInput) -> str:
@@ -53,3 +61,13 @@ def suspected_effects(source: CauseInput) -> str:
     """Return the alerts that this one explains."""
     more = len(source.effects) - _SHOWN
     return "; ".join([*source.effects[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
+
+
+def same_labels(source: SharedAlertInput) -> str:
+    """Return which series are anomalous under the labels of the alert, by the labels in which they differ."""
+    names = sorted({name for labels in source.series for name in labels})
+    names = [name for name in names if len({labels.get(name, "") for labels in source.series}) > 1]
+    texts = [", ".join(f"{name}={labels.get(name, '')}" for name in names) for labels in source.series]
+    more = len(texts) - 1 - _SHOWN
+    others = "; ".join([*texts[1 : 1 + _SHOWN], *([f"{more} more"] if more > 0 else [])])
+    return f"{len(texts)} series have the labels of this alert; the worst is {texts[0]}, beside it {others}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, EvaluatedSlot, Step
-from exporter.alerting.state_machine import DuplicateAlert, collect, evaluate, hold, restore, withdraw
+from exporter.alerting.state_machine import evaluate, hold, restore, withdraw
 from tests.alerts import T0, alert, finding, found, fp, limits, rule, table
 
 PENDING, FIRING, RESOLVED = AlertState.PENDING, AlertState.FIRING, AlertState.RESOLVED
@@ -348,13 +348,17 @@ def test_what_is_found_and_missing_is_found() -> None:
     assert step.alerts[fp()].state is FIRING
 
 
-def test_findings_are_collected_by_fingerprint() -> None:
-    assert list(collect([finding("b"), finding("a")])) == [fp("b"), fp("a")]
+def test_what_ends_an_alert_that_is_normal_is_in_the_audit() -> None:
+    slot = EvaluatedSlot(T0 + 60, {}, endings={fp(): "ignored"})
+    [entry] = evaluate(rule(), limits(), "cpu", table([alert()]), slot).transitions
+    assert (entry.event, entry.why) == ("resolved", "ignored")
 
 
-def test_two_findings_with_the_same_labels_fail_the_query() -> None:
-    with pytest.raises(DuplicateAlert, match=r"same alert labels: .*\"instance\": \"a\""):
-        collect([finding("a"), finding("b"), finding("a", summary="other")])
+def test_a_pending_alert_that_a_storm_takes_in_part_goes_on() -> None:
+    pending = alert(state=AlertState.PENDING, fired_at=None)
+    slot = EvaluatedSlot(T0 + 60, found("a"), absorbed=[fp()])
+    step = evaluate(rule(), limits(), "cpu", table([pending]), slot)
+    assert step.alerts[fp()].episode == pending.episode
 
 
 def test_a_row_without_its_instants_is_read_kindly() -> None:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from exporter.cli.check import add_parser
+from exporter.cli.check import add_parser, run
+from exporter.engine.series import key_of
+from exporter.prometheus import Frame
 
 QUERY = "queries:\n  - name: a\n    expr: up\n"
 
@@ -59,3 +63,47 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], capsys: pytest.C
         check(*arguments)
     assert ended.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+class Prometheus:
+    """Answers every expression with some series."""
+
+    def __init__(self, *series: dict[str, str]) -> None:
+        keys = [key_of(tuple(sorted(labels.items()))) for labels in series]
+        self.frame = Frame(0.0, keys, np.zeros(len(keys)), np.zeros(len(keys)))
+
+    def check_expression(self, expr: str, *, timeout: float) -> None:
+        """All are good."""
+
+    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+        return self.frame
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def check_against(prometheus: Any, file: Path, text: str) -> int:
+    file.write_text("alertmanagers: [{url: 'http://a'}]\n" + text)
+    args = argparse.Namespace(file=str(file), query_prometheus=True)
+    return run(args, connect=lambda _: prometheus, clock=lambda: 0.0)
+
+
+def test_series_with_the_alert_of_others_are_said_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prometheus = Prometheus(*({"pod": f"p{number}", "service": "shop"} for number in range(3)))
+    alert = "    alert: {labels: {pod: ''}}\n"
+    assert check_against(prometheus, tmp_path / "config.yaml", QUERY + alert) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "a: warning: at most 1 alert for 3 series, because labels are the same: 3 series have query=a, service=shop"
+    ]
+
+
+def test_series_that_the_page_cannot_tell_from_others_are_said_and_metrics_are_told_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = [{"__name__": name, "instance": "a"} for name in ("read", "written")]
+    assert check_against(Prometheus(*metrics), tmp_path / "config.yaml", QUERY + "    alert: {}\n") == 0
+    assert capsys.readouterr().err == ""
+    assert check_against(Prometheus({"a.b": "1"}, {"a_b": "1"}), tmp_path / "config.yaml", QUERY) == 0
+    assert "1 series has the same labels as others once names are rewritten" in capsys.readouterr().err

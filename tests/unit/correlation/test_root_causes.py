@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting.alert import fingerprint
+from exporter.alerting.saved_context import decode_context
 from exporter.alerting.settings import DependencySettings
 from exporter.correlation.root_causes import RootCauses
 from tests.storms import INTERVAL, Stage
@@ -213,7 +214,7 @@ def test_an_effect_that_waits_goes_with_a_cause_that_waits() -> None:
 def test_without_dependencies_nothing_is_added_and_nothing_remembered() -> None:
     stage = Stage(SERVICES)
     stage.slot(["checkout", "payments"])
-    assert stage.alert_store.notes == b""
+    assert not decode_context(stage.alert_store.notes).traces
     assert all("incident" not in alert.labels for alert in stage.alert_store.alerts.values())
 
 
@@ -224,4 +225,4 @@ def test_a_reload_with_other_dependencies_leaves_what_fires_alone() -> None:
     pair.causes.configure([], ["latency"])
     pair.slot(latency=("checkout", "payments"))
     assert pair.alert("latency", "checkout").labels == before
-    assert pair.latency.alert_store.notes == b""
+    assert not decode_context(pair.latency.alert_store.notes).traces

@@ -259,14 +259,17 @@ class TestRefused:
         assert (waits[32] > 0.0) is not accepted
 
     def test_what_it_would_refuse_is_not_sent(self) -> None:
-        bench = Bench(alert("good"), alert("bad", labels={"a-b": "1"}), alert("early", fired_at=None))
+        bench = Bench(alert("good"), alert("bad", labels={"a": "\ud800"}), alert("early", fired_at=None))
         assert bench.names() == ["good"]
         texts = {one.text for one in bench.outbox.take_rejected()}
-        assert texts == {"invalid label name 'a-b'", "start time missing"}
+        assert texts == {"the value of label 'a' is not valid UTF-8", "start time missing"}
 
-    def test_utf8_names_are_sent_where_they_are_taken(self) -> None:
-        bench = Bench(alert("x", labels={"a-b": "1", "instance": "x"}), utf8_labels=True)
-        assert bench.names() == ["x"]
+    @pytest.mark.parametrize(("utf8", "name"), [(True, "a-b"), (False, "a_b")])
+    def test_utf8_names_are_sent_where_they_are_taken_and_else_rewritten(self, utf8: bool, name: str) -> None:
+        bench = Bench(alert("x", labels={"a-b": "1", "instance": "x"}), utf8_labels=utf8)
+        batch = bench.next()
+        assert batch is not None
+        assert json.loads(batch.body)[0]["labels"] == {name: "1", "instance": "x"}
 
 
 class TestTooLarge:

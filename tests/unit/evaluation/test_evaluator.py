@@ -237,25 +237,6 @@ def test_a_remark_on_the_expression_is_not_a_partial_answer(world: World, source
 # ---------------------------------------------------------------------- series
 
 
-def test_two_series_with_the_labels_of_one_alert_fail_the_slot(tmp_path: Path) -> None:
-    source = Source("a", "c", "d")
-    source.extra = {"c": {"__name__": "x", "instance": "same"}, "d": {"__name__": "y", "instance": "same"}}
-    world = World(tmp_path, source)
-    assert world.prepare()
-    source.loud = {"a"}
-    world.slot()
-    assert world.shown() == {"a": FIRING}
-    source.loud = {"c", "d"}
-    world.slot()
-    assert world.sample("cycles_failed_total") == 1
-    assert world.shown() == {"a": FIRING}
-    source.loud = {"a", "c"}
-    world.slot()
-    assert world.shown() == {"a": FIRING, "same": FIRING}
-    assert world.sample("cycles_failed_total") == 1
-    world.store.close()
-
-
 def test_known_series_stay_when_there_is_no_room(world: World, source: Source) -> None:
     world.slot()
     world.max_series = 2

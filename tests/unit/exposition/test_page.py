@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, disable_created_metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition import Exposition, RowLabels, SelfMetrics
+from exporter.exposition import Exposition, SelfMetrics, page_labels, row_prefix
 from exporter.exposition.fragment import Fragment, join_checksums, render_rows
 from exporter.exposition.page import FAMILIES
 
@@ -43,8 +43,10 @@ def exposition(registry):
 
 def make_rows(query, *values, **labels):
     """Rows whose score is as given and whose other columns differ from it and from each other."""
-    row_labels = RowLabels([("query", query)])
-    prefixes = [row_labels.claim([("instance", f"host-{i}:9100"), *sorted(labels.items())]) for i in range(len(values))]
+    prefixes = [
+        row_prefix(page_labels([("instance", f"host-{i}:9100"), *sorted(labels.items())], "query", query))
+        for i in range(len(values))
+    ]
     score = np.array(values, dtype=float)
     columns = (score, score * 10, score * 5, score * 20, score * 11, np.floor(score * 2))
     return prefixes, dict(zip(FAMILIES, columns, strict=False))
@@ -61,7 +63,7 @@ def body_of(exposition, accept="", encoding=""):
 def filled(exposition):
     exposition.publish("requests", *make_rows("requests", 0.25, path='C:\\ "x"\n'))
     exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0))
-    prefix = RowLabels([("group", "payment")]).claim([("group", "x"), ("pod", "a")])
+    prefix = row_prefix(page_labels([("group", "x"), ("pod", "a")], "group", "payment"))
     exposition.publish_group("payment", [prefix], np.array([0.75]))
     return exposition
 

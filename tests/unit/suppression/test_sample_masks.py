@@ -47,7 +47,7 @@ def treatments(*entries: CalendarEntry, silences: tuple[Silence, ...] = ()) -> S
     book = SilenceIndex(silences)
     known = ActiveEvents(lambda: book)
     known.configure(entries, "UTC")
-    return SampleMasks(known, {"cluster": "a"}, utf8_labels=False)
+    return SampleMasks(known, {"cluster": "a"})
 
 
 def seen(found: SampleMasks, the_plan: QueryPlan, series: SeriesTable, at: float) -> RowMask | None:
@@ -153,13 +153,12 @@ def test_matchers_see_the_labels_that_the_alert_would_have(labels: list[dict[str
     the_plan, series = plan(labels={"severity": "page", "team": ""}), table(*labels)
     matchers: tuple[Matcher, ...] = tuple(parse_matcher(text) for text in texts)
     book = SilenceIndex([Silence("s", matchers, TimeWindow(0.0, DAY), "", False, "eve", "")])
-    found = SampleMasks(ActiveEvents(lambda: book), {"cluster": "b"}, utf8_labels=False).row_mask(
+    found = SampleMasks(ActiveEvents(lambda: book), {"cluster": "b"}).row_mask(
         "query", "cpu", the_plan.alert, series, 60.0
     )
     assert the_plan.alert is not None
     expected = [
-        all_match(matchers, alert_labels(dict(one), "cpu", the_plan.alert, {"cluster": "b"}))
-        for _, one in series.items()
+        all_match(matchers, alert_labels(one, "cpu", the_plan.alert, {"cluster": "b"})) for _, one in series.items()
     ]
     assert (not any(expected)) if found is None else (~found.samples.learn).tolist() == expected
 
