@@ -1,8 +1,7 @@
-"""Routes and texts, by amtool; inhibition, by a real Alertmanager."""
+"""Routes, by amtool; inhibition, by a real Alertmanager. Texts are in test_notifications.py."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from tests.integration.servers import Alertmanager, eventually
 
 FOLDER = DEPLOY / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
-TEMPLATE = FOLDER / "anomaly.tmpl"
 
 
 def test_configuration_is_valid() -> None:
@@ -48,38 +46,6 @@ def test_alert_goes_where_it_should(labels: str, receivers: str) -> None:
         f"--verify.receivers={receivers}",
         *labels.split(),
     )
-
-
-def render(name: str, data: dict[str, Any], tmp_path: Any) -> str:
-    file = tmp_path / "data.json"
-    file.write_text(json.dumps(data))
-    text = f'{{{{ template "{name}" . }}}}'
-    glob, given = f"--template.glob={TEMPLATE}", f"--template.data={file}"
-    return run("amtool", "template", "render", glob, given, f"--template.text={text}")
-
-
-def alert(status: str = "firing", **annotations: str) -> dict[str, Any]:
-    return {"status": status, "labels": {"alertname": "AnomalyDetected"}, "annotations": annotations}
-
-
-def test_messages_say_what_happened(tmp_path: Any) -> None:
-    alerts = [alert(summary="cpu of a is 0.93, expected 0.21", votes="zscore, iqr"), alert("resolved")]
-    data = {"status": "firing", "commonLabels": {"alertname": "AnomalyDetected", "query": "cpu"}, "alerts": alerts}
-    assert render("anomaly.title", data, tmp_path) == "[FIRING:1] AnomalyDetected cpu"
-    data["alerts"][0]["annotations"]["suspected_cause"] = "query=disk"
-    text = render("anomaly.text", data, tmp_path)
-    assert text.splitlines() == [
-        "cpu of a is 0.93, expected 0.21",
-        "  votes: zscore, iqr",
-        "  suspected cause: query=disk",
-        "resolved: AnomalyDetected",
-    ]
-
-
-def test_message_of_a_storm_is_short(tmp_path: Any) -> None:
-    data = {"status": "firing", "commonLabels": {}, "alerts": [alert(summary=f"number {i}") for i in range(500)]}
-    text = render("anomaly.text", data, tmp_path)
-    assert text.splitlines()[9:] == ["number 9", "and 490 more"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.deploy.tools import ROOT
 
 CHECKED = {
     "deploy/README.md": "test_docs: its links",
-    "deploy/alertmanager/*": "amtool",
+    "deploy/alertmanager/*": "amtool, and a real Alertmanager",
     "deploy/docker/Dockerfile": "dockerfile-utils",
     "deploy/docker/Dockerfile.dockerignore": "test_docker: what is copied",
     "deploy/docker/alertmanager.yml": "amtool",

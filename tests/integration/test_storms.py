@@ -57,9 +57,7 @@ def test_500_series_that_turn_together_are_one_notification_and_one_resolved(
         "storm": "1",
     }
     assert alert["annotations"]["in_common"].startswith("zone=a: ")
-    assert (
-        " of 520 series of load are anomalous together, mostly zone=a, for " in alert["annotations"]["summary"]
-    )
+    assert " of 520 series of load are anomalous together, mostly zone=a, for " in alert["annotations"]["summary"]
     assert len(alert["annotations"]["worst"].splitlines()) == 5
 
     turn(200, 500, 3.0)
