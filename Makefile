@@ -10,7 +10,7 @@ LOCKS  := requirements/runtime.txt requirements/dev.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers clean
+.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,17 @@ lock: ## Resolve the dependencies anew.
 		pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		pyproject.toml --group dev -o requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		--only-group build -o requirements/build.txt
+
+dist: $(STAMP) ## Build the wheel and the source distribution, and check them.
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1767225600) $(BIN)/python -m hatchling build
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/check-wheel-contents dist/*.whl
+
+release: $(STAMP) ## Set the version of a release everywhere: make release VERSION=1.2.3
+	@$(BIN)/python -m scripts.release $(VERSION)
 
 clean: ## Remove what was made here.
 	@rm -rf $(VENV) .demo .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
