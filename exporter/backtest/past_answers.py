@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
-from exporter.prometheus import Frame, HistoryChunk, PrometheusApi
+from exporter.prometheus import Frame, HistoryChunk, PartSizes, PrometheusApi
 
 __all__ = ["HistoryReplay"]
 
@@ -51,6 +51,8 @@ class HistoryReplay:
         self._query_offset, self._series, self._sleep = query_offset, series, sleep
         self.warnings: dict[str, None] = {}
         """Warnings of the server, such as that series may be missing."""
+        self._sizes = PartSizes(lambda *_: self._tries.clear())
+        self._tries: list[PrometheusError] = []
         self._chunks: Iterator[HistoryChunk] | None = None
         self._block = HistoryChunk(np.zeros(0), [], np.zeros((0, 0)))
 
@@ -84,20 +86,30 @@ class HistoryReplay:
 
     def _next(self, at: float) -> HistoryChunk:
         plan, wait = self._plan, _WAIT
-        for left in reversed(range(_TRIES)):
+        self._tries.clear()
+        while True:
             try:
                 if self._chunks is None:
                     until = self._last - self._query_offset
+                    # The expression was answered at its end.
                     self._chunks = self._api.history(
-                        plan.expr, at, until, plan.interval, timeout=_TIMEOUT, series=self._series
+                        plan.expr,
+                        at,
+                        until,
+                        plan.interval,
+                        timeout=_TIMEOUT,
+                        series=self._series,
+                        sizes=self._sizes,
+                        answered=True,
                     )
                 return next(self._chunks)
             except PrometheusError as fault:
                 # A generator that raised is finished.
                 self._chunks = None
-                if not left or not fault.reason.retryable:
+                # Emptied where less is asked for from now on: that is another request, and not another try.
+                self._tries.append(fault)
+                if len(self._tries) >= _TRIES or not fault.reason.retryable:
                     raise
                 log.warning("asked again", extra={"query": plan.name, "error": str(fault)})
                 self._sleep(min(_LONGEST_WAIT, wait if fault.retry_after is None else fault.retry_after))
                 wait *= 2.0
-        raise AssertionError("the last try returns or raises")

@@ -47,7 +47,7 @@ __all__ = ["ReplayResult", "TimeSpan", "Watcher", "replay"]
 log = logging.getLogger(__name__)
 
 _TRIES = 3
-"""Times that history is begun to be read."""
+"""Attempts in vain to read history, one after the other."""
 _DEPENDENCIES_EVERY = 86400.0
 """Seconds between two queries for dependencies: who calls whom changes with releases."""
 _PROGRESS_EVERY = 50
@@ -264,13 +264,16 @@ class _Replay:
                 watcher.on_learning(name, evaluator.learner.progress)
 
         evaluator.learner.beat = report_progress
-        for left in reversed(range(_TRIES)):
+        tries, state = 0, None
+        while tries < _TRIES:
             if evaluator.prepare(at):
                 for watcher in self._watchers:
                     watcher.on_learning(name, 1.0)
                 return
-            if left:
-                self._sleep(2.0 ** (_TRIES - left))
+            # Where it came further, or asks for less from now on, this was no attempt in vain.
+            before, state = state, (evaluator.learner.progress, evaluator.learner.remark)
+            tries = 1 if state != before else tries + 1
+            self._sleep(max(2.0**tries, evaluator.resting))
         raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 
     def _run_slots(self, slots: Mapping[str, Sequence[float]]) -> None:

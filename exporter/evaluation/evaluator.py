@@ -10,14 +10,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from time import monotonic, perf_counter
 
 import numpy as np
 
 from exporter.alerting.alert import Step
 from exporter.config.plan import QueryPlan
-from exporter.errors import PrometheusError
+from exporter.errors import PrometheusError, Reason
 from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
 from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
@@ -36,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_REST = 300.0
 """Seconds. No server and no internal error pauses a query for longer."""
+_FIRST_REST = 5.0
+"""Seconds after "too many requests" without a time to wait; twice as long after each further one in a row."""
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before the state is restored from the store."""
 _IN_PASSING = 100
@@ -70,7 +71,7 @@ class QueryEvaluator:
         self._slot, self._history = threading.Lock(), threading.Lock()
         self._retired = False
         self._rest_until = -np.inf
-        self._mistakes = 0
+        self._mistakes = self._rate_limited = 0
         self._disowned = False
         self._watchdog = Watchdog()
         self._clock_skew = ClockSkew()
@@ -83,7 +84,7 @@ class QueryEvaluator:
         """Drop the learned state in memory; the store and history have it."""
         self.ready = False
         self.learner = Learner(self.plan, self.context)
-        self.learner.beat = partial(self._watchdog.beat, HISTORY_TIMEOUT)
+        self.learner.beat = self._history_goes_on
         self._rows = PageRows("query", self.plan.name)
 
     @property
@@ -103,8 +104,8 @@ class QueryEvaluator:
 
     @property
     def remark(self) -> str | None:
-        """What is to be known about the newest answer, though it has verdicts; None where it is whole."""
-        return self._metrics.remark
+        """What limits the newest verdicts: a partial answer, or how history has to be read; None where nothing does."""
+        return self._metrics.remark if self.ready else self.learner.remark
 
     def prepare(self, now: float) -> bool:
         """Restore the learned state and read the history that is missing; return whether it worked.
@@ -115,7 +116,7 @@ class QueryEvaluator:
             The newest slot of the query.
         """
         with self._history, self._watchdog.working(HISTORY_TIMEOUT):
-            if self._retired or self.ready or self._resting:
+            if self._retired or self.ready or self.resting:
                 return self.ready
             learner = self.learner
             try:
@@ -151,13 +152,13 @@ class QueryEvaluator:
                 self._hold(slot)
                 return
             self._metrics.begin()
-            if self._resting:
+            if self.resting:
                 self._metrics.failed(self._metrics.trouble or "the server asked not to be asked for a while")
                 self._hold(slot)
                 return
             try:
                 self._judge(slot)
-                self._mistakes = 0
+                self._mistakes = self._rate_limited = 0
             except Abandoned:
                 return
             except PrometheusError as fault:
@@ -275,6 +276,16 @@ class QueryEvaluator:
         self._metrics.refused(fault)
         if fault.retry_after is not None:
             self._rest(fault.retry_after)
+        elif fault.reason is Reason.RATE_LIMITED:
+            self._rate_limited += 1
+            self._rest(_FIRST_REST * 2.0 ** (self._rate_limited - 1))
+
+    def _history_goes_on(self) -> None:
+        """Note that a part of history was answered and learned."""
+        self._watchdog.beat(HISTORY_TIMEOUT)
+        self._rate_limited = 0
+        if not self.ready:
+            self._metrics.trouble = None
 
     @contextmanager
     def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
@@ -287,8 +298,9 @@ class QueryEvaluator:
             self._watchdog.beat()
 
     @property
-    def _resting(self) -> bool:
-        return monotonic() < self._rest_until
+    def resting(self) -> float:
+        """Seconds for which no query is sent; 0 where it is."""
+        return max(0.0, self._rest_until - monotonic())
 
     def _rest(self, seconds: float) -> None:
         """Send no query for so long."""
@@ -338,6 +350,6 @@ class QueryEvaluator:
         if self.plan.identity == plan.identity:
             new.learner, new.ready = self.learner, self.ready
             new.learner.configure(plan, context)
-            new.learner.beat = partial(new._watchdog.beat, HISTORY_TIMEOUT)
+            new.learner.beat = new._history_goes_on
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
         return new

@@ -21,7 +21,8 @@ from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, HistoryRange, learn, missing_history
 from exporter.evaluation.query_metrics import count_warnings
-from exporter.prometheus import HistoryChunk, PrometheusApi
+from exporter.prometheus import HistoryChunk, PartSizes, PrometheusApi
+from exporter.settings import format_duration
 from exporter.store import PendingFeedback
 
 __all__ = ["Abandoned", "Learner"]
@@ -51,6 +52,10 @@ class Learner:
         self.applied: list[PendingFeedback] = []
         """Feedback that was applied, while the state is not on disk."""
         self._abandoned = False
+        self.remark: str | None = None
+        """How history is read and why, where the server does not answer all of it at once."""
+        self._planned = 0
+        self._sizes = PartSizes(self._note_length)
         self._warned: tuple[str, ...] = ()
         self._reading: PrometheusApi | None = None
 
@@ -118,7 +123,9 @@ class Learner:
         if not total:
             self._progress(1.0)
             return
-        self._progress(0.0)
+        # An attempt that failed in the middle is gone on with.
+        self._planned = max(self._planned, total)
+        self._progress(1.0 - total / self._planned)
         try:
             with self._reader() as api:
                 self._read(api, ranges, total, now, series)
@@ -126,6 +133,7 @@ class Learner:
             if self._abandoned:
                 raise Abandoned from None
             raise
+        self._planned = 0
         self._progress(1.0)
         self.checkpoint()
 
@@ -159,7 +167,7 @@ class Learner:
                 self.engine, part, self._history(api, series), self.sample_mask, on_verdicts, self.admit
             ):
                 done += points
-                self._progress(done / total)
+                self._progress(1.0 - (total - done) / self._planned)
                 self.beat()
                 if self._abandoned:
                     raise Abandoned
@@ -182,14 +190,23 @@ class Learner:
         expr, offset, shard = self.plan.expr, self.context.settings.query_offset, self.plan.shard
 
         def read(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
-            blocks = api.history(expr, start - offset, end - offset, step, timeout=HISTORY_TIMEOUT, series=series)
-            for block in blocks:
+            begin, until = start - offset, end - offset
+            # The expression was answered for a slot.
+            for block in api.history(
+                expr, begin, until, step, timeout=HISTORY_TIMEOUT, series=series, sizes=self._sizes, answered=True
+            ):
                 self._note_warnings(block)
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
                 block = replace(block, times=np.round(block.times + offset, 3))
                 yield block if shard is None else shard.block(block)
 
         return read
+
+    def _note_length(self, seconds: float, error: PrometheusError) -> None:
+        part = format_duration(max(1.0, round(seconds)))
+        self.remark = f"history is read in parts of {part}, longer ones are refused: {error.message}"
+        more = {"query": self.plan.name, "part": part, "reason": str(error.reason), "error": error.message}
+        log.warning("history is read in shorter parts", extra=more)
 
     def _note_warnings(self, block: HistoryChunk) -> None:
         count_warnings(self.context.ports.metrics, self.plan.name, block)

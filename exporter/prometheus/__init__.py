@@ -2,5 +2,6 @@
 
 from exporter.prometheus.api import PrometheusApi
 from exporter.prometheus.frame import Frame, HistoryChunk
+from exporter.prometheus.part_sizes import PartSizes
 
-__all__ = ["HistoryChunk", "Frame", "PrometheusApi"]
+__all__ = ["Frame", "HistoryChunk", "PartSizes", "PrometheusApi"]

@@ -11,6 +11,7 @@ from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
+from exporter.prometheus.part_sizes import PartSizes
 from exporter.prometheus.response import read_response
 from exporter.prometheus.settings import PrometheusSettings
 
@@ -47,7 +48,16 @@ class PrometheusApi:
         return Frame(at, *samples, vector.rejected, notes, clock, tuple(response.infos or ()))
 
     def history(
-        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+        self,
+        expr: str,
+        start: float,
+        end: float,
+        step: float,
+        *,
+        timeout: float,
+        series: int,
+        sizes: PartSizes | None = None,
+        answered: bool = False,
     ) -> Iterator[HistoryChunk]:
         """Evaluate `expr` at `start`, `start + step`, ... up to `end`, in bounded chunks, oldest first.
 
@@ -62,6 +72,8 @@ class PrometheusApi:
             Seconds for each chunk.
         series : int
             Expected number of series, from an instant query; it sets the length of the first chunk.
+        sizes, answered
+            As in `chunks`.
         """
         path = "/api/v1/query_range"
 
@@ -74,7 +86,7 @@ class PrometheusApi:
             except Fault as fault:
                 raise self._error(path, fault) from None
 
-        return chunks(fetch, grid(start, end, step), step, series)
+        return chunks(fetch, grid(start, end, step), step, series, sizes, answered=answered)
 
     def ready(self, *, timeout: float) -> bool:
         """Return whether the server answers queries; it does not while it replays its log after a start."""

@@ -10,7 +10,7 @@ import numpy as np
 from exporter.errors import PrometheusError
 from exporter.prometheus.decode import RangeMatrix
 from exporter.prometheus.frame import FloatArray, HistoryChunk
-from exporter.prometheus.response import exceeds_limits
+from exporter.prometheus.part_sizes import PartSizes, is_of_the_part
 
 __all__ = ["MAX_POINTS", "MAX_SAMPLES", "chunks", "grid", "on_grid"]
 
@@ -37,8 +37,18 @@ def grid(start: float, end: float, step: float) -> FloatArray:
     return start + step * np.arange(max(count, 0), dtype=np.float64)
 
 
-def chunks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterator[HistoryChunk]:
-    """Yield the history at `times` in time order, in shorter chunks where the server refuses one as too large.
+def chunks(
+    fetch: Fetch,
+    times: FloatArray,
+    step: float,
+    series: int,
+    sizes: PartSizes | None = None,
+    *,
+    answered: bool = False,
+) -> Iterator[HistoryChunk]:
+    """Yield the history at `times` in time order, in shorter chunks where the server refuses one.
+
+    An instant that it refuses by itself is left out: its chunk has no series and a warning.
 
     Parameters
     ----------
@@ -48,26 +58,51 @@ def chunks(fetch: Fetch, times: FloatArray, step: float, series: int) -> Iterato
     step : float
     series : int
         Expected number of series; a bad guess costs requests, or memory for one chunk.
+    sizes : PartSizes, optional
+        What earlier calls learned about this query; updated.
+    answered : bool
+        The expression was answered for another instant, so that it is not at fault where all are refused.
 
     Raises
     ------
     PrometheusError
         From `fetch`; chunks yielded before stay valid.
     """
-    points = _points(series)
-    first = 0
+    sizes = sizes or PartSizes()
+    most, limit = _points(series), MAX_POINTS
+    left_out: list[HistoryChunk] = []
+    first = skip = 0
     while first < len(times):
-        part = times[first : first + points]
+        size = sizes.points(step, most)
+        part = times[first : first + min(limit, size)]
         try:
             matrix, warnings = fetch(float(part[0]), float(part[-1]))
         except PrometheusError as error:
-            if len(part) == 1 or not exceeds_limits(error):
+            if limit < size and len(part) > 1 and is_of_the_part(error):
+                limit = len(part) // 2
+                continue
+            if sizes.refused(step, len(part), error):
+                continue
+            skip = max(1, 2 * skip)
+            if not is_of_the_part(error) or (first + skip >= len(times) and not answered):
                 raise
-            points = max(1, len(part) // 2)
-            continue
-        yield HistoryChunk(part, matrix.keys, on_grid(matrix, part, step), matrix.rejected, warnings)
-        first += len(part)
-        points = min(points, _points(len(matrix.keys)))
+            left_out.append(_refused(times[first : first + skip], error))
+            first, limit = first + skip, 1
+        else:
+            sizes.answered(step)
+            yield from left_out
+            yield HistoryChunk(part, matrix.keys, on_grid(matrix, part, step), matrix.rejected, warnings)
+            left_out, skip, answered = [], 0, True
+            first += len(part)
+            most = min(most, _points(len(matrix.keys)))
+            # After instants that cannot be read, parts grow again.
+            limit = min(MAX_POINTS, 2 * limit)
+    yield from left_out
+
+
+def _refused(times: FloatArray, error: PrometheusError) -> HistoryChunk:
+    text = f"instants of history are left out, because the server refuses them: {error.message}"
+    return HistoryChunk(times, [], np.empty((len(times), 0)), warnings=(text,))
 
 
 def on_grid(matrix: RangeMatrix, times: FloatArray, step: float) -> FloatArray:

@@ -9,7 +9,7 @@ from exporter.errors import PrometheusError, Reason
 from exporter.http_client import Fault, HttpResponse, http_date
 from exporter.prometheus.decode import ApiResponse, decode_response
 
-__all__ = ["exceeds_limits", "read_response", "single_line"]
+__all__ = ["read_response", "single_line"]
 
 _LONGEST = 200
 _STATUSES = {
@@ -17,6 +17,7 @@ _STATUSES = {
     403: Reason.UNAUTHORIZED,
     407: Reason.UNAUTHORIZED,
     408: Reason.TIMEOUT,
+    413: Reason.TOO_LARGE,
     429: Reason.RATE_LIMITED,
     500: Reason.UNAVAILABLE,
     502: Reason.UNAVAILABLE,
@@ -38,11 +39,6 @@ _TYPES = {
 }
 # Older Prometheus and VictoriaMetrics report a deadline as a failure of the expression.
 _TIMED_OUT = re.compile(r"context deadline exceeded|query timed out|timeout exceeded|cannot be executed in", re.I)
-_TOO_MUCH = re.compile(
-    r"exceeded maximum resolution|too many (?:samples|points)|maxPointsPerTimeseries|maxSamplesPer|maxMemoryPerQuery"
-    r"|exceeds the limit|limit of [0-9,]+ points",
-    re.I,
-)
 _TAG = re.compile(r"<(?:style|script).*?</(?:style|script)>|<[^>]*>", re.I | re.S)
 
 
@@ -76,13 +72,6 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
 
 def _is_success(status: int) -> bool:
     return 200 <= status < 300
-
-
-def exceeds_limits(error: PrometheusError) -> bool:
-    """Whether the server may answer the same query over a shorter time range."""
-    if error.reason is Reason.TOO_LARGE:
-        return True
-    return error.reason in (Reason.BAD_DATA, Reason.EXECUTION) and bool(_TOO_MUCH.search(error.message))
 
 
 def single_line(text: str) -> str:

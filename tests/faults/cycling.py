@@ -101,7 +101,7 @@ class Source:
         return Frame(at, [self.key(name) for name in names], values, np.full(len(names), at), 0, self.warnings, clock)
 
     def history(
-        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int, **_: object
     ) -> Iterator[HistoryChunk]:
         self.ranges.append((start, end, step))
         self._trouble()

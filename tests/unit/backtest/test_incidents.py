@@ -101,7 +101,7 @@ class Server:
     """Past alerts on a grid of a minute: two of one name that overlap, and a later one."""
 
     def history(
-        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int, **_: object
     ) -> Iterator[HistoryChunk]:
         self.expr = expr
         times = np.arange(start, end + 1, step)

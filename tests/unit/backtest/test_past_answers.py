@@ -25,7 +25,7 @@ class Server:
         self._failures, self._reason = failures, reason
 
     def history(
-        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int
+        self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int, **_: object
     ) -> Iterator[HistoryChunk]:
         self.asked.append(start)
         times = np.arange(start, end + 1, step)

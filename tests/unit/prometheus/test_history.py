@@ -8,6 +8,7 @@ import pytest
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus.decode import RangeMatrix
 from exporter.prometheus.history import MAX_POINTS, chunks, grid, on_grid
+from exporter.prometheus.part_sizes import PartSizes
 
 TOO_MUCH = "query processing would load too many samples into memory in query execution"
 
@@ -60,33 +61,124 @@ def test_chunks_are_bounded_in_points_and_in_samples(series: int, longest: int) 
     np.testing.assert_array_equal(np.concatenate([block.values[:, 0] for block in found]), times)
 
 
+LIMITS = [
+    PrometheusError("u", Reason.TOO_LARGE, "the answer is larger than 5 bytes"),
+    PrometheusError("u", Reason.TOO_LARGE, "HTTP 413", status=413),
+    PrometheusError("u", Reason.EXECUTION, "words of any kind", status=422),
+    PrometheusError("u", Reason.BAD_DATA, "exceeded maximum resolution of 11,000 points per timeseries.", status=400),
+    PrometheusError("u", Reason.UNAVAILABLE, "expanding series: limit", status=500),
+    PrometheusError("u", Reason.TIMEOUT, "HTTP 504", status=504),
+    PrometheusError("u", Reason.TIMEOUT, "no complete answer in time"),
+]
+
+
+@pytest.mark.parametrize("error", LIMITS, ids=lambda error: error.message[:30])
+def test_a_refused_part_is_asked_for_in_halves_whatever_the_words(error: PrometheusError) -> None:
+    server, lengths = Server(1.0, most=700, error=error), []
+    sizes = PartSizes(lambda seconds, _: lengths.append(seconds))
+    found = list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))
+    assert sum(len(block.times) for block in found) == 3000
+    # Halved until it fits, and not tried larger again: not by a later call either.
+    assert server.asked == [3000, 1500, 750, 375, *[375] * 7]
+    assert lengths == [1500.0, 750.0, 375.0]
+    list(chunks(server, grid(3000, 3999, 1.0), 1.0, 1, sizes))
+    assert server.asked[11:] == [375, 375, 250]
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        PrometheusError("u", Reason.TOO_LARGE, "the answer is larger than 5 bytes"),
-        PrometheusError("u", Reason.EXECUTION, TOO_MUCH),
-        PrometheusError("u", Reason.BAD_DATA, "exceeded maximum resolution of 11,000 points per timeseries. Try ..."),
-        PrometheusError("u", Reason.EXECUTION, "... cannot exceed -search.maxPointsPerTimeseries=30000"),
+        PrometheusError("u", Reason.UNAUTHORIZED, "no", status=401),
+        PrometheusError("u", Reason.HTTP, "not here", status=404),
+        PrometheusError("u", Reason.REFUSED, "connection refused"),
+        PrometheusError("u", Reason.UNAVAILABLE, "HTTP 503", status=503),
     ],
-    ids=lambda error: error.message[:30],
+    ids=lambda error: error.message,
 )
-def test_too_much_at_once_is_asked_for_in_halves(error: PrometheusError) -> None:
-    server = Server(1.0, most=700, error=error)
-    found = list(chunks(server, grid(0, 2999, 1.0), 1.0, 1))
-    assert sum(len(block.times) for block in found) == 3000
-    # Halved until it fits, and not tried larger again.
-    assert server.asked == [3000, 1500, 750, 375, *[375] * 7]
+def test_what_has_nothing_to_do_with_the_length_is_raised(error: PrometheusError) -> None:
+    server = Server(1.0, most=0, error=error)
+    with pytest.raises(PrometheusError, match=error.message):
+        list(chunks(server, grid(0, 9, 1.0), 1.0, 1))
+    assert server.asked == [10]
 
 
-def test_other_errors_and_a_single_point_that_is_too_much_are_raised() -> None:
-    with pytest.raises(PrometheusError, match="parse error"):
-        list(
-            chunks(Server(1.0, most=0, error=PrometheusError("u", Reason.BAD_DATA, "parse error")), grid(0, 9, 1), 1, 1)
-        )
+def test_an_expression_that_is_refused_at_every_instant_is_raised() -> None:
     server = Server(1.0, most=0)
     with pytest.raises(PrometheusError, match="too many samples"):
-        list(chunks(server, grid(0, 9, 1.0), 1.0, 1))
-    assert server.asked == [10, 5, 2, 1]
+        list(chunks(server, grid(0, 2999, 1.0), 1.0, 1))
+    assert len(server.asked) < 50
+
+
+@pytest.mark.parametrize("status", [429, None])
+def test_too_many_requests_are_raised_and_the_next_attempt_asks_for_less(status: int | None) -> None:
+    error = PrometheusError("u", Reason.RATE_LIMITED, "slow down", status=status)
+    server, sizes, found = Server(1.0, most=700, error=error), PartSizes(), []
+    for _ in range(3):
+        with pytest.raises(PrometheusError):
+            found += chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes)
+    found += chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes)
+    assert server.asked == [3000, 1500, 750, *[375] * 8]
+    # A server that is merely busy is not asked for each instant.
+    server.most = 0
+    for _ in range(20):
+        with pytest.raises(PrometheusError):
+            list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))
+    assert server.asked[-1] == 3000 >> 6
+
+
+def test_a_long_answer_that_is_cut_each_time_is_asked_for_in_shorter_parts() -> None:
+    error = PrometheusError("u", Reason.CONNECTION, "the answer ended early")
+    server, sizes = Server(1.0, most=700, error=error), PartSizes()
+    for _ in range(6):
+        with pytest.raises(PrometheusError):
+            list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))
+    assert server.asked == [3000, 3000, 1500, 1500, 750, 750]
+    assert len(list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))) == 8
+
+
+class Rejecting(Server):
+    """Refuses every range that contains one of the `bad` instants."""
+
+    def __init__(self, bad: set[int], error: PrometheusError | None = None) -> None:
+        super().__init__(1.0, error=error or PrometheusError("u", Reason.EXECUTION, "many-to-many", status=422))
+        self.bad = bad
+
+    def __call__(self, first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
+        if self.bad.intersection(range(int(first), int(last) + 1)):
+            self.most = 0
+        return super().__call__(first, last)
+
+    def read(self, points: int, **options: bool) -> tuple[list[float], list[float]]:
+        """Return the instants that were read, and those that were left out."""
+        read, left_out = [], []
+        for block in chunks(self._asked, grid(0, points - 1, 1.0), 1.0, 1, **options):
+            (read if block.keys else left_out).extend(block.times.tolist())
+            assert block.partial == (not block.keys)
+        return read, left_out
+
+    def _asked(self, first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
+        self.most = 11_000
+        return self(first, last)
+
+
+@pytest.mark.parametrize(
+    "bad", [{0}, {1234}, {2999}, set(range(1000, 1100)), {5, 1500, 2998}], ids=lambda bad: str(len(bad))
+)
+def test_an_instant_that_is_refused_by_itself_is_left_out(bad: set[int]) -> None:
+    server = Rejecting(bad)
+    read, left_out = server.read(3000)
+    assert sorted(read + left_out) == list(range(3000))
+    assert bad <= set(left_out)
+    # What is unknown stays small, and so does the number of requests.
+    assert len(left_out) <= 2 * len(bad) + 2
+    assert len(server.asked) < 150
+
+
+def test_where_the_expression_is_known_to_be_right_all_of_history_may_be_left_out() -> None:
+    read, left_out = Rejecting(set(range(50))).read(50, answered=True)
+    assert (read, left_out) == ([], list(range(50)))
+    with pytest.raises(PrometheusError, match="many-to-many"):
+        Rejecting(set(range(50))).read(50)
 
 
 def test_more_series_than_expected_make_the_next_chunks_shorter() -> None:
