@@ -90,6 +90,7 @@ class Schedule:
         self._clock = clock
         self._failed = failed
         self._done: dict[str, float] = {}
+        self._ran: dict[str, float] = {}
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._drift = clock() - time.monotonic()
@@ -112,12 +113,14 @@ class Schedule:
             for name in old.keys() - jobs.keys():
                 self._scheduler.remove_job(name)
                 self._done.pop(name, None)
+                self._ran.pop(name, None)
             for name, job in jobs.items():
                 if name not in old or (old[name].interval, old[name].offset) != (job.interval, job.offset):
                     self._plan(name, job)
 
     def _plan(self, name: str, job: Job) -> None:
         self._done[name] = slot_at(self._clock(), job.interval, job.offset)
+        self._ran[name] = time.monotonic()
         trigger = _Grid(job.interval, job.offset)
         self._scheduler.add_job(self._run, trigger, args=(name,), id=name, replace_existing=True)
 
@@ -132,7 +135,12 @@ class Schedule:
             if gone <= 0:
                 return
             self._done[name] = slot
+            mono, self._ran[name] = self._ran[name], time.monotonic()
+            passed = self._ran[name] - mono
         missed = round(gone / job.interval) - 1
+        if gone - passed > max(job.interval, _STEP):
+            # The clock was set, or the machine slept: one event, and not a million slots that nobody could have run.
+            missed = min(missed, max(0, round(passed / job.interval) - 1) + 1)
         if missed > 0:
             job.missed(missed)
         job.run(slot)

@@ -17,7 +17,7 @@ from exporter.config.watch import ConfigWatch
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
-from exporter.delivery import AlertSnapshots, Discovery, Senders
+from exporter.delivery import AlertSnapshots, Discovery, ReceiverClocks, Senders
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.cgroup import memory_limit
 from exporter.exposition import Exposition, SelfMetrics
@@ -81,11 +81,12 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         undo.callback(store.close)
         metrics.store_recovered.set(bool(store.recovered))
         feedback = EpisodeFeedback(store, metrics)
-        senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry)
+        clocks = ReceiverClocks()
+        senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry, clocks=clocks)
         undo.callback(senders.close)
         discovery = Discovery(registry)
         undo.callback(discovery.stop)
-        suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics)
+        suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks)
         undo.callback(suppression.stop)
         evaluators = Evaluators()
         parts = Parts(

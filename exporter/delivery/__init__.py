@@ -3,6 +3,7 @@
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.discovery import Discovery, DiscoveryState
 from exporter.delivery.metrics import AlertmanagerMetrics
+from exporter.delivery.receiver_clock import ReceiverClock, ReceiverClocks
 from exporter.delivery.senders import Senders, connect_to
 from exporter.delivery.settings import AlertmanagerEntry, AlertmanagerSettings
 
@@ -13,6 +14,8 @@ __all__ = [
     "AlertmanagerSettings",
     "Discovery",
     "DiscoveryState",
+    "ReceiverClock",
+    "ReceiverClocks",
     "Senders",
     "connect_to",
 ]

@@ -208,7 +208,6 @@ class _Source:
             self._stopping.wait(_NAMES if self.entry.dns_sd is None else self.entry.dns_sd.refresh_interval)
             return
         until = time.monotonic() + self.entry.file_sd.refresh_interval
-        state = self._files.state()
         while time.monotonic() < until and not self._stopping.wait(_LOOK):
-            if self._files.state() != state:
+            if self._files.changed():
                 return

@@ -92,10 +92,11 @@ class FileTargets:
         self._entry = entry
         self._patterns = tuple(patterns)
         self._good: dict[Path, list[AlertmanagerSettings]] = {}
+        self._seen: object = None
 
-    def state(self) -> object:
-        """Return a value that changes when a file comes, goes or is written."""
-        return [(file, _stamp(file)) for file in self._files()]
+    def changed(self) -> bool:
+        """Return whether a file came, went or was written since the last reading began."""
+        return self._state() != self._seen
 
     def read(self) -> list[AlertmanagerSettings]:
         """Return the Alertmanagers of all files.
@@ -106,6 +107,8 @@ class FileTargets:
             A file cannot be used, or there is none; `targets` has what is left.
         """
         failures = []
+        # The state before the reading, so that a change during it is not missed.
+        self._seen = self._state()
         files = self._files()
         self._good = {file: targets for file, targets in self._good.items() if file in files}
         for file in files:
@@ -124,6 +127,9 @@ class FileTargets:
         """The Alertmanagers of the files that could be used."""
         by_url = {target.url: target for targets in self._good.values() for target in targets}
         return list(by_url.values())[:_MOST]
+
+    def _state(self) -> object:
+        return [(file, _stamp(file)) for file in self._files()]
 
     def _files(self) -> list[Path]:
         names = {name for pattern in self._patterns for name in glob.glob(pattern)}  # noqa: PTH207 - absolute patterns.

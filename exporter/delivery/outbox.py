@@ -97,7 +97,6 @@ class Outbox:
         self._quarantine: dict[str, float] = {}
         self._rejected: list[RejectedAlert] = []
         self._final: float | None = None
-        self._unset_clock = (0.0, 0.0)
         self._snapshot: Snapshot | None = None
         self._query_alerts: dict[str, QueryAlerts] = {}
         self._queue: list[str] = []
@@ -141,7 +140,7 @@ class Outbox:
         # A copy, because metrics are read by another thread.
         return min(list(self._dirty.values()), default=None)
 
-    def next(self, snapshot: Snapshot, *, now: float, mono: float) -> AlertBatch | None:
+    def next(self, snapshot: Snapshot, *, now: float, mono: float, theirs: float | None = None) -> AlertBatch | None:
         """Return the next request, or None if there is nothing to send before `wake_at`.
 
         Parameters
@@ -152,8 +151,9 @@ class Outbox:
             Unix seconds.
         mono : float
             Monotonic seconds.
+        theirs : float, optional
+            What time it is at the Alertmanager, Unix seconds.
         """
-        self._track_clock(now, mono)
         if snapshot is not self._snapshot or mono >= self._rescan_at:
             self._scan(snapshot, now, mono)
         if mono < self._retry_at:
@@ -177,15 +177,13 @@ class Outbox:
             slots.append(query_alerts.at)
             outgoing.append(Outgoing(alert, validity(query_alerts.interval, self._limits.resend_delay)))
         if alerts:
-            return AlertBatch(tuple(alerts), tuple(slots), self._body(outgoing, now))
+            utf8 = self._settings.utf8_labels
+            return AlertBatch(tuple(alerts), tuple(slots), payload(outgoing, now=now, theirs=theirs, utf8=utf8))
         if self._suspects:
             # No suspect of that half is still due; the fault, if it remains, is in the other alerts.
             self._suspects = []
-            return self.next(snapshot, now=now, mono=mono)
+            return self.next(snapshot, now=now, mono=mono, theirs=theirs)
         return None
-
-    def _body(self, outgoing: list[Outgoing], now: float) -> bytes:
-        return payload(outgoing, now=now, ahead=self._unset_clock[0], utf8=self._settings.utf8_labels)
 
     def wake_at(self, mono: float) -> float:
         """Return when to call `next` again if nothing is published before, in monotonic seconds."""
@@ -305,8 +303,3 @@ class Outbox:
         if self._final is None or ack is None or alert.state is not AlertState.FIRING:
             return False
         return ack.at < self._final and ack.state is AlertState.FIRING
-
-    def _track_clock(self, now: float, mono: float) -> None:
-        """Track the time that it would be if the clock had never been set back."""
-        ahead, then = self._unset_clock
-        self._unset_clock = (max(now, ahead + (mono - then) if ahead else now), mono)

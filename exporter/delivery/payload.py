@@ -22,6 +22,11 @@ PATH = "/api/v2/alerts"
 _SHORTEST_VALIDITY = 240.0
 """Seconds; longer than any planned restart of this program."""
 
+_AGREES = 300.0
+"""Seconds by which the receiver's clock and ours may differ before only the receiver's counts."""
+_EXACT = 1.0
+"""Seconds: a ``Date`` is no more exact."""
+
 _LAST_MILLISECOND = 253_402_300_799_999
 """Of the year 9999, the last one that RFC 3339 can write."""
 
@@ -43,34 +48,40 @@ def validity(interval: float, resend_delay: float) -> float:
     return max(4 * max(interval, resend_delay), _SHORTEST_VALIDITY)
 
 
-def payload(alerts: Sequence[Outgoing], *, now: float, ahead: float = 0.0, utf8: bool = False) -> bytes:
+def payload(alerts: Sequence[Outgoing], *, now: float, theirs: float | None = None, utf8: bool = False) -> bytes:
     """Return the request body for alerts that are firing or resolved, as of `now`.
 
     Parameters
     ----------
     now : float
         When it is sent: every attempt gives a firing alert its full validity.
-    ahead : float
-        The time if the clock had not been set back. The Alertmanager may have that time, and an alert expires
-        whose end is in its past.
+    theirs : float, optional
+        What time it is at the receiver. An end counts from there where the clocks differ by minutes: it must not be in
+        the receiver's past, nor far in its future. No start, and no end of a resolved alert, is in its future.
     utf8 : bool
         Whether the Alertmanager takes label names of any form; if not, they are rewritten by `plain_labels`.
     """
     # ASCII with escapes can write any text, lone surrogates too.
     return json.dumps(
-        [_postable(outgoing, now, ahead, utf8=utf8) for outgoing in alerts], separators=(",", ":")
+        [_postable(outgoing, now, theirs, utf8=utf8) for outgoing in alerts], separators=(",", ":")
     ).encode("ascii")
 
 
-def _postable(outgoing: Outgoing, now: float, ahead: float, *, utf8: bool) -> dict[str, object]:
+def _postable(outgoing: Outgoing, now: float, theirs: float | None, *, utf8: bool) -> dict[str, object]:
     alert = outgoing.alert
     labels = {name: value for name, value in alert.labels.items() if value}
     starts = alert.active_at if alert.fired_at is None else alert.fired_at
+    if theirs is not None:
+        starts = min(starts, theirs + _EXACT)
     if alert.state is AlertState.RESOLVED:
         # An end in the future would keep it firing until then.
-        ends = now if alert.resolved_at is None else min(alert.resolved_at, now)
+        latest = now if theirs is None else min(now, theirs)
+        ends = latest if alert.resolved_at is None else min(alert.resolved_at, latest)
     else:
-        ends = max(now, ahead, starts) + outgoing.validity
+        from_now = max(now, starts)
+        if theirs is not None:
+            from_now = theirs if abs(theirs - now) > _AGREES else max(from_now, theirs)
+        ends = from_now + outgoing.validity
     return {
         "annotations": dict(alert.annotations),
         "endsAt": _instant(max(starts, ends)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
@@ -12,11 +13,12 @@ from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
+from exporter.delivery.receiver_clock import ReceiverClock
 from exporter.delivery.resend_policy import Ack
 from exporter.delivery.response import DeliveryOutcome, ResponseKind, outcome_of_error, outcome_of_response
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, ExporterError, Reason
-from exporter.http_client import Client, http_date
+from exporter.http_client import Client
 from exporter.store import DeliveryLog
 
 __all__ = ["Sender"]
@@ -24,6 +26,8 @@ __all__ = ["Sender"]
 log = logging.getLogger(__name__)
 
 _LARGEST_ANSWER = 64 * 1024
+_ASK = 2.0
+"""Seconds that an Alertmanager may take to say what time it is, and between two such requests."""
 
 
 class Sender:
@@ -39,6 +43,7 @@ class Sender:
     metrics : AlertmanagerMetrics
     clock : callable
         Unix seconds.
+    receiver_clock : ReceiverClock
     monotonic : callable
         Seconds that never go back.
     random : callable
@@ -58,6 +63,7 @@ class Sender:
         client: Client,
         metrics: AlertmanagerMetrics,
         clock: Callable[[], float],
+        receiver_clock: ReceiverClock,
         monotonic: Callable[[], float],
         random: Callable[[], float],
         deliveries: DeliveryLog,
@@ -70,6 +76,8 @@ class Sender:
         self._client = client
         self._metrics = metrics
         self._clock = clock
+        self._receiver_clock = receiver_clock
+        self._checked_at = -_ASK
         self._monotonic = monotonic
         self._deliveries = deliveries
         self._outbox = Outbox(settings, limits, random=random, acks=acks)
@@ -149,7 +157,8 @@ class Sender:
             # Publications from here on begin the next turn at once.
             self._published = False
             mono = self._monotonic()
-            batch = self._outbox.next(self._snapshots.read(), now=self._clock(), mono=mono)
+            theirs = self._their_time(mono)
+            batch = self._outbox.next(self._snapshots.read(), now=self._clock(), mono=mono, theirs=theirs)
             self._report_rejected()
             if self._deadline is not None and (mono >= self._deadline or (batch is None and not self._outbox.dirty)):
                 return False
@@ -255,13 +264,21 @@ class Sender:
                 },
             )
 
+    def _their_time(self, mono: float) -> float | None:
+        """Return the time at the Alertmanager; it is asked for it where our clock was set."""
+        if self._receiver_clock.moved(self._clock(), mono) and mono - self._checked_at >= _ASK:
+            self._checked_at = mono
+            timeout = min(self.settings.timeout, _ASK)
+            # Any answer has a date; where there is none, none would be taken either.
+            with suppress(AlertmanagerError):
+                reply = self._client.get("/api/v2/status", timeout=timeout, max_bytes=_LARGEST_ANSWER)
+                self._note_clock(reply.headers.get("Date", ""), self._clock())
+        return self._receiver_clock.at(self._monotonic())
+
     def _note_clock(self, date: str, now: float) -> None:
-        theirs = http_date(date)
-        if theirs is None:
+        skew = self._receiver_clock.note(date, now=now, mono=self._monotonic())
+        if skew is None:
             return
-        # The header has whole seconds, rounded down.
-        skew = theirs + 0.5 - now
-        skew = 0.0 if abs(skew) <= 1.0 else skew
         self._metrics.clock_skew_seconds.labels(self.key).set(skew)
         skewed = abs(skew) > validity(0.0, self._limits.resend_delay) / 4
         if skewed and not self._skewed:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.metrics import AlertmanagerMetrics
+from exporter.delivery.receiver_clock import ReceiverClocks
 from exporter.delivery.resend_policy import restored_acks
 from exporter.delivery.sender import Sender
 from exporter.delivery.settings import AlertmanagerSettings
@@ -45,6 +46,8 @@ class Senders:
         Where `AlertmanagerMetrics` go.
     connect : callable
         Makes the client of a sender.
+    clocks : ReceiverClocks, optional
+        Shared with others that ask the same servers.
     monotonic : callable
         Seconds that never go back.
     random : callable
@@ -59,12 +62,14 @@ class Senders:
         clock: Callable[[], float],
         registry: CollectorRegistry,
         connect: Callable[[AlertmanagerSettings], Client] = connect_to,
+        clocks: ReceiverClocks | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._snapshots = snapshots
         self._deliveries = deliveries
         self._connect = connect
+        self._clocks = clocks or ReceiverClocks()
         self._metrics = AlertmanagerMetrics(registry)
         self._clock = clock
         self._monotonic = monotonic
@@ -148,6 +153,7 @@ class Senders:
             client=client,
             metrics=self._metrics,
             clock=self._clock,
+            receiver_clock=self._clocks.of(settings.url),
             monotonic=self._monotonic,
             random=self._random,
             deliveries=self._deliveries,

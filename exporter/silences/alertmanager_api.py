@@ -77,12 +77,20 @@ class AlertmanagerApi:
     settings : AlertmanagerSettings
     client : Client
         Used by nothing else.
+    on_date : callable
+        Called with the ``Date`` of every answer.
     """
 
-    def __init__(self, settings: AlertmanagerSettings, client: Client) -> None:
+    def __init__(
+        self,
+        settings: AlertmanagerSettings,
+        client: Client,
+        on_date: Callable[[str], object] = lambda date: None,  # noqa: ARG005
+    ) -> None:
         self.settings = settings
         self.key = settings.url
         self._client = client
+        self._on_date = on_date
         self._list = SilenceList()
 
     def silences(self, max_bytes: int) -> SilenceListing:
@@ -162,6 +170,7 @@ class AlertmanagerApi:
             raise AlertmanagerError(self.key, Reason.MALFORMED, str(error)[:_LONGEST_TEXT]) from None
 
     def _check(self, answer: HttpResponse) -> None:
+        self._on_date(answer.headers.get("Date", ""))
         if 200 <= answer.status <= 299:
             return
         message = f"HTTP {answer.status}: {text_of(answer.body)}".removesuffix(": ")

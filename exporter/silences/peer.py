@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from exporter.calendar import TimeWindow
+from exporter.delivery import ReceiverClock
 from exporter.errors import AlertmanagerError, Reason
 from exporter.silences.alert_status import AlertListing
 from exporter.silences.alertmanager_api import AlertmanagerApi, Cluster
@@ -24,6 +25,7 @@ class Peer:
 
     Attributes
     ----------
+    clock : ReceiverClock
     silences : sequence of Silence
         Those that were read, expired ones included.
     unread : sequence of Silence
@@ -34,6 +36,8 @@ class Peer:
         Whether its silences can be reconciled in this round.
     has_silences : bool
         Whether it knows of silences at all.
+    agreed : bool
+        Whether its clock and ours were alike in the last round.
     rejected : int
         Silences of the newest list that could not be decoded.
     fault : AlertmanagerError or None
@@ -47,11 +51,13 @@ class Peer:
     """
 
     api: AlertmanagerApi
+    clock: ReceiverClock
     silences: Sequence[Silence] = ()
     unread: Sequence[Silence] = ()
     read_at: float | None = None
     answered: bool = False
     has_silences: bool = True
+    agreed: bool = True
     rejected: int = 0
     cluster: Cluster = field(default_factory=Cluster)
     fault: AlertmanagerError | None = None

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
-from exporter.delivery.settings import AlertmanagerSettings
+from exporter.delivery import AlertmanagerSettings, ReceiverClocks
 from exporter.errors import AlertmanagerError, ExporterError
 from exporter.http_client import Client
 from exporter.silences.alert_status import AlertListing, AlertStatus
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _READERS = 8
 """Alertmanagers that are read at the same time."""
+_AGREES = 300.0
+"""Seconds by which clocks may differ where silences are made and ended."""
 _MOST_STEPS = 200
 """Silences that are created or ended in one round; the next round goes on."""
 
@@ -51,6 +53,8 @@ class SilenceWatcher:
         Returns the names of the alerts whose status is read, where there are any.
     on_read : callable
         Called after every round, in the watcher's thread, with the index and Unix seconds.
+    clocks : ReceiverClocks, optional
+        Shared with others that ask the same servers.
     monotonic : callable
         Seconds that never go back.
     """
@@ -65,6 +69,7 @@ class SilenceWatcher:
         registry: CollectorRegistry,
         alertnames: Callable[[], frozenset[str]] = frozenset,
         on_read: Callable[[SilenceIndex, float], None] = lambda index, at: None,  # noqa: ARG005
+        clocks: ReceiverClocks | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
@@ -73,6 +78,7 @@ class SilenceWatcher:
         self._clock = clock
         self._alertnames = alertnames
         self._on_read = on_read
+        self._clocks = clocks or ReceiverClocks()
         self._monotonic = monotonic
         self._metrics = SilenceMetrics(registry)
         self._settings = SilenceSettings()
@@ -136,7 +142,7 @@ class SilenceWatcher:
             if old is not None and old.api.settings == alertmanager:
                 peers[alertmanager.url] = old
             else:
-                peers[alertmanager.url] = Peer(AlertmanagerApi(alertmanager, self._connect(alertmanager)))
+                peers[alertmanager.url] = self._new_peer(alertmanager)
                 self._metrics.add(alertmanager.url)
         removed = [old for url, old in self._peers.items() if peers.get(url) is not old]
         with self._change:
@@ -148,6 +154,14 @@ class SilenceWatcher:
             old.api.close()
             if old.url not in peers:
                 self._metrics.remove(old.url)
+
+    def _new_peer(self, alertmanager: AlertmanagerSettings) -> Peer:
+        clock = self._clocks.of(alertmanager.url)
+
+        def note(date: str) -> None:
+            clock.note(date, now=self._clock(), mono=self._monotonic())
+
+        return Peer(AlertmanagerApi(alertmanager, self._connect(alertmanager), note), clock)
 
     def wake(self) -> None:
         """Begin the next round now, because the calendar changed."""
@@ -197,7 +211,7 @@ class SilenceWatcher:
         self._first.set()
         self._on_read(self._index, self._clock())
         if reconciling and not self._stopping:
-            for cluster in clusters([peer for peer in peers if peer.answered]):
+            for cluster in clusters([peer for peer in peers if peer.answered and self._agrees(peer)]):
                 present = {silence.id: silence for peer in cluster for silence in peer.silences}
                 for step in steps(plan, list(present.values()), created, at=self._clock())[:_MOST_STEPS]:
                     self._apply_step(step, cluster)
@@ -259,6 +273,15 @@ class SilenceWatcher:
             self._index = index
 
     # ------------------------------------------------------------------ reconcile
+
+    def _agrees(self, peer: Peer) -> bool:
+        """Return whether an Alertmanager and we agree on what time it is: else the wrong silences would be ended."""
+        theirs = peer.clock.at(self._monotonic())
+        agrees = theirs is None or abs(theirs - self._clock()) <= _AGREES
+        if not agrees and peer.agreed:
+            log.warning("silences are left as they are: clocks differ", extra={"alertmanager": peer.url})
+        peer.agreed = agrees
+        return agrees
 
     def _apply_step(self, step: PutSilence | EndSilence, cluster: Sequence[Peer]) -> None:
         """Take a step in one member of a cluster, which passes it on to the others."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from exporter.calendar import Calendar
 from exporter.config.model import Config
-from exporter.delivery import AlertmanagerSettings, AlertSnapshots, connect_to
+from exporter.delivery import AlertmanagerSettings, AlertSnapshots, ReceiverClocks, connect_to
 from exporter.exposition import SelfMetrics
 from exporter.feedback.silence_comments import Acknowledger
 from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
@@ -32,6 +32,8 @@ class Suppression:
     clock : callable
         Unix seconds.
     metrics : SelfMetrics
+    clocks : ReceiverClocks, optional
+        Shared with the senders.
 
     Attributes
     ----------
@@ -46,6 +48,7 @@ class Suppression:
         *,
         clock: Callable[[], float],
         metrics: SelfMetrics,
+        clocks: ReceiverClocks | None = None,
     ) -> None:
         self._clock = clock
         self._correlated: frozenset[str] = frozenset()
@@ -55,6 +58,7 @@ class Suppression:
             calendar=lambda: self._active.calendar,
             created_log=store.silences,
             clock=clock,
+            clocks=clocks,
             registry=metrics.registry,
             alertnames=lambda: firing_alertnames(alert_snapshots.read()) | self._correlated,
             on_read=Acknowledger(alert_snapshots, store.episodes).follow,

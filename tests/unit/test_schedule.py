@@ -178,3 +178,21 @@ def test_a_machine_that_booted_in_1970_does_not_make_up_for_the_years(time, sche
     schedule._scheduler.modify_job("cpu", next_run_time=datetime.fromtimestamp(0.0, UTC))
     first, second = runs.wait(2)[:2]
     assert time() - 60 < first < second < time()
+
+
+def test_what_is_missed_by_a_jump_of_the_clock_is_one_event(time, failures) -> None:
+    ahead = [0.0]
+    schedule = Schedule(2, clock=lambda: time() + ahead[0], failed=failures.append)
+    runs = Runs(time, schedule)
+    schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
+    time.now += 1.0
+    schedule._run("cpu")
+    ahead[0] = 90 * 86400.0
+    time.now += 1.0
+    schedule._run("cpu")
+    assert runs.missed == 1
+    # Slots that really passed are counted as they are.
+    time.now += 5.0
+    schedule._run("cpu")
+    assert runs.missed == 1 + 4
+    assert len(runs.slots) == 3

@@ -137,10 +137,10 @@ def test_targets_of_files(tmp_path: Path) -> None:
     assert [target.url for target in files.read()] == expected
     assert {target.batch_size for target in files.read()} == {7}
     # One that is being written keeps what it had, and does not cost those of others.
-    state = files.state()
+    assert not files.changed()
     (tmp_path / "a.json").write_text('[{"targets": ["am9:')
     (tmp_path / "b.yaml").unlink()
-    assert files.state() != state
+    assert files.changed()
     with pytest.raises(LookupFailedError, match=r"a\.json"):
         files.read()
     assert [target.url for target in files.targets] == expected[:2]

@@ -14,8 +14,8 @@ from tests.alerts import T0, alert
 RESOLVED = AlertState.RESOLVED
 
 
-def ends(one: dict, *, now: float = T0 + 100, ahead: float = 0.0) -> tuple[str, str]:
-    [posted] = json.loads(payload([Outgoing(alert(**one), 240.0)], now=now, ahead=ahead))
+def ends(one: dict, *, now: float = T0 + 100, theirs: float | None = None) -> tuple[str, str]:
+    [posted] = json.loads(payload([Outgoing(alert(**one), 240.0)], now=now, theirs=theirs))
     return posted["startsAt"], posted["endsAt"]
 
 
@@ -43,7 +43,24 @@ def test_validity_outlasts_two_failures(interval: float, resend_delay: float, ex
     [
         pytest.param({}, {}, ("08:00:00.000", "08:05:40.000"), id="firing-ends-validity-after-it-is-sent"),
         pytest.param({}, {"now": T0 - 9e4}, ("08:00:00.000", "08:04:00.000"), id="clock-set-back-before-the-start"),
-        pytest.param({}, {"ahead": T0 + 200}, ("08:00:00.000", "08:07:20.000"), id="clock-set-back"),
+        pytest.param({}, {"theirs": T0 + 200}, ("08:00:00.000", "08:07:20.000"), id="they-are-ahead-by-minutes"),
+        pytest.param({}, {"theirs": T0 + 50}, ("08:00:00.000", "08:05:40.000"), id="they-are-behind-by-minutes"),
+        pytest.param(
+            {}, {"now": T0 + 90 * 86400, "theirs": T0 + 100}, ("08:00:00.000", "08:05:40.000"), id="we-are-months-ahead"
+        ),
+        pytest.param({}, {"now": T0 - 9e6, "theirs": T0 + 100}, ("08:00:00.000", "08:05:40.000"), id="we-are-behind"),
+        pytest.param(
+            {"fired_at": T0 + 9e6},
+            {"now": T0 + 9e6, "theirs": T0},
+            ("08:00:01.000", "08:04:00.000"),
+            id="no-start-in-their-future",
+        ),
+        pytest.param(
+            {"state": RESOLVED, "resolved_at": T0 + 60},
+            {"theirs": T0 + 30},
+            ("08:00:00.000", "08:00:30.000"),
+            id="resolved-now-by-their-clock",
+        ),
         pytest.param({"fired_at": T0 + 0.9996}, {}, ("08:00:01.000", "08:05:40.000"), id="milliseconds-are-rounded"),
         pytest.param(
             {"state": RESOLVED, "resolved_at": T0 + 60}, {}, ("08:00:00.000", "08:01:00.000"), id="resolved-when-it-was"
@@ -59,7 +76,7 @@ def test_validity_outlasts_two_failures(interval: float, resend_delay: float, ex
         ),
         pytest.param(
             {"state": RESOLVED, "resolved_at": T0 + 60},
-            {"ahead": T0 + 7200},
+            {"theirs": T0 + 7200},
             ("08:00:00.000", "08:01:00.000"),
             id="resolved-has-its-own-time",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class Server:
         self.down = False
         self.silences: list[dict[str, Any]] = []
         self.alerts: list[dict[str, Any]] = []
+        self.date: float | None = None
         self.filters = False  # Whether it leaves expired silences out where it is asked to.
         self.cluster: dict[str, Any] = {"status": "disabled"}
         self.requests: list[str] = []
@@ -37,7 +39,8 @@ class Server:
         self.requests.append(what)
         if self.down:
             raise AlertmanagerError(self.url, Reason.TIMEOUT, "no complete answer in time")
-        return HttpResponse(status, {}, json.dumps(body).encode())
+        date = {} if self.date is None else {"Date": formatdate(self.date, usegmt=True)}
+        return HttpResponse(status, date, json.dumps(body).encode())
 
     def get(self, path: str, params: Mapping[str, str] | None = None, **_: Any) -> HttpResponse:
         if path.endswith("status"):
@@ -332,4 +335,22 @@ def test_a_receiver_that_is_no_alertmanager_has_no_silences(caplog: pytest.LogCa
     assert [len(world.servers[url].silences) for url in (A, B)] == [0, 1]
     assert world.watch.troubles() == {A: None, B: None}
     name = "anomaly_exporter_alertmanager_silence_errors_total"
-    assert world.registry.get_sample_value(name, {"alertmanager": A, "reason": "http"}) is None
+    assert not world.registry.get_sample_value(name, {"alertmanager": A, "reason": "http"})
+
+
+def test_silences_are_left_as_they_are_while_clocks_differ() -> None:
+    world = World(A)
+    world.calendar = Calendar([], "UTC", [SALE])
+    server = world.servers[A]
+    server.date = NOW
+    world.round()
+    assert [one["status"]["state"] for one in server.silences] == ["active"]
+    # Ours is set back by a day: the sale has not begun by it, and is on by theirs.
+    world.mono -= 86400.0
+    world.calendar = Calendar()
+    server.date = NOW + 30
+    world.round()
+    assert [one["status"]["state"] for one in server.silences] == ["active"]
+    world.mono += 86400.0
+    world.round()
+    assert [one["status"]["state"] for one in server.silences] == ["expired"]
