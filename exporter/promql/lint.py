@@ -1,12 +1,12 @@
-"""Checks of a PromQL expression without a server: syntax errors and lints.
+"""Checks of a PromQL expression without a server: what no server can read, and lints.
 
-The server decides. What only some servers support is a warning, because PromQL grows and MetricsQL has more functions
-and operators; what no server can read is an error.
+The server decides. PromQL grows, MetricsQL has more functions, operators, numbers and durations, and a parser in a
+client is always behind: what it does not know is a warning. An error is only what no server can read or what has no
+samples.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,28 +14,22 @@ from typing import Any
 
 import promql_parser as promql
 
+from exporter.promql.misplaced import misplaced
 from exporter.promql.tokens import (
-    BINARY_WORDS,
     MalformedError,
     Token,
     check_brackets,
-    check_durations,
+    check_ends,
+    endless_duration,
     is_large,
+    position,
     tokenize,
+    without_raw_strings,
 )
 
 __all__ = ["Remark", "examine"]
 
-_MODIFIERS = frozenset(
-    {"by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool", "start", "end"}
-)
-# Keywords that only some servers support.
-_DIALECT = frozenset(
-    {"default", "if", "ifnot", "keep_metric_names", "with", "limit", "anchored", "smoothed", "fill", "fill_left"}
-    | {"fill_right"}
-)
-_SERVERS_DIFFER = re.compile(r"unknown function|argument\(s\)|not supported|experimental|inside brackets")
-
+_SERVER_DECIDES = "; if your server knows it, this is fine"
 _TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
 _TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
 _OWN_METRICS = re.compile(r"anomaly_.*|expected_value(_lower|_upper)?|observed_value")
@@ -44,7 +38,7 @@ _COUNTS_SERIES = frozenset({"count", "group", "absent", "timestamp", "count_valu
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A message about an expression; fatal where no server can evaluate it."""
+    """A message about an expression; fatal where no server can evaluate it to samples."""
 
     message: str
     fatal: bool
@@ -59,17 +53,23 @@ def examine(expr: str) -> tuple[Remark, ...]:
     try:
         tokens = list(tokenize(expr))
         check_brackets(tokens)
-        check_durations(tokens)
+        check_ends(tokens)
     except MalformedError as error:
-        return (Remark(f"{_position(expr, error.start)}: {error.message}", fatal=True),)
+        return (Remark(f"{position(expr, error.start)}: {error.message}", fatal=True),)
     if is_large(tokens):
         return ()
+    endless = endless_duration(tokens)
+    if endless is not None:
+        # The native parser would panic.
+        return (_doubt(expr, endless.start, f"a duration cannot be {endless.text}"),)
     try:
-        tree = promql.parse(_without_raw_strings(expr, tokens))
+        tree = promql.parse(without_raw_strings(expr, tokens))
     except ValueError as error:
-        return (_grammar_remark(expr, tokens, str(error)),)
+        start, message = misplaced(expr, tokens, str(error))
+        message = _TYPE.sub(lambda match: f"{match[1]}{_TYPES[match[2]]}", message)
+        return (_doubt(expr, start, message),)
     except OverflowError:
-        return (Remark("1:1: a number is out of range", fatal=True),)
+        return (_doubt(expr, tokens[0].start, "a number is out of range"),)
     except BaseException as error:
         # A panic of the native parser is not an Exception. The server will report what is wrong.
         if type(error).__name__ != "PanicException":
@@ -84,98 +84,8 @@ def examine(expr: str) -> tuple[Remark, ...]:
     return tuple(dict.fromkeys(_lint(expr, tokens, tree)))
 
 
-def _without_raw_strings(expr: str, tokens: list[Token]) -> str:
-    """Write strings in backticks with double quotes: the parser wrongly looks for escapes in them."""
-    for token in reversed(tokens):
-        if token.text.startswith("`"):
-            end = token.start + len(token.text)
-            expr = expr[: token.start] + json.dumps(token.text[1:-1], ensure_ascii=False) + expr[end:]
-    return expr
-
-
-def _grammar_remark(expr: str, tokens: list[Token], message: str) -> Remark:
-    """Return the parser's message with a position, which it lacks."""
-    if message == "invalid promql query":
-        start, message = _misplaced(tokens)
-    else:
-        start = _mentioned(tokens, message)
-    message = _TYPE.sub(lambda match: f"{match[1]}{_TYPES[match[2]]}", message)
-    dialect = any(token.kind == "word" and token.text.lower() in _DIALECT for token in tokens)
-    if dialect or _SERVERS_DIFFER.search(message):
-        message += "; if your server knows it, this is fine"
-        return Remark(f"{_position(expr, start)}: {message}", fatal=False)
-    return Remark(f"{_position(expr, start)}: {message}", fatal=True)
-
-
-def _mentioned(tokens: list[Token], message: str) -> int:
-    """Return the index of the word that the message is about."""
-    for name in [*reversed(re.findall(r"'([^']+)'", message)), message.split()[-1]]:
-        for token in tokens:
-            if name in (token.text, token.text.strip("\"'`")):
-                return token.start
-    return tokens[0].start
-
-
-def _misplaced(tokens: list[Token]) -> tuple[int, str]:
-    """Return the index of the first token that cannot follow its predecessor, and a message."""
-    before: Token | None = None
-    open_after: list[Token | None] = []
-    for token in tokens:
-        problem = _problem(before, token, inside=token.text == "}" or _in_braces(open_after))
-        if problem:
-            return token.start, problem
-        if token.kind == "open":
-            open_after.append(token if token.text == "{" else before)
-        elif token.kind == "close":
-            opener = open_after.pop()
-            if token.text == ")" and opener is not None and opener.text.lower() in _MODIFIERS:
-                # The list of labels of a modifier: an operand may follow it.
-                token = opener
-        before = token
-    if before is not None and _needs_operand(before):
-        return before.start, f"the expression ends after {before.text!r}"
-    return tokens[0].start, "not a valid PromQL expression"
-
-
-def _in_braces(open_after: list[Token | None]) -> bool:
-    return bool(open_after) and open_after[-1] is not None and open_after[-1].text == "{"
-
-
-def _problem(before: Token | None, token: Token, *, inside: bool) -> str | None:
-    if inside:
-        if before is not None and before.text in ("=", "!=", "=~", "!~") and token.kind != "string":
-            return f"a label matcher wants a string in quotes after {before.text!r}"
-        return None
-    operator = _is_binary(token)
-    if operator and token.text not in ("+", "-") and (before is None or _needs_operand(before)):
-        return f"unexpected {token.text!r}; a value is missing before it"
-    operand = token.kind in ("number", "string") or (token.kind == "word" and not _is_keyword(token))
-    if operand and before is not None and _is_operand_end(before):
-        return f"unexpected {token.text!r}; an operator is missing before it"
-    return None
-
-
-def _is_keyword(token: Token) -> bool:
-    return token.text.lower() in _MODIFIERS | BINARY_WORDS
-
-
-def _is_binary(token: Token) -> bool:
-    return (token.kind == "operator" and token.text not in (",", "@")) or token.text.lower() in BINARY_WORDS
-
-
-def _needs_operand(token: Token) -> bool:
-    return _is_binary(token) or token.text in ("(", ",")
-
-
-def _is_operand_end(token: Token) -> bool:
-    if token.kind == "word":
-        return not _is_keyword(token)
-    return token.kind in ("number", "string", "close")
-
-
-def _position(expr: str, start: int) -> str:
-    before = expr[:start]
-    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+def _doubt(expr: str, start: int, message: str) -> Remark:
+    return Remark(f"{position(expr, start)}: {message}{_SERVER_DECIDES}", fatal=False)
 
 
 def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
@@ -183,7 +93,7 @@ def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
         name = selector.name or next(
             (m.value for m in selector.matchers.matchers if m.name == "__name__" and m.op == promql.MatchOp.Equal), ""
         )
-        at = _position(expr, _mentioned(tokens, f"'{name}'"))
+        at = position(expr, _place_of(name, tokens))
         if name.endswith(("_total", "_bucket")) and not counted:
             yield Remark(f"{at}: {name} is a counter, which only grows; score rate({name}[5m]) instead", fatal=False)
         if _OWN_METRICS.fullmatch(name):
@@ -191,6 +101,10 @@ def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
                 f"{at}: {name} is written by this exporter; scoring a score can feed back, so do not alert on it",
                 fatal=False,
             )
+
+
+def _place_of(name: str, tokens: list[Token]) -> int:
+    return next((token.start for token in tokens if name in (token.text, token.text.strip("\"'`"))), tokens[0].start)
 
 
 def _selectors(node: Any, *, counted: bool) -> Iterator[tuple[Any, bool]]:

@@ -170,4 +170,7 @@ def test_what_is_refused_without_a_server_is_what_prometheus_refuses(expr: str, 
     rules = tmp_path / "rules.yml"
     rules.write_text(json.dumps({"groups": [{"name": "g", "rules": [{"record": "r", "expr": expr}]}]}))
     refused = subprocess.run([promtool, "check", "rules", str(rules)], capture_output=True, check=False).returncode != 0
-    assert any(remark.fatal for remark in examine(expr)) is refused
+    remarks = examine(expr)
+    # Another server may know what this one refuses: only what none can read is an error, the rest is a warning.
+    assert bool(remarks) is refused or not any(remark.fatal for remark in remarks)
+    assert bool(remarks) or not refused
