@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig
-from grafana_foundation_sdk.builders.dashboard import AdHocVariable, Dashboard, TextBoxVariable, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import Dashboard, TextBoxVariable, ThresholdsConfig
 from grafana_foundation_sdk.models.common import GraphDrawStyle, GraphTresholdsStyleMode
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, Threshold, ThresholdsMode
 
@@ -14,14 +15,18 @@ from grafana_dashboards.panels import (
     ACCENT,
     BAD,
     GOOD,
+    LATE,
     MUTED,
-    SOURCE,
     WARN,
+    age,
     annotation,
+    custom_variable,
     empty_dashboard,
+    firing,
     instant,
     link,
     looks,
+    once,
     over_time,
     query,
     query_variable,
@@ -29,15 +34,37 @@ from grafana_dashboards.panels import (
     table_of,
 )
 
-__all__ = ["dashboard"]
+__all__ = ["LINKED", "dashboard"]
 
-SCORE = 'anomaly_score{query=~"$query"}'
-WORST = f"topk(10, max_over_time({SCORE}[$__range] @ end()))"
-WORST_GROUPS = "topk(10, max_over_time(anomaly_group_score[$__range] @ end()))"
-PAGE = "${exporter:raw}/graph?query=%s&from=${__from}&to=${__to}"
-"""The page of the worst series of a query."""
+QUERY = 'query=~"$query"'
+CHOSEN = 'query=~"$query",$label=~"$value"'
+RAW_SCORE = f"anomaly_score{{{CHOSEN}}}"
+SCORE = once(RAW_SCORE)
+GROUP_SCORE = 'anomaly_group_score{$label=~"$value"}'
+WORST = f"topk(10, {once(f'max_over_time({RAW_SCORE}[$__range] @ end())')})"
+WORST_GROUPS = f"topk(10, {once(f'max_over_time({GROUP_SCORE}[$__range] @ end())')})"
 SERIES = "{${series:raw}}"
 """Exactly one series: the value of the variable is its matchers."""
+
+_LABELS = "service,job,namespace,app,deployment,instance,cluster,team"
+"""Label names that are offered for choosing and grouping."""
+LINKED = (
+    *("job", "instance", "namespace", "pod", "container", "service", "deployment", "statefulset", "app", "team"),
+    *("cluster", "region", "zone", "node", "host", "device", "mountpoint", "cpu", "mode", "method", "path", "handler"),
+    *("route", "status", "code", "version", "topic", "queue", "database", "le", "quantile"),
+)
+"""Labels of a row that a click passes on. What a row does not have stays as it is written, and the exporter drops it."""
+_WINDOW = "&from=${__from}&to=${__to}"
+
+
+def _page(fields: str, query: str) -> str:
+    """Return the page of the series of a row or line, whose labels Grafana has under `fields`."""
+    labels = "".join(f"&{quote(name)}=${{{fields}.{name}}}" for name in LINKED)
+    return f"${{exporter:raw}}/graph?query={query}{labels}{_WINDOW}"
+
+
+ROW_PAGE = _page("__data.fields", "${__data.fields.query}")
+LINE_PAGE = _page("__field.labels", "${__field.labels.query}")
 
 
 def dashboard() -> Dashboard:
@@ -48,15 +75,20 @@ def dashboard() -> Dashboard:
         "Expected versus observed, for every series that anomaly-exporter scores. 0.5 and above is anomalous.",
     )
     built.with_variable(query_variable("query", "Query", "label_values(anomaly_score, query)"))
+    # For one service, or one of whatever label. A filter of Grafana would also be put into queries about the exporter,
+    # which have no such label, and empty them.
+    built.with_variable(custom_variable("label", "Label", _LABELS))
+    value = query_variable("value", "Value", 'label_values(anomaly_score{query=~"$query"}, $label)').all_value(".*")
+    built.with_variable(value)
+    built.with_variable(custom_variable("by", "Group by", _LABELS))
     # A result is written as `{a="b",...} 0.9 1700000000000`: what is between the braces are matchers. Worst first.
-    worst = f"query_result(topk(20, max_over_time({SCORE}[$__range])))"
+    worst = f"query_result(topk(20, {once(f'max_over_time({RAW_SCORE}[$__range])')}))"
     built.with_variable(query_variable("series", "Series", worst, all_of_them=False).regex(r"/\{(.*)\}/"))
     built.with_variable(TextBoxVariable("exporter").label("Exporter").default_value("http://localhost:9877"))
-    built.with_variable(AdHocVariable("filters").label("Labels").datasource(SOURCE))
-    sent = 'sum by (query) (anomaly_exporter_alerts{state="firing",query=~"$query"}) > 0'
+    sent = f"({firing(QUERY)}) > 0"
     built.annotation(annotation("Alerts of the exporter", f'label_join({sent}, "alertname", "", "query")', BAD))
     built.annotation(annotation("Alerts of rules", 'ALERTS{alertname=~"Anomaly.+",alertstate="firing"}', WARN))
-    for panel in [*_now(), _table(), _bands(), *_history()]:
+    for panel in [*_now(), _table(), _bands(), *_history(), _groups_of_labels()]:
         built.with_panel(panel)
     return built
 
@@ -64,7 +96,8 @@ def dashboard() -> Dashboard:
 def _now() -> Iterator[stat.Panel]:
     none = ((None, GOOD), (1.0, BAD))
     yield stat_panel("Anomalous series", f"sum({SCORE} >= bool 0.5)", steps=none)
-    yield stat_panel("Worst score", f"max({SCORE})", unit="percentunit", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
+    worst = stat_panel("Worst score", f"max({SCORE})", unit="none", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
+    yield worst.decimals(2)
     yield stat_panel(
         "Anomalous share",
         f"avg({SCORE} >= bool 0.5)",
@@ -73,37 +106,56 @@ def _now() -> Iterator[stat.Panel]:
     )
     yield stat_panel(
         "Open alerts",
-        'sum(anomaly_exporter_alerts{state="firing",query=~"$query"})',
+        f"sum({firing(QUERY)})",
         steps=none,
         text="Alerts that the exporter has sent itself and that still fire.",
     )
     unknown = "A series without a score is not counted: nothing can be said about it."
     yield stat_panel("Series scored", f"count({SCORE})", text=unknown)
-    yield stat_panel(
-        "Age of the scores",
-        'time() - min(anomaly_exporter_last_success_timestamp_seconds{query=~"$query"})',
-        unit="s",
-        steps=((None, GOOD), (180.0, WARN), (600.0, BAD)),
-        text="Of the query that has waited longest.",
-    )
+    text = "In intervals of the query that has waited longest, with the exporter that is ahead."
+    oldest = f"max(min by (query) ({age(QUERY)}))"
+    yield stat_panel("Age of the scores", oldest, unit="none", steps=LATE, text=text).decimals(1)
 
 
 def _table() -> table.Panel:
     worst = f"topk(20, {SCORE})"
-    columns = {
-        "score": worst,
-        "observed": f'observed_value{{query=~"$query"}} and {worst}',
-        "expected": f'expected_value{{query=~"$query"}} and {worst}',
-        "lower": f'expected_value_lower{{query=~"$query"}} and {worst}',
-        "upper": f'expected_value_upper{{query=~"$query"}} and {worst}',
-        "votes": f'anomaly_votes{{query=~"$query"}} and {worst}',
+    metrics = {
+        "observed": "observed_value",
+        "expected": "expected_value",
+        "lower": "expected_value_lower",
+        "upper": "expected_value_upper",
+        "votes": "anomaly_votes",
     }
+    columns = {"score": worst}
+    columns |= {name: f"{once(f'{metric}{{{CHOSEN}}}')} and {worst}" for name, metric in metrics.items()}
     panel = table_of(
         "Worst series now",
         # Without the name of the metric, which differs, Grafana makes one row of what has the same labels.
-        *(instant(f"max without () ({expr})", name) for name, expr in columns.items()),
-        text="An edge that is missing is one in whose direction nothing is anomalous.",
+        *(instant(expr, name) for name, expr in columns.items()),
+        text="An edge that is missing is one in whose direction nothing is anomalous. A click opens the page of the series.",
     )
+    _merge(panel, columns)
+    panel.override_by_regexp(".*", looks(links=[link("Explain it", ROW_PAGE)]))
+    by_score = {"fields": {}, "sort": [{"field": "score", "desc": True}]}
+    return panel.with_transformation(DataTransformerConfig(id_val="sortBy", options=by_score)).decimals(3)
+
+
+def _groups_of_labels() -> table.Panel:
+    columns = {
+        "series": f"count by ($by) ({SCORE})",
+        "anomalous": f"sum by ($by) ({SCORE} >= bool 0.5)",
+        "share": f"avg by ($by) ({SCORE} >= bool 0.5)",
+        "worst score": f"max by ($by) ({SCORE})",
+        "mean score": f"avg by ($by) ({SCORE})",
+    }
+    panel = table_of("By $by", *(instant(expr, name) for name, expr in columns.items()))
+    _merge(panel, columns)
+    by_share = {"fields": {}, "sort": [{"field": "share", "desc": True}]}
+    return panel.with_transformation(DataTransformerConfig(id_val="sortBy", options=by_share)).decimals(2)
+
+
+def _merge(panel: table.Panel, columns: dict[str, str]) -> None:
+    """Make one row of what has the same labels, with a column for each query."""
     tidy = {
         "excludeByName": {"Time": True},
         "indexByName": {},
@@ -111,20 +163,20 @@ def _table() -> table.Panel:
     }
     panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     panel.with_transformation(DataTransformerConfig(id_val="organize", options=tidy))
-    panel.override_by_name("query", looks(links=[link("Explain it", PAGE % "${__value.text}")]))
-    by_score = {"fields": {}, "sort": [{"field": "score", "desc": True}]}
-    return panel.with_transformation(DataTransformerConfig(id_val="sortBy", options=by_score)).decimals(3)
 
 
 def _bands() -> timeseries.Panel:
+    observed, expected, score = (
+        once(f"{name}{SERIES}") for name in ("observed_value", "expected_value", "anomaly_score")
+    )
     # Grafana fills between two lines. Where an edge is absent, the band is drawn from the expected value.
     panel = over_time(
         "$series",
-        query(f"expected_value_upper{SERIES} or expected_value{SERIES}", "upper"),
-        query(f"expected_value_lower{SERIES} or expected_value{SERIES}", "lower"),
-        query(f"expected_value{SERIES}", "expected"),
-        query(f"observed_value{SERIES}", "observed"),
-        query(f"observed_value{SERIES} and (anomaly_score{SERIES} >= 0.5)", "anomalous"),
+        query(f"{once(f'expected_value_upper{SERIES}')} or {expected}", "upper"),
+        query(f"{once(f'expected_value_lower{SERIES}')} or {expected}", "lower"),
+        query(expected, "expected"),
+        query(observed, "observed"),
+        query(f"{observed} and ({score} >= 0.5)", "anomalous"),
         width=24,
         height=10,
         text="The band is the set of values that are not anomalous. Choose series above; they are sorted, worst first.",
@@ -143,23 +195,22 @@ def _bands() -> timeseries.Panel:
 
 def _history() -> Iterator[timeseries.Panel]:
     text = "The ten series with the highest score in the time shown."
-    yield _scores("Worst scores", f"{SCORE} and {WORST}", "__auto", text)
+    worst = _scores("Worst scores", f"{SCORE} and {WORST}", text)
+    yield worst.override_by_regexp(".*", looks(links=[link("Explain it", LINE_PAGE)]))
     yield over_time(
         "Votes",
-        query(f'anomaly_votes{{query=~"$query"}} and {WORST}'),
+        query(f"{once(f'anomaly_votes{{{CHOSEN}}}')} and {WORST}"),
         text="How many votes call a sample of these series anomalous; `detection.quorum` of them are needed.",
     )
-    text = "One strange series is seldom a reason to get up; a third of a query is."
+    text = "One anomalous series is seldom a reason to get up; a third of a query is."
     share = query(f"avg by (query) ({SCORE} >= bool 0.5)", "{{query}}")
     yield over_time("Anomalous share by query", share, unit="percentunit", text=text).min(0.0).max(1.0)
-    text = "Joint scores: metrics that do not go together as they usually do, even if each alone is usual."
-    yield _scores("Groups", f"anomaly_group_score and {WORST_GROUPS}", "__auto", text)
+    text = "Joint scores: metrics that do not have their usual relation, even if each alone is normal."
+    yield _scores("Groups", f"{once(GROUP_SCORE)} and {WORST_GROUPS}", text)
 
 
-def _scores(title: str, expr: str, legend: str, text: str) -> timeseries.Panel:
+def _scores(title: str, expr: str, text: str) -> timeseries.Panel:
     line = [Threshold(value=None, color="transparent"), Threshold(value=0.5, color=BAD)]
-    panel = over_time(title, query(expr, legend), unit="percentunit", text=text).min(0.0).max(1.0)
+    panel = over_time(title, query(expr), unit="none", text=text).min(0.0).max(1.0).decimals(2)
     panel.thresholds(ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(line))
-    if "anomaly_score" in expr:
-        panel.override_by_regexp(".*", looks(links=[link("Explain it", PAGE % "${__field.labels.query}")]))
     return panel.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))

@@ -16,17 +16,22 @@ from grafana_foundation_sdk.models.dashboard import (
     DynamicConfigValue,
     Threshold,
     ThresholdsMode,
+    VariableOption,
     VariableRefresh,
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 __all__ = [
-    "ACCENT", "BAD", "GOOD", "MUTED", "SOURCE", "WARN", "annotation", "as_json", "empty_dashboard", "instant", "link",
-    "looks", "over_time", "query", "query_variable", "stat_panel", "table_of",
+    "ACCENT", "BAD", "GOOD", "LATE", "MUTED", "SOURCE", "WARN", "age", "annotation", "as_json", "custom_variable",
+    "empty_dashboard", "firing", "instant", "link", "looks", "once", "over_time", "query", "query_variable",
+    "stat_panel", "table_of",
 ]  # fmt: skip
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD, WARN, BAD, ACCENT, MUTED = "green", "orange", "red", "blue", "gray"
+
+LATE = ((None, GOOD), (2.5, WARN), (10.0, BAD))
+"""Ages in intervals, with the colour that begins there."""
 
 _TAG = "anomaly-exporter"
 
@@ -94,6 +99,34 @@ def query_variable(name: str, label: str, expr: str, *, all_of_them: bool = True
     """Return a variable whose values come from Prometheus, several at a time."""
     variable = dashboard.QueryVariable(name).label(label).query(expr).datasource(SOURCE)
     return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(all_of_them)
+
+
+def custom_variable(name: str, label: str, values: str) -> dashboard.CustomVariable:
+    """Return a variable with fixed values, separated by commas; the first is chosen."""
+    first = values.partition(",")[0]
+    chosen = VariableOption(selected=True, text=first, value=first)
+    return dashboard.CustomVariable(name).label(label).values(values).current(chosen)
+
+
+def once(expr: str) -> str:
+    """Return scores counted once where two exporters do the same work."""
+    return f"max without (replica) ({expr})"
+
+
+def firing(matchers: str) -> str:
+    """Return how many alerts fire, by query: of a pair the larger number, of shards their sum."""
+    alerts = f'anomaly_exporter_alerts{{state="firing",{matchers}}}'
+    shards = f"max(anomaly_exporter_shards{{{matchers if 'instance' in matchers else ''}}}) > 1"
+    return f"(sum by (query) ({alerts}) and on () ({shards})) or max by (query) ({alerts})"
+
+
+def age(matchers: str) -> str:
+    """Return the age of the scores, by exporter and query, in intervals of the query."""
+    last, interval = (
+        f"anomaly_exporter_{name}{{{matchers}}}"
+        for name in ("last_success_timestamp_seconds", "query_interval_seconds")
+    )
+    return f"(time() - {last}) / on (job, instance, query) {interval}"
 
 
 def annotation(name: str, expr: str, color: str) -> dashboard.AnnotationQuery:

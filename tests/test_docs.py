@@ -14,6 +14,7 @@ import yaml
 from exporter.cli.main import COMMANDS, parser
 from exporter.config.load import load
 from exporter.web.routes import build_app
+from grafana_dashboards.exporter import NOT_SHOWN
 from scripts import metrics_reference
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +139,15 @@ def test_every_metric_of_the_exporter_is_explained() -> None:
     explained = {f"anomaly_exporter_{name}" for name in re.findall(r"`([a-z_]+)`", table)}
     own = set(re.findall(r"^\| `(anomaly_exporter_[a-z_]+)`", METRICS, re.MULTILINE))
     assert own <= explained, "docs/operations.md, section Its own metrics"
+
+
+def test_every_metric_of_the_exporter_has_a_panel_or_a_reason() -> None:
+    own = set(re.findall(r"^\| `anomaly_exporter_([a-z_]+)`", METRICS, re.MULTILINE))
+    dashboards = "".join(file.read_text() for file in (ROOT / "grafana_dashboards").glob("*.json"))
+    drawn = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"anomaly_exporter_([a-z_]+)", dashboards)}
+    # A panel in grafana_dashboards/exporter.py, or an entry of NOT_SHOWN there.
+    assert own - drawn == NOT_SHOWN.keys() - drawn
+    assert NOT_SHOWN.keys() <= own
 
 
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda file: file.name)

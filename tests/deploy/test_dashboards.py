@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import promql_parser
 import pytest
 
+from exporter.web.pages.urls import labels_from
 from grafana_dashboards.__main__ import FOLDER, render
 from tests.deploy.tools import METRICS, ROOT, npm_tool, run
 from tests.integration.dashboards import Question, questions
@@ -47,10 +49,39 @@ def test_types_are_really_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.where)
 def test_query_is_promql_about_metrics_that_exist(question: Question) -> None:
-    expr = question.expr.replace("${series:raw}", 'query="cpu"')
+    expr = question.expr.replace("${series:raw}", 'query="cpu"').replace("$label", "service").replace("$by", "service")
     promql_parser.parse(re.sub(r"\$__[a-z_]+", "5m", expr))
     named = set(re.findall(r"\b(?:anomaly|expected|observed)_[a-z_]+", question.expr))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= METRICS
+
+
+def test_every_count_of_scores_is_that_of_one_of_a_pair() -> None:
+    named = r"\b(?:anomaly_score|anomaly_group_score|anomaly_votes|observed_value|expected_value(?:_lower|_upper)?)\{"
+    for question in questions("anomalies"):
+        for found in re.finditer(named, question.expr):
+            before = question.expr[: found.start()].removesuffix("max_over_time(")
+            assert before.endswith("max without (replica) ("), question
+
+
+def test_no_filter_of_grafana_is_put_into_queries_about_the_exporter() -> None:
+    for name in NAMES:
+        variables = json.loads((FOLDER / f"{name}.json").read_text())["templating"]["list"]
+        assert "adhoc" not in {one["type"] for one in variables}
+    own = [one.expr for one in questions("anomalies") if "anomaly_exporter_" in one.expr]
+    assert own
+    assert not any("$label" in expr or "$value" in expr for expr in own)
+
+
+def test_a_click_opens_the_series_of_the_row() -> None:
+    panels = json.loads((FOLDER / "anomalies.json").read_text())["panels"]
+    [overrides] = [one["fieldConfig"]["overrides"] for one in panels if one["title"] == "Worst series now"]
+    [link] = [value for one in overrides for prop in one["properties"] for value in prop["value"] if prop["id"] == "links"]
+    # As Grafana fills it in for a row with two labels; what a row lacks stays.
+    url = link["url"].replace("${__data.fields.instance}", "a%3A9100").replace("${__data.fields.query}", "cpu")
+    url = url.replace("${exporter:raw}", "http://x").replace("${__from}", "1000").replace("${__to}", "2000")
+    parameters = parse_qsl(urlsplit(url).query)
+    assert ("query", "cpu") in parameters
+    assert labels_from(parameters) == (("instance", "a:9100"),)
 
 
 def test_every_panel_asks_something_and_has_its_place() -> None:

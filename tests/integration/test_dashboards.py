@@ -16,7 +16,15 @@ from tests.integration.servers import Alertmanager, Prometheus
 
 pytestmark = pytest.mark.integration
 
-VARIABLES = {"$query": "(both|load)", "$instance": ".+", "$__range": "1m", "$__rate_interval": "10s"}
+VARIABLES = {
+    "$query": "(both|load)",
+    "$label": "service",
+    "$value": ".*",
+    "$by": "instance",
+    "$instance": ".+",
+    "$__range": "1m",
+    "$__rate_interval": "10s",
+}
 ALERT = {"alert": "AnomalyOfATest", "expr": "anomaly_score >= 0.5"}
 
 
@@ -42,7 +50,8 @@ def test_every_panel_has_data(
 
     def all_series() -> list[str]:
         found = series_variable(grafanas, VARIABLES)
-        return found if len(found) == 6 else []
+        assert len(found) == 6, (found, grafanas.query("anomaly_score"))
+        return found
 
     worst = eventually(all_series, 30.0)
     assert 'instance="host1:9100"' in worst[0]

@@ -79,7 +79,7 @@ def test_prometheus_takes_every_row_packed_and_as_openmetrics(exporter, run_prom
     assert list(instant(prometheus, "anomaly_group_score").values()) == [0.5]
     for question in questions("anomalies"):
         if "anomaly_group_score" in question.expr:
-            assert question.ask(prometheus, {"$__range": "1m"}), question.where
+            assert question.ask(prometheus, {"$__range": "1m", "$label": "service", "$value": ".*"}), question.where
     assert len(instant(prometheus, "anomaly_exporter_cycles_total")) == 1
     assert list(instant(prometheus, 'up{job="exporter"}').values()) == [1.0]
     assert ("application/openmetrics-text; version=1.0.0; charset=utf-8", "gzip") in {

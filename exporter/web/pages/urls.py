@@ -47,10 +47,18 @@ def overview_url(filters: SeriesFilter | None = None, page: int | None = None, *
 def labels_from(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Return the labels among the parameters of a request: the inverse of `series_url`.
 
+    A link of a Grafana dashboard names all labels that a row may have; those that it does not have come as written.
+
     >>> labels_from([("query", "cpu"), ("job", "a"), ("label.query", "x"), ("from", "0")])
     (('job', 'a'), ('query', 'x'))
+    >>> labels_from([("job", "a"), ("pod", "${__data.fields.pod}")])
+    (('job', 'a'),)
     """
-    labels = {name.removeprefix("label."): value for name, value in parameters if name not in RESERVED and value}
+    labels = {
+        name.removeprefix("label."): value
+        for name, value in parameters
+        if name not in RESERVED and value and not value.startswith("${__")
+    }
     return tuple(sorted(labels.items()))
 
 
