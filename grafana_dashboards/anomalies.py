@@ -53,7 +53,7 @@ LINKED = (
     *("cluster", "region", "zone", "node", "host", "device", "mountpoint", "cpu", "mode", "method", "path", "handler"),
     *("route", "status", "code", "version", "topic", "queue", "database", "le", "quantile"),
 )
-"""Labels of a row that a click passes on. What a row does not have stays as it is written, and the exporter drops it."""
+"""Labels of a row that a click passes on. What a row lacks stays as it is written, and the exporter drops it."""
 _WINDOW = "&from=${__from}&to=${__to}"
 
 
@@ -132,7 +132,7 @@ def _table() -> table.Panel:
         "Worst series now",
         # Without the name of the metric, which differs, Grafana makes one row of what has the same labels.
         *(instant(expr, name) for name, expr in columns.items()),
-        text="An edge that is missing is one in whose direction nothing is anomalous. A click opens the page of the series.",
+        text="An edge is missing where nothing is anomalous in its direction. A click opens the page of a series.",
     )
     _merge(panel, columns)
     panel.override_by_regexp(".*", looks(links=[link("Explain it", ROW_PAGE)]))

@@ -113,7 +113,8 @@ def _input() -> Iterator[timeseries.Panel]:
         unit="cps",
     )
     errors = _rate("query_errors_total", "query", "reason")
-    yield over_time("Errors of Prometheus", query(f"{errors} > 0 or on () vector(0)", "{{query}} {{reason}}"), unit="cps")
+    failing = query(f"{errors} > 0 or on () vector(0)", "{{query}} {{reason}}")
+    yield over_time("Errors of Prometheus", failing, unit="cps")
     yield over_time(
         "Answers with warnings, and partial ones",
         query(_rate("query_warnings_total", "query"), "{{query}} warnings"),
@@ -158,7 +159,7 @@ def _model() -> Iterator[timeseries.Panel]:
     yield over_time("Series that drift", drifting, text="By kind: see docs/detection.md.")
     seasons = query(f"sum by (season) ({_own('series_seasonality')})", "{{season}}")
     yield over_time("Seasons", seasons, text="Series by the season that they were found to have.")
-    text = "Alerts of the last period, how many the budget of the query allows, and how many are expected (docs/budget.md)."
+    text = "Alerts of the last period, how many the budget of the query allows, and how many are expected."
     yield over_time(
         "Budgets of alerts",
         query(_own("alert_budget_spent"), "{{query}} spent"),
@@ -179,8 +180,8 @@ def _model() -> Iterator[timeseries.Panel]:
     precision = query(f"{_own('precision_ratio')} or on () vector(1)", "{{query}}")
     text = "Share of the anomalies with feedback that were no false alarm."
     yield over_time("Precision", precision, unit="percentunit", text=text).min(0.0).max(1.0)
-    known = query(_own("known_events"), "{{action}}")
-    yield over_time("Known events in effect", known, text="Entries of the calendar and announced events, by action.")
+    events = query(_own("known_events"), "{{action}}")
+    yield over_time("Known events in effect", events, text="Entries of the calendar and announced events, by action.")
 
 
 def _delivery() -> Iterator[timeseries.Panel]:

@@ -17,6 +17,7 @@ __all__ = ["render", "rule_files"]
 
 ROOT = Path(__file__).parent.parent
 PROMETHEUS = ROOT / "deploy" / "prometheus"
+CHART = ROOT / "deploy" / "helm" / "anomaly-exporter"
 OPERATOR = ROOT / "deploy" / "kubernetes" / "components" / "prometheus-operator" / "prometheusrule.yaml"
 
 _HEAD = "# Written by `make rules` from {}. Do not edit by hand.\n"
@@ -41,6 +42,8 @@ def render() -> dict[Path, str]:
     """Return the text of every file that is written."""
     texts = rule_files(yaml.safe_load((PROMETHEUS / "parameters.yaml").read_text()))
     files = {PROMETHEUS / "rules" / name: text for name, text in texts.items()}
+    # A chart can only read files of its own, and fills in the parameters itself.
+    files |= {CHART / "rules" / file.name: file.read_text() for file in (PROMETHEUS / "templates").glob("*.rules.yml")}
     return {**files, OPERATOR: _prometheus_rule(texts.values())}
 
 

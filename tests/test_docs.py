@@ -144,7 +144,8 @@ def test_every_metric_of_the_exporter_is_explained() -> None:
 def test_every_metric_of_the_exporter_has_a_panel_or_a_reason() -> None:
     own = set(re.findall(r"^\| `anomaly_exporter_([a-z_]+)`", METRICS, re.MULTILINE))
     dashboards = "".join(file.read_text() for file in (ROOT / "grafana_dashboards").glob("*.json"))
-    drawn = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"anomaly_exporter_([a-z_]+)", dashboards)}
+    names = re.findall(r"anomaly_exporter_([a-z_]+)", dashboards)
+    drawn = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
     # A panel in grafana_dashboards/exporter.py, or an entry of NOT_SHOWN there.
     assert own - drawn == NOT_SHOWN.keys() - drawn
     assert NOT_SHOWN.keys() <= own

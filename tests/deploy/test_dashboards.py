@@ -75,7 +75,8 @@ def test_no_filter_of_grafana_is_put_into_queries_about_the_exporter() -> None:
 def test_a_click_opens_the_series_of_the_row() -> None:
     panels = json.loads((FOLDER / "anomalies.json").read_text())["panels"]
     [overrides] = [one["fieldConfig"]["overrides"] for one in panels if one["title"] == "Worst series now"]
-    [link] = [value for one in overrides for prop in one["properties"] for value in prop["value"] if prop["id"] == "links"]
+    [links] = [prop["value"] for one in overrides for prop in one["properties"] if prop["id"] == "links"]
+    [link] = links
     # As Grafana fills it in for a row with two labels; what a row lacks stays.
     url = link["url"].replace("${__data.fields.instance}", "a%3A9100").replace("${__data.fields.query}", "cpu")
     url = url.replace("${exporter:raw}", "http://x").replace("${__from}", "1000").replace("${__to}", "2000")

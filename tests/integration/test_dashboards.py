@@ -53,7 +53,7 @@ def test_every_panel_has_data(
         assert len(found) == 6, (found, grafanas.query("anomaly_score"))
         return found
 
-    worst = eventually(all_series, 30.0)
+    worst = eventually(all_series, 120.0)
     assert 'instance="host1:9100"' in worst[0]
     variables = {**VARIABLES, "${series:raw}": worst[0]}
 
@@ -65,7 +65,7 @@ def test_every_panel_has_data(
         return True
 
     # A rate needs two scrapes, and what is rare, such as a checkpoint, its time.
-    eventually(answered, 30.0)
+    eventually(answered, 90.0)
     columns = [
         one.ask(grafanas, variables) for one in questions("anomalies") if one.where.startswith("Worst series now")
     ]
