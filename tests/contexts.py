@@ -38,7 +38,9 @@ def context_of(**given: Any) -> EvaluationContext:
         "admission": SimpleNamespace(left=lambda engine: 1000, lock=threading.Lock()),
         "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,
-        "groups": SimpleNamespace(wants=lambda query: False, add_history=None, add=lambda *_: None),
+        "groups": SimpleNamespace(
+            wants=lambda query: False, add_history=None, add=lambda *_: None, loads=lambda *_: None
+        ),
         "on_verdict": lambda *_: None,
         "co_occurrence": CoOccurrence(),
         "root_causes": RootCauses(),

@@ -168,6 +168,8 @@ class EvaluatedSlot:
         Fingerprints of open alerts of which the answer says nothing, because it is partial: they stay as they are.
     absorbed : collection of str
         Fingerprints of pending alerts that end because a storm takes their series.
+    held : collection of str
+        Fingerprints of open alerts that end because their series is anomalous only by a load that a group recognises.
     other_alerts : int
         Open alerts of other queries; `max_alerts` counts them all.
     endings : mapping
@@ -179,6 +181,7 @@ class EvaluatedSlot:
     missing: Collection[str] = ()
     unknown: Collection[str] = ()
     absorbed: Collection[str] = ()
+    held: Collection[str] = ()
     other_alerts: int = 0
     endings: Mapping[str, str] = field(default_factory=dict)
 

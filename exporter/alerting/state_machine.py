@@ -63,6 +63,8 @@ def evaluate(
             kept = _retained(limits, alert, at)
         elif identity in slot.absorbed and alert.fired_at is None and identity not in slot.candidates:
             kept = _end(alert, at, "storm", transitions)
+        elif identity in slot.held:
+            kept = _end(alert, at, "load", transitions)
         elif identity in slot.candidates:
             kept = _anomalous(rule, alert, slot.candidates[identity], at, transitions)
         elif identity in slot.unknown:

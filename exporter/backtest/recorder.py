@@ -13,6 +13,7 @@ from exporter.calendar import SuppressionRule, all_match
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
+from exporter.exposition import group_scores
 from exporter.store import AuditPage
 
 __all__ = ["AlertRecorder", "MetricsRecorder", "RecordedAlert", "ReplayStore", "ScoreCounts"]
@@ -245,10 +246,16 @@ class MetricsRecorder:
         if self._write is not None:
             self._write(self._clock(), metrics, prefixes)
 
-    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[np.float64]) -> None:  # noqa: ARG002
+    def publish_group(
+        self,
+        group: str,  # noqa: ARG002
+        prefixes: Sequence[bytes],
+        score: NDArray[np.float64],
+        load: NDArray[np.float64],
+    ) -> None:
         """Pass on the rows of a group."""
         if self._write is not None:
-            self._write(self._clock(), {"anomaly_group_score": score}, prefixes)
+            self._write(self._clock(), group_scores(score, load), prefixes)
 
     def withdraw(self, query: str) -> None:
         """Do nothing: there is no page."""

@@ -71,6 +71,13 @@ class CoOccurrence:
         since = math.nan if rows is None or row >= len(rows.since) else float(rows.since[row])
         return at if math.isnan(since) else since
 
+    def onsets(self, query: str, size: int) -> npt.NDArray[np.float64]:
+        """Return when the rows of a query became anomalous, Unix seconds, shape (size,); NaN where they are not."""
+        since, rows = np.full(size, np.nan), self._queries.get(query)
+        if rows is not None:
+            since[: len(rows.since)] = rows.since[:size]
+        return since
+
     def keep(self, queries: Collection[str]) -> None:
         """Forget all other queries."""
         for removed in self._queries.keys() - set(queries):

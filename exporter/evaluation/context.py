@@ -16,6 +16,7 @@ from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
+from exporter.correlation.loads import RowLoads
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
@@ -108,7 +109,7 @@ class MetricsPage(Protocol):
     def publish(self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, NDArray[Any]]) -> None:
         """Replace all rows of a query."""
 
-    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[Any]) -> None:
+    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[Any], load: NDArray[Any]) -> None:
         """Replace all rows of a group."""
 
     def withdraw(self, query: str) -> None:
@@ -129,6 +130,9 @@ class GroupFeed(Protocol):
 
     def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
+
+    def loads(self, query: str, at: float, size: int) -> RowLoads | None:
+        """Return which rows of a query are under a load that a group recognises; None where it is in no group."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate, Step, fingerprint
 from exporter.alerting.storm import RowStates
@@ -19,6 +20,8 @@ from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 
 __all__ = ["AlertEvaluator"]
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 class AlertEvaluator:
@@ -75,7 +78,27 @@ class AlertEvaluator:
             builder.prepare([request.row for request in requests])
             return [self._candidate(builder, table.labels(request.row), request) for request in requests]
 
-        return self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not verdict.complete))
+        held, waiting = self._loads(verdict, table)
+        return self.rows.evaluate(
+            SlotResult(
+                states,
+                verdict.score,
+                table,
+                explain,
+                partial=not verdict.complete,
+                held=held,
+                waiting=waiting,
+            )
+        )
+
+    def _loads(self, verdict: Verdict, table: SeriesTable) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
+        """Return the rows that are anomalous by a load of their group, and those of which it does not know yet."""
+        ports = self.context.ports
+        loads = ports.groups.loads(self.plan.name, verdict.at, table.size)
+        if loads is None or self.plan.alert is None:
+            return None, None
+        since = ports.co_occurrence.onsets(self.plan.name, table.size)
+        return loads.held, loads.suspected | loads.unsettled(since, self.plan.alert.for_)
 
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(series, request.row)

@@ -28,7 +28,7 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_identities import RowIdentities
-from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
 
@@ -125,6 +125,7 @@ class RowAlerts:
         }
         self._update_identities(slot.table, open_alerts)
         rows = {identity: self.identities.rows_of(identity) for identity in open_alerts}
+        slot, held, waiting = without_load(slot, rows, open_alerts)
         assignment = self._assign(rule, slot, storms, rows)
         single, worst_members = self._explain(slot, assignment)
         quiet = {identity: members for identity, members in rows.items() if identity not in single}
@@ -135,7 +136,8 @@ class RowAlerts:
             slot.states.at,
             candidates,
             missing=missing,
-            unknown=unknown,
+            unknown=unknown | waiting,
+            held=held,
             absorbed=assignment.absorbed,
             other_alerts=ports.alert_snapshots.open_alerts(besides=store.name),
             endings={identity: "ignored" for identity, members in quiet.items() if anomalous[members].any()},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate
+from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.storm import RowStates
 from exporter.engine.series import SeriesTable
 from exporter.suppression.sample_masks import RowMask
 
-__all__ = ["ExplanationRequest", "SlotResult", "masked"]
+__all__ = ["ExplanationRequest", "SlotResult", "masked", "without_load"]
+
+Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class SlotResult:
         Returns a candidate for each request, in their order; called once, with the rows that are shown.
     partial : bool
         The answer may be incomplete, so a series without a sample is not missing.
+    held, waiting : ndarray of bool, shape (size,), optional
+        Rows that are anomalous by a load, and rows of which that is not known yet.
     """
 
     states: RowStates
@@ -54,6 +58,35 @@ class SlotResult:
     table: SeriesTable
     explain: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
     partial: bool = False
+    held: npt.NDArray[np.bool_] | None = None
+    waiting: npt.NDArray[np.bool_] | None = None
+
+
+def without_load(
+    slot: SlotResult, rows: Mapping[str, Rows], open_alerts: Mapping[str, Alert]
+) -> tuple[SlotResult, set[str], set[str]]:
+    """Return the slot without rows that are anomalous by a load; the alerts that it ends; and those that wait.
+
+    Parameters
+    ----------
+    rows : mapping
+        The rows of each open alert.
+    open_alerts : mapping
+        By fingerprint.
+    """
+    if slot.held is None or slot.waiting is None:
+        return slot, set(), set()
+    anomalous, quiet = slot.states.anomalous, slot.waiting.copy()
+    held, waiting = set(), set()
+    for identity, alert in open_alerts.items():
+        members = rows[identity][anomalous[rows[identity]]]
+        if len(members) and slot.held[members].all():
+            held.add(identity)
+        elif alert.fired_at is not None:
+            quiet[members] = False
+        elif len(members) and (quiet | slot.held)[members].all():
+            waiting.add(identity)
+    return replace(slot, states=replace(slot.states, anomalous=anomalous & ~quiet & ~slot.held)), held, waiting
 
 
 def masked(mask: RowMask, slot: SlotResult) -> SlotResult:

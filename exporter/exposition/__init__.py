@@ -1,7 +1,7 @@
 """The ``/metrics`` page: scores of all series, and the exporter's own metrics."""
 
 from exporter.exposition.labels import PageRows, page_labels, row_prefix
-from exporter.exposition.page import Exposition, Scrape, scores_of
+from exporter.exposition.page import Exposition, Scrape, group_scores, scores_of
 from exporter.exposition.selfmetrics import SERIES_STATES, SelfMetrics
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "SERIES_STATES",
     "Scrape",
     "SelfMetrics",
+    "group_scores",
     "page_labels",
     "row_prefix",
     "scores_of",

@@ -22,7 +22,7 @@ from exporter.exposition.formats import Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
 from exporter.exposition.registry_writer import RegistryWriter
 
-__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "scores_of"]
+__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,6 +36,8 @@ FAMILIES: Mapping[str, str] = {
     "anomaly_votes": f"How many detectors call the sample anomalous ({_AS_OF}).",
     "anomaly_group_score": "How anomalous the metrics of a group are together, from 0 to 1; 0.5 and above is "
     "anomalous (as of the last evaluation of the group).",
+    "anomaly_group_load_factor": "The factor by which the metrics of a group are up together while a load holds back "
+    "their alerts (as of the last evaluation of the group).",
 }
 """The metrics that carry scores, in the order of the page, with their help texts. All are gauges."""
 
@@ -57,6 +59,11 @@ def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
         "observed_value": verdict.observed,
         "anomaly_votes": verdict.votes,
     }
+
+
+def group_scores(score: FloatArray, load: FloatArray) -> dict[str, FloatArray]:
+    """Return the values of every metric of a group, shape (n,); the order is that of the page."""
+    return {"anomaly_group_score": score, "anomaly_group_load_factor": load}
 
 
 class Page:
@@ -176,12 +183,12 @@ class Exposition:
                 fragment.packed()
         self._replace(key, parts)
 
-    def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray) -> None:
+    def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray, load: FloatArray) -> None:
         """Replace all rows of a group; arrays of shape (n,), NaN = absent."""
-        metric = "anomaly_group_score"
         key = ("group", group)
-        before = self._published.get(key, {}).get(metric)
-        self._replace(key, {metric: render_rows(metric, prefixes, score, before)})
+        before = self._published.get(key, {})
+        columns = group_scores(score, load).items()
+        self._replace(key, {name: render_rows(name, prefixes, values, before.get(name)) for name, values in columns})
 
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query that failed or was removed."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
+from exporter.correlation.loads import Loads
 from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, fit, join
 from exporter.errors import StateError
 from exporter.evaluation.apply_feedback import apply_group_feedback
@@ -23,6 +24,7 @@ from exporter.exposition import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
 from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryInput, replay
 from exporter.multivariate.group_status import GroupStatus, status_of
+from exporter.multivariate.member_loads import alerts_under_load, member_rows
 
 __all__ = ["GroupEvaluator", "job_of"]
 
@@ -57,6 +59,8 @@ class GroupEvaluator:
         Now, or the newest slot that was judged.
     progress : callable
         Returns how much of its history a query has learned, 0 to 1.
+    loads : Loads
+        Takes the load of its members.
     before : GroupEvaluator, optional
         One of the same name that has ended.
     """
@@ -72,6 +76,7 @@ class GroupEvaluator:
         *,
         started: float,
         progress: Callable[[str], float],
+        loads: Loads,
         before: GroupEvaluator | None = None,
     ) -> None:
         self.job = job_of(settings)
@@ -91,7 +96,8 @@ class GroupEvaluator:
         self.identity = _identity(settings, plans)
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
-        self._inputs = inputs
+        self._inputs, self._loads = inputs, loads
+        self._alerting = np.array([plan.alert is not None for plan in plans])
         self._training = training
         self._lock = threading.Lock()
         self._retired = False
@@ -188,12 +194,16 @@ class GroupEvaluator:
             return
         fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
         if any(fresh):
-            mature = _mature(inputs, places, group.table.size)
+            load = alerts_under_load(verdict, self._alerting, group_alerts=settings.alert is not None)
+            # What fails under a load has the alert of its query, which says more.
+            mature = _mature(inputs, places, group.table.size) & ~load.replaced
             whole = all(fresh) and all(part is not None and part.complete for part in inputs)
             self.alerts.evaluate(verdict, matrix, group.table, mature, complete=whole)
+            self._loads.update(self.job, member_rows(slot, load, settings.queries, places))
         else:
             self.alerts.hold(slot)
-        self.context.ports.exposition.publish_group(settings.name, self._rows.prefixes(verdict.score), verdict.score)
+        prefixes = self._rows.prefixes(verdict.score)
+        self.context.ports.exposition.publish_group(settings.name, prefixes, verdict.score, verdict.load)
         self.status = status_of(settings.name, settings.queries, verdict, group.table)
         self._log(verdict)
         apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from exporter.alerting.alert import Step
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
+from exporter.correlation.loads import Loads, RowLoads
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.context import EvaluationContext
@@ -33,6 +34,7 @@ class Groups:
         self._progress = progress
         self.inputs = GroupInputs()
         """The newest verdicts of their queries."""
+        self._loads = Loads()
         self.evaluators: dict[str, GroupEvaluator] = {}
         """The groups in force, by the names of their jobs."""
         self._training = training or ThreadPoolExecutor(1, thread_name_prefix="forest")
@@ -78,6 +80,7 @@ class Groups:
                 last,
                 started=started,
                 progress=self._progress,
+                loads=self._loads,
                 before=before,
             )
         for job in self.evaluators.keys() - evaluators.keys():
@@ -86,6 +89,7 @@ class Groups:
             self.inputs.keep_past(job, ())
             removed(job, self.evaluators[job].alerts.alert_store.left)
         self.evaluators = evaluators
+        self._loads.configure({job: (each.interval, each.settings.queries) for job, each in evaluators.items()}, at)
 
     def statuses(self) -> list[GroupStatus]:
         """Return the newest status of each group that has one; safe from any thread."""
@@ -105,6 +109,10 @@ class Groups:
         for group in list(self.evaluators.values()):
             if plan.name in group.settings.queries:
                 group.arrived()
+
+    def loads(self, query: str, at: float, size: int) -> RowLoads | None:
+        """Return which rows of a query are under a load that a group recognises; None where it is in no group."""
+        return self._loads.of(query, at, size)
 
     def retire(self) -> None:
         """End all groups; their learned state is stored."""

@@ -83,7 +83,7 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     stack: ExitStack,
     tmp_path: Path,
 ) -> None:
-    queries = [{"name": name, "expr": name} for name in QUERIES]
+    queries = [{"name": name, "expr": name, "alert": {"alertname": "Single", "for": "2s"}} for name in QUERIES]
     groups = [{"name": "api", "by": ["pod"], "queries": list(QUERIES), "alert": {"for": "3s"}, "contamination": 1e-5}]
     config = configuration(prometheus.url, [alertmanager.url], queries=queries, groups=groups)
     web = tmp_path / "web.yml"
@@ -96,7 +96,12 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
 
     def told(notes: list[Notification]) -> list[dict[str, Any]]:
         """What Alertmanager said of the odd pod, each change once: one of the others may be odd by chance."""
-        alerts = [alert for note in notes for alert in note.alerts if alert["labels"].get("pod") == "p3"]
+        alerts = [
+            alert
+            for note in notes
+            for alert in note.alerts
+            if alert["labels"].get("pod") == "p3" and alert["labels"]["alertname"] != "Single"
+        ]
         return [next(same) for _, same in groupby(alerts, key=lambda alert: alert["status"])]
 
     def says(*statuses: str) -> None:
@@ -130,6 +135,11 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
         time.sleep(0.5)
     assert np.median([value for value in seen if value is not None]) < 0.5
     says("firing", "resolved")
+    # Nor do the queries alert, each of which is ten standard deviations up.
+    assert exporter.sample("anomaly_group_load_factor", group="api", pod="p3") == pytest.approx(1.5, rel=0.1)
+    single = [alert["labels"] for note in webhook.notifications for alert in note.alerts]
+    assert not [labels for labels in single if labels["alertname"] == "Single" and labels["pod"] == "p3"]
+    assert (exporter.sample("anomaly_score", query="cpu", pod="p3") or 0.0) >= 0.5
 
     # What somebody calls normal is usual at once, and what fires ends.
     pods.odd = (1.07, 0.93, 1.0)

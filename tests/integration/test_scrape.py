@@ -58,7 +58,8 @@ def test_prometheus_takes_every_row_packed_and_as_openmetrics(exporter, run_prom
     exposition, address, scrapes = exporter
     odd = 'a\r\n\0"\\}\ud800,é\u2028'
     exposition.publish("cpu", *rows(0.125, math.nan, math.inf, 1e-300, path=odd, query="mine"))
-    exposition.publish_group("payment", [row_prefix(page_labels([("pod", "a")], "group", "payment"))], np.array([0.5]))
+    prefix = row_prefix(page_labels([("pod", "a")], "group", "payment"))
+    exposition.publish_group("payment", [prefix], np.array([0.5]), np.ones(1))
     scrape = [{"job_name": "exporter", "static_configs": [{"targets": [address]}], **HONOR}]
     prometheus = run_prometheus(config={"scrape_configs": scrape})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.isolation_forest import JointForest
 from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, JointDetector, Rows
 from exporter.engine.multivariate.load import load_of
+from exporter.engine.multivariate.members import MemberLoad, MemberLoads
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.multivariate.whitened import Whitened
 from exporter.engine.series import SeriesTable, key_of
@@ -36,13 +37,17 @@ class GroupVerdict:
     share : ndarray, shape (n, p)
         Part of each metric in the score, 0 to 1.
     load : ndarray, shape (n,)
-        The common factor by which all metrics are up, where that is why the entity is not anomalous; else NaN.
+        The common factor by which the metrics of an entity are up, where that is why it, or one of them, does not
+        alert; else NaN.
+    members : MemberLoad
+        Which metrics go with a load.
     """
 
     at: float
     score: FloatArray
     share: FloatArray
     load: FloatArray
+    members: MemberLoad
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -68,6 +73,7 @@ class Group:
         metrics, share = len(settings.queries), settings.share
         kind = Whitened if settings.detector == "whitened" else JointForest
         self.detector: JointDetector = kind(metrics, share, memory)
+        self._members = MemberLoads(metrics)
         self._seen = np.zeros(0)
         self._recent = np.zeros((0, metrics), np.float32)
         """Running mean of each metric's distance from its mean."""
@@ -94,6 +100,7 @@ class Group:
                 self.detector.grow(capacity)
             again = np.array(admitted, np.intp)
             self.detector.forget(again)
+            self._members.forget(again)
             self._seen[again] = at
             self._recent[again] = self._accepted[again] = 0.0
         return rows
@@ -114,11 +121,12 @@ class Group:
         recent += np.where(present, NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
         with np.errstate(all="ignore"):
             adjusted = _without(matrix, accepted) if accepted.any() else matrix
-            load = load_of(adjusted)
+            load, members = load_of(adjusted), self._members.step(adjusted)
             joint = self.detector.judge(at, adjusted.z, load, seconds)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
-        return GroupVerdict(at, score_of(joint.severity), joint.share, np.where(joint.excused, load.factor, np.nan))
+        factor = np.where(members.named, members.factor, np.where(joint.excused, load.factor, np.nan))
+        return GroupVerdict(at, score_of(joint.severity), joint.share, factor, members)
 
     def accept(self, rows: Rows) -> None:
         """Accept the present level of the metrics of `rows`, shape (m,), as normal."""
@@ -162,4 +170,5 @@ class Group:
 def _without(matrix: GroupMatrix, accepted: npt.NDArray[np.float32]) -> GroupMatrix:
     """Return inputs as they would be without the deviation that was accepted; shapes (n, p)."""
     growth = np.log(np.maximum(np.exp(matrix.growth) - accepted * matrix.noise, _LEAST))
-    return GroupMatrix(matrix.z - accepted, np.where(accepted == 0.0, matrix.growth, growth), matrix.noise)
+    growth = np.where(accepted == 0.0, matrix.growth, growth)
+    return replace(matrix, z=matrix.z - accepted, growth=growth)

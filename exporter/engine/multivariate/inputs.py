@@ -38,12 +38,15 @@ class GroupInput:
         ln(observed / expected); 0 where both are zero, infinite where it has no meaning.
     noise : ndarray
         One standard deviation as part of what is expected: how far `growth` strays by itself.
+    anomalous : ndarray of bool
+        Whether the query alone would alert.
     """
 
     at: float
     z: Floats
     growth: Floats
     noise: Floats
+    anomalous: npt.NDArray[np.bool_]
 
     def halved(self) -> GroupInput:
         """Return a copy in half the memory."""
@@ -70,16 +73,21 @@ def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviatio
         growth = np.where((verdict.observed == 0.0) & (verdict.expected == 0.0), 0.0, growth)
         noise = np.abs(deviation / (verdict.expected * z))
         noise = np.where(np.isfinite(noise), noise, 0.0)
-    return GroupInput(verdict.at, z, np.where(np.isnan(z), np.nan, growth), noise)
+    growth = np.where(np.isnan(z), np.nan, growth)
+    return GroupInput(verdict.at, z, growth, noise, verdict.anomalous & verdict.ready)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMatrix:
-    """Inputs by entity and metric: arrays of shape (n, p), as in `GroupInput`; NaN = missing."""
+    """Inputs by entity and metric: arrays of shape (n, p), as in `GroupInput`; NaN = missing.
+
+    `anomalous` is whether a series of the metric would alert; False where nothing is given.
+    """
 
     z: FloatArray
     growth: FloatArray
     noise: FloatArray
+    anomalous: npt.NDArray[np.bool_] | np.bool_ = np.False_
 
 
 def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int, *, since: float) -> GroupMatrix:
@@ -99,6 +107,7 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
         Older inputs are left out.
     """
     joined = np.full((3, size, len(inputs)), np.nan)
+    anomalous = np.zeros((size, len(inputs)), np.bool_)
     for metric, (values, place) in enumerate(zip(inputs, places, strict=True)):
         if values is None or values.at < since:
             continue
@@ -107,4 +116,6 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
         rows = rows[np.argsort(np.abs(values.z[rows]), kind="stable")]
         for layer, column in zip(joined, (values.z, values.growth, values.noise), strict=True):
             layer[place[rows], metric] = column[rows]
-    return GroupMatrix(*joined)
+        anomalous[place[rows[values.anomalous[rows]]], metric] = True
+    z, growth, noise = joined
+    return GroupMatrix(z, growth, noise, anomalous)

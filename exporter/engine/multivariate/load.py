@@ -18,22 +18,22 @@ __all__ = ["Load", "load_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_SMALLEST = 0.02
+SMALLEST = 0.02
 """Logarithm of the smallest factor that is a load: 2 %. Less is noise that happens to agree."""
-_SPREAD = 0.25
+SPREAD = 0.25
 """How far a metric may be from the common factor at most, as part of its logarithm: bytes do not
 grow just as requests do."""
-_NOISES = 3.0
+NOISES = 3.0
 """And beside that, how many of its own standard deviations: the usual limit of noise."""
 _TYPICAL_SPREAD = 0.15
 """How far metrics typically are from the common factor, as part of its logarithm: the standard deviation
 (docs/groups.md)."""
-_NOISE_FLOOR, _NOISE_CEILING = 0.05, 0.5
+_NOISE_FLOOR, NOISE_CEILING = 0.05, 0.5
 """No metric is so quiet that it decides the factor alone, or so noisy that everything agrees with it."""
-_QUIETEST = 0.01
+QUIETEST = 0.01
 """Noise, as part of what is expected, that a metric has at least when it is compared with the common factor:
 no two metrics follow a load to the percent."""
-_CERTAIN = 2.0
+CERTAIN = 2.0
 """Standard deviations from which a metric is certainly up; at least half of them must be, or noise that agrees were a
 load."""
 
@@ -74,18 +74,18 @@ def load_of(matrix: GroupMatrix) -> Load:
     zero = present & (growth == 0.0) & (matrix.z == 0.0)
     counted = present & ~zero
     with np.errstate(all="ignore"):
-        noise = np.clip(np.where(counted, matrix.noise, 0.0), 0.0, _NOISE_CEILING)
+        noise = np.clip(np.where(counted, matrix.noise, 0.0), 0.0, NOISE_CEILING)
         weight = np.where(counted, 1.0 / np.maximum(noise, _NOISE_FLOOR) ** 2, 0.0)
         factor = (weight * np.where(np.isfinite(growth), growth, 0.0)).sum(axis=1) / weight.sum(axis=1)
         distance = np.abs(growth - factor[:, None])
-        together = ~counted | (distance <= _SPREAD * factor[:, None] + _NOISES * noise)
+        together = ~counted | (distance <= SPREAD * factor[:, None] + NOISES * noise)
         number = counted.sum(axis=1)
-        certain = (counted & (matrix.z >= _CERTAIN)).sum(axis=1)
-        loaded = (number >= 2) & (factor >= _SMALLEST) & (2 * certain >= number) & together.all(axis=1)
+        certain = (counted & (matrix.z >= CERTAIN)).sum(axis=1)
+        loaded = (number >= 2) & (factor >= SMALLEST) & (2 * certain >= number) & together.all(axis=1)
         times = np.where(loaded, np.exp(factor), np.nan)
     rows = np.flatnonzero(loaded)
     some, common = counted[rows], times[rows, None]
-    unit = np.maximum(np.where(some, matrix.noise[rows], 1.0), _QUIETEST)
+    unit = np.maximum(np.where(some, matrix.noise[rows], 1.0), QUIETEST)
     left = np.where(some, (np.exp(growth[rows]) - common) / unit, 0.0)
     spread = np.where(some, common * np.expm1(_TYPICAL_SPREAD * np.log(common)) / unit, 0.0)
     return Load(times, rows, left, np.where(some, common / unit, 0.0), spread)

@@ -64,7 +64,7 @@ def filled(exposition):
     exposition.publish("requests", *make_rows("requests", 0.25, path='C:\\ "x"\n'))
     exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0))
     prefix = row_prefix(page_labels([("group", "x"), ("pod", "a")], "group", "payment"))
-    exposition.publish_group("payment", [prefix], np.array([0.75]))
+    exposition.publish_group("payment", [prefix], np.array([0.75]), np.array([1.5]))
     return exposition
 
 
@@ -136,7 +136,7 @@ def test_a_withdrawn_query_vanishes_and_the_others_stay(filled):
 
 def test_a_query_and_a_group_may_have_the_same_name(exposition):
     exposition.publish("a", *make_rows("a", 0.5))
-    exposition.publish_group("a", [b'group="a"'], np.array([0.5]))
+    exposition.publish_group("a", [b'group="a"'], np.array([0.5]), np.array([NAN]))
     exposition.withdraw("a")
     assert b'anomaly_group_score{group="a"} 0.5\n' in body_of(exposition)
 
@@ -291,6 +291,6 @@ def test_promtool_finds_nothing_to_say_about_the_whole_page():
     metrics.series.labels("cpu", "scored").set(3)
     exposition = Exposition(registry)
     exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, 1.0, pod='a\r\n\0\ud800"\\}'))
-    exposition.publish_group("g", [b'group="g"'], np.array([0.5]))
+    exposition.publish_group("g", [b'group="g"'], np.array([0.5]), np.array([2.0]))
     done = subprocess.run(["promtool", "check", "metrics"], input=body_of(exposition), capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -46,6 +46,7 @@ class Stage:
         self.progress = dict.fromkeys(QUERIES, 1.0)
         self.groups = Groups(self.progress.__getitem__)
         self.left: dict[str, Step] = {}
+        self.alert: dict[str, object] | None = None
         self.ready = True
         self.tables = {query: SeriesTable(1000) for query in QUERIES}
         for query, table in self.tables.items():
@@ -55,7 +56,8 @@ class Stage:
         self.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES), **group})
 
     def apply(self, *groups: dict[str, object]) -> None:
-        queries = [{"name": name, "expr": "up"} for name in QUERIES]
+        alert = {} if self.alert is None else {"alert": self.alert}
+        queries = [{"name": name, "expr": "up", **alert} for name in QUERIES]
         config = Config.model_validate({"queries": queries, "groups": list(groups)})
         self.plans: dict[str, QueryPlan] = {plan.name: plan for plan in config.plans()}
         context = context_of(
@@ -83,7 +85,8 @@ class Stage:
 
     def say(self, query: str, z: np.ndarray, *, past: bool = False) -> None:
         verdicts = Verdicts(np.array([self.slot]), (100.0 + 2.0 * z)[None], 1)
-        verdicts.score[0], verdicts.expected[0], verdicts.z[0], verdicts.ready[0] = 0.1, 100.0, z, self.ready
+        verdicts.expected[0], verdicts.z[0], verdicts.ready[0] = 100.0, z, self.ready
+        verdicts.score[0] = np.where(np.abs(z) > 10.0, 0.9, 0.1)
         verdict = verdicts[0]
         (self.groups.add_history if past else self.groups.add)(self.plans[query], verdict, self.tables[query])
 
@@ -493,3 +496,27 @@ def test_a_group_that_is_removed_leaves_its_alerts_to_be_ended(alerting: Stage) 
     alerting.step(8, odd=ODD)
     alerting.apply()
     assert [str(one.state) for one in alerting.left["(group) api"].alerts.values()] == ["firing"]
+
+
+def test_what_goes_with_a_load_is_held_by_the_rows_of_each_query(stage: Stage) -> None:
+    stage.step(3)
+    slot = stage.slot
+    assert not stage.groups.loads("cpu", slot, PODS).held.any()
+    # Long before there are scores: by the growths alone.
+    stage.step(3, odd=[25.0, 25.0, 25.0])
+    for query in QUERIES:
+        assert np.flatnonzero(stage.groups.loads(query, stage.slot, PODS).held).tolist() == [4]
+    assert b'anomaly_group_load_factor{group="api"' in b"".join(stage.exposition.scrape().body)
+    assert stage.groups.loads("elsewhere", stage.slot, PODS) is None
+
+
+@pytest.mark.parametrize("alerts", [True, False], ids=["its query alerts", "nobody would say so"])
+def test_what_fails_under_a_load_has_one_alert(stage: Stage, alerts: bool) -> None:
+    stage.alert = {} if alerts else None
+    stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES), "alert": {}})
+    stage.step(120)
+    stage.step(8, odd=[50.0, 250.0, 50.0])
+    held = [bool(stage.groups.loads(query, stage.slot, PODS).held[4]) for query in QUERIES]
+    assert held == [alerts or stage.states() != {}, False, alerts or stage.states() != {}]
+    # The alert of the group says it where no query does.
+    assert ("p4" in stage.states()) == (not alerts)

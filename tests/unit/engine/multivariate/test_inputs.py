@@ -41,7 +41,7 @@ def test_growth(observed: float, expected: float, growth: float) -> None:
 
 
 def reading(at: float, z: list[float]) -> GroupInput:
-    return GroupInput(at, np.array(z), np.array(z), np.abs(np.array(z)))
+    return GroupInput(at, np.array(z), np.array(z), np.abs(np.array(z)), np.array(z) < 1.5)
 
 
 def test_of_several_series_of_a_thing_the_farthest_from_its_mean_speaks() -> None:
@@ -49,6 +49,7 @@ def test_of_several_series_of_a_thing_the_farthest_from_its_mean_speaks() -> Non
     joined = join([reading(60.0, [1.0, -4.0, 2.0, 9.0]), reading(60.0, [3.0, NAN])], places, 2, since=0.0)
     np.testing.assert_array_equal(joined.z, [[-4.0, NAN], [2.0, 3.0]])
     np.testing.assert_array_equal(joined.noise, [[4.0, NAN], [2.0, 3.0]])
+    np.testing.assert_array_equal(joined.anomalous, [[True, False], [False, False]])
 
 
 def test_what_is_old_or_was_never_read_is_missing() -> None:
