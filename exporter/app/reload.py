@@ -285,6 +285,7 @@ class Reloader:
             co_occurrence=parts.co_occurrence,
             root_causes=parts.root_causes,
             likely_causes=parts.likely_causes,
+            inquiry_api=api,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from exporter.config.engine_settings import holidays_of
 from exporter.config.messages import Diagnostic, closest, duplicates
+from exporter.promql.drill_down import UnsplittableError, drill_down_query
 from exporter.promql.lint import examine
 from exporter.yaml_reader import Loc
 
@@ -22,10 +23,29 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(query.get("expr"), str):
             for problem in examine(query["expr"]):
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
+            yield from _drill_down(("queries", at, "drill_down"), query)
     for at, dependency in _items(data, "dependencies"):
         if isinstance(dependency.get("from_query"), str):
             for problem in examine(dependency["from_query"]):
                 yield Diagnostic(("dependencies", at, "from_query"), problem.message, warning=not problem.fatal)
+
+
+def _drill_down(loc: Loc, query: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Check that the aggregate of a query can be split."""
+    settings = query.get("drill_down")
+    own = settings.get("expr") if isinstance(settings, dict) else None
+    expr: str = own if isinstance(own, str) else query["expr"]
+    if settings is None or any(problem.fatal for problem in examine(query["expr"])):
+        return
+    for problem in examine(expr) if expr is own else ():
+        yield Diagnostic((*loc, "expr"), problem.message, warning=not problem.fatal)
+        if problem.fatal:
+            return
+    try:
+        drill_down_query(expr, ["label"])
+    except UnsplittableError as reason:
+        advice = "" if expr is own else "; give an expression that can be in drill_down.expr"
+        yield Diagnostic((*loc, "expr") if expr is own else loc, f"{reason}{advice}")
 
 
 def check_groups(data: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
-from exporter.correlation.settings import CauseSettings
+from exporter.correlation.settings import CauseSettings, DrillDownSettings
 from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
@@ -46,6 +46,12 @@ def _alert_not_empty(alert: Any) -> Any:
     if alert is None:
         raise ValueError("empty; write alert: {} to alert with the defaults, or leave it out for scores only")
     return alert
+
+
+def _listed_labels(labels: Any) -> Any:
+    if isinstance(labels, str):
+        raise ValueError(f"write a list of labels, such as [{labels[:40]}]")  # noqa: TRY004 - pydantic's contract.
+    return {"labels": labels} if isinstance(labels, (list, tuple)) else labels
 
 
 def _range(ends: Any) -> Any:
@@ -133,6 +139,11 @@ class QuerySettings(Section):
     alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
         None, description="When it alerts. Leave it out and the query only has scores."
     )
+    drill_down: Annotated[DrillDownSettings | None, BeforeValidator(_listed_labels)] = Field(
+        None,
+        description="Labels such as `[version, region]` by which the aggregate is split, once, when its alert fires: "
+        "docs/annotations.md.",
+    )
     max_series: int | None = Field(
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
     )
@@ -212,6 +223,7 @@ class Config(Section):
                 _budget_basis(query.alert, interval),
             ),
             unit=query.unit,
+            drill_down=query.drill_down,
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertSettings
+from exporter.correlation.settings import DrillDownSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
@@ -58,6 +59,7 @@ class QueryPlan:
     identity: str
     unit: Unit | None = None
     shard: Shard | None = None
+    drill_down: DrillDownSettings | None = None
 
     @property
     def cadence(self) -> float:

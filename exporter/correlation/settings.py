@@ -1,4 +1,4 @@
-"""The section ``causes:``: how the likely causes of an alert are ranked."""
+"""The sections ``causes:`` and ``drill_down:``: how an alert says who and what is behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from exporter.settings import Items, LabelName, Section
 
-__all__ = ["CauseSettings"]
+__all__ = ["CauseSettings", "DrillDownSettings"]
 
 
 class CauseSettings(Section):
@@ -40,4 +40,17 @@ class CauseSettings(Section):
         None,
         description="Query whose expected value says how much a component does. Where no dependency is known, it "
         "decides between components that have the same damage. Default: `damage`.",
+    )
+
+
+class DrillDownSettings(Section):
+    """By which labels the aggregate of a query is split when its alert fires. A list of labels is enough."""
+
+    labels: Items[LabelName] = Field(
+        min_length=1, max_length=8, description="Labels such as `[version, region, instance]`."
+    )
+    expr: str | None = Field(
+        None,
+        description="PromQL of the aggregate, where that of the query cannot be split: a sum, a count, an average or a "
+        "ratio of sums, such as the share of slow requests behind a quantile.",
     )

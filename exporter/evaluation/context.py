@@ -152,6 +152,8 @@ class Ports:
         that a restart, which reads slots again, leaves out the same samples.
     feedback : EpisodeFeedback or None
         None where nobody can give any, as in a backtest.
+    inquiry_api : PrometheusApi or None
+        Asked when an alert fires; None where nobody can be asked, as in a backtest.
     on_verdict : callable
         Called with every verdict, the plan of its query and the series of its rows.
     """
@@ -171,6 +173,7 @@ class Ports:
     co_occurrence: CoOccurrence
     root_causes: RootCauses
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
+    inquiry_api: PrometheusApi | None = None
 
 
 @dataclass(frozen=True, slots=True)

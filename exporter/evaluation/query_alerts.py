@@ -15,7 +15,9 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.drill_down import DrillDown
 from exporter.evaluation.explanation_builder import ExplanationBuilder
+from exporter.evaluation.inquiries import Inquiries, Inquiry
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 
@@ -42,6 +44,7 @@ class AlertEvaluator:
         """Keeps and sends them."""
         self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.alert_store, shard=plan.shard)
         """Which series each is about."""
+        self.rows.inquiries = _inquiries(plan, context)
 
     @property
     def alerts(self) -> dict[str, Alert]:
@@ -53,6 +56,7 @@ class AlertEvaluator:
         self.plan, self.context = plan, context
         self.alert_store.interval = plan.interval
         self.rows.configure(plan.alert, context, table, at=at)
+        self.rows.inquiries = _inquiries(plan, context)
 
     def evaluate(self, verdict: Verdict, engine: Engine) -> Step:
         """Return the step that follows from a verdict.
@@ -111,3 +115,19 @@ class AlertEvaluator:
             since = min(since, alert.active_at)
         explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))
+
+
+def _inquiries(plan: QueryPlan, context: EvaluationContext) -> Inquiries:
+    """Return what is asked when an alert of a query fires."""
+    inquiries: list[Inquiry] = []
+    if plan.drill_down is not None:
+        inquiries.append(
+            DrillDown(
+                plan.drill_down.expr or plan.expr,
+                plan.drill_down.labels,
+                plan.unit if plan.drill_down.expr is None else None,
+                interval=plan.interval,
+                query_offset=context.settings.query_offset,
+            )
+        )
+    return Inquiries(inquiries, context.ports.inquiry_api, interval=plan.interval)

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from exporter.correlation.root_causes import SlotCandidates
 from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
 from exporter.prometheus.shard import Shard
@@ -73,6 +75,7 @@ class RowAlerts:
         self.context = context
         self.alert_store = alert_store
         self._shard = shard
+        self.inquiries = Inquiries((), None, interval=alert_store.interval)
         self.identities = RowIdentities(name, kind)
         """Which alert each row belongs to."""
         self.identities.configure(rule, context.settings.external_labels)
@@ -111,7 +114,7 @@ class RowAlerts:
         rule, store, ports = self.rule, self.alert_store, self.context.ports
         if rule is None:
             return self._without_rule(slot.states.at)
-        # As of the slot before, so that this one counts for the alerts that take their place.
+        # As of the slot before, so that this slot counts for the alerts that take their place.
         self._end_renamed(slot.table, store.newest)
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
         anomalous = slot.states.anomalous
@@ -132,6 +135,7 @@ class RowAlerts:
         members = self._members(slot, rows)
         missing, unknown = self._silent(slot, assignment, {identity: members[identity] for identity in quiet})
         candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
+        candidates = self.inquiries.carried(store.alerts, candidates)
         evaluated = EvaluatedSlot(
             slot.states.at,
             candidates,
@@ -143,9 +147,15 @@ class RowAlerts:
             endings={identity: "ignored" for identity, members in quiet.items() if anomalous[members].any()},
         )
         step = evaluate(rule, self.context.settings.alerting, store.name, store.alerts, evaluated)
+        step = self.inquiries.complete(step, candidates, partial(self._series_of, slot.table))
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
+
+    def _series_of(self, table: SeriesTable, identity: str) -> Labels:
+        """Return the labels of the series of an alert; none where it is about several."""
+        rows = self.identities.rows_of(identity)
+        return table.labels(int(rows[0])) if len(rows) == 1 else ()
 
     def _silent(
         self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, Rows]

@@ -11,9 +11,11 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.label_index import FrequentLabel
 
 __all__ = [
+    "CarriedChange",
     "CauseInput",
     "CoOccurrentSeries",
     "DetectorVote",
+    "DrillDownInput",
     "ExplanationInput",
     "EntityInput",
     "HourStatistics",
@@ -324,3 +326,56 @@ class SharedAlertInput:
     """
 
     series: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedChange:
+    """A set of label values that carries a part of a change.
+
+    Attributes
+    ----------
+    values : mapping
+        All of them hold.
+    change : float
+        Its part of the change, in the same units as that of the whole.
+    before, now : float
+        Its value as it was expected and as it is, source units.
+    """
+
+    values: Mapping[str, str]
+    change: float
+    before: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrillDownInput:
+    """Which label values carry the change of an aggregate.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        By which it was split.
+    leaves : int
+        How many combinations of their values there are.
+    carriers : tuple of CarriedChange
+        The largest change first.
+    change : float
+        Of the whole.
+    rest_before, rest_now : float
+        Everything else as it was expected and as it is, source units.
+    ratio : bool
+        Whether the values are ratios.
+    failed : str
+        Why nothing can be said; empty where something can.
+    """
+
+    labels: tuple[str, ...]
+    leaves: int = 0
+    carriers: tuple[CarriedChange, ...] = ()
+    change: float = 0.0
+    rest_before: float = 0.0
+    rest_now: float = 0.0
+    unit: Unit | None = None
+    ratio: bool = False
+    failed: str = ""

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import cause, group, query, storm
+from exporter.alerting.explanation import cause, drill_down, group, query, storm
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.alerting.explanation.input import (
     CauseInput,
+    DrillDownInput,
     EntityInput,
     LikelyCausesInput,
     SharedAlertInput,
@@ -24,6 +25,7 @@ from exporter.alerting.explanation.query import SeriesTexts
 
 __all__ = [
     "CAUSE",
+    "DRILL_DOWN",
     "ENTITY",
     "EVENT",
     "LIKELY_CAUSES",
@@ -197,6 +199,16 @@ LIKELY_CAUSES: tuple[Annotation[LikelyCausesInput], ...] = (
 )
 """Of an alert whose damage is measured, beside its other annotations."""
 
+DRILL_DOWN: tuple[Annotation[DrillDownInput], ...] = (
+    Annotation(
+        "drill_down",
+        drill_down.drill_down,
+        "Of a query with `drill_down`, as of when the alert fired: which label values carry the change and how much of "
+        "it, and what is left without them; that none does; or why it is not known.",
+    ),
+)
+"""Of an alert of an aggregate that is split, beside its other annotations."""
+
 EVENT: tuple[Annotation[str], ...] = (
     Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
 )
@@ -209,6 +221,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "several series with the same labels, in addition": SHARED,
     "incident, in addition": CAUSE,
     "`causes`, in addition": LIKELY_CAUSES,
+    "`drill_down`, in addition": DRILL_DOWN,
     "known event, in addition": EVENT,
 }
 
