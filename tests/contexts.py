@@ -35,7 +35,9 @@ def context_of(**given: Any) -> EvaluationContext:
         "exposition": None,
         "alert_snapshots": SimpleNamespace(open_alerts=lambda besides: 0),
         "metrics": None,
-        "admission": SimpleNamespace(left=lambda engine: 1000, lock=threading.Lock()),
+        "admission": SimpleNamespace(
+            left=lambda _: 1000, wanted=lambda _: 0, note=lambda *_: None, lock=threading.Lock()
+        ),
         "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,
         "groups": SimpleNamespace(

@@ -87,8 +87,37 @@ class Engine:
         """Bytes of learned arrays that a series takes."""
         return self._state.bytes_per_series
 
+    def give_way(self, keys: Sequence[bytes], spare: int = 0) -> list[int]:
+        """Forget series that are not in an answer, as many as its new ones lack room for; return their rows.
+
+        Those that are gone for longest go first, but series that are missing after those that left for good.
+
+        Parameters
+        ----------
+        keys : sequence of bytes, length n
+            The label sets of a whole answer, as JSON objects.
+        spare : int
+            How many more to forget.
+        """
+        table = self.table
+        if not spare and len(table) + len(keys) <= table.limit:
+            return []
+        rows = table.rows(keys)
+        new = int(np.count_nonzero(rows < 0))
+        count = spare + min(new, max(0, len(table) + new - table.limit))
+        if not count:
+            return []
+        gone = table.used()
+        gone[rows[rows >= 0]] = False
+        candidates = np.flatnonzero(gone)
+        state = self._state
+        order = np.lexsort((state.lifetimes.last[candidates], state.overrides.overdue(table.size)[candidates]))
+        chosen: list[int] = candidates[order[:count]].tolist()
+        state.forget(chosen)
+        return chosen
+
     def align(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
-        """Put the samples of an answer into rows; new series are admitted.
+        """Put the samples of an answer into rows; new series are admitted, those first that were there last.
 
         Parameters
         ----------
@@ -99,7 +128,7 @@ class Engine:
         at : float, Unix seconds
             When they came: new series are counted from here until they have a sample.
         """
-        rows, admitted = self.table.find(keys)
+        rows, admitted = self._find(keys, values)
         if admitted:
             self._state.admit(np.array(admitted, np.intp), at)
         samples = np.full((*values.shape[:-1], self.table.size), np.nan)
@@ -111,6 +140,16 @@ class Engine:
         samples[..., rows[::-1]] = values[..., ::-1]
         repeated = len(rows) - int(np.count_nonzero(np.bincount(rows, minlength=self.table.size)))
         return Aligned(samples, tuple(admitted), refused, repeated)
+
+    def _find(self, keys: Sequence[bytes], values: FloatArray) -> tuple[npt.NDArray[np.intp], list[int]]:
+        if values.ndim == 1 or len(self.table) + len(keys) <= self.table.limit:
+            return self.table.find(keys)
+        newest = values.shape[0] - np.argmax(~np.isnan(values[::-1]), axis=0)
+        order = np.argsort(-newest, kind="stable")
+        found, admitted = self.table.find([keys[index] for index in order.tolist()])
+        rows = np.empty(len(keys), np.intp)
+        rows[order] = found
+        return rows, admitted
 
     def step(
         self,

@@ -134,6 +134,11 @@ class Overrides:
         self._absence.accept(rows)
         self._zeros.accept(rows)
 
+    def overdue(self, size: int) -> BoolArray:
+        """Return which of the first `size` rows are away though they are due, and not for so long that it is normal."""
+        overdue: BoolArray = self._absence.columns.views(slice(0, size))["seconds"] > 0.0
+        return overdue
+
     def fade(self, rows: slice, seconds: float) -> None:
         """Let habits fade for so many seconds."""
         self._absence.fade(rows, seconds)

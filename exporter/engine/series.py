@@ -50,7 +50,7 @@ class SeriesTable:
     Parameters
     ----------
     limit : int
-        Series beyond this are refused; those in the table are never pushed out.
+        Series beyond this are refused.
     """
 
     def __init__(self, limit: int) -> None:
@@ -78,6 +78,12 @@ class SeriesTable:
         """Return whether a row has a series."""
         return row < len(self._labels) and self._labels[row] is not None
 
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Return which rows have a series, shape (size,)."""
+        used = np.zeros(self.size, np.bool_)
+        used[np.fromiter(self._row_of.values(), np.intp, len(self._row_of))] = True
+        return used
+
     def row(self, labels: Labels) -> int | None:
         """Return the row of a label set, or None."""
         return self._row_of.get(labels)
@@ -85,6 +91,16 @@ class SeriesTable:
     def items(self) -> list[tuple[int, Labels]]:
         """Return every row in use with its label set, by row."""
         return [(row, labels) for row, labels in enumerate(self._labels) if labels is not None]
+
+    def rows(self, keys: Sequence[bytes]) -> Rows:
+        """Return the row of each label set as a JSON object, -1 where it is new; nothing is admitted."""
+        rows = self._rows_by_key(keys)
+        for index in np.flatnonzero(rows < 0).tolist():
+            rows[index] = self._row_of.get(labels_of(keys[index]), -1)
+        return rows
+
+    def _rows_by_key(self, keys: Sequence[bytes]) -> Rows:
+        return np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
 
     def find(self, keys: Sequence[bytes]) -> tuple[Rows, list[int]]:
         """Find or admit the series of one answer.
@@ -101,7 +117,7 @@ class SeriesTable:
         admitted : list of int
             Rows that were given to new series; what they held before must be forgotten.
         """
-        rows = np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
+        rows = self._rows_by_key(keys)
         admitted: list[int] = []
         for index in np.flatnonzero(rows < 0).tolist():
             row = self._admit(keys[index], admitted)

@@ -286,11 +286,15 @@ class EngineState:
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""
-        old = np.flatnonzero(self.lifetimes.last[: self.table.size] < before).tolist()
-        gone = [row for row in old if self.table.in_use(row)]
-        self.table.release(np.array(gone, np.intp))
-        self._renamed.update(gone)
+        gone: list[int] = np.flatnonzero(self.table.used() & (self.lifetimes.last[: self.table.size] < before)).tolist()
+        self.forget(gone)
         return gone
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Forget the series of some rows; nothing is due in a row without one."""
+        self.table.release(np.array(rows, np.intp))
+        self.lifetimes.first[rows] = np.nan
+        self._renamed.update(rows)
 
     def checkpoint(self) -> Checkpoint:
         """Return what changed since the last checkpoint that was `saved`.

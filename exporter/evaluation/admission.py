@@ -48,6 +48,7 @@ class Admission:
         metrics.memory_expected_bytes.set_function(self.memory)
         self.lock = threading.Lock()
         """Held from `left` until its series are admitted, so that two queries do not both get the rest."""
+        self._refused: dict[int, int] = {}
 
     def configure(self, limits: LimitsSettings) -> None:
         """Set the limits; series that were admitted stay."""
@@ -73,3 +74,17 @@ class Admission:
             new = (bytes_left - free * _BESIDE) // (engine.row_bytes + _BESIDE)
             room = min(room, free + new if new >= 0 else min(free, bytes_left // _BESIDE))
         return room
+
+    def note(self, engine: Engine, refused: int) -> None:
+        """Note how many series of the newest answer an engine had no room for."""
+        self._refused[id(engine)] = refused
+
+    def wanted(self, engine: Engine) -> int:
+        """Return for how many series of other queries there is no room, because the number of all is at its limit.
+
+        A query forgets so many of its own that are gone; series of others that live take their place.
+        """
+        engines = list(self._engines())
+        if sum(len(other.table) for other in engines) < self._limits.max_series:
+            return 0
+        return sum(self._refused.get(id(other), 0) for other in engines if other is not engine)

@@ -194,9 +194,10 @@ class QueryEvaluator:
         if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
-            aligned = learner.admit(frame.keys, frame.values, slot)
+            complete = not frame.partial
+            aligned = learner.admit(frame.keys, frame.values, slot, complete=complete)
             self._claim(aligned.admitted)
-            mask, complete = learner.sample_mask(np.array([slot])), not frame.partial
+            mask = learner.sample_mask(np.array([slot]))
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
         with self._phase("judge"):
             step = self.alerts.evaluate(verdict, engine)
@@ -258,7 +259,9 @@ class QueryEvaluator:
     # ------------------------------------------------------------------ rows
 
     def _claim(self, rows: Sequence[int]) -> None:
-        """Give new rows their prefix on the page."""
+        """Give new rows their prefix on the page; those whose series gave way to others lose theirs first."""
+        self._rows.release(self.learner.given_way)
+        self.learner.given_way.clear()
         shared = self._rows.claim(rows, self.learner.engine.table)
         self.alerts.rows.identities.with_metric = self._rows.with_metric
         self._metrics.rejected(same_labels=shared)

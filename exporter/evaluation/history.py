@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -37,6 +38,13 @@ _TOGETHER = 500
 
 History = Callable[[float, float, float], Iterator[HistoryChunk]]
 """Yields the samples on the grid `start`, `start + step`, ... up to `end`, Unix seconds, in the order of time."""
+
+
+class Align(Protocol):
+    """Puts the samples of a chunk into rows; see `Learner.admit`."""
+
+    def __call__(self, keys: Sequence[bytes], values: FloatArray, at: float, *, complete: bool) -> Aligned:
+        """Return them by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +110,23 @@ def learn(
     history: History,
     mask: Masking = lambda _: None,
     on_verdicts: Callable[[Verdicts], None] = lambda _: None,
-    align: Callable[[Sequence[bytes], FloatArray, float], Aligned] | None = None,
+    align: Align | None = None,
 ) -> Iterator[int]:
     """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
     `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
     the verdicts of each piece; `align` puts samples into rows; by default the engine does.
     """
-    align = align or engine.align
     for block in history(plan.start, plan.end, plan.step):
-        aligned = align(block.keys, block.values, float(block.times[0]))
+        begin = float(block.times[0])
+        if align is None:
+            aligned = engine.align(block.keys, block.values, begin)
+        else:
+            aligned = align(block.keys, block.values, begin, complete=not block.partial)
         # Of a few series, a chunk is the whole window.
-        for begin in range(0, len(block.times), _TOGETHER):
-            times = block.times[begin : begin + _TOGETHER]
-            samples = aligned.samples[begin : begin + _TOGETHER]
+        for first in range(0, len(block.times), _TOGETHER):
+            times = block.times[first : first + _TOGETHER]
+            samples = aligned.samples[first : first + _TOGETHER]
             # What a partial answer lacks is not missing.
             complete = np.zeros(len(times), np.bool_) if block.partial else None
             on_verdicts(engine.run(times, samples, plan.step, mask(times), complete=complete))

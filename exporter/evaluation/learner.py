@@ -49,6 +49,8 @@ class Learner:
         """How much of the history that was missing is learned, 0 to 1."""
         self.beat: Callable[[], None] = lambda: None
         """Called after every chunk of history, for the watchdog."""
+        self.given_way: list[int] = []
+        """Rows whose series gave way to new ones; the reader empties the list."""
         self.applied: list[PendingFeedback] = []
         """Feedback that was applied, while the state is not on disk."""
         self._abandoned = False
@@ -225,12 +227,21 @@ class Learner:
         # What is on disk says a later time, and has to be written over.
         self.saved = min(self.saved, at)
 
-    def admit(self, keys: Sequence[bytes], values: FloatArray, at: float) -> Aligned:
-        """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted."""
-        admission, table = self.context.ports.admission, self.engine.table
+    def admit(self, keys: Sequence[bytes], values: FloatArray, at: float, *, complete: bool = True) -> Aligned:
+        """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted.
+
+        Series that are gone give way; of an answer that is not `complete` nobody knows which these are.
+        """
+        admission, engine, table = self.context.ports.admission, self.engine, self.engine.table
         with admission.lock:
-            table.limit = max(0, min(self.plan.max_series, len(table) + admission.left(self.engine)))
-            return self.engine.align(keys, values, at)
+            table.limit = max(0, min(self.plan.max_series, len(table) + admission.left(engine)))
+            gone = engine.give_way(keys, admission.wanted(engine)) if complete else []
+            aligned = engine.align(keys, values, at)
+            admission.note(engine, aligned.refused if table.limit < self.plan.max_series else 0)
+        if gone:
+            self.given_way += gone
+            self.context.ports.metrics.series_given_way_total.labels(query=self.plan.name).inc(len(gone))
+        return aligned
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

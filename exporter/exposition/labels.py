@@ -124,6 +124,8 @@ class PageRows:
     def release(self, rows: Sequence[int]) -> None:
         """Take the prefixes of forgotten rows back."""
         for row in rows:
+            if row >= len(self._prefixes) or not self._prefixes[row]:
+                continue
             prefix, self._prefixes[row] = self._prefixes[row], b""
             sharing = self._shared.get(prefix, [row])
             sharing.remove(row)

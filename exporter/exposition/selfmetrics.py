@@ -96,6 +96,7 @@ class SelfMetrics:
             self.cycles_missed_total,
             self.query_warnings_total,
             self.partial_answers_total,
+            self.series_given_way_total,
             self.level_shifts_total,
             self.drift_relearned_total,
         ):
@@ -169,6 +170,11 @@ class SelfMetrics:
         )
         self.series_rejected_total = self._counter(
             "series_rejected_total", "Series of an answer that could not be used.", "query", "reason"
+        )
+        self.series_given_way_total = self._counter(
+            "series_given_way_total",
+            "Series that were gone and gave way to new ones at a limit.",
+            "query",
         )
         self.level_shifts_total = self._counter(
             "level_shifts_total", "Series whose new level was accepted as normal after it had lasted.", "query"

@@ -174,7 +174,12 @@ class World:
             exposition=self.exposition,
             alert_snapshots=self.alert_snapshots,
             metrics=self.metrics,
-            admission=SimpleNamespace(left=lambda _: self.max_series - self.cycle.series, lock=threading.Lock()),
+            admission=SimpleNamespace(
+                left=lambda _: self.max_series - self.cycle.series,
+                wanted=lambda _: 0,
+                note=lambda *_: None,
+                lock=threading.Lock(),
+            ),
             feedback=self.feedback,
             alerting=self.limits,
             external_labels=self.external_labels,

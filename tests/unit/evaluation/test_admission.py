@@ -153,3 +153,16 @@ def test_documents_say_how_many_series_a_container_has_room_for(registry):
         room.configure(LimitsSettings(max_series=10**6))
         documented = int(count.strip().replace(",", ""))
         assert documented <= room.left(one) < documented * 1.03
+
+
+def test_what_another_query_has_no_room_for_is_wanted_from_those_that_hold_series_that_are_gone(registry):
+    first, second = engine(), engine()
+    room = room_of(registry, first, second, max_series=100, max_series_per_query=100)
+    admit(room, first, begin=0, count=70)
+    refused = admit(room, second, begin=0, count=40).refused
+    room.note(second, refused)
+    assert (room.wanted(first), room.wanted(second)) == (10, 0)
+    # The first has 30 living series: so many of the others as are wanted give way.
+    assert len(first.give_way([b'{"i":"%d"}' % i for i in range(30)], room.wanted(first))) == 10
+    assert room.wanted(first) == 0, "there is room now"
+    assert admit(room, second, begin=0, count=40).refused == 0
