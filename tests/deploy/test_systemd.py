@@ -38,6 +38,24 @@ def test_exposure_is_as_low_as_the_documents_say(unit: Path) -> None:
     assert float(score) <= float(documented) + 0.5
 
 
+def test_processes_that_draw_may_lower_their_priority() -> None:
+    allowed: set[str] = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
+        names = {name for word in line.removeprefix("~").split() for name in calls(word)}
+        allowed = allowed - names if line.startswith("~") else allowed | names
+    # nice() of the C library is these two.
+    assert {"getpriority", "setpriority"} <= allowed
+    assert "sched_setscheduler" not in allowed
+
+
+def calls(word: str) -> set[str]:
+    """The system calls of a word of a filter, which may be the name of a group."""
+    if not word.startswith("@"):
+        return {word}
+    listed = [line.strip() for line in run("systemd-analyze", "syscall-filter", word).splitlines()[1:]]
+    return {name for line in listed if line and not line.startswith("#") for name in calls(line)}
+
+
 def test_flags_exist() -> None:
     known = {flag for action in parser()._actions for flag in action.option_strings}
     [command] = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
