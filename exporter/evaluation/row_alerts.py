@@ -29,6 +29,7 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.inquiries import Inquiries
+from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
 from exporter.prometheus.shard import Shard
@@ -148,6 +149,7 @@ class RowAlerts:
         )
         step = evaluate(rule, self.context.settings.alerting, store.name, store.alerts, evaluated)
         step = self.inquiries.complete(step, candidates, partial(self._series_of, slot.table))
+        step = with_recovery(step, slot, self.identities.rows_of)
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))

@@ -28,6 +28,7 @@ __all__ = [
     "history",
     "level_shift",
     "observed",
+    "recovered",
     "score",
     "series_name",
     "summary",
@@ -134,6 +135,18 @@ def observed(texts: SeriesTexts) -> str:
 def expected(texts: SeriesTexts) -> str:
     """Return the expected value."""
     return "" if math.isnan(texts.source.expected) else texts.expected
+
+
+def recovered(texts: Mapping[str, str]) -> str:
+    """Return what a series is now that its alert ends, from the other texts of the slot.
+
+    >>> recovered({"series": "cpu of host=a", "observed": "0.27", "expected": "0.26"})
+    'cpu of host=a is 0.27 again, expected 0.26'
+    """
+    if not texts.get("observed") or not texts.get("series"):
+        return ""
+    expected = texts.get("expected")
+    return f"{texts['series']} is {texts['observed']} again{f', expected {expected}' if expected else ''}"
 
 
 def score(texts: SeriesTexts) -> str:

@@ -7,7 +7,7 @@ the tables of docs/annotations.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,7 @@ __all__ = [
     "DRILL_DOWN",
     "ENTITY",
     "EVENT",
+    "RECOVERED",
     "LIKELY_CAUSES",
     "SERIES",
     "SHARED",
@@ -214,6 +215,13 @@ EVENT: tuple[Annotation[str], ...] = (
 )
 """Of an alert while a known event is in effect, beside its other annotations."""
 
+RECOVERED: tuple[Annotation[Mapping[str, str]], ...] = (
+    Annotation(
+        "recovered", query.recovered, "Of an alert that is over because its series is normal again: what it is now."
+    ),
+)
+"""Of the alert of one series that ends, from the other texts of that slot."""
+
 _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "alert of a series": SERIES,
     "alert of a group": ENTITY,
@@ -223,6 +231,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "`causes`, in addition": LIKELY_CAUSES,
     "`drill_down`, in addition": DRILL_DOWN,
     "known event, in addition": EVENT,
+    "alert that is over, in addition": RECOVERED,
 }
 
 VARIABLES = tuple(sorted({annotation.name for entries in _TABLES.values() for annotation in entries}))

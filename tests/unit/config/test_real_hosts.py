@@ -1,8 +1,9 @@
-"""The example, the preset and the composition on hosts as they are: what they read of devices, and what they leave out."""
+"""The example, the presets and the composition on hosts as they are: which devices they read."""
 
 from __future__ import annotations
 
 import re
+
 import promql_parser
 import pytest
 

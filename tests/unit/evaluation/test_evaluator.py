@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from dataclasses import replace
@@ -44,6 +45,10 @@ def test_an_anomaly_fires_and_ends(world: World, source: Source) -> None:
     world.slot()
     assert world.shown() == {"a": RESOLVED}
     assert world.audit() == [("a", "open"), ("a", "firing"), ("a", "resolved")]
+    # What it was stays, and what it is now comes beside it.
+    (ended,) = world.cycle.alerts.alerts.values()
+    assert re.fullmatch(r"load of instance=a is [\d.]+ again, expected [\d.]+", ended.annotations["recovered"])
+    assert " again" not in ended.annotations["summary"]
 
 
 # ---------------------------------------------------------------------- the start
