@@ -47,12 +47,15 @@ class Evaluators:
         return 0.0 if evaluator is None else evaluator.progress
 
     def reservations(self) -> list[str]:
-        """Return a line for each query that has no scores because its history is still being read."""
-        return [
-            f"{name}: history is being read, {evaluator.progress:.0%}; it has no scores so far"
-            for name, evaluator in sorted(self.by_query.items())
-            if not evaluator.ready
-        ]
+        """Return a line for each query of whose series not all are judged."""
+        lines = []
+        for name, evaluator in sorted(self.by_query.items()):
+            if not evaluator.ready:
+                lines.append(f"{name}: history is being read, {evaluator.progress:.0%}; it has no scores so far")
+            elif evaluator.judged_ratio < 1.0:
+                why = evaluator.trouble or evaluator.remark or "not evaluated so far"
+                lines.append(f"{name}: {evaluator.judged_ratio:.0%} of its series are judged: {why}")
+        return lines
 
     def any_stuck(self) -> bool:
         """Return whether an evaluator hangs."""

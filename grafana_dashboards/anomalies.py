@@ -40,6 +40,8 @@ QUERY = 'query=~"$query"'
 CHOSEN = 'query=~"$query",$label=~"$value"'
 RAW_SCORE = f"anomaly_score{{{CHOSEN}}}"
 SCORE = once(RAW_SCORE)
+MAY_ALERT = once(f"{RAW_SCORE} unless ignoring (reason) anomaly_suppressed")
+"""Without series that warm up, are silenced or have a known event."""
 GROUP_SCORE = 'anomaly_group_score{$label=~"$value"}'
 WORST = f"topk(10, {once(f'max_over_time({RAW_SCORE}[$__range] @ end())')})"
 WORST_GROUPS = f"topk(10, {once(f'max_over_time({GROUP_SCORE}[$__range] @ end())')})"
@@ -95,12 +97,12 @@ def dashboard() -> Dashboard:
 
 def _now() -> Iterator[stat.Panel]:
     none = ((None, GOOD), (1.0, BAD))
-    yield stat_panel("Anomalous series", f"sum({SCORE} >= bool 0.5)", steps=none)
-    worst = stat_panel("Worst score", f"max({SCORE})", unit="none", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
+    yield stat_panel("Anomalous series", f"sum({MAY_ALERT} >= bool 0.5)", steps=none)
+    worst = stat_panel("Worst score", f"max({MAY_ALERT})", unit="none", steps=((None, GOOD), (0.4, WARN), (0.5, BAD)))
     yield worst.decimals(2)
     yield stat_panel(
         "Anomalous share",
-        f"avg({SCORE} >= bool 0.5)",
+        f"avg({MAY_ALERT} >= bool 0.5)",
         unit="percentunit",
         steps=((None, GOOD), (0.1, WARN), (0.3, BAD)),
     )
@@ -203,7 +205,7 @@ def _history() -> Iterator[timeseries.Panel]:
         text="How many votes call a sample of these series anomalous; `detection.quorum` of them are needed.",
     )
     text = "One anomalous series is seldom a reason to get up; a third of a query is."
-    share = query(f"avg by (query) ({SCORE} >= bool 0.5)", "{{query}}")
+    share = query(f"avg by (query) ({MAY_ALERT} >= bool 0.5)", "{{query}}")
     yield over_time("Anomalous share by query", share, unit="percentunit", text=text).min(0.0).max(1.0)
     text = "Joint scores: metrics that do not have their usual relation, even if each alone is normal."
     yield _scores("Groups", f"{once(GROUP_SCORE)} and {WORST_GROUPS}", text)

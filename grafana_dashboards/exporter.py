@@ -136,6 +136,9 @@ def _model() -> Iterator[timeseries.Panel]:
     text = "`over_limit` are refused because of `max_series` or memory."
     states = f"sum by (state) ({_own('series')})"
     yield over_time("Series by state", query(states, "{{state}}"), text=text)
+    text = "Part of the series of the newest answer that was judged; the overview page says what the others lack."
+    judged = query(_own("judged_ratio"), "{{query}}")
+    yield over_time("Series judged", judged, unit="percentunit", text=text).min(0.0).max(1.0)
     text = "Whether the model is honest: well below 1 over hours means that it does not fit."
     inside = query(_own("band_coverage_ratio"), "{{query}}")
     yield over_time("Samples inside the band", inside, unit="percentunit", text=text)

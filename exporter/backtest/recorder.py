@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.alerting.alert import Alert, AlertState, AuditEvent, Step
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.calendar import SuppressionRule, all_match
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
@@ -241,6 +242,7 @@ class MetricsRecorder:
         query: str,  # noqa: ARG002 - it is among the labels.
         prefixes: Sequence[bytes],
         metrics: Mapping[str, NDArray[np.float64]],
+        suppressed: SuppressionCodes,  # noqa: ARG002 - alerts are recorded themselves.
     ) -> None:
         """Pass on the rows of a query."""
         if self._write is not None:
@@ -248,10 +250,11 @@ class MetricsRecorder:
 
     def publish_group(
         self,
-        group: str,  # noqa: ARG002
+        group: str,  # noqa: ARG002 - as above.
         prefixes: Sequence[bytes],
         score: NDArray[np.float64],
         load: NDArray[np.float64],
+        suppressed: SuppressionCodes,  # noqa: ARG002 - as above.
     ) -> None:
         """Pass on the rows of a group."""
         if self._write is not None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.alert import Step
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.config.model import Config
@@ -303,7 +304,7 @@ class _Replay:
         for watcher in self._watchers:
             watcher.on_progress(1.0)
 
-    def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+    def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, _: SuppressionCodes) -> None:
         self.record.add_verdict(plan, verdict, table)
         for watcher in self._watchers:
             watcher.on_verdict(self._evaluators[plan.name], verdict)

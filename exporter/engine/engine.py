@@ -213,6 +213,11 @@ class Engine:
         return None if shift is None else self._state.outward(shift)
 
     @property
+    def first_at(self) -> float:
+        """The oldest sample that was learned of any series, Unix seconds; NaN where there is none."""
+        return float(np.fmin.reduce(self._state.lifetimes.first[: self.table.size], initial=np.nan))
+
+    @property
     def seasons(self) -> npt.NDArray[np.int8]:
         """The season of each row, shape (size,); see `exporter.engine.season`."""
         return self._state.baseline.season[: self.table.size]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from exporter.alerting.alert import Step
 from exporter.alerting.settings import AlertingSettings
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
@@ -106,10 +107,19 @@ class StateStore(Protocol):
 class MetricsPage(Protocol):
     """Shows scores on ``/metrics``; see `Exposition`."""
 
-    def publish(self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, NDArray[Any]]) -> None:
+    def publish(
+        self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, NDArray[Any]], suppressed: SuppressionCodes
+    ) -> None:
         """Replace all rows of a query."""
 
-    def publish_group(self, group: str, prefixes: Sequence[bytes], score: NDArray[Any], load: NDArray[Any]) -> None:
+    def publish_group(
+        self,
+        group: str,
+        prefixes: Sequence[bytes],
+        score: NDArray[Any],
+        load: NDArray[Any],
+        suppressed: SuppressionCodes,
+    ) -> None:
         """Replace all rows of a group."""
 
     def withdraw(self, query: str) -> None:
@@ -155,7 +165,8 @@ class Ports:
     inquiry_api : PrometheusApi or None
         Asked when an alert fires; None where nobody can be asked, as in a backtest.
     on_verdict : callable
-        Called with every verdict, the plan of its query and the series of its rows.
+        Called with every verdict: the plan of its query, the verdict, the series of its rows, and which of them do not
+        alert whatever their score.
     """
 
     api: QueryApi
@@ -169,7 +180,7 @@ class Ports:
     masks: SampleMasks
     feedback: EpisodeFeedback | None
     groups: GroupFeed
-    on_verdict: Callable[[QueryPlan, Verdict, SeriesTable], None]
+    on_verdict: Callable[[QueryPlan, Verdict, SeriesTable, SuppressionCodes], None]
     co_occurrence: CoOccurrence
     root_causes: RootCauses
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)

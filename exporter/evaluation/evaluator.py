@@ -28,6 +28,7 @@ from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.watchdog import Watchdog
 from exporter.exposition import PageRows, scores_of
+from exporter.promql.filters import filters_series
 
 __all__ = ["QueryEvaluator"]
 
@@ -39,6 +40,8 @@ _FIRST_REST = 5.0
 """Seconds after "too many requests" without a time to wait; twice as long after each further one in a row."""
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before the state is restored from the store."""
+_KNOWS_ABSENCE = 14 * 86400.0
+"""Seconds of history after which the engine knows at which hours of the week a series is away."""
 _IN_PASSING = 100
 """Slots that are read within an evaluation; more of them are read as history, while slots go on."""
 
@@ -66,9 +69,12 @@ class QueryEvaluator:
         """Whether it has left and nothing of it runs any more, so that another evaluator can take over its state."""
         self.judged = -np.inf
         """The newest slot that was judged, Unix seconds."""
+        self.mature_at = np.nan
+        """When the first series was or will be old enough to alert, Unix seconds; NaN where there is none."""
         self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
         # A slot never waits for history: what fires is sent on meanwhile.
         self._slot, self._history = threading.Lock(), threading.Lock()
+        self._filters = filters_series(plan.expr)
         self._retired = False
         self._rest_until = -np.inf
         self._mistakes = self._rate_limited = 0
@@ -103,9 +109,14 @@ class QueryEvaluator:
         return self._metrics.trouble
 
     @property
+    def judged_ratio(self) -> float:
+        """Part of the series of the newest answer that was judged, 0 to 1; see `QueryMetrics`."""
+        return self._metrics.judged_ratio if self.ready else 0.0
+
+    @property
     def remark(self) -> str | None:
-        """What limits the newest verdicts: a partial answer, or how history has to be read; None where nothing does."""
-        return self._metrics.remark if self.ready else self.learner.remark
+        """What limits the newest verdicts: series that are not judged, or how history is read; None where nothing does."""
+        return (self._metrics.remark or self._metrics.unjudged or None) if self.ready else self.learner.remark
 
     def prepare(self, now: float) -> bool:
         """Restore the learned state and read the history that is missing; return whether it worked.
@@ -206,12 +217,23 @@ class QueryEvaluator:
                 raise Abandoned
             self.alerts.alert_store.commit(slot, step)
         with self._phase("publish"):
-            context.ports.exposition.publish(plan.name, self._rows.prefixes(verdict.score), scores_of(verdict))
+            prefixes = self._rows.prefixes(verdict.score)
+            suppressed = self.alerts.suppressed(verdict, engine.table)
+            context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed)
             context.ports.groups.add(plan, verdict, engine.table)
-            context.ports.on_verdict(plan, verdict, engine.table)
+            context.ports.on_verdict(plan, verdict, engine.table, suppressed)
         self.alerts.alert_store.send()
         self.alerts.alert_store.succeeded = self.judged = slot
-        self._metrics.judged(verdict, aligned, frame, series=self.series, interval=plan.interval)
+        self.mature_at = engine.first_at + plan.baseline.min_history
+        self._metrics.judged(
+            verdict,
+            aligned,
+            frame,
+            self._rows,
+            series=self.series,
+            interval=plan.interval,
+            never_empty=not self._filters and not slot - engine.first_at >= _KNOWS_ABSENCE,
+        )
         self._metrics.alerts(self.alerts.alerts.values())
         self._budget_usage.update(slot, step.transitions, engine.calibration)
         apply_feedback(learner, self.alerts.rows, at=slot)

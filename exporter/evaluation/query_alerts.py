@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate, Step, fingerprint
 from exporter.alerting.storm import RowStates
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.series import Labels, SeriesTable
@@ -20,6 +21,7 @@ from exporter.evaluation.explanation_builder import ExplanationBuilder
 from exporter.evaluation.inquiries import Inquiries, Inquiry
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
+from exporter.suppression.suppressed_rows import suppressed_rows
 
 __all__ = ["AlertEvaluator"]
 
@@ -103,6 +105,14 @@ class AlertEvaluator:
             return None, None
         since = ports.co_occurrence.onsets(self.plan.name, table.size)
         return loads.held, loads.suspected | loads.unsettled(since, self.plan.alert.for_)
+
+    def suppressed(self, verdict: Verdict, table: SeriesTable) -> SuppressionCodes:
+        """Return which rows do not alert whatever their score, and why, shape (size,)."""
+        plan = self.plan
+        mask = self.context.ports.masks.row_mask("query", plan.name, plan.alert, table, verdict.at)
+        loads = self.context.ports.groups.loads(plan.name, verdict.at, table.size)
+        held = None if loads is None else loads.held
+        return suppressed_rows(~np.isnan(verdict.observed) | verdict.absent, verdict.ready, mask, held)
 
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(series, request.row)

@@ -10,7 +10,7 @@ import numpy as np
 from exporter.alerting.alert import Alert, AlertState
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, Reason
-from exporter.exposition import SERIES_STATES, SelfMetrics
+from exporter.exposition import SERIES_STATES, PageRows, SelfMetrics
 from exporter.prometheus import Frame, HistoryChunk
 
 __all__ = ["QueryMetrics", "count_warnings"]
@@ -45,6 +45,11 @@ class QueryMetrics:
         self.remark: str | None = None
         """Why series may be missing in the newest answer; None where it is whole."""
         self._warned: tuple[str, ...] = ()
+        self.judged_ratio = 0.0
+        """Part of the series of the newest answer that was judged, 0 to 1."""
+        self.unjudged = ""
+        """Why that is not all of it."""
+        self._whole = 0
         metrics.watch(query)
 
     def begin(self) -> None:
@@ -54,6 +59,7 @@ class QueryMetrics:
     def failed(self, why: str = "an internal error; the log says more") -> None:
         """Count an evaluation without a verdict."""
         self.trouble = why
+        self._set_ratio(0.0, why)
         self._metrics.cycles_failed_total.labels(query=self._query).inc()
 
     def refused(self, fault: PrometheusError) -> None:
@@ -65,15 +71,30 @@ class QueryMetrics:
         log.warning("the query failed", extra=more)
         self._refused += 1
 
-    def judged(self, verdict: Verdict, aligned: Aligned, frame: Frame, *, series: int, interval: float) -> None:
+    def judged(
+        self,
+        verdict: Verdict,
+        aligned: Aligned,
+        frame: Frame,
+        rows: PageRows,
+        *,
+        series: int,
+        interval: float,
+        never_empty: bool,
+    ) -> None:
         """Set the metrics of a slot that was judged.
 
         Parameters
         ----------
+        rows : PageRows
+            Where they are on the page.
         series : int
             How many the query has.
         interval : float
             Seconds between slots.
+        never_empty : bool
+            Whether an answer without series is a fault: the expression filters nothing, and the engine is too young to
+            know when its series are away.
         """
         metrics, query = self._metrics, self._query
         self.trouble = None
@@ -90,6 +111,7 @@ class QueryMetrics:
         young, gone = here - scored - masked, series - here
         metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
+        self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty)
         self._note_emptiness(series)
         self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
         self._note_warnings(frame)
@@ -112,6 +134,44 @@ class QueryMetrics:
         else:
             log.info("prometheus does not warn any more", extra={"query": self._query})
         self._warned = frame.warnings
+
+    def _note_ratio(
+        self,
+        verdict: Verdict,
+        aligned: Aligned,
+        frame: Frame,
+        rows: PageRows,
+        series: int,
+        *,
+        never_empty: bool,
+    ) -> None:
+        """Note how much of the answer was judged: what cannot be read, has no room or no labels of its own was not."""
+        here = ~np.isnan(verdict.observed)
+        left_out = {
+            "cannot be read": frame.rejected,
+            "are over a limit": aligned.refused,
+            "have labels that another has": int(np.count_nonzero(here[rows.hidden(verdict.score)])) + aligned.repeated,
+        }
+        judged = int(np.count_nonzero(here)) - int(np.count_nonzero(here[rows.hidden(verdict.score)]))
+        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.rejected
+        if frame.partial:
+            # As many as the last whole answer had: what is missing now was not judged.
+            left_out["are missing in an answer that is not whole"] = max(0, self._whole - total)
+            total = max(total, self._whole)
+        else:
+            self._whole = total
+        if total:
+            texts = [f"{count} {text}" for text, count in left_out.items() if count]
+            self._set_ratio(judged / total, f"of {total} series {', '.join(texts)}" if texts else "")
+        elif not series or never_empty or not np.isnan(verdict.missing_since).all():
+            # A query that never had a series watches nothing, and so does one whose series should be there.
+            self._set_ratio(0.0, "the answer has no series")
+        else:
+            self._set_ratio(1.0, "")
+
+    def _set_ratio(self, ratio: float, why: str) -> None:
+        self.judged_ratio, self.unjudged = ratio, why
+        self._metrics.judged_ratio.labels(query=self._query).set(ratio)
 
     def _note_emptiness(self, series: int) -> None:
         """Log once that the query has no series: a typo in an expression is no error to Prometheus."""

@@ -96,17 +96,21 @@ class PageRows:
         score : ndarray, shape (size,)
             Of several rows with the same labels that with the highest is shown.
         """
+        key = tuple(self.hidden(score))
+        if self._shown is None or self._shown[0] != key:
+            prefixes = self._prefixes.copy()
+            for row in key:
+                prefixes[row] = b""
+            self._shown = key, tuple(prefixes)
+        return self._shown[1]
+
+    def hidden(self, score: npt.NDArray[np.float64]) -> list[int]:
+        """Return the rows that are not shown because one with the same labels has a higher score."""
         hidden: list[int] = []
         for rows in self._shared.values():
             worst = rows[int(np.argmax(np.nan_to_num(score[rows], nan=-1.0)))]
             hidden += [row for row in rows if row != worst]
-        key = tuple(hidden)
-        if self._shown is None or self._shown[0] != key:
-            prefixes = self._prefixes.copy()
-            for row in hidden:
-                prefixes[row] = b""
-            self._shown = key, tuple(prefixes)
-        return self._shown[1]
+        return hidden
 
     def claim(self, rows: Iterable[int], table: SeriesTable) -> int:
         """Give rows their prefix; return how many have that of another row."""

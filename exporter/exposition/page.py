@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
+from exporter.alerting.suppressed import SUPPRESSION_REASONS, SuppressionCodes, suppression_reason
 from exporter.engine.verdict import Verdict
 from exporter.exposition.formats import Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
@@ -26,6 +27,7 @@ __all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_o
 
 FloatArray = NDArray[np.float64]
 
+SUPPRESSED = "anomaly_suppressed"
 _AS_OF = "as of the last evaluation of its query"
 FAMILIES: Mapping[str, str] = {
     "anomaly_score": f"How anomalous the sample is, from 0 to 1; 0.5 and above is anomalous ({_AS_OF}).",
@@ -38,6 +40,9 @@ FAMILIES: Mapping[str, str] = {
     "anomalous (as of the last evaluation of the group).",
     "anomaly_group_load_factor": "The factor by which the metrics of a group are up together while a load holds back "
     "their alerts (as of the last evaluation of the group).",
+    SUPPRESSED: "1 exactly while the series does not alert whatever its score, and why; otherwise absent. Reasons: "
+    + "; ".join(f"{reason} ({text})" for reason, text in SUPPRESSION_REASONS.items())
+    + ".",
 }
 """The metrics that carry scores, in the order of the page, with their help texts. All are gauges."""
 
@@ -64,6 +69,21 @@ def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
 def group_scores(score: FloatArray, load: FloatArray) -> dict[str, FloatArray]:
     """Return the values of every metric of a group, shape (n,); the order is that of the page."""
     return {"anomaly_group_score": score, "anomaly_group_load_factor": load}
+
+
+def _suppressed(
+    prefixes: Sequence[bytes], codes: SuppressionCodes | None, before: Mapping[str, RenderedMetric]
+) -> dict[str, RenderedMetric]:
+    """Return the rows of `SUPPRESSED` by its name: a few, each with its reason."""
+    if codes is None or not codes.any():
+        return {}
+    endings = [f',reason="{suppression_reason(code)}"'.encode() for code in range(len(SUPPRESSION_REASONS) + 1)]
+    chosen = np.flatnonzero(codes)
+    rows = [
+        prefixes[row] and prefixes[row] + endings[code]
+        for row, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
+    ]
+    return {SUPPRESSED: render_rows(SUPPRESSED, rows, np.ones(len(rows)), before.get(SUPPRESSED))}
 
 
 class Page:
@@ -163,7 +183,13 @@ class Exposition:
         self._own: dict[Format, tuple[float, bytes]] = {}
         self._writer = RegistryWriter()
 
-    def publish(self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, FloatArray]) -> None:
+    def publish(
+        self,
+        query: str,
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, FloatArray],
+        suppressed: SuppressionCodes | None = None,
+    ) -> None:
         """Replace all rows of a query.
 
         Parameters
@@ -172,10 +198,13 @@ class Exposition:
             From `exporter.exposition.labels.PageRows`.
         metrics : mapping of str to (n,) float64
             Source units, NaN = absent; see `scores_of`.
+        suppressed : (n,) int8, optional
+            Which rows do not alert, and why; None: all may.
         """
         key, prefixes = ("query", query), tuple(prefixes)
         before = self._published.get(key, {})
         parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in metrics.items()}
+        parts |= _suppressed(prefixes, suppressed, before)
         fragments = [fragment for column in parts.values() for fragment in column.fragments]
         if sum(fragment.size for fragment in fragments) > self._plain:
             # Now, and not during a scrape.
@@ -183,12 +212,20 @@ class Exposition:
                 fragment.packed()
         self._replace(key, parts)
 
-    def publish_group(self, group: str, prefixes: Sequence[bytes], score: FloatArray, load: FloatArray) -> None:
-        """Replace all rows of a group; arrays of shape (n,), NaN = absent."""
-        key = ("group", group)
+    def publish_group(
+        self,
+        group: str,
+        prefixes: Sequence[bytes],
+        score: FloatArray,
+        load: FloatArray,
+        suppressed: SuppressionCodes | None = None,
+    ) -> None:
+        """Replace all rows of a group; arrays of shape (n,), NaN = absent; `suppressed` as of `publish`."""
+        key, prefixes = ("group", group), tuple(prefixes)
         before = self._published.get(key, {})
         columns = group_scores(score, load).items()
-        self._replace(key, {name: render_rows(name, prefixes, values, before.get(name)) for name, values in columns})
+        parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in columns}
+        self._replace(key, parts | _suppressed(prefixes, suppressed, before))
 
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query that failed or was removed."""

@@ -101,6 +101,7 @@ class SelfMetrics:
             self.drift_relearned_total,
         ):
             counter.labels(query=query)
+        self.judged_ratio.labels(query=query).set(0.0)
         for reason in Reason:
             self.query_errors_total.labels(query=query, reason=str(reason))
         for verdict in Feedback:
@@ -118,6 +119,13 @@ class SelfMetrics:
         self.cycles_total = self._counter("cycles_total", "Cycles started, also those that failed.", "query")
         self.query_interval_seconds = self._gauge(
             "query_interval_seconds", "How often a query is evaluated: the age that its scores may have.", "query"
+        )
+        self.judged_ratio = self._gauge(
+            "judged_ratio",
+            "Part of the series of the newest answer that was judged. What cannot be read, is over a limit, shares its "
+            "labels with another or is missing in a partial answer is not; nothing is while the query fails or its "
+            "history is not read.",
+            "query",
         )
         self.cycles_failed_total = self._counter(
             "cycles_failed_total", "Cycles that could not say anything about their query.", "query"

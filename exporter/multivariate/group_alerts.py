@@ -13,6 +13,7 @@ from exporter.alerting.explanation.explanation import explain_entity
 from exporter.alerting.explanation.input import EntityInput, MetricShare
 from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.storm import RowStates
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupMatrix, GroupVerdict
@@ -21,6 +22,7 @@ from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
+from exporter.suppression.suppressed_rows import suppressed_rows
 
 __all__ = ["GroupAlerts"]
 
@@ -89,6 +91,11 @@ class GroupAlerts:
         self.alert_store.commit(verdict.at, step)
         self.alert_store.succeeded = verdict.at
         self._send()
+
+    def suppressed(self, verdict: GroupVerdict, table: SeriesTable, mature: BoolArray) -> SuppressionCodes:
+        """Return which entities do not alert whatever their score, and why, shape (n,)."""
+        mask = self.context.ports.masks.row_mask("group", self.group, self.rows.rule, table, verdict.at)
+        return suppressed_rows(~np.isnan(verdict.score), mature, mask, ~np.isnan(verdict.load))
 
     def hold(self, slot: float) -> None:
         """Go on without a verdict for this slot: alerts keep firing for a while."""

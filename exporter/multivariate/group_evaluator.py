@@ -193,17 +193,19 @@ class GroupEvaluator:
         if self._retired:
             return
         fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
+        mature = _mature(inputs, places, group.table.size)
         if any(fresh):
             load = alerts_under_load(verdict, self._alerting, group_alerts=settings.alert is not None)
             # What fails under a load has the alert of its query, which says more.
-            mature = _mature(inputs, places, group.table.size) & ~load.replaced
+            alerting = mature & ~load.replaced
             whole = all(fresh) and all(part is not None and part.complete for part in inputs)
-            self.alerts.evaluate(verdict, matrix, group.table, mature, complete=whole)
+            self.alerts.evaluate(verdict, matrix, group.table, alerting, complete=whole)
             self._loads.update(self.job, member_rows(slot, load, settings.queries, places))
         else:
             self.alerts.hold(slot)
+        suppressed = self.alerts.suppressed(verdict, group.table, mature)
         prefixes = self._rows.prefixes(verdict.score)
-        self.context.ports.exposition.publish_group(settings.name, prefixes, verdict.score, verdict.load)
+        self.context.ports.exposition.publish_group(settings.name, prefixes, verdict.score, verdict.load, suppressed)
         self.status = status_of(settings.name, settings.queries, verdict, group.table)
         self._log(verdict)
         apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)

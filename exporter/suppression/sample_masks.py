@@ -45,12 +45,15 @@ class RowMask:
         For the engine.
     ignored : ndarray of bool, shape (size,)
         Rows that do not alert.
+    covered : ndarray of bool, shape (size,)
+        Rows whose alerts a silence covers.
     silenced : ndarray of bool, shape (size,)
-        Rows whose alerts are covered by a silence that would not cover an alert of all of them.
+        Those of them whose silence would not cover an alert of all of them.
     """
 
     samples: SampleMask
     ignored: npt.NDArray[np.bool_]
+    covered: npt.NDArray[np.bool_]
     silenced: npt.NDArray[np.bool_]
     _first: npt.NDArray[np.intp]
     _rules: tuple[SuppressionRule, ...]
@@ -156,7 +159,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
     """Return the mask of the rows, and whether all rules are part of it so far."""
     first = np.full(size, -1, np.intp)
     factor = np.ones(size)
-    ignored, silenced = np.zeros((2, size), np.bool_)
+    ignored, covered, silenced = np.zeros((3, size), np.bool_)
     begun = columns.values_tested
     complete = True
     for number, rule in enumerate(rules):
@@ -170,6 +173,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
         if rule.action == "ignore":
             ignored[rows] = True
         elif rule.action == "silence":
+            covered[rows] = True
             silenced[rows] |= columns.distinguish(rule.matchers)
         elif rule.factor != 1.0:
             # Of several factors the one farthest from 1: a campaign on a holiday is not their product.
@@ -177,7 +181,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
             factor[farther] = rule.factor
     if (first < 0).all():
         return None, complete
-    return RowMask(SampleMask(first < 0, factor), ignored, silenced, first, tuple(rules)), complete
+    return RowMask(SampleMask(first < 0, factor), ignored, covered, silenced, first, tuple(rules)), complete
 
 
 def _naming(

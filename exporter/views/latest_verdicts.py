@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
@@ -62,12 +63,15 @@ class LatestVerdict:
     places : ndarray of int8, shape (60, size)
         Where in its band each sample was, oldest first: 0 as expected, 40 at an edge, 120 three times as far or
         farther, negative below; -128 where there is no verdict.
+    suppressed : ndarray of int8, shape (size,)
+        Which series do not alert whatever their score, and why.
     """
 
     plan: QueryPlan
     verdict: Verdict
     names: SeriesNames
     places: Places
+    suppressed: SuppressionCodes
 
 
 class LatestVerdicts:
@@ -77,7 +81,7 @@ class LatestVerdicts:
         self._latest: dict[str, LatestVerdict] = {}
         self._rows: dict[str, tuple[SeriesTable, int]] = {}
 
-    def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+    def put(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, suppressed: SuppressionCodes) -> None:
         """Take a verdict; called by the evaluator of the query, which alone changes `table`."""
         before, rows = self._latest.get(plan.name), (table, table.version)
         size = len(verdict.score)
@@ -94,7 +98,7 @@ class LatestVerdicts:
                 places[:, [row for row, (new, old) in pairs if new is not old and new != old]] = ABSENT
         places[-1] = _places(verdict)
         self._rows[plan.name] = rows
-        self._latest[plan.name] = LatestVerdict(plan, verdict, names, places)
+        self._latest[plan.name] = LatestVerdict(plan, verdict, names, places, suppressed)
 
     def get(self, query: str) -> LatestVerdict | None:
         """Return the newest verdict of a query, or None."""

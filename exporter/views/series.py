@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.suppressed import suppression_reason
 from exporter.calendar.matchers import all_match
 from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
 from exporter.web.api.anomalies import parse_matchers
@@ -87,6 +88,7 @@ def series_row(query: LatestVerdict, row: int) -> SeriesRow:
         positions=np.where(positions == ABSENT, np.nan, positions / SCALE),
         unit=query.plan.unit,
         masked=bool(verdict.masked[row]),
+        suppressed=suppression_reason(int(query.suppressed[row])),
         severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),
     )
 
@@ -172,5 +174,6 @@ def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> S
         at=verdict.at,
         state=state,
         anomalous=bool(verdict.anomalous[row]),
+        suppressed=suppression_reason(int(query.suppressed[row])) or None,
         **{name: float(value) if np.isfinite(value) else None for name, value in numbers.items()},
     )

@@ -242,6 +242,8 @@ class Views:
             state = QueryState.WAITING
         elif not evaluator.series:
             state = QueryState.EMPTY
+        elif not scored:
+            state = QueryState.WARMING_UP
         return QueryRow(
             name=plan.name,
             expr=plan.expr,
@@ -256,6 +258,8 @@ class Views:
             interval=plan.interval,
             trouble=trouble,
             remark=evaluator.remark,
+            judged_ratio=evaluator.judged_ratio,
+            mature_at=evaluator.mature_at if np.isfinite(evaluator.mature_at) else None,
         )
 
     def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:

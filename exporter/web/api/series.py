@@ -52,13 +52,17 @@ class SeriesCursor:
 
 @dataclass(frozen=True, slots=True)
 class SeriesVerdict:
-    """One series as of the newest slot of its query, in source units. `at` is the slot, in Unix seconds."""
+    """One series as of the newest slot of its query, in source units. `at` is the slot, in Unix seconds.
+
+    `suppressed` is why it does not alert whatever its score: the label `reason` of `anomaly_suppressed`; null: it may.
+    """
 
     query: str
     labels: Mapping[str, str]
     at: float
     state: State
     anomalous: bool
+    suppressed: str | None
     score: float | None
     observed: float | None
     expected: float | None

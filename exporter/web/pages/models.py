@@ -46,6 +46,8 @@ class QueryState(StrEnum):
     """Not evaluated so far."""
     LEARNING = "learning"
     """History is being read."""
+    WARMING_UP = "warming up"
+    """It is answered, and all of its series are too young to alert."""
     SCORED = "scored"
     EMPTY = "no series"
     """It is answered, and the answer has no series: nothing is watched."""
@@ -69,7 +71,11 @@ class QueryRow:
     trouble
         Why the newest slot has no verdict, or history is not read.
     remark
-        What limits the verdicts of the newest slot: a partial answer.
+        What limits the verdicts of the newest slot: a partial answer, or series of it that were not judged.
+    judged_ratio
+        Part of the series of the newest answer that was judged, 0 to 1.
+    mature_at
+        When the first of its series is old enough to alert; None where that is not known.
     """
 
     name: str
@@ -85,6 +91,8 @@ class QueryRow:
     interval: float
     trouble: str | None = None
     remark: str | None = None
+    judged_ratio: float = 1.0
+    mature_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,8 @@ class SeriesRow:
         Of its last samples in the band: 0 as expected, 1 at an edge, NaN where nothing can be said.
     masked
         Whether its samples are judged and not learned: a silence or a known event concerns it.
+    suppressed
+        Why it does not alert whatever its score; empty where it may.
     severities
         Of every detector: 1 and above is a vote.
     """
@@ -118,6 +128,7 @@ class SeriesRow:
     positions: FloatArray
     unit: Unit | None = None
     masked: bool = False
+    suppressed: str = ""
     severities: Sequence[tuple[str, float]] = ()
 
 

@@ -9,12 +9,21 @@ from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["overview_page"]
 
-_ORDER = (QueryState.FAILED, QueryState.LEARNING, QueryState.WAITING, QueryState.EMPTY, QueryState.SCORED)
+_ORDER = (
+    QueryState.FAILED,
+    QueryState.LEARNING,
+    QueryState.WAITING,
+    QueryState.EMPTY,
+    QueryState.WARMING_UP,
+    QueryState.SCORED,
+)
 _STATES = {StateFilter.ALL: "all states", StateFilter.ANOMALOUS: "anomalous", StateFilter.WARMING_UP: "warming up"}
 _HEALTH = {True: ("good", "up"), False: ("bad", "down"), None: ("muted", "not asked yet")}
 _QUERY_KINDS = {QueryState.FAILED: "bad", QueryState.SCORED: "good", QueryState.EMPTY: "warn"}
 _LEAD = 3 * 3600.0
 """Seconds that the graph of an anomaly shows before it began."""
+_ENOUGH = 0.9
+"""Part of the series of a query that is judged where all is well; AnomalyExporterSeriesUnjudged has the same."""
 _SMALLEST_SHARE = 0.05
 """Share in the score of an entity below which a metric is not named."""
 
@@ -42,8 +51,14 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
     """Say in one sentence what most visitors come for: the kind of badge, its word, and the parts of the sentence."""
     states = Counter(query.state for query in page.queries)
     failed, learning, empty = (states[state] for state in (QueryState.FAILED, QueryState.LEARNING, QueryState.EMPTY))
+    warming = states[QueryState.WARMING_UP]
     anomalous = sum(query.anomalous for query in page.queries)
     scored = sum(query.scored for query in page.queries)
+    unjudged = [
+        query
+        for query in page.queries
+        if query.state in (QueryState.SCORED, QueryState.WARMING_UP) and query.judged_ratio < _ENOUGH
+    ]
     parts = [_count(len(page.anomalies), "open anomaly", "open anomalies")]
     parts.append(f"{anomalous:,} of {page.total:,} series anomalous now" if page.total else "no series so far")
     if failed:
@@ -53,14 +68,19 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
         parts.append(f"{_count(empty, 'query', 'queries')} without a series")
     if learning:
         parts.append(f"{_count(learning, 'query', 'queries')} learning")
-    if not failed and not learning and page.total and not scored:
+    if unjudged:
+        lowest = min(unjudged, key=lambda query: query.judged_ratio)
+        parts.append(f"only {lowest.judged_ratio:.0%} of the series of {lowest.name} are judged")
+    if warming and not scored:
         parts.append("all series are still warming up, so none can alert")
     if failed or any(anomaly.state != "acknowledged" for anomaly in page.anomalies):
         return "bad", "Look here", parts
-    if page.anomalies or empty:
+    if page.anomalies or empty or unjudged:
         return "warn", "In hand" if page.anomalies else "Incomplete", parts
     if learning or not page.total:
         return "learning", "Learning", parts
+    if not scored:
+        return "learning", "Warming up", parts
     return "good", "All well", parts
 
 

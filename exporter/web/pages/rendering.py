@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import format_instant, format_numbers
+from exporter.alerting.suppressed import SUPPRESSION_REASONS
 from exporter.web.pages.models import Labels, SeriesRow, TimeRange
 from exporter.web.pages.urls import overview_url, series_url
 from exporter.web.templating import Templates
@@ -20,6 +21,7 @@ __all__ = ["TEMPLATES", "Sparkline", "ago", "duration", "sparkline"]
 
 FloatArray = npt.NDArray[np.float64]
 
+_SUPPRESSION_WORDS = {"warming_up": "warming up", "masked": "silenced", "event": "known event", "load": "load"}
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _WIDTH, _HEIGHT = 132, 30
 _UNIT = _HEIGHT / 2 / 3.2
@@ -115,7 +117,13 @@ def sparkline(positions: FloatArray) -> Sparkline:
 
 TEMPLATES = Templates(
     "exporter.web.pages",
-    functions={"overview_url": overview_url, "series_url": series_url, "time_range": TimeRange},
+    functions={
+        "overview_url": overview_url,
+        "series_url": series_url,
+        "suppression_meaning": SUPPRESSION_REASONS.__getitem__,
+        "suppression_word": _SUPPRESSION_WORDS.__getitem__,
+        "time_range": TimeRange,
+    },
     filters={
         "ago": ago,
         "duration": duration,

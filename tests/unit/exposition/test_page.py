@@ -62,7 +62,8 @@ def body_of(exposition, accept="", encoding=""):
 @pytest.fixture
 def filled(exposition):
     exposition.publish("requests", *make_rows("requests", 0.25, path='C:\\ "x"\n'))
-    exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0))
+    young = np.array([0, 1, 0, 0, 0, 2], np.int8)
+    exposition.publish("cpu", *make_rows("cpu", 0.5, NAN, INF, -INF, 1e-7, 123456789012345680.0), young)
     prefix = row_prefix(page_labels([("group", "x"), ("pod", "a")], "group", "payment"))
     exposition.publish_group("payment", [prefix], np.array([0.75]), np.array([1.5]))
     return exposition

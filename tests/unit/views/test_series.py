@@ -24,7 +24,7 @@ def said(query: str, scores: dict[str, float], **changes: list[bool]) -> LatestV
     verdicts.ready[:] = changes.get("ready", [True] * len(scores))
     verdicts.observed[:, changes.get("missing", [False] * len(scores))] = np.nan
     latest = LatestVerdicts()
-    latest.put(plan, verdicts[0], table)
+    latest.put(plan, verdicts[0], table, np.where(verdicts[0].ready, 0, 1).astype(np.int8))
     newest = latest.get(query)
     assert newest is not None
     return newest
