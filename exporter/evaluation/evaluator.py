@@ -115,7 +115,7 @@ class QueryEvaluator:
 
     @property
     def remark(self) -> str | None:
-        """What limits the newest verdicts: series that are not judged, or how history is read; None where nothing does."""
+        """What limits the newest verdicts: series that are not judged, or how history is read; None: nothing."""
         return (self._metrics.remark or self._metrics.unjudged or None) if self.ready else self.learner.remark
 
     def prepare(self, now: float) -> bool:
