@@ -79,7 +79,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     with ExitStack() as undo:
         store = Store.open(options.storage_path, clock=clock)
         undo.callback(store.close)
-        metrics.store_recovered.set(bool(store.recovered))
+        metrics.store_recovered.set(store.impaired)
         feedback = EpisodeFeedback(store, metrics)
         clocks = ReceiverClocks()
         senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry, clocks=clocks)

@@ -248,7 +248,8 @@ class SelfMetrics:
             self.store_errors_total.labels(reason=str(reason))
         self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
         self.store_recovered = self._gauge(
-            "store_recovered", "Whether a damaged store was set aside at the start and a new one begun."
+            "store_recovered",
+            "Whether a damaged store was salvaged at the start, or files of it were lost since.",
         )
         self.memory_expected_bytes = self._gauge(
             "memory_expected_bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,10 @@ T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL"]
 """FULL survives power loss with every commit; NORMAL may lose the last ones, and never more."""
 
+log = logging.getLogger(__name__)
+
+_SHORT_TIMEOUT = 0.05
+"""Seconds to wait for a lock that was held for the whole of `BUSY_TIMEOUT` before."""
 _WAL_LIMIT = 64 * 2**20
 _SLICE_PAGES = 500
 _KEEPS_CONNECTION = {StoreReason.FULL, StoreReason.LOCKED}
@@ -39,6 +44,8 @@ class Database:
     ----------
     recovery : Recovery or None
         What happened where the file was damaged.
+    restored : int
+        How often the file was written anew because somebody had deleted it, or its log, while it was in use.
 
     Raises
     ------
@@ -50,7 +57,10 @@ class Database:
         self.file = file
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
+        self._files: tuple[object, object] = (None, None)
+        self._impatient = False
         self._closed = False
+        self.restored = 0
         self.recovery: Recovery | None = prepare(file, schema, at=at)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"store-{file.stem}")
         try:
@@ -75,6 +85,9 @@ class Database:
         """Run `work` on one snapshot of the file in the calling thread, without waiting for the writer."""
         if self._closed:
             raise self._closed_error()
+        if not self.file.exists():
+            # The writer still has it.
+            self._submit(lambda con: None)  # noqa: ARG005
         try:
             with contextlib.closing(connect(self.file, read_only=True)) as con:
                 con.execute("BEGIN")
@@ -120,14 +133,55 @@ class Database:
     def _guard(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Runs in the writer thread; whatever happens, the connection is outside a transaction afterwards."""
         try:
-            return job(self._open())
-        except SQLITE_ERRORS as error:
+            if self._connection is not None and self._identities() != self._files:
+                self._restore(self._connection)
+            result = job(self._open())
+        except (*SQLITE_ERRORS, OSError) as error:
             fault = fault_of(error, f"cannot write {self.file}")
+            if fault.reason is StoreReason.LOCKED:
+                self._wait_for_locks(patiently=False)
             self._roll_back(keep=fault.reason in _KEEPS_CONNECTION)
             raise fault from error
         except BaseException:
             self._roll_back(keep=True)
             raise
+        if self._impatient:
+            self._wait_for_locks(patiently=True)
+        return result
+
+    def _wait_for_locks(self, *, patiently: bool) -> None:
+        """Wait for a lock of another process for seconds, or, where it was held for so long already, hardly at all.
+
+        Evaluators wait for the store: a lock that stays must not take seconds from every slot of every query.
+        """
+        self._impatient = not patiently
+        if self._connection is not None:
+            timeout = BUSY_TIMEOUT if patiently else _SHORT_TIMEOUT
+            self._connection.execute(f"PRAGMA busy_timeout={round(timeout * 1000)}")
+
+    def _identities(self) -> tuple[object, object]:
+        return _identity(self.file), _identity(self.file.with_name(self.file.name + "-wal"))
+
+    def _restore(self, con: sqlite3.Connection) -> None:
+        """Write the database anew: its file or its log was deleted, and goes on to exist for our connection only."""
+        now = self._identities()
+        if now[0] not in (None, self._files[0]):
+            text = f"{self.file} was replaced by another file while in use; stop, put the right one there, and start"
+            raise StoreError(StoreReason.REFUSED, text)
+        self._roll_back(keep=True)
+        new = self.file.with_name(self.file.name + ".new")
+        new.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(new)) as copy:
+            new.chmod(0o600)
+            con.backup(copy)
+        self._connection = None
+        # It may remove a log of this name.
+        con.close()
+        for suffix in ("-wal", "-shm"):
+            self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        new.replace(self.file)
+        self.restored += 1
+        log.error("%s or its write-ahead log was deleted while in use; it was written anew, complete", self.file)
 
     def _transaction(self, con: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
         con.execute("BEGIN IMMEDIATE")
@@ -146,6 +200,8 @@ class Database:
                 con.execute("PRAGMA trusted_schema=OFF")
                 con.execute(f"PRAGMA synchronous={self._synchronous}")
                 mode = con.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                # So that the log is there.
+                con.execute("SELECT count(*) FROM sqlite_master").fetchone()
             except BaseException:
                 con.close()
                 raise
@@ -153,7 +209,9 @@ class Database:
                 con.close()
                 text = f"{self.file}: the file system has no shared memory for a write-ahead log; use a local disk"
                 raise StoreError(StoreReason.REFUSED, text)
-            self._connection = con
+            self._connection, self._files = con, self._identities()
+            if self._impatient:
+                self._wait_for_locks(patiently=False)
         return self._connection
 
     def _roll_back(self, *, keep: bool) -> None:
@@ -176,7 +234,7 @@ class Database:
         try:
             busy: int = con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
-            con.execute(f"PRAGMA busy_timeout={round(BUSY_TIMEOUT * 1000)}")
+            self._wait_for_locks(patiently=not self._impatient)
         return not busy
 
     def _give_back(self, con: sqlite3.Connection) -> bool:
@@ -204,3 +262,11 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
+
+
+def _identity(file: Path) -> object:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

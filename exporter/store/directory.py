@@ -15,6 +15,8 @@ from exporter.store.errors import StoreError, StoreReason, fault_of
 __all__ = ["StateDirectory"]
 
 _LOCK = "LOCK"
+_IN_USE = b"open"
+_LONGEST_LOCK = 32
 # What SQLite keeps beside a database.
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
@@ -28,6 +30,8 @@ class StateDirectory:
 
     def __init__(self, path: Path, descriptor: int, lock: int) -> None:
         self.path = path
+        self.killed = os.pread(lock, _LONGEST_LOCK, 0).rstrip().endswith(_IN_USE)
+        """Whether the last process did not close its databases."""
         self._descriptor: int | None = descriptor
         self._lock: int | None = lock
 
@@ -48,6 +52,14 @@ class StateDirectory:
         except BaseException:
             os.close(descriptor)
             raise
+
+    def mark(self, *, in_use: bool) -> None:
+        """Note whether databases are open: then each has its write-ahead log beside it."""
+        if self._lock is not None:
+            # The number makes the message of a second instance helpful. A full disk must not prevent a start.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._lock, 0)
+                os.pwrite(self._lock, b"%d%s\n" % (os.getpid(), b" " + _IN_USE if in_use else b""), 0)
 
     def file(self, name: str) -> Path:
         """Return the path of database `name` after a check that it and what belongs to it is ours.
@@ -136,7 +148,7 @@ def _lock_directory(path: Path, directory: int) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(lock, _LONGEST_LOCK, 0).decode("ascii", "replace").partition(" ")[0].strip()
         os.close(lock)
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise StoreError(StoreReason.LOCKED, f"the state directory {path} is in use by {who}") from error
@@ -144,10 +156,6 @@ def _lock_directory(path: Path, directory: int) -> int:
         os.close(lock)
         text = f"the file system of {path} cannot lock files ({error.strerror}); keep the state on a local disk"
         raise StoreError(StoreReason.REFUSED, text) from error
-    # The number only makes the message of a second instance helpful; a full disk must not prevent a start.
-    with contextlib.suppress(OSError):
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 

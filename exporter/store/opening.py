@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter.store.errors import SQLITE_ERRORS, StoreError, StoreReason, fault_of, primary_code
+from exporter.store.pages import mend_header
 
 __all__ = ["Migration", "Recovery", "Salvage", "Schema", "connect", "migration", "prepare"]
 
@@ -27,8 +28,9 @@ BUSY_TIMEOUT = 5.0
 Migration = Callable[[sqlite3.Connection], None]
 """Takes the schema one version up with single statements; it must not commit (`executescript` would)."""
 
-Salvage = Callable[[sqlite3.Connection, sqlite3.Connection], None]
-"""Copies what still reads from a damaged file (first) into a new one; may raise sqlite3.Error at any point."""
+Salvage = Callable[[sqlite3.Connection, sqlite3.Connection, bytes], None]
+"""Copies what still reads from a damaged file (first) into a new one, also from the bytes of the damaged one; may raise
+sqlite3.Error at any point."""
 
 _HEADER = struct.Struct(">16s2xBB80x")
 _MAGIC = b"SQLite format 3\x00"
@@ -236,13 +238,43 @@ def _salvage(file: Path, new: sqlite3.Connection, copy: Salvage) -> int:
     before = new.total_changes
     new.execute("BEGIN IMMEDIATE")
     try:
-        with contextlib.closing(connect(file, read_only=True)) as old:
-            copy(old, new)
+        with _mended(file) as (mended, image), contextlib.closing(connect(mended)) as old:
+            # The text of one table must not hide the others.
+            old.execute("PRAGMA writable_schema=ON")
+            copy(old, new, image)
     # A damaged file can answer with anything at all, and a start is worth more than what was in it.
-    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+    except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
         log.warning("salvage of %s ended early: %s", file, error)
     new.execute("COMMIT")
     return new.total_changes - before
+
+
+@contextlib.contextmanager
+def _mended(file: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield a copy of a damaged file that SQLite opens, its log moved into it, and the bytes of that copy."""
+    copy = _beside(file, ".mended")
+    try:
+        for suffix in ("", *_SIDES):
+            _beside(copy, suffix).unlink(missing_ok=True)
+        _write_mended(copy, file.read_bytes())
+        with contextlib.suppress(FileNotFoundError):
+            _beside(copy, "-wal").write_bytes(_beside(file, "-wal").read_bytes())
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(copy)) as con:
+            con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        # The log has a header of its own.
+        _write_mended(copy, copy.read_bytes())
+        yield copy, copy.read_bytes()
+    finally:
+        for suffix in ("", *_SIDES):
+            _beside(copy, suffix).unlink(missing_ok=True)
+
+
+def _write_mended(file: Path, data: bytes) -> None:
+    mended = bytearray(data)
+    mend_header(mended)
+    if not file.exists():
+        _touch(file)
+    file.write_bytes(mended)
 
 
 def _climb(con: sqlite3.Connection, schema: Schema, version: int) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from operator import itemgetter
 
+from exporter.alerting.alert import AlertState
+from exporter.alerting.episode import Feedback
 from exporter.store.episode_rows import EPISODES
 from exporter.store.errors import SQLITE_ERRORS
 from exporter.store.events import EVENT_COLUMNS, EVENT_TABLES, SILENCE_COLUMNS
 from exporter.store.opening import Schema, migration
-from exporter.store.rows import ALERT_COLUMNS, AUDIT_COLUMNS, intact, seal, sealed
+from exporter.store.pages import rows_in_pages
+from exporter.store.rows import ALERT_COLUMNS, AUDIT_COLUMNS, Row, intact, seal, sealed
 
 __all__ = ["ALERTS_SCHEMA"]
 
@@ -229,16 +233,69 @@ _SALVAGED = {
     "events": EVENT_COLUMNS,
     "silences": SILENCE_COLUMNS,
 }
+_REAL = frozenset({
+    "at", "slot", "active_at", "evaluated_at", "fired_at", "resolved_at", "keep_since", "acked_at", "opened_at",
+    "acknowledged_at", "feedback_at", "seen_at", "observed", "expected", "lower", "upper", "score", "z", "votes",
+    "multiplier", "starts_at", "ends_at", "created_at", "updated_at", "revision",
+})  # fmt: skip
+"""Columns of real numbers."""
 _ADDED: dict[tuple[str, str], object] = {("audit", "number"): 0}
 """What a column is worth where an older version did not have it."""
 
 
-def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+def _salvage(old: sqlite3.Connection, new: sqlite3.Connection, image: bytes) -> None:
+    partly = []
     for table, columns in _SALVAGED.items():
         key = "id" if table == "audit" else columns[0]
         # From the other end too where reading stopped at a damaged page.
         if not _copy(old, new, table, columns, f"{key} ASC"):
             _copy(old, new, table, columns, f"{key} DESC")
+            partly.append(table)
+    if partly:
+        _scan(image, new, partly)
+
+
+def _scan(image: bytes, new: sqlite3.Connection, tables: list[str]) -> None:
+    """Add the rows that tables could not reach any more, from the pages that hold them."""
+    rows: dict[str, list[tuple[int, Row]]] = {table: [] for table in tables}
+    for identity, stored in rows_in_pages(image):
+        for table in tables:
+            # The id of a table with row ids stands beside its row.
+            values = _typed(table, stored[1:] if table == "audit" and stored[:1] == (None,) else stored)
+            if values is not None and seal(*values[:-1]) == values[-1]:
+                rows[table].append((identity, values))
+                break
+    for table, of_table in rows.items():
+        insert = _insert(table, _SALVAGED[table])
+        for _, values in sorted(of_table, key=_newest_first if table == "alerts" else itemgetter(0)):
+            new.execute(insert, values)
+
+
+def _newest_first(row: tuple[int, Row]) -> float:
+    # Of several rows of one key the newest: a page that is not in use any more may hold the one before.
+    return -float(row[1][ALERT_COLUMNS.index("evaluated_at")])
+
+
+def _typed(table: str, stored: Row) -> Row | None:
+    """Return a stored row as one of a table, or None where it has other columns."""
+    columns = _SALVAGED[table]
+    if len(stored) != len(columns) + 1:
+        return None
+    # SQLite stores whole numbers as such in columns of real ones, too.
+    values = tuple(
+        float(value) if type(value) is int and name in _REAL else value
+        for name, value in zip((*columns, "crc"), stored, strict=True)
+    )
+    of = dict(zip(columns, values, strict=False))
+    if table == "deliveries" and of["acked_state"] not in frozenset(AlertState):
+        return None
+    if table == "lessons" and of["verdict"] not in frozenset(Feedback):
+        return None
+    if table == "notes" and not isinstance(of["value"], bytes):
+        return None
+    if table == "watermarks" and not isinstance(of["slot"], float):
+        return None
+    return values
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns: tuple[str, ...], order: str) -> bool:
@@ -248,16 +305,20 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, columns:
         added = tuple(_ADDED[table, name] for name in columns if name not in there)
         # The names are our own, not data. Columns that were added later are the last ones.
         select = f"SELECT {', '.join((*read, 'crc'))} FROM {table} ORDER BY {order}"  # noqa: S608
-        insert = (
-            f"INSERT INTO {table} ({', '.join((*columns, 'crc'))})"  # noqa: S608
-            f" VALUES ({', '.join('?' * (len(columns) + 1))}) ON CONFLICT DO NOTHING"
-        )
+        insert = _insert(table, columns)
         for row in intact(old.execute(select)):
             new.execute(insert, sealed(*row, *added))
     except (*SQLITE_ERRORS, KeyError):
         # A table that the older version did not have, or a page that does not read.
         return False
     return True
+
+
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    return (
+        f"INSERT INTO {table} ({', '.join((*columns, 'crc'))})"  # noqa: S608 - our own names.
+        f" VALUES ({', '.join('?' * (len(columns) + 1))}) ON CONFLICT DO NOTHING"
+    )
 
 
 ALERTS_SCHEMA = Schema(

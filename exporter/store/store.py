@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,10 @@ from exporter.store.learned_arrays import LearnedArrays
 from exporter.store.opening import Recovery
 
 __all__ = ["Store"]
+
+log = logging.getLogger(__name__)
+
+_FILES = ("anomaly.db", "learned.db")
 
 
 class Store:
@@ -38,10 +43,17 @@ class Store:
         Databases that were damaged at the start and were begun afresh; empty on a normal start.
     damaged : tuple of str
         Rows of intact databases that were dropped at the start because their checksum did not hold.
+    lost_logs : tuple of Path
+        Databases that had lost their write-ahead log at the start.
     """
 
     def __init__(
-        self, directory: StateDirectory, alerts: AlertLog, learned_arrays: LearnedArrays, clock: Callable[[], float]
+        self,
+        directory: StateDirectory,
+        alerts: AlertLog,
+        learned_arrays: LearnedArrays,
+        clock: Callable[[], float],
+        lost_logs: tuple[Path, ...] = (),
     ) -> None:
         self._directory = directory
         self._clock = clock
@@ -56,6 +68,7 @@ class Store:
         recoveries = (database.recovery for database in self._databases)
         self.recovered: tuple[Recovery, ...] = tuple(recovery for recovery in recoveries if recovery is not None)
         self.damaged: tuple[str, ...] = alerts.damaged
+        self.lost_logs = lost_logs
 
     @classmethod
     def open(cls, path: Path | str, *, clock: Callable[[], float]) -> Self:
@@ -75,11 +88,16 @@ class Store:
         """
         with contextlib.ExitStack() as opened:
             directory = opened.enter_context(StateDirectory.open(Path(path)))
-            alerts = AlertLog(directory.file("anomaly.db"), at=clock())
+            lost = tuple(file for name in _FILES if _is_lost(file := directory.file(name), directory))
+            for file in lost:
+                log.error("%s: its write-ahead log is gone, and with it what was written last", file)
+            directory.mark(in_use=False)
+            alerts = AlertLog(directory.file(_FILES[0]), at=clock())
             opened.callback(alerts.close)
-            learned_arrays = LearnedArrays(directory.file("learned.db"), at=clock())
+            learned_arrays = LearnedArrays(directory.file(_FILES[1]), at=clock())
             opened.pop_all()
-        return cls(directory, alerts, learned_arrays, clock)
+        directory.mark(in_use=True)
+        return cls(directory, alerts, learned_arrays, clock, lost)
 
     def retain(self, before: float) -> int:
         """Delete episodes and events that ended before an instant, in short slices; returns entries of the audit."""
@@ -99,8 +117,15 @@ class Store:
         """Size of both databases with their logs, in bytes."""
         return sum(database.size_bytes() for database in self._databases)
 
+    @property
+    def impaired(self) -> bool:
+        """Whether something was lost or had to be restored, at the start or since."""
+        return bool(self.recovered or self.lost_logs or any(database.restored for database in self._databases))
+
     def close(self) -> None:
         """Finish writing, checkpoint, close and unlock. Closing twice does nothing."""
+        # Before: a kill in between leaves logs that the next start reads.
+        self._directory.mark(in_use=False)
         with self._directory, contextlib.closing(self.learned_arrays):
             self.alerts.close()
 
@@ -109,3 +134,8 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_lost(file: Path, directory: StateDirectory) -> bool:
+    """Whether a process that was killed had a log beside a database, and it is not there."""
+    return directory.killed and file.exists() and not file.with_name(file.name + "-wal").exists()

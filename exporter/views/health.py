@@ -64,7 +64,7 @@ def component_health(
     recovered = values.get(("anomaly_exporter_store_recovered", "")) or 0.0
     detail = f"{store_bytes / 1e6:.1f} MB"
     if recovered:
-        detail += ", begun afresh after damage at this start"
+        detail += ", recovered after damage or loss"
     if failed:
         detail += f", {failed:.0f} failed operations since the start"
     components.append(ComponentHealth("Store", "", not failed and not recovered, detail))

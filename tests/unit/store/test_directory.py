@@ -188,7 +188,7 @@ def test_a_stale_lock_file_does_not_prevent_a_start(tmp_path: Path) -> None:
     path.mkdir(mode=0o700)
     (path / "LOCK").write_text("12345\n")
     with open_store(path):
-        assert (path / "LOCK").read_text() == f"{os.getpid()}\n"
+        assert (path / "LOCK").read_text() == f"{os.getpid()} open\n"
 
 
 def test_the_holder_is_unknown_where_the_lock_file_does_not_say(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_is_not_well_is_said(metrics):
     assert said["Alertmanager"] == (False, "takes no alerts, 3 waiting")
     assert said["Store"] == (
         False,
-        "2.5 MB, begun afresh after damage at this start, 2 failed operations since the start",
+        "2.5 MB, recovered after damage or loss, 2 failed operations since the start",
     )
 
 
