@@ -8,21 +8,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from exporter.errors import ExporterError, UpstreamError
-from exporter.http_client.client import Client, HttpResponse
-from exporter.http_client.settings import BasicAuth, HttpSettings, TlsSettings
+from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
+from exporter.errors import ExporterError
+from exporter.http_client.client import Client
 
 __all__ = ["add_parser", "run"]
 
 GOOD, BAD = 0, 1
-_TIMEOUT, _MOST_BYTES = 30.0, 32 << 20
-_PASSWORD = "ANOMALY_EXPORTER_PASSWORD"  # noqa: S105 - the name of a variable.
 _VERDICTS = ("confirmed", "expected", "false alarm", "new normal")
 _MORE = f"""\
 examples:
@@ -30,7 +27,7 @@ examples:
   anomaly-exporter anomalies ack 1ebe30fb-fddf-5d6f-9f20-271a6dd436ae --user alice --comment 'restarting the pool'
   anomaly-exporter anomalies feedback 1ebe30fb-fddf-5d6f-9f20-271a6dd436ae 'new normal' --user alice
 
-The password is read from --password-file or from the variable {_PASSWORD}."""
+The password is read from --password-file or from the variable {PASSWORD}."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,12 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (ack, feedback):
         command.add_argument("--comment", default="", help="why; for whoever looks later")
     for command in (listed, ack, feedback):
-        command.add_argument("--url", default="http://localhost:9877", help="of the exporter (default: %(default)s)")
-        command.add_argument("--user", help="who you are")
-        command.add_argument("--password-file", type=Path, metavar="FILE", help="password of the user")
-        command.add_argument("--ca-file", type=Path, metavar="FILE", help="who signed the exporter's certificate")
-        command.add_argument("--cert-file", type=Path, metavar="FILE", help="certificate to show")
-        command.add_argument("--key-file", type=Path, metavar="FILE", help="key of that certificate")
+        add_flags(command)
         command.set_defaults(run=run)
 
 
@@ -76,7 +68,7 @@ def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
         "feedback": _give_feedback,
     }
     try:
-        server = _connect(args, environment)
+        server = connect(args, environment)
         try:
             actions[args.action](args, server)
         finally:
@@ -93,19 +85,6 @@ def _problem(text: str) -> int:
     return BAD
 
 
-def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:
-    login = None
-    if args.user is not None:
-        given = environment.get(_PASSWORD)
-        if args.password_file is None and given is None:
-            raise ExporterError(f"a password is needed: --password-file, or the variable {_PASSWORD}")
-        secret = SecretStr(given) if args.password_file is None and given is not None else None
-        login = BasicAuth(username=args.user, password=secret, password_file=args.password_file)
-    tls = TlsSettings(ca_file=args.ca_file, cert_file=args.cert_file, key_file=args.key_file)
-    settings = HttpSettings(url=args.url, basic_auth=login, tls_config=tls)
-    return Client(settings, pool=1, error=UpstreamError)
-
-
 def _list(args: argparse.Namespace, server: Client) -> None:
     filters = [("match[]", text) for text in args.match]
     if args.query is not None:
@@ -119,7 +98,7 @@ def _list(args: argparse.Namespace, server: Client) -> None:
             paged = [*filters, ("limit", str(min(left, 1000)))]
             paged += [("status", status)] if status != "all" else []
             paged += [("cursor", cursor)] if cursor is not None else []
-            page = _data(server.get(f"/api/v1/anomalies?{urlencode(paged)}", timeout=_TIMEOUT, max_bytes=_MOST_BYTES))
+            page = data_of(server.get(f"/api/v1/anomalies?{urlencode(paged)}", timeout=TIMEOUT, max_bytes=MOST_BYTES))
             for anomaly in page["anomalies"]:
                 _print(json.dumps(anomaly) if args.json else _line(anomaly))
             left, cursor = left - len(page["anomalies"]), page["next_cursor"]
@@ -137,20 +116,7 @@ def _give_feedback(args: argparse.Namespace, server: Client) -> None:
 
 def _post(server: Client, anomaly: str, what: str, body: Mapping[str, str]) -> dict[str, Any]:
     path, raw = f"/api/v1/anomalies/{quote(anomaly, safe='')}/{what}", json.dumps(body).encode()
-    return _data(server.post_json(path, raw, timeout=_TIMEOUT, max_bytes=_MOST_BYTES))
-
-
-def _data(answer: HttpResponse) -> dict[str, Any]:
-    try:
-        body = json.loads(answer.body)
-        if body["status"] == "success":
-            data: dict[str, Any] = body["data"]
-            return data
-        text = str(body["error"])
-    except (ValueError, KeyError, TypeError):
-        # A login page, or the message of a proxy.
-        text = answer.body[:200].decode("utf-8", "replace").strip()
-    raise ExporterError(f"the exporter answers {answer.status}: {text}")
+    return data_of(server.post_json(path, raw, timeout=TIMEOUT, max_bytes=MOST_BYTES))
 
 
 def _line(anomaly: Mapping[str, Any]) -> str:
