@@ -38,6 +38,7 @@ NOT_SHOWN = {
     "dependencies": "as configured, or found: a number without a good or bad",
     "drift_examined_series": "as configured",
     "drift_profile_moved": "the index is above 0.2",
+    "series_given_way_total": "a rollout; series over the limit are shown",
     "query_interval_seconds": "in the age of the scores",
 }
 """Metrics without a panel, without their prefix, and why."""

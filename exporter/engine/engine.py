@@ -146,9 +146,9 @@ class Engine:
             return self.table.find(keys)
         newest = values.shape[0] - np.argmax(~np.isnan(values[::-1]), axis=0)
         order = np.argsort(-newest, kind="stable")
-        found, admitted = self.table.find([keys[index] for index in order.tolist()])
+        ordered, admitted = self.table.find([keys[index] for index in order.tolist()])
         rows = np.empty(len(keys), np.intp)
-        rows[order] = found
+        rows[order] = ordered
         return rows, admitted
 
     def step(

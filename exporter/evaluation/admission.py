@@ -79,7 +79,7 @@ class Admission:
         """Note how many series of the newest answer an engine had no room for."""
         self._refused[id(engine)] = refused
 
-    def wanted(self, engine: Engine) -> int:
+    def claimed(self, engine: Engine) -> int:
         """Return for how many series of other queries there is no room, because the number of all is at its limit.
 
         A query forgets so many of its own that are gone; series of others that live take their place.

@@ -235,7 +235,7 @@ class Learner:
         admission, engine, table = self.context.ports.admission, self.engine, self.engine.table
         with admission.lock:
             table.limit = max(0, min(self.plan.max_series, len(table) + admission.left(engine)))
-            gone = engine.give_way(keys, admission.wanted(engine)) if complete else []
+            gone = engine.give_way(keys, admission.claimed(engine)) if complete else []
             aligned = engine.align(keys, values, at)
             admission.note(engine, aligned.refused if table.limit < self.plan.max_series else 0)
         if gone:

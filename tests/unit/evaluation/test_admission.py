@@ -161,8 +161,8 @@ def test_what_another_query_has_no_room_for_is_wanted_from_those_that_hold_serie
     admit(room, first, begin=0, count=70)
     refused = admit(room, second, begin=0, count=40).refused
     room.note(second, refused)
-    assert (room.wanted(first), room.wanted(second)) == (10, 0)
+    assert (room.claimed(first), room.claimed(second)) == (10, 0)
     # The first has 30 living series: so many of the others as are wanted give way.
-    assert len(first.give_way([b'{"i":"%d"}' % i for i in range(30)], room.wanted(first))) == 10
-    assert room.wanted(first) == 0, "there is room now"
+    assert len(first.give_way([b'{"i":"%d"}' % i for i in range(30)], room.claimed(first))) == 10
+    assert room.claimed(first) == 0, "there is room now"
     assert admit(room, second, begin=0, count=40).refused == 0
