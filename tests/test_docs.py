@@ -99,9 +99,8 @@ def test_dependencies_have_their_reason() -> None:
     assert [extras.pop(name) for name in ("charts", "drift", "forest", "holidays")] == [[], [], [], []]
     requirements = [*project["dependencies"], *(each for extra in extras.values() for each in extra)]
     names = {re.split(r"[<>=\[]", requirement)[0].strip() for requirement in requirements}
-    reasons = set(re.findall(r"^\| ([a-z][a-z0-9-]+)(?: \(extra `[a-z]+`\))? \|", README.split("## Dependencies")[1], re.MULTILINE)) - {
-        "package"
-    }
+    row = r"^\| ([a-z][a-z0-9-]+)(?: \(extra `[a-z]+`\))? \|"
+    reasons = set(re.findall(row, README.split("## Dependencies")[1], re.MULTILINE)) - {"package"}
     assert reasons == names
 
 
