@@ -27,7 +27,16 @@ DAYS = 28
 SHOWN = 2.0
 """Days."""
 BLUE, GRAY, RED = "#2b6cb0", "#4a5568", "#c53030"
-COLORS = {"zscore": "#2b6cb0", "iqr": "#2f855a", "novelty": "#b7791f", "collective": "#805ad5"}
+COLORS = {
+    "zscore": "#2b6cb0",
+    "iqr": "#2f855a",
+    "novelty": "#b7791f",
+    "far": "#c53030",
+    "counts": "#4a5568",
+    "window": "#0987a0",
+    "texture": "#97266d",
+    "collective": "#805ad5",
+}
 
 
 def judge(settings: EngineSettings) -> ScoredSeries:

@@ -19,7 +19,7 @@ from exporter.prometheus.shard import Shard
 
 __all__ = ["QueryPlan", "offset_of", "offsets", "sharded", "state_identity"]
 
-_SCORING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual"})
+_SCORING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual", "alone", "evidence"})
 """Detector parameters that change how a sample is scored, never what is learned."""
 
 

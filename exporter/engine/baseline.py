@@ -46,9 +46,13 @@ Rows = slice | npt.NDArray[np.intp]
 
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
 BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
-BUCKET_BYTES = 5 * 4
-"""Of one series in one bucket: five numbers of float32."""
+BUCKET_BYTES = 4 * 4
+"""Of one series in one bucket: mean, std and weight as float32, and both quartiles as float16 in one more float32."""
 _MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
+_QUARTILES, _LAST = 2, 3
+"""Rows of a stored bucket that hold the quartiles and the weight."""
+_QUARTILE_MAX = 6e4
+"""Distance of a quartile from the mean, in standard deviations, at which float16 ends."""
 
 ENOUGH_WEEKS = 2
 """Visits of an hour of the week before its own bucket is trusted: one visit does not show how weeks differ."""
@@ -169,7 +173,7 @@ class Baseline:
             _NEARLY * HOUR * min(ENOUGH_WEEKS, visits),
             _NEARLY * HOUR * min(ENOUGH_DAYS, window / (24 * HOUR)),
         )
-        self._stats = [np.zeros((5, 0), np.float32) for _ in range(BUCKETS)]
+        self._stats = [np.zeros((4, 0), np.float32) for _ in range(BUCKETS)]
         self.fix_season(season)
         self.season = np.zeros(0, np.int8)
         """The season of each row, as `find_seasons` left it."""
@@ -181,7 +185,7 @@ class Baseline:
         self.season = np.concatenate([self.season, np.zeros(capacity - len(self.season), np.int8)])
         for bucket, old in enumerate(self._stats):
             # zeros() is calloc: memory that no series uses is never touched, so it costs nothing.
-            self._stats[bucket] = np.zeros((5, capacity), np.float32)
+            self._stats[bucket] = np.zeros((4, capacity), np.float32)
             self._stats[bucket][:, : old.shape[1]] = old
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
@@ -190,7 +194,7 @@ class Baseline:
             return
         self.season[rows] = UNKNOWN
         for bucket, stats in enumerate(self._stats):
-            if stats[_WEIGHT, rows].any():
+            if stats[_LAST, rows].any():
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
@@ -198,21 +202,27 @@ class Baseline:
         """Return the statistics that each of `rows` is judged against: the finest bucket that has seen enough."""
         week, day, every = (self._stats[bucket][:, rows] for bucket in buckets)
         by_week, by_day, pooled = self._finest(buckets, rows)
-        if by_week.all():
-            chosen = week.astype(np.float64)
-        else:
-            chosen = np.where(by_week, week, np.where(by_day, day, every)).astype(np.float64)
+        # The bits are chosen and not the numbers: packed quartiles may look like a NaN.
+        packed = week if by_week.all() else np.where(by_week, _bits(week), np.where(by_day, _bits(day), _bits(every)))
+        chosen = _unpack(packed)
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
         return BucketStats(mean, std, q1, q3, weight, by_week | pooled)
 
     def _finest(self, buckets: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""
-        week, day = (self._stats[bucket][_WEIGHT, rows] for bucket in buckets[:2])
+        week, day = (self._stats[bucket][_LAST, rows] for bucket in buckets[:2])
         by_week, by_day = week >= self._enough[0], day >= self._enough[1]
         season = self.season[rows] if self._fixed == UNKNOWN else np.full(len(week), self._fixed, np.int8)
         pooled = ((season == DAILY) | (season == NONE)) & by_day
         return by_week & ~pooled, by_day & ~(pooled & (season == NONE)), pooled
+
+    def single_visit(self, buckets: BucketIndex, rows: slice) -> FloatArray:
+        """Return the mean of the hour of the week, shape (n,), where it has one visit and is not trusted; else NaN."""
+        week = self._stats[buckets.week][:, rows]
+        by_week, _, pooled = self._finest(buckets, rows)
+        visited = (week[_LAST] >= _NEARLY * HOUR) & ~by_week & ~pooled
+        return np.where(visited, week[_MEAN].astype(np.float64), np.nan)
 
     def fix_season(self, season: str) -> None:
         """Take all series to have a season, or with ``auto`` each its own."""
@@ -225,7 +235,7 @@ class Baseline:
 
     def scope(self, buckets: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
-        week, day, every = (self._stats[bucket][_WEIGHT, rows].astype(np.float64) for bucket in buckets)
+        week, day, every = (self._stats[bucket][_LAST, rows].astype(np.float64) for bucket in buckets)
         by_week, by_day, _ = self._finest(buckets, rows)
         scope = np.where(by_week, WEEK, np.where(by_day, DAY, EVERY)).astype(np.int8)
         return scope, np.where(by_week, week, np.where(by_day, day, every / 24.0)) / HOUR
@@ -236,7 +246,7 @@ class Baseline:
         The arrays have the shape (n,) and are views.
         """
         return [
-            (self._stats[bucket][_WEIGHT, rows], float(full))
+            (self._stats[bucket][_LAST, rows], float(full))
             for bucket, full in zip(buckets, self._full.ravel(), strict=True)
         ]
 
@@ -252,18 +262,19 @@ class Baseline:
         """
         batch = _Batch(samples, seconds)
         buckets = [self._stats[bucket][:, rows] for bucket in index]
-        before = np.stack(buckets).astype(np.float64)
+        before = np.stack([_unpack(bucket) for bucket in buckets])
         kept = self._resolve_conflicts(before, batch)
         after = _learn(before, batch, self._full)
-        if kept.any():
-            after[0][:, kept] = buckets[0][:, kept]
         for bucket, stats in zip(buckets, after, strict=True):
-            bucket[...] = stats
+            new = _pack(stats)
+            if kept.any() and bucket is buckets[0]:
+                new = np.where(kept, _bits(bucket), _bits(new)).view(np.float32)
+            bucket[...] = new
         self.touched.update(index)
 
     def all_times(self, rows: slice) -> npt.NDArray[np.float32]:
-        """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight; a view."""
-        return self._stats[BUCKETS - 1][:, rows]
+        """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight."""
+        return _unpack(self._stats[BUCKETS - 1][:, rows]).astype(np.float32)
 
     def _resolve_conflicts(self, stats: FloatArray, batch: _Batch) -> npt.NDArray[np.bool_]:
         """Decide between two visits of an hour of the week that disagree, before it is trusted: one was an incident.
@@ -288,19 +299,48 @@ class Baseline:
         return disagree
 
     def bucket(self, index: int, size: int) -> npt.NDArray[np.float32]:
-        """Return the statistics of one bucket, shape (5, size): mean, std, q1, q3, weight."""
+        """Return one bucket as it is stored, shape (4, size): mean, std, packed quartiles, weight; a view."""
         return self._stats[index][:, :size]
 
     def put(self, index: int, stats: npt.NDArray[np.float32], fresh: npt.NDArray[np.bool_]) -> None:
         """Set one bucket from what `bucket` gave; rows that are `fresh`, shape (size,), stay empty."""
         here = self._stats[index][:, : stats.shape[1]]
-        here[...] = stats
+        # Earlier versions stored the quartiles as two rows.
+        here[...] = _pack(stats.astype(np.float64)) if len(stats) == 5 else stats
         here[:, fresh[: stats.shape[1]]] = 0.0
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buckets, with the room that no series uses yet."""
         return sum(stats.nbytes for stats in self._stats)
+
+
+def _bits(stats: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    return np.ascontiguousarray(stats).view(np.uint32)
+
+
+def _unpack(packed: npt.NDArray[np.float32] | npt.NDArray[np.uint32]) -> FloatArray:
+    """Return mean, std, q1, q3, weight of a stored bucket; shape (4, n) to (5, n)."""
+    stored = np.ascontiguousarray(packed).view(np.float32)
+    halves = np.ascontiguousarray(stored[_QUARTILES]).view(np.float16).reshape(-1, 2)
+    stats = np.empty((5, stored.shape[1]))
+    stats[_MEAN], stats[_STD], stats[_WEIGHT] = stored[_MEAN], stored[_STD], stored[_LAST]
+    stats[_Q1] = stats[_MEAN] + stats[_STD] * halves[:, 0]
+    stats[_Q3] = stats[_MEAN] + stats[_STD] * halves[:, 1]
+    return stats
+
+
+def _pack(stats: FloatArray) -> npt.NDArray[np.float32]:
+    """Return a bucket as it is stored; the quartiles become distances from the mean in standard deviations."""
+    stored = np.empty((4, stats.shape[1]), np.float32)
+    stored[_MEAN], stored[_STD], stored[_LAST] = stats[_MEAN], stats[_STD], stats[_WEIGHT]
+    mean, std = stored[_MEAN].astype(np.float64), stored[_STD].astype(np.float64)
+    halves = np.zeros((stats.shape[1], 2), np.float16)
+    for index, quartile in enumerate((_Q1, _Q3)):
+        distance = np.divide(stats[quartile] - mean, std, out=np.zeros_like(std), where=std > 0.0)
+        halves[:, index] = np.clip(distance, -_QUARTILE_MAX, _QUARTILE_MAX)
+    stored[_QUARTILES] = halves.view(np.float32).ravel()
+    return stored
 
 
 class _Batch:

@@ -2,7 +2,7 @@
 
 The checks run a whole engine with the one detector, because that is what the daemon runs: a detector that is
 pure by itself can still be wrong in how it meets the state. `checks_of` leaves out what has no meaning for a kind
-of detector (`interval`, `single`). A test of a detector of your own::
+of detector (`interval`, `single`, `slow`, `zero_based`, `warm_up`). A test of a detector of your own::
 
     @pytest.mark.parametrize("check", checks_of(MyDetector), ids=lambda check: check.__name__)
     def test_detector_holds(check):
@@ -113,11 +113,10 @@ def any_pieces(detector: Detector) -> None:
     engine, at = engine_of(detector), 0
     verdicts: list[Verdict] = []
     while at < len(samples):
-        size = int(rng.integers(1, 40))
-        piece = samples[at : at + size]
-        some = engine.run(times[at : at + size], engine.align(keys(5), piece, times[at]).samples, STEP)
+        piece = samples[at : at + int(rng.integers(1, 40))]
+        some = engine.run(times[at : at + len(piece)], engine.align(keys(5), piece, times[at]).samples, STEP)
         verdicts += [some[i] for i in range(len(some))]
-        at += size
+        at += len(piece)
     assert equal(singly, verdicts)
 
 
@@ -387,10 +386,14 @@ OF_SINGLE_SAMPLES: list[Check] = [
     small_movement_on_a_large_level,
     a_past_spike_does_not_mask_todays,
 ]
-OF_RUNS: list[Check] = [a_leak_is_detected]
+OF_SLOW_CHANGES: list[Check] = [a_leak_is_detected]
+OF_ANY_ZERO: list[Check] = [shift_equivariant, mirror_image, small_movement_on_a_large_level]
+OF_THE_FIRST_DAYS: list[Check] = [constants_stay_quiet_and_jumps_are_detected]
 
 
 def checks_of(kind: type[Detector]) -> list[Check]:
     """Return what a kind of detector has to hold."""
-    own = OF_SINGLE_SAMPLES if kind.single else OF_RUNS
-    return CHECKS + own + (OF_INTERVALS if kind.interval else [])
+    own = [*CHECKS, *(OF_SINGLE_SAMPLES if kind.single else []), *(OF_SLOW_CHANGES if kind.slow else [])]
+    senseless = [*(OF_ANY_ZERO if kind.zero_based else []), *(OF_THE_FIRST_DAYS if kind.warm_up >= 8 * 86400.0 else [])]
+    own = [check for check in own if check not in senseless]
+    return own + (OF_INTERVALS if kind.interval else [])

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from exporter.engine.baseline import BucketIndex, BucketSummary
 from exporter.engine.calibration import Calibration
+from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import Scorer
@@ -35,6 +36,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._state = EngineState(settings)
+        self._checkpoints = Checkpoints(self._state)
 
     @property
     def settings(self) -> EngineSettings:
@@ -236,7 +238,7 @@ class Engine:
         """Return statistics of the time of the week of `at`, Unix seconds, for `rows`, shape (m,)."""
         state, buckets = self._state, self.buckets_at(at)
         with np.errstate(all="ignore"):
-            stats = state.shift.today(state.baseline.stats(buckets, rows), rows)
+            stats = state.stats(buckets, rows)
             middle = state.scale.outward(rows, stats.mean)
             std = state.scale.outward(rows, stats.mean + stats.std) - middle
             columns = (middle, *(state.scale.outward(rows, column) for column in (stats.q1, stats.q3)))
@@ -270,11 +272,11 @@ class Engine:
 
     def checkpoint(self) -> Checkpoint:
         """Return what changed since the last checkpoint that was `saved`; its arrays hold until the next `run`."""
-        return self._state.checkpoint()
+        return self._checkpoints.changed()
 
     def saved(self, checkpoint: Checkpoint) -> None:
         """Note that a checkpoint is stored: the next one holds only what changes from now on."""
-        self._state.saved(checkpoint)
+        self._checkpoints.saved(checkpoint)
 
     def restore(
         self, at: float, parts: Mapping[str, npt.NDArray[np.generic]], series: Sequence[tuple[int, bytes]]
@@ -283,4 +285,4 @@ class Engine:
 
         Returns False, with the engine unchanged, where they do not fit.
         """
-        return self._state.restore(at, parts, series)
+        return self._checkpoints.restore(at, parts, series)

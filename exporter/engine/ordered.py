@@ -10,7 +10,7 @@ import numpy as np
 
 from exporter.engine.columns import Array
 
-__all__ = ["add_to", "add_up", "count_of", "median", "pick", "rolling_sum", "suffix_sums"]
+__all__ = ["add_to", "add_up", "count_of", "logarithm", "median", "pick", "rolling_sum", "suffix_sums"]
 
 _FEW = 64
 """Series below which one call that adds in order is faster than a loop over the rows; only the speed depends on it."""
@@ -87,6 +87,17 @@ def rolling_sum(rows: Array, width: int) -> Array:
     """
     count, size, done = len(rows) - width + 1, 1, 0
     total = np.zeros_like(rows[:count])
+    if count == 1:
+        # The same terms in the same order, without those of other rows.
+        while size <= width:
+            if width & size:
+                some = rows[done : done + size]
+                while len(some) > 1:
+                    some = some[::2] + some[1::2]
+                total += some
+                done += size
+            size *= 2
+        return total
     while True:
         if width & size:
             total += rows[done : done + count]
@@ -94,6 +105,15 @@ def rolling_sum(rows: Array, width: int) -> Array:
         if 2 * size > width:
             return total
         rows, size = rows[:-size] + rows[size:], 2 * size
+
+
+def logarithm(values: Array) -> Array:
+    """Return the natural logarithm as float32, computed in float64.
+
+    The last bit of numpy's own logarithm of float32 depends on the place of a number in its array.
+    """
+    log: Array = np.log(values.astype(np.float64)).astype(np.float32)
+    return log
 
 
 def median(rows: Array) -> Array:

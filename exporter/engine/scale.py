@@ -89,7 +89,7 @@ class Scale:
             exponent = np.clip(np.frexp(distance[moved])[1] - 1, -1000, 1000)
             unit[moved] = np.ldexp(1.0, exponent)
 
-    def inward(self, rows: slice, value: FloatArray) -> FloatArray:
+    def inward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return source values in baseline units."""
         origin, unit = self.origin[rows], self._unit(rows)
         units: FloatArray = (value - origin) / unit

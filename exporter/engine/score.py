@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from exporter.engine.absence import Attendance
+from exporter.engine.baseline import BucketStats
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
-from exporter.engine.detectors import SampleBatch, StatefulDetector
+from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
 from exporter.engine.overrides import OverrideContext
+from exporter.engine.residual import Levels
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
 from exporter.engine.state import EngineState
@@ -93,18 +96,22 @@ class Scorer:
         usable = np.isfinite(observed) & (value >= low) & (value <= high)
         learn = here if mask is None else here & mask.learn
         state.scale.update(rows, np.where(usable & learn, value, np.nan))
-        negative = state.scale.note_signs(rows, value)
+        negative = state.scale.note_signs(rows, np.where(usable, value, np.nan))
         last = state.lifetimes.last[rows].copy()
         state.lifetimes.update(rows, times, here, learn)
         verdicts.masked[when, rows] = here & ~learn
 
-        stats = state.shift.today(state.baseline.stats(span.buckets, rows), rows)
+        zero = state.scale.inward(rows, np.zeros(value.shape[1]))
+        of_buckets = state.shift.today(state.baseline.stats(span.buckets, rows), rows)
+        stats = state.trend.today(of_buckets, zero, rows)
         mean = state.scale.outward(rows, stats.mean)
         factor = None if mask is None else mask.factor
         sample = state.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
         local = times + _offset(float(times[0]), settings.zone)
         resolution = state.scale.resolution(rows, mean)
         batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
+        batch = self._with_residuals(rows, batch, usable & learn, zero)
+        stats = batch.stats
         voters, keep = settings.detection.detectors, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)
@@ -112,6 +119,7 @@ class Scorer:
             else detector.score(batch)
             for detector in voters
         ]
+        outage = _outage(voters, results)
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, self.threshold)
@@ -123,7 +131,7 @@ class Scorer:
             attendance=Attendance(state.lifetimes.first[rows], *state.baseline.weights(span.buckets, rows)[:2]),
             last=last,
             stats=stats,
-            zero=state.scale.inward(rows, np.zeros(len(mean))),
+            zero=zero,
             low=low,
             high=high,
             downward=settings.direction != "above",
@@ -131,11 +139,29 @@ class Scorer:
             after=settings.baseline.accept_level_shift_after,
         )
         override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
+        verdicts.zero[when, rows] |= outage
         self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative))
-        self._note(rows, batch, learn, ballot)
+        self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero)
 
-    def _note(self, rows: slice, batch: SampleBatch, learn: BoolArray, ballot: Ballot) -> None:
-        """Note samples for the level shifts and, if they are to be learned, for the buckets."""
+    def _with_residuals(self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray) -> SampleBatch:
+        """Return the batch with the residuals of its samples, and with the noise of the hour in its statistics."""
+        state, buckets = self.state, self.span.buckets
+        pooled = state.baseline.all_times(rows).astype(np.float64)
+        mean, std = state.shift.level(pooled[0], pooled[1], rows)
+        single_visit, _ = state.shift.level(state.baseline.single_visit(buckets, rows), np.zeros(1), rows)
+        step = state.seconds or self.span.seconds
+        return state.residuals.update(rows, batch, buckets.day % 24, keep, Levels(zero, mean, std, single_visit), step)
+
+    def _note(
+        self,
+        rows: slice,
+        batch: SampleBatch,
+        learn: BoolArray,
+        ballot: Ballot,
+        of_buckets: BucketStats,
+        zero: FloatArray,
+    ) -> None:
+        """Note samples for the level shifts and, if they are to be learned, for the trend and the buckets."""
         state, span, sample, stats = self.state, self.span, batch.sample, batch.stats
         # Whatever direction alerts, a value beyond the band is pulled to its edge before it is learned.
         settled = state.lifetimes.count[rows] >= MIN_SAMPLES
@@ -151,6 +177,7 @@ class Scorer:
         clip = settled & (fine | (stats.std > batch.resolution)) & ~state.drift.restarted(rows)
         lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
         clipped = np.where(clip, np.fmin(np.fmax(sample, lower), upper), sample)
+        state.trend.note(rows, np.where(usable, sample, np.nan), of_buckets, zero, span.seconds)
         block = slice(state.filled, state.filled + len(sample))
         state.pending[block, rows] = np.where(usable, state.shift.bucket(clipped, rows), np.nan)
 
@@ -162,10 +189,14 @@ class Scorer:
         upward, downward = settings.direction != "below", settings.direction != "above"
         here, overridden = ~np.isnan(verdicts.observed[when, rows]), scored.override > 0.0
         can = here & (state.lifetimes.count[rows] >= MIN_SAMPLES)
-        votes = np.array([detector.votes for detector in settings.detection.detectors])[:, None, None]
+        votes = [detector.votes for detector in settings.detection.detectors]
         above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
-        each = np.array([_counting(ballot.each[0], upward), _counting(ballot.each[1], downward)])
-        cast = (votes * (each >= 1.0)).sum(axis=1).max(axis=0)
+        each = ballot.each
+        if not (upward and downward):
+            each = np.array([_counting(each[0], upward), _counting(each[1], downward)])
+        cast = np.zeros(above.shape)
+        for side in each >= 1.0:
+            cast = np.maximum(cast, sum(count * passed for count, passed in zip(votes, side, strict=True)))
         severity = np.where(can, np.maximum(above, below), np.nan)
         age = verdicts.times[when, None] - state.lifetimes.first[rows]
         old = age >= settings.baseline.min_history
@@ -177,8 +208,9 @@ class Scorer:
         has_score = ~np.isnan(severity)
 
         verdicts.score[when, rows] = score_of(severity)
-        verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, votes.sum(), cast), np.nan)
-        verdicts.each[when, :, rows] = np.where(can, each.max(axis=0), np.nan).swapaxes(0, 1)
+        verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, sum(votes), cast), np.nan)
+        larger = np.maximum(*each)
+        verdicts.each[when, :, rows] = np.where(can, larger, np.nan).swapaxes(0, 1)
         verdicts.ready[when, rows] = has_score & old
         counts = state.counts_of(self.span.seconds)
         if counts is not None:
@@ -202,7 +234,7 @@ class Scorer:
                 outer = state.scale.possible(rows, outer, scored.negative)
             outer = np.clip(outer, low, high)
             edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
-        counted = has_score & old & here & ~verdicts.masked[when, rows]
+        counted = has_score & old & here & ~verdicts.masked[when, rows] & ~verdicts.zero[when, rows]
         observed = verdicts.observed[when, rows]
         beyond = (observed < verdicts.lower[when, rows]) | (observed > verdicts.upper[when, rows])
         state.drift.update(rows, verdicts.score[when, rows] >= 0.5, counted, beyond, self.span.seconds)
@@ -211,6 +243,15 @@ class Scorer:
 def _counting(severity: FloatArray, counts: bool) -> FloatArray:
     """Return the severity of one direction: none where that direction does not count, NaN kept."""
     return severity if counts else np.minimum(severity, 0.0)
+
+
+def _outage(detectors: Sequence[Detector], results: Sequence[DetectorResult]) -> BoolArray:
+    """Return which samples belong to an outage, shape (t, n): they are not learned, however long it lasts."""
+    outage = np.zeros(results[0].below.shape, np.bool_)
+    for detector, result in zip(detectors, results, strict=True):
+        if detector.outage:
+            outage |= result.below >= 1.0
+    return outage
 
 
 def _offset(at: float, zone: ZoneInfo) -> float:

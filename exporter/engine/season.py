@@ -33,7 +33,10 @@ and worth the samples that a finer bucket costs."""
 PEAK = 1.5
 """Standard deviations of an hour of the day. A week in which one hour is so much off has its season, however small its
 share: one dip every Sunday evening."""
-_MEAN, _STD, _WEIGHT = 0, 1, 4
+DAY_PEAK = 0.6
+"""Standard deviations of an hour of the day. A week in which one day is so much off on average has its season: a
+weekend that is a few per cent lower is a small share of the variance, and lies outside for two days."""
+_MEAN, _STD, _WEIGHT = 0, 1, -1
 
 
 def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int8]:
@@ -41,18 +44,21 @@ def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int
 
     Parameters
     ----------
-    week, day : sequences of ndarray, shape (5, n), of length 168 and 24
-        Statistics of the hours: mean, std, q1, q3, weight in seconds.
+    week, day : sequences of ndarray, shape (m, n), of length 168 and 24
+        Statistics of the hours: mean and std first, weight in seconds last.
     """
     by_week, visits = _explained(week)
     by_day, days = _explained(day)
     by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(by_day, days)
-    peak = np.zeros(len(visits))
+    peak, days_off = np.zeros(len(visits)), np.zeros((7, len(visits)))
     for hour, bucket in enumerate(week):
         daily = day[hour % 24].astype(np.float64)
         off = np.abs(bucket[_MEAN] - daily[_MEAN]) / daily[_STD]
         peak = np.fmax(peak, np.where(bucket[_WEIGHT] > 0.0, off, 0.0))
-    weekly = (by_week - np.maximum(by_day, 0.0) > SHARE) | (peak > PEAK)
+        signed = np.where((bucket[_WEIGHT] > 0.0) & (daily[_STD] > 0.0), bucket[_MEAN] - daily[_MEAN], 0.0)
+        days_off[hour // 24] += np.where(daily[_STD] > 0.0, signed / np.where(daily[_STD] > 0.0, daily[_STD], 1.0), 0.0)
+    day_peak = np.abs(days_off).max(axis=0) / 24.0
+    weekly = (by_week - np.maximum(by_day, 0.0) > SHARE) | (peak > PEAK) | (day_peak > DAY_PEAK)
     season = np.where(weekly, WEEKLY, np.where(by_day > SHARE, DAILY, NONE))
     return np.where(visits >= ENOUGH, season, UNKNOWN).astype(np.int8)
 

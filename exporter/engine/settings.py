@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, WrapValidator
 
 from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
-from exporter.engine.detectors import AnyDetector, Collective, Iqr, Novelty, ZScore
+from exporter.engine.detectors import AnyDetector, Collective, Counts, Far, Iqr, Novelty, Texture, Window, ZScore
 from exporter.engine.external import validate_detector
 from exporter.settings import Duration, Items, Section
 
@@ -59,12 +59,22 @@ class BaselineSettings(Section):
 class DetectionSettings(Section):
     """Who votes, and how many must agree.
 
-    By default a sample is anomalous where it is novel and `zscore` or `iqr` agrees, so outside the band, or where
-    deviations have added up to a drift. docs/detection.md says what was measured, and what other sets are for.
+    By default a sample is anomalous where it is novel and `zscore` or `iqr` agrees, so outside the band, or where one
+    of `far`, `counts`, `window`, `texture` and `collective` says so alone.
+    docs/detection.md says what was measured, and what other sets are for.
     """
 
     detectors: Items[Annotated[SerializeAsAny[AnyDetector], WrapValidator(validate_detector)]] = Field(
-        (ZScore(), Iqr(multiplier=2.5), Novelty(votes=2), Collective(votes=3)),
+        (
+            ZScore(),
+            Iqr(multiplier=2.5),
+            Novelty(votes=2),
+            Far(votes=3),
+            Counts(votes=3),
+            Window(votes=3),
+            Texture(votes=3),
+            Collective(votes=3),
+        ),
         min_length=1,
         description="Detectors that vote: names, or mappings with `kind` and parameters.",
     )

@@ -124,6 +124,11 @@ class LevelShift:
             q3=offset + gain * stats.q3,
         )
 
+    def level(self, mean: FloatArray, std: FloatArray, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Return a mean and a standard deviation of the buckets at today's level."""
+        gain = self.gain[rows]
+        return self.offset[rows] + gain * mean, gain * std
+
     def bucket(self, sample: FloatArray, rows: slice) -> FloatArray:
         """Return samples at the level that the buckets were filled at."""
         level: FloatArray = (sample - self.offset[rows]) / self.gain[rows]

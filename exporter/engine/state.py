@@ -1,27 +1,28 @@
-"""Everything that is learned of the series of one query, the block under way, and the state on disk."""
+"""Everything that is learned of the series of one query, and the block under way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketIndex, buckets_at
+from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketIndex, BucketStats, buckets_at
 from exporter.engine.budget import AlertCounts
 from exporter.engine.cadence import LearningGrid, Span
 from exporter.engine.columns import Array
 from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
 from exporter.engine.overrides import Overrides
+from exporter.engine.residual import Residuals
 from exporter.engine.scale import Scale
 from exporter.engine.seconds import HOUR
-from exporter.engine.series import SeriesLifetimes, SeriesTable, key_of
+from exporter.engine.series import SeriesLifetimes, SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import LevelShift, Shift
-from exporter.engine.verdict import Checkpoint
+from exporter.engine.trend import Trend
 
 __all__ = ["EngineState"]
 
@@ -65,6 +66,8 @@ class EngineState:
         Level shifts that were accepted, in source units; the reader empties the list.
     relearned : list of int
         Rows that are learned anew because they were anomalous too often; the reader empties the list.
+    renamed : set of int
+        Rows that were given to another series, or to none; the reader empties the set.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -77,6 +80,7 @@ class EngineState:
         self.shift = LevelShift()
         self.overrides = Overrides()
         self.drift = Drift(settings.drifting)
+        self.residuals, self.trend = Residuals(), Trend()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -92,8 +96,7 @@ class EngineState:
         self.seconds = 0.0
         self.capacity = 0
         self._used = 0
-        self._saved_at = np.full(BUCKETS, -np.inf)
-        self._renamed: set[int] = set()
+        self.renamed: set[int] = set()
 
     def configure(self, settings: EngineSettings) -> None:
         """Judge by other settings from now on; those of learning must be the same."""
@@ -126,11 +129,14 @@ class EngineState:
         self._used = max(self._used, size)
         self.pending[:, rows] = np.nan
         self.lifetimes.admit(rows, at)
-        self._renamed.update(rows.tolist())
+        self.renamed.update(rows.tolist())
 
-    def _parts(self) -> list[Scale | Baseline | LevelShift | Overrides | Drift | DetectorState | AlertCounts]:
+    def _parts(
+        self,
+    ) -> list[Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | DetectorState | AlertCounts]:
         counts = () if self.alert_counts is None else (self.alert_counts,)
-        return [self.scale, self.baseline, self.shift, self.overrides, self.drift, *self.detectors.values(), *counts]
+        shared = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals, self.trend]
+        return [*shared, *self.detectors.values(), *counts]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -222,6 +228,8 @@ class EngineState:
                 self.baseline.find_seasons(rows)
             for detector in self.detectors.values():
                 detector.learn(rows, self.blocks)
+            self.residuals.end_block(rows)
+            self.trend.end_block(rows)
             self.overrides.fade(rows, BLOCK * self.seconds)
             # One sample of a block is enough for the distribution of the values.
             self.drift.learn(rows, self.pending[-1, rows], self.baseline.all_times(rows))
@@ -243,9 +251,14 @@ class EngineState:
             self._relearn(rows)
             self.relearned += rows.tolist()
 
+    def stats(self, buckets: BucketIndex, rows: Rows) -> BucketStats:
+        """Return the statistics that `rows`, shape (m,), are judged against now; baseline units."""
+        stats = self.shift.today(self.baseline.stats(buckets, rows), rows)
+        return self.trend.today(stats, self.scale.inward(rows, np.zeros(len(rows))), rows)
+
     def accept(self, rows: Rows, at: float) -> None:
         """Take what `rows`, shape (m,), are at `at` as their new normal; see `Engine.accept`."""
-        expected = self.shift.today(self.baseline.stats(self.buckets_at(at), rows), rows).mean
+        expected = self.stats(self.buckets_at(at), rows).mean
         self._move(self.shift.accept(rows, expected))
         self.overrides.accept(rows)
 
@@ -257,6 +270,8 @@ class EngineState:
         rows, by = np.array([shift.row for shift in shifts], np.intp), np.array([shift.by for shift in shifts])
         for detector in self.detectors.values():
             detector.accept(rows, by)
+        self.residuals.accept(rows, by)
+        self.trend.accept(rows)
         self.drift.settle(rows)
         self.shifts += [self.outward(shift) for shift in shifts]
 
@@ -294,78 +309,9 @@ class EngineState:
         """Forget the series of some rows; nothing is due in a row without one."""
         self.table.release(np.array(rows, np.intp))
         self.lifetimes.first[rows] = np.nan
-        self._renamed.update(rows)
+        self.renamed.update(rows)
 
-    def checkpoint(self) -> Checkpoint:
-        """Return what changed since the last checkpoint that was `saved`.
-
-        Its arrays are views, because copies would take as much memory again: write them before anything is learned.
-        """
-        size = self.table.size
-        touched = sorted(self.baseline.touched)
-        saved_at = self._saved_at.copy()
-        saved_at[touched] = self.at
-        parts: dict[str, Array] = {f"bucket/{index:03}": self.baseline.bucket(index, size) for index in touched}
-        for name, column in self._columns().items():
-            parts[name] = column[..., :size]
-        parts["saved_at"] = saved_at
-        parts["block"] = np.array(
-            [self.filled, self.flushed, self.blocks, self.seconds, *self.buckets, self.grid_at, self.instants]
-        )
-        parts["drift"] = self.drift.state()
-        if self.alert_counts is not None:
-            parts["budget"] = self.alert_counts.state()
-        series = {row: self.table.labels(row) for row in self._renamed if self.table.in_use(row)}
-        removed = tuple(self._renamed - series.keys())
-        return Checkpoint(self.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
-
-    def saved(self, checkpoint: Checkpoint) -> None:
-        """Note that a checkpoint is stored: the next one holds only what changes from now on."""
-        self._saved_at = checkpoint.parts["saved_at"].astype(np.float64)
-        self.baseline.touched.clear()
-        self._renamed.clear()
-
-    def restore(
-        self, at: float, parts: Mapping[str, npt.NDArray[np.generic]], series: Sequence[tuple[int, bytes]]
-    ) -> bool:
-        """Go on from an earlier run's checkpoints; only while nothing was learned.
-
-        A bucket that is missing (its blob was damaged) is learned again. Returns False, with nothing
-        changed, where anything else is missing or does not fit: nothing can be kept then.
-        """
-        saved_at, block = parts.get("saved_at"), parts.get("block")
-        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (9,):
-            return False
-        size = parts["first"].shape[-1] if "first" in parts else 0
-        for name, column in self._columns().items():
-            if name not in parts or parts[name].shape != (*column.shape[:-1], size):
-                return False
-        if any(not 0 <= row < size for row, _ in series):
-            return False
-        if not self.drift.restore(parts.get("drift", np.zeros(0))):
-            return False
-        if self.alert_counts is not None and not self.alert_counts.restore(parts.get("budget", np.zeros(0))):
-            return False
-        self.table.restore(series, size)
-        self.admit(np.arange(size), at)
-        self._renamed.clear()
-        for name, column in self._columns().items():
-            column[..., :size] = parts[name]
-        for index in range(BUCKETS):
-            stats = parts.get(f"bucket/{index:03}")
-            if stats is None or stats.ndim != 2 or stats.shape[0] != 5 or stats.shape[1] > size:
-                continue
-            # A row may have been given to another series after this bucket was written.
-            fresh = self.lifetimes.admitted[:size] > float(saved_at[index])
-            self.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
-            self._saved_at[index] = saved_at[index]
-        self.at = at
-        filled, flushed, blocks, self.seconds, *buckets, self.grid_at, instants = block.tolist()
-        self.filled, self.flushed, self.blocks, self.instants = map(int, (filled, flushed, blocks, instants))
-        self.buckets = BucketIndex(*map(int, buckets))
-        return True
-
-    def _columns(self) -> dict[str, Array]:
+    def columns(self) -> dict[str, Array]:
         """Return the arrays that have a value a row, rows last."""
         columns: dict[str, Array] = {
             "origin": self.scale.origin,
@@ -380,6 +326,8 @@ class EngineState:
             **self.shift.arrays(),
             **self.overrides.arrays(),
             **self.drift.arrays(),
+            **self.residuals.arrays(),
+            **self.trend.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}
@@ -390,11 +338,11 @@ class EngineState:
     @property
     def row_bytes(self) -> int:
         """Bytes of learned arrays that a row takes, once it has learned in all hours."""
-        columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self._columns().values())
+        columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self.columns().values())
         return BUCKETS * BUCKET_BYTES + sum(columns)
 
     @property
     def bytes_per_series(self) -> float:
         """Bytes of learned arrays that a series takes."""
-        total = self.baseline.nbytes + sum(column.nbytes for column in self._columns().values())
+        total = self.baseline.nbytes + sum(column.nbytes for column in self.columns().values())
         return total / max(1, self.capacity)

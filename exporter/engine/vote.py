@@ -7,6 +7,8 @@ not pass: its upper edge is the *k*-th smallest upper edge, its lower edge the *
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,9 @@ from exporter.engine.detectors import Detector, DetectorResult
 __all__ = ["Ballot", "score_of", "severity_of", "vote"]
 
 FloatArray = npt.NDArray[np.float64]
+
+_FEW = 12
+"""Voters, and sets of them, up to which the sets are gone through; beyond, sorting is quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +94,17 @@ def vote(
     lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))
     upper, published_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], published[1]))
 
-    counts = np.divide(np.abs(sample - expected), smallest, out=np.full(sample.shape, np.inf), where=smallest > 0.0)
+    any_counts = not smallest.any()
+    counts = np.full(sample.shape, np.inf)
+    if not any_counts:
+        np.divide(np.abs(sample - expected), smallest, out=counts, where=smallest > 0.0)
     each = np.array([[result.above for result in results], [result.below for result in results]])
     joint = np.array([_kth_largest(list(side), votes, quorum) for side in each])
     if threshold != 1.0:
         each /= threshold
-    above, below = np.minimum(joint if threshold == 1.0 else joint / threshold, counts)
-    each = np.minimum(each, counts)
+    above, below = joint if threshold == 1.0 else joint / threshold
+    if not any_counts:
+        above, below, each = (np.minimum(severity, counts) for severity in (above, below, each))
     return Ballot(above, below, expected, lower, upper, each, joint, counts, published_lower, published_upper)
 
 
@@ -130,18 +139,27 @@ def _kth_largest(rows: list[FloatArray], votes: Sequence[int], k: int) -> FloatA
 
     NaN counts as smallest, and wins where k reaches it.
     """
-    ballots = [row for row, count in zip(rows, votes, strict=True) for _ in range(min(count, k))]
-    if k > len(ballots):
-        return np.full_like(rows[0], np.nan)
-    if k == 1:
-        largest: FloatArray = np.fmax.reduce(ballots)
-        return largest
-    if k == len(ballots):
-        smallest: FloatArray = np.minimum.reduce(ballots)
-        return smallest
-    ranked: FloatArray = -np.sort(-np.array(ballots), axis=0)  # Descending, NaN last.
-    kth: FloatArray = ranked[k - 1]
-    return kth
+    coalitions = _coalitions(tuple(votes), k) if len(votes) <= _FEW else None
+    if coalitions is None:
+        ballots = np.array([row for row, count in zip(rows, votes, strict=True) for _ in range(min(count, k))])
+        ranked: FloatArray = -np.sort(-ballots, axis=0)  # Descending, NaN last.
+        return ranked[k - 1] if k <= len(ranked) else np.full_like(rows[0], np.nan)
+    # Every coalition that has enough votes agrees on the smallest of its severities; the largest of these counts.
+    largest = np.full_like(rows[0], np.nan)
+    for coalition in coalitions:
+        largest = np.fmax(largest, functools.reduce(np.minimum, [rows[index] for index in coalition]))
+    return largest
+
+
+@functools.lru_cache(maxsize=64)
+def _coalitions(votes: tuple[int, ...], k: int) -> tuple[tuple[int, ...], ...] | None:
+    """Return the sets of voters, by number, that have `k` votes together and none too many; None: they are many."""
+    members = range(len(votes))
+    winning = (some for size in range(1, len(votes) + 1) for some in itertools.combinations(members, size))
+    needed = [
+        some for some in winning if k <= sum(votes[each] for each in some) < k + min(votes[each] for each in some)
+    ]
+    return tuple(needed) if len(needed) <= _FEW else None
 
 
 def severity_of(score: FloatArray) -> FloatArray:

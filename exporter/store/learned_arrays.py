@@ -204,7 +204,10 @@ def _forget(con: sqlite3.Connection, query: str) -> None:
 
 def _load(con: sqlite3.Connection, query: str, version: str) -> LearnedState | None:
     head = _head(con, query)
-    if head is None or head[1] != version:
+    if head is None:
+        return None
+    if head[1] != version:
+        log.info("query=%s: what was learned is of other settings or an earlier version; it is learned anew", query)
         return None
     damaged: list[str] = []
     parts: dict[str, NDArray[Any]] = {}

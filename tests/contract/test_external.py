@@ -148,7 +148,7 @@ def test_planted_in_the_tree_nothing_else_fails(tmp_path: Path) -> None:
     detectors = tmp_path / "exporter" / "engine" / "detectors"
     (detectors / "hour_median.py").write_text(CODE, encoding="utf-8")
     registry = (detectors / "__init__.py").read_text(encoding="utf-8")
-    union = re.search(r"AnyDetector = Annotated\[(.*?), Field", registry, re.DOTALL)
+    union = re.search(r"AnyDetector = Annotated\[\s*(.*?),\s*Field", registry, re.DOTALL)
     assert union is not None
     registry = registry.replace(union[1], f"{union[1]} | HourMedian")
     registry = registry.replace(

@@ -35,6 +35,7 @@ __all__ = [
     "DetectorState",
     "FloatArray",
     "ReasonContext",
+    "Residual",
     "Rows",
     "SampleBatch",
     "State",
@@ -58,6 +59,47 @@ SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
 CERTAIN = 5.0
 """Severity of what cannot be, such as a value out of range: as sure as five times the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Residuals of samples, shape (t, n), and the noise of their hour, shape (n,); float32, NaN: unknown.
+
+    See `exporter.engine.residual`.
+
+    Attributes
+    ----------
+    value, contrast, spread
+        Distance from the mean of the bucket, the same less the residuals of the last hour, and the noise; baseline
+        units.
+    ratio, ratio_contrast, ratio_spread
+        The same of the natural logarithm.
+    positive : ndarray of bool, shape (n,)
+        Whether the series was never negative, so that a logarithm means something.
+    overall : ndarray, shape (t, n)
+        Distance from the mean of all hours, in their standard deviations.
+    before : ndarray, shape (24 + t, n)
+        Residuals of the samples before these, and theirs.
+    change : ndarray, shape (t, n)
+        Distance from the sample before; exactly 0 where it is the same value.
+    zero : ndarray of float64, shape (n,)
+        The value zero in baseline units.
+    step : float, seconds
+        How far samples that are learned are apart.
+    """
+
+    value: Array
+    contrast: Array
+    spread: Array
+    ratio: Array
+    ratio_contrast: Array
+    ratio_spread: Array
+    positive: Array
+    overall: Array
+    before: Array
+    change: Array
+    zero: Array
+    step: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +127,8 @@ class SampleBatch:
         learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
     state : State
         Views of the arrays of the detector for these series; empty for a detector without state.
+    residual : Residual, optional
+        What is left of the samples without the typical value of their hour.
     """
 
     times: FloatArray
@@ -96,6 +140,7 @@ class SampleBatch:
     resolution: FloatArray
     score_only: bool = False
     state: State = field(default_factory=dict)
+    residual: Residual | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +201,21 @@ class Detector(Section):
         Whether its result is an interval around an expected value. A detector without one has no band.
     single : bool
         Whether a single sample can be anomalous to it.
+    zero_based : bool
+        Whether its result depends on where zero is, or on whether values are ever negative.
+    slow : bool
+        Whether it detects what comes slowly, over days.
+    outage : bool
+        Whether a sample that it calls anomalous downward belongs to an outage. Such samples are not learned.
     warm_up : float, seconds
         History that it needs before it says anything, where that is more than some samples.
     """
 
     interval: ClassVar[bool] = True
     single: ClassVar[bool] = True
+    zero_based: ClassVar[bool] = False
+    slow: ClassVar[bool] = False
+    outage: ClassVar[bool] = False
     warm_up: ClassVar[float] = 0.0
 
     votes: int = Field(1, ge=1, le=100, description="How many votes it has; `quorum` counts them.")
@@ -265,9 +319,10 @@ def interval_result(batch: SampleBatch, expected: FloatArray, lower: FloatArray,
 
 def severity_result(batch: SampleBatch, above: FloatArray, below: FloatArray) -> DetectorResult:
     """Return severities of shape (t, n) or (n,) without an interval; NaN where there is no sample."""
-    missing = np.isnan(batch.sample)
     no_interval = np.full(batch.sample.shape[1], np.nan)
-    above, below = np.where(missing, np.nan, above), np.where(missing, np.nan, below)
+    missing = np.isnan(batch.sample)
+    if missing.any() or above.shape != missing.shape:
+        above, below = np.where(missing, np.nan, above), np.where(missing, np.nan, below)
     return DetectorResult(above, below, no_interval, no_interval, no_interval)
 
 

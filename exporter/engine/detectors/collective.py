@@ -19,7 +19,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.ordered import add_to
+from exporter.engine.ordered import add_to, add_up
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Collective"]
@@ -41,6 +41,17 @@ FADE = 0.9995
 SEVERITY_MAX = 1.0
 """A sum grows with time, so beyond the threshold it says how long a drift goes on, not how bad it is. It must not
 hide what other detectors see meanwhile."""
+NOW = 1.5
+"""Standard deviations of the noise that the mean of the last hours must be away: a sum of the past alone says nothing
+about now."""
+NOW_HOURS = 6
+NOW_LAST = 1.5
+"""The mean of the last hours counts at most as this many times the last hour."""
+NOW_MARGIN = 2.0
+"""The mean must also be this many times what nine tenths of such means of the series reach."""
+NOW_SHARE, NOW_RATE = 0.9, 0.02
+"""The quantile follows by steps of this part of itself."""
+_AWAY_MAX = 6.0
 _SUM_MAX = 3.0
 """Sums end at so many limits, so that the end of a leak is seen within hours."""
 _NEVER = np.iinfo(np.int32).min
@@ -52,7 +63,7 @@ class Collective(StatefulDetector):
     Catches what is never far from usual and always on the same side: a leak over a day or longer. The usual mean
     is that of the baseline. Deviations are measured in their own usual size, so noise that is correlated over
     hours is not mistaken for a drift; less an allowance they are summed (a CUSUM [1]_), and a lasting
-    new level is accepted within days.
+    new level is accepted within days. The mean of the last six hours must be away as well.
 
     Blind to a single sample, to drifts shorter than half a day, and to those slower than the baseline learns;
     cannot say before the baseline knows the hours of the week (two weeks) and three days have been compared with
@@ -73,6 +84,7 @@ class Collective(StatefulDetector):
 
     interval: ClassVar[bool] = False
     single: ClassVar[bool] = False
+    slow: ClassVar[bool] = True
     warm_up: ClassVar[float] = 17 * 24 * HOUR
 
     kind: Literal["collective"] = Field("collective", description="Slow leaks: deviations that add up over hours.")
@@ -91,6 +103,9 @@ class Collective(StatefulDetector):
         "below": Column((), np.float32),
         "way": Column((), np.float32),  # The largest sum of the excursion that is going on.
         "longest": Column((), np.float32),  # And of those that have ended.
+        "spread": Column((), np.float32, np.nan),  # Noise of the hour when it began; baseline units.
+        "apart": Column((NOW_HOURS,), np.float32),  # Deviations of the last hours, in standard deviations of the noise.
+        "reach": Column((), np.float32, 0.75),  # What nine tenths of the means of so many hours reach.
     }
 
     def score(self, batch: SampleBatch) -> DetectorResult:
@@ -107,18 +122,24 @@ class Collective(StatefulDetector):
             # Against a coarser bucket every weekend would be a drift.
             expected = np.where(batch.stats.fine, expected, np.nan)
         state["usual"][...] = np.where(began, expected, state["usual"])
+        state["spread"][...] = np.where(began, batch.stats.std, state["spread"])
         if not batch.score_only:
             add_to(state["sum"], np.where(batch.usable, batch.sample, 0.0))
             state["count"] += batch.usable.sum(axis=0)
         limit = np.maximum(self.limit, MARGIN * state["longest"])
         severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)
+        mean, last = add_up(state["apart"]) / NOW_HOURS, state["apart"][-1]
+        # The drift is over when an hour was normal, though the mean of six is not yet.
+        mean = np.where(mean * last > 0.0, np.copysign(np.minimum(np.abs(mean), NOW_LAST * np.abs(last)), mean), 0.0)
+        now = mean / np.maximum(NOW, NOW_MARGIN * state["reach"])
+        severity = np.minimum(severity, np.maximum(np.stack([now, -now]), 0.0))
         above, below = np.where(state["hours"] >= SETTLED, severity, np.nan)
         return severity_result(batch, above, below)
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """Begin the sums anew: they were about the old level."""
-        for name in ("sum", "count", "offset", "above", "below", "way"):
-            state[name][rows] = 0
+        for name in ("sum", "count", "offset", "above", "below", "way", "apart"):
+            state[name][..., rows] = 0
 
     def relearn(self, state: State, rows: Rows) -> None:
         """Begin anew: the typical deviation was one from the old baseline, too."""
@@ -132,6 +153,12 @@ class Collective(StatefulDetector):
         """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample."""
         limit = self.limit
         mean = state["sum"] / np.maximum(state["count"], 1)
+        away = (mean - state["usual"]) / state["spread"]
+        away = np.where(
+            (state["count"] > 0) & ~np.isnan(away), np.clip(away, -_AWAY_MAX, _AWAY_MAX), state["apart"][-1]
+        )
+        state["apart"][:-1] = state["apart"][1:]
+        state["apart"][-1] = away
         deviation = mean - state["usual"] - state["offset"]
         compared = (state["count"] > 0) & np.isfinite(deviation)
         deviation = np.where(compared, deviation, 0.0)
@@ -157,6 +184,9 @@ class Collective(StatefulDetector):
         suspected = farther >= 0.5 * np.maximum(limit, MARGIN * state["longest"])
         rate = np.maximum(RATE, 1.0 / (hours + 1.0))
         steady = compared & ~suspected
+        size_now = np.abs(add_up(state["apart"])) / NOW_HOURS
+        step = np.float32(NOW_RATE) * (np.float32(NOW_SHARE) - (size_now <= state["reach"]))
+        state["reach"] *= np.where(compared, np.float32(1.0) + step, np.float32(1.0))
         state["offset"] += np.where(compared, RATE * clipped, 0.0)
         size += np.where(steady, rate * (np.abs(clipped) - size), 0.0)
         hours += compared

@@ -41,7 +41,7 @@ def test_the_timeout_of_a_query_fits_its_interval(
     assert plan(query, **{"global": general}).timeout == timeout
 
 
-FOUR = ["zscore", "iqr", "novelty", "collective"]
+DEFAULT = ["zscore", "iqr", "novelty", "far", "counts", "window", "texture", "collective"]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,16 @@ FOUR = ["zscore", "iqr", "novelty", "collective"]
         pytest.param({"baseline": {"backfill_step": "1m"}}, False, id="backfill step"),
         pytest.param({"baseline": {"min_history": "1d"}}, True, id="min_history only decides who may alert"),
         pytest.param({"detection": {"detectors": ["zscore"]}}, False, id="detectors"),
-        pytest.param({"detection": {"detectors": FOUR[::-1]}}, True, id="order of the detectors"),
+        pytest.param({"detection": {"detectors": DEFAULT[::-1]}}, True, id="order of the detectors"),
         pytest.param(
-            {"detection": {"detectors": [{"kind": "zscore", "threshold": 4}, *FOUR[1:]]}}, True, id="threshold"
+            {"detection": {"detectors": [{"kind": "zscore", "threshold": 4}, *DEFAULT[1:]]}}, True, id="threshold"
         ),
-        pytest.param({"detection": {"detectors": [*FOUR[:3], {"kind": "collective", "limit": 20}]}}, True, id="limit"),
+        pytest.param(
+            {"detection": {"detectors": [*DEFAULT[:-1], {"kind": "collective", "limit": 20}]}}, True, id="limit"
+        ),
+        pytest.param(
+            {"detection": {"detectors": [*DEFAULT[:3], {"kind": "far", "alone": 3}, *DEFAULT[4:]]}}, True, id="alone"
+        ),
         pytest.param({"detection": {"quorum": 1}}, True, id="quorum"),
         pytest.param({"alert": {"labels": {"severity": "page"}}}, True, id="alert"),
         pytest.param({"interval": "5m"}, True, id="interval"),
@@ -73,4 +78,4 @@ def test_the_identity_changes_exactly_when_learned_state_is_of_no_use(query: dic
 
 def test_the_identity_is_stable_over_versions_of_this_program() -> None:
     # A change here makes every installation relearn after an upgrade: do it on purpose only.
-    assert plan().identity == "6e04165d64e46b2010e0d6b8fbc2726c"
+    assert plan().identity == "dd05c3912882a186e8aa2444d058ef08"

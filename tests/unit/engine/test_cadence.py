@@ -158,14 +158,16 @@ def test_pieces_of_any_size_and_a_restart_give_the_same_bits() -> None:
             assert np.array_equal(part, learned[name], equal_nan=True), name
 
 
-def test_a_short_spike_that_recurs_between_samples_that_are_learned_stops_alerting() -> None:
+@pytest.mark.parametrize("first", [21, 24])
+def test_a_short_spike_at_the_same_time_of_every_day_stops_alerting_whether_it_is_learned(first: int) -> None:
+    """Of samples 20 to 24 the last one is learned."""
     one, at = taught(detection=DetectionSettings())
-    samples = live(6)
-    spikes = np.arange(21, len(samples), 100)  # Every five hours, and never learned: 20 is, and 25.
+    samples = live(8)
+    spikes = np.arange(first, len(samples), 480)
     samples[spikes] += 150.0
     found = one.run(at + FINE * np.arange(1, len(samples) + 1), samples, FINE).score >= 0.5
-    assert found[spikes[0]].all()
-    assert found[spikes[-8:]].mean() <= 0.1
+    assert found[spikes[:3]].all()
+    assert found[spikes[3:]].mean() <= 0.1
 
 
 def test_an_anomaly_lasts_until_it_is_over() -> None:
@@ -200,4 +202,6 @@ def test_state_of_an_engine_that_learned_every_sample_is_not_taken_up() -> None:
 def test_minutes_are_judged_as_well_as_the_steps_of_history(kind: str) -> None:
     found = measure(KINDS[kind], 60.0, cadence=300.0, series=6, weeks=3, live=86400.0)
     assert found.clean <= 0.001
-    assert found.first == {"half": 1.0, "third": 1.0, "spike": 1.0}
+    # Half of a Poisson count is less than four standard deviations off; the second sample confirms the first.
+    assert found.within == {"half": 1.0, "third": 1.0, "spike": 1.0}
+    assert found.first["third"] == found.first["spike"] == 1.0

@@ -30,6 +30,6 @@ def test_about_as_much_is_anomalous_as_was_asked_for(contamination: float) -> No
 def test_a_sudden_change_is_easier_to_tell_than_the_same_deviation_that_lasts() -> None:
     samples = seasonal(29, count=24)
     at = 28 * DAY + 40
-    samples[at : at + 3] *= 1.2
+    samples[at : at + 3] *= 1.3
     found = scores(samples)
     assert found[at].mean() > found[at + 1].mean()

@@ -37,7 +37,7 @@ def test_a_shift_alerts_for_a_day_and_is_then_the_new_normal(shift) -> None:
     samples[SHIFT:] = shift(samples[SHIFT:])
     one = engine()
     share = share_anomalous(one, samples)
-    assert share[24] == pytest.approx(1.0)
+    assert share[24] >= 0.98  # The band knows the noise of the hour: one sample may be inside.
     assert share[26:].mean() < 0.05
     assert [found.row for found in one.shifts] == [0]
 
@@ -49,7 +49,7 @@ def test_another_shape_is_learned_anew() -> None:
     samples[SHIFT:] = 500.0 + 5.0 * rng.standard_normal(samples[SHIFT:].shape)
     one = engine()
     share = share_anomalous(one, samples)
-    assert share[24] == pytest.approx(1.0)
+    assert share[24] >= 0.98  # The band knows the noise of the hour: one sample may be inside.
     assert share[26:].mean() < 0.05
     assert [found.anew for found in one.shifts] == [True]
 

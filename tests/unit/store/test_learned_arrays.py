@@ -45,9 +45,13 @@ def test_a_checkpoint_rewrites_only_the_parts_that_it_is_given(store: Store) -> 
     assert store.learned_arrays.load("q", "v1").at == 180.0  # type: ignore[union-attr]
 
 
-def test_another_version_is_not_loaded_and_replaces_everything_when_saved(store: Store) -> None:
+def test_another_version_is_not_loaded_and_replaces_everything_when_saved(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     store.learned_arrays.save("q", "v1", 60.0, {"a": np.zeros(3), "b": np.zeros(2)}, [(0, b"x")])
     assert store.learned_arrays.load("q", "v2") is None
+    assert "learned anew" in caplog.text
     assert store.learned_arrays.load("q", "v1") is not None
     store.learned_arrays.save("q", "v2", 120.0, {"b": np.ones(1)})
     assert store.learned_arrays.load("q", "v1") is None

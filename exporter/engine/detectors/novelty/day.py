@@ -19,6 +19,10 @@ SPAN = 4
 SHIFT = 1
 """Slots by which an earlier day may have been earlier or later: a nightly job does not start to the minute."""
 _NEVER = np.iinfo(np.int32).min
+_UNKNOWN = np.iinfo(np.int16).min
+_MOST = np.iinfo(np.int16).max
+_ROOM, _SMALL = 2.0, 1.0 / 16.0
+"""The quantum is chosen so that the largest mean fits this many times, and anew where it is this part of what fits."""
 _EARLIER = (-SLOTS * np.arange(1, DAYS)[:, None] + np.arange(-SHIFT, SHIFT + 1)).ravel()
 """Where an earlier day's span may end, in slots from the end of this one."""
 _DAYS = -SLOTS * np.arange(1, DAYS)
@@ -28,7 +32,8 @@ _SPAN = -np.arange(SPAN)
 def day_columns() -> dict[str, Column]:
     """Return the state: means of the slots of the last days, and the slot that is open."""
     return {
-        "day.means": Column((DAYS * SLOTS,), np.float32, np.nan),
+        "day.means": Column((DAYS * SLOTS,), np.int16, _UNKNOWN),  # In quanta, from zero of the baseline units.
+        "day.quantum": Column((), np.float32),
         "day.open": Column((), np.int32, _NEVER),
         "day.sum": Column((), np.float64),
         "day.count": Column((), np.float32),
@@ -41,7 +46,7 @@ class DayProfile:
     """The last days of some series."""
 
     def __init__(self, columns: dict[str, Array]) -> None:
-        self._means, self._open = columns["day.means"], columns["day.open"]
+        self._codes, self._quantum, self._open = columns["day.means"], columns["day.quantum"], columns["day.open"]
         self._sum, self._count = columns["day.sum"], columns["day.count"]
         self._typical, self._unlike = columns["day.usual"], columns["day.unlike"]
 
@@ -89,30 +94,54 @@ class DayProfile:
 
     def _next(self, slot: int) -> None:
         """Close the open slot and open another one; by the wall clock it can be an earlier one."""
-        last, size = self._last(), len(self._means)
+        last, size = self._last(), len(self._codes)
         follows = slot == last + 1
         if last != _NEVER:
             mean = np.where(self._count > 0.0, self._sum / np.maximum(self._count, 1.0), np.nan)
-            self._means[last % size] = mean
+            self._codes[last % size] = self._encode(mean, last_of_day=last % SLOTS == SLOTS - 1)
             for missed in range(max(last + 1, slot - size), slot):
-                self._means[missed % size] = np.nan
+                self._codes[missed % size] = _UNKNOWN
             self._unlike[...] = self._distance(slot - 1)
         self._open[...] = slot
         self._sum[...], self._count[...] = 0.0, 0.0
         if follows:  # The medians of the slot before and of this one are there already.
             self._typical[:2] = self._typical[1:].copy()
         for index, beside in ((2, 1),) if follows else ((0, -1), (1, 0), (2, 1)):
-            self._typical[index] = median(self._means[(slot + beside + _DAYS) % size])
+            self._typical[index] = median(self._means((slot + beside + _DAYS) % size))
+
+    def _means(self, slots: Array) -> Array:
+        """Return the means of some slots, float32; NaN where there is none."""
+        codes = self._codes[slots]
+        return np.where(codes == _UNKNOWN, np.float32(np.nan), codes * self._quantum)
+
+    def _encode(self, mean: Array, *, last_of_day: bool) -> Array:
+        """Return means, shape (n,), as whole quanta; where one does not fit, the quantum of the series grows."""
+        size = np.where(np.isfinite(mean), np.abs(mean), 0.0)
+        largest = np.where(size > _MOST * self._quantum, size, 0.0)
+        if last_of_day:
+            # Days after a spike the largest mean is small against what fits: the quantum shrinks.
+            codes = np.where(self._codes == _UNKNOWN, np.int16(0), self._codes)
+            reached = np.maximum(np.maximum(codes.max(axis=0), -codes.min(axis=0)) * self._quantum, size)
+            largest = np.where(reached < _SMALL * _MOST * self._quantum, reached, largest)
+        if largest.any():
+            rows = np.flatnonzero(largest)
+            codes, before = self._codes[:, rows], self._quantum[rows]
+            quantum = (_ROOM / _MOST * largest[rows]).astype(np.float32)
+            rounded = np.clip(np.rint(codes * (before.astype(np.float64) / quantum)), -_MOST, _MOST)
+            self._codes[:, rows] = np.where(codes == _UNKNOWN, _UNKNOWN, rounded)
+            self._quantum[rows] = quantum
+        code = np.rint(np.divide(mean, self._quantum, out=np.zeros(len(mean)), where=self._quantum > 0.0))
+        return np.where(np.isnan(mean), _UNKNOWN, np.clip(code, -_MOST, _MOST)).astype(np.int16)
 
     def _distance(self, last: int) -> Array:
         """Return how unlike all earlier days the slots up to `last` are; NaN where none can be compared."""
-        size = len(self._means)
-        now = self._means[(last + _SPAN) % size]
+        size = len(self._codes)
+        now = self._means((last + _SPAN) % size)
         present = (~np.isnan(now)).sum(axis=0)
         number = np.zeros((len(_EARLIER), now.shape[-1]), np.int64)
         total = np.zeros(number.shape, np.float32)
         for back, mean in zip(_SPAN, now, strict=True):
-            square = (self._means[(last + _EARLIER + back) % size] - mean) ** 2
+            square = (self._means((last + _EARLIER + back) % size) - mean) ** 2
             valid = ~np.isnan(square)
             number += valid
             total += np.where(valid, square, np.float32(0.0))

@@ -49,6 +49,10 @@ FATIGUE_MOST = np.float32(10.0)
 """Anomalies beyond these add nothing: no series needs more than twice the evidence, or it would be mute."""
 RECOVERY = np.float32(0.5 ** (BLOCK / 4000.0))
 """Part of the fatigue that is left after a block: half after 4,000 samples, two weeks of five minutes."""
+OLD, OLD_FROM, OLD_OVER = 0.5, 4032.0, 500.0
+OLDER, OLDER_OVER = 0.3, 8064.0
+"""What a series of two weeks of five minutes, and of six, needs in addition: with the number of its samples records
+mean little, and `far` has learned by then how far its hours go."""
 CALM = 3
 """Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
 RECENT = np.float32(2.0 / 11.0)
@@ -167,6 +171,8 @@ class Novelty(StatefulDetector):
             age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
             columns["age"][...] = age[-1]
         needed = self.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
+        needed *= 1.0 + OLD * np.clip((age - OLD_FROM) / OLD_OVER, 0.0, 1.0)
+        needed *= 1.0 + OLDER * np.clip((age - OLD_FROM) / OLDER_OVER, 0.0, 1.0)
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
         severity = np.where(usable, evidence / needed, CERTAIN)  # Not finite.
         # After an anomaly the slow signals contain it for hours; it is over when the values are usual again.

@@ -1,0 +1,109 @@
+"""Checkpoints of what an engine has learned: what changed since the last one, and how to go on from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.baseline import BUCKETS, BucketIndex
+from exporter.engine.columns import Array
+from exporter.engine.series import key_of
+from exporter.engine.state import EngineState
+from exporter.engine.verdict import Checkpoint
+
+__all__ = ["Checkpoints"]
+
+_LATER = ("residual/", "trend/")
+"""Arrays that start empty where an earlier version, which did not have them, wrote the state."""
+
+
+class Checkpoints:
+    """The checkpoints of one engine: buckets that changed and all columns, so that many laid over each other are all.
+
+    Parameters
+    ----------
+    state : EngineState
+    """
+
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
+        self._saved_at = np.full(BUCKETS, -np.inf)
+
+    def changed(self) -> Checkpoint:
+        """Return what changed since the last checkpoint that was `saved`.
+
+        Its arrays are views, because copies would take as much memory again: write them before anything is learned.
+        """
+        state = self._state
+        size = state.table.size
+        touched = sorted(state.baseline.touched)
+        saved_at = self._saved_at.copy()
+        saved_at[touched] = state.at
+        parts: dict[str, Array] = {f"bucket/{index:03}": state.baseline.bucket(index, size) for index in touched}
+        for name, column in state.columns().items():
+            parts[name] = column[..., :size]
+        parts["saved_at"] = saved_at
+        parts["block"] = np.array(
+            [state.filled, state.flushed, state.blocks, state.seconds, *state.buckets, state.grid_at, state.instants]
+        )
+        parts["drift"] = state.drift.state()
+        if state.alert_counts is not None:
+            parts["budget"] = state.alert_counts.state()
+        series = {row: state.table.labels(row) for row in state.renamed if state.table.in_use(row)}
+        removed = tuple(state.renamed - series.keys())
+        return Checkpoint(state.at, parts, [(row, key_of(labels)) for row, labels in sorted(series.items())], removed)
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint is stored: the next one holds only what changes from now on."""
+        self._saved_at = checkpoint.parts["saved_at"].astype(np.float64)
+        self._state.baseline.touched.clear()
+        self._state.renamed.clear()
+
+    def restore(
+        self, at: float, parts: Mapping[str, npt.NDArray[np.generic]], series: Sequence[tuple[int, bytes]]
+    ) -> bool:
+        """Go on from an earlier run's checkpoints; only while nothing was learned.
+
+        A bucket that is missing (its blob was damaged) is learned again. Returns False, with nothing
+        changed, where anything else is missing or does not fit: nothing can be kept then.
+        """
+        state = self._state
+        saved_at, block = parts.get("saved_at"), parts.get("block")
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (9,):
+            return False
+        size = parts["first"].shape[-1] if "first" in parts else 0
+        columns = state.columns()
+        for new in _LATER:
+            if not any(name.startswith(new) for name in parts):
+                columns = {name: column for name, column in columns.items() if not name.startswith(new)}
+        for name, column in columns.items():
+            stored = parts.get(name)
+            if stored is None or stored.shape != (*column.shape[:-1], size) or stored.dtype != column.dtype:
+                return False
+        if any(not 0 <= row < size for row, _ in series):
+            return False
+        if not state.drift.restore(parts.get("drift", np.zeros(0))):
+            return False
+        if state.alert_counts is not None and not state.alert_counts.restore(parts.get("budget", np.zeros(0))):
+            return False
+        state.table.restore(series, size)
+        state.admit(np.arange(size), at)
+        state.renamed.clear()
+        for name, column in state.columns().items():
+            if name in columns:
+                column[..., :size] = parts[name]
+        for index in range(BUCKETS):
+            stats = parts.get(f"bucket/{index:03}")
+            if stats is None or stats.ndim != 2 or stats.shape[0] not in (4, 5) or stats.shape[1] > size:
+                continue
+            # A row may have been given to another series after this bucket was written.
+            fresh = state.lifetimes.admitted[:size] > float(saved_at[index])
+            state.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
+            self._saved_at[index] = saved_at[index]
+        state.at = at
+        filled, flushed, blocks, state.seconds, *buckets, state.grid_at, instants = block.tolist()
+        state.filled, state.flushed, state.blocks, state.instants = map(int, (filled, flushed, blocks, instants))
+        state.buckets = BucketIndex(*map(int, buckets))
+        return True

@@ -1,0 +1,162 @@
+"""Zeros in a row where events are expected: the probability of so many by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exporter.engine.columns import Column
+from exporter.engine.detectors.base import (
+    DetectorResult,
+    FloatArray,
+    ReasonContext,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    severity_result,
+)
+from exporter.engine.limits import note_marks, recurring
+from exporter.engine.ordered import logarithm
+from exporter.engine.seconds import DAY
+
+__all__ = ["Counts"]
+
+HOURS = 24
+RATE = 1.0 / 21.0
+"""Weight of a day in the share of zeros at an hour."""
+MOST = 7.0
+"""Evidence of one zero at most, natural logarithm: no share is trusted to be smaller than one in a thousand."""
+ENOUGH = 3
+"""Days before the share of zeros at an hour is trusted."""
+BEYOND = 1.5
+"""A run needs this many times the evidence of the longest one before."""
+ALERTED = 0.8
+"""Part of the limit that an anomalous run counts as, so that the next one is anomalous, too."""
+SEVERITY_MAX = 1.0
+"""Evidence grows with time, so beyond the limit it says how long the zeros last, not how bad they are. It must not hide
+what other detectors see meanwhile."""
+FADE = 0.98
+"""Part of the evidence of the longest run that is left after a day: half after five weeks."""
+
+
+class Counts(StatefulDetector):
+    """Zeros in a row, where there should be events.
+
+    The probability of a zero is that of a count with the mean and variance of this hour (Poisson where they are equal),
+    and at least the share of zeros that this hour of the day has had. The negative logarithms of these probabilities
+    add up while zeros follow each other. So traffic with ten events in a typical sample is anomalous at its second
+    zero, and a night with one event an hour is not. The anomaly lasts until something comes, and its zeros are not
+    learned.
+
+    Blind to outages in which values are not zero, and to a rate that falls to a part.
+
+    Parameters
+    ----------
+    evidence : float > 0, natural logarithm
+        Severity is 1.0 where the run is so improbable: ``exp(-evidence)``.
+    """
+
+    interval: ClassVar[bool] = False
+    single: ClassVar[bool] = False
+    zero_based: ClassVar[bool] = True
+    outage: ClassVar[bool] = True
+    warm_up: ClassVar[float] = 8 * DAY
+
+    kind: Literal["counts"] = Field("counts", description="Zeros in a row where events are expected.")
+    evidence: float = Field(
+        12.0, gt=0, le=1000, allow_inf_nan=False, description="How improbable the run must be: exp(-evidence)."
+    )
+
+    layout: ClassVar[Mapping[str, Column]] = {
+        "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
+        "seen": Column((2,), np.int16),  # Its samples, and the zeros among them.
+        "share": Column((HOURS,), np.float16, np.nan),  # Of zeros at each hour of the day.
+        "days": Column((), np.int16),
+        "run": Column((), np.float32),  # Evidence of the zeros in a row so far.
+        "longest": Column((), np.float32),  # And of the longest run that has ended.
+        "length": Column((), np.float32),  # For how many seconds it goes on.
+        "marks": Column((HOURS,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
+        "accepted": Column((), np.bool_),  # Zero counts as normal until something comes.
+    }
+
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series, which lie in one hour."""
+        residual = batch.residual
+        if residual is None:
+            return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
+        state = batch.state
+        number = int(batch.times[0] // 3600.0)
+        if number != int(state["hour"].max()):
+            self._end_hour(state)
+            state["hour"][...] = number
+        zero = batch.usable & (batch.sample == residual.zero)
+        other = batch.usable & ~zero
+        silent = np.where(state["days"] >= ENOUGH, np.float32(0.0), np.float32(np.nan))
+        severity = np.zeros((2, *zero.shape))
+        severity[:] = silent
+        run = state["run"]
+        if zero.any() or run.any() or state["accepted"].any():
+            share = state["share"][number % HOURS].astype(np.float32)
+            seldom = np.minimum(-logarithm(share), np.float32(MOST))
+            ratio = (batch.stats.mean - residual.zero) / residual.spread
+            each = np.fmin(np.where(ratio > 0.0, ratio * ratio, 0.0).astype(np.float32), seldom)
+            each = np.where(np.isnan(each), np.float32(0.0), each)
+            limit = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
+            now, length = run.copy(), state["length"]
+            often = recurring(state["marks"], number % HOURS)
+            for index, (is_zero, is_other) in enumerate(zip(zero, other, strict=True)):
+                if batch.score_only:
+                    now = run
+                before = now
+                now = np.where(is_other, np.float32(0.0), now + np.where(is_zero, each, np.float32(0.0)))
+                added = np.where(is_zero, np.float32(residual.step), np.float32(0.0))
+                seconds = np.where(is_other, np.float32(0.0), length + added)
+                young = seconds < DAY
+                # An empty night is normal from the fourth on; what goes on for longer than a day is no night.
+                relative = np.where(state["accepted"] | (often & young), np.float32(0.0), now / limit)
+                severity[1, index] = np.where(is_zero, np.minimum(relative, SEVERITY_MAX), silent)
+                if not batch.score_only:
+                    weight = np.where(before >= limit, np.float32(ALERTED) * limit, before)
+                    ended = np.where(is_other, weight, np.float32(0.0))
+                    state["longest"][...] = np.maximum(state["longest"], ended)
+                    state["accepted"] &= ~is_other
+                    length = seconds
+                note_marks(state["marks"], number % HOURS, is_zero & young & (now >= limit))
+            if not batch.score_only:
+                run[...] = now
+                state["length"][...] = length
+        if not batch.score_only:
+            state["seen"][0] += batch.usable.sum(axis=0, dtype=np.int16)
+            state["seen"][1] += (zero & ~(severity[1] >= 1.0)).sum(axis=0, dtype=np.int16)
+        return severity_result(batch, *(severity + silent))
+
+    def _end_hour(self, state: State) -> None:
+        """Learn the share of zeros in the hour that has ended."""
+        samples, zeros = state["seen"].astype(np.float32)
+        number = int(state["hour"].max())
+        hour = number % HOURS
+        share, here = state["share"][hour].astype(np.float32), samples > 0
+        now = (zeros + np.float32(0.5)) / (samples + np.float32(1.0))
+        new = np.where(np.isnan(share), now, share + np.float32(RATE) * (zeros / np.maximum(samples, 1.0) - share))
+        state["share"][hour] = np.where(here, np.maximum(new, np.float32(1e-4)), share)
+        state["seen"][...] = 0
+        if hour == HOURS - 1:
+            state["longest"] *= np.float32(FADE)
+            state["marks"][...] = state["marks"] << np.uint8(1)
+            state["days"][...] = np.minimum(state["days"] + here, 1000)
+
+    def reason(self, context: ReasonContext) -> str:  # noqa: ARG002
+        """Say that there should have been events."""
+        return "zero for longer than chance explains"
+
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
+        """Take zeros as normal until something comes."""
+        state["accepted"][rows] = state["run"][rows] > 0.0
+        state["run"][rows] = 0.0
+
+    def relearn(self, state: State, rows: Rows) -> None:
+        """Keep the shares of zeros: they do not depend on the baseline."""

@@ -1,0 +1,223 @@
+"""Changes from sample to sample: larger than typical at this hour, or none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exporter.engine.columns import Array, Column
+from exporter.engine.detectors.base import (
+    DetectorResult,
+    FloatArray,
+    ReasonContext,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    severity_result,
+)
+from exporter.engine.limits import Limit, SignalLimits, limit_columns, note_marks, recurring, shift_marks
+from exporter.engine.ordered import logarithm
+from exporter.engine.seconds import DAY
+
+__all__ = ["Texture"]
+
+HOURS = 24
+RATE = np.float32(1.0 / 24.0)
+"""Weight of a sample in the running mean: that of the last three dozen."""
+MOST, JUMP = np.float32(4.0), np.float32(6.0)
+"""A change counts at most as so many typical ones, and a larger one not at all: it is a jump, and no texture."""
+CLIP = np.float32(3.0)
+"""The mean change of an hour counts at most as so many typical ones when it is learned."""
+MEMORY = 28.0
+"""Days that the typical change of an hour is a mean of."""
+RULES = (Limit(least=2.2, quarter=0.0, tenth=2.7, share=0.0, days=0.6, beyond=1.4),)
+SEVERITY_MAX = 1.0
+"""A running mean grows with time, so beyond the limit it says how long a change lasts, not how bad it is."""
+FINE, COARSE = 150.0, 900.0
+"""Seconds between samples below and beyond which there is no result: means of a few minutes say what single samples do,
+and three dozen samples farther apart are a part of the week."""
+LEAST = 12
+"""Equal samples in a row that are needed."""
+EVIDENCE = 25.0
+"""How improbable the run must be, natural logarithm."""
+EVIDENCE_MOST = 4.0
+"""Evidence of one sample, at most."""
+BEYOND = 1.5
+"""A run needs this many times the evidence and the length of the longest one before."""
+FADE = 0.98
+"""Part of the longest run that is left after a day."""
+ALERTED = np.float32(1.2)
+"""An anomalous run counts as this many times the longest one before."""
+READY = 7
+"""Days before frozen values are detected."""
+REPEATS = 2016.0
+"""Samples that the share of those that repeat the one before is a mean of: a week of five minutes. Up to then it is
+the plain mean, so the evidence that never moving is no chance stays small."""
+LENGTH_MAX = 30000
+
+
+class Texture(StatefulDetector):
+    """Changes from one sample to the next: their running mean square, in typical changes of this hour of the day.
+
+    Detects noise of twice the deviation within hours, whatever the level does meanwhile. Detects frozen values as well:
+    each sample that repeats the one before is evidence, the less the more often the series does so. Zeros are left to
+    `counts`.
+
+    Blind to noise that becomes smaller. Cannot say in the first week, and not of samples that are minutes or an hour
+    apart.
+
+    Parameters
+    ----------
+    limit : float > 0
+        Severity is 1.0 at so many times the limit of the series.
+    """
+
+    interval: ClassVar[bool] = False
+    single: ClassVar[bool] = False
+    warm_up: ClassVar[float] = 8 * DAY
+
+    kind: Literal["texture"] = Field(
+        "texture", description="Larger changes from sample to sample than typical at this hour, or a frozen value."
+    )
+    limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="Factor of the limit of the series.")
+
+    layout: ClassVar[Mapping[str, Column]] = limit_columns(len(RULES)) | {
+        "power": Column((), np.float32, 1.0),  # Running mean square of the changes, in typical ones.
+        "usual": Column((HOURS,), np.float32, np.nan),  # Mean size of the changes at each hour of the day.
+        "sum": Column((2,), np.float32),  # Of the changes of the hour that goes on, and their number.
+        "hour": Column((), np.int32, np.iinfo(np.int32).min),
+        "marks": Column((HOURS,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
+        "still": Column((), np.float32),  # Evidence of the samples that repeat each other.
+        "length": Column((), np.int16),  # And their number.
+        "longest": Column((2,), np.float32),  # The largest of both of the runs that have ended.
+        "repeats": Column((), np.float32, 0.5),  # Share of samples that repeat the one before.
+        "samples": Column((), np.int16),  # In that share.
+        "nights": Column((), np.int16),
+    }
+
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series, which lie in one hour."""
+        residual = batch.residual
+        if residual is None or not FINE <= residual.step <= COARSE:
+            return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
+        state, usable = batch.state, batch.usable
+        number = int(batch.times[0] // 3600.0)
+        if number != int(state["hour"].max()):
+            self._end_hour(state)
+            state["hour"][...] = number
+        change = residual.change
+        size = np.abs(change)
+        comparable = usable & ~np.isnan(change)
+        typical = np.maximum(_typical_about(state["usual"], number % HOURS), batch.resolution.astype(np.float32))
+        square = np.minimum(size / typical, MOST) ** 2 * np.float32(2.0 / np.pi)
+        square = np.where(comparable & ~(size > JUMP * typical), square, np.float32(np.nan))
+        power, powers = state["power"], np.empty_like(square)
+        for index, row in enumerate(square):
+            now = power + np.where(np.isnan(row), np.float32(0.0), RATE * (row - power))
+            powers[index] = now
+            if not batch.score_only:
+                power = now
+        if not batch.score_only:
+            state["power"][...] = power
+            SignalLimits(state, RULES).note(batch.times, powers[None], usable)
+            for row, ok in zip(size, comparable, strict=True):
+                state["sum"][0] += np.where(ok, row, np.float32(0.0))
+                state["sum"][1] += ok
+        limit = state["limit"][0] * np.float32(self.limit)
+        severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), np.float32(0.0) * limit)
+        often = recurring(state["marks"], number % HOURS)
+        note_marks(state["marks"], number % HOURS, ((severity >= 1.0) & usable).any(axis=0))
+        severity = np.where(often, np.float32(0.0) * severity, severity)
+        zero = batch.sample == residual.zero
+        same, other = comparable & (change == 0.0) & ~zero, comparable & ((change != 0.0) | zero)
+        still = self._frozen(state, same, other, score_only=batch.score_only)
+        still = np.where(np.isnan(limit), np.float32(np.nan), np.minimum(still, np.float32(SEVERITY_MAX)))
+        severity = np.fmax(severity, still).astype(np.float64)
+        return severity_result(batch, *np.stack([severity, severity]))
+
+    def _frozen(self, state: State, same: Array, other: Array, *, score_only: bool) -> Array:
+        """Return the severity of samples that repeat each other, shape (t, n)."""
+        severity = np.zeros(same.shape, np.float32)
+        if score_only:
+            # The samples between two that are learned add no evidence.
+            severity[...] = np.where(same, self._run_severity(state), np.float32(0.0))
+            return severity
+        if not same.any() and not state["length"].any():
+            for moves in other:
+                _count_repeats(state, same[0], moves)
+            return severity
+        for index, (repeats, moves) in enumerate(zip(same, other, strict=True)):
+            anomalous = self._run_severity(state) >= 1.0
+            ended = moves & (state["length"] > 0)
+            if ended.any():
+                for most, now in zip(state["longest"], (state["still"], state["length"]), strict=True):
+                    lasted = np.where(anomalous, ALERTED * most, now.astype(np.float32))
+                    np.copyto(most, np.maximum(most, lasted), where=ended)
+            length = np.where(moves, 0, np.minimum(state["length"] + repeats, LENGTH_MAX))
+            state["length"][...] = length
+            # By the share up to now: that a series does not move which never did is no evidence.
+            each = np.minimum(-logarithm(np.maximum(state["repeats"], np.float32(1e-4))), np.float32(EVIDENCE_MOST))
+            state["still"][...] = length * each
+            severity[index] = np.where(repeats, self._run_severity(state), np.float32(0.0))
+            _count_repeats(state, repeats, (repeats & (severity[index] < 1.0)) | moves)
+        return severity
+
+    @staticmethod
+    def _run_severity(state: State) -> Array:
+        """Return the severity of the run under way, shape (n,)."""
+        evidence, length = state["longest"]
+        of_evidence = state["still"] / np.maximum(np.float32(EVIDENCE), np.float32(BEYOND) * evidence)
+        of_length = state["length"] / np.maximum(np.float32(LEAST), np.float32(BEYOND) * length)
+        severity: Array = np.where(state["nights"] >= READY, np.minimum(of_evidence, of_length), np.float32(0.0))
+        return severity
+
+    def _end_hour(self, state: State) -> None:
+        """Learn the typical change of the hour that has ended."""
+        total, count = state["sum"]
+        hour = int(state["hour"].max()) % HOURS
+        now, mean = state["usual"][hour], total / np.maximum(count, np.float32(1.0))
+        clipped = np.where(now > 0.0, np.minimum(mean, CLIP * now), mean)
+        rate = np.float32(1.0) / np.clip(state["nights"] + 1, 1, MEMORY).astype(np.float32)
+        new = np.where(np.isnan(now), mean, now + rate * (clipped - now))
+        state["usual"][hour] = np.where(count > 0.0, new, now)
+        if hour == HOURS - 1:
+            state["longest"] *= np.float32(FADE)
+            state["nights"][...] = np.minimum(state["nights"] + (count > 0.0), 1000)
+        state["sum"][...] = 0.0
+
+    def reason(self, context: ReasonContext) -> str:  # noqa: ARG002
+        """Say that the changes are not as usual."""
+        return "changes from sample to sample are larger than at this hour before, or it stands still"
+
+    def learn(self, state: State, block: int) -> None:  # noqa: ARG002
+        """Learn the block that has ended."""
+        new = SignalLimits(state, RULES).end_block()
+        if len(new):
+            shift_marks(state["marks"], new)
+
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
+        """End the anomaly that goes on, and learn the typical changes anew: another level has another noise."""
+        state["still"][rows], state["length"][rows], state["power"][rows] = 0.0, 0, 1.0
+        state["usual"][:, rows], state["sum"][:, rows] = np.nan, 0.0
+
+
+def _count_repeats(state: State, repeats: Array, counts: Array) -> None:
+    """Learn the share of samples that repeat the one before, of those that count; shapes (n,)."""
+    samples = state["samples"]
+    rate = np.float32(1.0) / np.minimum(samples + np.float32(2.0), np.float32(REPEATS))
+    state["repeats"] += np.where(counts, rate * (repeats - state["repeats"]), np.float32(0.0))
+    samples[...] = np.minimum(samples + counts, LENGTH_MAX)
+
+
+def _typical_about(changes: Array, hour: int) -> Array:
+    """Return the mean of an hour and its neighbours, of those that are not NaN; (HOURS, n) to (n,)."""
+    hours = changes[[(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
+    total, count = np.zeros(changes.shape[1], np.float32), np.zeros(changes.shape[1], np.float32)
+    for row, ok in zip(hours, ~np.isnan(hours), strict=True):
+        total += np.where(ok, row, np.float32(0.0))
+        count += ok
+    return np.where(count > 0.0, total / np.maximum(count, np.float32(1.0)), np.float32(np.nan))

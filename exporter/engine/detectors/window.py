@@ -1,0 +1,153 @@
+"""Small deviations that last: means of a few samples, each of which is normal by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exporter.engine.columns import Array, Column
+from exporter.engine.detectors.base import (
+    DetectorResult,
+    FloatArray,
+    ReasonContext,
+    Rows,
+    SampleBatch,
+    State,
+    StatefulDetector,
+    severity_result,
+)
+from exporter.engine.limits import Limit, SignalLimits, limit_columns, note_marks, recurring, shift_marks
+from exporter.engine.ordered import rolling_sum
+from exporter.engine.seconds import DAY
+
+__all__ = ["Window"]
+
+WIDTHS = (3, 12)
+"""Samples whose mean is judged."""
+SEVERITY_MAX = 1.0
+"""A mean grows with time, so beyond the limit it says how long a deviation lasts, not how bad it is."""
+FINE, COARSE = 150.0, 900.0
+"""Seconds between samples below and beyond which there is no result: means of a few minutes say what single samples do,
+and twelve samples farther apart are a part of the day."""
+BEFORE = 12
+"""Samples before them whose mean is compared."""
+LEAST = np.float32(1.75)
+AWAY = np.float32(2.0)
+"""Standard deviations of the noise that the mean itself must be away, however many samples it is of."""
+CLIP = np.float32(4.0)
+"""Standard deviations of the noise that a residual counts as at most: one spike is no deviation that lasts."""
+LAST = np.float32(2.0)
+"""A mean counts at most as this many times the newest residual: what is over ends, though the mean is still off."""
+_SCALE = (np.sqrt(np.maximum(np.arange(max(WIDTHS) + 1), 1)) / 3.0).astype(np.float32)
+"""Thirds of the standard deviation of a mean, by the number of samples."""
+RULES = (Limit(least=float(LEAST), quarter=0.0, tenth=3.2, share=0.0, days=0.6, beyond=1.6),)
+
+
+class Window(StatefulDetector):
+    """Mean of the last 3 and of the last 12 residuals, in three of its own standard deviations.
+
+    Severity follows from the smaller of the mean and of its difference to the mean of the twelve samples before, so
+    what has lasted for hours does not count. Detects half of three deviations within the hour. The limit is learned
+    from the means of the series (`exporter.engine.limits`): where noise is correlated it is large.
+
+    Blind to single samples and to what comes slowly. Cannot say in the first week, and not of samples that are minutes
+    or an hour apart.
+
+    Parameters
+    ----------
+    limit : float > 0
+        Severity is 1.0 at so many times the limit of the series.
+    """
+
+    interval: ClassVar[bool] = False
+    single: ClassVar[bool] = False
+    warm_up: ClassVar[float] = 8 * DAY
+
+    kind: Literal["window"] = Field("window", description="Small deviations that last for 3 or 12 samples.")
+    limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="Factor of the limit of the series.")
+
+    layout: ClassVar[Mapping[str, Column]] = limit_columns(len(RULES)) | {
+        "marks": Column((24,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
+    }
+
+    def score(self, batch: SampleBatch) -> DetectorResult:
+        """Judge the samples of every series, and note them."""
+        residual = batch.residual
+        if residual is None or not FINE <= residual.step <= COARSE:
+            return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
+        state, usable = batch.state, batch.usable
+        most = CLIP * residual.spread
+        before = np.clip(residual.before, -most, most)
+        signed = self._means(before, residual.spread, usable.shape, score_only=batch.score_only)
+        sizes = np.maximum.reduce(np.abs(signed))[None]
+        signed = np.where(np.abs(signed[0]) >= np.abs(signed[1]), signed[0], signed[1])
+        limit = state["limit"] * np.float32(self.limit)
+        severity = np.where(np.isnan(limit), np.float32(np.nan), sizes[0] / limit)
+        if batch.score_only:
+            SignalLimits(state, RULES).note_between(sizes, (severity >= 1.0) & usable)
+        else:
+            SignalLimits(state, RULES).note(batch.times, sizes, usable)
+        hour, marks = int(batch.times[0] // 3600.0) % 24, state["marks"]
+        often = recurring(marks, hour)
+        note_marks(marks, hour, np.any((severity >= 1.0) & usable, axis=0))
+        severity = np.where(often, np.float32(0.0) * severity, severity)
+        above = np.where(signed > 0.0, severity, 0.0 * severity)
+        below = np.where(signed < 0.0, severity, 0.0 * severity)
+        two = np.minimum(np.stack([above, below]).astype(np.float64), SEVERITY_MAX)
+        return severity_result(batch, *np.where(usable, two, np.where(np.isnan(limit[0]), np.nan, 0.0)))
+
+    @staticmethod
+    def _means(before: Array, spread: Array, shape: tuple[int, ...], *, score_only: bool) -> Array:
+        """Return the smaller of mean and difference of both widths, with its sign, shape (2, t, n)."""
+        count, length = shape[0], len(before)
+        signed = np.empty((len(WIDTHS), *shape), np.float32)
+        moved = (before[1:] != before[:-1]).view(np.uint8)
+        for index, width in enumerate(WIDTHS):
+            if score_only:
+                # Each as if it were the next sample; added in the same order.
+                past = before[: length - count]
+                last = np.broadcast_to(past[len(past) - width + 1 :, None], (width - 1, *shape))
+                now = rolling_sum(np.concatenate([last, before[None, len(past) :]]), width)[0]
+                old = rolling_sum(past[len(past) - width + 1 - BEFORE : len(past) - width + 1], BEFORE)
+                many = moved[len(past) - width : len(past) - 1].sum(axis=0) + (before[len(past) :] != past[-1])
+            else:
+                now = rolling_sum(before[length - count - width + 1 :], width)
+                start = length - count - width - BEFORE + 1
+                old = rolling_sum(before[start : length - width], BEFORE)
+                many = rolling_sum(moved[length - count - width :], width)
+            now = now * np.float32(1.0 / width)
+            old = old * np.float32(1.0 / BEFORE)
+            now = _while_it_lasts(now, before[length - count :])
+            change = now - np.where(np.isnan(old), np.float32(0.0), old)
+            # A value that repeats is one sample, however often it is read.
+            scale = _SCALE[many]
+            size = np.minimum(np.minimum(np.abs(now), np.abs(change)) * scale, np.abs(now) / AWAY * LEAST) / spread
+            size = np.where(np.isnan(size), np.float32(0.0), size)
+            signed[index] = np.where(now * change > 0.0, np.copysign(size, now), np.float32(0.0))
+        return signed
+
+    def reason(self, context: ReasonContext) -> str:
+        """Say on which side the last samples were."""
+        return f"the mean of the last samples is {context.side} the typical value of this hour"
+
+    def learn(self, state: State, block: int) -> None:  # noqa: ARG002
+        """Learn the block that has ended."""
+        new = SignalLimits(state, RULES).end_block()
+        if len(new):
+            shift_marks(state["marks"], new)
+
+    def accept(self, state: State, rows: Rows, by: FloatArray) -> None:
+        """Change nothing: the residuals have followed the level."""
+
+    def relearn(self, state: State, rows: Rows) -> None:
+        """Begin anew: the limits were those of deviations from the old baseline."""
+        self.reset(state, rows)
+
+
+def _while_it_lasts(mean: Array, last: Array) -> Array:
+    """Return means that count at most as `LAST` times the newest residual, and not on its other side."""
+    limited = np.copysign(np.minimum(np.abs(mean), LAST * np.abs(last)), mean)
+    return np.where(mean * last > 0.0, limited, np.float32(0.0))

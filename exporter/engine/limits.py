@@ -1,0 +1,217 @@
+"""Limits of a signal: what the largest values of most hours and days of a series reach.
+
+A block lasts an hour, or twelve samples where these take longer. The largest value of each signal in a block is counted
+in a histogram, whose counts halve in two weeks; the largest value of each day is kept for four weeks. The limit is an
+extrapolation: the upper quarter and the upper tenth of the blocks, carried on by a power of their ratio to the median.
+A series with wide tails has them in its normal hours, too. Incidents, some per cent of the hours, do not move these
+quantiles.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.columns import Array, Column
+from exporter.engine.ordered import logarithm
+
+__all__ = ["Limit", "SignalLimits", "limit_columns", "note_marks", "recurring", "shift_marks"]
+
+DAY = 1440
+"""Minutes."""
+BLOCK_MINUTES, BLOCK_SAMPLES = 54, 12
+"""A block lasts at least so long, first to last sample, and has at least so many samples."""
+BINS = 32
+LOWEST, RATIO, RATIO_OF_DAYS = 0.1, 1.2, 1.03
+"""Bins of the histogram: all below the first, then each so many times the one before. Days are kept in finer steps."""
+FADE = 0.5 ** (1.0 / 14.0)
+"""Part of a count that is left after a day."""
+DAYS = 28
+STILL = 1.6
+"""A series that does not move in nearly all hours must be so many times beyond all but one of its days."""
+READY = 7
+"""Days before there is a limit."""
+_NEVER = np.iinfo(np.int32).min
+_UNKNOWN = 255
+OFTEN = 3
+"""Days of the last four with an anomaly at an hour of the day that make it normal there."""
+_EARLIER_DAYS = np.uint8(0x1E)
+_BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+class Limit(NamedTuple):
+    """How the limit of one signal follows from its quantiles.
+
+    Attributes
+    ----------
+    least : float
+        Smallest limit.
+    quarter, tenth : float
+        Powers of the ratio of the upper quarter, and of the upper tenth, to the median.
+    share : float
+        Factor of the extrapolation from the upper quarter.
+    days, beyond : float
+        Share of the days, and factor of what they reach; 0: days do not count.
+    root : float
+        Quantiles count as at least this.
+    """
+
+    least: float
+    quarter: float
+    tenth: float
+    share: float = 1.0
+    days: float = 0.0
+    beyond: float = 1.0
+    root: float = 0.2
+
+
+def limit_columns(signals: int) -> dict[str, Column]:
+    """Return the state for so many signals."""
+    return {
+        "open": Column((), np.int32, _NEVER),  # Minutes of the first and of the last sample of the block under way.
+        "now": Column((), np.int32, _NEVER),
+        "count": Column((), np.int16),
+        "most": Column((signals,), np.float32),  # Largest values of the block.
+        "hours": Column((signals, BINS), np.float16),  # How often a block reached each bin.
+        "day": Column((), np.int32, _NEVER),
+        "today": Column((signals,), np.float16),
+        "days": Column((signals, DAYS), np.uint8, _UNKNOWN),  # Bin of the largest value of each of the last days.
+        "limit": Column((signals,), np.float32, np.nan),
+    }
+
+
+class SignalLimits:
+    """The limits of some series, in columns of `limit_columns`."""
+
+    def __init__(self, columns: dict[str, Array], rules: tuple[Limit, ...]) -> None:
+        self._columns, self._rules = columns, rules
+
+    def note(self, times: Array, signals: Array, usable: Array) -> None:
+        """Note the sizes of signals, shape (s, t, n), where they are usable, shape (t, n)."""
+        state = self._columns
+        most = state["most"]
+        if usable.all():
+            for sizes in signals.swapaxes(0, 1):
+                np.fmax(most, sizes, out=most)
+            minutes = (times // 60.0).astype(np.int32)
+            state["open"][...] = np.where(state["open"] == _NEVER, minutes[0], state["open"])
+            state["now"][...] = minutes[-1]
+            state["count"] += np.int16(len(minutes))
+            return
+        for sizes, ok, at in zip(signals.swapaxes(0, 1), usable, times.tolist(), strict=True):
+            minute = np.int32(at // 60.0)
+            np.copyto(most, np.fmax(most, sizes), where=ok)
+            state["open"][ok & (state["open"] == _NEVER)] = minute
+            state["now"][ok] = minute
+            state["count"] += ok
+
+    def note_between(self, signals: Array, anomalous: Array) -> None:
+        """Note anomalous samples that are not learned: what happens in most hours is normal wherever it falls."""
+        if anomalous.any():
+            most = self._columns["most"]
+            np.fmax(most, np.fmax.reduce(np.where(anomalous, signals, np.float32(0.0)), axis=1), out=most)
+
+    def end_block(self) -> npt.NDArray[np.intp]:
+        """Count the blocks that have ended, and return the series whose day has ended with it."""
+        state = self._columns
+        ended = np.flatnonzero((state["count"] >= BLOCK_SAMPLES) & (state["now"] - state["open"] >= BLOCK_MINUTES))
+        if not len(ended):
+            return ended
+        most, day = state["most"][:, ended], state["now"][ended] // DAY
+        new: npt.NDArray[np.intp] = ended[day != state["day"][ended]]
+        if len(new):
+            self._end_day(new)
+            state["day"][ended] = day
+        for hours, where in zip(state["hours"], _bin_of(most), strict=True):
+            hours[where, ended] += np.float16(1.0)
+        state["today"][:, ended] = np.maximum(state["today"][:, ended], np.minimum(most, np.float32(6e4)))
+        state["most"][:, ended] = 0.0
+        state["count"][ended] = 0
+        state["open"][ended] = _NEVER
+        return new
+
+    def _end_day(self, rows: npt.NDArray[np.intp]) -> None:
+        """Keep the largest values of the day of `rows`, and compute their limits."""
+        state = self._columns
+        begun = state["day"][rows] != _NEVER
+        days = state["days"][:, :, rows]
+        today = _bin_of(state["today"][:, rows].astype(np.float32), RATIO_OF_DAYS, _UNKNOWN)
+        days[:, :-1, begun] = days[:, 1:, begun]
+        days[:, -1, begun] = today[:, begun]
+        state["days"][:, :, rows] = days
+        state["today"][:, rows] = 0.0
+        ordered = np.sort(days, axis=1)  # _UNKNOWN comes last.
+        count = (days[0] != _UNKNOWN).sum(axis=0)
+        hours = state["hours"][:, :, rows].astype(np.float32)
+        for index, rule in enumerate(self._rules):
+            limit = _limit_of(rule, hours[index], ordered[index], count)
+            state["limit"][index, rows] = np.where(count >= READY, limit, np.nan)
+        state["hours"][:, :, rows] = hours * np.float32(FADE)
+
+
+def _limit_of(rule: Limit, hours: Array, days: Array, count: Array) -> Array:
+    """Return the limit of one signal, shape (n,), from its histogram and the sorted bins of `count` days."""
+    q50, q75, q90 = (np.maximum(_quantile(hours, share), np.float32(rule.root)) for share in (0.5, 0.75, 0.9))
+    limit = np.float32(rule.share) * q50 * _power(q75 / q50, rule.quarter)
+    limit = np.maximum(limit, q50 * _power(q90 / q50, rule.tenth))
+    if rule.days:
+        every = np.arange(len(count))
+        place = np.minimum(((1.0 - rule.days) * count).astype(np.intp), DAYS - 1)
+        limit = np.maximum(limit, np.float32(rule.beyond) * _edge(days[place, every], RATIO_OF_DAYS))
+        # The hours of a series that does not move in nearly all of them say nothing: only its days do.
+        last = np.minimum(np.maximum(count - 2, 0), DAYS - 1)
+        top = np.float32(STILL) * _edge(days[last, every], RATIO_OF_DAYS)
+        limit = np.where(q90 <= np.float32(rule.root), np.maximum(limit, top), limit)
+    largest: Array = np.maximum(limit, np.float32(rule.least))
+    return largest
+
+
+def note_marks(marks: Array, hour: int, anomalous: Array) -> None:
+    """Mark the series, shape (n,), with an anomaly at an hour of the day; a bit a day, today is the lowest."""
+    if anomalous.any():
+        marks[hour] |= anomalous.astype(np.uint8)
+
+
+def shift_marks(marks: Array, rows: npt.NDArray[np.intp]) -> Array:
+    """Begin a new day in the marks of `rows`, and return these marks."""
+    shifted: Array = marks[:, rows] << np.uint8(1)
+    marks[:, rows] = shifted
+    return shifted
+
+
+def recurring(marks: Array, hour: int) -> Array:
+    """Return which series, shape (n,), had an anomaly about this hour on three of the last four days."""
+    days = (marks[(hour - 1) % 24] | marks[hour] | marks[(hour + 1) % 24]) & _EARLIER_DAYS
+    often: Array = _BITS[days] >= OFTEN if days.any() else np.zeros(len(days), np.bool_)
+    return often
+
+
+def _bin_of(size: Array, ratio: float = RATIO, bins_in_all: int = BINS) -> Array:
+    """Return the bin of each value."""
+    position = logarithm(np.maximum(size, np.float32(LOWEST)) / np.float32(LOWEST)) / np.float32(np.log(ratio))
+    bins: Array = np.minimum(position + np.float32(1.0), bins_in_all - 1).astype(np.uint8)
+    return np.where(size < LOWEST, np.uint8(0), bins)
+
+
+def _edge(position: Array, ratio: float = RATIO) -> Array:
+    """Return the value at a position in bins: 1.0 is the lower edge of bin 1."""
+    edge: Array = (LOWEST * ratio ** (position.astype(np.float64) - 1.0)).astype(np.float32)
+    return edge
+
+
+def _power(ratio: Array, power: float) -> Array:
+    raised: Array = (ratio.astype(np.float64) ** power).astype(np.float32)
+    return raised
+
+
+def _quantile(hours: Array, share: float) -> Array:
+    """Return a quantile of histograms, shape (BINS, n), interpolated within its bin; shape (n,)."""
+    cumulative = np.add.accumulate(hours, axis=0)
+    target = np.float32(share) * cumulative[-1]
+    index = (cumulative >= target).argmax(axis=0)
+    every = np.arange(hours.shape[1])
+    upper, within = cumulative[index, every], hours[index, every]
+    part = np.where(within > 0.0, (target - (upper - within)) / within, np.float32(0.0))
+    return _edge(index + part)

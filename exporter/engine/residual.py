@@ -1,0 +1,266 @@
+"""Residuals of samples against their bucket and against the last hour, and the noise of each hour of the day.
+
+The residual of a sample is its distance from the mean of its bucket. Its contrast is the residual less the residuals of
+the last hour: on a day that is higher altogether, not every sample is a surprise. The noise of each hour of the day is
+learned from two weeks of residuals, because an hour of the week has only two to five visits and hours differ. Where a
+series is never negative, the same is computed of the logarithm: noise that grows with the value is constant there.
+
+All of it is learned at the end of a block, so the result does not depend on how many instants are scored together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.baseline import BucketStats
+from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.detectors.base import BLOCK, BoolArray, FloatArray, Residual, SampleBatch
+from exporter.engine.ordered import logarithm, rolling_sum
+from exporter.engine.seconds import HOUR
+
+__all__ = ["Levels", "Residuals"]
+
+HOURS = 24
+WINDOW = 24
+"""Past samples that are kept: those of the last hour, at most."""
+LEAST = 6
+"""Samples that the last hour has at least, however far apart they are."""
+DAYS = 14.0
+"""Memory of the noise of an hour."""
+VISITS = 4.0
+"""Visits of a bucket that the noise of its hour of the day weighs as much as."""
+NORMAL = np.float32(1.2533)
+"""Standard deviation in mean absolute deviations, for a normal distribution."""
+CLIP = np.float32(3.0)
+"""Residuals count for the noise at most this many times the noise of their hour: an incident is no noise."""
+EMPTY = np.float32(0.05)
+"""Part of the mean value that is added before a logarithm is taken, so that a zero is far and not infinitely far."""
+_NO_SAMPLE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Values that samples are compared with beside their bucket; shape (n,), baseline units.
+
+    Attributes
+    ----------
+    zero
+        The value zero.
+    mean, std
+        Of all hours.
+    single_visit
+        Mean of the only visit of this hour of the week; NaN where there are more or none.
+    """
+
+    zero: FloatArray
+    mean: FloatArray
+    std: FloatArray
+    single_visit: FloatArray
+
+
+LAYOUT = {
+    "age": Column((), np.int32),
+    "size": Column((), np.float32),  # Mean distance from zero.
+    "moved": Column((), np.bool_),
+    "negative": Column((), np.bool_),
+    "noise": Column((2, HOURS), np.float32, np.nan),  # Mean absolute residual of each hour of the day; value and ratio.
+    "recent": Column((2, WINDOW + BLOCK), np.float32, np.nan),  # Residuals, up to the end of the block.
+    "hour": Column((BLOCK,), np.uint8, _NO_SAMPLE),  # Of the samples of the block.
+    "value": Column((), np.float64, np.nan),  # The last sample that was learned.
+    "sum": Column((), np.float32),  # Of the distances from zero of the samples of the block.
+}
+
+
+class Residuals:
+    """The last residuals of every series, and the noise of its hours."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(LAYOUT)
+        # Not stored: the step of the last batch.
+        self._step = 300.0
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` rows."""
+        self._columns.grow(capacity)
+
+    def forget(self, rows: npt.NDArray[np.intp]) -> None:
+        """Begin anew for `rows`."""
+        self._columns.forget(rows)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all of the state, by name."""
+        return {f"residual/{name}": array for name, array in self._columns.arrays().items()}
+
+    def update(
+        self, rows: slice, batch: SampleBatch, hour: int, keep: BoolArray, levels: Levels, step: float
+    ) -> SampleBatch:
+        """Note samples of one hour; return the batch with their residuals, and with the noise in `stats.std`.
+
+        Parameters
+        ----------
+        hour : int
+            Of the day.
+        keep : ndarray of bool, shape (t, n)
+            Which samples are noted.
+        levels : Levels
+        step : float, seconds
+            How far samples that are learned are apart.
+        """
+        state, index, sample, stats, zero = (
+            self._columns.views(rows),
+            batch.index,
+            batch.sample,
+            batch.stats,
+            levels.zero,
+        )
+        self._step = step
+        residual = _nearest_residual(sample, stats, levels.single_visit)
+        add = EMPTY * state["size"]
+        expected = np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
+        ratio = logarithm((np.maximum(residual + (stats.mean - zero), 0.0).astype(np.float32) + add) / expected)
+        both = np.stack([residual, ratio])
+        local = self._local(state["recent"], index, both, keep, step, score_only=batch.score_only)
+        contrast = both - np.where(np.isnan(local), np.float32(0.0), local)
+        positive = ~state["negative"]
+        if not batch.score_only:
+            _note_sizes(state, sample, zero, keep)
+            state["hour"][index : index + len(sample)] = np.where(keep, np.uint8(hour), np.uint8(_NO_SAMPLE))
+        noise = _noise_about(state["noise"], hour)
+        visits = np.clip(stats.weight / HOUR, 1.0, 30.0)
+        of_hour = np.where(np.isnan(noise[0]), stats.std, noise[0])
+        variance = (visits * stats.std**2 + VISITS * of_hour**2) / (visits + VISITS) * (1.0 + 1.0 / visits)
+        spread = np.sqrt(variance)
+        overall = ((sample - levels.mean) / np.maximum(levels.std, batch.resolution)).astype(np.float32)
+        previous = self._previous(state["value"], sample, keep, score_only=batch.score_only)
+        start = WINDOW + index
+        if batch.score_only:
+            before = np.concatenate([state["recent"][0][start - WINDOW : start], residual])
+        else:
+            before = state["recent"][0][start - WINDOW : start + len(sample)]
+        residuals = Residual(
+            value=residual,
+            contrast=contrast[0],
+            spread=np.maximum(spread, batch.resolution).astype(np.float32),
+            ratio=ratio,
+            ratio_contrast=contrast[1],
+            ratio_spread=noise[1],
+            positive=positive,
+            overall=overall,
+            before=before,
+            change=(sample - previous).astype(np.float32),
+            zero=zero,
+            step=step,
+        )
+        return replace(batch, stats=replace(stats, std=spread), residual=residuals)
+
+    def _local(
+        self, recent: Array, index: int, both: Array, keep: BoolArray, step: float, *, score_only: bool
+    ) -> Array:
+        """Return the level of the residuals of the hour before each sample, and keep these unless `score_only`.
+
+        The level is the median of the means of the three thirds of the hour, which one spike does not move.
+        """
+        third = int(np.clip(HOUR / step, LEAST, WINDOW)) // 3
+        count, start = both.shape[1], WINDOW + index
+        if score_only:
+            levels = _median_of_thirds(recent[:, start - 3 * third : start].swapaxes(0, 1), third)
+            return np.broadcast_to(levels[0][:, None], both.shape)
+        here = recent[:, start : start + count]
+        here[...] = both
+        if not keep.all():
+            for offset, ok in enumerate(keep):
+                here[:, offset] = np.where(ok, here[:, offset], recent[:, start + offset - 1])
+        return _median_of_thirds(recent[:, start - 3 * third : start + count - 1].swapaxes(0, 1), third).swapaxes(0, 1)
+
+    @staticmethod
+    def _previous(last: Array, sample: Array, keep: BoolArray, *, score_only: bool) -> Array:
+        """Return the sample before each sample, shape (t, n), and note the newest in `last` unless `score_only`."""
+        previous = np.broadcast_to(last, sample.shape)
+        if score_only:
+            return previous
+        if keep.all():
+            previous = np.concatenate([previous[:1], sample[:-1]])
+            last[...] = sample[-1]
+            return previous
+        previous = previous.copy()
+        for before, row, ok in zip(previous, sample, keep, strict=True):
+            before[...] = last
+            np.copyto(last, row, where=ok)
+        return previous
+
+    def end_block(self, rows: slice) -> None:
+        """Learn the block that has ended."""
+        state = self._columns.views(rows)
+        age, noise, recent, hours = state["age"], state["noise"], state["recent"], state["hour"]
+        noted = hours != _NO_SAMPLE
+        count = noted.sum(axis=0, dtype=np.int32)
+        most = DAYS * max(1.0, HOUR / self._step)
+        rate = (1.0 / np.clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
+        for index in range(BLOCK):
+            hour = int(hours[index].min())
+            if hour == _NO_SAMPLE:
+                continue
+            now = noise[:, hour]
+            size = np.abs(recent[:, WINDOW + index])
+            clipped = np.where(now > 0.0, np.minimum(size, CLIP * now), size)
+            step = rate * (clipped - np.where(np.isnan(now), np.float32(0.0), now))
+            new = np.where(np.isnan(now), size, now + step)
+            noise[:, hour] = np.where(noted[index] & ~np.isnan(size), new, now)
+        share = count / np.clip(age + count, 1, HOURS * most).astype(np.float32)
+        mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
+        state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))
+        age += count
+        recent[:, :WINDOW] = recent[:, BLOCK:].copy()
+        hours[...] = _NO_SAMPLE
+        state["sum"][...] = 0.0
+
+    def accept(self, rows: npt.NDArray[np.intp], by: FloatArray) -> None:
+        """Count the residuals of `rows` from the level that moved `by`, shapes (m,)."""
+        recent = self._columns.arrays()["recent"]
+        recent[0][:, rows] -= by.astype(np.float32)
+        recent[1][:, rows] = 0.0
+
+
+def _nearest_residual(sample: FloatArray, stats: BucketStats, single_visit: FloatArray) -> Array:
+    """Return the distance from the mean of the bucket, or from that of the single visit where this is nearer."""
+    residual = (sample - stats.mean).astype(np.float32)
+    if np.isnan(single_visit).all():
+        return residual
+    # A weekend that was visited once is as normal as the other days.
+    other = (sample - single_visit).astype(np.float32)
+    smaller = np.copysign(np.minimum(np.abs(residual), np.abs(other)), residual)
+    nearer = np.where(residual * other > 0.0, smaller, np.float32(0.0))
+    return np.where(np.isnan(single_visit), residual, nearer)
+
+
+def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, keep: BoolArray) -> None:
+    """Note how far samples are from zero, and whether any is negative."""
+    distance = np.where(keep, sample - zero, 0.0)
+    state["negative"] |= (distance < 0.0).any(axis=0)
+    for size, row, ok in zip(distance.astype(np.float32), sample, keep, strict=True):
+        # Before a series has moved it has no unit.
+        state["moved"] |= (row != 0.0) & ok
+        state["sum"] += np.where(state["moved"], size, np.float32(0.0))
+
+
+def _noise_about(noise: Array, hour: int) -> Array:
+    """Return the noise of an hour of the day and its neighbours as a standard deviation; (2, 24, n) to (2, n)."""
+    hours = noise[:, [(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
+    valid = ~np.isnan(hours)
+    total = np.zeros(hours.shape[::2], np.float32)
+    for each in range(3):
+        total += np.where(valid[:, each], hours[:, each], np.float32(0.0))
+    deviation: Array = NORMAL * total / valid.sum(axis=1).astype(np.float32)
+    return deviation
+
+
+def _median_of_thirds(rows: Array, third: int) -> Array:
+    """Return the median of the means of the three thirds before each row; (3 third + t - 1, k, n) to (t, k, n)."""
+    count = len(rows) - 3 * third + 1
+    length = third + count - 1
+    a, b, c = (rolling_sum(rows[first : first + length], third) for first in (0, third, 2 * third))
+    median: Array = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    return median * np.float32(1.0 / third)

@@ -1,0 +1,92 @@
+"""An engine that stays awake: what recurs is found again, zeros are counts, an outage lasts, growth is followed."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.baseline import _pack, _unpack
+from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.verdict import Verdicts
+
+FloatArray = npt.NDArray[np.float64]
+
+MONDAY = 1_760_313_600.0
+STEP = 900.0
+DAY = int(86400 / STEP)
+
+
+def judged(samples: FloatArray) -> Verdicts:
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    keys = [b'{"series":"%d"}' % i for i in range(samples.shape[1])]
+    times = MONDAY + STEP * np.arange(len(samples))
+    return engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP)
+
+
+def traffic(days: int, count: int = 4, noise: float = 0.05, seed: int = 5) -> FloatArray:
+    hour = np.arange(days * DAY) / DAY * 24.0
+    shape = 100.0 + 40.0 * np.sin((hour - 8.0) / 24.0 * 2.0 * np.pi)
+    return shape[:, None] * np.exp(noise * np.random.default_rng(seed).standard_normal((len(hour), count)))
+
+
+def test_the_same_incident_is_found_every_time() -> None:
+    samples = traffic(35)
+    starts = [21 * DAY + day * DAY + (17 * day) % DAY for day in range(12)]
+    for start in starts:
+        samples[start : start + 4] *= 3.0
+    found = judged(samples).score >= 0.5
+    assert all(found[start : start + 4].any(axis=0).all() for start in starts)
+
+
+def test_a_job_at_the_same_hour_is_usual_from_the_fourth_night() -> None:
+    samples = traffic(28)
+    nights = [14 * DAY + day * DAY + 8 for day in range(12)]
+    for start in nights:
+        samples[start : start + 4] *= 3.0
+    found = judged(samples).score >= 0.5
+    assert found[nights[0] : nights[0] + 4].any(axis=0).all()
+    assert np.mean([found[start : start + 4].any(axis=0) for start in nights[4:]]) <= 0.1
+
+
+def test_a_fall_to_nothing_is_told_until_it_ends_and_the_recovery_is_none() -> None:
+    samples = traffic(30)
+    begin, end = 22 * DAY + 30, 26 * DAY
+    samples[begin:end] = 0.0
+    found = judged(samples).score >= 0.5
+    assert found[begin + 2 : end].all()
+    assert found[end + 6 : end + DAY].mean() < 0.02
+
+
+def test_zeros_of_small_counts_add_up() -> None:
+    samples = np.random.default_rng(3).poisson(4.0, (24 * DAY, 6)).astype(float)
+    begin = 22 * DAY
+    samples[begin : begin + 12] = 0.0
+    found = judged(samples).score >= 0.5
+    assert found[begin : begin + 8].any(axis=0).all()
+    assert found[8 * DAY : begin].mean() < 0.001
+
+
+def test_growth_is_followed_by_what_is_expected() -> None:
+    samples = traffic(56, noise=0.02) * 1.3 ** (np.arange(56 * DAY) / DAY / 30.0)[:, None]
+    verdicts = judged(samples)
+    last = slice(-3 * DAY, None)
+    assert np.median(np.abs(verdicts.expected[last] / samples[last] - 1.0)) < 0.04
+    assert abs(np.mean(verdicts.expected[last] / samples[last]) - 1.0) < 0.03
+
+
+def test_a_value_that_stands_still_is_found_and_one_that_always_does_is_not() -> None:
+    samples = traffic(24)
+    samples[:, 3] = np.repeat(np.random.default_rng(1).normal(1800.0, 120.0, 24), DAY)
+    begin = 22 * DAY + 20
+    samples[begin : begin + 30, :3] = samples[begin - 1, :3]
+    found = judged(samples).score >= 0.5
+    assert found[begin : begin + 30, :3].any(axis=0).all()
+    assert found[8 * DAY :, 3].mean() < 0.005
+
+
+def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:
+    stats = np.array([[1e9, -3.0], [2.0, 0.0], [1e9 - 1.3, -3.0], [1e9 + 1.4, -3.0], [3600.0, 60.0]])
+    np.testing.assert_allclose(_unpack(_pack(stats)), stats, rtol=1e-7, atol=2e-3)
