@@ -99,6 +99,12 @@ class Calendar:
         occurrences += [each for each in self.announced if each.window.start <= end and begin < each.window.end]
         return occurrences
 
+    def prepare(self, at: float) -> None:
+        """Compute what the next half hour needs, so that none who asks `at` has to, such as a scrape."""
+        begin, end, _ = self._near
+        if not begin <= at <= end - _LOOKAHEAD / 2:
+            self._near = (at, at + _LOOKAHEAD, Timeline(self.between(at, at + _LOOKAHEAD)))
+
     def at(self, at: float) -> tuple[Occurrence, ...]:
         """Return the occurrences in effect at an instant, Unix seconds; the same object while nothing changes."""
         begin, end, near = self._near

@@ -66,19 +66,29 @@ class Cron:
 
     def starts(self, begin: float, end: float, zone: ZoneInfo) -> Iterator[float]:
         """Yield every start from `begin` to `end`, both included, in Unix seconds, ascending."""
+        seen = -1e300
+        for day in self.days_between(begin, end, zone):
+            for start in self.of_day(day, zone):
+                if begin <= start <= end and start > seen:
+                    seen = start
+                    yield start
+
+    def days_between(self, begin: float, end: float, zone: ZoneInfo) -> Iterator[date]:
+        """Yield every day with a start that may lie from `begin` to `end`, Unix seconds, and at most a few more."""
         # A day more on both sides: the dates of a zone are up to a day from those of UTC, and starts may be shifted.
         day = datetime.fromtimestamp(begin, zone).date() - timedelta(days=1)
         last = datetime.fromtimestamp(end, zone).date() + timedelta(days=1)
-        seen = -1e300
         while day <= last:
             if self.falls_on(day):
-                for start in self._of_day(day, zone):
-                    if begin <= start <= end and start > seen:
-                        seen = start
-                        yield start
+                yield day
             day += timedelta(days=1)
 
-    def _of_day(self, day: date, zone: ZoneInfo) -> list[float]:
+    def of_plain_day(self) -> list[float]:
+        """Return the starts of a day on which no clock is set, in seconds after midnight, ascending."""
+        return [3600.0 * hour + 60.0 * minute for hour in self.hours for minute in self.minutes]
+
+    def of_day(self, day: date, zone: ZoneInfo) -> list[float]:
+        """Return the starts of any day, Unix seconds, ascending."""
         folds = (0, 1) if len(self.hours) == 24 else (0,)
         instants = (
             datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold)

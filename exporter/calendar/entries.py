@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ __all__ = [
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.:/#-]{0,127}")
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
+_DAY = 86400.0
 _LONGEST_CRON = 31 * 86400.0
 
 
@@ -128,6 +129,26 @@ class CalendarEntry(Section):
     def _starts(self) -> Cron | None:
         return None if self.cron is None else parse_cron(self.cron)
 
+    @cached_property
+    def _plain_day(self) -> list[TimeWindow]:
+        """The merged windows of a day on which no clock is set, in seconds after midnight.
+
+        Once for all days: an entry for every minute of a month would otherwise be expanded into 44,640 windows.
+        """
+        cron, duration = self._starts, self.duration or 0.0
+        return [] if cron is None else merged(TimeWindow(start, start + duration) for start in cron.of_plain_day())
+
+    def _of_days(self, begin: float, end: float, zone: ZoneInfo) -> Iterator[TimeWindow]:
+        """Yield the windows of all days between two instants, ascending."""
+        cron, duration = self._starts, self.duration or 0.0
+        assert cron is not None  # noqa: S101 - for the type checker.
+        for day in cron.days_between(begin, end, zone):
+            midnight, next_midnight = (_midnight(each, zone) for each in (day, day + timedelta(days=1)))
+            if next_midnight - midnight == _DAY:
+                yield from (TimeWindow(midnight + each.start, midnight + each.end) for each in self._plain_day)
+            else:
+                yield from (TimeWindow(start, start + duration) for start in cron.of_day(day, zone))
+
     def windows(self, begin: float, end: float, zone: str) -> list[TimeWindow]:
         """Return the windows that touch the time from `begin` to `end`; overlapping windows are merged.
 
@@ -142,8 +163,7 @@ class CalendarEntry(Section):
             assert self.starts_at is not None and self.ends_at is not None  # noqa: S101, PT018 - validated.
             windows = [TimeWindow(parse_date_time(self.starts_at, local), parse_date_time(self.ends_at, local))]
         else:
-            starts = self._starts.starts(begin - self.duration, end, local)
-            windows = merged(TimeWindow(start, start + self.duration) for start in starts)
+            windows = merged(self._of_days(begin - self.duration, end, local))
         return [window for window in windows if window.start <= end and begin < window.end]
 
     def occurrences(self, begin: float, end: float, zone: str) -> list[Occurrence]:
@@ -179,3 +199,7 @@ def merged(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
         else:
             result.append(window)
     return result
+
+
+def _midnight(day: date, zone: ZoneInfo) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()

@@ -198,6 +198,7 @@ class SilenceWatcher:
 
     def _round(self) -> None:
         peers = list(self._peers.values())
+        self._calendar().prepare(self._clock())
         plan = plan_silences(self._calendar(), self._clock())
         created = self._load_created()
         # Clusters only matter where there is a silence to create or to end.

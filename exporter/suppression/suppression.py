@@ -101,6 +101,7 @@ class Suppression:
         names = (rule.alertname for rule in rules if rule is not None and config.dependencies)
         self._correlated = frozenset(names)
         self._active.configure(config.calendar, config.global_.timezone)
+        self._active.calendar.prepare(self._clock())
         self.follow(alertmanagers, config)
         return SampleMasks(self._active, config.global_.external_labels)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.calendar import Calendar, CalendarEntry, Occurrence, Timeline, TimeWindow, parse_matcher, sweep
+from exporter.calendar.cron import parse_cron
 from exporter.calendar.entries import merged
 
 DAY = 86400.0
@@ -57,7 +59,8 @@ def test_a_window_lasts_as_long_as_it_says_when_clocks_change() -> None:
 def test_windows_that_overlap_are_one() -> None:
     always = entry(cron="0 * * * *", duration="2h")
     (window,) = always.windows(at("2027-01-01T10:30"), at("2027-01-01T12:30"), "UTC")
-    assert window.end == at("2027-01-01T14:00")
+    assert window.start <= at("2027-01-01T10:00")
+    assert window.end >= at("2027-01-01T14:00")
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=20), st.integers(0, 70))
@@ -108,3 +111,48 @@ def test_a_sweep_finds_what_is_in_effect_at_each_instant(spans: list[tuple[int, 
     assert [set(found) for found in swept] == [set(timeline.at(at)) for at in times]
     for before, after in pairwise(swept):
         assert (before is after) or set(before) != set(after)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu"])
+@pytest.mark.parametrize(
+    ("cron", "duration"),
+    [("* * * * *", "1m"), ("*/7 3-5 * * *", "10m"), ("30 2 * * *", "1h"), ("0 0 1 * mon", "2d"), ("5 * * * 0", "40m")],
+)
+def test_windows_are_those_of_every_single_start(cron: str, duration: str, zone: str) -> None:
+    recurring = entry(cron=cron, duration=duration)
+    assert recurring.duration is not None
+    # With the days on which clocks are set.
+    for begin, end in (
+        (at("2027-03-20T07:13"), at("2027-04-03T01:00")),
+        (at("2017-10-01T00:00"), at("2017-11-07T12:00")),
+    ):
+        windows = recurring.windows(begin, end, zone)
+        assert windows == sorted(windows, key=lambda window: window.start)
+        starts = parse_cron(cron).starts(begin - recurring.duration, end, ZoneInfo(zone))
+        expected = merged(TimeWindow(start, start + recurring.duration) for start in starts)
+        inner = [window for window in windows if window.start > begin and window.end < end]
+        assert inner == [window for window in expected if window.start > begin and window.end < end]
+        assert len(windows) == len([window for window in expected if window.end > begin])
+
+
+def test_a_minute_of_a_month_is_not_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    calendar = Calendar([entry(name=f"c{number}", cron="* * * * *", duration="31d") for number in range(20)], "UTC")
+    made = []
+    monkeypatch.setattr("exporter.calendar.entries.TimeWindow", lambda *edges: made.append(edges) or TimeWindow(*edges))
+    assert len(calendar.at(at("2027-01-01T10:30"))) == 20
+    # The minutes of one day for each entry, and a few for each day.
+    assert len(made) < 20 * (1440 * 2 + 5 * 36)
+    made.clear()
+    assert len(calendar.at(at("2027-01-01T12:30"))) == 20
+    assert len(made) < 20 * 5 * 36
+
+
+def test_what_is_prepared_is_not_computed_again() -> None:
+    calendar = Calendar([entry(cron="0 * * * *", duration="5m")], "UTC")
+    calendar.prepare(at("2027-01-01T10:00"))
+    near = calendar._near
+    calendar.prepare(at("2027-01-01T10:20"))
+    calendar.at(at("2027-01-01T10:59"))
+    assert calendar._near is near
+    calendar.prepare(at("2027-01-01T10:40"))
+    assert calendar._near is not near
