@@ -14,6 +14,7 @@ from exporter.app.daemon import App
 from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
+from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
@@ -106,6 +107,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             co_occurrence=CoOccurrence(),
             root_causes=RootCauses(sent_labels=suppression.incident_labels),
             likely_causes=LikelyCauses(),
+            changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
         )
@@ -132,6 +134,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
             alertmanagers=suppression.alertmanagers,
+            changes=parts.changes.concerning,
             discovery=discovery.states,
         )
         views = Views(program, PrometheusApi)

@@ -16,12 +16,15 @@ from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import sharded
 from exporter.config.watch import ConfigWatch
+from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
+from exporter.correlation.settings import AfterChangeSettings
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Discovery, Senders
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
+from exporter.evaluation.change_queries import ChangeQueries
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -48,7 +51,10 @@ _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
 _DEPENDENCIES = "(dependencies)"
 """Name of the job that asks the queries of dependencies."""
+_CHANGES = "(changes)"
+"""Name of the job that asks the queries of changes."""
 _MAINTENANCE_INTERVAL = 15.0
+_CHANGES_INTERVAL = 5.0
 
 
 class Lifecycle:
@@ -84,13 +90,14 @@ class Parts:
     co_occurrence: CoOccurrence
     root_causes: RootCauses
     likely_causes: LikelyCauses
+    changes: ChangeLog
     maintenance: Maintenance
     workers: Workers
 
 
 def concurrency(config: Config) -> int:
     """Return how many jobs run at the same time."""
-    return config.prometheus.concurrency + 2  # One for maintenance, one for dependencies.
+    return config.prometheus.concurrency + 3  # Maintenance, dependencies and changes.
 
 
 class Reloader:
@@ -227,6 +234,7 @@ class Reloader:
         context = self._new_context(config, api, parts.suppression.apply(config, alertmanagers))
         parts.root_causes.configure(config.dependencies, plans.keys() | jobs)
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
+        parts.changes.configure(config.changes)
         parts.metrics.dependencies.set(len(parts.root_causes.graph))
         all_ended = self.end_evaluators()
         # Built aside: others count the series of all evaluators meanwhile.
@@ -254,6 +262,17 @@ class Reloader:
         if api is not self._api:
             self._api.close()
         self._api, self._context, self.config = api, context, config
+        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
+        widen = partial(_widen, parts, after)
+        widen()
+        self._changes = ChangeQueries(
+            parts.changes,
+            parts.metrics,
+            api,
+            widen,
+            timeout=config.global_.timeout,
+            query_offset=config.prometheus.query_offset,
+        )
         self._dependencies = DependencyQueries(
             parts.root_causes,
             parts.metrics,
@@ -285,6 +304,7 @@ class Reloader:
             co_occurrence=parts.co_occurrence,
             root_causes=parts.root_causes,
             likely_causes=parts.likely_causes,
+            changes=parts.changes,
             inquiry_api=api,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
@@ -331,6 +351,8 @@ class Reloader:
         if self._parts.root_causes.queried:
             run = self._dependencies.run
             others[_DEPENDENCIES] = Job(_MAINTENANCE_INTERVAL, 0.0, run, missed=lambda _: None)
+        if self._parts.changes.queried:
+            others[_CHANGES] = Job(_CHANGES_INTERVAL, 0.0, self._changes.run, missed=lambda _: None)
         groups = {
             name: Job(group.interval, group.offset, group.run, lambda _: None)
             for name, group in self._parts.groups.evaluators.items()
@@ -346,6 +368,10 @@ class Reloader:
         self._removed.age(self._context, at=at)
         judged = [evaluator.judged for evaluator in self._parts.evaluators.by_query.values()]
         self._parts.maintenance.run(at, self.config.storage.retention, judged=judged)
+
+
+def _widen(parts: Parts, after: Mapping[str, AfterChangeSettings]) -> None:
+    parts.suppression.widen(parts.changes.bands(after))
 
 
 def _log_warnings(loaded: Loaded) -> None:

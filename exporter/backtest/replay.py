@@ -24,6 +24,7 @@ from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
@@ -32,6 +33,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
+from exporter.evaluation.change_queries import ChangeQueries
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 """Attempts in vain to read history, one after the other."""
+_BEFORE = 86400.0
+"""Seconds before the range in which changes are looked for."""
 _DEPENDENCIES_EVERY = 86400.0
 """Seconds between two queries for dependencies: who calls whom changes with releases."""
 _PROGRESS_EVERY = 50
@@ -193,6 +197,20 @@ class _Replay:
         likely = LikelyCauses()
         likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
         metrics = SelfMetrics(CollectorRegistry())
+        changes = ChangeLog()
+        changes.configure(config.changes)
+        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
+        marked = ChangeQueries(
+            changes,
+            metrics,
+            api,
+            lambda: events.widen(changes.bands(after)),
+            timeout=config.global_.timeout,
+            query_offset=0.0,
+        )
+        # All at once: a slot only sees those before it.
+        for each in config.changes:
+            marked.read(each, within.start - _BEFORE, within.end)
         self._dependencies = DependencyQueries(
             causes, metrics, api, timeout=config.global_.timeout, query_offset=config.prometheus.query_offset
         )
@@ -216,6 +234,7 @@ class _Replay:
             co_occurrence=CoOccurrence(),
             root_causes=causes,
             likely_causes=likely,
+            changes=changes,
         )
         # Nothing is ever restored, so no state is written.
         self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))

@@ -95,7 +95,7 @@ class CalendarEntry(Section):
     )
     action: Action = Field(
         description="`silence`: a silence in every Alertmanager, nothing learned. `ignore`: no alert, nothing learned. "
-        "`expect`: the band is widened by `multiplier`, nothing learned."
+        "`expect`: the band is widened by `multiplier`, nothing learned. `note`: alerts that follow name it, no more."
     )
     multiplier: Multiplier | None = Field(None, description="For `expect`: how many times the usual value is expected.")
     comment: str | None = Field(

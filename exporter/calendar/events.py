@@ -13,6 +13,7 @@ __all__ = [
     "Action",
     "AnnouncedEvent",
     "Occurrence",
+    "RuleAction",
     "SuppressionRule",
     "TimeWindow",
     "TooManyEventsError",
@@ -22,7 +23,9 @@ __all__ = [
     "with_comment",
 ]
 
-Action = Literal["silence", "ignore", "expect"]
+Action = Literal["silence", "ignore", "expect", "note"]
+RuleAction = Literal["silence", "ignore", "expect", "note", "widen"]
+"""What can be done meanwhile; a band is widened after a change, which nobody announces."""
 
 _NAMESPACE = uuid.UUID("0d6c5b0e-8f3b-5a53-9a59-5c6d9cf3f2b4")
 _LONGEST_TEXT = 1000
@@ -54,7 +57,7 @@ class Occurrence:
     """
 
     name: str
-    action: Action
+    action: RuleAction
     multiplier: float
     matchers: tuple[Matcher, ...]
     window: TimeWindow
@@ -135,7 +138,7 @@ class SuppressionRule:
         For the explanation of an alert: what is in effect, and until when.
     """
 
-    action: Action
+    action: RuleAction
     factor: float
     matchers: tuple[Matcher, ...]
     text: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,6 +66,8 @@ class Chart:
     unit: Unit | None = None
     gaps: float = np.inf
     """Seconds between two samples beyond which the line is broken."""
+    changes: Sequence[tuple[float, str]] = ()
+    """When what changed: Unix seconds, and a text."""
 
 
 @dataclass(frozen=True, slots=True)

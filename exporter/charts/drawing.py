@@ -72,6 +72,10 @@ _DARK = _Colours(
 )  # fmt: skip
 
 
+_LONGEST_CHANGE = 40
+"""Letters of what changed that have room in a chart."""
+
+
 def draw(chart: Chart, style: ChartStyle) -> bytes:
     """Draw a chart and return the file."""
     colours = _DARK if style.dark else _LIGHT
@@ -127,6 +131,7 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
     _line(main, x, expected, chart, color=colours.expected, linewidth=1.1, linestyle=(0, (4, 3)), label="expected")
     _line(main, x, observed, chart, color=colours.observed, linewidth=1.4, label="observed")
     main.plot(x[bad], observed[bad], "o", color=colours.bad, markersize=3.2, label="anomalous", linestyle="none")
+    _mark_changes(main, chart, colours)
     main.set_ylim(low, high)
     main.yaxis.set_major_formatter(UnitFormatter(chart.unit))
     cast = lines["votes"]
@@ -141,6 +146,24 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
     main.tick_params(labelbottom=False)
     _time_axis(votes, chart, style)
     _legend(main, colours, columns=4)
+
+
+def _mark_changes(axes: Axes, chart: Chart, colours: _Colours) -> None:
+    """Draw a line for each change, with its text along it."""
+    for at, text in chart.changes:
+        axes.axvline(at / _DAY, color=colours.soft, linewidth=1.0, linestyle=(0, (1, 2)))
+        axes.annotate(
+            _clean(text)[:_LONGEST_CHANGE],
+            (at / _DAY, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -4),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            fontsize=7.0,
+            color=colours.soft,
+            annotation_clip=True,
+        )
 
 
 def _weeks(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -> None:

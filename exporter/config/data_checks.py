@@ -24,6 +24,11 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
             for problem in examine(query["expr"]):
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
             yield from _drill_down(("queries", at, "drill_down"), query)
+    yield from _same_names(data, "changes")
+    for at, change in _items(data, "changes"):
+        if isinstance(change.get("expr"), str):
+            for problem in examine(change["expr"]):
+                yield Diagnostic(("changes", at, "expr"), problem.message, warning=not problem.fatal)
     for at, dependency in _items(data, "dependencies"):
         if isinstance(dependency.get("from_query"), str):
             for problem in examine(dependency["from_query"]):

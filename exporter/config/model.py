@@ -16,7 +16,7 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
-from exporter.correlation.settings import CauseSettings, DrillDownSettings
+from exporter.correlation.settings import AfterChangeSettings, CauseSettings, ChangeSettings, DrillDownSettings
 from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
@@ -139,6 +139,9 @@ class QuerySettings(Section):
     alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
         None, description="When it alerts. Leave it out and the query only has scores."
     )
+    after_change: AfterChangeSettings | None = Field(
+        None, description="Another band for a while after one of `changes`."
+    )
     drill_down: Annotated[DrillDownSettings | None, BeforeValidator(_listed_labels)] = Field(
         None,
         description="Labels such as `[version, region]` by which the aggregate is split, once, when its alert fires: "
@@ -186,6 +189,9 @@ class Config(Section):
     causes: Items[CauseSettings] = Field(
         (),
         description="What measures the damage behind alerts, to rank their likely causes: docs/alerts.md.",
+    )
+    changes: Items[ChangeSettings] = Field(
+        (), description="Queries whose increase marks a deploy or another change: docs/calendar.md."
     )
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
     silences: SilenceSettings = Field(SilenceSettings(), description="How silences of Alertmanagers are followed.")

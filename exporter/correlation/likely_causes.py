@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.formatting import Unit
-from exporter.alerting.explanation.input import LikelyCause, LikelyCausesInput
 from exporter.alerting.explanation.registry import LIKELY_CAUSES
+from exporter.alerting.explanation.why_input import LikelyCause, LikelyCausesInput
 from exporter.alerting.root_cause import HORIZON, DependencyGraph
 from exporter.correlation.damage import Component, DamageHistory, Damages
 from exporter.correlation.ranking import FloatArray, own_damage, ranked, reached

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cached_property
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from exporter.settings import Items, LabelName, Section
+from exporter.alerting.explanation.template import check_names
+from exporter.calendar import Matcher, parse_matcher
+from exporter.calendar.entries import Match
+from exporter.settings import Duration, Items, LabelName, Section
 
-__all__ = ["CauseSettings", "DrillDownSettings"]
+__all__ = ["AfterChangeSettings", "CauseSettings", "ChangeSettings", "DrillDownSettings"]
 
 
 class CauseSettings(Section):
@@ -54,3 +58,50 @@ class DrillDownSettings(Section):
         description="PromQL of the aggregate, where that of the query cannot be split: a sum, a count, an average or a "
         "ratio of sums, such as the share of slow requests behind a quantile.",
     )
+
+
+ChangeText = Annotated[str, AfterValidator(lambda text: check_names(text, ("name", "value")))]
+
+
+class ChangeSettings(Section):
+    """A query whose increase marks a change, such as a deploy."""
+
+    name: str = Field(min_length=1, max_length=128, description="Unique.")
+    expr: str = Field(
+        description="PromQL. A series changes where its value rises, such as a generation or a start time, and "
+        "where it is new while others are there, such as the version of a build."
+    )
+    text: ChangeText = Field(
+        "{{ name }}",
+        min_length=1,
+        max_length=500,
+        description="What changed, such as `deploy {{ labels.version }} of {{ labels.service }}`; `{{ value }}` is the "
+        "new value.",
+    )
+    equal: Items[LabelName] = Field(
+        (),
+        description="Labels that an alert must have with the same value as the series. Default: no label that both "
+        "have may differ.",
+    )
+    match: Match | None = Field(None, description="Matchers of the alerts that it may concern. Default: all.")
+    within: Duration = Field(3600.0, gt=0, le=86400.0, description="How long before an alert a change is named.")
+    refresh: Duration = Field(
+        60.0, ge=10.0, le=3600.0, description="How often it is asked, and how exact instants are."
+    )
+
+    @cached_property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """The parsed `match`."""
+        return tuple(map(parse_matcher, self.match or ()))
+
+
+class AfterChangeSettings(Section):
+    """Another band for a while after a change that concerns a series of a query."""
+
+    band: float = Field(
+        gt=0.1,
+        le=100,
+        allow_inf_nan=False,
+        description="How many times as wide the band is: 2 forgives more, 0.7 less. Samples are learned as ever.",
+    )
+    duration: Duration = Field(1800.0, gt=0, le=86400.0, description="How long.")

@@ -27,16 +27,18 @@ class SampleMask:
         Expected multiple of the ordinary value; 1 changes nothing. What lies between the ordinary value and its
         multiple counts as the ordinary value, and what lies beyond is divided by the factor. It is learned as it was
         judged.
+    band : ndarray of float64, > 0, optional
+        How many times as wide the band is. It changes nothing of what is learned.
     """
 
     learn: BoolArray
     factor: FloatArray
+    band: FloatArray | None = None
 
     def part(self, when: slice, rows: slice) -> SampleMask:
         """Return the mask of some instants and rows."""
-        if self.learn.ndim == 1:
-            return SampleMask(self.learn[rows], self.factor[rows])
-        return SampleMask(self.learn[when, rows], self.factor[when, rows])
+        place = rows if self.learn.ndim == 1 else (when, rows)
+        return SampleMask(self.learn[place], self.factor[place], None if self.band is None else self.band[place])
 
 
 def forgive(value: FloatArray, ordinary: FloatArray, factor: FloatArray) -> FloatArray:

@@ -122,7 +122,8 @@ class Scorer:
         outage = _outage(voters, results)
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
-        ballot = vote(results, voters, settings.detection.quorum, sample, smallest, self.threshold)
+        threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
+        ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(

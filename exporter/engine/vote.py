@@ -64,7 +64,7 @@ def vote(
     quorum: int,
     sample: FloatArray,
     smallest: FloatArray,
-    threshold: float = 1.0,
+    threshold: float | FloatArray = 1.0,
 ) -> Ballot:
     """Count the votes.
 
@@ -79,7 +79,7 @@ def vote(
         Baseline units.
     smallest : ndarray, shape (n,)
         Deviations from the expected value below this never count, whatever the detectors say; baseline units.
-    threshold : float > 0
+    threshold : float or ndarray of shape (n,) or (t, n), > 0
         Severity that makes a sample anomalous; see `exporter.engine.budget`.
     """
     expected = _mean([result.expected for result in results])
@@ -88,7 +88,8 @@ def vote(
     free = sum(detector.votes for detector in detectors if not detector.interval)
     needed = max(1, quorum - free)
     band = _band(results, votes, needed, 1.0)
-    published = band if threshold == 1.0 else _band(results, votes, needed, threshold)
+    plain = isinstance(threshold, float) and threshold == 1.0
+    published = band if plain else _band(results, votes, needed, threshold)
     # The mean of the detectors may lie a little outside the band of some of them.
     expected = np.clip(expected, np.minimum(*band), np.maximum(*band))
     lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))
@@ -100,21 +101,21 @@ def vote(
         np.divide(np.abs(sample - expected), smallest, out=counts, where=smallest > 0.0)
     each = np.array([[result.above for result in results], [result.below for result in results]])
     joint = np.array([_kth_largest(list(side), votes, quorum) for side in each])
-    if threshold != 1.0:
+    if not plain:
         each /= threshold
-    above, below = joint if threshold == 1.0 else joint / threshold
+    above, below = joint if plain else joint / threshold
     if not any_counts:
         above, below, each = (np.minimum(severity, counts) for severity in (above, below, each))
     return Ballot(above, below, expected, lower, upper, each, joint, counts, published_lower, published_upper)
 
 
 def _band(
-    results: Sequence[DetectorResult], votes: Sequence[int], needed: int, threshold: float
+    results: Sequence[DetectorResult], votes: Sequence[int], needed: int, threshold: float | FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the edges at which as many votes as are needed have a severity of `threshold`."""
     lower, upper = [], []
     for result in results:
-        if threshold == 1.0:
+        if isinstance(threshold, float) and threshold == 1.0:
             lower.append(result.lower)
             upper.append(-result.upper)
         else:

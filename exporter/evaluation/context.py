@@ -15,6 +15,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.loads import RowLoads
@@ -184,6 +185,7 @@ class Ports:
     co_occurrence: CoOccurrence
     root_causes: RootCauses
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
+    changes: ChangeLog = field(default_factory=ChangeLog)
     inquiry_api: PrometheusApi | None = None
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
-from exporter.alerting.explanation.input import CarriedChange, DrillDownInput
 from exporter.alerting.explanation.registry import DRILL_DOWN, build
+from exporter.alerting.explanation.why_input import CarriedChange, DrillDownInput
 from exporter.correlation.attribution import Carrier, attribute_ratio, attribute_sum
 from exporter.engine.series import labels_of
 from exporter.errors import PrometheusError

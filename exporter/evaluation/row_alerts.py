@@ -32,6 +32,7 @@ from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
+from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
 
@@ -136,10 +137,9 @@ class RowAlerts:
         members = self._members(slot, rows)
         missing, unknown = self._silent(slot, assignment, {identity: members[identity] for identity in quiet})
         candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
-        candidates = self.inquiries.carried(store.alerts, candidates)
         evaluated = EvaluatedSlot(
             slot.states.at,
-            candidates,
+            candidates := self.inquiries.carried(store.alerts, candidates),
             missing=missing,
             unknown=unknown | waiting,
             held=held,
@@ -156,8 +156,8 @@ class RowAlerts:
 
     def _series_of(self, table: SeriesTable, identity: str) -> Labels:
         """Return the labels of the series of an alert; none where it is about several."""
-        rows = self.identities.rows_of(identity)
-        return table.labels(int(rows[0])) if len(rows) == 1 else ()
+        rows = self.identities.rows_of(identity).tolist()
+        return table.labels(rows[0]) if len(rows) == 1 else ()
 
     def _silent(
         self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, Rows]
@@ -224,9 +224,7 @@ class RowAlerts:
         )
         traces = root_causes.extend_traces(correlated, self._saved_context().traces)
         explained = root_causes.explain(correlated, traces)
-        likely = self.context.ports.likely_causes
-        at, graph = slot.states.at, root_causes.graph
-        return likely.explain(self.name, at, store.interval, store.alerts, explained, graph), traces
+        return why_now(self.context.ports, self.name, slot.states.at, store.interval, store.alerts, explained), traces
 
     def _save(
         self,

@@ -25,6 +25,8 @@ class ActiveEvents:
         self._silences = silences
         self._lock = threading.Lock()
         self._calendar = Calendar()
+        self._announced: tuple[Occurrence, ...] = ()
+        self._bands: tuple[Occurrence, ...] = ()
         self._last: tuple[object, ...] = ()
         self._rules: tuple[SuppressionRule, ...] = ()
 
@@ -41,14 +43,25 @@ class ActiveEvents:
     def announce(self, events: Iterable[Occurrence]) -> None:
         """Replace the events that were announced at run time."""
         with self._lock:
-            self._calendar = Calendar(self._calendar.entries, self._calendar.zone, events)
+            self._announced = tuple(events)
+            self._renew()
+
+    def widen(self, bands: Iterable[Occurrence]) -> None:
+        """Replace the times in which bands are others, after changes."""
+        with self._lock:
+            self._bands = tuple(bands)
+            self._renew()
+
+    def _renew(self) -> None:
+        self._calendar = Calendar(self._calendar.entries, self._calendar.zone, (*self._announced, *self._bands))
 
     def during(self, times: Sequence[float]) -> list[tuple[SuppressionRule, ...]]:
         """Return the rules that were in effect at each of `times`, ascending Unix seconds, without their texts.
 
         Equal sets of rules are the same object, so that masks for what comes every night are computed once.
         """
-        occurrences = sweep(self._calendar.between(times[0], times[-1]), times)
+        between = self._calendar.between(times[0], times[-1])
+        occurrences = sweep([each for each in between if each.action != "note"], times)
         silences = sweep(self._silences().silences, times)
         sets: dict[tuple[tuple[SuppressionRule, ...], int], tuple[SuppressionRule, ...]] = {}
         answer: list[tuple[SuppressionRule, ...]] = []
@@ -80,4 +93,4 @@ def _rules(occurrences: Sequence[Occurrence], silences: Sequence[Silence]) -> tu
     # Ours come from the calendar, which says more about them.
     others = (silence.rule for silence in silences if not silence.ours)
     own = (silence.rule for silence in silences if silence.ours)
-    return (*map(suppression_rule, occurrences), *others, *own)
+    return (*(suppression_rule(each) for each in occurrences if each.action != "note"), *others, *own)

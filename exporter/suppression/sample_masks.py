@@ -109,13 +109,16 @@ class SampleMasks:
         if not any(during):
             return None
         learn, factor = np.ones((len(times), table.size), np.bool_), np.ones((len(times), table.size))
+        band = np.ones(factor.shape)
         masks, any_masked = self._of("query", plan.name, plan.alert), False
         for rules, instants in itertools.groupby(range(len(times)), key=during.__getitem__):
             mask = masks.under(rules, table) if rules else None
             if mask is not None:
                 when, any_masked = list(instants), True
                 learn[when], factor[when] = mask.samples.learn, mask.samples.factor
-        return SampleMask(learn, factor) if any_masked else None
+                if mask.samples.band is not None:
+                    band[when] = mask.samples.band
+        return SampleMask(learn, factor, band if (band != 1.0).any() else None) if any_masked else None
 
     def _of(self, kind: AlertKind, name: str, rule: AlertSettings | None) -> _Masks:
         with self._lock:
@@ -159,6 +162,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
     """Return the mask of the rows, and whether all rules are part of it so far."""
     first = np.full(size, -1, np.intp)
     factor = np.ones(size)
+    band = np.ones(size)
     ignored, covered, silenced = np.zeros((3, size), np.bool_)
     begun = columns.values_tested
     complete = True
@@ -168,6 +172,10 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
             break
         rows = columns.rows(rule.matchers)
         if not len(rows):
+            continue
+        if rule.action == "widen":
+            # Of several changes the last: it is learned as ever, so nothing else is masked.
+            band[rows] = rule.factor
             continue
         first[rows[first[rows] < 0]] = number
         if rule.action == "ignore":
@@ -179,9 +187,10 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
             # Of several factors the one farthest from 1: a campaign on a holiday is not their product.
             farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]
             factor[farther] = rule.factor
-    if (first < 0).all():
+    if (first < 0).all() and (band == 1.0).all():
         return None, complete
-    return RowMask(SampleMask(first < 0, factor), ignored, covered, silenced, first, tuple(rules)), complete
+    samples = SampleMask(first < 0, factor, band if (band != 1.0).any() else None)
+    return RowMask(samples, ignored, covered, silenced, first, tuple(rules)), complete
 
 
 def _naming(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from exporter.calendar import Calendar
+from exporter.calendar import Calendar, Occurrence
 from exporter.config.model import Config
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, ReceiverClocks, connect_to
 from exporter.exposition import SelfMetrics
@@ -65,8 +65,12 @@ class Suppression:
         )
         self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
         self.events.load()
-        for action in ("silence", "ignore", "expect"):
+        for action in ("silence", "ignore", "expect", "note"):
             metrics.known_events.labels(action).set_function(partial(self._count, action))
+
+    def widen(self, bands: Iterable[Occurrence]) -> None:
+        """Replace the times in which bands are others, after changes."""
+        self._active.widen(bands)
 
     @property
     def calendar(self) -> Calendar:

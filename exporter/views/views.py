@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -18,6 +18,7 @@ from exporter.charts import chart as drawing
 from exporter.charts import tasks
 from exporter.charts.worker_process import WorkerProcess
 from exporter.config.model import Config
+from exporter.correlation.changes import Change
 from exporter.delivery import AlertSnapshots, DiscoveryState
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -60,6 +61,10 @@ _OPEN, _PAST = 200, 10
 """Open anomalies on the front page, and past ones on the page of a series."""
 
 
+_CHANGES = 20
+"""Changes that a chart has room for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What the views read of the running program; callables return at once.
@@ -78,6 +83,8 @@ class Program:
         From the labels of an alert and since when it fires to its status in every Alertmanager.
     alertmanagers : callable
         By URL: why an Alertmanager could not list its silences; None where it could.
+    changes : callable
+        From labels and a range of time to the deploys and other changes that may concern them, the newest first.
     discovery : callable
         What entries with `dns_sd` and `file_sd` stand for.
     """
@@ -95,6 +102,7 @@ class Program:
     alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
     alertmanagers: Callable[[], Mapping[str, str | None]]
     discovery: Callable[[], Sequence[DiscoveryState]]
+    changes: Callable[[Mapping[str, str], float, float], Sequence[Change]] = lambda *_: ()
 
 
 class Views:
@@ -215,6 +223,9 @@ class Views:
         # Prometheus would draw its newest sample for five minutes to come.
         within = TimeRange(within.start, min(within.end, now))
         chart = chart_data(self._history, subject, within, part, self._computing.run)
+        if part is ChartPart.BAND:
+            changes = program.changes({**dict(labels), "query": query}, within.start, within.end)
+            chart = replace(chart, changes=[(change.at, change.text) for change in changes[:_CHANGES]])
         return self._drawing.run(drawing.render, chart, style)
 
     def _evaluator(self, query: str) -> QueryEvaluator:

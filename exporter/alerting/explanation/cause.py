@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from exporter.alerting.explanation.formatting import format_instant, format_numbers, format_span
-from exporter.alerting.explanation.input import LikelyCause, LikelyCausesInput
+from exporter.alerting.explanation.why_input import LikelyCause, LikelyCausesInput
 
 __all__ = ["likely_causes"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exporter.alerting.explanation.formatting import Unit, format_numbers
-from exporter.alerting.explanation.input import CarriedChange, DrillDownInput
+from exporter.alerting.explanation.why_input import CarriedChange, DrillDownInput
 
 __all__ = ["drill_down"]
 

@@ -11,17 +11,13 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.label_index import FrequentLabel
 
 __all__ = [
-    "CarriedChange",
     "CauseInput",
     "CoOccurrentSeries",
     "DetectorVote",
-    "DrillDownInput",
     "ExplanationInput",
     "EntityInput",
     "HourStatistics",
     "LevelChange",
-    "LikelyCause",
-    "LikelyCausesInput",
     "MetricShare",
     "SharedAlertInput",
     "StormInput",
@@ -266,56 +262,6 @@ class CauseInput:
 
 
 @dataclass(frozen=True, slots=True)
-class LikelyCause:
-    """A component that may be the cause of an alert.
-
-    Attributes
-    ----------
-    component : str
-    own : float
-        The damage that is its own.
-    since : float, Unix seconds
-        When it became unusual; NaN where that is unknown.
-    affected : bool
-        Whether the alert is about this component.
-    """
-
-    component: str
-    own: float
-    since: float
-    affected: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LikelyCausesInput:
-    """The components that may be the cause of an alert.
-
-    Attributes
-    ----------
-    causes : tuple of LikelyCause
-        The likeliest first; empty where none is likely.
-    total : float
-        The damage of all components.
-    components : int
-        How many were compared.
-    measure : str
-        Query that measures the damage, in `unit`.
-    began : float, Unix seconds
-        The beginning of the alert.
-    earlier : str
-        The text of an earlier slot: it stands where the causes can no longer be compared.
-    """
-
-    causes: tuple[LikelyCause, ...] = ()
-    total: float = 0.0
-    components: int = 0
-    measure: str = ""
-    unit: Unit | None = None
-    began: float = math.nan
-    earlier: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SharedAlertInput:
     """The series that are anomalous under one alert, because their alerts would have the same labels.
 
@@ -326,56 +272,3 @@ class SharedAlertInput:
     """
 
     series: Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class CarriedChange:
-    """A set of label values that carries a part of a change.
-
-    Attributes
-    ----------
-    values : mapping
-        All of them hold.
-    change : float
-        Its part of the change, in the same units as that of the whole.
-    before, now : float
-        Its value as it was expected and as it is, source units.
-    """
-
-    values: Mapping[str, str]
-    change: float
-    before: float
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class DrillDownInput:
-    """Which label values carry the change of an aggregate.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        By which it was split.
-    leaves : int
-        How many combinations of their values there are.
-    carriers : tuple of CarriedChange
-        The largest change first.
-    change : float
-        Of the whole.
-    rest_before, rest_now : float
-        Everything else as it was expected and as it is, source units.
-    ratio : bool
-        Whether the values are ratios.
-    failed : str
-        Why nothing can be said; empty where something can.
-    """
-
-    labels: tuple[str, ...]
-    leaves: int = 0
-    carriers: tuple[CarriedChange, ...] = ()
-    change: float = 0.0
-    rest_before: float = 0.0
-    rest_now: float = 0.0
-    unit: Unit | None = None
-    ratio: bool = False
-    failed: str = ""

@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import cause, drill_down, group, query, storm
+from exporter.alerting.explanation import cause, change, drill_down, group, query, storm
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.alerting.explanation.input import (
     CauseInput,
-    DrillDownInput,
     EntityInput,
-    LikelyCausesInput,
     SharedAlertInput,
     StormInput,
 )
 from exporter.alerting.explanation.query import SeriesTexts
+from exporter.alerting.explanation.why_input import ChangeInput, DrillDownInput, LikelyCausesInput
 
 __all__ = [
     "CAUSE",
+    "CHANGE",
     "DRILL_DOWN",
     "ENTITY",
     "EVENT",
@@ -210,6 +210,16 @@ DRILL_DOWN: tuple[Annotation[DrillDownInput], ...] = (
 )
 """Of an alert of an aggregate that is split, beside its other annotations."""
 
+CHANGE: tuple[Annotation[ChangeInput], ...] = (
+    Annotation(
+        "change",
+        change.preceding_changes,
+        "How long after which deploys and other changes it began: those of `changes`, and announced events whose "
+        "matchers fit; the three newest, such as `12 min after deploy v1.4.2 of checkout`.",
+    ),
+)
+"""Of an alert that follows a change, beside its other annotations."""
+
 EVENT: tuple[Annotation[str], ...] = (
     Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
 )
@@ -228,6 +238,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "storm, beside those of its worst member": STORM,
     "several series with the same labels, in addition": SHARED,
     "incident, in addition": CAUSE,
+    "after a change, in addition": CHANGE,
     "`causes`, in addition": LIKELY_CAUSES,
     "`drill_down`, in addition": DRILL_DOWN,
     "known event, in addition": EVENT,

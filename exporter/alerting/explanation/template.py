@@ -7,11 +7,11 @@ because label values come from anybody who can expose a metric.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from exporter.alerting.explanation.registry import VARIABLES
 
-__all__ = ["check", "expand"]
+__all__ = ["check", "check_names", "expand", "fill"]
 
 _LONGEST_NAME = 80
 _OTHER_WAYS = {"$value": "observed", "value": "observed", "$labels": "labels.NAME", "labels": "labels.NAME"}
@@ -39,6 +39,27 @@ def check(template: str) -> str:
             shown = name[:_LONGEST_NAME]
             raise ValueError(f"unknown variable {shown!r}; {_advice(shown)}")
     return template
+
+
+def check_names(template: str, names: Collection[str]) -> str:
+    """Return a text with ``{{ name }}`` and ``{{ labels.NAME }}`` in it, where it has no other names.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, _ in _parts(template.split("{{")[1:]):
+        if name is None:
+            raise ValueError("{{ without }}; a variable is written {{ value }}")
+        if name not in names and not (name.startswith("labels.") and name != "labels."):
+            listed = ", ".join([*names, "labels.NAME"])
+            raise ValueError(f"unknown variable {name[:_LONGEST_NAME]!r}; known are {listed}")
+    return template
+
+
+def fill(template: str, variables: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    """Expand a template that `check_names` takes."""
+    return expand(template, variables, labels)
 
 
 def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str]) -> str:

@@ -90,3 +90,11 @@ def test_every_range_has_ticks(minutes, narrow):
     one = chart()
     times = one.times[0] + np.linspace(0.0, 60.0 * minutes, 240)
     assert draw(replace(one, times=times), ChartStyle("svg", narrow=narrow))
+
+
+def test_a_chart_shows_what_changed():
+    one = chart()
+    middle = float(one.times[len(one.times) // 2])
+    text = texts(draw(replace(one, changes=[(middle, f"deploy v1.4.2 {EVIL}")]), ChartStyle("svg")))
+    assert "deploy v1.4.2" in text
+    assert "deploy" not in texts(draw(one, ChartStyle("svg")))

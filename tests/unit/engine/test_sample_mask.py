@@ -188,3 +188,24 @@ def test_a_level_that_is_moving_can_be_told(learned: Engine) -> None:
     assert shift.seconds == 48 * STEP
     assert one.shift_under_way(1) is None
     assert replace(shift, row=1).by == shift.by
+
+
+@pytest.mark.parametrize("band", [2.0, 0.5])
+def test_a_band_that_is_wider_or_narrower_divides_severities_and_teaches_the_same(
+    three_weeks: Engine, band: float
+) -> None:
+    samples = seasonal(25)[MONDAY : MONDAY + 24]
+    plain, other = copy.deepcopy(three_weeks), copy.deepcopy(three_weeks)
+    wide = np.full(samples.shape, 1.0)
+    wide[:, 0] = band
+    mask = SampleMask(np.ones(samples.shape, np.bool_), np.ones(samples.shape), wide)
+    before, after = run(plain, samples, first=MONDAY), run(other, samples, mask, first=MONDAY)
+    for one, two in zip(before, after, strict=True):
+        np.testing.assert_array_equal(two.score[1:], one.score[1:])
+        np.testing.assert_allclose(np.log2(1 - two.score[0]) * band, np.log2(1 - one.score[0]), rtol=1e-9)
+        width, ordinary = two.upper[0] - two.expected[0], one.upper[0] - one.expected[0]
+        assert np.isnan(width) or (width > ordinary) == (band > 1.0)
+    assert not any(two.masked.any() for two in after)
+    rest = seasonal(25)[MONDAY + 24 : MONDAY + 60]
+    for one, two in zip(run(plain, rest, first=MONDAY + 24), run(other, rest, first=MONDAY + 24), strict=True):
+        np.testing.assert_array_equal(two.score, one.score)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.labels import alert_labels
-from exporter.calendar import CalendarEntry, Matcher, TimeWindow, all_match, parse_matcher
+from exporter.calendar import CalendarEntry, Matcher, Occurrence, TimeWindow, all_match, parse_matcher
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import SeriesTable, key_of
@@ -169,3 +169,24 @@ def test_an_alert_of_a_group_is_matched_by_its_own_labels() -> None:
     effect = found.row_mask("group", "payments", None, things, 60.0)
     assert effect is not None
     assert effect.ignored.tolist() == [True, False]
+
+
+def test_a_band_after_a_change_masks_nothing_and_a_note_does_nothing() -> None:
+    known = ActiveEvents()
+    known.configure([entry("deploy", "note", "host=a")], "UTC")
+    found = SampleMasks(known, {})
+    assert seen(found, plan(), HOSTS, 60.0) is None
+    assert found.sample_mask(plan(), HOSTS, np.array([60.0, 120.0])) is None
+    matchers = (parse_matcher('query="cpu"'), parse_matcher('host=~"a|"'))
+    known.widen([Occurrence("deploy", "widen", 2.0, matchers, TimeWindow(100.0, 200.0))])
+    mask = seen(found, plan(), HOSTS, 150.0)
+    assert mask is not None
+    assert mask.samples.band is not None
+    assert mask.samples.band.tolist() == [2.0, 1.0, 1.0]
+    assert mask.samples.learn.all()
+    assert not mask.ignored.any()
+    assert seen(found, plan(), HOSTS, 250.0) is None
+    past = found.sample_mask(plan(), HOSTS, np.array([50.0, 150.0, 250.0]))
+    assert past is not None
+    assert past.band is not None
+    assert past.band[:, 0].tolist() == [1.0, 2.0, 1.0]
