@@ -79,7 +79,7 @@ class HistoryReplay:
         if len(here) < len(keys):
             keys, values = [keys[column] for column in here.tolist()], values[here]
         block = self._block
-        return Frame(at, keys, values, np.full(len(keys), at), block.rejected, block.warnings)
+        return Frame(at, keys, values, np.full(len(keys), at), warnings=block.warnings)
 
     def _place(self, at: float) -> int:
         return round((at - float(self._block.times[0])) / self._plan.interval)

@@ -14,7 +14,7 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable, key_of, labels_of
 from exporter.errors import ConfigError, PrometheusError, Reason
 from exporter.exposition import PageRows
-from exporter.prometheus import PrometheusApi
+from exporter.prometheus import Frame, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
 
@@ -92,10 +92,19 @@ def _evaluate(plan: QueryPlan, config: Config, prometheus: PrometheusApi, at: fl
         _print(sys.stderr.write, [f"{plan.name}: warning: no series now; is the expression right?"])
     elif series > plan.max_series:
         _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
-    warnings = [*frame.warnings, *_collisions(plan, config, list(map(labels_of, frame.keys)))]
+    warnings = [*frame.warnings, *_left_out(frame), *_collisions(plan, config, list(map(labels_of, frame.keys)))]
     _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in warnings])
     _print(sys.stderr.write, [f"{plan.name}: {info}" for info in frame.infos])
     return True
+
+
+def _left_out(frame: Frame) -> Iterator[str]:
+    """Yield what to know of rows that are not taken."""
+    if frame.unreadable.rows:
+        yield f"left out: {frame.unreadable}"
+    if frame.own:
+        rows = _count(frame.own, "row is a score", "rows are scores or metrics")
+        yield f"left out: {rows} of this exporter itself; choose the metrics by name, so that it does not watch itself"
 
 
 def _collisions(plan: QueryPlan, config: Config, series: list[Labels]) -> Iterator[str]:

@@ -158,7 +158,7 @@ class Absence(Habit):
         here: BoolArray,
         learn: BoolArray,
         attendance: Attendance,
-        complete: bool,
+        complete: bool | BoolArray,
         step: float,
         after: float,
     ) -> tuple[BoolArray, FloatArray]:

@@ -161,10 +161,11 @@ class Engine:
         mask: SampleMask | None = None,
         *,
         complete: bool | None = None,
+        unread: BoolArray | None = None,
     ) -> Verdict:
         """Score one sample of every series, then learn it: `run` for a single instant."""
         every = None if complete is None else np.array([complete])
-        return self.run(np.array([at]), samples[None], seconds, mask, complete=every)[0]
+        return self.run(np.array([at]), samples[None], seconds, mask, complete=every, unread=unread)[0]
 
     def run(
         self,
@@ -174,6 +175,7 @@ class Engine:
         mask: SampleMask | None = None,
         *,
         complete: BoolArray | None = None,
+        unread: BoolArray | None = None,
     ) -> Verdicts:
         """Score and learn samples of every series.
 
@@ -190,9 +192,12 @@ class Engine:
         complete : ndarray of bool, shape (t,), optional
             Instants at which a series without a sample is away. Unless given these are all at which any series has
             one: history does not tell whether there was a server.
+        unread : ndarray of bool, shape (table.size,), optional
+            Rows that are in the answer and could not be read: they are neither there nor away.
         """
         state = self._state
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
+        verdicts.unread = unread
         if complete is not None:
             verdicts.complete[:] = complete
         every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete

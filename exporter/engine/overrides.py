@@ -36,8 +36,8 @@ class OverrideContext:
     ----------
     hour : int
         Of the week.
-    complete : ndarray of bool, shape (t,)
-        Instants at which every series that exists is in the answer.
+    complete : ndarray of bool, shape (t,) or (t, n)
+        Instants at which every series that exists is in the answer, of all rows or of each.
     attendance : Attendance
     last : ndarray, shape (n,), Unix seconds
         The newest sample before these instants.

@@ -128,7 +128,7 @@ class Scorer:
         verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
             hour=span.buckets.week,
-            complete=span.complete,
+            complete=_whole(span.complete, verdicts.unread, rows),
             attendance=Attendance(state.lifetimes.first[rows], *state.baseline.weights(span.buckets, rows)[:2]),
             last=last,
             stats=stats,
@@ -253,6 +253,11 @@ def _outage(detectors: Sequence[Detector], results: Sequence[DetectorResult]) ->
         if detector.outage:
             outage |= result.below >= 1.0
     return outage
+
+
+def _whole(complete: BoolArray, unread: BoolArray | None, rows: slice) -> BoolArray:
+    """Return where a series without a sample is away, shape (t,), or (t, n) where some rows could not be read."""
+    return complete if unread is None else complete[:, None] & ~unread[rows]
 
 
 def _offset(at: float, zone: ZoneInfo) -> float:

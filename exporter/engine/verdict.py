@@ -38,6 +38,8 @@ class Verdict:
         Whether that has lasted long enough to be anomalous: then `score` and `expected` are set, `observed` is not.
     zero
         Whether it is anomalous that the sample is zero, because it never is at this hour.
+    unread
+        Rows whose sample is in the answer and could not be read: nothing is known of them. None: no row.
     complete : bool
         Whether every series that exists was in the answer: otherwise nothing is known of one without a sample.
     """
@@ -57,6 +59,7 @@ class Verdict:
     absent: npt.NDArray[np.bool_]
     zero: npt.NDArray[np.bool_]
     complete: bool = True
+    unread: npt.NDArray[np.bool_] | None = None
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -85,6 +88,8 @@ class Verdicts:
         self.ready, self.masked, self.absent, self.zero = np.zeros((4, t, size), np.bool_)
         self.missing_since = np.full((t, size), np.nan)
         self.complete = np.ones(t, np.bool_)
+        self.unread: npt.NDArray[np.bool_] | None = None
+        """By row, for all instants."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -106,6 +111,7 @@ class Verdicts:
             self.absent[index],
             self.zero[index],
             bool(self.complete[index]),
+            self.unread,
         )
 
 

@@ -206,10 +206,11 @@ class QueryEvaluator:
             return
         with self._phase("score"):
             complete = not frame.partial
-            aligned = learner.admit(frame.keys, frame.values, slot, complete=complete)
+            aligned = learner.admit(frame.keys, frame.values, slot, complete=complete and not frame.unreadable.rows)
             self._claim(aligned.admitted)
             mask = learner.sample_mask(np.array([slot]))
-            verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
+            unread = learner.rows_of(frame.unreadable.keys)
+            verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete, unread=unread)
         with self._phase("judge"):
             step = self.alerts.evaluate(verdict, engine)
         with self._phase("commit"):
@@ -241,8 +242,8 @@ class QueryEvaluator:
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
-        # What a partial answer lacks may be there.
-        if complete and (expired := engine.expire(slot)):
+        # What a partial answer lacks may be there, and so may be what cannot be read.
+        if complete and not frame.unreadable.rows and (expired := engine.expire(slot)):
             self._rows.release(expired)
         if learner.due(slot):
             with self._phase("checkpoint"):

@@ -10,6 +10,7 @@ from functools import partial
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.config.engine_settings import engine_settings
@@ -242,6 +243,15 @@ class Learner:
             self.given_way += gone
             self.context.ports.metrics.series_given_way_total.labels(query=self.plan.name).inc(len(gone))
         return aligned
+
+    def rows_of(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_] | None:
+        """Return which rows have these series, shape (size,); None where there is none."""
+        rows = self.engine.table.rows(keys)
+        if not len(rows):
+            return None
+        chosen = np.zeros(self.engine.table.size, np.bool_)
+        chosen[rows[rows >= 0]] = True
+        return chosen
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

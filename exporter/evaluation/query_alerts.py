@@ -76,6 +76,9 @@ class AlertEvaluator:
             # The alert of an overdue series continues until the series is back, or until the alert says that it is
             # missing.
             present |= ~np.isnan(verdict.missing_since)
+        if verdict.unread is not None:
+            # An alert of such a series is neither missing nor normal: it goes on.
+            present |= verdict.unread
         scored = present & ~np.isnan(verdict.score)
         states = RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
         builder = ExplanationBuilder(self.plan, self.context, verdict, engine)

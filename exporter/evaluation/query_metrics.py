@@ -50,6 +50,7 @@ class QueryMetrics:
         self.unjudged = ""
         """Why that is not all of it."""
         self._whole = 0
+        self._left_out = (False, False)
         metrics.watch(query)
 
     def begin(self) -> None:
@@ -113,7 +114,12 @@ class QueryMetrics:
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
         self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty)
         self._note_emptiness(series)
-        self.rejected(over_limit=aligned.refused, duplicate=aligned.repeated, malformed=frame.rejected)
+        self.rejected(
+            over_limit=aligned.refused,
+            duplicate=aligned.repeated,
+            malformed=frame.unreadable.rows,
+            own_output=frame.own,
+        )
         self._note_warnings(frame)
         if scored:
             inside = 1.0 - np.count_nonzero(verdict.anomalous & is_scored) / scored
@@ -125,7 +131,12 @@ class QueryMetrics:
         """Count the warnings of a slot; log them when they begin, change and end: an outage has many slots."""
         count_warnings(self._metrics, self._query, frame)
         first = next(iter(frame.warnings), None)
-        self.remark = f"the answer is not whole, series may be missing: {first}" if frame.partial else None
+        self.remark = None
+        if frame.partial:
+            self.remark = f"the answer is not whole, series may be missing: {first or frame.unreadable}"
+        elif frame.own:
+            self.remark = f"{frame.own} rows that this exporter wrote itself are left out"
+        self._note_left_out(frame)
         if frame.warnings == self._warned:
             return
         more = {"query": self._query, "warning": first, "partial": frame.partial}
@@ -134,6 +145,18 @@ class QueryMetrics:
         else:
             log.info("prometheus does not warn any more", extra={"query": self._query})
         self._warned = frame.warnings
+
+    def _note_left_out(self, frame: Frame) -> None:
+        """Log once, and again when it changes, that rows of the answer are not taken."""
+        left_out = (frame.unreadable.rows > 0, frame.own > 0)
+        if left_out == self._left_out:
+            return
+        self._left_out = left_out
+        more = {"query": self._query, "unreadable": str(frame.unreadable), "own": frame.own}
+        if any(left_out):
+            log.warning("rows of the answer are left out", extra=more)
+        else:
+            log.info("all rows of the answer are taken again", extra={"query": self._query})
 
     def _note_ratio(
         self,
@@ -148,12 +171,11 @@ class QueryMetrics:
         """Note how much of the answer was judged: what cannot be read, has no room or no labels of its own was not."""
         here = ~np.isnan(verdict.observed)
         left_out = {
-            "cannot be read": frame.rejected,
             "are over a limit": aligned.refused,
             "have labels that another has": int(np.count_nonzero(here[rows.hidden(verdict.score)])) + aligned.repeated,
         }
         judged = int(np.count_nonzero(here)) - int(np.count_nonzero(here[rows.hidden(verdict.score)]))
-        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.rejected
+        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.unreadable.rows
         if frame.partial:
             # As many as the last whole answer had: what is missing now was not judged.
             left_out["are missing in an answer that is not whole"] = max(0, self._whole - total)
@@ -162,6 +184,8 @@ class QueryMetrics:
             self._whole = total
         if total:
             texts = [f"{count} {text}" for text, count in left_out.items() if count]
+            if frame.unreadable.rows:
+                texts.append(f"{frame.unreadable.rows} cannot be read ({frame.unreadable})")
             self._set_ratio(judged / total, f"of {total} series {', '.join(texts)}" if texts else "")
         elif not series or never_empty or not np.isnan(verdict.missing_since).all():
             # A query that never had a series watches nothing, and so does one whose series should be there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from time import monotonic
 
-from exporter.errors import PrometheusError
+from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
 from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
@@ -44,8 +44,11 @@ class PrometheusApi:
         except Fault as fault:
             raise self._error(path, fault) from None
         samples = vector.keys, vector.values, vector.timestamps
+        if vector.left_out.rows and not vector.keys:
+            # Nothing is known of any series: an answer without series would be another one.
+            raise self._error(path, Fault(Reason.BAD_DATA, f"no row of the answer can be read: {vector.left_out}"))
         clock = http_date(headers.get("Date", ""))
-        return Frame(at, *samples, vector.rejected, notes, clock, tuple(response.infos or ()))
+        return Frame(at, *samples, vector.left_out, notes, clock, tuple(response.infos or ()), vector.own)
 
     def history(
         self,
@@ -58,6 +61,7 @@ class PrometheusApi:
         series: int,
         sizes: PartSizes | None = None,
         answered: bool = False,
+        with_own: bool = False,
     ) -> Iterator[HistoryChunk]:
         """Evaluate `expr` at `start`, `start + step`, ... up to `end`, in bounded chunks, oldest first.
 
@@ -74,6 +78,8 @@ class PrometheusApi:
             Expected number of series, from an instant query; it sets the length of the first chunk.
         sizes, answered
             As in `chunks`.
+        with_own : bool
+            Whether series that this exporter wrote are read, too.
         """
         path = "/api/v1/query_range"
 
@@ -82,7 +88,7 @@ class PrometheusApi:
             # Without it VictoriaMetrics moves the instants to multiples of the step, for its cache.
             response, notes, _ = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
             try:
-                return decode_matrix(response.data, self._labels), notes
+                return decode_matrix(response.data, self._labels, with_own=with_own), notes
             except Fault as fault:
                 raise self._error(path, fault) from None
 

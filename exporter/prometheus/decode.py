@@ -19,6 +19,7 @@ from exporter.errors import Reason
 from exporter.http_client import Fault
 from exporter.prometheus.completeness import Marks
 from exporter.prometheus.frame import FloatArray
+from exporter.prometheus.unreadable import LeftOut, is_own, left_out
 
 __all__ = [
     "ApiResponse",
@@ -42,12 +43,13 @@ class ApiResponse(Marks, kw_only=True):
 
 
 class InstantVector(Struct):
-    """The rows of an instant query that could be decoded."""
+    """The rows of an instant query that could be decoded; `own` counts those that this exporter wrote."""
 
     keys: list[bytes]
     values: FloatArray
     timestamps: FloatArray
-    rejected: int
+    left_out: LeftOut
+    own: int
 
 
 class RangeMatrix(Struct):
@@ -118,6 +120,7 @@ class LabelCheck:
     def __init__(self, limit: int = 500_000) -> None:
         self._limit = limit
         self._valid: set[int] = set()
+        self._own: set[int] = set()
 
     def bad(self, keys: Sequence[bytes]) -> list[int]:
         """Return the indexes of `keys` that are not label sets."""
@@ -128,12 +131,24 @@ class LabelCheck:
             return []
         wrong = []
         for index, digest in enumerate(hashes):
-            if digest in new and not _are_labels(keys[index]):
+            if digest not in new:
+                continue
+            labels = _labels(keys[index])
+            if labels is None:
                 wrong.append(index)
+            elif is_own(labels):
+                self._own.add(digest)
         if len(self._valid) + len(new) > self._limit:
             self._valid.intersection_update(hashes)
+            self._own.intersection_update(hashes)
         self._valid |= new.difference(hashes[index] for index in wrong)
         return wrong
+
+    def own(self, keys: Sequence[bytes]) -> list[int]:
+        """Return the indexes of the label sets of what this exporter wrote; call `bad` before."""
+        if not self._own:
+            return []
+        return [index for index, key in enumerate(keys) if hash(key) in self._own]
 
 
 def decode_response(body: bytes) -> ApiResponse:
@@ -157,40 +172,51 @@ def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
     """
     try:
         # In one pass where all rows are well-formed.
-        rows, rejected = _VECTOR.decode(data).result or [], 0
+        rows, broken = _VECTOR.decode(data).result or [], list[Raw]()
     except _BROKEN:
         kind, result = _typed(data)
         if kind == "scalar":
-            rows, rejected = [_Row(Raw(b"{}"), result)], 0
+            rows, broken = [_Row(Raw(b"{}"), result)], []
         elif kind == "vector":
-            rows, rejected = _rows(result, _ROW)
+            rows, broken = _rows(result, _ROW)
         else:
             text = f"the expression is a {kind}; an instant vector or a scalar is needed"
             raise Fault(Reason.BAD_DATA, text) from None
     keys = [bytes(row.metric) for row in rows]
     times, values, wrong = _samples(b"[" + b",".join([row.value for row in rows]) + b"]", [row.value for row in rows])
-    wrong = sorted({*wrong, *check.bad(keys)})
-    if wrong:
-        values, times = np.delete(values, wrong), np.delete(times, wrong)
-        dropped = set(wrong)
+    bad = set(check.bad(keys))
+    own = set(check.own(keys)) - bad
+    unread = LeftOut()
+    if wrong or bad or broken:
+        unread = left_out(broken, [keys[index] for index in wrong if index not in bad and index not in own], len(bad))
+    if dropped := {*wrong, *bad, *own}:
+        order = sorted(dropped)
+        values, times = np.delete(values, order), np.delete(times, order)
         keys = [key for index, key in enumerate(keys) if index not in dropped]
-    return InstantVector(keys, values, times, rejected + len(wrong))
+    return InstantVector(keys, values, times, unread, len(own))
 
 
-def decode_matrix(data: Raw, check: LabelCheck) -> RangeMatrix:
-    """Decode ``data`` of a range query; errors as in `decode_vector`."""
+def decode_matrix(data: Raw, check: LabelCheck, *, with_own: bool = False) -> RangeMatrix:
+    """Decode ``data`` of a range query; errors as in `decode_vector`.
+
+    Parameters
+    ----------
+    with_own : bool
+        Whether series that this exporter wrote are taken, too.
+    """
     try:
-        series, rejected = _MATRIX.decode(data).result or [], 0
+        series, broken = _MATRIX.decode(data).result or [], list[Raw]()
     except _BROKEN:
         kind, result = _typed(data)
         if kind != "matrix":
             raise Fault(Reason.BAD_DATA, f"the range query returned a {kind}") from None
-        series, rejected = _rows(result, _SERIES)
+        series, broken = _rows(result, _SERIES)
     keys = [bytes(row.metric) for row in series]
     dropped = set(check.bad(keys))
-    matrix = RangeMatrix([], [], [], rejected + len(dropped))
+    matrix = RangeMatrix([], [], [], len(broken) + len(dropped))
+    own = set() if with_own else set(check.own(keys))
     for index, row in enumerate(series):
-        if index in dropped:
+        if index in dropped or index in own:
             continue
         times, values, wrong = _samples(bytes(row.values))
         matrix.keys.append(keys[index])
@@ -208,19 +234,19 @@ def _typed(data: Raw) -> tuple[str, Raw]:
     return typed.resultType, typed.result
 
 
-def _rows(result: Raw, decoder: msgspec.json.Decoder[_R]) -> tuple[list[_R], int]:
-    """Return the rows that can be decoded, and how many cannot."""
+def _rows(result: Raw, decoder: msgspec.json.Decoder[_R]) -> tuple[list[_R], list[Raw]]:
+    """Return the rows that can be decoded, and those that cannot."""
     try:
         raws = _RAWS.decode(result) or []
     except _BROKEN:
         raise Fault(Reason.MALFORMED, "the result is not a list") from None
-    rows = []
+    rows, broken = [], []
     for raw in raws:
         try:
             rows.append(decoder.decode(raw))
         except _BROKEN:
-            continue
-    return rows, len(raws) - len(rows)
+            broken.append(raw)
+    return rows, broken
 
 
 def _samples(text: bytes, raws: Sequence[Raw] | None = None) -> tuple[FloatArray, FloatArray, list[int]]:
@@ -267,9 +293,8 @@ def _number(text: str) -> float:
     return value if math.isfinite(value) or match["special"] else math.nan
 
 
-def _are_labels(key: bytes) -> bool:
+def _labels(key: bytes) -> dict[str, str] | None:
     try:
-        _LABELS.decode(key)
+        return _LABELS.decode(key)
     except _BROKEN:
-        return False
-    return True
+        return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.prometheus.completeness import incomplete
+from exporter.prometheus.unreadable import LeftOut
 
 __all__ = ["HistoryChunk", "FloatArray", "Frame"]
 
@@ -29,8 +30,10 @@ class Frame:
         Samples in the order of `keys`; NaN where the server sent NaN, infinities kept.
     timestamps : array (n,)
         Unix seconds.
-    rejected : int
+    unreadable : LeftOut
         Rows that could not be decoded: native histograms, malformed numbers, wrong types.
+    own : int
+        Rows that this exporter wrote: they are left out.
     warnings : tuple of str
         Of the server, and a text for every other mark of an incomplete answer.
     server_time : float or None
@@ -43,15 +46,16 @@ class Frame:
     keys: list[bytes]
     values: FloatArray
     timestamps: FloatArray
-    rejected: int = 0
+    unreadable: LeftOut = field(default_factory=LeftOut)
     warnings: tuple[str, ...] = ()
     server_time: float | None = None
     infos: tuple[str, ...] = ()
+    own: int = 0
 
     @property
     def partial(self) -> bool:
         """Whether series may be missing: what is not in it is unknown, not gone."""
-        return incomplete(self.warnings)
+        return incomplete(self.warnings) or self.unreadable.nameless
 
 
 @dataclass(frozen=True, slots=True)

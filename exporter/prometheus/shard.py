@@ -39,7 +39,9 @@ class Shard:
         """Return the part of a result that belongs to this shard."""
         kept = self._kept(frame.keys)
         keys = [frame.keys[at] for at in kept.tolist()]
-        return replace(frame, keys=keys, values=frame.values[kept], timestamps=frame.timestamps[kept])
+        unreadable = frame.unreadable.only(self._belongs)
+        values, timestamps = frame.values[kept], frame.timestamps[kept]
+        return replace(frame, keys=keys, values=values, timestamps=timestamps, unreadable=unreadable)
 
     def block(self, block: HistoryChunk) -> HistoryChunk:
         """Return the part of a chunk of history that belongs to this shard."""

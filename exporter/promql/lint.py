@@ -96,11 +96,28 @@ def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
         at = position(expr, _place_of(name, tokens))
         if name.endswith(("_total", "_bucket")) and not counted:
             yield Remark(f"{at}: {name} is a counter, which only grows; score rate({name}[5m]) instead", fatal=False)
+        if not name and all(_may_be_own(matcher) for matcher in selector.matchers.matchers):
+            yield Remark(
+                f"{at}: a selector without the name of a metric may choose what this exporter writes, too, once it is "
+                "scraped; such rows are left out, but the server reads them",
+                fatal=False,
+            )
         if _OWN_METRICS.fullmatch(name):
             yield Remark(
                 f"{at}: {name} is written by this exporter; scoring a score can feed back, so do not alert on it",
                 fatal=False,
             )
+
+
+def _may_be_own(matcher: Any) -> bool:
+    """Return whether a matcher lets scores pass."""
+    if matcher.name != "__name__":
+        return True
+    try:
+        fits = re.fullmatch(matcher.value, "anomaly_score") is not None
+    except re.error:
+        return True
+    return fits if str(matcher.op).endswith("Re") and "Not" not in str(matcher.op) else not fits
 
 
 def _place_of(name: str, tokens: list[Token]) -> int:

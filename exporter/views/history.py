@@ -151,7 +151,9 @@ class SeriesHistory:
         start, end, step = float(times[0]), float(times[-1]), _step(samples, subject)
         # The score of a slot is on the page from the end of its evaluation on, and in Prometheus with the next scrape.
         try:
-            blocks = self._read(subject.source, expr, start, end, step, series_count=len(_METRICS), offset=0.0)
+            blocks = self._read(
+                subject.source, expr, start, end, step, series_count=len(_METRICS), offset=0.0, own=True
+            )
         except DisplayError:
             return None
         lines = {name: np.full(len(times), np.nan) for name in _METRICS.values()}
@@ -206,11 +208,18 @@ class SeriesHistory:
         *,
         series_count: int,
         offset: float | None = None,
+        own: bool = False,
     ) -> list[HistoryChunk]:
         offset = source.query_offset if offset is None else offset
         try:
             blocks = self._client(source).history(
-                expr, start - offset, end - offset, step, timeout=_TIMEOUT, series=max(1, series_count)
+                expr,
+                start - offset,
+                end - offset,
+                step,
+                timeout=_TIMEOUT,
+                series=max(1, series_count),
+                with_own=own,
             )
             return [replace(block, times=np.round(block.times + offset, 3)) for block in blocks]
         except PrometheusError as fault:

@@ -27,6 +27,7 @@ from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, HistoryChunk
+from exporter.prometheus.unreadable import LeftOut
 from exporter.store import Store
 from tests.contexts import context_of
 
@@ -65,6 +66,7 @@ class Source:
         self.labels = dict(labels or {})
         self.loud: set[str] = set()
         self.gone: set[str] = set()
+        self.unreadable: set[str] = set()
         self.faults: list[Exception | Callable[[], None]] = []
         self.down: Exception | None = None
         self.warnings: tuple[str, ...] = ()
@@ -95,10 +97,14 @@ class Source:
     def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
         self.instants.append(at)
         self._trouble()
-        names = self.keys()
+        unreadable = [name for name in self.keys() if name in self.unreadable]
+        names = [name for name in self.keys() if name not in self.unreadable]
         values = np.array([self.value(name, at) * (5.0 if name in self.loud else 1.0) for name in names])
+        left_out = LeftOut(tuple(map(self.key, unreadable)), len(unreadable), len(unreadable))
         clock = None if self.server_time is None else self.server_time()
-        return Frame(at, [self.key(name) for name in names], values, np.full(len(names), at), 0, self.warnings, clock)
+        return Frame(
+            at, [self.key(name) for name in names], values, np.full(len(names), at), left_out, self.warnings, clock
+        )
 
     def history(
         self, expr: str, start: float, end: float, step: float, *, timeout: float, series: int, **_: object

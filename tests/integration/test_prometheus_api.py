@@ -74,7 +74,7 @@ def test_an_instant_vector_is_one_row_a_series(asked: PrometheusApi) -> None:
     assert frame.values.tolist() == [POINTS - 0.75, POINTS + 0.25, POINTS + 1.25]
     assert frame.timestamps.tolist() == [NOW] * 3
     assert labels_of(frame.keys[1]) == (("__name__", "load"), ("zone", "z1"))
-    assert (frame.rejected, frame.warnings) == (0, ())
+    assert (frame.unreadable.rows, frame.warnings) == (0, ())
     assert frame.server_time is not None
     assert abs(frame.server_time - time.time()) < 60
 
@@ -85,7 +85,7 @@ def test_numbers_arrive_as_they_are(asked: PrometheusApi) -> None:
     expected = {"1": np.nan, "2": np.inf, "3": -np.inf, "4": 1e-300, "5": 1.2345678901234568e29, 'quo"te\\ \n é': 0.0}
     assert found.keys() == expected.keys()
     np.testing.assert_array_equal([found[n] for n in expected], list(expected.values()))
-    assert frame.rejected == 0
+    assert frame.unreadable.rows == 0
 
 
 @pytest.mark.parametrize(("expr", "value"), [("1+1", 2.0), ("0/0", np.nan), ("1/0", np.inf), ("-1/0", -np.inf)])

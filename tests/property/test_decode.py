@@ -94,7 +94,7 @@ def test_a_vector_is_read_as_plainly_as_can_be(rows: list[Any], spaces: bool) ->
     expected = [(row["metric"], pair(row.get("value"))) for row in rows if labelled(row)]
     good = [(metric, one) for metric, one in expected if one is not None]
     read = decode_vector(decode_response(envelope("vector", rows, spaces=spaces)).data, LabelCheck())
-    assert read.rejected == len(rows) - len(good)
+    assert read.left_out.rows == len(rows) - len(good)
     assert [json.loads(key) for key in read.keys] == [metric for metric, _ in good]
     np.testing.assert_array_equal(read.timestamps, [at for _, (at, _) in good])
     np.testing.assert_array_equal(read.values, [value for _, (_, value) in good])

@@ -12,6 +12,7 @@ import pytest
 
 from exporter.calendar import CalendarEntry
 from exporter.prometheus import Frame
+from exporter.prometheus.unreadable import LeftOut
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
 from tests.faults.cycling import Source, World, plan_of, refused
@@ -49,10 +50,16 @@ def test_all_is_judged_and_nothing_is_suppressed(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "ratio", "says"),
     [
-        ({"rejected": 4}, 0.5, "of 8 series 4 cannot be read"),
+        (
+            {"unreadable": LeftOut((b'{"x":"1"}',) * 4, 4, 4)},
+            0.5,
+            "of 8 series 4 cannot be read (4 native histograms: ",
+        ),
+        ({"unreadable": LeftOut((), 4)}, 0.5, "may be missing: 4 rows that cannot be read"),
+        ({"own": 2}, 1.0, "2 rows that this exporter wrote itself are left out"),
         ({"warnings": ("a store is down",)}, 1.0, ""),
     ],
-    ids=["rows that cannot be read", "a partial answer that lacks nothing"],
+    ids=["histograms", "rows of nobody knows what", "own output", "a partial answer that lacks nothing"],
 )
 def test_what_is_not_judged_is_said(world: World, changes: dict[str, Any], ratio: float, says: str) -> None:
     answer(world, lambda frame: replace(frame, **changes))

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from exporter.engine.series import labels_of
 from exporter.errors import Reason
+from exporter.exposition.page import FAMILIES
 from exporter.http_client import Fault
 from exporter.prometheus.decode import (
     InstantVector,
@@ -19,6 +20,7 @@ from exporter.prometheus.decode import (
     decode_response,
     decode_vector,
 )
+from exporter.prometheus.unreadable import LeftOut, is_own
 
 
 def vector(*rows: str) -> InstantVector:
@@ -45,7 +47,7 @@ def test_numbers_as_go_writes_and_reads_them(text: str, value: float) -> None:
     read = vector(row(json.dumps([1.5, text])), GOOD)
     np.testing.assert_array_equal(read.values, [value, 2.0])
     assert math.copysign(1, read.values[0]) == math.copysign(1, value) or math.isnan(value)
-    assert read.rejected == 0
+    assert read.left_out.rows == 0
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_what_go_would_not_read_rejects_the_row_and_only_that(text: str) -> None
     read = vector(GOOD, row(json.dumps([1.5, text])), row('[2,"NaN"]'))
     np.testing.assert_array_equal(read.values, [2.0, np.nan])
     np.testing.assert_array_equal(read.timestamps, [1.5, 2.0])
-    assert read.rejected == 1
+    assert read.left_out.rows == 1
     assert len(read.keys) == 2
 
 
@@ -94,26 +96,26 @@ def test_what_go_would_not_read_rejects_the_row_and_only_that(text: str) -> None
 def test_an_unreadable_row_is_counted_and_the_others_are_used(bad: str) -> None:
     for rows in ((bad, GOOD), (GOOD, bad), (GOOD, bad, bad, GOOD)):
         read = vector(*rows)
-        assert read.rejected == rows.count(bad)
+        assert read.left_out.rows == rows.count(bad)
         np.testing.assert_array_equal(read.values, [2.0] * rows.count(GOOD))
         assert read.keys == [b'{"a":"b"}'] * rows.count(GOOD)
 
 
 def test_values_that_lend_each_other_a_number_are_not_read_across_rows() -> None:
     read = vector(row('[1,"2,3"]'), row('[,"4"]'.replace("[,", "[5,").replace('"4"', '""')), GOOD)
-    assert (read.values.tolist(), read.rejected) == ([2.0], 2)
+    assert (read.values.tolist(), read.left_out.rows) == ([2.0], 2)
 
 
 def test_spaces_are_no_obstacle() -> None:
     read = vector(' { "value" : [ 1.5 , "2" ] , "more" : {} , "metric" : { "a" : "b" } } ')
-    assert (read.values.tolist(), read.timestamps.tolist(), read.rejected) == ([2.0], [1.5], 0)
+    assert (read.values.tolist(), read.timestamps.tolist(), read.left_out.rows) == ([2.0], [1.5], 0)
     assert labels_of(read.keys[0]) == (("a", "b"),)
 
 
 @pytest.mark.parametrize("result", ["[]", "null"])
 def test_no_series_is_no_error(result: str) -> None:
     read = decode_vector(Raw(f'{{"resultType":"vector","result":{result}}}'.encode()), LabelCheck())
-    assert (read.keys, len(read.values), read.rejected) == ([], 0, 0)
+    assert (read.keys, len(read.values), read.left_out.rows) == ([], 0, 0)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("NaN", math.nan), ("+Inf", math.inf)])
@@ -200,3 +202,42 @@ def test_the_newest_answer_is_remembered_whole_however_large_it_is() -> None:
     assert len(check._valid) == 31
     assert check.bad([b'{"i":"other"}']) == []
     assert len(check._valid) == 1
+
+
+HISTOGRAM = '{"metric":{"a":"%s"},"histogram":[1,{"count":"1","sum":"2","buckets":[]}]}'
+
+
+def test_of_an_unreadable_row_it_is_known_which_series_it_is_and_what_would_read_it() -> None:
+    read = vector(GOOD, HISTOGRAM % "h", row('[1,"1_0"]', '{"a":"n"}'), row('[1,"2"]', "[]"))
+    assert read.left_out == LeftOut((b'{"a":"n"}', b'{"a":"h"}'), 3, 1)
+    assert read.left_out.nameless
+    assert "1 native histograms: take numbers from them by histogram_quantile" in str(read.left_out)
+    assert str(read.left_out).endswith("; 2 rows that cannot be read")
+
+
+OWN = [
+    {"__name__": "anomaly_score", "query": "x"}, {"__name__": "observed_value", "query": "x"},
+    {"__name__": "anomaly_exporter_build_info"}, {"__name__": "query:anomaly_score:max", "query": "x"},
+    {"__name__": "anomaly_group_score", "group": "g"}, {"__name__": "expected_value_lower", "query": "x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", OWN, ids=[labels["__name__"] for labels in OWN])
+def test_what_the_exporter_wrote_is_never_taken(labels: dict[str, str]) -> None:
+    own = row('[1,"2"]', json.dumps({**labels, "namespace": "prod"}))
+    check = LabelCheck()
+    for _ in range(2):
+        read = decode_vector(Raw(f'{{"resultType":"vector","result":[{GOOD},{own}]}}'.encode()), check)
+        assert (read.keys, read.own, read.left_out.rows) == ([b'{"a":"b"}'], 1, 0)
+    matrix = Raw(f'{{"resultType":"matrix","result":[{{"metric":{json.dumps(labels)},"values":[[1,"2"]]}}]}}'.encode())
+    assert decode_matrix(matrix, LabelCheck()).keys == []
+    assert len(decode_matrix(matrix, LabelCheck(), with_own=True).keys) == 1
+
+
+def test_metrics_of_others_that_are_called_alike_are_taken() -> None:
+    for name in ("observed_value", "anomaly", "my_anomaly_score", "anomalies_total"):
+        assert vector(row('[1,"2"]', json.dumps({"__name__": name, "site": "a"}))).own == 0
+
+
+def test_every_metric_of_scores_is_recognised() -> None:
+    assert all(is_own({"__name__": name, "query": "x"}) for name in FAMILIES)
