@@ -36,7 +36,7 @@ def context_of(**given: Any) -> EvaluationContext:
         "alert_snapshots": SimpleNamespace(open_alerts=lambda besides: 0),
         "metrics": None,
         "admission": SimpleNamespace(
-            left=lambda _: 1000, wanted=lambda _: 0, note=lambda *_: None, lock=threading.Lock()
+            left=lambda _: 1000, claimed=lambda _: 0, note=lambda *_: None, lock=threading.Lock()
         ),
         "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,

@@ -5,7 +5,6 @@ The rows are the series of a query or the entities of a group.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -99,9 +98,9 @@ class RowAlerts:
         """End the alerts whose labels follow from another configuration: after a reload, or after a start."""
         before = self._saved_context().naming
         alerts = self.alert_store.alerts
-        if self.rule is None or not before or before == self._naming():
+        if self.rule is None or not before or before == self.identities.naming:
             return
-        self._saved = replace(self._saved, naming=self._naming())
+        self._saved = replace(self._saved, naming=self.identities.naming)
         self.identities.update(table, {})
         renamed = {
             identity
@@ -251,7 +250,7 @@ class RowAlerts:
             tuple(storm for storm in storms if storm.identity in opened),
             {identity: trace for identity, trace in traces.items() if identity in opened},
             shared,
-            self._naming() if opened else "",
+            self.identities.naming if opened else "",
         )
         self.context.ports.root_causes.update(store.name, step.alerts, saved.traces, store.interval)
         self._saved, self._encoded = saved, encode_context(saved)
@@ -392,10 +391,3 @@ class RowAlerts:
         if any(alert.is_open for alert in alerts.values()):
             return withdraw(alerts, at=at, why="rule_removed")
         return self.alert_store.hold(at)
-
-    def _naming(self) -> str:
-        """Return a hash of everything that the labels of alerts follow from, except their series."""
-        rule = self.rule
-        own = None if rule is None else (rule.alertname, sorted(rule.labels.items()))
-        parts = json.dumps((own, sorted(self.context.settings.external_labels.items())))
-        return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()

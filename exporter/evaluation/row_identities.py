@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -48,6 +50,14 @@ class RowIdentities:
         self._order: Rows = np.zeros(0, np.intp)
         self._ordered = self._hashes
         self._seen: tuple[SeriesTable | None, int, bool] = (None, -1, False)
+
+    @property
+    def naming(self) -> str:
+        """A hash of everything that labels follow from, except the series."""
+        rule = self._rule
+        own = None if rule is None else (rule.alertname, sorted(rule.labels.items()))
+        parts = json.dumps((own, sorted(self._external_labels.items())))
+        return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
 
     def labels(self, series: Labels, row: int = -1, storm: str = "") -> Mapping[str, str]:
         """Return the labels of the alert of a series, of its open alert where that keeps others; there is a rule."""

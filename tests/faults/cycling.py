@@ -182,7 +182,7 @@ class World:
             metrics=self.metrics,
             admission=SimpleNamespace(
                 left=lambda _: self.max_series - self.cycle.series,
-                wanted=lambda _: 0,
+                claimed=lambda _: 0,
                 note=lambda *_: None,
                 lock=threading.Lock(),
             ),
