@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.app.daemon import App
 from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
+from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.changes import ChangeLog
@@ -51,6 +52,7 @@ class Options:
     external_url: str | None = None
     route_prefix: str | None = None
     enable_lifecycle: bool = False
+    auto_reload: bool = False
     shard: tuple[int, int] = (0, 1)
 
 
@@ -74,7 +76,8 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
     served, seen = path_prefixes(options.external_url, options.route_prefix)
     watch = ConfigWatch(options.config_file)
-    loaded = load(options.config_file)
+    last_good = LastGood(options.config_file, options.storage_path) if options.auto_reload else None
+    loaded, mistake = (load(options.config_file), None) if last_good is None else last_good.load()
     lifecycle = Lifecycle()
     alert_snapshots = AlertSnapshots()
     with ExitStack() as undo:
@@ -119,8 +122,13 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             watch=watch,
             shard=options.shard,
             external_url=options.external_url or "",
+            applied=None if last_good is None else last_good.keep,
         )
         undo.callback(reloader.close)
+        if mistake is not None:
+            reloader.refused(mistake)
+        elif last_good is not None:
+            last_good.keep()
         program = Program(
             clock=clock,
             evaluators=lambda: evaluators.by_query,

@@ -113,6 +113,8 @@ class Reloader:
         (index, count): the part of the series of every query that is evaluated here.
     external_url : str
         URL of this exporter; empty where it is not configured.
+    applied : callable, optional
+        Called after every reload that worked.
 
     Attributes
     ----------
@@ -137,12 +139,13 @@ class Reloader:
         watch: ConfigWatch,
         shard: tuple[int, int],
         external_url: str,
+        applied: Callable[[], None] | None = None,
     ) -> None:
         self._parts = parts
         self._lifecycle = lifecycle
         self._config_file, self._watch = config_file, watch
         self._shard = shard
-        self._external_url = external_url
+        self._external_url, self._applied = external_url, applied
         self._lock = threading.Lock()
         self._removed = RemovedQueries()
         self._alertmanagers: tuple[AlertmanagerSettings, ...] = ()
@@ -188,10 +191,10 @@ class Reloader:
                 if not self._lifecycle.stopping:
                     self._replace(loaded)
                     self._parts.workers.prepare()
+                    if self._applied is not None:
+                        self._applied()
             except ExporterError as fault:
-                metrics.config_last_reload_successful.set(0)
-                error = "; ".join(str(fault).splitlines())
-                log.error("the configuration was not reloaded, the old one stays in force", extra={"error": error})
+                self.refused(fault)
                 raise
             except Exception as mistake:
                 # Neither the old one nor the new one is in force, so the process has to begin anew.
@@ -199,6 +202,12 @@ class Reloader:
                 log.exception("the configuration was reloaded in part")
                 self.broken = f"a reload failed half-way: {mistake!r}"
                 raise ExporterError(self.broken) from mistake
+
+    def refused(self, fault: ExporterError) -> None:
+        """Note that the file has a mistake, and that an older configuration is in force."""
+        self._parts.metrics.config_last_reload_successful.set(0)
+        error = "; ".join(str(fault).splitlines())
+        log.error("the configuration was not reloaded, the old one stays in force", extra={"error": error})
 
     def follow_alertmanagers(self) -> None:
         """Use the Alertmanagers that names and files of the configuration in force stand for now."""

@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         external_url=args.external_url,
         route_prefix=args.route_prefix,
         enable_lifecycle=args.enable_lifecycle,
+        auto_reload=args.auto_reload,
         shard=(args.shard_index, args.shard_count),
     )
     try:

@@ -47,7 +47,7 @@ class Loaded:
     files: tuple[Path, ...] = ()
 
 
-def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(path: Path | str, *, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Loaded:
     """Read, check and combine a configuration file.
 
     Parameters
@@ -55,6 +55,8 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
     path : Path or str
     environ : mapping of str to str, optional
         Where ``${NAME}`` in secrets comes from; the process's environment unless given.
+    folder : Path, optional
+        Where relative paths start; that of the file unless given.
 
     Raises
     ------
@@ -62,23 +64,24 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Loade
         With every problem that can be found in one pass.
     """
     file = Path(path)
+    folder = file.parent if folder is None else folder
     text = read_text(file)
     document = parse(text, file)
     data = document.data
     if not isinstance(data, dict):
         message = "the file is empty" if data is None else "the file must be a mapping of sections, such as queries:"
         raise ConfigError(str(path), [problem_at(document.position(()), (), message)])
-    included = include(document, file.parent)
+    included = include(document, folder)
     document, data = included.document, included.document.data
     # A section whose fields are all commented out is the section's defaults.
     data = {name: value for name, value in data.items() if value is not None or name not in _SECTIONS}
-    resolve_patterns(data, file.parent)
+    resolve_patterns(data, folder)
     expected = survey(Config, data)
     diagnostics = [
         *included.diagnostics,
         *expand_secrets(data, expected, os.environ if environ is None else environ),
         *unexpanded(expected, data),
-        *resolve_files(data, expected, file.parent),
+        *resolve_files(data, expected, folder),
         *check_expressions(data),
         *check_causes(data),
         *check_groups(data),

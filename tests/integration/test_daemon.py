@@ -204,6 +204,11 @@ def test_a_configmap_that_changes_is_loaded_by_itself_and_a_wrong_one_keeps_the_
     eventually(lambda: loaded() == 0.0, 30.0)
     assert exporter.samples("anomaly_score", query="sum")
     assert exporter.ask("/-/ready").status_code == 200
+    # Nor does it stop a start: the exporter may be in the pod of a Prometheus.
+    exporter.kill()
+    exporter.start()
+    eventually(lambda: exporter.samples("anomaly_score", query="sum"), 60.0)
+    assert loaded() == 0.0
     swap(4, good)
     eventually(lambda: loaded() == 1.0, 30.0)
     eventually(lambda: not exporter.samples("anomaly_score", query="sum"), 30.0)
