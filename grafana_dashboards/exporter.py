@@ -39,6 +39,7 @@ NOT_SHOWN = {
     "drift_examined_series": "as configured",
     "drift_profile_moved": "the index is above 0.2",
     "series_given_way_total": "a rollout; series over the limit are shown",
+    "expected_false_alerts_per_week_lower": "the upper end is what to look at",
     "query_interval_seconds": "in the age of the scores",
 }
 """Metrics without a panel, without their prefix, and why."""
@@ -172,6 +173,13 @@ def _model() -> Iterator[timeseries.Panel]:
         query(_own("alert_budget_expected"), "{{query}} expected"),
         query(_own("alert_budget_expected_lower"), "{{query}} expected, at least"),
         query(_own("alert_budget_expected_upper"), "{{query}} expected, at most"),
+        text=text,
+    )
+    text = "False alerts a week that each query expects; at most, if every alert that was counted was false."
+    yield over_time(
+        "False alerts to expect",
+        query(_own("expected_false_alerts_per_week"), "{{query}}"),
+        query(_own("expected_false_alerts_per_week_upper"), "{{query}} at most"),
         text=text,
     )
     text = "What severities are divided by, so that the budget is met; 1 is the default."

@@ -35,14 +35,15 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
     )
 
 
-def _budget(plan: QueryPlan) -> Budget | None:
+def _budget(plan: QueryPlan) -> Budget:
+    """Return what makes an alert of the query, and how many it may raise; without a rule, each anomaly is one."""
     rule = plan.alert
-    if rule is None or rule.budget is None:
-        return None
+    if rule is None:
+        return Budget(None, 1, 1, plan.interval)
     needed, kept = (math.ceil(seconds / plan.interval) + 1 for seconds in (rule.for_, rule.keep_firing_for))
     # Each shard has its part of the budget, so that all together raise as many alerts as one process would.
     shards = 1 if plan.shard is None else plan.shard.count
-    return Budget(rule.budget.rate / shards, needed, kept, plan.interval)
+    return Budget(None if rule.budget is None else rule.budget.rate / shards, needed, kept, plan.interval)
 
 
 @functools.lru_cache(maxsize=64)

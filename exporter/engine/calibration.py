@@ -59,6 +59,11 @@ _WIDEST = 20.0
 """Logarithm of the widest ratio of an end of the interval to its middle: beyond, nothing is known."""
 _COUNTED = 20.0
 """Alerts whose number is known as well without a fit: its standard error is 22 %."""
+_SLOPES = ((0.35, 0.55), (0.55, 0.75))
+"""Severities between which the slope of the curve is taken to say how many alerts are left at 1. Between them is noise:
+on labelled metrics the curve falls by half each tenth of a severity up to 0.6, and is nearly flat from 0.8 on."""
+_PRIOR = 0.1
+"""Alerts that are added to each count: none seen in a week is no proof that there is never one."""
 FADING_SLOTS = 8640.0
 """Slots in which a count fades to a third, though not in less than a week or more than the window of the baseline: a
 series gets quieter with every sample that it learns, so alerts of many slots ago count too much."""
@@ -70,7 +75,8 @@ class Budget:
 
     Attributes
     ----------
-    rate : float, alerts a second
+    rate : float or None, alerts a second
+        None where the query has no budget: its threshold is 1, and alerts are counted only to estimate their rate.
     needed : int
         Anomalous slots in a row that fire an alert.
     kept : int
@@ -79,13 +85,15 @@ class Budget:
         Between slots. Samples that stand for another time are of another grain and are not counted.
     """
 
-    rate: float
+    rate: float | None
     needed: int
     kept: int
     interval: float
 
     def fading(self, window: float) -> float:
         """Return in how many seconds a count fades, where the baseline forgets in `window`."""
+        if self.rate is None:
+            return window
         return min(window, max(WEEK, FADING_SLOTS * self.interval))
 
     @property
@@ -127,7 +135,7 @@ class Calibration:
 def calibrate(
     counts: FloatArray, seconds: float, history: float, budget: Budget, clumps: FloatArray | float = 1.0
 ) -> Calibration:
-    """Return the threshold at which alerts begin as often as the budget allows.
+    """Return the threshold at which alerts begin as often as the budget allows; without one, their rate at 1.
 
     Parameters
     ----------
@@ -143,8 +151,8 @@ def calibrate(
     """
     # A long alert may fall into several at a higher threshold; fewer are never left for it.
     curve = np.maximum.accumulate(counts[::-1])[::-1]
-    if history < ENOUGH or curve[0] < FEWEST:
-        return Calibration(peaks=float(curve[0]), history=history)
+    if budget.rate is None or history < ENOUGH or curve[0] < FEWEST:
+        return _estimate(curve, seconds, history, clumps)
     desired = budget.rate * seconds
     spans = seconds / (budget.interval * budget.together)
     enough = min(max(FEWEST, TIMES * desired), max(SHARE * spans, FEWEST), curve[0])
@@ -167,6 +175,43 @@ def calibrate(
         threshold, True, expected * each, expected / spread * each, expected * spread * each,
         tail.shape, tail.peaks, history,
     )  # fmt: skip
+
+
+def _estimate(curve: FloatArray, seconds: float, history: float, clumps: FloatArray | float) -> Calibration:
+    """Return how often alerts are expected to begin at the default threshold where nothing is wrong.
+
+    Incidents have severities of all sizes, so they flatten the curve and never make it steeper: the rate is what the
+    steepest of the slopes below the threshold leads to, and never more than was counted. The interval reaches from
+    there to the rate at which every alert that was counted was false.
+    """
+    if history < ENOUGH:
+        return Calibration(peaks=float(curve[0]), history=history)
+    from scipy.special import gammaincinv  # Heavy, and needed once an hour.
+
+    default = _level(1.0)
+    counted = float(curve[default])
+    clumped = max(1.0, float(np.broadcast_to(clumps, LEVELS)[default]))
+    expected, error = counted + _PRIOR, 1.0 / math.sqrt(counted + _PRIOR)
+    for lower, upper in _SLOPES:
+        many, few = (float(curve[_level(level)]) for level in (lower, upper))
+        if many < FEWEST_ABOVE_JUMP:
+            continue
+        many, few = many + _PRIOR, few + _PRIOR
+        farther = (1.0 - upper) / (upper - lower)
+        count = few * (few / many) ** farther
+        if count < expected:
+            expected, error = count, math.sqrt(farther**2 / many + (1.0 + farther) ** 2 / few)
+    spread = math.exp(min(_Z90 * error, _WIDEST))
+    most = float(gammaincinv((counted + 1.0) / clumped, 0.95)) * clumped
+    each = 1.0 / seconds
+    return Calibration(
+        expected=expected * each, lower=expected / spread * each, upper=max(most, expected) * each,
+        peaks=counted, history=history,
+    )  # fmt: skip
+
+
+def _level(threshold: float) -> int:
+    return int(np.searchsorted(GRID, np.float32(threshold)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,21 +78,25 @@ class Checkpoints:
         for new in _LATER:
             if not any(name.startswith(new) for name in parts):
                 columns = {name: column for name, column in columns.items() if not name.startswith(new)}
-        for name, column in columns.items():
-            stored = parts.get(name)
-            if stored is None or stored.shape != (*column.shape[:-1], size) or stored.dtype != column.dtype:
-                return False
+        unfit = {name for name, column in columns.items() if not _fits(parts.get(name), column, size)}
+        counted = {name for name in columns if name.startswith("budget/")}
+        if unfit - counted:
+            return False
         if any(not 0 <= row < size for row, _ in series):
             return False
         if not state.drift.restore(parts.get("drift", np.zeros(0))):
             return False
-        if state.alert_counts is not None and not state.alert_counts.restore(parts.get("budget", np.zeros(0))):
-            return False
+        counts = state.alert_counts
+        if counts is not None and (unfit or not counts.restore(parts.get("budget", np.zeros(0)))):
+            if counts.budget.rate is not None:
+                return False
+            # Nothing is judged by these counts: they begin anew, and what was learned is kept.
+            unfit = counted
         state.table.restore(series, size)
         state.admit(np.arange(size), at)
         state.renamed.clear()
         for name, column in state.columns().items():
-            if name in columns:
+            if name in columns and name not in unfit:
                 column[..., :size] = parts[name]
         for index in range(BUCKETS):
             stats = parts.get(f"bucket/{index:03}")
@@ -107,3 +111,7 @@ class Checkpoints:
         state.filled, state.flushed, state.blocks, state.instants = map(int, (filled, flushed, blocks, instants))
         state.buckets = BucketIndex(*map(int, buckets))
         return True
+
+
+def _fits(stored: npt.NDArray[np.generic] | None, column: Array, size: int) -> bool:
+    return stored is not None and stored.shape == (*column.shape[:-1], size) and stored.dtype == column.dtype

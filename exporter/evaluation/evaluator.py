@@ -236,6 +236,7 @@ class QueryEvaluator:
             never_empty=not self._filters and not slot - engine.first_at >= _KNOWS_ABSENCE,
         )
         self._metrics.alerts(self.alerts.alerts.values())
+        self._metrics.expect(engine.calibration)
         self._budget_usage.update(slot, step.transitions, engine.calibration)
         apply_feedback(learner, self.alerts.rows, at=slot)
         self._drift.update(engine, slot)

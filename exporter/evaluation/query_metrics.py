@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertState
+from exporter.engine.calibration import Calibration
+from exporter.engine.seconds import WEEK
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition import SERIES_STATES, PageRows, SelfMetrics
@@ -196,6 +199,15 @@ class QueryMetrics:
     def _set_ratio(self, ratio: float, why: str) -> None:
         self.judged_ratio, self.unjudged = ratio, why
         self._metrics.judged_ratio.labels(query=self._query).set(ratio)
+
+    def expect(self, calibration: Calibration) -> None:
+        """Set how many alerts a week are expected; no value where too little was judged to know."""
+        rates = (calibration.expected, calibration.lower, calibration.upper)
+        for gauge, rate in zip(self._metrics.expected_false_alerts.values(), rates, strict=True):
+            if math.isnan(rate):
+                gauge.remove_by_labels({"query": self._query})
+            else:
+                gauge.labels(query=self._query).set(rate * WEEK)
 
     def _note_emptiness(self, series: int) -> None:
         """Log once that the query has no series: a typo in an expression is no error to Prometheus."""

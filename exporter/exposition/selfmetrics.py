@@ -190,6 +190,15 @@ class SelfMetrics:
         self.band_coverage_ratio = self._gauge(
             "band_coverage_ratio", "Share of recent samples inside the band: whether the model is honest.", "query"
         )
+        self.expected_false_alerts = {
+            name: self._gauge(f"expected_false_alerts_per_week{name}", text, "query")
+            for name, text in (
+                ("", "Alerts a week of a query that are expected where nothing is wrong, by what it judged itself."),
+                ("_lower", "Lower end of the interval of the expected false alerts."),
+                ("_upper", "Upper end of the interval: every alert that was counted was a false one."),
+            )
+        }
+        """By the ends of their names."""
         self._drift()
         self.dependencies = self._gauge("dependencies", "Dependencies in force, from the file and from queries.")
         self.dependency_queries_failed_total = self._counter(
