@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Stage:
         series: Mapping[str, Mapping[str, str]] | Sequence[str],
         *,
         name: str = "cpu",
+        kind: Literal["query", "group"] = "query",
         causes: RootCauses | None = None,
         **changes: Any,
     ) -> None:
@@ -50,7 +51,7 @@ class Stage:
         self.at = T0
         self.limits = limits(storm=StormSettings().model_copy(update=changes.pop("storm", {})))
         self.rule = rule(**changes)
-        self.name = name
+        self.name, self.kind = name, kind
         self.causes = causes or RootCauses()
         self.explained: list[str] = []
         self.alert_store = self._new_store(Step(alerts={}))
@@ -70,7 +71,7 @@ class Stage:
         self.table = SeriesTable(1_000_000)
         self.table.find([key_of(tuple(sorted(self.series[name].items()))) for name in order])
         self.names = list(order)
-        self.rows = RowAlerts(self.name, "query", self.rule, self._context(), self.alert_store)
+        self.rows = RowAlerts(self.name, self.kind, self.rule, self._context(), self.alert_store)
 
     def crash(self, seed: int = 1) -> None:
         order = list(self.series)

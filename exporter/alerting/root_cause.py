@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.incident_groups import WINDOW, IncidentGroups, Key
 from exporter.alerting.settings import DependencySettings
 
 __all__ = [
@@ -38,6 +39,7 @@ FloatArray = npt.NDArray[np.float64]
 _Index = dict[tuple[str, str], list[tuple[int, Mapping[str, str]]]]
 """By the least label of a pattern: number and pattern of the dependency."""
 
+_NO_GROUPS = IncidentGroups()
 HORIZON = 300.0
 """Seconds that a cause may begin before its effect."""
 _AGREES = 0.5
@@ -127,11 +129,14 @@ class IncidentLink:
         Whether another anomaly is the root.
     cause : OpenAnomaly or None
         The one that explains it.
+    first : OpenAnomaly or None
+        The one about the same thing that brings it into the incident, where nothing explains it.
     """
 
     incident: str
     effect: bool
     cause: OpenAnomaly | None
+    first: OpenAnomaly | None = None
 
 
 class DependencyGraph:
@@ -181,7 +186,10 @@ def _by_label(patterns: Iterable[Mapping[str, str]]) -> _Index:
 
 
 def link_incidents(
-    graph: DependencyGraph, anomalies: Iterable[OpenAnomaly], identities: Iterable[str]
+    graph: DependencyGraph,
+    anomalies: Iterable[OpenAnomaly],
+    identities: Iterable[str],
+    groups: IncidentGroups = _NO_GROUPS,
 ) -> dict[str, IncidentLink]:
     """Return the incident, role and cause of some anomalies.
 
@@ -192,12 +200,18 @@ def link_incidents(
         All that are open.
     identities : iterable of str
         Of the anomalies to link.
+    groups : IncidentGroups
+        What is about the same thing.
     """
     by_identity = {anomaly.identity: anomaly for anomaly in anomalies}
     callees: dict[tuple[object, ...], list[OpenAnomaly]] = {}
     for anomaly in by_identity.values():
         for key in graph.called(anomaly.labels):
             callees.setdefault(key, []).append(anomaly)
+    mates: dict[Key, list[OpenAnomaly]] = {}
+    for anomaly in by_identity.values():
+        for mate_key in groups.keys(anomaly.labels):
+            mates.setdefault(mate_key, []).append(anomaly)
     causes: dict[str, OpenAnomaly | None] = {}
 
     def cause_of(effect: OpenAnomaly) -> OpenAnomaly | None:
@@ -208,16 +222,37 @@ def link_incidents(
             causes[effect.identity] = _best(effect, candidates.values())
         return causes[effect.identity]
 
+    def first_of(anomaly: OpenAnomaly) -> OpenAnomaly | None:
+        """Return what brings an anomaly that nothing explains into an incident: what is explained, or began first."""
+        own = _place(anomaly)
+        near = [
+            (cause_of(mate) is None, _place(mate), mate)
+            for key in groups.keys(anomaly.labels)
+            for mate in mates[key]
+            if mate.identity != anomaly.identity and abs(mate.onset - anomaly.onset) <= WINDOW
+        ]
+        earlier = [entry for entry in near if not entry[0] or entry[1] < own]
+        return min(earlier, key=lambda entry: entry[:2])[2] if earlier else None
+
+    def before(anomaly: OpenAnomaly) -> OpenAnomaly | None:
+        return cause_of(anomaly) or first_of(anomaly)
+
     links = {}
     for identity in identities:
         anomaly = by_identity[identity]
-        root, incident = _root(anomaly, cause_of)
+        root, incident = _root(anomaly, before)
         cause = cause_of(anomaly)
+        first = first_of(anomaly) if cause is None else None
         if root.identity == identity and not anomaly.effect:
             # In a circle every anomaly has a cause, but not the one where it began.
-            cause = cause if anomaly.incident else None
-        links[identity] = IncidentLink(incident, root.identity != identity or anomaly.effect, cause)
+            cause, first = cause if anomaly.incident else None, None
+        links[identity] = IncidentLink(incident, root.identity != identity or anomaly.effect, cause, first)
     return links
+
+
+def _place(anomaly: OpenAnomaly) -> tuple[float, bool, str]:
+    """Return what anomalies about one thing are ordered by: of those that begin together a query says more."""
+    return anomaly.onset, "group" in anomaly.labels and "query" not in anomaly.labels, anomaly.identity
 
 
 def _root(anomaly: OpenAnomaly, cause_of: Callable[[OpenAnomaly], OpenAnomaly | None]) -> tuple[OpenAnomaly, str]:

@@ -16,8 +16,8 @@ _RESERVED = (
     ("alertname", "use the field alertname"),
     ("query", "it is the name of the query"),
     ("storm", "it tells storms from alerts of one series"),
-    ("incident", "it follows from dependencies"),
-    ("incident_role", "it follows from dependencies"),
+    ("incident", "it follows from groups and dependencies"),
+    ("incident_role", "it follows from groups and dependencies"),
 )
 
 
@@ -51,6 +51,7 @@ Template = Annotated[str, AfterValidator(check)]
 class AlertSettings(Section):
     """When a query alerts, and what the alert carries. Leave it out and the query only has scores."""
 
+    enabled: bool = Field(True, description="False switches the alert off; scores go on, and what fires ends.")
     alertname: str = Field("AnomalyDetected", min_length=1, description="Label `alertname`.")
     for_: Duration = Field(0.0, alias="for", description="How long a series must be anomalous before its alert fires.")
     keep_firing_for: Duration = Field(0.0, description="How long the alert fires on after the series is normal again.")

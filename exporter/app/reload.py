@@ -32,7 +32,7 @@ from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
-from exporter.multivariate.group_evaluator import job_of
+from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import Job
@@ -241,7 +241,7 @@ class Reloader:
         parts.senders.apply(alertmanagers, config.alerting)
         parts.admission.configure(config.limits)
         context = self._new_context(config, api, parts.suppression.apply(config, alertmanagers))
-        parts.root_causes.configure(config.dependencies, plans.keys() | jobs)
+        parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, config.groups))
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.changes.configure(config.changes)
         parts.metrics.dependencies.set(len(parts.root_causes.graph))

@@ -38,7 +38,7 @@ from exporter.evaluation.context import EvaluationContext, EvaluationSettings, P
 from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
-from exporter.multivariate.group_evaluator import job_of
+from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.schedule import slot_at
@@ -193,7 +193,8 @@ class _Replay:
         self._answers: dict[str, HistoryReplay] = {}
         self._groups = Groups(lambda query: self._evaluators[query].progress, training=_AtOnce())
         causes = RootCauses()
-        causes.configure(config.dependencies, names.union(map(job_of, self._configured)))
+        jobs = names.union(map(job_of, self._configured))
+        causes.configure(config.dependencies, jobs, map(members_of, self._configured))
         likely = LikelyCauses()
         likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
         metrics = SelfMetrics(CollectorRegistry())

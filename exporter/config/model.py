@@ -42,6 +42,10 @@ def _query_name(name: str) -> str:
     return name
 
 
+def _enabled(alert: AlertSettings | None) -> AlertSettings | None:
+    return alert if alert is None or alert.enabled else None
+
+
 def _alert_not_empty(alert: Any) -> Any:
     if alert is None:
         raise ValueError("empty; write alert: {} to alert with the defaults, or leave it out for scores only")
@@ -151,6 +155,11 @@ class QuerySettings(Section):
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
     )
 
+    @property
+    def rule(self) -> AlertSettings | None:
+        """The `alert` section, if it is not switched off."""
+        return _enabled(self.alert)
+
 
 class AlertingGroup(GroupSettings):
     """Several metrics of one thing, judged together."""
@@ -158,6 +167,11 @@ class AlertingGroup(GroupSettings):
     alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
         None, description="When it alerts, as for a query. Leave it out and the group only has scores."
     )
+
+    @property
+    def rule(self) -> AlertSettings | None:
+        """The `alert` section, if it is not switched off."""
+        return _enabled(self.alert)
 
 
 class Config(Section):
@@ -218,7 +232,7 @@ class Config(Section):
             baseline=baseline,
             detection=detection,
             drift=overlay(self.drift, query.drift),
-            alert=query.alert,
+            alert=query.rule,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
             identity=state_identity(
                 query.expr.strip(),

@@ -66,7 +66,7 @@ def check(part: ValidPart) -> Iterator[Diagnostic]:
         yield from _query(("queries", index), part, query)
     if all(loc[0] != "dependencies" for loc in part.bad):
         yield from _dependencies(config)
-    rules = [query.alert for query in config.queries] + [group.alert for group in config.groups]
+    rules = [query.rule for query in config.queries] + [group.rule for group in config.groups]
     if not config.alertmanagers and any(rules):
         yield Diagnostic(
             ("alertmanagers",), "no Alertmanager is given, so alerts are shown here but not sent", warning=True

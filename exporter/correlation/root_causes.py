@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
 from exporter.alerting.explanation.registry import CAUSE
+from exporter.alerting.incident_groups import GroupMembers, IncidentGroups
 from exporter.alerting.root_cause import (
     DependencyGraph,
     IncidentLink,
@@ -83,11 +84,18 @@ class RootCauses:
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
         self._discovered: dict[str, tuple[DependencySettings, ...]] = {}
         self._dependencies: tuple[DependencySettings, ...] = ()
+        self._groups = IncidentGroups()
         self.configure(dependencies, ())
 
-    def configure(self, dependencies: Sequence[DependencySettings], sources: Collection[str]) -> None:
-        """Apply another configuration, in which only `sources` have alerts."""
+    def configure(
+        self,
+        dependencies: Sequence[DependencySettings],
+        sources: Collection[str],
+        groups: Iterable[GroupMembers] = (),
+    ) -> None:
+        """Apply another configuration, in which only `sources` have alerts, and `groups` join some of them."""
         self._dependencies = tuple(dependencies)
+        self._groups = IncidentGroups(groups)
         self._discovered = {_key(each): self._discovered.get(_key(each), ()) for each in self.queried}
         self._connect()
         for removed in self._anomalies.keys() - set(sources):
@@ -128,12 +136,12 @@ class RootCauses:
 
     def extend_traces(self, slot: SlotCandidates, traces: Mapping[str, SeverityTrace]) -> dict[str, SeverityTrace]:
         """Return the traces of severity with this slot."""
-        if not self.graph:
+        if not self.graph and not self._groups:
             return {}
         new = {}
         for identity, candidate in slot.candidates.items():
             labels = {**slot.storm_labels.get(identity, {}), **candidate.labels}
-            if self.graph.mentions(labels):
+            if self.graph.mentions(labels) or self._groups.keys(labels):
                 before = traces.get(identity, SeverityTrace(labels))
                 new[identity] = extended(before, slot.at, _severity(slot.scores[identity]), labels)
         for identity, trace in traces.items():
@@ -157,15 +165,39 @@ class RootCauses:
             own.append(self._anomaly(identity, alert, onset, trace, slot.interval, again=again))
         others = [other for name, open_ in list(self._anomalies.items()) if name != slot.source for other in open_]
         anomalies = {anomaly.identity: anomaly for anomaly in (*others, *own)}
-        links = link_incidents(self.graph, anomalies.values(), linked)
+        links = link_incidents(self.graph, anomalies.values(), linked, self._groups)
         explained = dict(slot.candidates)
         for identity in linked:
             candidate, link = slot.candidates[identity], links[identity]
             labels = {INCIDENT: link.incident, ROLE: _EFFECT if link.effect else _ROOT}
-            cause = _cause_input(anomalies[identity], link, slot.alerts.get(identity), [*others, *own])
+            cause = self._cause_input(anomalies[identity], link, slot.alerts.get(identity), [*others, *own])
             explanation = candidate.explanation.add(CAUSE, cause)
             explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation)
         return explained
+
+    def _cause_input(
+        self, anomaly: OpenAnomaly, link: IncidentLink, alert: Alert | None, anomalies: Sequence[OpenAnomaly]
+    ) -> CauseInput:
+        keys = set(self._groups.keys(anomaly.labels))
+        effects: list[str] = []
+        mates: list[str] = []
+        for other in anomalies:
+            if other.effect and other.incident == anomaly.own_incident != other.own_incident:
+                same = keys.intersection(self._groups.keys(other.labels))
+                (mates if same else effects).append(_name(other, anomaly))
+        shown = () if link.effect else sorted(effects)
+        near = CauseInput(effects=shown, mates=() if link.effect else sorted(mates))
+        if link.first is not None:
+            ahead = anomaly.onset - link.first.onset
+            near = replace(near, first=_name(link.first, anomaly), first_since=link.first.onset, first_ahead=ahead)
+        cause = link.cause
+        if cause is not None:
+            ahead = anomaly.onset - cause.onset
+            return replace(near, cause=_name(cause, anomaly), since=cause.onset, ahead=ahead)
+        # The cause is over, or was not seen again: what the alert said when it fired still holds.
+        before = {} if alert is None or not anomaly.effect else alert.annotations
+        first = "" if near.first else before.get("same_incident", "")
+        return replace(near, earlier=before.get("suspected_cause", ""), earlier_first=first)
 
     def _anomaly(
         self,
@@ -194,23 +226,6 @@ def _key(settings: DependencySettings) -> str:
 def _open_alert(alerts: Mapping[str, Alert], identity: str) -> Alert | None:
     alert = alerts.get(identity)
     return alert if alert is not None and alert.is_open else None
-
-
-def _cause_input(
-    anomaly: OpenAnomaly, link: IncidentLink, alert: Alert | None, anomalies: Sequence[OpenAnomaly]
-) -> CauseInput:
-    effects = sorted(
-        _name(other, anomaly)
-        for other in anomalies
-        if other.effect and other.incident == anomaly.own_incident != other.own_incident
-    )
-    shown = () if link.effect else effects
-    cause = link.cause
-    if cause is not None:
-        return CauseInput(_name(cause, anomaly), cause.onset, anomaly.onset - cause.onset, effects=shown)
-    # The cause is over, or was not seen again: what the alert said when it fired still holds.
-    earlier = alert.annotations.get("suspected_cause", "") if anomaly.effect and alert is not None else ""
-    return CauseInput(earlier=earlier, effects=shown)
 
 
 def _name(anomaly: OpenAnomaly, other: OpenAnomaly) -> str:

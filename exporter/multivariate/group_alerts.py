@@ -61,7 +61,7 @@ class GroupAlerts:
         self.context = context
         interval = max(plan.interval for plan in plans)
         self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
-        self.rows = RowAlerts(self.group, "group", settings.alert, context, self.alert_store, shard=plans[0].shard)
+        self.rows = RowAlerts(self.group, "group", settings.rule, context, self.alert_store, shard=plans[0].shard)
 
     def evaluate(
         self, verdict: GroupVerdict, matrix: GroupMatrix, table: SeriesTable, mature: BoolArray, *, complete: bool

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Step
+from exporter.alerting.incident_groups import GroupMembers
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
@@ -26,7 +27,7 @@ from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryIn
 from exporter.multivariate.group_status import GroupStatus, status_of
 from exporter.multivariate.member_loads import alerts_under_load, member_rows
 
-__all__ = ["GroupEvaluator", "job_of"]
+__all__ = ["GroupEvaluator", "job_of", "members_of"]
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ class GroupEvaluator:
         fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
         mature = _mature(inputs, places, group.table.size)
         if any(fresh):
-            load = alerts_under_load(verdict, self._alerting, group_alerts=settings.alert is not None)
+            load = alerts_under_load(verdict, self._alerting, group_alerts=settings.rule is not None)
             # What fails under a load has the alert of its query, which says more.
             alerting = mature & ~load.replaced
             whole = all(fresh) and all(part is not None and part.complete for part in inputs)
@@ -300,13 +301,18 @@ class GroupEvaluator:
     def leave(self, settings: AlertingGroup, context: EvaluationContext, *, at: float) -> Step:
         """Return the alerts, for the evaluator that takes over under another configuration."""
         if self.ended:
-            self.alerts.rows.configure(settings.alert, context, self.group.table, at=at)
+            self.alerts.rows.configure(settings.rule, context, self.group.table, at=at)
         return self.alerts.alert_store.left
 
 
 def job_of(settings: AlertingGroup) -> str:
     """Return the name of a group's job and of its learned state; no query can have it."""
     return f"(group) {settings.name}"
+
+
+def members_of(settings: AlertingGroup) -> GroupMembers:
+    """Return the alerts that a group joins into incidents."""
+    return GroupMembers(settings.name, settings.by, settings.queries)
 
 
 def _mature(

@@ -100,9 +100,10 @@ class Suppression:
 
     def apply(self, config: Config, alertmanagers: Sequence[AlertmanagerSettings]) -> SampleMasks:
         """Apply a configuration, and follow its Alertmanagers; return the masks of its queries."""
-        # With dependencies, alerts that another replica has sent matter before any fires here.
-        rules = [*(query.alert for query in config.queries), *(group.alert for group in config.groups)]
-        names = (rule.alertname for rule in rules if rule is not None and config.dependencies)
+        # Where there are incidents, alerts that another replica has sent matter before any fires here.
+        rules = [*(query.rule for query in config.queries), *(group.rule for group in config.groups)]
+        incidents = bool(config.dependencies or config.groups)
+        names = (rule.alertname for rule in rules if rule is not None and incidents)
         self._correlated = frozenset(names)
         self._active.configure(config.calendar, config.global_.timezone)
         self._active.calendar.prepare(self._clock())

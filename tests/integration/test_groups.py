@@ -123,7 +123,8 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     eventually(lambda: (score() or 1.0) < 0.5, 60.0, what="a group that is well again")
     says("firing", "resolved")
     alert = told(webhook.notifications)[0]
-    assert alert["labels"] == {"alertname": "AnomalyDetected", "cluster": "test", "group": "api", "pod": "p3"}
+    own = {"alertname": "AnomalyDetected", "cluster": "test", "group": "api", "pod": "p3"}
+    assert alert["labels"] == own | {"incident": alert["labels"]["incident"], "incident_role": "root"}
     assert "% of the score" in alert["annotations"]["metrics"]
 
     pods.odd = (1.5, 1.5, 1.5)

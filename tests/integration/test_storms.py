@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.deploy.tools import DEPLOY
 from tests.integration.conftest import RunAlertmanager
 from tests.integration.daemon import Exporter, Feed, configuration
 from tests.integration.process import eventually
@@ -140,3 +142,66 @@ def test_a_cascade_is_one_incident_and_unrelated_anomalies_are_two(
     heard = [service for status, service in told(webhook.notifications) if status == "firing"]
     assert heard[0] == "payments"
     assert sorted(heard[1:]) == ["mail", "search"]
+
+
+def test_a_cascade_over_queries_and_a_group_is_one_notification_with_the_shipped_routes(
+    prometheus: Prometheus, run_alertmanager: RunAlertmanager, webhook: Webhook, stack: ExitStack, tmp_path: Path
+) -> None:
+    services = ("checkout", "payments", "index", "mail")
+    feed = stack.enter_context(Feed(prometheus, labels=[{"service": name} for name in services], days=2.0))
+    shipped = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    hook = {"name": "pager", "webhook_configs": [{"url": webhook.url, "send_resolved": True}]}
+    others = [{"name": each["name"]} for each in shipped["receivers"] if each["name"] != "pager"]
+    route = {**shipped["route"], "group_wait": "1s", "group_interval": "2s"}
+    route["routes"] = [{**each, **({"group_wait": "1s"} if "group_wait" in each else {})} for each in route["routes"]]
+    alertmanager = run_alertmanager(config={**shipped, "route": route, "receivers": [hook, *others], "templates": []})
+    calls = [("checkout", "payments"), ("payments", "index")]
+    dependencies = [{"caller": {"service": a}, "callee": {"service": b}} for a, b in calls]
+    config = configuration(
+        prometheus.url, [alertmanager.url], baseline=SHORT, detection=QUICK, dependencies=dependencies
+    )
+    (query,) = config["queries"]
+    page = {"labels": {"severity": "page"}}
+    # Not all of them go up, or it were a load.
+    exprs = {"requests": "load", "free": "400 - load", "idle": "800 - 2 * load"}
+    config["queries"] = [
+        {**query, "name": name, "expr": expr, "direction": "both", "alert": {"for": "4s", **page}}
+        for name, expr in exprs.items()
+    ]
+    config["groups"] = [{"name": "shop", "by": ["service"], "queries": list(exprs), "alert": {"for": "4s", **page}}]
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+    exporter.wait_for_scores()
+
+    def all_scores(service: str) -> list[float]:
+        return list(exporter.samples("anomaly_score", service=service).values())
+
+    def begin(service: str) -> None:
+        feed.factor[services.index(service)] = 3.0
+        eventually(lambda: min(all_scores(service)) >= 0.5, 30.0, what=f"anomalies of {service}")
+
+    eventually(lambda: len(all_scores("index")) == len(exprs), 30.0, what="scores of all queries")
+    for service in ("index", "payments", "checkout"):
+        begin(service)
+    eventually(lambda: len(alertmanager.alerts()) >= 9, 60.0, what="all alerts")
+    incidents = {alert["labels"]["incident"] for alert in alertmanager.alerts()}
+    roots = [alert for alert in alertmanager.alerts() if alert["labels"]["incident_role"] == "root"]
+    assert len(incidents) == len(roots) == 1
+    assert roots[0]["labels"]["service"] == "index"
+    eventually(
+        lambda: all(
+            alert["status"]["inhibitedBy"]
+            for alert in alertmanager.alerts()
+            if alert["labels"]["incident_role"] == "effect"
+        ),
+        20.0,
+        what="inhibition",
+    )
+    for service in ("checkout", "payments", "index"):
+        feed.factor[services.index(service)] = 1.0
+        eventually(lambda service=service: max(all_scores(service)) < 0.5, 30.0, what=f"the end of {service}")
+    webhook.wait_for(lambda notes: any(note.status == "resolved" for note in notes), 60.0)
+    eventually(lambda: not alertmanager.alerts(), 60.0, what="the end of all")
+    statuses = [note.status for note in webhook.notifications]
+    assert statuses.count("resolved") == 1
+    assert webhook.notifications[0].alerts[0]["labels"]["service"] == "index"
+    assert {note.body["groupLabels"]["incident"] for note in webhook.notifications} == incidents

@@ -14,6 +14,7 @@ __all__ = [
     "CauseInput",
     "CoOccurrentSeries",
     "DetectorVote",
+    "LevelDrift",
     "ExplanationInput",
     "EntityInput",
     "HourStatistics",
@@ -79,6 +80,15 @@ class LevelChange:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelDrift:
+    """A drift: the level before it and now, source units, and since when, Unix seconds."""
+
+    before: float
+    after: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class CoOccurrentSeries:
     """Another series that became anomalous at about the same time."""
 
@@ -123,6 +133,10 @@ class ExplanationInput:
         The series should be there and is not; its last sample, in Unix seconds.
     in_storm : bool
         It represents a storm, which says for how long.
+    shape : str
+        How it came about; empty where that is not known.
+    drift : LevelDrift, optional
+        Where that is a drift.
     """
 
     query: str
@@ -149,6 +163,8 @@ class ExplanationInput:
     external_url: str = ""
     missing_since: float | None = None
     in_storm: bool = False
+    shape: str = ""
+    drift: LevelDrift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +268,11 @@ class CauseInput:
         The text of an earlier slot: it stands where the cause is over or was not seen again.
     effects : sequence of str
         Names of the alerts that follow from this one.
+    mates : sequence of str
+        Names of the alerts about the same thing that are part of its incident.
+    first : str
+        Name of the anomaly of the same thing of whose incident this is a part; `first_since` and `first_ahead` as for
+        the cause, `earlier_first` as `earlier`.
     """
 
     cause: str = ""
@@ -259,6 +280,11 @@ class CauseInput:
     ahead: float = 0.0
     earlier: str = ""
     effects: Sequence[str] = ()
+    mates: Sequence[str] = ()
+    first: str = ""
+    first_since: float = math.nan
+    first_ahead: float = 0.0
+    earlier_first: str = ""
 
 
 @dataclass(frozen=True, slots=True)

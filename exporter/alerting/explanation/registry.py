@@ -75,6 +75,12 @@ SERIES: tuple[Annotation[SeriesTexts], ...] = (
         "The values for which it would not have been anomalous: `0.10 to 0.35`, `up to 0.35`, `from 0.10`.",
     ),
     Annotation(
+        "shape",
+        lambda texts: texts.source.shape,
+        "How it came about, from the samples before: `jump`, `build-up`, `drift`, `drop`, `missing`, `level shift`, "
+        "`frozen` or `noisier`. Where they do not say, it is left out.",
+    ),
+    Annotation(
         "deviation",
         query.deviation,
         "How far from what was expected, in units of the source and in per cent where that helps, and how far "
@@ -187,6 +193,12 @@ CAUSE: tuple[Annotation[CauseInput], ...] = (
         "Of an alert that `dependencies` speak of: the anomaly that explains it, since when, and how long before.",
     ),
     Annotation("suspected_effects", storm.suspected_effects, "The alerts that it explains: five, and how many more."),
+    Annotation(
+        "same_incident",
+        storm.same_incident,
+        "Of an alert of a group or of one of its queries: the other alerts about the same entity, five and how many "
+        "more; of those, the one that began first.",
+    ),
 )
 """Of an alert of an incident, beside its other annotations."""
 

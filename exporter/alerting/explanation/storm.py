@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from exporter.alerting.explanation.formatting import format_instant, format_span
 from exporter.alerting.explanation.input import CauseInput, SharedAlertInput, StormInput
 
@@ -50,17 +52,19 @@ def in_common(source: StormInput) -> str:
 
 def suspected_cause(source: CauseInput) -> str:
     """Return which anomaly explains this one, since when, and how long before."""
-    if not source.cause:
-        return source.earlier
-    ahead = round(source.ahead)
-    how = f"{format_span(float(ahead))} before this" if ahead > 0 else "at the same time"
-    return f"{source.cause}, anomalous since {format_instant(source.since)}, {how}"
+    return _anomaly(source.cause, source.since, source.ahead) if source.cause else source.earlier
 
 
 def suspected_effects(source: CauseInput) -> str:
     """Return the alerts that this one explains."""
-    more = len(source.effects) - _SHOWN
-    return "; ".join([*source.effects[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
+    return _names(source.effects)
+
+
+def same_incident(source: CauseInput) -> str:
+    """Return the other alerts about the same thing, or the one of whose incident this is a part."""
+    if source.first:
+        return _anomaly(source.first, source.first_since, source.first_ahead)
+    return _names(source.mates) or source.earlier_first
 
 
 def same_labels(source: SharedAlertInput) -> str:
@@ -71,3 +75,16 @@ def same_labels(source: SharedAlertInput) -> str:
     more = len(texts) - 1 - _SHOWN
     others = "; ".join([*texts[1 : 1 + _SHOWN], *([f"{more} more"] if more > 0 else [])])
     return f"{len(texts)} series have the labels of this alert; the worst is {texts[0]}, beside it {others}"
+
+
+def _anomaly(name: str, since: float, ahead: float) -> str:
+    seconds = round(ahead)
+    how = "at the same time"
+    if seconds:
+        how = f"{format_span(float(abs(seconds)))} {'before' if seconds > 0 else 'after'} this"
+    return f"{name}, anomalous since {format_instant(since)}, {how}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return "; ".join([*names[:_SHOWN], *([f"{more} more"] if more > 0 else [])])

@@ -79,3 +79,20 @@ def test_the_identity_changes_exactly_when_learned_state_is_of_no_use(query: dic
 def test_the_identity_is_stable_over_versions_of_this_program() -> None:
     # A change here makes every installation relearn after an upgrade: do it on purpose only.
     assert plan().identity == "dd05c3912882a186e8aa2444d058ef08"
+
+
+def test_an_alert_that_is_switched_off_leaves_the_query_and_what_it_learned() -> None:
+    def plan(**alert: Any):
+        config = Config.model_validate(
+            {
+                "queries": [{"name": name, "expr": "up", "alert": {"budget": "2/week", **alert}} for name in "ab"],
+                "groups": [{"name": "g", "queries": ["a", "b"], "alert": alert}],
+            }
+        )
+        return config.plans()[0], config.groups[0].rule
+
+    (on, group), (off, no_group) = plan(), plan(enabled=False)
+    assert on.alert is not None
+    assert group is not None
+    assert off.alert is no_group is None
+    assert off.identity == on.identity

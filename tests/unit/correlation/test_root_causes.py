@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting.alert import fingerprint
+from exporter.alerting.incident_groups import GroupMembers
 from exporter.alerting.saved_context import decode_context
 from exporter.alerting.settings import DependencySettings
 from exporter.correlation.root_causes import RootCauses
@@ -226,3 +227,90 @@ def test_a_reload_with_other_dependencies_leaves_what_fires_alone() -> None:
     pair.slot(latency=("checkout", "payments"))
     assert pair.alert("latency", "checkout").labels == before
     assert not decode_context(pair.latency.alert_store.notes).traces
+
+
+class Grouped(Pair):
+    """The two queries as members of a group by service, which alerts by itself."""
+
+    def __init__(self, **changes: object) -> None:
+        super().__init__(**changes)
+        services = {name: {"service": name} for name in SERVICES}
+        self.joint = Stage(services, name="shop", kind="group", causes=self.causes, **changes)
+        self.joint.at += INTERVAL / 4
+        self.causes.configure([EDGE], self.sources, [MEMBERS])
+
+    sources = ("latency", "errors", "shop")
+
+    def crash(self) -> None:
+        super().crash()
+        self.causes.configure([EDGE], self.sources, [MEMBERS])
+        self.joint.causes = self.causes
+        self.joint.crash()
+
+    def slot(self, latency: tuple[str, ...] = (), errors: tuple[str, ...] = (), joint: tuple[str, ...] = ()) -> None:
+        super().slot(latency, errors)
+        self.joint.slot(joint)
+
+
+MEMBERS = GroupMembers("shop", ("service",), ("latency", "errors"))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_queries_of_a_group_and_the_group_itself_are_one_incident(killed: bool) -> None:
+    group = Grouped()
+    group.slot(latency=("search",))
+    if killed:
+        group.crash()
+    for _ in range(3):
+        group.slot(latency=("search",), joint=("search",))
+    # A late member joins.
+    group.slot(latency=("search",), errors=("search",), joint=("search",))
+    group.slot(latency=("search",), errors=("search",), joint=("search",))
+    first = group.alert("latency", "search")
+    assert incident(first) == (root_of(first), "root")
+    for part in (group.alert("joint", "search"), group.alert("errors", "search")):
+        assert incident(part) == (root_of(first), "effect")
+        assert part.annotations["same_incident"].startswith("latency")
+        assert ", anomalous since 20" in part.annotations["same_incident"]
+        assert "suspected_cause" not in part.annotations
+    assert first.annotations["same_incident"] == "errors; shop"
+    assert "suspected_effects" not in first.annotations
+    # The first is over, and who comes now is still part of it.
+    group.slot(errors=("search",), joint=("search",))
+    assert group.alert("errors", "search").annotations["same_incident"] != ""
+
+
+def test_other_things_and_later_days_are_other_incidents() -> None:
+    group = Grouped()
+    group.slot(latency=("search",))
+    group.slot(latency=("search",), errors=("payments",))
+    assert incident(group.alert("errors", "payments"))[1] == "root"
+    for _ in range(70):
+        group.slot(latency=("search",), errors=("payments",))
+    group.slot(latency=("search",), errors=("payments", "search"))
+    late = group.alert("errors", "search")
+    assert incident(late) == (root_of(late), "root")
+
+
+def test_what_is_explained_takes_the_others_about_the_same_thing_along() -> None:
+    group = Grouped(for_=120.0)
+    group.slot(joint=("checkout",), errors=("payments",))
+    for _ in range(4):
+        group.slot(latency=("checkout",), joint=("checkout",), errors=("payments",))
+    cause = group.alert("errors", "payments")
+    assert incident(cause) == (root_of(cause), "root")
+    for query in ("latency", "joint"):
+        assert incident(group.alert(query, "checkout")) == (root_of(cause), "effect")
+
+
+def test_storms_of_queries_of_a_group_are_one_incident() -> None:
+    names = {f"s{number}": {"service": f"s{number}", "instance": "x"} for number in range(6)}
+    causes = RootCauses()
+    causes.configure([], ["latency", "errors"], [MEMBERS])
+    latency, errors = (Stage(names, name=name, causes=causes) for name in ("latency", "errors"))
+    latency.slot(names)
+    errors.at += INTERVAL / 2
+    errors.slot(names)
+    first, second = latency.storm(), errors.storm()
+    assert incident(first) == (root_of(first), "root")
+    assert incident(second) == (root_of(first), "effect")
