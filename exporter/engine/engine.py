@@ -24,6 +24,7 @@ from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import Scorer
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
+from exporter.engine.shape import Shape, shape_of
 from exporter.engine.shift import Shift
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
@@ -218,6 +219,24 @@ class Engine:
         """
         shift = self._state.shift.under_way(row)
         return None if shift is None else self._state.outward(shift)
+
+    def shape_of(self, row: int, half: float, *, adds_up: bool) -> tuple[Shape, float] | None:
+        """Return the shape of an anomaly and the level that a drift is measured from, or None where it is not known.
+
+        Parameters
+        ----------
+        half : float, source units
+            Half the width of the band.
+        adds_up : bool
+            Whether a detector of sums calls it anomalous.
+        """
+        state = self._state
+        deviations, values, hours = state.recent.of(row)
+        deviations, hours = (state.scale.outward_lengths(row, each) / half for each in (deviations, hours))
+        shape = shape_of(deviations, values, hours, adds_up=adds_up)
+        rows = np.array([row])
+        mean = state.shift.offset[row] + state.shift.gain[row] * state.baseline.all_times(slice(row, row + 1))[0]
+        return None if shape is None else (shape, float(state.scale.outward(rows, mean.astype(np.float64))[0]))
 
     @property
     def first_at(self) -> float:

@@ -143,6 +143,7 @@ class Scorer:
         verdicts.zero[when, rows] |= outage
         self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative))
         self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero)
+        state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
     def _with_residuals(self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray) -> SampleBatch:
         """Return the batch with the residuals of its samples, and with the noise of the hour in its statistics."""

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketIndex, BucketStats, buckets_at
 from exporter.engine.budget import AlertCounts
 from exporter.engine.cadence import LearningGrid, Span
-from exporter.engine.columns import Array
+from exporter.engine.columns import Array, Columns
 from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
 from exporter.engine.overrides import Overrides
+from exporter.engine.recent import RecentDeviations
 from exporter.engine.residual import Residuals
 from exporter.engine.scale import Scale
 from exporter.engine.seconds import HOUR
@@ -31,8 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 CHUNK = 2048
-"""Series that are worked on together: the temporaries of so many stay in the processor's cache. Fewer
-make more calls; only the speed depends on it."""
+"""Series that are worked on together: the temporaries of so many stay in the processor's cache. Only speed needs it."""
 
 
 class EngineState:
@@ -79,7 +79,7 @@ class EngineState:
         self.baseline = Baseline(baseline.window, baseline.season)
         self.shift = LevelShift()
         self.overrides = Overrides()
-        self.drift = Drift(settings.drifting)
+        self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
         self.residuals, self.trend = Residuals(), Trend()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
@@ -133,10 +133,10 @@ class EngineState:
 
     def _parts(
         self,
-    ) -> list[Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | DetectorState | AlertCounts]:
+    ) -> list[Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | Columns | AlertCounts]:
         counts = () if self.alert_counts is None else (self.alert_counts,)
         shared = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals, self.trend]
-        return [*shared, *self.detectors.values(), *counts]
+        return [*shared, self.recent, *self.detectors.values(), *counts]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -273,6 +273,7 @@ class EngineState:
         self.residuals.accept(rows, by)
         self.trend.accept(rows)
         self.drift.settle(rows)
+        self.recent.move(rows, by)
         self.shifts += [self.outward(shift) for shift in shifts]
 
     def outward(self, shift: Shift) -> Shift:
@@ -328,6 +329,7 @@ class EngineState:
             **self.drift.arrays(),
             **self.residuals.arrays(),
             **self.trend.arrays(),
+            **self.recent.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}

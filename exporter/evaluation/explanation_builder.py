@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.formatting import format_numbers
-from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange
+from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange, LevelDrift
 from exporter.alerting.explanation.links import generator_url
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrences
 from exporter.engine.baseline import BucketSummary
-from exporter.engine.detectors import Detector, ReasonContext
+from exporter.engine.detectors import Collective, Detector, ReasonContext
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.engine.vote import severity_of
@@ -29,6 +29,7 @@ _SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 _MISSING = "it was there at nearly all past instants of this time of the week"
 _ZERO = "it has never been zero at this hour of the week"
+_ADDS_UP = Collective.model_fields["kind"].default
 _LASTING = 3600.0
 """Seconds that an anomaly lasts before the level is checked for a shift."""
 
@@ -99,7 +100,8 @@ class ExplanationBuilder:
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
             in_storm=in_storm,
         )
-        return explain_series(replace(source, votes=self._votes(row, source)), self._templates)
+        source = replace(source, votes=self._votes(row, source))
+        return explain_series(replace(source, **self._shape(row, source)), self._templates)
 
     def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""
@@ -128,6 +130,29 @@ class ExplanationBuilder:
             return None
         shift = self._engine.shift_under_way(row)
         return None if shift is None else LevelChange(shift.before, shift.after, shift.seconds)
+
+    def _shape(self, row: int, source: ExplanationInput) -> dict[str, Any]:
+        """Return the shape of an anomaly, and where it is a drift from what to what."""
+        if source.missing_since is not None:
+            return {"shape": "missing"}
+        if self._verdict.zero[row]:
+            return {"shape": "drop"}
+        half = 0.5 * (source.upper - source.lower)
+        if not half > 0.0:
+            # A band with one edge.
+            half = np.nanmax([source.upper - source.expected, source.expected - source.lower, 0.0])
+        if not 0.0 < half < math.inf:
+            return {"shape": "level shift"} if source.moved is not None else {}
+        adds_up = any(vote.kind == _ADDS_UP and vote.severity >= 1.0 for vote in source.votes)
+        shape = self._engine.shape_of(row, float(half), adds_up=adds_up)
+        if shape is not None and shape[0].kind == "drift":
+            drift, level = shape
+            since = 3600.0 * (source.at // 3600.0 - drift.hours)
+            before, after = (level + half * way for way in (drift.before, drift.after))
+            return {"shape": "drift", "drift": LevelDrift(before, after, since)}
+        if source.moved is not None:
+            return {"shape": "level shift"}
+        return {} if shape is None else {"shape": shape[0].kind}
 
     def _near(self, since: float) -> CoOccurrences:
         if since not in self._co_occurrences:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from exporter.alerting.explanation.formatting import (
     format_instant,
@@ -16,7 +18,7 @@ from exporter.alerting.explanation.formatting import (
     is_share,
     rounded_numbers,
 )
-from exporter.alerting.explanation.input import ExplanationInput
+from exporter.alerting.explanation.input import ExplanationInput, LevelDrift
 from exporter.alerting.explanation.links import chart_links
 from exporter.alerting.identity import METRIC_LABELS
 
@@ -39,6 +41,13 @@ __all__ = [
 _LONGEST_VALUE = 64
 _LONGEST_SERIES = 256
 _TWICE = 2.0
+_VERBS = {
+    "build-up": "has built up to",
+    "drop": "has dropped to",
+    "frozen": "does not move from",
+    "level shift": "has moved to",
+    "noisier": "varies more than usual and is",
+}
 _MANY_TIMES = 1000.0
 """From here on "times the expected" is no help: what was expected is next to nothing."""
 
@@ -89,6 +98,9 @@ class SeriesTexts:
             self.value = f"missing since {format_instant(source.missing_since)}"
             # A missing series is anomalous only after some minutes.
             self.began = min(source.missing_since, source.since)
+        elif source.drift is not None:
+            # Its samples were anomalous long after it began.
+            self.began = min(source.drift.since, source.since)
         self.band = _band(source, self.lower, self.upper)
         self.lasted = format_span(source.at - self.began) if source.at > self.began else ""
         # The name of the metric is one of the labels where series differ in nothing else.
@@ -118,13 +130,35 @@ def series_name(query: str, series: Mapping[str, str]) -> str:
 def summary(texts: SeriesTexts) -> str:
     """Return one sentence: which series, its value, what was expected, the band, for how long."""
     source = texts.source
-    sentence = f"{texts.name} is {texts.value}" if texts.has_value else f"{texts.name} has no sample"
+    if source.drift is not None and texts.has_value:
+        return _with_duration(texts, f"{texts.name} has drifted {_drifted(texts, source.drift)}")
+    verb = _VERBS.get(source.shape, "is")
+    sentence = f"{texts.name} {verb} {texts.value}" if texts.has_value else f"{texts.name} has no sample"
     if not math.isnan(source.expected):
         sentence += f", {_compared(texts)} {texts.expected}"
     if texts.band:
         sentence += f" (band {texts.band})"
+    return _with_duration(texts, sentence)
+
+
+def _with_duration(texts: SeriesTexts, sentence: str) -> str:
     # In a storm the duration is that of the storm.
-    return f"{sentence}, for {texts.lasted}" if texts.lasted and not source.in_storm else sentence
+    return f"{sentence}, for {texts.lasted}" if texts.lasted and not texts.source.in_storm else sentence
+
+
+def _drifted(texts: SeriesTexts, drift: LevelDrift) -> str:
+    """Return from what to what a level has drifted, since when, and how fast."""
+    unit, zone = texts.source.unit, texts.source.zone
+    levels = (drift.before, drift.after)
+    before, after = format_numbers(levels, unit)
+    first, last = rounded_numbers(levels, unit)
+    hours = max((texts.source.at - texts.began) / 3600.0, 1.0)
+    begun = datetime.fromtimestamp(texts.began, ZoneInfo(zone)).strftime("%A %H:%M")
+    text = f"from {before} to {after} since {begun}{'' if zone == 'UTC' else f' ({zone})'}"
+    each = (last - first) / hours
+    if is_share(unit):
+        return f"{text}, {_distance(texts, abs(each))} an hour"
+    return f"{text}, {_percent(each / first)} an hour" if first and each else text
 
 
 def observed(texts: SeriesTexts) -> str:

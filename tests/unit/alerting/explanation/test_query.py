@@ -22,12 +22,13 @@ from exporter.alerting.explanation.input import (
     ExplanationInput,
     HourStatistics,
     LevelChange,
+    LevelDrift,
     MetricShare,
     StormInput,
 )
 from exporter.alerting.explanation.links import chart_links, generator_url
 from exporter.alerting.explanation.registry import CAUSE, ENTITY, EVENT, STORM, VARIABLES, reference
-from exporter.alerting.explanation.storm import suspected_effects
+from exporter.alerting.explanation.storm import same_incident, suspected_effects
 from exporter.alerting.explanation.template import check, expand
 from exporter.alerting.label_index import FrequentLabel
 from exporter.alerting.limits import is_link
@@ -143,6 +144,49 @@ def test_the_summary_says_only_what_is_known(changes: dict, sentence: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "has drifted from 100 to 117 since Friday 00:00, 2.1 % an hour, for 8 h"),
+        ({"zone": "Asia/Kolkata"},
+         "has drifted from 100 to 117 since Friday 05:30 (Asia/Kolkata), 2.1 % an hour, for 8 h"),
+        (
+            {"unit": "ratio", "drift": LevelDrift(0.20, 0.36, SINCE - 28800.0)},
+            "has drifted from 20 % to 36 % since Friday 00:00, 2 percentage points an hour, for 8 h",
+        ),
+        ({"drift": LevelDrift(0.0, 16.0, SINCE - 28800.0)}, "has drifted from 0 to 16 since Friday 00:00, for 8 h"),
+        ({"drift": LevelDrift(117.0, 100.0, SINCE - 28800.0)},
+         "has drifted from 117 to 100 since Friday 00:00, 1.8 % an hour, for 8 h"),
+        ({"in_storm": True}, "has drifted from 100 to 117 since Friday 00:00, 2.1 % an hour"),
+    ],
+)  # fmt: skip
+def test_a_drift_says_from_what_to_what_since_when(changes: dict, sentence: str) -> None:
+    drift = LevelDrift(100.0, 117.0, SINCE - 28800.0)
+    found = told(**{"at": SINCE, "since": SINCE, "shape": "drift", "drift": drift, "observed": 118.0, **changes})
+    assert found["summary"] == f"api_latency_p99 of instance=a:9100 {sentence}"
+    assert found["shape"] == "drift"
+    # The same beginning and duration everywhere.
+    assert (found["since"], found["lasted"]) == ("2027-01-15T00:00:00Z", "8 h")
+
+
+@pytest.mark.parametrize(
+    ("shape", "begin"),
+    [
+        ("", "is 0.93"),
+        ("jump", "is 0.93"),
+        ("missing", "is 0.93"),
+        ("build-up", "has built up to 0.93"),
+        ("drop", "has dropped to 0.93"),
+        ("level shift", "has moved to 0.93"),
+        ("noisier", "varies more than usual and is 0.93"),
+        ("frozen", "does not move from 0.93"),
+    ],
+)
+def test_the_summary_names_the_shape(shape: str, begin: str) -> None:
+    summary = told(shape=shape)["summary"]
+    assert summary.startswith(f"api_latency_p99 of instance=a:9100 {begin}, 4.4 times the expected 0.21 (band ")
+
+
+@pytest.mark.parametrize(
     ("changes", "deviation"),
     [
         ({}, "0.72 above expected, 0.58 above the band"),
@@ -212,6 +256,15 @@ def test_the_summary_of_an_entity_names_the_metrics_with_a_twentieth_of_the_scor
 def test_five_effects_are_named_and_the_others_counted() -> None:
     assert suspected_effects(CauseInput(effects=list("abcde"))) == "a; b; c; d; e"
     assert suspected_effects(CauseInput(effects=list("abcdefg"))) == "a; b; c; d; e; 2 more"
+
+
+def test_what_is_about_the_same_thing_is_no_cause() -> None:
+    first = CauseInput(first="cpu", first_since=SINCE, first_ahead=120.0)
+    assert same_incident(first) == "cpu, anomalous since 2027-01-15T08:00:00Z, 2 min before this"
+    assert same_incident(replace(first, first_ahead=-60.0)).endswith(", 1 min after this")
+    assert same_incident(replace(first, first_ahead=0.0)).endswith(", at the same time")
+    assert same_incident(CauseInput(mates=list("abcdefg"))) == "a; b; c; d; e; 2 more"
+    assert same_incident(CauseInput(earlier_first="cpu, long ago")) == "cpu, long ago"
 
 
 def test_the_users_annotations_win() -> None:
@@ -376,7 +429,9 @@ class TestTemplates:
         source = EntityInput("api", {}, {"pod": "a"}, (MetricShare("cpu", 1.0, 4.0, 0.1),), 0.8, 0.0, 60.0, "http://x")
         storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0, 60.0)
         own = {f"own_{name}": "{{ " + name + " }}" for name in VARIABLES}
-        explanation = explain_entity(source, own).add(CAUSE, CauseInput("disk", 0.0, 60.0, effects=["shop"]))
+        explanation = explain_entity(source, own).add(
+            CAUSE, CauseInput("disk", 0.0, 60.0, effects=["shop"], mates=["cpu"])
+        )
         explanation = explanation.add(EVENT, "is silenced").add(STORM, storm)
         annotations = explanation.annotations
         for name in (
