@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 from collections import OrderedDict
@@ -20,7 +21,7 @@ from typing import Any
 import bcrypt
 from aiohttp import web
 
-__all__ = ["USER", "Users", "basic_credentials", "bcrypt_cost", "identity_of"]
+__all__ = ["USER", "Users", "basic_credentials", "bcrypt_cost", "identity_of", "plain_name"]
 
 USER = web.RequestKey("USER", str)
 """Where the guard stores the name of the user whose password it checked."""
@@ -121,3 +122,11 @@ def _name(certificate: Mapping[str, Any]) -> str:
     subject = {name: value for part in certificate.get("subject", ()) for name, value in part}
     alternatives = [str(value) for _, value in certificate.get("subjectAltName", ())]
     return str(subject.get("commonName") or next(iter(alternatives), None) or "client certificate")
+
+
+def plain_name(name: str) -> str:
+    """Return a name of a certificate in the one form that it is compared in: IP addresses have several."""
+    try:
+        return str(ipaddress.ip_address(name.strip()))
+    except ValueError:
+        return name

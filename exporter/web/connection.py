@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from exporter.web.auth import plain_name
+
 __all__ = ["SECURITY_HEADERS", "Connection", "Limits", "plain"]
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,7 @@ class Connection(web.RequestHandler):
         transport.set_write_buffer_limits(high=1, low=0)
         if self._allowed_names:
             certificate: Mapping[str, Any] = transport.get_extra_info("peercert") or {}
-            if not any(name in self._allowed_names for _, name in certificate.get("subjectAltName", ())):
+            if not any(plain_name(name) in self._allowed_names for _, name in certificate.get("subjectAltName", ())):
                 transport.abort()
                 return
         self._deadline = self._loop.call_later(self.limits.request, self._expire)

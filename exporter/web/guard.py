@@ -1,6 +1,6 @@
 """Middleware: authentication, cross-site requests, bodies, and security headers.
 
-The order is credentials, then origin, then body: the cheapest check first.
+The order is the limit of requests, credentials, origin, then body: the cheapest check first.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
 
     async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
         # Compared with None: the truth of a response is up to the library.
-        refused = await refused_login(request)
+        refused = None if access().bucket.allow() else plain(429, HTTPStatus.TOO_MANY_REQUESTS.phrase)
+        if refused is None:
+            refused = await refused_login(request)
         if refused is None:
             refused = _refuse_cross_site(request)
         if refused is None:

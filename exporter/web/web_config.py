@@ -1,6 +1,6 @@
 """The file of ``--web.config.file``, in the format that all Prometheus components share.
 
-TLS, client certificates, users and response headers. It is read again when it or a certificate
+TLS, client certificates, users, response headers and a limit of requests. It is read again when it or a certificate
 changes; a version that cannot be used is reported and the last good one stays in force.
 """
 
@@ -11,22 +11,21 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from exporter.errors import ConfigError, Problem
-from exporter.settings import Items, Section
-from exporter.web.auth import Users, bcrypt_cost
+from exporter.settings import Section
+from exporter.web.auth import Users, bcrypt_cost, plain_name
+from exporter.web.rate_limit import RateLimit, TokenBucket
+from exporter.web.tls_server import TlsServer, server_tls
 from exporter.yaml_reader import parse, problem_at, read_text
 
-__all__ = ["Access", "TlsServer", "WebConfig", "WebConfigFile", "load_web_config", "server_tls"]
+__all__ = ["Access", "WebConfig", "WebConfigFile", "load_web_config"]
 
 log = logging.getLogger(__name__)
 
-ConfigPath = Annotated[Path, Field(strict=False)]
-
-_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _HEADERS: Mapping[str, tuple[str, ...] | None] = {
     "Content-Security-Policy": None,
     "Strict-Transport-Security": None,
@@ -34,47 +33,6 @@ _HEADERS: Mapping[str, tuple[str, ...] | None] = {
     "X-Frame-Options": ("", "deny", "sameorigin"),
     "X-XSS-Protection": None,
 }
-
-
-def _client_auth(kind: object) -> object:
-    if kind in ("RequestClientCert", "RequireAnyClientCert"):
-        raise ValueError(f"{kind} does not verify the certificate and is not offered; use VerifyClientCertIfGiven "
-                         "or RequireAndVerifyClientCert")  # fmt: skip
-    return kind
-
-
-def _version(version: object) -> object:
-    if version in ("TLS10", "TLS11"):
-        raise ValueError(f"{version} is broken and not offered; use TLS12 or TLS13")
-    return version
-
-
-TlsVersion = Annotated[Literal["TLS12", "TLS13"], BeforeValidator(_version)]
-
-
-class TlsServer(Section):
-    """Our certificate, and whose certificates we ask for."""
-
-    cert_file: ConfigPath = Field(description="Certificate of the server, with its chain.")
-    key_file: ConfigPath = Field(description="Key of the certificate.")
-    client_ca_file: ConfigPath | None = Field(None, description="CA bundle that signs the certificates of clients.")
-    client_auth_type: Annotated[
-        Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"], BeforeValidator(_client_auth)
-    ] = Field("NoClientCert", description="Whether clients show a certificate.")
-    client_allowed_sans: Items[str] = Field((), description="Names of which a client's certificate must have one.")
-    min_version: TlsVersion = Field("TLS12", description="Lowest TLS version accepted.")
-    max_version: TlsVersion = Field("TLS13", description="Highest TLS version accepted.")
-    prefer_server_cipher_suites: bool = Field(True, description="Let the order of the server decide.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.client_ca_file is None) != (self.client_auth_type == "NoClientCert"):
-            raise ValueError("client_ca_file and a client_auth_type that verifies belong together")
-        if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
-            raise ValueError("client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert")
-        if self.min_version > self.max_version:
-            raise ValueError("min_version is above max_version")
-        return self
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -112,11 +70,12 @@ def _users(users: dict[str, SecretStr]) -> dict[str, SecretStr]:
 class WebConfig(Section):
     """The whole file."""
 
-    tls_server_config: TlsServer | None = Field(None, description="Serve HTTPS.")
+    tls_server_config: TlsServer = Field(TlsServer(), description="Serve HTTPS.")
     http_server_config: HttpServer = Field(HttpServer(), description="Response headers.")
     basic_auth_users: Annotated[dict[str, SecretStr], AfterValidator(_users)] = Field(
         {}, description="User names and bcrypt hashes. Without any, everybody may ask."
     )
+    rate_limit: RateLimit = Field(RateLimit(), description="How many requests are answered.")
 
 
 def _read(path: Path) -> WebConfig:
@@ -152,33 +111,7 @@ def load_web_config(path: Path) -> WebConfig:
         With every problem and its place. Hashes are never in it.
     """
     config = _read(path)
-    tls = config.tls_server_config
-    if tls is None:
-        return config
-    here = path.parent
-    files = {
-        "cert_file": here / tls.cert_file,
-        "key_file": here / tls.key_file,
-        "client_ca_file": None if tls.client_ca_file is None else here / tls.client_ca_file,
-    }
-    return config.model_copy(update={"tls_server_config": tls.model_copy(update=files)})
-
-
-def server_tls(tls: TlsServer) -> ssl.SSLContext:
-    """Build the context of the server; OSError (of which SSLError is one) where a file is not usable."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[tls.min_version]
-    context.maximum_version = _VERSIONS[tls.max_version]
-    if tls.prefer_server_cipher_suites:
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
-    if tls.client_ca_file is not None:
-        context.load_verify_locations(tls.client_ca_file)
-        required = tls.client_auth_type == "RequireAndVerifyClientCert"
-        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    return context
+    return config.model_copy(update={"tls_server_config": config.tls_server_config.below(path.parent)})
 
 
 @dataclass(frozen=True)
@@ -189,6 +122,7 @@ class Access:
     users: Users
     headers: Mapping[str, str]
     client_names: frozenset[str]
+    bucket: TokenBucket
 
 
 class WebConfigFile:
@@ -211,7 +145,7 @@ class WebConfigFile:
         self._path = path
         self._loaded = loaded
         self._seen: tuple[object, ...] = ()
-        self._access = Access(None, Users({}), {}, frozenset())
+        self._access = Access(None, Users({}), {}, frozenset(), TokenBucket(RateLimit()))
         self._files: tuple[Path, ...] = () if path is None else (path,)
         if path is not None:
             # The state before the reading, so that a change during it is not missed.
@@ -236,20 +170,22 @@ class WebConfigFile:
     def _read(self, path: Path) -> None:
         config = load_web_config(path)
         tls = config.tls_server_config
-        files = () if tls is None else (tls.cert_file, tls.key_file, tls.client_ca_file)
-        watched = (path, *filter(None, files))
+        watched = (path, *tls.files)
         if watched != self._files:
             # Also where they cannot be used yet: they may appear later.
             self._files = watched
             self._seen = self._state()
         try:
-            context = None if tls is None else server_tls(tls)
+            context = server_tls(tls) if tls.enabled else None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ConfigError(str(path), [Problem(1, 1, "tls_server_config", f"certificates: {reason}")]) from error
         users = {user: hashed.get_secret_value() for user, hashed in config.basic_auth_users.items()}
-        names = frozenset(tls.client_allowed_sans if tls else ())
-        self._access = Access(context, Users(users), config.http_server_config.headers, names)
+        names = frozenset(map(plain_name, tls.client_allowed_sans))
+        bucket = self._access.bucket
+        if bucket.limit != config.rate_limit:
+            bucket = TokenBucket(config.rate_limit)
+        self._access = Access(context, Users(users), config.http_server_config.headers, names, bucket)
 
     def _state(self) -> tuple[object, ...]:
         return tuple(_stamp(file) for file in self._files)
@@ -261,8 +197,3 @@ def _stamp(file: Path) -> object:
     except OSError as error:
         return error.errno
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _no_password() -> bytes:
-    # Otherwise OpenSSL asks on the terminal, and a daemon waits there for ever.
-    raise ValueError("the key is encrypted; an unencrypted one is needed")

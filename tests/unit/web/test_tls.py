@@ -87,6 +87,10 @@ def gets_in(served, context):
         ("TLS12", ssl.TLSVersion.TLSv1_3, True),
         ("TLS13", ssl.TLSVersion.TLSv1_2, False),
         ("TLS13", ssl.TLSVersion.TLSv1_3, True),
+        # Where somebody asks for it.
+        ("TLS11", ssl.TLSVersion.TLSv1, False),
+        ("TLS11", ssl.TLSVersion.TLSv1_1, True),
+        ("TLS10", ssl.TLSVersion.TLSv1, True),
     ],
 )
 def test_old_versions_are_refused(serve, web_config, client, minimum, offered, accepted):
@@ -286,3 +290,56 @@ def test_a_flood_of_bad_logins_keeps_no_one_waiting_who_is_known(serve, web_conf
     assert set(statuses) == {200}
     assert set(refused) <= {401, 429}
     assert 429 in refused
+
+
+def inline(name, text):
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    return f"  {name}: |\n{lines}"
+
+
+def test_certificates_may_stand_in_the_file(serve, web_config, client, authority, tmp_path):
+    web_config("")
+    text = "tls_server_config:\n" + "".join(
+        inline(name, (tmp_path / f"{file}.pem").read_text())
+        for name, file in (("cert", "cert"), ("key", "key"), ("client_ca", "ca"))
+    )
+    served = serve(web_config=web_config(text + "  client_auth_type: RequireAndVerifyClientCert\n"))
+    assert gets_in(served, client(cert=authority.issue_cert("prometheus")))
+    assert not gets_in(served, client())
+
+
+@pytest.mark.parametrize("suites", [["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"], ["TLS_AES_128_GCM_SHA256"]])
+def test_cipher_suites_are_those_that_are_listed(serve, web_config, client, suites):
+    served = serve(web_config=web_config(TLS + f"  cipher_suites: {suites}\n"))
+    for cipher, suite in (("ECDHE-ECDSA-AES256-GCM-SHA384", 0), ("ECDHE-ECDSA-AES128-GCM-SHA256", 1)):
+        context = client(maximum=ssl.TLSVersion.TLSv1_2)
+        context.set_ciphers(cipher)
+        assert gets_in(served, context) is (suite == 0 and "ECDHE" in suites[0])
+    assert gets_in(served, client(maximum=ssl.TLSVersion.TLSv1_3))
+
+
+def test_the_curve_is_the_first_that_is_preferred(serve, web_config, client):
+    served = serve(web_config=web_config(TLS + "  curve_preferences: [CurveP384, X25519]\n"))
+    for curve, accepted in (("secp384r1", True), ("prime256v1", False)):
+        context = client(maximum=ssl.TLSVersion.TLSv1_3)
+        context.set_ecdh_curve(curve)
+        assert gets_in(served, context) is accepted
+
+
+def test_a_certificate_is_only_requested_and_not_required(serve, web_config, client, authority):
+    served = serve(web_config=web_config(TLS + "  client_auth_type: RequestClientCert\n"))
+    assert gets_in(served, client())
+    assert gets_in(served, client(cert=trustme.CA().issue_cert("somebody")))
+
+
+def test_addresses_of_certificates_are_compared_as_such(serve, web_config, client, authority):
+    names = "  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n  client_allowed_sans: ['::1']\n"
+    served = serve(web_config=web_config(TLS + names))
+    assert gets_in(served, client(cert=authority.issue_cert("::1")))
+    assert not gets_in(served, client(cert=authority.issue_cert("::2")))
+
+
+def test_more_requests_than_allowed_are_told_to_come_later(serve, web_config):
+    served = serve(web_config=web_config("rate_limit: {interval: 1h, burst: 3}\n"))
+    statuses = [requests.get(served.url + "/-/healthy", timeout=60).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]

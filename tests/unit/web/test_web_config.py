@@ -6,6 +6,7 @@ import trustme
 
 from exporter.errors import ConfigError
 from exporter.web import WebConfigFile, load_web_config
+from exporter.web.rate_limit import RateLimit, TokenBucket
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 
@@ -54,7 +55,7 @@ def test_a_whole_file_is_read_with_paths_relative_to_it(tmp_path, certificates):
     assert access.headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
-@pytest.mark.parametrize("text", ["", "{}", "# nothing\n", "basic_auth_users: {}"])
+@pytest.mark.parametrize("text", ["", "{}", "# nothing\n", "basic_auth_users: {}", "tls_server_config: {}"])
 def test_an_empty_file_asks_for_nothing(tmp_path, text):
     access = WebConfigFile(write(tmp_path, text)).current()
     assert access.tls is None
@@ -70,17 +71,14 @@ TLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
         pytest.param("tls_server_cfg: {}\n", ":1:1: tls_server_cfg: unknown field", id="unknown field"),
         pytest.param(TLS + "  certt: x\n", ":4:3: tls_server_config.certt: unknown field", id="unknown nested field"),
         pytest.param(
-            "tls_server_config: {cert_file: a}\n", ":1:1: tls_server_config.key_file: required", id="half a pair"
-        ),
-        pytest.param(
-            TLS + "  min_version: TLS10\n", ":4:3: tls_server_config.min_version: TLS10 is broken", id="old TLS"
+            "tls_server_config: {cert_file: a}\n", ":1:1: tls_server_config: one of key and key_file", id="half a pair"
         ),
         pytest.param(
             TLS + "  min_version: TLS9\n", ":4:3: tls_server_config.min_version: Input should be", id="no such TLS"
         ),
         pytest.param(
-            TLS + "  client_auth_type: RequestClientCert\n",
-            ":4:3: tls_server_config.client_auth_type: RequestClientCert does not verify",
+            TLS + "  client_auth_type: RequireAnyClientCert\n",
+            ":4:3: tls_server_config.client_auth_type: RequireAnyClientCert does not verify",
             id="unverified",
         ),
         pytest.param(
@@ -88,11 +86,15 @@ TLS = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n"
             ":1:1: tls_server_config: client_ca_file and",
             id="a CA that is not used",
         ),
+        pytest.param(TLS + "  cert: x\n", ":1:1: tls_server_config: give cert or cert_file", id="twice"),
         pytest.param(
-            TLS + "  client_auth_type: RequireAndVerifyClientCert\n",
-            ":1:1: tls_server_config: client_ca_file and",
-            id="no CA",
+            TLS + "  cipher_suites: [TLS_NULL]\n", ":4:3: tls_server_config.cipher_suites: 'TLS_NULL' is", id="a cipher"
         ),
+        pytest.param(
+            TLS + "  curve_preferences: [P1]\n", ":4:3: tls_server_config.curve_preferences: 'P1' is", id="a curve"
+        ),
+        pytest.param("rate_limit: {interval: 1s}\n", ":1:1: rate_limit: with a burst of 0", id="no burst"),
+        pytest.param("rate_limit: {interval: 1 day, burst: 1}\n", "not a duration: '1 day'", id="a duration"),
         pytest.param(
             TLS + "  client_allowed_sans: [a]\n", "client_allowed_sans needs", id="names that are not verified"
         ),
@@ -148,10 +150,10 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, message):
 
 
 def test_every_problem_is_said_at_once(tmp_path):
-    file = write(tmp_path, "tls_server_config: {cert: x}\nbasic_auth_users: {a: b}\nother: 1\n")
+    file = write(tmp_path, "tls_server_config: {crt: x, cert_file: 1}\nbasic_auth_users: {a: b}\nother: 1\n")
     with pytest.raises(ConfigError) as caught:
         load_web_config(file)
-    assert len(caught.value.problems) == 5
+    assert len(caught.value.problems) == 4
 
 
 def test_bytes_that_are_no_text_and_files_that_are_not_there_are_refused(tmp_path):
@@ -239,3 +241,31 @@ def test_a_certificate_that_appears_later_is_found(tmp_path, certificates):
     assert config.current().tls is None
     (tmp_path / "later.pem").rename(tmp_path / "cert.pem")
     assert config.current().tls is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1s", 1.0), ("1m30s", 90.0), ("1.5s", 1.5), ("250ms", 0.25), ("0", 0.0), ("10us", 1e-5), (1_000_000_000, 1.0)],
+)
+def test_intervals_are_those_of_go(written, seconds):
+    assert RateLimit.model_validate({"interval": written, "burst": 1}).interval == pytest.approx(seconds)
+
+
+def test_a_bucket_allows_a_burst_and_then_one_an_interval():
+    now = [0.0]
+    bucket = TokenBucket(RateLimit.model_validate({"interval": "2s", "burst": 3}), lambda: now[0])
+    assert [bucket.allow() for _ in range(5)] == [True] * 3 + [False] * 2
+    now[0] = 2.0
+    assert [bucket.allow() for _ in range(2)] == [True, False]
+    now[0] = 100.0
+    assert [bucket.allow() for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_a_bucket_stays_until_its_limit_changes(tmp_path):
+    file = write(tmp_path, "rate_limit: {interval: 1h, burst: 2}\n")
+    followed = WebConfigFile(file)
+    bucket = followed.current().bucket
+    file.write_text("rate_limit: {interval: 1h, burst: 2}\nhttp_server_config: {http2: false}\n")
+    assert followed.current().bucket is bucket
+    file.write_text("rate_limit: {interval: 1h, burst: 20}\n")
+    assert followed.current().bucket is not bucket
