@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from exporter.config.load import load
 from tests.deploy.tools import DEPLOY, run
 from tests.integration.servers import Alertmanager, eventually
 
@@ -46,6 +48,21 @@ def test_alert_goes_where_it_should(labels: str, receivers: str) -> None:
         f"--verify.receivers={receivers}",
         *labels.split(),
     )
+
+
+def test_the_guide_sends_the_alert_of_its_query_to_pager_and_channel(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (DEPLOY.parent / "docs" / "alerts.md").read_text(), re.DOTALL)
+    (routes,) = (block for block in blocks if block.startswith("# alertmanager.yml"))
+    (config,) = (block for block in blocks if "CheckoutIsSlow" in block)
+    (tmp_path / "config.yaml").write_text(config)
+    load(tmp_path / "config.yaml")
+    alert = yaml.safe_load(config)["queries"][0]["alert"]
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(routes.replace("/etc/alertmanager/anomaly.tmpl", str(FOLDER / "anomaly.tmpl")))
+    labels = [f"alertname={alert['alertname']}", *(f"{name}={value}" for name, value in alert["labels"].items())]
+    verified = "--verify.receivers=payments-oncall,payments-chat"
+    run("amtool", "check-config", file)
+    run("amtool", "config", "routes", "test", f"--config.file={file}", verified, *labels)
 
 
 @pytest.fixture
