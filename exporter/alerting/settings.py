@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from exporter.alerting.budget import Budgeted
-from exporter.alerting.explanation.template import check
+from exporter.alerting.explanation.formatting import Unit
+from exporter.alerting.explanation.registry import VARIABLES
+from exporter.alerting.explanation.template import check, check_names
 from exporter.settings import Duration, Items, LabelName, Section
 
 __all__ = ["AlertSettings", "AlertingSettings", "DependencySettings", "StormSettings"]
@@ -46,6 +48,50 @@ class StormSettings(Section):
 
 
 Template = Annotated[str, AfterValidator(check)]
+LabelledExpr = Annotated[str, AfterValidator(lambda expr: check_names(expr, ()))]
+ContextText = Annotated[str, AfterValidator(lambda text: check_names(text, ("value",)))]
+
+
+def _own_name(name: str) -> str:
+    if name in VARIABLES:
+        raise ValueError(f"every alert may have an annotation {name}; take another name")
+    return name
+
+
+class ContextSettings(Section):
+    """Something that is asked of Prometheus once, when an alert fires, and said in an annotation."""
+
+    name: Annotated[LabelName, AfterValidator(_own_name)] = Field(
+        description="Name of the annotation; `{{ context.NAME }}` in templates."
+    )
+    expr: LabelledExpr | None = Field(
+        None,
+        description='PromQL, such as `slo:error_budget:ratio{service="{{ labels.service }}"}`; a label of the alert '
+        "stands inside a string.",
+    )
+    exemplars: LabelledExpr | None = Field(
+        None,
+        description="PromQL of a metric with exemplars, instead of `expr`: the exemplar with the largest value since "
+        "the anomaly began is taken. Its labels, such as `trace_id`, are there for `text`.",
+    )
+    window: Duration = Field(
+        300.0, gt=0, le=86400.0, description="For `exemplars`: how long before the anomaly they may be."
+    )
+    unit: Unit | None = Field(None, description="What the value is.")
+    text: ContextText | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="The text, such as `{{ value }} of the budget is left` or "
+        "`https://tempo.example/trace/{{ labels.trace_id }}`. Labels are those of the answer, and those of the alert "
+        "that it does not have. Default: the value, with the labels of its series.",
+    )
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.expr is None) == (self.exemplars is None):
+            raise ValueError("give exactly one of expr and exemplars")
+        return self
 
 
 class AlertSettings(Section):
@@ -72,6 +118,12 @@ class AlertSettings(Section):
         {},
         description="Annotations added to the alert, such as `runbook_url`; they win over the built-in ones, and an "
         "empty one removes it. `{{ observed }}`, `{{ labels.NAME }}` and so on are filled in: docs/annotations.md.",
+    )
+    context: Items[ContextSettings] = Field(
+        (),
+        max_length=10,
+        description="What Prometheus is asked once, when the alert fires: error budget, traffic, a trace. "
+        "docs/annotations.md.",
     )
     storm: StormSettings | None = Field(
         None, description="Fields of `alerting.storm` that differ for this query; the others stay."

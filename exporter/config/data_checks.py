@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from exporter.config.messages import Diagnostic, closest, duplicates
 from exporter.promql.drill_down import UnsplittableError, drill_down_query
 from exporter.promql.lint import examine
 from exporter.yaml_reader import Loc
+
+_LABEL = re.compile(r"\{\{\s*labels\.\w+\s*\}\}")
 
 __all__ = ["check_calendar", "check_causes", "check_expressions", "check_groups", "check_holidays"]
 
@@ -24,6 +27,7 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
             for problem in examine(query["expr"]):
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
             yield from _drill_down(("queries", at, "drill_down"), query)
+    yield from _contexts(data)
     yield from _same_names(data, "changes")
     for at, change in _items(data, "changes"):
         if isinstance(change.get("expr"), str):
@@ -33,6 +37,27 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(dependency.get("from_query"), str):
             for problem in examine(dependency["from_query"]):
                 yield Diagnostic(("dependencies", at, "from_query"), problem.message, warning=not problem.fatal)
+
+
+def _contexts(data: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Check names and expressions of what is asked when alerts fire."""
+    for section in ("queries", "groups"):
+        for at, owner in _items(data, section):
+            alert = owner.get("alert")
+            if not isinstance(alert, dict):
+                continue
+            loc: Loc = (section, at, "alert", "context")
+            contexts = _items(alert, "context")
+            yield from duplicates(
+                [((*loc, n, "name"), each["name"]) for n, each in contexts if isinstance(each.get("name"), str)],
+                lambda _: "another has the same name; names must differ",
+            )
+            for number, context in contexts:
+                for field in ("expr", "exemplars"):
+                    expr = context.get(field)
+                    # A label of the alert stands inside a string.
+                    for problem in examine(_LABEL.sub("x", expr)) if isinstance(expr, str) else ():
+                        yield Diagnostic((*loc, number, field), problem.message, warning=not problem.fatal)
 
 
 def _drill_down(loc: Loc, query: dict[str, Any]) -> Iterator[Diagnostic]:

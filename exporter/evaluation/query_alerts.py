@@ -14,11 +14,10 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
+from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.drill_down import DrillDown
 from exporter.evaluation.explanation_builder import ExplanationBuilder
-from exporter.evaluation.inquiries import Inquiries, Inquiry
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 from exporter.suppression.suppressed_rows import suppressed_rows
@@ -46,7 +45,7 @@ class AlertEvaluator:
         """Keeps and sends them."""
         self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.alert_store, shard=plan.shard)
         """Which series each is about."""
-        self.rows.inquiries = _inquiries(plan, context)
+        self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
 
     @property
     def alerts(self) -> dict[str, Alert]:
@@ -58,7 +57,7 @@ class AlertEvaluator:
         self.plan, self.context = plan, context
         self.alert_store.interval = plan.interval
         self.rows.configure(plan.alert, context, table, at=at)
-        self.rows.inquiries = _inquiries(plan, context)
+        self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
 
     def evaluate(self, verdict: Verdict, engine: Engine) -> Step:
         """Return the step that follows from a verdict.
@@ -128,19 +127,3 @@ class AlertEvaluator:
             since = min(since, alert.active_at)
         explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))
-
-
-def _inquiries(plan: QueryPlan, context: EvaluationContext) -> Inquiries:
-    """Return what is asked when an alert of a query fires."""
-    inquiries: list[Inquiry] = []
-    if plan.drill_down is not None:
-        inquiries.append(
-            DrillDown(
-                plan.drill_down.expr or plan.expr,
-                plan.drill_down.labels,
-                plan.unit if plan.drill_down.expr is None else None,
-                interval=plan.interval,
-                query_offset=context.settings.query_offset,
-            )
-        )
-    return Inquiries(inquiries, context.ports.inquiry_api, interval=plan.interval)

@@ -18,6 +18,7 @@ from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.engine.multivariate import GroupMatrix, GroupVerdict
 from exporter.engine.series import Labels, SeriesTable
+from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_alerts import RowAlerts
@@ -62,6 +63,7 @@ class GroupAlerts:
         interval = max(plan.interval for plan in plans)
         self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
         self.rows = RowAlerts(self.group, "group", settings.rule, context, self.alert_store, shard=plans[0].shard)
+        self.rows.inquiries = inquiries_of(settings.rule, context, interval=interval)
 
     def evaluate(
         self, verdict: GroupVerdict, matrix: GroupMatrix, table: SeriesTable, mature: BoolArray, *, complete: bool

@@ -9,6 +9,7 @@ from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
 from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
+from exporter.prometheus.exemplars import Exemplar, decode_exemplars
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
 from exporter.prometheus.part_sizes import PartSizes
@@ -111,6 +112,16 @@ class PrometheusApi:
     def close(self) -> None:
         """Break off every query and close the connections."""
         self._client.close()
+
+    def exemplars(self, expr: str, start: float, end: float, *, timeout: float) -> list[Exemplar]:
+        """Return the exemplars of the series of `expr` between two instants, Unix seconds, within `timeout` seconds."""
+        path = "/api/v1/query_exemplars"
+        form = {"query": expr, "start": _seconds(start), "end": _seconds(end)}
+        response, _, _ = self._ask(path, form, timeout)
+        try:
+            return decode_exemplars(response.data)
+        except Fault as fault:
+            raise self._error(path, fault) from None
 
     def _ask(
         self, path: str, form: Mapping[str, str], timeout: float

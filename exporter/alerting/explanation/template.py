@@ -33,7 +33,7 @@ def check(template: str) -> str:
     for name, _ in _parts(template.split("{{")[1:]):
         if name is None:
             raise ValueError("{{ without }}; a variable is written {{ observed }}")
-        if name.startswith("labels.") and name != "labels.":
+        if name.startswith(("labels.", "context.")) and not name.endswith("."):
             continue
         if name not in VARIABLES:
             shown = name[:_LONGEST_NAME]
@@ -65,7 +65,8 @@ def fill(template: str, variables: Mapping[str, str], labels: Mapping[str, str])
 def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """Replace every ``{{ name }}`` by `variables[name]` and every ``{{ labels.NAME }}`` by that label.
 
-    A label that the alert does not have is an empty text, as in Prometheus. A template that cannot be expanded
+    ``{{ context.NAME }}`` is what was asked when the alert fired. It is empty before, and so is a label that the alert
+    does not have, as in Prometheus. A template that cannot be expanded
     becomes a text that says why, so that the alert is sent all the same; `check` finds it in the configuration.
 
     >>> expand("{{ observed }} on {{ labels.host }}", {"observed": "7"}, {"host": "{{ observed }}"})
@@ -80,6 +81,8 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
             return "<error expanding template: {{ without }}>"
         if name.startswith("labels."):
             value = labels.get(name.removeprefix("labels."), "")
+        elif name.startswith("context."):
+            value = variables.get(name.removeprefix("context."), "")
         elif name in variables:
             value = variables[name]
         else:

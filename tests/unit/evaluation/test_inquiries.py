@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.evaluation.inquiries import FiringAlert, Inquiries
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -72,6 +73,11 @@ def test_a_restart_keeps_the_answer_and_the_next_episode_asks_again() -> None:
     scene.stage.slot([])
     scene.stage.slot(["a"])
     assert scene.answers() == ["answer 2"]
+
+
+def test_an_own_annotation_may_use_the_answer() -> None:
+    template = Explanation({}, {"note": "says {{ context.answer }}{{ context.other }}"}, {}, {"answer": "yes"})
+    assert template.annotations == {"note": "says yes", "answer": "yes"}
 
 
 def test_an_inquiry_that_breaks_does_not_hold_the_alert_back() -> None:
