@@ -87,8 +87,9 @@ CLAIMS: list[tuple[str, str, Callable[[], Any]]] = [
      lambda: default("prometheus", "max_response_bytes") == 64 * 2**20),
     ("operations", "`baseline.window` (30 days) of history at `backfill_step` (5 minutes)",
      lambda: (default("baseline", "window"), default("baseline", "backfill_step")) == (30 * 86400.0, 300.0)),
-    ("operations", "| 1Gi (the manifests) |",
-     lambda: {container(name)["resources"]["limits"]["memory"] for name in ALL_PODS} == {"1Gi"}),
+    ("operations", "| 1Gi (the manifests, the unit) |",
+     lambda: {container(name)["resources"]["limits"]["memory"] for name in ALL_PODS} == {"1Gi"}
+     and COMPOSE["anomaly-exporter"]["mem_limit"] == "1g" and "\nMemoryMax=1G\n" in UNIT),
     ("operations", "With `--config.auto-reload`, which all files of `deploy/`\nset",
      lambda: all("--config.auto-reload" in container(name)["args"] for name in ALL_PODS)
      and "--config.auto-reload" in COMPOSE["anomaly-exporter"]["command"] and "--config.auto-reload" in UNIT),

@@ -152,7 +152,7 @@ def test_documents_say_how_many_series_a_container_has_room_for(registry):
         room = Admission(lambda one=one: (one,), metrics, memory_limit=lambda available=available: available)
         room.configure(LimitsSettings(max_series=10**6))
         documented = int(count.strip().replace(",", ""))
-        assert documented <= room.left(one) < documented * 1.03
+        assert documented <= room.left(one) < documented * 1.2
 
 
 def test_what_another_query_has_no_room_for_is_wanted_from_those_that_hold_series_that_are_gone(registry):
