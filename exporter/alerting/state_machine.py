@@ -32,7 +32,7 @@ from exporter.alerting.alert import (
 )
 from exporter.alerting.settings import AlertingSettings, AlertSettings
 
-__all__ = ["evaluate", "hold", "restore", "withdraw"]
+__all__ = ["evaluate", "hold", "release", "restore", "withdraw"]
 
 _EPISODES = uuid.UUID("6a0fd0ba-5e0c-5a5e-9d3c-1f6f1ad2b1c7")
 """Namespace of the episode ids."""
@@ -184,6 +184,27 @@ def withdraw(alerts: Mapping[str, Alert], *, at: float, why: str) -> Step:
         if kept is not None:
             after[identity] = replace(kept, evaluated_at=max(alert.evaluated_at, at))
     return Step(alerts=after, transitions=tuple(transitions))
+
+
+def release(alerts: Mapping[str, Alert], *, at: float) -> Step:
+    """Drop alerts whose series belong to another process now: it sends them, so they are not over.
+
+    Parameters
+    ----------
+    at : float
+        Now.
+
+    Returns
+    -------
+    Step
+        Without alerts: an Alertmanager that hears nothing more expires them by itself.
+    """
+    transitions = [
+        _transition(alert, AuditEvent.DROPPED if alert.fired_at is None else AuditEvent.EXPIRED, at, "other_shard")
+        for alert in alerts.values()
+        if alert.is_open
+    ]
+    return Step(alerts={}, transitions=tuple(transitions))
 
 
 def _applied(alerts: Mapping[str, Alert], at: float) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from exporter.alerting.alert import Alert, Step
-from exporter.alerting.state_machine import hold, restore, withdraw
+from exporter.alerting.state_machine import hold, release, restore, withdraw
 from exporter.errors import StateError
 from exporter.evaluation.context import EvaluationContext
 
@@ -68,6 +68,12 @@ class AlertStore:
         others = {identity: alert for identity, alert in self.alerts.items() if identity not in identities}
         ended = withdraw({identity: self.alerts[identity] for identity in identities}, at=at, why=why)
         self._apply(replace(ended, alerts={**others, **ended.alerts}))
+
+    def leave(self, identities: set[str], *, at: float) -> None:
+        """Drop open alerts that another process sends now, without telling anybody that they are over."""
+        left = {identity: alert for identity, alert in self.alerts.items() if identity not in identities}
+        ended = release({identity: self.alerts[identity] for identity in identities}, at=at)
+        self._apply(replace(ended, alerts=left))
 
     def hold(self, at: float) -> Step:
         """Return the step of a failed slot."""

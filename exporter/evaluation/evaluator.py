@@ -197,8 +197,9 @@ class QueryEvaluator:
         engine = learner.engine
         with self._phase("fetch", plan.timeout):
             frame = context.ports.api.instant(plan.expr, slot - context.settings.query_offset, timeout=plan.timeout)
+        elsewhere: list[bytes] = []
         if plan.shard is not None:
-            frame = plan.shard.frame(frame)
+            elsewhere, frame = plan.shard.elsewhere(frame), plan.shard.frame(frame)
         if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)
@@ -212,7 +213,7 @@ class QueryEvaluator:
             unread = learner.rows_of(frame.unreadable.keys)
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete, unread=unread)
         with self._phase("judge"):
-            step = self.alerts.evaluate(verdict, engine)
+            step = self.alerts.evaluate(verdict, engine, elsewhere)
         with self._phase("commit"):
             if self._disowned:
                 raise Abandoned

@@ -59,13 +59,15 @@ class AlertEvaluator:
         self.rows.configure(plan.alert, context, table, at=at)
         self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
 
-    def evaluate(self, verdict: Verdict, engine: Engine) -> Step:
+    def evaluate(self, verdict: Verdict, engine: Engine, elsewhere: Sequence[bytes] = ()) -> Step:
         """Return the step that follows from a verdict.
 
         Parameters
         ----------
         engine : Engine
             That gave the verdict.
+        elsewhere : sequence of bytes
+            Label sets of the answer that belong to other shards.
         """
         table = engine.table
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
@@ -94,6 +96,7 @@ class AlertEvaluator:
                 table,
                 explain,
                 partial=not verdict.complete,
+                elsewhere=elsewhere,
                 held=held,
                 waiting=waiting,
             )

@@ -24,7 +24,7 @@ from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import evaluate, withdraw
 from exporter.alerting.storm import OpenStorm, RowAlert, StormAssignment, assign_storms
 from exporter.correlation.root_causes import SlotCandidates
-from exporter.engine.series import Labels, SeriesTable
+from exporter.engine.series import Labels, SeriesTable, labels_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.inquiries import Inquiries
@@ -129,6 +129,10 @@ class RowAlerts:
         }
         self._update_identities(slot.table, open_alerts)
         rows = {identity: self.identities.rows_of(identity) for identity in open_alerts}
+        if moved := self._moved(slot.elsewhere):
+            store.leave(moved, at=store.newest)
+            open_alerts = {identity: alert for identity, alert in open_alerts.items() if identity not in moved}
+            rows = {identity: members for identity, members in rows.items() if identity not in moved}
         slot, held, waiting = without_load(slot, rows, open_alerts)
         assignment = self._assign(rule, slot, storms, rows)
         single, worst_members = self._explain(slot, assignment)
@@ -152,6 +156,14 @@ class RowAlerts:
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
+
+    def _moved(self, elsewhere: Sequence[bytes]) -> set[str]:
+        """Return the alerts whose series are in the answer and belong to another shard."""
+        alerts, rows_of = self.alert_store.alerts, self.identities.rows_of
+        without_rows = {identity for identity in alerts if not len(rows_of(identity))} if elsewhere else set()
+        if not without_rows:
+            return set()
+        return without_rows & {fingerprint(self.identities.labels(labels_of(key))) for key in elsewhere}
 
     def _series_of(self, table: SeriesTable, identity: str) -> Labels:
         """Return the labels of the series of an alert; none where it is about several."""

@@ -49,6 +49,8 @@ class SlotResult:
         Returns a candidate for each request, in their order; called once, with the rows that are shown.
     partial : bool
         The answer may be incomplete, so a series without a sample is not missing.
+    elsewhere : sequence of bytes
+        Label sets of the answer that belong to other shards.
     held, waiting : ndarray of bool, shape (size,), optional
         Rows that are anomalous by a load, and rows of which that is not known yet.
     """
@@ -58,6 +60,7 @@ class SlotResult:
     table: SeriesTable
     explain: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
     partial: bool = False
+    elsewhere: Sequence[bytes] = ()
     held: npt.NDArray[np.bool_] | None = None
     waiting: npt.NDArray[np.bool_] | None = None
 

@@ -14,6 +14,9 @@ from exporter.prometheus.frame import Frame, HistoryChunk
 
 __all__ = ["Shard"]
 
+_STRIDE, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
+"""The golden ratio in 64 bits: multiples of it differ in all bits."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -39,7 +42,7 @@ class Shard:
         """Return the part of a result that belongs to this shard."""
         kept = self._kept(frame.keys)
         keys = [frame.keys[at] for at in kept.tolist()]
-        unreadable = frame.unreadable.only(self._belongs)
+        unreadable = frame.unreadable.only(lambda key: bool(self._belong([key])[0]))
         values, timestamps = frame.values[kept], frame.timestamps[kept]
         return replace(frame, keys=keys, values=values, timestamps=timestamps, unreadable=unreadable)
 
@@ -48,18 +51,47 @@ class Shard:
         kept = self._kept(block.keys)
         return replace(block, keys=[block.keys[at] for at in kept.tolist()], values=block.values[:, kept])
 
+    def elsewhere(self, frame: Frame) -> list[bytes]:
+        """Return the label sets of a result that belong to other shards."""
+        kept = set(self._kept(frame.keys).tolist())
+        return [key for at, key in enumerate(frame.keys) if at not in kept]
+
     def _kept(self, keys: Sequence[bytes]) -> npt.NDArray[np.intp]:
         belonging = self._belonging
         # Series that are gone must not fill the memory.
         if len(belonging) > 4 * len(keys) + 1024:
             belonging.clear()
-        for key in keys:
-            if key not in belonging:
-                belonging[key] = self._belongs(key)
+        if new := [key for key in keys if key not in belonging]:
+            belonging.update(zip(new, self._belong(new).tolist(), strict=True))
         return np.flatnonzero(np.fromiter((belonging[key] for key in keys), np.bool_, len(keys)))
 
-    def _belongs(self, key: bytes) -> bool:
+    def _belong(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Return which series belong here: those of which no other shard has a higher weight [1]_.
+
+        With one shard more or less, only the series that must move do.
+
+        References
+        ----------
+        .. [1] D. Thaler, C. Ravishankar (1998), Using name-based mappings to increase hit rates. IEEE/ACM Transactions
+           on Networking 6(1).
+        """
+        digests = np.array([self._digest(key) for key in keys], np.uint64)
+        best, owner = np.zeros(len(keys), np.uint64), np.zeros(len(keys), np.intp)
+        for index in range(self.count):
+            weight = _mixed(digests ^ np.uint64(_STRIDE * (index + 1) & _MASK))
+            higher = weight > best
+            best, owner = np.where(higher, weight, best), np.where(higher, index, owner)
+        belong: npt.NDArray[np.bool_] = owner == self.index
+        return belong
+
+    def _digest(self, key: bytes) -> int:
         labels = labels_of(key)
         chosen = tuple(pair for pair in labels if pair[0] in self.by) if self.by else labels
-        digest = hashlib.blake2b(key_of(chosen), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % self.count == self.index
+        return int.from_bytes(hashlib.blake2b(key_of(chosen), digest_size=8).digest(), "big")
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Mix the bits of 64-bit numbers, as the finaliser of SplitMix64 does."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

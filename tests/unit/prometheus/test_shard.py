@@ -43,7 +43,21 @@ def test_the_order_of_labels_does_not_choose() -> None:
 
 
 def test_the_choice_is_the_same_in_every_version() -> None:
-    assert [Shard(0, 3)._belongs(key) for key in KEYS[:12]] == [bool(int(bit)) for bit in "110001000001"]
+    kept = set(Shard(0, 3).frame(frame_of(KEYS)).keys)
+    assert "".join(str(int(key in kept)) for key in KEYS[:12]) == "011100011000"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_with_another_shard_only_its_own_share_moves(count: int) -> None:
+    before, after = ([set(Shard(at, of).frame(frame_of(KEYS)).keys) for at in range(of)] for of in (count, count + 1))
+    moved = sum(len(old - new) for old, new in zip(before, after, strict=False))
+    assert moved == len(after[-1])
+    assert moved / len(KEYS) == pytest.approx(1 / (count + 1), abs=0.08)
+
+
+def test_what_belongs_elsewhere_is_the_rest() -> None:
+    shard = Shard(1, 3)
+    assert sorted([*shard.elsewhere(frame_of(KEYS)), *shard.frame(frame_of(KEYS)).keys]) == sorted(KEYS)
 
 
 def test_what_has_the_chosen_labels_in_common_stays_together() -> None:
