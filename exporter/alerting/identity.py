@@ -12,7 +12,16 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["METRIC_LABELS", "Kind", "Pairs", "clean_value", "is_plain_name", "plain_labels", "series_identity"]
+__all__ = [
+    "METRIC_LABELS",
+    "Kind",
+    "Pairs",
+    "clean_value",
+    "is_plain_name",
+    "plain_labels",
+    "series_identity",
+    "with_plain",
+]
 
 Kind = Literal["query", "group"]
 Pairs = tuple[tuple[str, str], ...]
@@ -75,6 +84,12 @@ def plain_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     names = tuple(labels)
     plain = _plain_names(names)
     return labels if plain is names else dict(zip(plain, labels.values(), strict=True))
+
+
+def with_plain(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Return labels under their names and, where those are not plain, under the rewritten ones, too."""
+    plain = plain_labels(labels)
+    return labels if plain is labels else {**plain, **labels}
 
 
 def is_plain_name(name: str) -> bool:

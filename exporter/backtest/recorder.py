@@ -243,6 +243,7 @@ class MetricsRecorder:
         prefixes: Sequence[bytes],
         metrics: Mapping[str, NDArray[np.float64]],
         suppressed: SuppressionCodes,  # noqa: ARG002 - alerts are recorded themselves.
+        utf8_prefixes: Sequence[bytes],  # noqa: ARG002 - the file is for every version.
     ) -> None:
         """Pass on the rows of a query."""
         if self._write is not None:

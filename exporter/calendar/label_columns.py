@@ -29,6 +29,8 @@ class LabelColumns:
         Of the part of a label set that `parts_of` selects, and the name of a label: the effective value of that label.
     parts_of : callable
         Of the name of a label: the names of the labels that its effective value depends on.
+    alias_of : callable
+        Of the name of a label: another one under which it is matched, too.
 
     Attributes
     ----------
@@ -36,9 +38,16 @@ class LabelColumns:
         How many values were tested against matchers so far; the work is proportional to it.
     """
 
-    def __init__(self, value_of: Callable[[Labels, str], str], parts_of: Callable[[str], frozenset[str]]) -> None:
+    def __init__(
+        self,
+        value_of: Callable[[Labels, str], str],
+        parts_of: Callable[[str], frozenset[str]],
+        alias_of: Callable[[str], str] = str,
+    ) -> None:
         self._value_of = value_of
-        self._parts_of = parts_of
+        self._parts_by_name = parts_of
+        self._alias_of = alias_of
+        self._aliases: dict[str, set[str]] = {}
         self._rows: list[Labels | None] = []
         self._names: set[str] = set()
         self._columns: dict[str, _Column] = {}
@@ -56,9 +65,21 @@ class LabelColumns:
         self._cache = {}
         for row in changed:
             # Names of series that are gone stay: they only cost a look.
-            self._names.update(name for name, _ in now[row] or ())
+            for name, _ in now[row] or ():
+                if name not in self._names:
+                    self._names.add(name)
+                    self._note_alias(name)
         for column in self._columns.values():
             column.read(now, changed)
+
+    def _note_alias(self, name: str) -> None:
+        alias = self._alias_of(name)
+        if alias != name:
+            self._aliases.setdefault(alias, set()).add(name)
+            self._columns.pop(alias, None)
+
+    def _parts_of(self, name: str) -> frozenset[str]:
+        return self._parts_by_name(name) | self._aliases.get(name, set())
 
     def keep(self, in_use: Iterable[tuple[Matcher, ...]]) -> None:
         """Drop the cached rows of all matchers that are not in use."""

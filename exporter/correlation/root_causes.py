@@ -9,6 +9,7 @@ from math import log2
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
 from exporter.alerting.explanation.registry import CAUSE
+from exporter.alerting.identity import with_plain
 from exporter.alerting.incident_groups import GroupMembers, IncidentGroups
 from exporter.alerting.root_cause import (
     DependencyGraph,
@@ -140,7 +141,7 @@ class RootCauses:
             return {}
         new = {}
         for identity, candidate in slot.candidates.items():
-            labels = {**slot.storm_labels.get(identity, {}), **candidate.labels}
+            labels = {**slot.storm_labels.get(identity, {}), **with_plain(candidate.labels)}
             if self.graph.mentions(labels) or self._groups.keys(labels):
                 before = traces.get(identity, SeverityTrace(labels))
                 new[identity] = extended(before, slot.at, _severity(slot.scores[identity]), labels)

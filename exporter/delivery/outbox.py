@@ -88,6 +88,8 @@ class Outbox:
         random: Callable[[], float],
         acks: Mapping[str, Ack] | None = None,
     ) -> None:
+        self.utf8 = False
+        """Whether label names are sent as they are; else they are rewritten."""
         self._random = random
         self._acks = dict(acks or {})
         self._fails = 0
@@ -107,6 +109,8 @@ class Outbox:
 
     def configure(self, settings: AlertmanagerSettings, limits: AlertingSettings) -> None:
         """Use other settings from the next request on; acks stay."""
+        if settings.utf8_labels is not None:
+            self.utf8 = settings.utf8_labels
         self._settings = settings
         self._limits = limits
         self._limit = min(self._limit, settings.batch_size)
@@ -177,8 +181,8 @@ class Outbox:
             slots.append(query_alerts.at)
             outgoing.append(Outgoing(alert, validity(query_alerts.interval, self._limits.resend_delay)))
         if alerts:
-            utf8 = self._settings.utf8_labels
-            return AlertBatch(tuple(alerts), tuple(slots), payload(outgoing, now=now, theirs=theirs, utf8=utf8))
+            body = payload(outgoing, now=now, theirs=theirs, utf8=self.utf8)
+            return AlertBatch(tuple(alerts), tuple(slots), body)
         if self._suspects:
             # No suspect of that half is still due; the fault, if it remains, is in the other alerts.
             self._suspects = []

@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
+from exporter.delivery.label_names import LabelNames
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
@@ -81,6 +83,7 @@ class Sender:
         self._monotonic = monotonic
         self._deliveries = deliveries
         self._outbox = Outbox(settings, limits, random=random, acks=acks)
+        self._label_names = LabelNames()
         self._change = threading.Condition()
         self._published = False
         # Requested by other threads; applied between two requests.
@@ -164,6 +167,8 @@ class Sender:
                 return False
             if batch is None:
                 self._wait(mono)
+            elif self._learn_names(batch, mono):
+                return True
             else:
                 self._send(batch)
         except Exception:
@@ -203,6 +208,11 @@ class Sender:
             timeout = min(timeout, max(0.1, self._deadline - began))
         outcome = self._post(batch.body, timeout)
         ended = self._monotonic()
+        refused = outcome.kind is ResponseKind.REJECTED and self.settings.utf8_labels is None
+        if refused and self._label_names.refused(batch.alerts):
+            self._outbox.utf8 = False
+            log.info("label names are sent with underscores from now on", extra={"alertmanager": self.key})
+            return
         self._metrics.requests_total.labels(self.key).inc()
         self._metrics.request_duration_seconds.labels(self.key).observe(ended - began)
         settled = self._outbox.settle(batch, outcome, mono=ended)
@@ -263,6 +273,16 @@ class Sender:
                     "error": rejected.text,
                 },
             )
+
+    def _learn_names(self, batch: AlertBatch, mono: float) -> bool:
+        """Ask for the version where the names of labels depend on it; return whether the batch is to be made anew."""
+        if self.settings.utf8_labels is not None:
+            return False
+        timeout = min(self.settings.timeout, _ASK)
+        ask = partial(self._client.get, "/api/v2/status", timeout=timeout, max_bytes=_LARGEST_ANSWER)
+        changed = self._label_names.update(batch.alerts, mono, ask)
+        self._outbox.utf8 = self._label_names.takes_any
+        return changed
 
     def _their_time(self, mono: float) -> float | None:
         """Return the time at the Alertmanager; it is asked for it where our clock was set."""

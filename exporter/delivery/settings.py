@@ -43,8 +43,10 @@ class AlertmanagerSettings(HttpSettings):
     )
     timeout: Duration = Field(10.0, gt=0, description="Total deadline of one request.")
     batch_size: int = Field(256, ge=1, le=1024, description="Alerts in one request.")
-    utf8_labels: bool = Field(
-        False, description="Send label names outside `[a-zA-Z_][a-zA-Z0-9_]*` (Alertmanager 0.27 and newer)."
+    utf8_labels: bool | None = Field(
+        None,
+        description="Send label names outside `[a-zA-Z_][a-zA-Z0-9_]*` as they are; if not, they are written with "
+        "underscores. Left out: what its version takes (0.27 and newer), which it is asked for.",
     )
 
 

@@ -109,7 +109,12 @@ class MetricsPage(Protocol):
     """Shows scores on ``/metrics``; see `Exposition`."""
 
     def publish(
-        self, query: str, prefixes: Sequence[bytes], metrics: Mapping[str, NDArray[Any]], suppressed: SuppressionCodes
+        self,
+        query: str,
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, NDArray[Any]],
+        suppressed: SuppressionCodes,
+        utf8_prefixes: Sequence[bytes],
     ) -> None:
         """Replace all rows of a query."""
 

@@ -221,7 +221,8 @@ class QueryEvaluator:
         with self._phase("publish"):
             prefixes = self._rows.prefixes(verdict.score)
             suppressed = self.alerts.suppressed(verdict, engine.table)
-            context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed)
+            utf8 = self._rows.utf8_prefixes(prefixes)
+            context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed, utf8)
             context.ports.groups.add(plan, verdict, engine.table)
             context.ports.on_verdict(plan, verdict, engine.table, suppressed)
         self.alerts.alert_store.send()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["Format", "gzip_accepted", "negotiate"]
+__all__ = ["ALLOW_UTF8", "Format", "gzip_accepted", "negotiate"]
 
+ALLOW_UTF8 = "escaping=allow-utf-8"
+"""The end of a Content-Type of which names are as they are; of all others they are plain."""
 _ESCAPINGS = ("allow-utf-8", "underscores", "dots", "values")
 
 
@@ -70,7 +72,7 @@ def _format(kind: str, version: str) -> Format | None:
 
 
 def _content_type(negotiated: Format, parameters: dict[str, str]) -> str:
-    # All our names are plain ASCII, so every escaping scheme gives the same bytes; the requested one is named.
+    # Of plain names every scheme gives the same bytes, so the requested one is named.
     if negotiated is Format.TEXT or "version" not in parameters:
         return negotiated.value
     escaping = parameters.get("escaping", "underscores")

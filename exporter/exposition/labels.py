@@ -6,12 +6,19 @@ is lost silently. So a label set is on the page once: where several series have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.identity import Kind, clean_value, plain_labels, series_identity
+from exporter.alerting.identity import (
+    METRIC_LABELS,
+    Kind,
+    clean_value,
+    is_plain_name,
+    plain_labels,
+    series_identity,
+)
 from exporter.engine.series import SeriesTable
 
 __all__ = ["PageRows", "page_labels", "row_prefix"]
@@ -23,8 +30,10 @@ _ALWAYS = ("instance", "job")
 _SPECIAL = ("\\", "\n", '"')
 
 
-def page_labels(labels: Labels, kind: Kind, name: str, *, with_metric: bool = False) -> tuple[tuple[str, str], ...]:
-    """Return the labels under which a source series is on the page, names plain: that of the query or group first.
+def page_labels(
+    labels: Labels, kind: Kind, name: str, *, with_metric: bool = False, utf8: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """Return the labels under which a source series is on the page: that of the query or group first.
 
     Parameters
     ----------
@@ -35,13 +44,17 @@ def page_labels(labels: Labels, kind: Kind, name: str, *, with_metric: bool = Fa
         Of the query or group.
     with_metric : bool
         As of `series_identity`.
+    utf8 : bool
+        Keep names of any form, for a scraper that takes them; otherwise they are plain.
 
     Examples
     --------
     >>> page_labels([("__name__", "up"), ("job", "node"), ("query", "x")], "query", "cpu")
     (('query', 'cpu'), ('exported_query', 'x'), ('instance', ''), ('job', 'node'))
     """
-    own = plain_labels(dict(series_identity(labels, kind, with_metric=with_metric)))
+    own: Mapping[str, str] = dict(series_identity(labels, kind, with_metric=with_metric))
+    if not utf8:
+        own = plain_labels(own)
     pairs = [*own.items(), *((label, "") for label in _ALWAYS if label not in own)]
     return (kind, clean_value(name)), *sorted(pairs)
 
@@ -52,7 +65,7 @@ def row_prefix(exposed: Labels) -> bytes:
     >>> row_prefix([("query", "cpu"), ("path", 'C:\\ "x"')])
     b'query="cpu",path="C:\\\\ \\"x\\""'
     """
-    return ",".join([f'{name}="{_escaped(value)}"' for name, value in exposed]).encode()
+    return ",".join([f'{_quoted(name)}="{_escaped(value)}"' for name, value in exposed]).encode()
 
 
 class PageRows:
@@ -75,9 +88,11 @@ class PageRows:
         self._name = name
         self.with_metric = False
         self._prefixes: list[bytes] = []
+        self._utf8: dict[int, bytes] = {}
         self._first: dict[bytes, int] = {}
         self._shared: dict[bytes, list[int]] = {}
         self._shown: tuple[tuple[int, ...], tuple[bytes, ...]] | None = None
+        self._shown_utf8: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None
 
     @property
     def shared(self) -> int:
@@ -103,6 +118,17 @@ class PageRows:
                 prefixes[row] = b""
             self._shown = key, tuple(prefixes)
         return self._shown[1]
+
+    def utf8_prefixes(self, prefixes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return the same prefixes with names as they are; the same object where all names are plain."""
+        if not self._utf8:
+            return prefixes
+        if self._shown_utf8 is None or self._shown_utf8[0] is not prefixes:
+            quoted = list(prefixes)
+            for row, prefix in self._utf8.items():
+                quoted[row] = prefix if prefixes[row] else b""
+            self._shown_utf8 = prefixes, tuple(quoted)
+        return self._shown_utf8[1]
 
     def hidden(self, score: npt.NDArray[np.float64]) -> list[int]:
         """Return the rows that are not shown because one with the same labels has a higher score."""
@@ -131,6 +157,7 @@ class PageRows:
             if row >= len(self._prefixes) or not self._prefixes[row]:
                 continue
             prefix, self._prefixes[row] = self._prefixes[row], b""
+            self._utf8.pop(row, None)
             sharing = self._shared.get(prefix, [row])
             sharing.remove(row)
             if len(sharing) <= 1:
@@ -142,7 +169,7 @@ class PageRows:
         self._shown = None
 
     def _claim_again(self, table: SeriesTable) -> int:
-        self._prefixes, self._first, self._shared = [b""] * table.size, {}, {}
+        self._prefixes, self._utf8, self._first, self._shared = [b""] * table.size, {}, {}, {}
         for row in [row for row, _ in table.items()]:
             self._add(row, table)
         return self.shared
@@ -151,12 +178,19 @@ class PageRows:
         labels = table.labels(row)
         prefix = row_prefix(page_labels(labels, self._kind, self._name, with_metric=self.with_metric))
         self._prefixes[row], self._shown = prefix, None
+        if not all(is_plain_name(name) for name, _ in labels if name not in METRIC_LABELS):
+            utf8 = page_labels(labels, self._kind, self._name, with_metric=self.with_metric, utf8=True)
+            self._utf8[row] = row_prefix(utf8)
         first = self._first.setdefault(prefix, row)
         if first == row:
             return
         self._shared.setdefault(prefix, [first]).append(row)
         names = {dict(table.labels(other)).get("__name__") for other in (first, row)}
         self.with_metric = self.with_metric or len(names) > 1
+
+
+def _quoted(name: str) -> str:
+    return name if is_plain_name(name) else f'"{_escaped(name)}"'
 
 
 def _escaped(value: str) -> str:

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerting.suppressed import SUPPRESSION_REASONS, SuppressionCodes, suppression_reason
 from exporter.engine.verdict import Verdict
-from exporter.exposition.formats import Format, gzip_accepted, negotiate
+from exporter.exposition.formats import ALLOW_UTF8, Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
 from exporter.exposition.registry_writer import RegistryWriter
 
@@ -84,6 +84,10 @@ def _suppressed(
         for row, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
     ]
     return {SUPPRESSED: render_rows(SUPPRESSED, rows, np.ones(len(rows)), before.get(SUPPRESSED))}
+
+
+def _key(published: tuple[tuple[str, str], object]) -> tuple[str, str]:
+    return published[0]
 
 
 class Page:
@@ -178,7 +182,10 @@ class Exposition:
         self._monotonic = monotonic
         self._publishing = threading.Lock()
         self._published: dict[tuple[str, str], dict[str, RenderedMetric]] = {}
+        self._published_utf8: dict[tuple[str, str], dict[str, RenderedMetric]] = {}
+        """Of queries that have label names that are not plain."""
         self._page: Page | None = Page()
+        self._page_utf8 = Page()
         self._writing = threading.Lock()
         self._own: dict[Format, tuple[float, bytes]] = {}
         self._writer = RegistryWriter()
@@ -189,6 +196,7 @@ class Exposition:
         prefixes: Sequence[bytes],
         metrics: Mapping[str, FloatArray],
         suppressed: SuppressionCodes | None = None,
+        utf8_prefixes: Sequence[bytes] | None = None,
     ) -> None:
         """Replace all rows of a query.
 
@@ -200,9 +208,25 @@ class Exposition:
             Source units, NaN = absent; see `scores_of`.
         suppressed : (n,) int8, optional
             Which rows do not alert, and why; None: all may.
+        utf8_prefixes : sequence of bytes, length n, optional
+            The prefixes for a scraper that takes names of any form; None: the same.
         """
-        key, prefixes = ("query", query), tuple(prefixes)
-        before = self._published.get(key, {})
+        key = ("query", query)
+        parts = self._render(key, tuple(prefixes), metrics, suppressed, self._published)
+        utf8 = None
+        if utf8_prefixes is not None and utf8_prefixes is not prefixes:
+            utf8 = self._render(key, tuple(utf8_prefixes), metrics, suppressed, self._published_utf8)
+        self._replace(key, parts, utf8)
+
+    def _render(
+        self,
+        key: tuple[str, str],
+        prefixes: tuple[bytes, ...],
+        metrics: Mapping[str, FloatArray],
+        suppressed: SuppressionCodes | None,
+        published: Mapping[tuple[str, str], Mapping[str, RenderedMetric]],
+    ) -> dict[str, RenderedMetric]:
+        before = published.get(key, {})
         parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in metrics.items()}
         parts |= _suppressed(prefixes, suppressed, before)
         fragments = [fragment for column in parts.values() for fragment in column.fragments]
@@ -210,7 +234,7 @@ class Exposition:
             # Now, and not during a scrape.
             for fragment in fragments:
                 fragment.packed()
-        self._replace(key, parts)
+        return parts
 
     def publish_group(
         self,
@@ -235,13 +259,15 @@ class Exposition:
         """Remove all rows of a group."""
         self._replace(("group", group), None)
 
-    def page(self) -> Page:
-        """Return the current page, without the own metrics."""
+    def page(self, *, utf8: bool = False) -> Page:
+        """Return the current page, without the own metrics; `utf8`: names are as they are, quoted where needed."""
         with self._publishing:
             if self._page is None:
                 # Sorted, so that the order does not depend on the timing of queries.
-                self._page = Page([parts for _, parts in sorted(self._published.items(), key=lambda item: item[0])])
-            return self._page
+                self._page = Page([parts for _, parts in sorted(self._published.items(), key=_key)])
+                both = sorted((self._published | self._published_utf8).items(), key=_key)
+                self._page_utf8 = Page([parts for _, parts in both]) if self._published_utf8 else self._page
+            return self._page_utf8 if utf8 else self._page
 
     def scrape(self, accept: str = "", accept_encoding: str = "") -> Scrape:
         """Answer a scrape; the time does not depend on the number of series.
@@ -252,19 +278,25 @@ class Exposition:
             The headers of that name, empty where there was none.
         """
         kind, content_type = negotiate(accept)
-        page = self.page()
+        page = self.page(utf8=content_type.endswith(ALLOW_UTF8))
         own = self._own_metrics(kind)
         if page.size + len(own) > self._plain and gzip_accepted(accept_encoding):
             pieces = page.gzipped(own)
             return Scrape(content_type, "gzip", sum(map(len, pieces)), iter(pieces))
         return Scrape(content_type, None, page.size + len(own), page.plain(own))
 
-    def _replace(self, key: tuple[str, str], parts: dict[str, RenderedMetric] | None) -> None:
+    def _replace(
+        self,
+        key: tuple[str, str],
+        parts: dict[str, RenderedMetric] | None,
+        utf8: dict[str, RenderedMetric] | None = None,
+    ) -> None:
         with self._publishing:
-            if parts is None:
-                self._published.pop(key, None)
-            else:
-                self._published[key] = parts
+            for published, new in ((self._published, parts), (self._published_utf8, utf8)):
+                if new is None:
+                    published.pop(key, None)
+                else:
+                    published[key] = new
             # Assembled at the next scrape: there are many publications between two scrapes.
             self._page = None
 

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import msgspec
 
+from exporter.alerting.identity import with_plain
 from exporter.calendar import (
     Matcher,
     MatcherError,
@@ -213,6 +214,8 @@ class SilenceIndex:
     def covering(self, labels: Mapping[str, str], at: float) -> Iterator[Silence]:
         """Yield the silences that cover an alert at an instant."""
         active = self.at(at)
+        # An Alertmanager that takes plain names only has silences about those.
+        labels = with_plain(labels)
         indexed, index = self._index
         if indexed is not active:
             index = _Index(active)

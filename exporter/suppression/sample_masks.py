@@ -226,4 +226,4 @@ def _naming(
                 return value
         return value_in(dict(part), name)
 
-    return LabelColumns(value_of, parts_of)
+    return LabelColumns(value_of, parts_of, lambda name: next(iter(plain_labels({name: ""}))))

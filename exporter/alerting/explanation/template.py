@@ -7,15 +7,28 @@ because label values come from anybody who can expose a metric.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 from exporter.alerting.explanation.registry import VARIABLES
+from exporter.alerting.identity import plain_labels
 
 __all__ = ["check", "check_names", "expand", "fill"]
 
 _LONGEST_NAME = 80
 _OTHER_WAYS = {"$value": "observed", "value": "observed", "$labels": "labels.NAME", "labels": "labels.NAME"}
 """How the templates of Prometheus' own rules say it."""
+
+
+_INDEXED = re.compile(r"""labels\[(?P<quote>['"])(?P<name>[^'"]+)(?P=quote)\]""")
+
+
+def _label(name: str) -> str | None:
+    """Return the label that ``labels.NAME`` or ``labels['NAME']`` means; None where it is another variable."""
+    indexed = _INDEXED.fullmatch(name)
+    if indexed is not None:
+        return indexed["name"]
+    return name.removeprefix("labels.") if name.startswith("labels.") else None
 
 
 def check(template: str) -> str:
@@ -33,7 +46,7 @@ def check(template: str) -> str:
     for name, _ in _parts(template.split("{{")[1:]):
         if name is None:
             raise ValueError("{{ without }}; a variable is written {{ observed }}")
-        if name.startswith(("labels.", "context.")) and not name.endswith("."):
+        if _label(name) or (name.startswith("context.") and not name.endswith(".")):
             continue
         if name not in VARIABLES:
             shown = name[:_LONGEST_NAME]
@@ -51,7 +64,7 @@ def check_names(template: str, names: Collection[str]) -> str:
     for name, _ in _parts(template.split("{{")[1:]):
         if name is None:
             raise ValueError("{{ without }}; a variable is written {{ value }}")
-        if name not in names and not (name.startswith("labels.") and name != "labels."):
+        if name not in names and not _label(name):
             listed = ", ".join([*names, "labels.NAME"])
             raise ValueError(f"unknown variable {name[:_LONGEST_NAME]!r}; known are {listed}")
     return template
@@ -71,6 +84,8 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
 
     >>> expand("{{ observed }} on {{ labels.host }}", {"observed": "7"}, {"host": "{{ observed }}"})
     '7 on {{ observed }}'
+    >>> expand("{{ labels['service.name'] }}", {}, {"service.name": "cart"})
+    'cart'
     >>> expand("{{ $value }}", {"observed": "7"}, {})
     '<error expanding template: unknown variable "$value"; known: observed, labels.NAME>'
     """
@@ -79,8 +94,8 @@ def expand(template: str, variables: Mapping[str, str], labels: Mapping[str, str
     for name, literal in _parts(rest):
         if name is None:
             return "<error expanding template: {{ without }}>"
-        if name.startswith("labels."):
-            value = labels.get(name.removeprefix("labels."), "")
+        if (label := _label(name)) is not None:
+            value = labels.get(label) or plain_labels(labels).get(label, "")
         elif name.startswith("context."):
             value = variables.get(name.removeprefix("context."), "")
         elif name in variables:

@@ -59,6 +59,10 @@ def test_names_of_other_systems_stay_in_alerts_and_tell_them_apart(tmp_path: Pat
     world.slot()
     assert [alert.labels["service.name"] for alert in alerts(world)] == ["cart", "pay"]
     assert 'anomaly_score{query="load",instance="",job="",service_name="cart"}' in world.page()
+    utf8 = b"".join(world.exposition.scrape("text/plain;version=1.0.0;escaping=allow-utf-8").body).decode()
+    assert 'anomaly_score{query="load",instance="",job="","service.name"="cart"}' in utf8
+    assert "service_name" not in utf8
+    assert 'anomaly_exporter_cycles_total{query="load"}' in utf8
     world.store.close()
 
 

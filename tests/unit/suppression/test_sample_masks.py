@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -190,3 +191,27 @@ def test_a_band_after_a_change_masks_nothing_and_a_note_does_nothing() -> None:
     assert past is not None
     assert past.band is not None
     assert past.band[:, 0].tolist() == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "matcher",
+    ['"service.name"=cart', "service_name=cart", 'service_name=~"ca.*"', "metric=load", '"größe"=x', "gr__e=x"],
+)
+def test_names_of_any_form_are_matched_as_they_are_and_as_they_are_rewritten(matcher: str) -> None:
+    series = table(
+        {"__name__": "load", "service.name": "cart", "größe": "x"}, {"__name__": "other", "service.name": "pay"}
+    )
+    effect = seen(treatments(entry("x", "ignore", matcher)), plan(), series, 60.0)
+    assert effect is not None
+    assert effect.ignored.tolist() == [True, False]
+
+
+def test_a_name_that_comes_later_is_matched_by_its_rewritten_form() -> None:
+    the_plan, masks = plan(), treatments(entry("x", "ignore", "service_name=cart"))
+    series = SeriesTable(10)
+    series.find([b'{"service_name":"pay"}'])
+    assert seen(masks, the_plan, series, 60.0) is None
+    series.find([b'{"service.name":"cart"}'])
+    effect = seen(masks, the_plan, series, 60.0)
+    assert effect is not None
+    assert effect.ignored.tolist() == [False, True]
