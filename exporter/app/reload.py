@@ -34,7 +34,7 @@ from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
-from exporter.prometheus import PrometheusApi
+from exporter.prometheus import AnswerBudget, PrometheusApi
 from exporter.schedule import Job
 from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
@@ -157,7 +157,8 @@ class Reloader:
             for query, left in alerts.items()
         }
         _log_warnings(loaded)
-        self._api = PrometheusApi(self.config.prometheus)
+        self._budget = AnswerBudget(parts.admission.answer_room)
+        self._api = self._new_api(self.config)
         try:
             self._apply(self.config, self._api, restored, at=now)
         except BaseException:
@@ -227,10 +228,14 @@ class Reloader:
     def _replace(self, loaded: Loaded) -> None:
         _log_warnings(loaded)
         old, new, now = self._api, loaded.config, self._parts.clock()
-        api = old if new.prometheus == self.config.prometheus else PrometheusApi(new.prometheus)
+        api = old if new.prometheus == self.config.prometheus else self._new_api(new)
         self._apply(new, api, {}, at=now)
         self._watch.included(new.query_files)
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
+
+    def _new_api(self, config: Config) -> PrometheusApi:
+        """Return a client; all of them share the memory for answers."""
+        return PrometheusApi(config.prometheus, budget=self._budget)
 
     def _apply(self, config: Config, api: PrometheusApi, restored: Mapping[str, Step], *, at: float) -> None:
         """Put a configuration into force, with the alerts of an earlier process. What can fail is built first."""
@@ -299,7 +304,7 @@ class Reloader:
         parts = self._parts
         ports = Ports(
             api=api,
-            connect=partial(PrometheusApi, config.prometheus),
+            connect=partial(self._new_api, config),
             clock=parts.clock,
             store=parts.store,
             exposition=parts.exposition,

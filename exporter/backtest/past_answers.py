@@ -69,7 +69,7 @@ class HistoryReplay:
             self._block = self._next(at)
             self.warnings |= dict.fromkeys(self._block.warnings)
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:  # noqa: ARG002 - it was fetched before.
+    def instant(self, expr: str, at: float, **_: object) -> Frame:  # noqa: ARG002 - it was fetched before.
         """Return the answer for an instant that was fetched."""
         place = self._place(at)
         values = self._block.values[place]

@@ -99,6 +99,15 @@ class SeriesTable:
             rows[index] = self._row_of.get(labels_of(keys[index]), -1)
         return rows
 
+    def knows(self, key: bytes) -> bool:
+        """Return whether a label set as a JSON object, or any text in its place, is that of a series in the table."""
+        if key in self._row_of_key:
+            return True
+        try:
+            return bool(self._row_of) and labels_of(key) in self._row_of
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+
     def _rows_by_key(self, keys: Sequence[bytes]) -> Rows:
         return np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
 

@@ -18,6 +18,9 @@ _SHARE = 0.8
 _BESIDE = 3072
 """Bytes of a series beside its learned arrays: labels, verdict, lines of the page, its part of one answer."""
 
+_OF_AN_ANSWER = 768
+"""Those of them that are its part of an answer."""
+
 
 class Admission:
     """Decides how many new series the limits leave room for.
@@ -74,6 +77,14 @@ class Admission:
             new = (bytes_left - free * _BESIDE) // (engine.row_bytes + _BESIDE)
             room = min(room, free + new if new >= 0 else min(free, bytes_left // _BESIDE))
         return room
+
+    def answer_room(self) -> float:
+        """Return how many bytes answers may take while they are read, all together."""
+        if self._max_memory is None:
+            return float("inf")
+        # What each series takes has its part of an answer in it.
+        own = _OF_AN_ANSWER * sum(len(engine.table) for engine in self._engines())
+        return self._max_memory - self.memory() + own
 
     def note(self, engine: Engine, refused: int) -> None:
         """Note how many series of the newest answer an engine had no room for."""

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 class QueryApi(Protocol):
     """Answers the queries of slots; see `PrometheusApi`."""
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+    def instant(self, expr: str, at: float, *, timeout: float, is_learned: Callable[[bytes], bool] = ...) -> Frame:
         """Evaluate `expr` at an instant."""
 
 

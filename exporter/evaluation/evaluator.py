@@ -196,7 +196,9 @@ class QueryEvaluator:
         context, plan, learner = self.context, self.plan, self.learner
         engine = learner.engine
         with self._phase("fetch", plan.timeout):
-            frame = context.ports.api.instant(plan.expr, slot - context.settings.query_offset, timeout=plan.timeout)
+            at = slot - context.settings.query_offset
+            is_learned = engine.table.knows
+            frame = context.ports.api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned)
         elsewhere: list[bytes] = []
         if plan.shard is not None:
             elsewhere, frame = plan.shard.elsewhere(frame), plan.shard.frame(frame)

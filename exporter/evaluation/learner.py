@@ -156,7 +156,8 @@ class Learner:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
-            series = len(api.instant(plan.expr, now - self.context.settings.query_offset, timeout=plan.timeout).keys)
+            at, is_learned = now - self.context.settings.query_offset, self.engine.table.knows
+            series = len(api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned).keys)
         # A slot or two is what every restart misses; nobody wants to read that.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})

@@ -112,13 +112,14 @@ class QueryMetrics:
         masked = int(np.count_nonzero(verdict.masked))
         is_scored = verdict.ready & ~verdict.masked & ~verdict.absent
         scored = int(np.count_nonzero(is_scored))
+        refused = aligned.refused + frame.refused
         young, gone = here - scored - masked, series - here
         metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
-        self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=aligned.refused)
+        self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=refused)
         self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty)
         self._note_emptiness(series)
         self.rejected(
-            over_limit=aligned.refused,
+            over_limit=refused,
             duplicate=aligned.repeated,
             malformed=frame.unreadable.rows,
             own_output=frame.own,
@@ -174,11 +175,11 @@ class QueryMetrics:
         """Note how much of the answer was judged: what cannot be read, has no room or no labels of its own was not."""
         here = ~np.isnan(verdict.observed)
         left_out = {
-            "are over a limit": aligned.refused,
+            "are over a limit": aligned.refused + frame.refused,
             "have labels that another has": int(np.count_nonzero(here[rows.hidden(verdict.score)])) + aligned.repeated,
         }
         judged = int(np.count_nonzero(here)) - int(np.count_nonzero(here[rows.hidden(verdict.score)]))
-        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.unreadable.rows
+        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.refused + frame.unreadable.rows
         if frame.partial:
             # As many as the last whole answer had: what is missing now was not judged.
             left_out["are missing in an answer that is not whole"] = max(0, self._whole - total)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import requests
@@ -18,8 +19,13 @@ __all__ = ["read_body", "read_start"]
 _CHUNK = 256 * 1024
 
 
-def read_body(response: requests.Response, max_bytes: int) -> bytes:
+def read_body(response: requests.Response, max_bytes: int, on_bytes: Callable[[int], None] = lambda _: None) -> bytes:
     """Return the whole body, decompressed.
+
+    Parameters
+    ----------
+    on_bytes : callable
+        Called with the length of each piece; ends the reading by raising `Fault`.
 
     Raises
     ------
@@ -32,15 +38,17 @@ def read_body(response: requests.Response, max_bytes: int) -> bytes:
     stated = response.headers.get("Content-Length", "")
     if stated.isascii() and stated.isdigit() and int(stated[:19]) > max_bytes:
         raise _too_large(max_bytes)
-    chunks: list[bytes] = []
+    # A list of pieces would take the size of the body a second time when it is joined.
+    whole = io.BytesIO()
     size = 0
     raw = _raw(response, max_bytes)
     for chunk in _inflate(raw) if encoding.endswith("gzip") else raw:
         size += len(chunk)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        on_bytes(len(chunk))
+        whole.write(chunk)
+    return whole.getvalue()
 
 
 def read_start(response: requests.Response, max_bytes: int) -> bytes:

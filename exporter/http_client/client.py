@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -77,6 +77,7 @@ class _Request:
     """A read: sent again when an idle connection turns out to be closed, and along a redirect."""
     whole: bool = True
     """Whether an answer counts only with its whole body."""
+    on_bytes: Callable[[int], None] = lambda _: None
 
 
 class Client:
@@ -110,8 +111,16 @@ class Client:
             "Accept-Encoding": "identity" if _is_loopback(self._base.hostname or "") else "gzip",
         }
 
-    def get(self, path: str, params: Params | None = None, *, timeout: float, max_bytes: int) -> HttpResponse:
-        """GET `path` (below the base URL).
+    def get(
+        self,
+        path: str,
+        params: Params | None = None,
+        *,
+        timeout: float,
+        max_bytes: int,
+        on_bytes: Callable[[int], None] = lambda _: None,
+    ) -> HttpResponse:
+        """GET `path` (below the base URL); `on_bytes` as in `read_body`.
 
         Raises
         ------
@@ -119,7 +128,7 @@ class Client:
             Of the type given to the constructor, when there is no whole answer within `timeout` seconds and
             `max_bytes`, or when it is a redirect that must not be followed.
         """
-        return self._call(_Request("GET", params=params), path, timeout, max_bytes)
+        return self._call(_Request("GET", params=params, on_bytes=on_bytes), path, timeout, max_bytes)
 
     def post_form(
         self,
@@ -129,11 +138,13 @@ class Client:
         params: Params | None = None,
         timeout: float,
         max_bytes: int,
+        on_bytes: Callable[[int], None] = lambda _: None,
     ) -> HttpResponse:
-        """POST a form that reads and changes nothing; `params` are those of the URL; errors as in `get`."""
+        """POST a form that reads and changes nothing; `params` are those of the URL; the rest is as in `get`."""
         # Encoded here, because requests takes long to inspect a mapping.
         data = urlencode(form).encode()
-        request = _Request("POST", params=params, data=data, kind="application/x-www-form-urlencoded")
+        kind = "application/x-www-form-urlencoded"
+        request = _Request("POST", params=params, data=data, kind=kind, on_bytes=on_bytes)
         return self._call(request, path, timeout, max_bytes)
 
     def post_json(self, path: str, body: bytes, *, timeout: float, max_bytes: int, whole: bool = True) -> HttpResponse:
@@ -227,8 +238,7 @@ class Client:
         try:
             # The body of a redirect is not used.
             redirected = response.status_code in _REDIRECTS and "Location" in response.headers
-            read = read_body if request.whole else read_start
-            body = b"" if redirected else read(response, max_bytes)
+            body = b"" if redirected else _body(response, request, max_bytes)
         finally:
             response.close()
         return HttpResponse(response.status_code, response.headers, body)
@@ -240,6 +250,12 @@ class Client:
             if now != self._tls_signature:
                 self._transport.trust(tls.context(settings), settings.server_name)
                 self._tls_signature = now
+
+
+def _body(response: requests.Response, request: _Request, max_bytes: int) -> bytes:
+    if request.whole:
+        return read_body(response, max_bytes, request.on_bytes)
+    return read_start(response, max_bytes)
 
 
 def _is_loopback(host: str) -> bool:

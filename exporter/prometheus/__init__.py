@@ -1,7 +1,8 @@
 """Client of the Prometheus query API: responses as arrays of samples."""
 
+from exporter.prometheus.answer_budget import AnswerBudget
 from exporter.prometheus.api import PrometheusApi
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.part_sizes import PartSizes
 
-__all__ = ["Frame", "HistoryChunk", "PartSizes", "PrometheusApi"]
+__all__ = ["AnswerBudget", "Frame", "HistoryChunk", "PartSizes", "PrometheusApi"]

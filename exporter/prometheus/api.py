@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from time import monotonic
 
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
+from exporter.prometheus.answer_budget import AnswerBudget, AnswerSize
 from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.exemplars import Exemplar, decode_exemplars
+from exporter.prometheus.flood import count_rows, thinned
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.history import chunks, grid
 from exporter.prometheus.part_sizes import PartSizes
@@ -19,37 +22,63 @@ from exporter.prometheus.settings import PrometheusSettings
 __all__ = ["PrometheusApi"]
 
 
+_ROW_BYTES = 450
+"""What a row takes while it is decoded, beside its text; measured."""
+_SMALL = 2**20
+"""Bytes of an answer whose rows are not counted."""
 _WRONG_METHOD = frozenset({403, 405, 501})
 """Statuses with which servers and proxies refuse POST."""
 
 
 class PrometheusApi:
-    """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`."""
+    """Queries one server; safe to use from many threads at once. Methods raise `PrometheusError`.
 
-    def __init__(self, settings: PrometheusSettings, *, user_agent: str = USER_AGENT) -> None:
+    Parameters
+    ----------
+    budget : AnswerBudget, optional
+        The memory for answers, which several clients share.
+    """
+
+    def __init__(
+        self, settings: PrometheusSettings, *, user_agent: str = USER_AGENT, budget: AnswerBudget | None = None
+    ) -> None:
         self._settings = settings
+        self._budget = budget or AnswerBudget()
         self._client = Client(settings, user_agent=user_agent, pool=settings.concurrency, error=PrometheusError)
         self._labels = LabelCheck()
         self._get = settings.method == "get"
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+    def instant(
+        self, expr: str, at: float, *, timeout: float, is_learned: Callable[[bytes], bool] = lambda _: False
+    ) -> Frame:
         """Evaluate `expr` at Unix time `at`, within `timeout` seconds in total.
 
-        A scalar is one series without labels. The caller subtracts `query_offset` from `at`.
+        A scalar is one series without labels. The caller subtracts `query_offset` from `at`. Of an answer with more
+        rows than there is memory for, those are decoded for which `is_learned`, given the label set as a JSON object,
+        is true; where there are none, the answer is TOO_LARGE.
         """
         path = "/api/v1/query"
         form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
-        response, notes, headers = self._ask(path, form, timeout)
-        try:
-            vector = decode_vector(response.data, self._labels)
-        except Fault as fault:
-            raise self._error(path, fault) from None
+        with self._budget.answer() as size:
+            answer = self._send(path, form, timeout, size)
+            refused = 0
+            rows = count_rows(answer.body) if len(answer.body) > _SMALL else 0
+            if not size.fits(rows * _ROW_BYTES):
+                body, kept = thinned(answer.body, is_learned)
+                if not kept:
+                    raise self._too_many(path, rows)
+                answer, refused = replace(answer, body=body), rows - kept
+            response, notes = self._read(path, answer)
+            try:
+                vector = decode_vector(response.data, self._labels)
+            except Fault as fault:
+                raise self._error(path, fault) from None
         samples = vector.keys, vector.values, vector.timestamps
         if vector.left_out.rows and not vector.keys:
             # Nothing is known of any series: an answer without series would be another one.
             raise self._error(path, Fault(Reason.BAD_DATA, f"no row of the answer can be read: {vector.left_out}"))
-        clock = http_date(headers.get("Date", ""))
-        return Frame(at, *samples, vector.left_out, notes, clock, tuple(response.infos or ()), vector.own)
+        clock, infos = http_date(answer.headers.get("Date", "")), tuple(response.infos or ())
+        return Frame(at, *samples, vector.left_out, notes, clock, infos, vector.own, refused)
 
     def history(
         self,
@@ -87,18 +116,26 @@ class PrometheusApi:
         def fetch(first: float, last: float) -> tuple[RangeMatrix, tuple[str, ...]]:
             form = {"query": expr, "start": _seconds(first), "end": _seconds(last), "step": _seconds(step)}
             # Without it VictoriaMetrics moves the instants to multiples of the step, for its cache.
-            response, notes, _ = self._ask(path, {**form, "nocache": "1", **self._options(timeout)}, timeout)
-            try:
-                return decode_matrix(response.data, self._labels, with_own=with_own), notes
-            except Fault as fault:
-                raise self._error(path, fault) from None
+            form |= {"nocache": "1", **self._options(timeout)}
+            with self._budget.answer() as size:
+                answer = self._send(path, form, timeout, size)
+                rows = count_rows(answer.body) if len(answer.body) > _SMALL else 0
+                # The arrays of samples take less than their text.
+                if not size.fits(rows * _ROW_BYTES + len(answer.body)):
+                    raise self._too_many(path, rows)
+                response, notes = self._read(path, answer)
+                try:
+                    return decode_matrix(response.data, self._labels, with_own=with_own), notes
+                except Fault as fault:
+                    raise self._error(path, fault) from None
 
         return chunks(fetch, grid(start, end, step), step, series, sizes, answered=answered)
 
     def ready(self, *, timeout: float) -> bool:
         """Return whether the server answers queries; it does not while it replays its log after a start."""
         try:
-            self._ask("/api/v1/query", {"query": "vector(1)"}, timeout)
+            with self._budget.answer() as size:
+                self._read("/api/v1/query", self._send("/api/v1/query", {"query": "vector(1)"}, timeout, size))
         except PrometheusError as error:
             if error.reason.retryable:
                 return False
@@ -117,32 +154,42 @@ class PrometheusApi:
         """Return the exemplars of the series of `expr` between two instants, Unix seconds, within `timeout` seconds."""
         path = "/api/v1/query_exemplars"
         form = {"query": expr, "start": _seconds(start), "end": _seconds(end)}
-        response, _, _ = self._ask(path, form, timeout)
-        try:
-            return decode_exemplars(response.data)
-        except Fault as fault:
-            raise self._error(path, fault) from None
+        with self._budget.answer() as size:
+            response, _ = self._read(path, self._send(path, form, timeout, size))
+            try:
+                return decode_exemplars(response.data)
+            except Fault as fault:
+                raise self._error(path, fault) from None
 
-    def _ask(
-        self, path: str, form: Mapping[str, str], timeout: float
-    ) -> tuple[ApiResponse, tuple[str, ...], Mapping[str, str]]:
-        """Return the response, its warnings and its headers."""
+    def _send(self, path: str, form: Mapping[str, str], timeout: float, size: AnswerSize) -> HttpResponse:
         deadline, get = monotonic() + timeout, self._get
-        answer = self._send(path, form, timeout, get=get)
+        answer = self._send_once(path, form, timeout, size, get=get)
         if self._settings.method == "auto" and answer.status in _WRONG_METHOD:
             # A long expression does not fit into a URL, so GET is for servers that refuse anything else.
-            other = self._send(path, form, deadline - monotonic(), get=not get)
+            other = self._send_once(path, form, deadline - monotonic(), size, get=not get)
             if other.status not in _WRONG_METHOD:
                 answer, self._get = other, not get
-        response = read_response(self._settings.url + path, answer)
-        notes = notes_of(answer.status, answer.headers, response)
-        return response, notes, answer.headers
+        return answer
 
-    def _send(self, path: str, form: Mapping[str, str], timeout: float, *, get: bool) -> HttpResponse:
+    def _send_once(
+        self, path: str, form: Mapping[str, str], timeout: float, size: AnswerSize, *, get: bool
+    ) -> HttpResponse:
         limit, params = int(self._settings.max_response_bytes), self._settings.params
         if get:
-            return self._client.get(path, {**params, **form}, timeout=timeout, max_bytes=limit)
-        return self._client.post_form(path, form, params=params, timeout=timeout, max_bytes=limit)
+            query = {**params, **form}
+            return self._client.get(path, query, timeout=timeout, max_bytes=limit, on_bytes=size.read)
+        return self._client.post_form(path, form, params=params, timeout=timeout, max_bytes=limit, on_bytes=size.read)
+
+    def _read(self, path: str, answer: HttpResponse) -> tuple[ApiResponse, tuple[str, ...]]:
+        """Return a successful response and its warnings."""
+        response = read_response(self._settings.url + path, answer)
+        return response, notes_of(answer.status, answer.headers, response)
+
+    def _too_many(self, path: str, rows: int) -> PrometheusError:
+        text = (
+            f"{rows:,} series in one answer are more than limits.max_memory has room for; aggregate with sum by (...)"
+        )
+        return PrometheusError(self._settings.url + path, Reason.TOO_LARGE, text, status=200)
 
     def _options(self, timeout: float) -> dict[str, str]:
         options = {"timeout": _seconds(max(timeout, 0.001))}

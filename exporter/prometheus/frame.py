@@ -40,6 +40,8 @@ class Frame:
         Clock of the server at its response, in whole Unix seconds, to measure clock skew.
     infos : tuple of str
         Remarks of the server on the expression.
+    refused : int
+        Rows of new series that were not decoded, because there is no memory for all of them.
     """
 
     at: float
@@ -51,6 +53,7 @@ class Frame:
     server_time: float | None = None
     infos: tuple[str, ...] = ()
     own: int = 0
+    refused: int = 0
 
     @property
     def partial(self) -> bool:

@@ -94,7 +94,7 @@ class Source:
                 raise fault
             fault()
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
+    def instant(self, expr: str, at: float, **_: object) -> Frame:
         self.instants.append(at)
         self._trouble()
         unreadable = [name for name in self.keys() if name in self.unreadable]

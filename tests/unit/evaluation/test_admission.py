@@ -166,3 +166,14 @@ def test_what_another_query_has_no_room_for_is_wanted_from_those_that_hold_serie
     assert len(first.give_way([b'{"i":"%d"}' % i for i in range(30)], room.claimed(first))) == 10
     assert room.claimed(first) == 0, "there is room now"
     assert admit(room, second, begin=0, count=40).refused == 0
+
+
+def test_answers_may_take_what_the_series_leave(registry):
+    one = engine()
+    room = room_of(registry, one, max_memory=256 * MIB)
+    before = room.answer_room()
+    assert 0 < before < 256 * MIB
+    one.align([b'{"i":"%d"}' % i for i in range(1000)], np.zeros(1000), 0.0)
+    assert room.answer_room() < before
+    room.configure(LimitsSettings())
+    assert room.answer_room() == float("inf")

@@ -230,6 +230,17 @@ def test_a_partial_answer_does_not_say_that_a_series_is_gone(world: World, sourc
     assert world.cycle.remark is None
 
 
+def test_rows_that_there_was_no_memory_for_are_counted(
+    world: World, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = source.instant
+    monkeypatch.setattr(source, "instant", lambda *args, **more: replace(whole(*args, **more), refused=7))
+    world.slot()
+    assert world.scores() == 2
+    assert world.sample("series", state="over_limit") == 7
+    assert world.sample("series_rejected_total", reason="over_limit") == 7
+
+
 def test_a_remark_on_the_expression_is_not_a_partial_answer(world: World, source: Source) -> None:
     source.warnings = ("PromQL info: metric might not be a counter",)
     source.loud = {"a"}
