@@ -12,7 +12,7 @@ from exporter.alerting.explanation.registry import VARIABLES
 from exporter.alerting.explanation.template import check, check_names
 from exporter.settings import Duration, Items, LabelName, Section
 
-__all__ = ["AlertSettings", "AlertingSettings", "DependencySettings", "StormSettings"]
+__all__ = ["AlertSettings", "AlertingSettings", "ContextSettings", "DependencySettings", "StormSettings"]
 
 _RESERVED = (
     ("alertname", "use the field alertname"),
@@ -20,6 +20,7 @@ _RESERVED = (
     ("storm", "it tells storms from alerts of one series"),
     ("incident", "it follows from groups and dependencies"),
     ("incident_role", "it follows from groups and dependencies"),
+    ("notify_as", "it follows from digest_below"),
 )
 
 
@@ -124,6 +125,14 @@ class AlertSettings(Section):
         max_length=10,
         description="What Prometheus is asked once, when the alert fires: error budget, traffic, a trace. "
         "docs/annotations.md.",
+    )
+    digest_below: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of real alerts, by the verdicts of people, below which alerts like those have the label "
+        '`notify_as="digest"`, for a route that notifies now and then. Five verdicts are needed. Default: never.',
     )
     storm: StormSettings | None = Field(
         None, description="Fields of `alerting.storm` that differ for this query; the others stay."

@@ -17,7 +17,7 @@ __all__ = ["ValidPart", "check"]
 _MANY_POINTS = 100_000
 _BUCKET = 3600.0
 _LABELS_OF_EVERY_ALERT = frozenset({"alertname", "query"})
-_LABELS_OF_SOME_ALERTS = frozenset({"storm", "incident", "incident_role"})
+_LABELS_OF_SOME_ALERTS = frozenset({"storm", "incident", "incident_role", "notify_as"})
 
 
 @dataclass(frozen=True, slots=True)

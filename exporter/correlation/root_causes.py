@@ -21,12 +21,13 @@ from exporter.alerting.root_cause import (
 )
 from exporter.alerting.settings import DependencySettings
 
-__all__ = ["FIRING_LABELS", "RootCauses", "SlotCandidates"]
+__all__ = ["DIGEST", "FIRING_LABELS", "RootCauses", "SlotCandidates"]
 
 INCIDENT, ROLE = "incident", "incident_role"
 _ROOT, _EFFECT = "root", "effect"
 _MAX_SEVERITY = 16.0
-FIRING_LABELS = frozenset({INCIDENT, ROLE})
+DIGEST = "notify_as"
+FIRING_LABELS = frozenset({INCIDENT, ROLE, DIGEST})
 """Labels that an alert gets when it fires."""
 _COMMON = frozenset({"alertname", "query", "group", *FIRING_LABELS})
 

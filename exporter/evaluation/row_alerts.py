@@ -235,7 +235,11 @@ class RowAlerts:
         )
         traces = root_causes.extend_traces(correlated, self._saved_context().traces)
         explained = root_causes.explain(correlated, traces)
-        return why_now(self.context.ports, self.name, slot.states.at, store.interval, store.alerts, explained), traces
+        ports, at, below = self.context.ports, slot.states.at, None if self.rule is None else self.rule.digest_below
+        more = why_now(
+            ports, self.name, at, store.interval, store.alerts, explained, store=store.name, digest_below=below
+        )
+        return more, traces
 
     def _save(
         self,

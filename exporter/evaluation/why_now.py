@@ -1,14 +1,20 @@
-"""What a slot adds to the explanations of all its alerts: likely causes, and the changes before them."""
+"""What a slot adds to all its alerts: likely causes, the changes before them, and verdicts on others like them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from exporter.alerting.alert import Alert, AlertCandidate
+from exporter.alerting.explanation.registry import VERDICTS
+from exporter.correlation.root_causes import DIGEST
 from exporter.evaluation.context import Ports
+from exporter.feedback.episodes import EpisodeFeedback
 
 __all__ = ["why_now"]
 
+_ENOUGH = 5
+"""Verdicts from which a share says something."""
 _SLACK = 60.0
 """Seconds that a change may be seen after the anomaly that follows from it, at least."""
 
@@ -20,6 +26,9 @@ def why_now(
     interval: float,
     alerts: Mapping[str, Alert],
     candidates: Mapping[str, AlertCandidate],
+    *,
+    store: str,
+    digest_below: float | None,
 ) -> dict[str, AlertCandidate]:
     """Return the candidates of a query or group with what may be behind them.
 
@@ -29,6 +38,27 @@ def why_now(
         The slot, Unix seconds, and the seconds between slots.
     alerts : mapping
         Before this slot.
+    store : str
+        The name under which its alerts are stored.
+    digest_below : float or None
+        Share of real alerts below which alerts like those are for a digest.
     """
-    explained = ports.likely_causes.explain(name, at, interval, alerts, candidates, ports.root_causes.graph)
+    judged = {
+        identity: _judged(ports.feedback, store, identity, candidate, digest_below)
+        for identity, candidate in candidates.items()
+    }
+    explained = ports.likely_causes.explain(name, at, interval, alerts, judged, ports.root_causes.graph)
     return ports.changes.explain(at, alerts, explained, slack=max(_SLACK, interval))
+
+
+def _judged(
+    feedback: EpisodeFeedback | None, store: str, identity: str, candidate: AlertCandidate, digest_below: float | None
+) -> AlertCandidate:
+    """Return a candidate with what people said of others like it."""
+    verdicts = None if feedback is None else feedback.verdicts(store, identity)
+    if verdicts is None or not verdicts.total:
+        return candidate
+    labels = candidate.firing_labels
+    if digest_below is not None and verdicts.total >= _ENOUGH and verdicts.share < digest_below:
+        labels = {**labels, DIGEST: "digest"}
+    return replace(candidate, explanation=candidate.explanation.add(VERDICTS, verdicts), firing_labels=labels)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from exporter.alerting.episode import Feedback
+from exporter.alerting.explanation.why_input import VerdictsInput
 from exporter.errors import StateError
 from exporter.exposition import SelfMetrics
 from exporter.store import PendingFeedback, Store
 
 __all__ = ["EpisodeFeedback"]
+
+
+_ENOUGH = 3
+"""Verdicts on alerts of a series that say enough about it."""
 
 
 class EpisodeFeedback:
@@ -23,6 +29,8 @@ class EpisodeFeedback:
         self._store = store
         self._metrics = metrics
         self._lock = threading.Lock()
+        self._of_query: dict[str, Counter[Feedback]] = {}
+        self._of_series: dict[tuple[str, str], Counter[Feedback]] = {}
         self._pending: dict[str, PendingFeedback] = {
             pending.episode: pending for pending in store.episodes.pending_feedback()
         }
@@ -61,13 +69,44 @@ class EpisodeFeedback:
                     del self._pending[pending.episode]
         self._store.episodes.discard_feedback(batch)
 
+    def verdicts(self, query: str, fingerprint: str) -> VerdictsInput:
+        """Return what people said of earlier alerts like this.
+
+        Parameters
+        ----------
+        query : str
+            Of the query; the name of its job for a group.
+        fingerprint : str
+            Of the alert; its own series is enough where three of its alerts were judged.
+        """
+        own = self._of_series.get((query, fingerprint), Counter())
+        if own.total() >= _ENOUGH:
+            return _input("of this series", own)
+        kind = "group" if query.startswith("(group) ") else "query"
+        return _input(f"of this {kind}", self._of_query.get(query, Counter()))
+
     def count(self) -> None:
         """Update the metric of precision: the share of episodes with feedback that were no false alarm."""
         try:
             counted = self._store.episodes.count_feedback()
         except StateError:
             return  # The value of the last time is near enough.
-        for query, verdicts in counted.items():
+        of_query: dict[str, Counter[Feedback]] = {}
+        for (query, _), verdicts in counted.items():
+            of_query.setdefault(query, Counter()).update(verdicts)
+        # Assignments: another thread sees all of the old or all of the new.
+        self._of_query, self._of_series = of_query, {key: Counter(verdicts) for key, verdicts in counted.items()}
+        for query, verdicts in of_query.items():
             wrong = verdicts.get(Feedback.FALSE_ALARM, 0)
             ratio = 1.0 - wrong / sum(verdicts.values())
             self._metrics.precision_ratio.labels(query=query).set(ratio)
+
+
+def _input(like: str, counts: Counter[Feedback]) -> VerdictsInput:
+    return VerdictsInput(
+        like,
+        confirmed=counts[Feedback.CONFIRMED],
+        false_alarms=counts[Feedback.FALSE_ALARM],
+        expected=counts[Feedback.EXPECTED],
+        accepted=counts[Feedback.NEW_NORMAL],
+    )

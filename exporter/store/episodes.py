@@ -196,14 +196,18 @@ class EpisodeLog:
         keys = [(feedback.episode, feedback.at) for feedback in applied]
         self._database.write(lambda con: con.executemany("DELETE FROM lessons WHERE episode=? AND at=?", keys))
 
-    def count_feedback(self) -> dict[str, dict[Feedback, int]]:
-        """Return how many episodes have which feedback, by query."""
-        select = "SELECT query, feedback, count(*) FROM episodes WHERE feedback IS NOT NULL GROUP BY query, feedback"
-        counts: dict[str, dict[Feedback, int]] = {}
-        for query, feedback, count in self._database.read(lambda con: con.execute(select).fetchall()):
+    def count_feedback(self) -> dict[tuple[str, str], dict[Feedback, int]]:
+        """Return how many episodes have which feedback, by query and fingerprint."""
+        counts: dict[tuple[str, str], dict[Feedback, int]] = {}
+        for query, fingerprint, feedback, count in self._database.read(_verdicts):
             if feedback in _FEEDBACKS:
-                counts.setdefault(query, {})[Feedback(feedback)] = count
+                counts.setdefault((query, fingerprint), {})[Feedback(feedback)] = count
         return counts
+
+
+def _verdicts(con: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
+    select = "SELECT query, fingerprint, feedback, count(*) FROM episodes WHERE feedback IS NOT NULL GROUP BY 1, 2, 3"
+    return con.execute(select).fetchall()
 
 
 def _page(con: sqlite3.Connection, filters: EpisodeFilter, after: EpisodeCursor | None, limit: int) -> EpisodePage:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import cause, change, drill_down, group, query, storm
+from exporter.alerting.explanation import cause, change, drill_down, group, query, storm, verdicts
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.alerting.explanation.input import (
     CauseInput,
@@ -20,7 +20,7 @@ from exporter.alerting.explanation.input import (
     StormInput,
 )
 from exporter.alerting.explanation.query import SeriesTexts
-from exporter.alerting.explanation.why_input import ChangeInput, DrillDownInput, LikelyCausesInput
+from exporter.alerting.explanation.why_input import ChangeInput, DrillDownInput, LikelyCausesInput, VerdictsInput
 
 __all__ = [
     "CAUSE",
@@ -35,6 +35,7 @@ __all__ = [
     "STORM",
     "UNSENT",
     "VARIABLES",
+    "VERDICTS",
     "Annotation",
     "build",
     "reference",
@@ -232,6 +233,16 @@ CHANGE: tuple[Annotation[ChangeInput], ...] = (
 )
 """Of an alert that follows a change, beside its other annotations."""
 
+VERDICTS: tuple[Annotation[VerdictsInput], ...] = (
+    Annotation(
+        "verdicts",
+        verdicts.verdicts,
+        "How many of the earlier alerts like this were real by the word of people, once there is any: of the same "
+        "series, or, where fewer than three have a verdict, of the same query or group.",
+    ),
+)
+"""Of an alert like others that people judged, beside its other annotations."""
+
 EVENT: tuple[Annotation[str], ...] = (
     Annotation("calendar", str, "The entry of the calendar, the announced event or the silence that is in effect."),
 )
@@ -254,6 +265,7 @@ _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "`causes`, in addition": LIKELY_CAUSES,
     "`drill_down`, in addition": DRILL_DOWN,
     "known event, in addition": EVENT,
+    "with verdicts of people, in addition": VERDICTS,
     "alert that is over, in addition": RECOVERED,
 }
 

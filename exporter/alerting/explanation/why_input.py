@@ -15,6 +15,7 @@ __all__ = [
     "LikelyCause",
     "LikelyCausesInput",
     "PrecedingChange",
+    "VerdictsInput",
 ]
 
 
@@ -146,3 +147,32 @@ class ChangeInput:
     changes: tuple[PrecedingChange, ...]
     began: float
     earlier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictsInput:
+    """What people said of alerts like this; the newest word on each counts.
+
+    Attributes
+    ----------
+    like : str
+        Which alerts were counted, such as ``of this query``.
+    confirmed, false_alarms, expected, accepted : int
+        How many were real, false alarms, known beforehand, and the new normal.
+    """
+
+    like: str
+    confirmed: int = 0
+    false_alarms: int = 0
+    expected: int = 0
+    accepted: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many anybody has judged."""
+        return self.confirmed + self.false_alarms + self.expected + self.accepted
+
+    @property
+    def share(self) -> float:
+        """Part of them that were real; NaN where there are none."""
+        return self.confirmed / self.total if self.total else math.nan

@@ -127,7 +127,7 @@ def test_the_newest_feedback_holds_and_the_audit_keeps_all(store: Store) -> None
         (one.number, one.who, one.details["verdict"]) for one in store.audit.page().entries if one.event == "feedback"
     ]
     assert said == [(2, "ann", "expected"), (1, "bob", "false alarm"), (0, "ann", "new normal")]
-    assert store.episodes.count_feedback() == {"q": {Feedback.EXPECTED: 1}}
+    assert store.episodes.count_feedback() == {("q", "f1"): {Feedback.EXPECTED: 1}}
     assert store.episodes.give_feedback("nobody", Feedback.CONFIRMED, at=1.0, who="ann", comment="").episode is None
 
 
