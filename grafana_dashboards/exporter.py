@@ -123,6 +123,7 @@ def _input() -> Iterator[timeseries.Panel]:
         query(_rate("partial_answers_total", "query"), "{{query}} partial"),
         query(_rate("dependency_queries_failed_total"), "dependencies: failed"),
         query(_rate("change_queries_failed_total"), "changes: failed"),
+        query(_rate("incident_queries_failed_total"), "incidents: failed"),
         unit="cps",
         text="A series that a partial answer lacks is unknown, and not gone.",
     )

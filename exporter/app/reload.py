@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
+from exporter.app.scheduled_queries import ScheduledQueries
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import sharded
@@ -20,13 +21,10 @@ from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
-from exporter.correlation.settings import AfterChangeSettings
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Discovery, Senders
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.change_queries import ChangeQueries
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
-from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.exposition import Exposition, SelfMetrics
@@ -49,12 +47,7 @@ log = logging.getLogger(__name__)
 
 _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
-_DEPENDENCIES = "(dependencies)"
-"""Name of the job that asks the queries of dependencies."""
-_CHANGES = "(changes)"
-"""Name of the job that asks the queries of changes."""
 _MAINTENANCE_INTERVAL = 15.0
-_CHANGES_INTERVAL = 5.0
 
 
 class Lifecycle:
@@ -97,7 +90,7 @@ class Parts:
 
 def concurrency(config: Config) -> int:
     """Return how many jobs run at the same time."""
-    return config.prometheus.concurrency + 3  # Maintenance, dependencies and changes.
+    return config.prometheus.concurrency + 4  # Maintenance, dependencies, changes and incidents.
 
 
 class Reloader:
@@ -245,7 +238,11 @@ class Reloader:
         self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
         parts.senders.apply(alertmanagers, config.alerting)
         parts.admission.configure(config.limits)
-        context = self._new_context(config, api, parts.suppression.apply(config, alertmanagers))
+        users = (parts.metrics, parts.root_causes, parts.changes, parts.suppression)
+        queries = ScheduledQueries(config, api, *users)
+        context = self._new_context(
+            config, api, parts.suppression.apply(config, alertmanagers), queries.incidents.cover
+        )
         parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, config.groups))
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.changes.configure(config.changes)
@@ -276,31 +273,17 @@ class Reloader:
         if api is not self._api:
             self._api.close()
         self._api, self._context, self.config = api, context, config
-        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
-        widen = partial(_widen, parts, after)
-        widen()
-        self._changes = ChangeQueries(
-            parts.changes,
-            parts.metrics,
-            api,
-            widen,
-            timeout=config.global_.timeout,
-            query_offset=config.prometheus.query_offset,
-        )
-        self._dependencies = DependencyQueries(
-            parts.root_causes,
-            parts.metrics,
-            api,
-            timeout=config.global_.timeout,
-            query_offset=config.prometheus.query_offset,
-        )
+        queries.widen()
+        self._queries = queries
         self._set_jobs(new_threads=not all_ended)
         for name, plan in plans.items():
             parts.metrics.query_interval_seconds.labels(query=name).set(plan.interval)
         parts.metrics.config_last_reload_successful.set(1)
         parts.metrics.config_last_reload_success_timestamp_seconds.set(at)
 
-    def _new_context(self, config: Config, api: PrometheusApi, masks: SampleMasks) -> EvaluationContext:
+    def _new_context(
+        self, config: Config, api: PrometheusApi, masks: SampleMasks, cover: Callable[[float, float], None]
+    ) -> EvaluationContext:
         parts = self._parts
         ports = Ports(
             api=api,
@@ -319,6 +302,7 @@ class Reloader:
             root_causes=parts.root_causes,
             likely_causes=parts.likely_causes,
             changes=parts.changes,
+            cover_incidents=cover,
             inquiry_api=api,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
@@ -362,11 +346,7 @@ class Reloader:
     def _set_jobs(self, *, new_threads: bool) -> None:
         maintenance = Job(_MAINTENANCE_INTERVAL, 0.0, self.maintain, missed=lambda _: None)
         others = {_MAINTENANCE: maintenance}
-        if self._parts.root_causes.queried:
-            run = self._dependencies.run
-            others[_DEPENDENCIES] = Job(_MAINTENANCE_INTERVAL, 0.0, run, missed=lambda _: None)
-        if self._parts.changes.queried:
-            others[_CHANGES] = Job(_CHANGES_INTERVAL, 0.0, self._changes.run, missed=lambda _: None)
+        others |= self._queries.jobs()
         groups = {
             name: Job(group.interval, group.offset, group.run, lambda _: None)
             for name, group in self._parts.groups.evaluators.items()
@@ -382,10 +362,6 @@ class Reloader:
         self._removed.age(self._context, at=at)
         judged = [evaluator.judged for evaluator in self._parts.evaluators.by_query.values()]
         self._parts.maintenance.run(at, self.config.storage.retention, judged=judged)
-
-
-def _widen(parts: Parts, after: Mapping[str, AfterChangeSettings]) -> None:
-    parts.suppression.widen(parts.changes.bands(after))
 
 
 def _log_warnings(loaded: Loaded) -> None:

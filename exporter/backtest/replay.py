@@ -37,6 +37,7 @@ from exporter.evaluation.change_queries import ChangeQueries
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.incidents import Incidents
 from exporter.exposition import SelfMetrics
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
@@ -218,6 +219,10 @@ class _Replay:
         admission = Admission(lambda: [evaluator.learner.engine for evaluator in self._evaluators.values()], metrics)
         admission.configure(config.limits)
         settings = EvaluationSettings.of(config, external_url="")
+        incidents = Incidents(
+            config.incidents, metrics, api, events.unlearn, timeout=config.global_.timeout, query_offset=0.0
+        )
+        incidents.cover(within.start, within.end)
         ports = Ports(
             api=api,
             connect=connect,
@@ -236,6 +241,7 @@ class _Replay:
             root_causes=causes,
             likely_causes=likely,
             changes=changes,
+            cover_incidents=incidents.cover,
         )
         # Nothing is ever restored, so no state is written.
         self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))

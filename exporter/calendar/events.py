@@ -24,8 +24,9 @@ __all__ = [
 ]
 
 Action = Literal["silence", "ignore", "expect", "note"]
-RuleAction = Literal["silence", "ignore", "expect", "note", "widen"]
-"""What can be done meanwhile; a band is widened after a change, which nobody announces."""
+RuleAction = Literal["silence", "ignore", "expect", "note", "widen", "unlearned"]
+"""What can be done meanwhile. Nobody announces that a band is widened after a change, or that an incident is not
+learned."""
 
 _NAMESPACE = uuid.UUID("0d6c5b0e-8f3b-5a53-9a59-5c6d9cf3f2b4")
 _LONGEST_TEXT = 1000

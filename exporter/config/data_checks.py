@@ -28,11 +28,15 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
                 yield Diagnostic(("queries", at, "expr"), problem.message, warning=not problem.fatal)
             yield from _drill_down(("queries", at, "drill_down"), query)
     yield from _contexts(data)
-    yield from _same_names(data, "changes")
-    for at, change in _items(data, "changes"):
-        if isinstance(change.get("expr"), str):
-            for problem in examine(change["expr"]):
-                yield Diagnostic(("changes", at, "expr"), problem.message, warning=not problem.fatal)
+    for section in ("changes", "incidents"):
+        yield from _same_names(data, section)
+        for at, item in _items(data, section):
+            for problem in examine(item["expr"]) if isinstance(item.get("expr"), str) else ():
+                yield Diagnostic((section, at, "expr"), problem.message, warning=not problem.fatal)
+        for at, item in _items(data, section):
+            if section == "incidents" and not item.get("equal") and not item.get("match"):
+                message = "without equal and match no series at all is learned meanwhile"
+                yield Diagnostic((section, at), message, warning=True)
     for at, dependency in _items(data, "dependencies"):
         if isinstance(dependency.get("from_query"), str):
             for problem in examine(dependency["from_query"]):

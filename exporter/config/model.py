@@ -16,7 +16,13 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, offsets, state_identity
-from exporter.correlation.settings import AfterChangeSettings, CauseSettings, ChangeSettings, DrillDownSettings
+from exporter.correlation.settings import (
+    AfterChangeSettings,
+    CauseSettings,
+    ChangeSettings,
+    DrillDownSettings,
+    IncidentSettings,
+)
 from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
@@ -206,6 +212,9 @@ class Config(Section):
     )
     changes: Items[ChangeSettings] = Field(
         (), description="Queries whose increase marks a deploy or another change: docs/calendar.md."
+    )
+    incidents: Items[IncidentSettings] = Field(
+        (), description="Queries that say when something was wrong: nothing is learned of it. docs/calendar.md."
     )
     calendar: Items[CalendarEntry] = Field((), description="Known events: see docs/calendar.md.")
     silences: SilenceSettings = Field(SilenceSettings(), description="How silences of Alertmanagers are followed.")

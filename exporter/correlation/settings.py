@@ -1,4 +1,4 @@
-"""The sections ``causes:`` and ``drill_down:``: how an alert says who and what is behind it."""
+"""The sections that say what is behind an alert: causes, label values, changes, and times of incidents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from exporter.calendar import Matcher, parse_matcher
 from exporter.calendar.entries import Match
 from exporter.settings import Duration, Items, LabelName, Section
 
-__all__ = ["AfterChangeSettings", "CauseSettings", "ChangeSettings", "DrillDownSettings"]
+__all__ = ["AfterChangeSettings", "CauseSettings", "ChangeSettings", "DrillDownSettings", "IncidentSettings"]
 
 
 class CauseSettings(Section):
@@ -105,3 +105,18 @@ class AfterChangeSettings(Section):
         description="How many times as wide the band is: 2 forgives more, 0.7 less. Samples are learned as ever.",
     )
     duration: Duration = Field(1800.0, gt=0, le=86400.0, description="How long.")
+
+
+class IncidentSettings(Section):
+    """A query that has series while something is wrong, such as chosen alerts: meanwhile nothing is learned."""
+
+    name: str = Field(min_length=1, max_length=128, description="Unique.")
+    expr: str = Field(
+        description='PromQL, such as `ALERTS{alertstate="firing", alertname=~"SLO.*"}`. It counts where a series has a '
+        "value other than 0."
+    )
+    equal: Items[LabelName] = Field(
+        (), description="Labels that a series must have with the same value not to be learned. Default: all are not."
+    )
+    match: Match | None = Field(None, description="Matchers of the series that it concerns. Default: all.")
+    refresh: Duration = Field(60.0, ge=10.0, le=3600.0, description="How often it is asked.")

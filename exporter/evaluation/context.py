@@ -168,6 +168,8 @@ class Ports:
         that a restart, which reads slots again, leaves out the same samples.
     feedback : EpisodeFeedback or None
         None where nobody can give any, as in a backtest.
+    cover_incidents : callable
+        Makes the incidents of a range of time known before its samples are learned.
     inquiry_api : PrometheusApi or None
         Asked when an alert fires; None where nobody can be asked, as in a backtest.
     on_verdict : callable
@@ -191,6 +193,7 @@ class Ports:
     root_causes: RootCauses
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
     changes: ChangeLog = field(default_factory=ChangeLog)
+    cover_incidents: Callable[[float, float], None] = lambda start, end: None  # noqa: ARG005
     inquiry_api: PrometheusApi | None = None
 
 

@@ -131,6 +131,7 @@ class Learner:
         self._progress(1.0 - total / self._planned)
         try:
             with self._reader() as api:
+                self.context.ports.cover_incidents(min(part.start for part in ranges), now)
                 self._read(api, ranges, total, now, series)
         except PrometheusError:
             if self._abandoned:

@@ -207,6 +207,9 @@ class SelfMetrics:
         self.change_queries_failed_total = self._counter(
             "change_queries_failed_total", "Queries for changes that failed; what they marked before holds."
         )
+        self.incident_queries_failed_total = self._counter(
+            "incident_queries_failed_total", "Queries for incidents that failed; what they said before holds."
+        )
         self.clock_skew_seconds = self._gauge(
             "clock_skew_seconds", "How far the clock of another server is ahead of ours.", "peer"
         )

@@ -27,6 +27,7 @@ class ActiveEvents:
         self._calendar = Calendar()
         self._announced: tuple[Occurrence, ...] = ()
         self._bands: tuple[Occurrence, ...] = ()
+        self._incidents: tuple[Occurrence, ...] = ()
         self._last: tuple[object, ...] = ()
         self._rules: tuple[SuppressionRule, ...] = ()
 
@@ -52,8 +53,16 @@ class ActiveEvents:
             self._bands = tuple(bands)
             self._renew()
 
+    def unlearn(self, incidents: Iterable[Occurrence]) -> None:
+        """Replace the times of incidents, which are not learned."""
+        with self._lock:
+            self._incidents = tuple(incidents)
+            self._renew()
+
     def _renew(self) -> None:
-        self._calendar = Calendar(self._calendar.entries, self._calendar.zone, (*self._announced, *self._bands))
+        self._calendar = Calendar(
+            self._calendar.entries, self._calendar.zone, (*self._announced, *self._bands, *self._incidents)
+        )
 
     def during(self, times: Sequence[float]) -> list[tuple[SuppressionRule, ...]]:
         """Return the rules that were in effect at each of `times`, ascending Unix seconds, without their texts.

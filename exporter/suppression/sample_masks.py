@@ -163,7 +163,7 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
     first = np.full(size, -1, np.intp)
     factor = np.ones(size)
     band = np.ones(size)
-    ignored, covered, silenced = np.zeros((3, size), np.bool_)
+    ignored, covered, silenced, unlearned = np.zeros((4, size), np.bool_)
     begun = columns.values_tested
     complete = True
     for number, rule in enumerate(rules):
@@ -177,6 +177,10 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
             # Of several changes the last: it is learned as ever, so nothing else is masked.
             band[rows] = rule.factor
             continue
+        if rule.action == "unlearned":
+            # It alerts as ever: an incident is what people want to hear of.
+            unlearned[rows] = True
+            continue
         first[rows[first[rows] < 0]] = number
         if rule.action == "ignore":
             ignored[rows] = True
@@ -187,9 +191,9 @@ def _masked(rules: Sequence[SuppressionRule], columns: LabelColumns, size: int) 
             # Of several factors the one farthest from 1: a campaign on a holiday is not their product.
             farther = rows[abs(np.log(rule.factor)) > np.abs(np.log(factor[rows]))]
             factor[farther] = rule.factor
-    if (first < 0).all() and (band == 1.0).all():
+    if (first < 0).all() and (band == 1.0).all() and not unlearned.any():
         return None, complete
-    samples = SampleMask(first < 0, factor, band if (band != 1.0).any() else None)
+    samples = SampleMask((first < 0) & ~unlearned, factor, band if (band != 1.0).any() else None)
     return RowMask(samples, ignored, covered, silenced, first, tuple(rules)), complete
 
 

@@ -72,6 +72,10 @@ class Suppression:
         """Replace the times in which bands are others, after changes."""
         self._active.widen(bands)
 
+    def unlearn(self, incidents: Iterable[Occurrence]) -> None:
+        """Replace the times of incidents, which are not learned."""
+        self._active.unlearn(incidents)
+
     @property
     def calendar(self) -> Calendar:
         """The calendar in force."""
