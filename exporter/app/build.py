@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
@@ -156,7 +157,8 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             reservations=evaluators.reservations,
         )
         web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=served, external_prefix=seen)
-        server = WebServer(web, options.listen_address, web_config)
+        host = urlsplit(options.external_url or "").hostname or ""
+        server = WebServer(web, options.listen_address, web_config, host=host)
         return App(parts, reloader, lifecycle, views, server, undo.pop_all())
 
 

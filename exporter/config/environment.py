@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,13 @@ def resolve_patterns(data: Any, folder: Path) -> None:
 
 def _unusable(loc: Loc, path: Path) -> Iterator[Diagnostic]:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            # To open a pipe is to wait for whoever writes to it, and it could be read only once.
+            yield Diagnostic(loc, f"{str(path)!r} is not a regular file")
+            return
         with path.open("rb") as file:
             empty = not file.read(1)
-        mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         yield Diagnostic(loc, f"file {str(path)!r} cannot be read: {reason}")

@@ -95,7 +95,7 @@ def _retry_after(text: str, now: float) -> float:
     plain = text.strip()
     if plain.isascii() and plain.isdigit():
         # Six digits exceed the longest wait, whatever follows.
-        return min(float(plain[:6]), _LONGEST_WAIT)
+        return min(float(plain.lstrip("0")[:6] or 0), _LONGEST_WAIT)
     date = http_date(plain)
     return 0.0 if date is None else min(max(date - now, 0.0), _LONGEST_WAIT)
 

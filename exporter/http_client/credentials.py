@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import re
+import stat
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from exporter.errors import Reason
 from exporter.http_client.errors import Fault
-from exporter.http_client.settings import HttpSettings
+from exporter.http_client.settings import HttpSettings, has_control_characters
 
 __all__ = ["secret_headers"]
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LARGEST_FILE = 64 * 1024
 
 
@@ -27,13 +25,7 @@ def secret_headers(settings: HttpSettings) -> dict[str, bytes]:
     Fault
         CREDENTIALS, with the name of the field or file and never its content.
     """
-    headers = {
-        name: _checked(f"header {name!r}", value.get_secret_value().encode())
-        for name, value in settings.headers.items()
-    }
-    for name in headers:
-        if not _NAME.fullmatch(name):
-            raise Fault(Reason.CREDENTIALS, f"not a header name: {name!r}")
+    headers = {name: value.get_secret_value().encode().strip() for name, value in settings.headers.items()}
     if settings.basic_auth is not None:
         basic = settings.basic_auth
         password = _secret("password_file", basic.password, basic.password_file)
@@ -49,6 +41,9 @@ def _secret(name: str, inline: SecretStr | None, file: Path | None) -> bytes:
     if file is None:
         return inline.get_secret_value().encode() if inline is not None else b""
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            # A pipe would be waited for.
+            raise Fault(Reason.CREDENTIALS, f"{name} {file} is not a regular file")
         with file.open("rb") as opened:
             content = opened.read(_LARGEST_FILE + 1)
     except OSError as error:
@@ -62,6 +57,6 @@ def _secret(name: str, inline: SecretStr | None, file: Path | None) -> bytes:
 
 
 def _checked(name: str, value: bytes) -> bytes:
-    if _CONTROL.search(value):
+    if has_control_characters(value):
         raise Fault(Reason.CREDENTIALS, f"{name} holds a control character")
     return value.strip()

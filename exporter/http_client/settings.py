@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -30,6 +31,24 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 ConfigPath = Annotated[Path, Field(strict=False)]
 """A path in the file; relative ones are relative to the configuration file (resolved on load)."""
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def has_control_characters(value: bytes) -> bool:
+    """Return whether a value cannot be that of a header: a line break would begin another one."""
+    return _CONTROL.search(value) is not None
+
+
+def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"not a header name: {name[:60]!r}")
+        if has_control_characters(value.get_secret_value().strip().encode("utf-8", "surrogatepass")):
+            raise ValueError(f"header {name!r} holds a control character, such as a line break")
+    return headers
 
 
 class BasicAuth(Section):
@@ -86,7 +105,7 @@ class HttpSettings(Section):
     basic_auth: BasicAuth | None = Field(None, description="User name and password.")
     authorization: Authorization | None = Field(None, description="Bearer token or another scheme.")
     tls_config: TlsSettings = Field(TlsSettings(), description="Certificates.")
-    headers: dict[str, SecretStr] = Field(
+    headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(
         {}, description="More request headers, such as `X-Scope-OrgID`. `${ENV}` is expanded."
     )
     follow_redirects: bool = Field(

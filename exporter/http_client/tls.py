@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from stat import S_ISREG
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
@@ -67,4 +68,6 @@ def _stamp(name: str, file: Path) -> tuple[int, ...]:
         stat = file.stat()
     except OSError as error:
         raise Fault(Reason.CREDENTIALS, f"{name} {file} cannot be read: {error.strerror}") from None
+    if not S_ISREG(stat.st_mode):
+        raise Fault(Reason.CREDENTIALS, f"{name} {file} is not a regular file")
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -97,7 +97,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if not text:
         return None
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return float(text.lstrip("0")[:9] or 0)
     # A date counts from the server's own clock, not from ours.
     until, now = http_date(text), http_date(headers.get("Date", ""))
     return None if until is None or now is None else max(0.0, until - now)

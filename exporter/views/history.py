@@ -162,7 +162,11 @@ class SeriesHistory:
             part = slice(done, done + len(block.times))
             done = part.stop
             for column, key in enumerate(block.keys):
-                line = lines[_METRICS[dict(labels_of(key)).get("__name__", "expected_value")]]
+                name = _METRICS.get(dict(labels_of(key)).get("__name__", "expected_value"))
+                if name is None:
+                    # Not what was asked for: a proxy, or a server with rules of its own.
+                    continue
+                line = lines[name]
                 # Two exporters with the same verdict, or an exporter that was scraped twice.
                 line[part] = np.where(np.isnan(line[part]), block.values[:, column], line[part])
         if np.count_nonzero(~np.isnan(lines["expected"]) & present) < _COVERED * np.count_nonzero(present):

@@ -6,6 +6,7 @@ The order is the limit of requests, credentials, origin, then body: the cheapest
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -26,11 +27,13 @@ log = logging.getLogger(__name__)
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_LOCAL = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc", ".test")
+"""Ends of names that are not in the public DNS."""
 _MOST_PENDING = 16
 """Logins that may wait for bcrypt."""
 
 
-def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executor) -> Middleware:
+def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executor, host: str = "") -> Middleware:
     """Make the outermost middleware.
 
     Parameters
@@ -39,6 +42,8 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
         The web configuration in force.
     bcrypt_executor : Executor
         Checks passwords; has a single thread.
+    host : str
+        Name under which people know this server, of ``--web.external-url``.
     """
     pending = 0
 
@@ -69,6 +74,9 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
             refused = await refused_login(request)
         if refused is None:
             refused = _refuse_cross_site(request)
+        if refused is None and not access().users:
+            # With users a page that has taken over a name knows no password.
+            refused = _refuse_rebound(request, host)
         if refused is None:
             refused = await _read_body(request, limits)
         if refused is not None:
@@ -139,6 +147,25 @@ def _refuse_cross_site(request: web.Request) -> web.Response | None:
         origin = request.headers.get("Origin")
         cross_site = origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
     return plain(403, "Requests from other sites are refused.") if cross_site else None
+
+
+def _refuse_rebound(request: web.Request, host: str) -> web.Response | None:
+    """Refuse a request of a browser under a name that may be anybody's, and only points here now (DNS rebinding)."""
+    if request.method in _SAFE or not ({"Origin", "Sec-Fetch-Site"} & set(request.headers)):
+        return None
+    name = (urlsplit(f"//{request.headers.get('Host', '')}").hostname or "").rstrip(".")
+    if name == host or _is_local(name):
+        return None
+    return plain(403, "Requests of a browser under this name are refused: it is not that of --web.external-url.")
+
+
+def _is_local(name: str) -> bool:
+    """Return whether no name server of the internet can answer for a name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith(_LOCAL)
+    return True
 
 
 async def _read_body(request: web.Request, limits: Limits) -> web.Response | None:

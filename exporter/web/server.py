@@ -49,6 +49,8 @@ class WebServer:
         See `listen`.
     web_config : WebConfigFile, optional
         TLS, users and headers.
+    host : str
+        Name under which people know it, of ``--web.external-url``.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class WebServer:
         web_config: WebConfigFile | None = None,
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen.
+        host: str = "",
     ) -> None:
         self._app = app
         self._listen_address = listen_address
         self._web_config = web_config or WebConfigFile(None)
         self._limits = limits
+        self._host = host
         self._open: dict[Connection, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -120,7 +124,7 @@ class WebServer:
         # Handlers may block here, and a scrape must not wait for a reload.
         self._loop.set_default_executor(ThreadPoolExecutor(8, thread_name_prefix="web-worker"))
         access = self._web_config.current
-        self._app.middlewares.insert(0, guard(access, self._limits, self._bcrypt))
+        self._app.middlewares.insert(0, guard(access, self._limits, self._bcrypt, self._host))
         self._app.on_response_prepare.append(header_hook(access))
         runner = web.AppRunner(self._app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
         await runner.setup()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,26 @@ def test_alertmanagers_that_a_file_names_are_used_as_it_changes(app: App, source
         page = requests.get(f"http://127.0.0.1:{app.port}/", timeout=60).text
         assert "2 found" in page
         assert f"http://{second.address}/x" in page
+
+
+def test_an_event_without_an_end_is_shown_everywhere(app: App) -> None:
+    # East of Greenwich this is the year 10000.
+    event = {"match": ['query="load"'], "starts_at": "2020-01-01T00:00:00Z", "ends_at": "9999-12-31T23:59:59Z"}
+    calendar = [
+        {"name": "for-good", "action": "expect", "multiplier": 2.0, **event},
+        {"name": "silent", "action": "silence", "timezone": "Asia/Tokyo", **event},
+    ]
+    with Recorder() as alertmanager:
+        # With the clock of this test: where clocks differ, silences are left alone.
+        alertmanager.answer, alertmanager.extra = b"[]", {"Date": formatdate(app._parts.clock(), usegmt=True)}
+        config = {"timezone": "Asia/Tokyo", **CONFIG["global"]}
+        config = {**CONFIG, "global": config, "calendar": calendar, "alertmanagers": [{"url": alertmanager.url}]}
+        app._reloader._config_file.write_text(yaml.safe_dump(config))
+        app.reload()
+        slots(app, "load", 3)
+        for path in ("/", "/api/v1/events", "/metrics", "/api/v1/series?query=load"):
+            answer = requests.get(f"http://127.0.0.1:{app.port}{path}", timeout=60)
+            assert answer.status_code == 200, (path, answer.text)
+        as_time_passes(app, lambda: any(request.method == "POST" for request in alertmanager.requests))
+        [silence, *_] = [request.body for request in alertmanager.requests if request.method == "POST"]
+        assert b'"endsAt":"9999-12-31T23:59:59Z"' in silence

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -144,10 +146,26 @@ class Endpoint(Generic[P, B]):
         ------
         ApiError
         """
+        _refuse_duplicates(raw)
         try:
             return msgspec.json.decode(raw, type=self.body, dec_hook=decode_custom)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ApiError(ErrorType.BAD_DATA, _message(error, "body")) from None
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    """Refuse a body that names a field twice: which of the two counts depends on who reads it."""
+
+    def pairs(fields: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for name, _ in fields:
+            if name in seen:
+                raise ApiError(ErrorType.BAD_DATA, f"{name[:60]}: given more than once")
+            seen.add(name)
+
+    # What is no JSON, the decoder says better.
+    with suppress(ValueError, RecursionError):
+        json.loads(raw, object_pairs_hook=pairs)
 
 
 def decode_custom(kind: type, value: object) -> object:

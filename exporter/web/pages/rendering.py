@@ -53,7 +53,13 @@ def ago(at: float, now: float) -> str:
     return f"{duration(now - at)} ago" if at <= now else f"in {duration(at - now)}"
 
 
+_FOR_GOOD = 253_370_764_800.0
+"""The year 9999: events without an end have one in it, and it may be the year 10000 elsewhere."""
+
+
 def _local_time(at: float, zone: str) -> str:
+    if at >= _FOR_GOOD:
+        return "further notice"
     return datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,10 @@ def test_no_problem_repeats_a_secret(file: Path, broken: str) -> None:
         read(file, broken, TOKEN=SECRET)
     assert SECRET not in str(refused.value)
     assert "4711" not in str(refused.value)
+
+
+def test_a_pipe_is_not_waited_for(file: Path) -> None:
+    os.mkfifo(file.parent / "pipe")
+    file.write_text("prometheus: {basic_auth: {username: u, password_file: pipe}}\nqueries:\n  - {name: a, expr: up}\n")
+    with pytest.raises(ConfigError, match="pipe' is not a regular file"):
+        load(file)

@@ -192,6 +192,7 @@ def test_a_client_certificate_is_somebody(serve, tmp_path, shown):
         (b"[]", "body: expected `object`, got `array`"),
         (b"null", "body: expected `object`, got `null`"),
         (b"{}", "body: object missing required field `comment`"),
+        (b'{"comment": "a", "comment": "b"}', "comment: given more than once"),
         (b'{"comment": 5}', "body.comment: expected `str`, got `int`"),
         (b'{"comment": ""}', "body.comment: expected `str` of length >= 1"),
         (b'{"comment": "%s"}' % (b"x" * 21), "body.comment: expected `str` of length <= 20"),

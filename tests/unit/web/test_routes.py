@@ -226,3 +226,24 @@ def test_stopping_lets_an_answer_end_and_frees_the_port(serve):
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", served.port))
     served.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "browser", "status"),
+    [
+        ("rebound.evil.example", True, 403),
+        ("rebound.evil.example:80", True, 403),
+        ("rebound.evil.example", False, 200),
+        ("127.0.0.1", True, 200),
+        ("[::1]:9877", True, 200),
+        ("localhost:9877", True, 200),
+        ("anomaly", True, 200),
+        ("anomaly.monitoring.svc", True, 200),
+    ],
+)
+def test_a_name_that_only_points_here_reloads_nothing(serve, host, browser, status):
+    served = serve()
+    headers = {"Host": host, **({"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"} if browser else {})}
+    assert requests.post(served.url + "/-/reload", headers=headers, timeout=60).status_code == status
+    assert served.program.reloads == (status == 200)
+    assert requests.get(served.url + "/-/healthy", headers=headers, timeout=60).status_code == 200
