@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -22,6 +22,7 @@ __all__ = [
     "Observation",
     "Step",
     "fingerprint",
+    "fingerprint_of",
 ]
 
 
@@ -222,10 +223,11 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(plain_labels(labels).items()):
-        for text in (name, value):
-            raw = text.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(4, "big"))
-            digest.update(raw)
-    return digest.hexdigest()
+    return fingerprint_of(sorted(plain_labels(labels).items()))
+
+
+def fingerprint_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return `fingerprint` of labels with plain names, sorted."""
+    texts = [text.encode("utf-8", "surrogatepass") for pair in pairs for text in pair]
+    parts = [part for raw in texts for part in (len(raw).to_bytes(4, "big"), raw)]
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
 __all__ = [
     "METRIC_LABELS",
     "Kind",
+    "LabelLayouts",
     "Pairs",
     "clean_value",
     "is_plain_name",
@@ -42,6 +43,8 @@ _DIGIT_FIRST = re.compile(r"^[0-9]")
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _HARMFUL_NAME = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+_SIMPLE = re.compile(r"[ -~]{1,512}").fullmatch
+"""Matches nearly all values: nothing is to be cleaned."""
 
 
 def series_identity(labels: Iterable[tuple[str, str]], kind: Kind, *, with_metric: bool = False) -> Pairs:
@@ -84,6 +87,41 @@ def plain_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     names = tuple(labels)
     plain = _plain_names(names)
     return labels if plain is names else dict(zip(plain, labels.values(), strict=True))
+
+
+class LabelLayouts:
+    """Applies a function from label sets to label sets to many series: once for every set of names.
+
+    Parameters
+    ----------
+    labels_of : callable
+        Of pairs, whose values it takes over or cleans, and never looks at.
+    """
+
+    def __init__(self, labels_of: Callable[[Pairs], Iterable[tuple[str, str]]]) -> None:
+        self._labels_of = labels_of
+        self._layouts: dict[tuple[str, ...], list[tuple[str, int, str]]] = {}
+
+    def pairs(self, series: Pairs) -> list[tuple[str, str]]:
+        """Return the labels of a series, none of whose values is empty."""
+        names = tuple([name for name, _ in series])
+        layout = self._layouts.get(names)
+        if layout is None:
+            layout = self._layouts[names] = self._layout(names)
+        return [
+            (name, constant if index < 0 else value if _SIMPLE(value := series[index][1]) else clean_value(value))
+            for name, index, constant in layout
+        ]
+
+    def forget(self) -> None:
+        """Apply the function anew from now on, because what it depends on changed."""
+        self._layouts.clear()
+
+    def _layout(self, names: tuple[str, ...]) -> list[tuple[str, int, str]]:
+        # Characters for private use stand for the values.
+        marks = {f"\ue000{index}\ue001": index for index in range(len(names))}
+        pairs = self._labels_of(tuple(zip(names, marks, strict=True)))
+        return [(name, marks.get(value, -1), value) for name, value in pairs]
 
 
 def with_plain(labels: Mapping[str, str]) -> Mapping[str, str]:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import Alert, fingerprint
-from exporter.alerting.identity import Kind
+from exporter.alerting.alert import Alert, fingerprint_of
+from exporter.alerting.identity import Kind, LabelLayouts, plain_labels
 from exporter.alerting.label_index import Hashes, Rows
 from exporter.alerting.labels import alert_labels, former_alert_labels
 from exporter.alerting.settings import AlertSettings
@@ -150,13 +150,14 @@ class _IdentityColumn:
         now: list[Labels | None] = [None] * table.size
         for row, series in table.items():
             now[row] = series
+        layouts = LabelLayouts(lambda series: sorted(plain_labels(labels_of(series)).items()))
         before = self._series + [None] * (len(now) - len(self._series))
         hashes = np.zeros(len(now), np.uint64)
         kept = min(len(now), len(self.hashes))
         hashes[:kept] = self.hashes[:kept]
         for row, (new, old) in enumerate(zip(now, before, strict=False)):
             if new is not old:
-                hashes[row] = 0 if new is None else _short(fingerprint(labels_of(new)))
+                hashes[row] = 0 if new is None else _short(fingerprint_of(layouts.pairs(new)))
         self.hashes, self._series = hashes, now
 
 

@@ -6,6 +6,7 @@ is lost silently. So a label set is on the page once: where several series have 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from exporter.alerting.identity import (
     METRIC_LABELS,
     Kind,
+    LabelLayouts,
     clean_value,
     is_plain_name,
     plain_labels,
@@ -27,7 +29,7 @@ Labels = Sequence[tuple[str, str]]
 
 _ALWAYS = ("instance", "job")
 """Labels that are empty where a series has none: under ``honor_labels`` Prometheus then adds not its own."""
-_SPECIAL = ("\\", "\n", '"')
+_SPECIAL = re.compile(r'[\\\n"]').search
 
 
 def page_labels(
@@ -87,12 +89,17 @@ class PageRows:
         self._kind: Kind = kind
         self._name = name
         self.with_metric = False
+        self._layouts = LabelLayouts(lambda series: self._labels(series, utf8=False))
+        self._utf8_layouts = LabelLayouts(lambda series: self._labels(series, utf8=True))
         self._prefixes: list[bytes] = []
         self._utf8: dict[int, bytes] = {}
         self._first: dict[bytes, int] = {}
         self._shared: dict[bytes, list[int]] = {}
         self._shown: tuple[tuple[int, ...], tuple[bytes, ...]] | None = None
         self._shown_utf8: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None
+
+    def _labels(self, series: Labels, *, utf8: bool) -> tuple[tuple[str, str], ...]:
+        return page_labels(series, self._kind, self._name, with_metric=self.with_metric, utf8=utf8)
 
     @property
     def shared(self) -> int:
@@ -169,6 +176,8 @@ class PageRows:
         self._shown = None
 
     def _claim_again(self, table: SeriesTable) -> int:
+        self._layouts.forget()
+        self._utf8_layouts.forget()
         self._prefixes, self._utf8, self._first, self._shared = [b""] * table.size, {}, {}, {}
         for row in [row for row, _ in table.items()]:
             self._add(row, table)
@@ -176,11 +185,10 @@ class PageRows:
 
     def _add(self, row: int, table: SeriesTable) -> None:
         labels = table.labels(row)
-        prefix = row_prefix(page_labels(labels, self._kind, self._name, with_metric=self.with_metric))
+        prefix = row_prefix(self._layouts.pairs(labels))
         self._prefixes[row], self._shown = prefix, None
         if not all(is_plain_name(name) for name, _ in labels if name not in METRIC_LABELS):
-            utf8 = page_labels(labels, self._kind, self._name, with_metric=self.with_metric, utf8=True)
-            self._utf8[row] = row_prefix(utf8)
+            self._utf8[row] = row_prefix(self._utf8_layouts.pairs(labels))
         first = self._first.setdefault(prefix, row)
         if first == row:
             return
@@ -194,6 +202,6 @@ def _quoted(name: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    if any(special in value for special in _SPECIAL):
+    if _SPECIAL(value):
         return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     return value
