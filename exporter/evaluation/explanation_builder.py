@@ -150,9 +150,10 @@ class ExplanationBuilder:
             since = 3600.0 * (source.at // 3600.0 - drift.hours)
             before, after = (level + half * way for way in (drift.before, drift.after))
             return {"shape": "drift", "drift": LevelDrift(before, after, since)}
-        if source.moved is not None:
-            return {"shape": "level shift"}
-        return {} if shape is None else {"shape": shape[0].kind}
+        kind = "" if shape is None else shape[0].kind
+        # A jump that lasts is a level.
+        lasting = kind == "jump" and source.at - source.since >= _LASTING
+        return {"shape": "level shift" if source.moved is not None or lasting else kind}
 
     def _near(self, since: float) -> CoOccurrences:
         if since not in self._co_occurrences:
