@@ -59,6 +59,10 @@ class Engine:
         """Rows that are learned anew because they were anomalous too often; the reader empties the list."""
         return self._state.relearned
 
+    def relearn(self, rows: npt.NDArray[np.intp]) -> None:
+        """Learn some rows anew, shape (m,): their level has changed for good."""
+        self._state.relearn(rows)
+
     @property
     def at(self) -> float:
         """The newest instant that was scored, Unix seconds; -inf before the first. Set it back to score again."""

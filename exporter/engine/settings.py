@@ -112,7 +112,9 @@ class DriftSettings(Section):
     changepoints: bool = Field(
         False,
         description="Whether levels that changed are searched for every hour by PELT, in four weeks of history, "
-        "beside the slots. Queries of more than 1000 series are left out.",
+        "beside the slots. With `relearn`, a series is learned anew whose change is as old as "
+        "`baseline.accept_level_shift_after` and is confirmed by `anomalous_ratio` or `stability_index`. Queries of "
+        "more than 1000 series are left out.",
     )
     changepoint_series: int = Field(20, ge=1, le=1000, description="Series of a query that are searched in a round.")
 

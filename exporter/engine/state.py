@@ -247,9 +247,7 @@ class EngineState:
         # A series that may be on another level waits: a shift that is accepted keeps the shape of the day.
         rows = rows[self.shift.run_seconds(rows) < 0.5 * after]
         if len(rows):
-            self._flush()
-            self._relearn(rows)
-            self.relearned += rows.tolist()
+            self.relearn(rows)
 
     def stats(self, buckets: BucketIndex, rows: Rows) -> BucketStats:
         """Return the statistics that `rows`, shape (m,), are judged against now; baseline units."""
@@ -289,11 +287,13 @@ class EngineState:
         self.drift.restart(rows)
         self.lifetimes.count[rows] = 0
 
-    def _relearn(self, rows: Rows) -> None:
+    def relearn(self, rows: Rows) -> None:
         """Begin anew for `rows`, shape (m,), whose buckets do not fit any more.
 
         Detectors keep what they learned, but for those that add up distances from the buckets.
         """
+        self._flush()
+        self.relearned += rows.tolist()
         self._empty(rows)
         self.shift.forget(rows)
         self.overrides.accept(rows)

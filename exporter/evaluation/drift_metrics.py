@@ -1,4 +1,8 @@
-"""Metrics of drift of one query; the search for changepoints runs in a thread beside the slots."""
+"""Metrics of drift of one query; the search for changepoints runs in a thread beside the slots.
+
+A changepoint by itself changes nothing, because an incident is one, too. Where it is as old as a level shift has to be,
+and the samples since then confirm that the baseline does not fit, the series is learned anew.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
-from exporter.engine.drift import changepoint
+from exporter.engine.drift import DriftState, changepoint
 from exporter.engine.engine import Engine
 from exporter.engine.season import SEASONS
 from exporter.engine.series import Labels, labels_of
@@ -40,6 +44,8 @@ class DriftMetrics:
         self._measured = self._searched = -np.inf
         self._search: threading.Thread | None = None
         self._turn = 0
+        # By series: how many seconds ago its newest level began, as of `at`. Written by the thread as a whole.
+        self._changes: tuple[float, dict[Labels, float]] = (-np.inf, {})
 
     def update(self, engine: Engine, at: float) -> None:
         """Update the metrics, if a minute has passed; `at` is the slot, Unix seconds."""
@@ -56,6 +62,7 @@ class DriftMetrics:
         self._measured = at
         drift = engine.drift
         used = [row for row, _ in engine.table.items()]
+        self._relearn(engine, drift)
         for season, count in zip(SEASONS, np.bincount(engine.seasons[used], minlength=len(SEASONS)), strict=True):
             metrics.series_seasonality.labels(query=name, season=season).set(int(count))
         if settings.anomalous_ratio is not None and used:
@@ -76,6 +83,27 @@ class DriftMetrics:
             if chosen:
                 self._search = threading.Thread(target=self._find, args=(chosen, at), name="changepoints", daemon=True)
                 self._search.start()
+
+    def _relearn(self, engine: Engine, drift: DriftState) -> None:
+        """Learn the series anew whose changepoint is old enough and is confirmed."""
+        (at, changes), settings = self._changes, self._plan.drift
+        self._changes = (at, {})
+        if not changes or not settings.relearn:
+            return
+        moved = settings.stability_index is not None and drift.index > settings.stability_index
+        rows = []
+        for row, labels in engine.table.items():
+            # What was accepted, or learned anew, fits since then, and is not confirmed.
+            if changes.get(labels, 0.0) >= self._plan.baseline.accept_level_shift_after:
+                often = settings.anomalous_ratio is not None and drift.often[row] > settings.anomalous_ratio
+                if often or (moved and abs(drift.moved[row]) > 1.0):
+                    rows.append(row)
+        if rows:
+            log.info(
+                "a changepoint is confirmed: the series are learned anew",
+                extra={"query": self._plan.name, "series": len(rows)},
+            )
+            engine.relearn(np.array(rows, np.intp))
 
     def join(self, timeout: float) -> None:
         """Wait for a search that is under way."""
@@ -108,7 +136,8 @@ class DriftMetrics:
                 for labels, parts in hours.items():
                     index = column.get(labels)
                     parts.append(np.full(len(block.times), np.nan) if index is None else block.values[:, index])
-            changes = [changepoint(np.concatenate(parts)) for parts in hours.values() if parts]
+            begun = {labels: changepoint(np.concatenate(parts)) for labels, parts in hours.items() if parts}
+            changes = list(begun.values())
         except ExporterError as fault:
             log.warning("changepoints could not be searched", extra={"query": plan.name, "error": str(fault)})
             return
@@ -118,6 +147,7 @@ class DriftMetrics:
         finally:
             with suppress(Exception):
                 api.close()
+        self._changes = (at, {labels: (_HOURS - hour) * _HOUR for labels, hour in begun.items() if hour is not None})
         changed = sum(hour is not None and hour >= _HOURS - _RECENT for hour in changes)
         context.ports.metrics.drift_examined_series.labels(query=plan.name).set(len(changes))
         context.ports.metrics.drift_series.labels(query=plan.name, kind="changepoint").set(changed)

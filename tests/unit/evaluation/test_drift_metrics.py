@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.alerting.alert import AlertState
+from exporter.engine.series import labels_of
 from exporter.errors import PrometheusError, Reason
 from tests.faults.cycling import START, Source, World, calm, plan_of
 
@@ -123,4 +124,40 @@ def test_relearning_has_its_switch(tmp_path: Path) -> None:
     assert world.prepare()
     world.slot(60 * 8)
     assert metric(world, "relearned_total") == 0.0
+    world.end()
+
+
+class Changed(Source):
+    """For five hours series `a` is high, and higher every other hour: no single level can be accepted."""
+
+    def value(self, name: str, at: float) -> float:
+        changed = name == "a" and at > START - 5 * 3600.0
+        return calm(name, at) + (400.0 + 150.0 * (at // 3600.0 % 2) if changed else 0.0)
+
+
+@pytest.mark.parametrize(("relearn", "expected"), [(True, 1.0), (False, 0.0)])
+def test_a_changepoint_that_is_confirmed_starts_relearning(relearn: bool, expected: float, tmp_path: Path) -> None:
+    baseline = {"window": "10d", "min_history": "7d", "accept_level_shift_after": "24h"}
+    plan = plan_of(drift={"changepoints": True, "relearn": relearn}, baseline=baseline, detection=BAND)
+    world = World(tmp_path, Changed("a", "b", "c"), plan=plan)
+    assert world.prepare()
+    world.slot()
+    world.cycle._drift.join(60.0)
+    # As a search would find them a day later; b fits, and that of c is young.
+    ages = zip("abc", (25 * 3600.0, 25 * 3600.0, 5 * 3600.0), strict=True)
+    world.cycle._drift._changes = (world.now, {labels_of(world.source.key(name)): age for name, age in ages})
+    world.slot(3)
+    assert (metric(world, "relearned_total") or 0.0) == expected
+    world.end()
+
+
+def test_a_changepoint_that_is_young_or_not_confirmed_changes_nothing(tmp_path: Path) -> None:
+    baseline = {"window": "10d", "min_history": "7d", "accept_level_shift_after": "24h"}
+    world = World(tmp_path, Stepping("a", "b", "c"), plan=plan_of(drift={"changepoints": True}, baseline=baseline))
+    assert world.prepare()
+    world.slot()
+    world.cycle._drift.join(60.0)
+    assert metric(world, "series", kind="changepoint") == 1.0
+    world.slot(3)
+    assert not metric(world, "relearned_total")
     world.end()
