@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -29,6 +30,8 @@ _MOST_SCANNED = 10_000
 _OPENED = EPISODES.index("opened_at")
 _FEEDBACKS = frozenset(Feedback)
 
+EventTime = tuple[str, float]
+"""Name of a known event, and when it began, Unix seconds."""
 EpisodeCursor = tuple[float, str]
 """Where a page ended: when its last episode was opened, and its id."""
 
@@ -101,10 +104,15 @@ class EpisodeLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: tuple[Callable[[PendingFeedback], None], ...] = ()
+        self._events_during: Callable[[Episode], Sequence[EventTime]] = lambda episode: ()  # noqa: ARG005
 
     def on_feedback(self, notify: Callable[[PendingFeedback], None]) -> None:
         """Call `notify` with all new feedback, once it is durable, in the thread that gave it."""
         self._listeners = (*self._listeners, notify)
+
+    def note_events(self, during: Callable[[Episode], Sequence[EventTime]]) -> None:
+        """Note with new feedback which known events there were: `during` returns name and start of each."""
+        self._events_during = during
 
     def page(
         self,
@@ -173,6 +181,8 @@ class EpisodeLog:
                 row = sealed(episode, match.query, match.fingerprint, str(verdict), float(at))
                 con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", row)
             details = {"verdict": str(verdict)}
+            if events := self._events_during(match):
+                details["events"] = json.dumps(list(events))
             return _append(con, match, AuditEvent.FEEDBACK, at, who, comment, details, number)
 
         change = self._database.write(write)
@@ -181,6 +191,25 @@ class EpisodeLog:
             for notify in self._listeners:
                 notify(feedback)
         return change
+
+    def expected_during(self) -> dict[tuple[str, str], set[float]]:
+        """Return the events during which people called alerts expected.
+
+        Returns
+        -------
+        dict
+            By name of the event and query: when each began, Unix seconds.
+        """
+        select = (
+            "SELECT audit.query, audit.details FROM audit JOIN episodes ON episodes.id = audit.episode "
+            "WHERE audit.event = ? AND episodes.feedback = ? AND audit.details LIKE '%\"events\"%'"
+        )
+        values = (str(AuditEvent.FEEDBACK), str(Feedback.EXPECTED))
+        starts: dict[tuple[str, str], set[float]] = {}
+        for query, details in self._database.read(lambda con: con.execute(select, values).fetchall()):
+            for name, start in json.loads(json.loads(details).get("events", "[]")):
+                starts.setdefault((str(name), query), set()).add(float(start))
+        return starts
 
     def pending_feedback(self) -> list[PendingFeedback]:
         """Return the feedback that the baselines have not applied yet, oldest first."""

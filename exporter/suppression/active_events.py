@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from exporter.calendar import Calendar, CalendarEntry, Occurrence, SuppressionRule, suppression_rule, sweep
+from exporter.calendar import (
+    Calendar,
+    CalendarEntry,
+    Occurrence,
+    SuppressionRule,
+    parse_matcher,
+    suppression_rule,
+    sweep,
+)
 from exporter.silences import Silence, SilenceIndex
 
 __all__ = ["ActiveEvents"]
+
+_GROUP = "(group) "
+"""What the alerts of groups are stored under begins with it."""
 
 
 class ActiveEvents:
@@ -28,6 +39,7 @@ class ActiveEvents:
         self._announced: tuple[Occurrence, ...] = ()
         self._bands: tuple[Occurrence, ...] = ()
         self._incidents: tuple[Occurrence, ...] = ()
+        self._expected: dict[str, tuple[str, ...]] = {}
         self._last: tuple[object, ...] = ()
         self._rules: tuple[SuppressionRule, ...] = ()
 
@@ -59,6 +71,12 @@ class ActiveEvents:
             self._incidents = tuple(incidents)
             self._renew()
 
+    def expect_alerts(self, expected: Mapping[str, Iterable[str]]) -> None:
+        """Replace the events whose alerts are expected: by name, the queries or jobs of groups."""
+        with self._lock:
+            self._expected = {name: tuple(sorted(queries)) for name, queries in expected.items()}
+            self._last = ()
+
     def _renew(self) -> None:
         self._calendar = Calendar(
             self._calendar.entries, self._calendar.zone, (*self._announced, *self._bands, *self._incidents)
@@ -70,7 +88,7 @@ class ActiveEvents:
         Equal sets of rules are the same object, so that masks for what comes every night are computed once.
         """
         between = self._calendar.between(times[0], times[-1])
-        occurrences = sweep([each for each in between if each.action != "note"], times)
+        occurrences = sweep(self._effective(between), times)
         silences = sweep(self._silences().silences, times)
         sets: dict[tuple[tuple[SuppressionRule, ...], int], tuple[SuppressionRule, ...]] = {}
         answer: list[tuple[SuppressionRule, ...]] = []
@@ -87,19 +105,37 @@ class ActiveEvents:
             answer.append(sets[key])
         return answer
 
+    def _effective(self, occurrences: Iterable[Occurrence]) -> list[Occurrence]:
+        """Return the occurrences that do something, those among them of which people expect alerts."""
+        effective = []
+        for each in occurrences:
+            if each.action != "note":
+                effective.append(each)
+            if each.action in ("note", "expect"):
+                effective += [_expected_in(each, query) for query in self._expected.get(each.name, ())]
+        return effective
+
     def rules(self, at: float) -> tuple[SuppressionRule, ...]:
         """Return the rules in effect at an instant, Unix seconds; the same object for as long as nothing changes."""
         occurrences, silences = self._calendar.at(at), self._silences().at(at)
         with self._lock:
             last = self._last
             if len(last) != 2 or last[0] is not occurrences or last[1] is not silences:
-                self._rules = _rules(occurrences, silences)
+                self._rules = _rules(self._effective(occurrences), silences)
                 self._last = (occurrences, silences)
             return self._rules
+
+
+def _expected_in(event: Occurrence, query: str) -> Occurrence:
+    """Return that the alerts of a query are ignored during an event."""
+    kind, name = ("group", query.removeprefix(_GROUP)) if query.startswith(_GROUP) else ("query", query)
+    matchers = (*event.matchers, parse_matcher(f'{kind}="{name}"'))
+    comment = "people called such alerts expected during earlier ones"
+    return replace(event, action="ignore", multiplier=1.0, matchers=matchers, comment=comment)
 
 
 def _rules(occurrences: Sequence[Occurrence], silences: Sequence[Silence]) -> tuple[SuppressionRule, ...]:
     # Ours come from the calendar, which says more about them.
     others = (silence.rule for silence in silences if not silence.ours)
     own = (silence.rule for silence in silences if silence.ours)
-    return (*(suppression_rule(each) for each in occurrences if each.action != "note"), *others, *own)
+    return (*map(suppression_rule, occurrences), *others, *own)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from exporter.calendar import Calendar, Occurrence
+from exporter.alerting.episode import Episode
+from exporter.calendar import Calendar, Occurrence, all_match
 from exporter.config.model import Config
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, ReceiverClocks, connect_to
+from exporter.errors import StateError
 from exporter.exposition import SelfMetrics
 from exporter.feedback.silence_comments import Acknowledger
 from exporter.silences import AlertStatus, SilenceWatcher, firing_alertnames
@@ -18,6 +20,8 @@ from exporter.suppression.sample_masks import SampleMasks
 
 __all__ = ["Suppression"]
 
+_ENOUGH = 3
+"""Events of a name during which alerts of a query were expected, before those of the next are not raised."""
 _FIRST = 2.0
 """Seconds that a start waits for the first list of silences."""
 
@@ -65,8 +69,33 @@ class Suppression:
         )
         self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
         self.events.load()
+        self._episodes = store.episodes
+        store.episodes.note_events(self._events_during)
+        store.episodes.on_feedback(lambda feedback: self._follow_verdicts())  # noqa: ARG005
+        self._follow_verdicts()
         for action in ("silence", "ignore", "expect", "note"):
             metrics.known_events.labels(action).set_function(partial(self._count, action))
+
+    def _events_during(self, episode: Episode) -> list[tuple[str, float]]:
+        """Return name and start of the events during an episode that are about its series."""
+        end = episode.opened_at if episode.resolved_at is None else episode.resolved_at
+        return [
+            (each.name, each.window.start)
+            for each in self.calendar.between(episode.opened_at, end)
+            if each.action in ("note", "expect", "ignore") and all_match(each.matchers, episode.labels)
+        ]
+
+    def _follow_verdicts(self) -> None:
+        """Expect alerts during events of which enough were expected before."""
+        try:
+            during = self._episodes.expected_during()
+        except StateError:
+            return  # Those of the last time are near enough.
+        expected: dict[str, set[str]] = {}
+        for (name, query), starts in during.items():
+            if len(starts) >= _ENOUGH:
+                expected.setdefault(name, set()).add(query)
+        self._active.expect_alerts(expected)
 
     def widen(self, bands: Iterable[Occurrence]) -> None:
         """Replace the times in which bands are others, after changes."""
