@@ -13,7 +13,17 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-__all__ = ["Duration", "Items", "LabelName", "Section", "Timezone", "format_duration", "overlay", "parse_duration"]
+__all__ = [
+    "Duration",
+    "Items",
+    "LabelName",
+    "Section",
+    "SourceLabel",
+    "Timezone",
+    "format_duration",
+    "overlay",
+    "parse_duration",
+]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 _DURATION = re.compile(r"(?:(?P<y>[0-9]+)y)?(?:(?P<w>[0-9]+)w)?(?:(?P<d>[0-9]+)d)?(?:(?P<h>[0-9]+)h)?"
@@ -90,6 +100,20 @@ def _label_name(name: Any) -> Any:
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name)]
+"""A label that the exporter writes, or that stands in an expression."""
+
+
+def _source_label(name: Any) -> Any:
+    if isinstance(name, str):
+        if not name or not name.isprintable():
+            raise ValueError(f"not a label name: {name!r}; it is empty or has control characters")
+        if name.startswith("__"):
+            raise ValueError(f"{name!r}: label names that start with __ are reserved by Prometheus")
+    return name
+
+
+SourceLabel = Annotated[str, BeforeValidator(_source_label)]
+"""A label that series have: of any form, such as ``service.name``."""
 
 
 def _timezone(name: str) -> str:

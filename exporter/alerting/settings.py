@@ -10,7 +10,7 @@ from exporter.alerting.budget import Budgeted
 from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.explanation.registry import VARIABLES
 from exporter.alerting.explanation.template import check, check_names
-from exporter.settings import Duration, Items, LabelName, Section
+from exporter.settings import Duration, Items, LabelName, Section, SourceLabel
 
 __all__ = ["AlertSettings", "AlertingSettings", "ContextSettings", "DependencySettings", "StormSettings"]
 
@@ -41,7 +41,7 @@ class StormSettings(Section):
         gt=0,
         description="How far apart they may turn. Who turns later joins for as long as somebody joined within it.",
     )
-    by: Items[LabelName] = Field(
+    by: Items[SourceLabel] = Field(
         (),
         description="Labels by which storms are told apart, such as `[namespace]`: one storm for each combination, "
         "which has these labels. Empty: one storm for the whole query.",
@@ -162,15 +162,15 @@ class DependencySettings(Section):
     One dependency, or all that the answer of a query holds.
     """
 
-    caller: dict[LabelName, str] = Field(
+    caller: dict[SourceLabel, str] = Field(
         min_length=1,
         description="Labels of the alerts of what calls, such as `{service: checkout}`. With `from_query`: for each of "
         "them the label of the answer that has its value, such as `{service: client}`.",
     )
-    callee: dict[LabelName, str] = Field(
+    callee: dict[SourceLabel, str] = Field(
         min_length=1, description="Labels of the alerts of what is called. With `from_query` as for `caller`."
     )
-    equal: Items[LabelName] = Field(
+    equal: Items[SourceLabel] = Field(
         (), description="Labels that both alerts must have with the same value, such as `[cluster]`."
     )
     from_query: str | None = Field(

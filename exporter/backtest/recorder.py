@@ -256,6 +256,7 @@ class MetricsRecorder:
         score: NDArray[np.float64],
         load: NDArray[np.float64],
         suppressed: SuppressionCodes,  # noqa: ARG002 - as above.
+        utf8_prefixes: Sequence[bytes],  # noqa: ARG002 - as above.
     ) -> None:
         """Pass on the rows of a group."""
         if self._write is not None:

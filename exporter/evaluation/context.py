@@ -125,6 +125,7 @@ class MetricsPage(Protocol):
         score: NDArray[Any],
         load: NDArray[Any],
         suppressed: SuppressionCodes,
+        utf8_prefixes: Sequence[bytes],
     ) -> None:
         """Replace all rows of a group."""
 

@@ -211,7 +211,16 @@ class Exposition:
         utf8_prefixes : sequence of bytes, length n, optional
             The prefixes for a scraper that takes names of any form; None: the same.
         """
-        key = ("query", query)
+        self._publish(("query", query), prefixes, metrics, suppressed, utf8_prefixes)
+
+    def _publish(
+        self,
+        key: tuple[str, str],
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, FloatArray],
+        suppressed: SuppressionCodes | None,
+        utf8_prefixes: Sequence[bytes] | None,
+    ) -> None:
         parts = self._render(key, tuple(prefixes), metrics, suppressed, self._published)
         utf8 = None
         if utf8_prefixes is not None and utf8_prefixes is not prefixes:
@@ -243,13 +252,10 @@ class Exposition:
         score: FloatArray,
         load: FloatArray,
         suppressed: SuppressionCodes | None = None,
+        utf8_prefixes: Sequence[bytes] | None = None,
     ) -> None:
-        """Replace all rows of a group; arrays of shape (n,), NaN = absent; `suppressed` as of `publish`."""
-        key, prefixes = ("group", group), tuple(prefixes)
-        before = self._published.get(key, {})
-        columns = group_scores(score, load).items()
-        parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in columns}
-        self._replace(key, parts | _suppressed(prefixes, suppressed, before))
+        """Replace all rows of a group; arrays of shape (n,), NaN = absent; the other parameters as of `publish`."""
+        self._publish(("group", group), prefixes, group_scores(score, load), suppressed, utf8_prefixes)
 
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query that failed or was removed."""

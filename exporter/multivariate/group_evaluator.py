@@ -206,7 +206,9 @@ class GroupEvaluator:
             self.alerts.hold(slot)
         suppressed = self.alerts.suppressed(verdict, group.table, mature)
         prefixes = self._rows.prefixes(verdict.score)
-        self.context.ports.exposition.publish_group(settings.name, prefixes, verdict.score, verdict.load, suppressed)
+        self.context.ports.exposition.publish_group(
+            settings.name, prefixes, verdict.score, verdict.load, suppressed, self._rows.utf8_prefixes(prefixes)
+        )
         self.status = status_of(settings.name, settings.queries, verdict, group.table)
         self._log(verdict)
         apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)

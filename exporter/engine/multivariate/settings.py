@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from exporter.settings import Items, LabelName, Section
+from exporter.settings import Items, Section, SourceLabel
 
 __all__ = ["GroupSettings"]
 
@@ -29,7 +29,7 @@ class GroupSettings(Section):
     name: Annotated[str, AfterValidator(_group_name)] = Field(
         description="Label `group` of its scores. Unique; learned state is kept under this name."
     )
-    by: Items[LabelName] = Field(
+    by: Items[SourceLabel] = Field(
         (),
         description="Labels that say which series of the queries belong to one thing, such as `[namespace, pod]`. "
         "Series without all of them belong to none. Empty: all series belong to one thing.",

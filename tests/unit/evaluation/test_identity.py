@@ -206,3 +206,12 @@ def test_the_audit_says_that_an_alert_ended_because_it_is_ignored(tmp_path: Path
     entries = [entry for entry in world.store.audit.page(limit=9).entries if entry.event == "resolved"]
     assert [entry.why for entry in entries] == ["ignored"]
     world.store.close()
+
+
+def test_storms_are_told_apart_by_labels_of_any_form(tmp_path: Path) -> None:
+    series = {f"{zone}{n}": {"service.name": zone} for zone in ("cart", "pay") for n in range(6)}
+    world = world_of(tmp_path, series, alert={"storm": {"by": ["service.name"], "members": 5}})
+    world.source.loud = {name for name in series if name.startswith("pay")}
+    world.slot()
+    assert [alert.labels["service.name"] for alert in alerts(world) if "storm" in alert.labels] == ["pay"]
+    world.store.close()
