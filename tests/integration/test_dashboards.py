@@ -29,6 +29,7 @@ EMPTY = {
     "Drift A",  # An index against a pinned week takes two of them.
     *("Alertmanagers that are found A", "Alertmanagers that are found B"),  # There is no discovery.
     *(f"Budgets of alerts {letter}" for letter in "CDE"),  # There is too little history for a calibration.
+    *(f"False alerts to expect {letter}" for letter in "AB"),  # For a count, too.
     "Memory C",  # A limit is there where the control group has one.
     "Starts C",  # It has not been restarted.
 }
