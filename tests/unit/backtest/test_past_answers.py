@@ -11,7 +11,7 @@ import pytest
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.config.model import Config
 from exporter.errors import PrometheusError, Reason
-from exporter.prometheus import HistoryChunk
+from exporter.prometheus import HistoryChunk, PartSizes
 
 KEYS = [b'{"a":"1"}', b'{"a":"2"}']
 PLAN = replace(Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()[0], interval=60.0)
@@ -74,3 +74,25 @@ def test_what_stays_wrong_ends_it(failures: int, reason: Reason, tries: int) -> 
     with pytest.raises(PrometheusError):
         answers(server, waits).fetch(10.0)
     assert (len(server.asked), len(waits)) == (tries, tries - 1)
+
+
+def test_asking_for_less_is_no_attempt_in_vain() -> None:
+    class Busy(Server):
+        """Too many requests, until little is asked for."""
+
+        points = 640
+
+        def history(self, *args: object, sizes: PartSizes, **more: object) -> Iterator[HistoryChunk]:
+            if self.points > 10:
+                error = PrometheusError("http://x", Reason.RATE_LIMITED, "later", status=429)
+                sizes.refused(60.0, self.points, error)
+                self.points = sizes.points(60.0, self.points)
+                raise error
+            yield from super().history(*args, **more)  # type: ignore[arg-type]
+
+    waits: list[float] = []
+    past = answers(Busy(), waits)
+    past.fetch(70.0)
+    assert len(past.instant("x", 60.0, timeout=1.0).keys) == 2
+    # Six times halved, with longer and longer pauses.
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
