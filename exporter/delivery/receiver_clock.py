@@ -12,6 +12,8 @@ from exporter.http_client import http_date
 
 __all__ = ["ReceiverClock", "ReceiverClocks"]
 
+_EARLIEST = 1_735_689_600.0
+"""The year 2025. No clock that counts says less, and ends before it would resolve everything."""
 _JUMP = 30.0
 """Seconds by which our clock may move against the monotonic one before the receiver is asked for its time."""
 
@@ -35,7 +37,8 @@ class ReceiverClock:
             return None
         # The header has whole seconds, rounded down.
         theirs += 0.5
-        self._noted = (theirs, now, mono)
+        if theirs >= _EARLIEST:
+            self._noted = (theirs, now, mono)
         skew = theirs - now
         return 0.0 if abs(skew) <= 1.0 else skew
 

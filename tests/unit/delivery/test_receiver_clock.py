@@ -31,6 +31,12 @@ def test_it_goes_on_with_the_monotonic_clock() -> None:
     assert clock.note(date(NOW + 100), now=NOW, mono=10.0) == 100.5
 
 
+def test_a_date_of_long_ago_is_that_of_no_clock() -> None:
+    clock = ReceiverClock()
+    assert clock.note(date(915_148_800.0), now=NOW, mono=0.0) == 915_148_800.5 - NOW
+    assert clock.at(1.0) is None
+
+
 @pytest.mark.parametrize(
     ("now", "mono", "moved"),
     [(60.0, 60.0, False), (89.0, 60.0, False), (91.0, 60.0, True), (29.0, 60.0, True), (7_776_008.0, 8.0, True)],
