@@ -17,6 +17,8 @@ LOAD = "load"
 """The reason for which alerts are held."""
 _PATIENCE = 3.0
 """Intervals of a group after which nobody waits for its next slot, and a load that it saw is over."""
+_FIRST = 300.0
+"""Seconds after a start for which its queries wait for its first slot: it begins when they have read their history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,15 @@ class MemberRows:
         Rows of the query that belong to an entity of the group.
     held, suspected : ndarray of bool, shape (size,)
         Rows that are up because of a load, and rows that may be.
+    begun : bool
+        False: the group has judged no slot so far, and `at` is the start.
     """
 
     at: float
     member: BoolArray
     held: BoolArray
     suspected: BoolArray
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class RowLoads:
     judged : ndarray of float, Unix seconds
         The newest slot of the groups of each row; inf where there is none. What began later may prove to be a load.
     interval : float, seconds
-        Of the slowest group.
+        Of the slowest group; inf where one has not begun.
     """
 
     held: BoolArray
@@ -110,9 +115,9 @@ class Loads:
         loads: RowLoads | None = None
         for name, queries in list(self._rows.items()):
             interval = self._intervals.get(name, 0.0)
-            if query not in queries or at - queries[query].at > _PATIENCE * interval:
+            rows = queries.get(query)
+            if rows is None or at - rows.at > (_PATIENCE * interval if rows.begun else _FIRST):
                 continue
-            rows = queries[query]
             if loads is None:
                 held, suspected = np.zeros((2, size), np.bool_)
                 loads = RowLoads(held, suspected, np.full(size, np.inf), 0.0)
@@ -124,14 +129,14 @@ class Loads:
                 held=loads.held | held,
                 suspected=loads.suspected | suspected,
                 judged=np.minimum(loads.judged, judged),
-                interval=max(loads.interval, interval),
+                interval=max(loads.interval, interval if rows.begun else np.inf),
             )
         return loads
 
 
 def _nothing(at: float) -> MemberRows:
     none = np.zeros(0, np.bool_)
-    return MemberRows(at, none, none, none)
+    return MemberRows(at, none, none, none, begun=False)
 
 
 def _to(size: int, values: BoolArray, rest: bool) -> BoolArray:

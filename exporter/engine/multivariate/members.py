@@ -25,9 +25,11 @@ _SAMPLES = 4
 """Of which the mean is taken. An end, too, is seen only after so many."""
 _CALMER = _SAMPLES**-0.5
 """Noise of that mean in that of one sample."""
-_UP, _UP_NOW = 0.5, 0.25
-"""Part of the common factor, by its logarithm, that a metric that goes with it is up at least, by its mean and by one
-sample: nearer to the factor than to what is usual."""
+_UP = 0.5
+"""Part of the common factor, by its logarithm, that a metric that goes with it is up at least: nearer to the factor
+than to what is usual."""
+_LENIENT = 1.5
+"""How much wider limits are where one sample alone decides: a suspicion only lets an alert wait for the next one."""
 _NO_RATIO = 20.0
 """Growth where a ratio has no meaning: far from any load."""
 
@@ -105,7 +107,7 @@ class MemberLoads:
             # One that is normal for a sample is not well.
             unwell = counted & (mean[2] > 0.0)
             lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, _UP)
-            single = _common(growth, z, noise, counted, unwell, _UP_NOW)
+            single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0)
             log = np.where(single.load, single.log, lasting.log)
             strays = counted & (np.abs(growth - log[:, None]) > SPREAD * log[:, None] + NOISES * noise)
             gone, self._strays = strays & self._strays, strays

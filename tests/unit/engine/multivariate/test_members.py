@@ -49,7 +49,9 @@ def test_all_metrics_up_together_are_held_from_the_first_sample_on_and_not_for_l
 def test_a_metric_that_fails_under_load_is_not_held_and_the_others_are(failing: float, noise: float) -> None:
     during = run([2.0, failing, 2.0], noise)[BEFORE + 3 : BEFORE + DURING]
     assert held(during)[:, [0, 2]].min() > 0.99
-    assert held(during)[:, 1].max() < 0.02
+    assert np.mean([load.held[:, 1] for load in during]) < 0.002
+    # A suspicion is over in the next slot.
+    assert held(during)[:, 1].mean() < 0.05
     assert np.mean([load.failing for load in during], axis=(0, 1)).tolist() == pytest.approx([0.0, 1.0, 0.0], abs=0.01)
 
 
