@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -133,9 +134,8 @@ class ChangeLog:
         marked = [
             change
             for settings in self._settings
-            for change in self._changes.get(settings.name, ())
-            if start <= change.at <= end
-            and (not settings.matchers or all_match(settings.matchers, labels))
+            for change in _between(self._changes.get(settings.name, ()), start, end)
+            if (not settings.matchers or all_match(settings.matchers, labels))
             and change.concerns(labels, settings.equal)
         ]
         announced = [
@@ -193,6 +193,16 @@ class ChangeLog:
             for each in self._settings
             for change in self._changes.get(each.name, ())
         )
+
+
+def _between(changes: Sequence[Change], start: float, end: float) -> Sequence[Change]:
+    """Return the changes in a range of time; they are in its order."""
+    first = bisect.bisect_left(changes, start, key=_instant)
+    return changes[first : bisect.bisect_right(changes, end, lo=first, key=_instant)]
+
+
+def _instant(change: Change) -> float:
+    return change.at
 
 
 def _same_or_none(settings: ChangeSettings, change: Change) -> list[str]:

@@ -25,6 +25,8 @@ BoolArray = npt.NDArray[np.bool_]
 EdgeArray = npt.NDArray[np.intp]
 
 _SHOWN = 3
+_MOST = 100
+"""Alerts of one slot whose causes are ranked, the first of them."""
 _LEAST = 0.1
 """Share of the damage below which nobody is a cause."""
 _NAME = "likely_causes"
@@ -145,14 +147,15 @@ class LikelyCauses:
         settings = self._settings.get(query)
         if settings is None:
             return dict(candidates)
-        result = {}
-        for identity, candidate in candidates.items():
+        result = dict(candidates)
+        measured: dict[float, Damages] = {}
+        for identity, candidate in list(candidates.items())[:_MOST]:
             alert = alerts.get(identity)
             alert = alert if alert is not None and alert.is_open else None
             began = at if candidate.since is None else min(at, candidate.since)
             began = began if alert is None else min(began, alert.active_at)
             earlier = "" if alert is None else alert.annotations.get(_NAME, "")
-            source = self._input(settings, candidate.labels, began, interval, earlier, graph)
+            source = self._input(settings, candidate.labels, began, interval, earlier, graph, measured)
             result[identity] = replace(candidate, explanation=candidate.explanation.add(LIKELY_CAUSES, source))
         return result
 
@@ -164,12 +167,15 @@ class LikelyCauses:
         interval: float,
         earlier: str,
         graph: DependencyGraph,
+        since: dict[float, Damages],
     ) -> LikelyCausesInput:
         damage, times, work = (None if key is None else self._histories[key] for key in _keys(settings))
         # What was there before an alert of long ago is not kept: what it said then still holds.
         if damage is None or (earlier and not damage.covers(began - HORIZON)):
             return LikelyCausesInput(earlier=earlier)
-        measured = damage.since(began, worse=settings.worse, slack=HORIZON)
+        # Many alerts of a slot began together.
+        measured = since.get(began) or damage.since(began, worse=settings.worse, slack=HORIZON)
+        since[began] = measured
         components = measured.components
         excess = measured.excess
         if times is not None:
