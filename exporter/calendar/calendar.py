@@ -83,11 +83,18 @@ class Calendar:
         IANA time zone of entries that name none.
     announced : iterable of Occurrence
         Events announced at run time.
+    recurring : sequence of (CalendarEntry, TimeWindow)
+        Those that come again, and between which instants they begin.
     """
 
     def __init__(
-        self, entries: Sequence[CalendarEntry] = (), zone: str = "UTC", announced: Iterable[Occurrence] = ()
+        self,
+        entries: Sequence[CalendarEntry] = (),
+        zone: str = "UTC",
+        announced: Iterable[Occurrence] = (),
+        recurring: Sequence[tuple[CalendarEntry, TimeWindow]] = (),
     ) -> None:
+        self.recurring = tuple(recurring)
         self.entries = tuple(entries)
         self.zone = zone
         self.announced = tuple(sorted(announced, key=lambda event: (event.window.start, event.name)))
@@ -96,6 +103,12 @@ class Calendar:
     def between(self, begin: float, end: float) -> list[Occurrence]:
         """Return every occurrence whose window touches the time from `begin` to `end`, Unix seconds."""
         occurrences = [each for entry in self.entries for each in entry.occurrences(begin, end, self.zone)]
+        occurrences += [
+            each
+            for entry, within in self.recurring
+            for each in entry.occurrences(begin, end, self.zone)
+            if within.start <= each.window.start < within.end
+        ]
         occurrences += [each for each in self.announced if each.window.start <= end and begin < each.window.end]
         return occurrences
 

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from exporter.calendar.cron import Cron, parse_cron
-from exporter.calendar.events import Action, Occurrence, TimeWindow
+from exporter.calendar.events import Action, AnnouncedEvent, Occurrence, TimeWindow
 from exporter.calendar.matchers import Matcher, parse_matcher
-from exporter.settings import Duration, Items, Section, Timezone
+from exporter.settings import Duration, Items, Section, Timezone, format_duration
 
 __all__ = [
     "CalendarEntry",
@@ -25,6 +25,7 @@ __all__ = [
     "merged",
     "parse_date_time",
     "parsed_by",
+    "recurring_entry",
 ]
 
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.:/#-]{0,127}")
@@ -173,6 +174,21 @@ class CalendarEntry(Section):
             Occurrence(self.name, self.action, multiplier, self.matchers, window, self.comment or "")
             for window in self.windows(begin, end, zone)
         ]
+
+
+def recurring_entry(event: AnnouncedEvent) -> CalendarEntry:
+    """Return an announced event that comes again as the calendar has it."""
+    fields: dict[str, object] = {
+        "name": event.name,
+        "cron": event.cron,
+        "duration": format_duration(event.duration),
+        "timezone": event.timezone or None,
+        "match": event.match,
+        "action": event.action,
+        "multiplier": event.multiplier if event.action == "expect" else None,
+        "comment": event.comment or None,
+    }
+    return CalendarEntry.model_validate(fields)
 
 
 def parse_date_time(text: str, zone: ZoneInfo) -> float:

@@ -91,6 +91,9 @@ class AnnouncedEvent:
         Who announced it last.
     revision : float
         When its source changed it, Unix seconds: an older revision never replaces a newer one.
+    cron, duration, timezone
+        Of an event that comes again between `starts_at` and `ends_at`: when it begins, for how many seconds, and the
+        IANA time zone; empty for an event that happens once, or the zone of the configuration.
     """
 
     id: str
@@ -106,6 +109,9 @@ class AnnouncedEvent:
     created_at: float
     updated_at: float
     revision: float = 0.0
+    cron: str = ""
+    duration: float = 0.0
+    timezone: str = ""
 
     @property
     def occurrence(self) -> Occurrence:

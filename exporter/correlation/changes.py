@@ -141,7 +141,9 @@ class ChangeLog:
         announced = [
             Change(event.starts_at, event.comment or event.name)
             for event in self._announced()
-            if start <= event.starts_at <= end and all_match(tuple(map(parse_matcher, event.match)), labels)
+            if start <= event.starts_at <= end
+            and not event.cron
+            and all_match(tuple(map(parse_matcher, event.match)), labels)
         ]
         return sorted({*marked, *announced}, reverse=True)
 

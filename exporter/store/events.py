@@ -131,10 +131,15 @@ def _replace(table: str, columns: int) -> str:
 
 def _row(event: AnnouncedEvent) -> Row:
     # The columns have the order of the fields; all numbers are REAL.
-    values = asdict(event) | {"match": json.dumps(event.match)}
+    values = asdict(event)
+    again = {name: values.pop(name) for name in ("cron", "duration", "timezone")}
+    # What an event that comes again has beside the others stands with its matchers.
+    values["match"] = json.dumps({"match": event.match, **again} if event.cron else event.match)
     return sealed(*(float(value) if isinstance(value, int) else value for value in values.values()))
 
 
 def _event(row: Row) -> AnnouncedEvent:
-    values: Row = (*row[:5], tuple(json.loads(row[5])), *row[6:])
-    return AnnouncedEvent(*values)
+    matchers = json.loads(row[5])
+    again = matchers if isinstance(matchers, dict) else {"match": matchers}
+    values: Row = (*row[:5], tuple(again.pop("match")), *row[6:])
+    return AnnouncedEvent(*values, **again)

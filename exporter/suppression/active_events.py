@@ -11,6 +11,7 @@ from exporter.calendar import (
     CalendarEntry,
     Occurrence,
     SuppressionRule,
+    TimeWindow,
     parse_matcher,
     suppression_rule,
     sweep,
@@ -37,6 +38,7 @@ class ActiveEvents:
         self._lock = threading.Lock()
         self._calendar = Calendar()
         self._announced: tuple[Occurrence, ...] = ()
+        self._recurring: tuple[tuple[CalendarEntry, TimeWindow], ...] = ()
         self._bands: tuple[Occurrence, ...] = ()
         self._incidents: tuple[Occurrence, ...] = ()
         self._expected: dict[str, tuple[str, ...]] = {}
@@ -51,12 +53,14 @@ class ActiveEvents:
     def configure(self, entries: Sequence[CalendarEntry], zone: str) -> None:
         """Replace the entries of the calendar; announced events stay."""
         with self._lock:
-            self._calendar = Calendar(entries, zone, self._calendar.announced)
+            self._calendar = Calendar(entries, zone, self._calendar.announced, self._recurring)
 
-    def announce(self, events: Iterable[Occurrence]) -> None:
-        """Replace the events that were announced at run time."""
+    def announce(
+        self, events: Iterable[Occurrence], recurring: Sequence[tuple[CalendarEntry, TimeWindow]] = ()
+    ) -> None:
+        """Replace the events that were announced at run time, and those of them that come again."""
         with self._lock:
-            self._announced = tuple(events)
+            self._announced, self._recurring = tuple(events), tuple(recurring)
             self._renew()
 
     def widen(self, bands: Iterable[Occurrence]) -> None:
@@ -78,9 +82,8 @@ class ActiveEvents:
             self._last = ()
 
     def _renew(self) -> None:
-        self._calendar = Calendar(
-            self._calendar.entries, self._calendar.zone, (*self._announced, *self._bands, *self._incidents)
-        )
+        others = (*self._announced, *self._bands, *self._incidents)
+        self._calendar = Calendar(self._calendar.entries, self._calendar.zone, others, self._recurring)
 
     def during(self, times: Sequence[float]) -> list[tuple[SuppressionRule, ...]]:
         """Return the rules that were in effect at each of `times`, ascending Unix seconds, without their texts.

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from exporter.calendar.events import AnnouncedEvent, TooManyEventsError, event_id
+from exporter.calendar.entries import recurring_entry
+from exporter.calendar.events import AnnouncedEvent, TimeWindow, TooManyEventsError, event_id
 from exporter.store import EventLog
 from exporter.suppression.active_events import ActiveEvents
 
@@ -42,7 +43,7 @@ class AnnouncedEvents:
         """Read the events of earlier runs."""
         with self._lock:
             self._events = {event.id: event for event in self._log.load()}
-            self._active.announce(event.occurrence for event in self._events.values())
+            self._announce()
 
     def all(self) -> list[AnnouncedEvent]:
         """Return every event, by start."""
@@ -100,4 +101,9 @@ class AnnouncedEvents:
 
     def _replace(self, events: dict[str, AnnouncedEvent]) -> None:
         self._events = events
-        self._active.announce(event.occurrence for event in events.values())
+        self._announce()
+
+    def _announce(self) -> None:
+        events = self._events.values()
+        again = [(recurring_entry(event), TimeWindow(event.starts_at, event.ends_at)) for event in events if event.cron]
+        self._active.announce((event.occurrence for event in events if not event.cron), again)

@@ -10,7 +10,8 @@ import msgspec
 from pydantic import ValidationError
 
 from exporter.calendar import Action, Calendar, CalendarEntry
-from exporter.calendar.events import AnnouncedEvent, TooManyEventsError, event_id
+from exporter.calendar.entries import recurring_entry
+from exporter.calendar.events import AnnouncedEvent, TimeWindow, TooManyEventsError, event_id
 from exporter.settings import format_duration
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
@@ -20,6 +21,7 @@ __all__ = ["EventRegistry", "EventEntry", "event_endpoints", "event_entry"]
 _AHEAD = 7 * 86400.0
 """Seconds in which entries of the configuration are looked for."""
 _LONGEST = 366 * 86400.0
+_LONGEST_RECURRING = 5 * _LONGEST
 
 
 class EventRegistry(Protocol):
@@ -57,6 +59,14 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ends_at: Annotated[Instant | None, msgspec.Meta(description="Give this or `duration`.")] = None
     duration: Annotated[str | None, msgspec.Meta(description="From the start on, such as `15m`.")] = None
     comment: Annotated[str, msgspec.Meta(description="For people.", max_length=500)] = ""
+    cron: Annotated[
+        Annotated[str, msgspec.Meta(max_length=200)] | None,
+        msgspec.Meta(
+            description="It comes again: when it begins, as in the calendar, each time for `duration`; `starts_at` and "
+            "`ends_at` are when that begins and ends, five years later unless given.",
+        ),
+    ] = None
+    timezone: Annotated[str | None, msgspec.Meta(description="Of `cron`. Default: `global.timezone`.")] = None
 
 
 class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +103,7 @@ class EventEntry:
     who: str | None
     created_at: float | None
     updated_at: float | None
+    cron: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,7 @@ def event_endpoints(
             raise ApiError(
                 ErrorType.CONFLICT, f"name: the configuration has an entry {announcement.name!r}; take another name"
             )
-        event = _event(announcement, events.get(announcement.name), now, request.who or "")
+        event = _event(announcement, events.get(announcement.name), now, request.who or "", calendar().zone)
         try:
             return event_entry(events.put(event, at=now), now)
         except TooManyEventsError:
@@ -176,17 +187,22 @@ def event_endpoints(
     )
 
 
-def _event(announcement: Announcement, existing: AnnouncedEvent | None, now: float, who: str) -> AnnouncedEvent:
+def _event(
+    announcement: Announcement, existing: AnnouncedEvent | None, now: float, who: str, zone: str
+) -> AnnouncedEvent:
     starts_at = announcement.starts_at
     if starts_at is None:
         # A pipeline that tries again must not move the start.
         starts_at = Instant(now if existing is None or existing.ends_at <= now else existing.starts_at)
     entry = _checked(announcement, starts_at)
-    ends_at = float(announcement.ends_at) if announcement.ends_at is not None else starts_at + (entry.duration or 0.0)
+    duration = entry.duration or 0.0
+    longest = _LONGEST if announcement.cron is None else _LONGEST_RECURRING
+    default = starts_at + (duration if announcement.cron is None else longest)
+    ends_at = default if announcement.ends_at is None else float(announcement.ends_at)
     if ends_at <= starts_at:
         raise ApiError(ErrorType.BAD_DATA, "ends_at: it ends before it begins")
-    if ends_at - starts_at > _LONGEST:
-        raise ApiError(ErrorType.BAD_DATA, f"an event lasts for {format_duration(_LONGEST)} at most")
+    if ends_at - starts_at > longest:
+        raise ApiError(ErrorType.BAD_DATA, f"an event lasts for {format_duration(longest)} at most")
     if ends_at <= now and existing is None:
         raise ApiError(ErrorType.BAD_DATA, "ends_at: it is over already")
     return AnnouncedEvent(
@@ -203,12 +219,19 @@ def _event(announcement: Announcement, existing: AnnouncedEvent | None, now: flo
         created_at=now,
         updated_at=now,
         revision=0.0 if existing is None else existing.revision,
+        cron=announcement.cron or "",
+        duration=duration if announcement.cron is not None else 0.0,
+        timezone="" if announcement.cron is None else announcement.timezone or zone,
     )
 
 
 def _checked(announcement: Announcement, starts_at: float) -> CalendarEntry:
     """Check by the rules of the configuration, so that both say the same about the same mistake."""
-    if (announcement.ends_at is None) == (announcement.duration is None):
+    if announcement.cron is None and announcement.timezone is not None:
+        raise ApiError(ErrorType.BAD_DATA, "timezone goes with cron")
+    if announcement.cron is not None and announcement.duration is None:
+        raise ApiError(ErrorType.BAD_DATA, "cron says when it begins; give its duration too")
+    if announcement.cron is None and (announcement.ends_at is None) == (announcement.duration is None):
         raise ApiError(ErrorType.BAD_DATA, "give either ends_at or duration")
     if not 0 <= starts_at < 1e11 or not 0 <= (announcement.ends_at or 0) < 1e11:
         raise ApiError(ErrorType.BAD_DATA, "starts_at: times are Unix seconds, not milliseconds")
@@ -217,7 +240,8 @@ def _checked(announcement: Announcement, starts_at: float) -> CalendarEntry:
         "match": list(announcement.match),
         "action": announcement.action,
         # The times of an event are checked by themselves; what is left is the same as for one that comes again.
-        "cron": "@yearly",
+        "cron": announcement.cron or "@yearly",
+        "timezone": announcement.timezone,
         "duration": announcement.duration or "1m",
     }
     if announcement.multiplier is not None:
@@ -260,7 +284,12 @@ def _configured(calendar: Calendar, now: float) -> list[EventEntry]:
 
 
 def event_entry(event: AnnouncedEvent, now: float) -> EventEntry:
-    """Return how an announced event is shown."""
+    """Return how an announced event is shown; one that comes again with its present or next window."""
+    window = TimeWindow(event.starts_at, event.ends_at)
+    if event.cron:
+        windows = recurring_entry(event).windows(max(now, window.start), min(now + _AHEAD, window.end), "UTC")
+        window = next((each for each in windows if window.start <= each.start < window.end), window)
+    active = window.start <= now < window.end and (not event.cron or window.end != event.ends_at)
     return EventEntry(
         id=event.id,
         name=event.name,
@@ -268,11 +297,12 @@ def event_entry(event: AnnouncedEvent, now: float) -> EventEntry:
         action=event.action,
         multiplier=event.multiplier,
         match=event.match,
-        starts_at=event.starts_at,
-        ends_at=event.ends_at,
-        active=event.starts_at <= now < event.ends_at,
+        starts_at=window.start,
+        ends_at=window.end,
+        active=active,
         comment=event.comment,
         who=event.who,
         created_at=event.created_at,
         updated_at=event.updated_at,
+        cron=event.cron or None,
     )
