@@ -164,8 +164,8 @@ def _label_sets(labels: Mapping[str, Sequence[str]]) -> list[tuple[tuple[str, ..
     """Return each label and pair of labels: names, which combination each leaf has, and how many there may be."""
     codes = {}
     for name, values in labels.items():
-        numbers: dict[str, int] = {}
-        code = np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), np.intp, len(values))
+        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        code = np.fromiter(map(numbers.__getitem__, values), np.intp, len(values))
         codes[name] = (code, len(numbers))
     names = [name for name, (_, size) in codes.items() if size > 1]
     # No label at all: everything moved alike, so nothing carries it.
@@ -200,7 +200,10 @@ def _noise(moved: FloatArray, weight: FloatArray, floor: float) -> float:
     """Return the variance of a leaf of weight 1, from those that did not move."""
     squares = weight * (moved - np.median(moved)) ** 2
     for _ in range(_CLIPS):
-        squares = squares[squares <= _CLIPPED * squares.mean()]
+        kept = squares[squares <= _CLIPPED * squares.mean()]
+        if len(kept) == len(squares):
+            break
+        squares = kept
     return max(float(squares.mean()), floor, 1e-12)
 
 
