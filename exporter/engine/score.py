@@ -176,7 +176,7 @@ class Scorer:
             return
         # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what
         # was emptied in a night has seen no day.
-        clip = settled & (fine | (stats.std > batch.resolution)) & ~state.drift.restarted(rows)
+        clip = settled & (fine | (of_buckets.std > batch.resolution)) & ~state.drift.restarted(rows)
         lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
         clipped = np.where(clip, np.fmin(np.fmax(sample, lower), upper), sample)
         state.trend.note(rows, np.where(usable, sample, np.nan), of_buckets, zero, span.seconds)

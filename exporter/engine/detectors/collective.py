@@ -41,13 +41,13 @@ FADE = 0.9995
 SEVERITY_MAX = 1.0
 """A sum grows with time, so beyond the threshold it says how long a drift goes on, not how bad it is. It must not
 hide what other detectors see meanwhile."""
-NOW = 1.5
+NOW = 1.6
 """Standard deviations of the noise that the mean of the last hours must be away: a sum of the past alone says nothing
 about now."""
 NOW_HOURS = 6
 NOW_LAST = 1.5
 """The mean of the last hours counts at most as this many times the last hour."""
-NOW_MARGIN = 2.0
+NOW_MARGIN = 2.5
 """The mean must also be this many times what nine tenths of such means of the series reach."""
 NOW_SHARE, NOW_RATE = 0.9, 0.02
 """The quantile follows by steps of this part of itself."""

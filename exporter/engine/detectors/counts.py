@@ -68,7 +68,7 @@ class Counts(StatefulDetector):
 
     kind: Literal["counts"] = Field("counts", description="Zeros in a row where events are expected.")
     evidence: float = Field(
-        12.0, gt=0, le=1000, allow_inf_nan=False, description="How improbable the run must be: exp(-evidence)."
+        14.0, gt=0, le=1000, allow_inf_nan=False, description="How improbable the run must be: exp(-evidence)."
     )
 
     layout: ClassVar[Mapping[str, Column]] = {
