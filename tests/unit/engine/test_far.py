@@ -90,3 +90,17 @@ def test_a_value_that_stands_still_is_found_and_one_that_always_does_is_not() ->
 def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:
     stats = np.array([[1e9, -3.0], [2.0, 0.0], [1e9 - 1.3, -3.0], [1e9 + 1.4, -3.0], [3600.0, 60.0]])
     np.testing.assert_allclose(_unpack(_pack(stats)), stats, rtol=1e-7, atol=2e-3)
+
+
+def test_a_series_that_stood_still_for_a_week_is_known_on_the_day_after_it_moved() -> None:
+    """What never moved has no noise: its first values are learned as they are, and not at the edge of a band."""
+    day, step = 1440, 60.0
+    samples = np.zeros((9 * day, 1))
+    moved = 7 * day + day // 3
+    level = 50.0 + 40.0 * np.sin(np.arange(len(samples)) / day * 2.0 * np.pi)
+    samples[moved:, 0] = np.random.default_rng(3).poisson(level[moved:])
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    times = MONDAY + step * np.arange(len(samples))
+    score = engine.run(times, engine.align([b"{}"], samples, MONDAY).samples, step).score
+    assert (score[moved] >= 0.5).all()
+    assert (score[8 * day :] >= 0.5).mean() < 0.01
