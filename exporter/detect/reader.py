@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from exporter.detect.csv_samples import read_csv
 from exporter.detect.json_samples import read_json
 from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries
-from exporter.detect.text_samples import looks_like_promtool, read_csv, read_promtool
+from exporter.detect.text_samples import looks_like_promtool, read_promtool
 
 __all__ = ["InputFormat", "read"]
 

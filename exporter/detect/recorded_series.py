@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such as histogram_quantile(0.99, ...)"
 
-_MISSING = frozenset({"", "nan", "null"})
+_MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "null"})
 _MOST_DISORDER = 1 / 3
 """Share of samples that may be out of order: clocks are set back, but an unsorted file is a mistake."""
 _TICK = 0.001

@@ -1,24 +1,16 @@
-r"""Text formats of recorded samples: CSV, and what `promtool query` prints.
+r"""What `promtool query` prints, as recorded samples.
 
-CSV is ``timestamp,value``, with or without a header; further columns are ignored. promtool prints a range as
-``name{job="a"} =>`` with a line ``value @[timestamp]`` for each sample, and an instant on one line.
+A range is ``name{job="a"} =>`` with a line ``value @[timestamp]`` for each sample; an instant is one line.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, build_series, parse_value
-from exporter.detect.timestamps import parse_time
 
-__all__ = ["looks_like_promtool", "read_csv", "read_promtool"]
-
-_TIME_NAMES = ("timestamp", "time", "ts", "datetime", "date")
-_VALUE_NAMES = ("value",)
-_FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or ISO 8601"
+__all__ = ["looks_like_promtool", "read_promtool"]
 
 _SAMPLE = r"(?P<value>\S+) @\[(?P<stamp>[^\]]+)\]"
 _ROW = re.compile(_SAMPLE)
@@ -30,75 +22,6 @@ _PAIR = re.compile(rf"\s*(?:(?P<name>[a-zA-Z_][a-zA-Z0-9_]*|{_TEXT})\s*=\s*)?(?P
 _ESCAPE = re.compile(r"\\(?:x(?P<x>[0-9a-f]{2})|u(?P<u>[0-9a-f]{4})|U(?P<U>[0-9a-f]{8})|(?P<plain>.))")
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ARROW = " =>"
-
-
-def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
-    """Read one series.
-
-    The columns are those named ``timestamp`` (or ``time``, ``ts``, ``datetime``, ``date``) and ``value``, or the first
-    two. The separator is a comma, or what the first line has instead: a semicolon or a tab.
-
-    Raises
-    ------
-    InputError
-        With the lines that cannot be read.
-    """
-    stamps: list[str] = []
-    values: list[float] = []
-    lines: list[int] = []
-    columns = None
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text))
-
-    def report(message: str) -> None:
-        problems.add(f"line {rows.line_num}", message, line=rows.line_num, advice=_FORM)
-
-    try:
-        for row in rows:
-            if not row or (len(row) == 1 and not row[0].strip()):
-                continue
-            if columns is None:
-                columns, header = _columns(row)
-                if header:
-                    continue
-            if len(row) <= max(columns):
-                report(f"no value: {','.join(row)[:60]!r}")
-                continue
-            stamp, number = row[columns[0]], row[columns[1]]
-            value = parse_value(number)
-            if value is None:
-                if parse_time(stamp) is None:
-                    report(f"not a timestamp: {stamp[:60]!r}")
-                report(f"not a number: {number[:60]!r}")
-                continue
-            stamps.append(stamp)
-            values.append(value)
-            lines.append(rows.line_num)
-    except csv.Error as error:
-        report(str(error))
-    series = build_series({}, stamps, values, lambda index: f"line {lines[index]}", problems, lines=lines)
-    problems.check()
-    return [series] if series is not None and stamps else []
-
-
-def _separator(text: str) -> str:
-    first = text.lstrip().partition("\n")[0]
-    return next((mark for mark in ",;\t" if mark in first), ",")
-
-
-def _columns(row: Sequence[str]) -> tuple[tuple[int, int], bool]:
-    """Return which columns have time and value, and whether the first row is a header."""
-    if len(row) < 2 or parse_time(row[0]) is not None or parse_value(row[1]) is not None:
-        # A header has neither; but where it names the columns, others may stand before them.
-        named = _named(row)
-        return (named, True) if named is not None else ((0, 1), False)
-    return _named(row) or (0, 1), True
-
-
-def _named(row: Sequence[str]) -> tuple[int, int] | None:
-    names = [name.strip().lower() for name in row]
-    time = next((names.index(name) for name in _TIME_NAMES if name in names), None)
-    value = next((names.index(name) for name in _VALUE_NAMES if name in names), None)
-    return None if time is None or value is None else (time, value)
 
 
 def looks_like_promtool(line: str) -> bool:

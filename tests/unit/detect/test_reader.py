@@ -39,7 +39,11 @@ TWO: dict[str, Samples] = {"{}": [("60", 1.0), ("120", 2.5)]}
         pytest.param("timestamp,value\n60,1\n120,2.5\n", id="header"),
         pytest.param("Time,load of host a\n60,1\n120,2.5", id="a header of other names, no line break at the end"),
         pytest.param("host,value,note,timestamp\na,1,x,60\na,2.5,y,120\n", id="the header says which columns"),
-        pytest.param("60,1,9,x\n120,2.5,9,y\n", id="more columns"),
+        pytest.param("60,1,x\n120,2.5,y\n", id="a column of notes"),
+        pytest.param("time,load,note\n60,1,deploy\n120,2.5,\n", id="a column of notes with a header"),
+        pytest.param("timestamp,value,limit\n60,1,9\n120,2.5,9\n", id="numbers beside a column called value"),
+        pytest.param("sep=;\nTime;load\n60;1,0\n120;2,5\n", id="a line with the separator, decimal commas"),
+        pytest.param("# exported\n\ntime,load\n60,1\n120,2.5\n", id="comments first"),
         pytest.param("time;value\r\n60;1\r\n120;2.5\r\n", id="semicolons and CRLF"),
         pytest.param("60\t1\n120\t2.5\n", id="tabs"),
         pytest.param('"60","1"\n"120","2.5"\n', id="quotes"),
@@ -114,7 +118,45 @@ def test_instants_are_series_of_one_sample(text: str, expected: dict[str, float]
     assert series(text) == {name: [("60", value)] for name, value in expected.items()}
 
 
-@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            '"Time","web-1","web-2"\n60,1,2\n120,,4\n',
+            {'{column="web-1"}': [("60", 1.0), ("120", math.nan)], '{column="web-2"}': [("60", 2.0), ("120", 4.0)]},
+            id="columns",
+        ),
+        pytest.param(
+            "60,1,2\n120,3,NA\n",
+            {'{column="2"}': [("60", 1.0), ("120", 3.0)], '{column="3"}': [("60", 2.0), ("120", math.nan)]},
+            id="columns without a header",
+        ),
+        pytest.param(
+            "time,host,value\n60,a,1\n60,b,2\n120,a,3\n120,b,4\n",
+            {'{host="a"}': [("60", 1.0), ("120", 3.0)], '{host="b"}': [("60", 2.0), ("120", 4.0)]},
+            id="a column of names, in turns",
+        ),
+        pytest.param(
+            "time,host,load\n60,a,1\n120,a,3\n60,b,2\n120,b,4\n",
+            {'{host="a"}': [("60", 1.0), ("120", 3.0)], '{host="b"}': [("60", 2.0), ("120", 4.0)]},
+            id="a column of names, in blocks",
+        ),
+    ],
+)
+def test_every_column_of_a_csv_is_read(text: str, expected: dict[str, Samples]) -> None:
+    assert str(series(text)) == str(expected)  # NaN is not equal to NaN.
+
+
+AGAIN = "give each series a column, a column with its name, or a file"
+
+
+def test_blocks_without_names_are_refused() -> None:
+    block = "60,1\n120,2\n180,3\n240,4\n"
+    assert problems(block * 2) == [f"line 5: the times begin again: {AGAIN}"]
+    assert problems(f"time,load\n{block}\ntime,load\n300,1\n") == [f"line 7: the header again: {AGAIN}", FORM]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null", "NA", "n/a", "None", "-"])
 def test_a_missing_value_keeps_its_row(empty: str) -> None:
     assert str(series(f"60,1\n120,{empty}\n")) == str({"{}": [("60", 1.0), ("120", math.nan)]})
 

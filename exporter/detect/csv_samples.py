@@ -1,0 +1,196 @@
+"""CSV of recorded samples: a column of timestamps, and a series for each column of numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.detect.recorded_series import InputProblems, RecordedSeries, build_series, parse_value
+from exporter.detect.timestamps import parse_time
+
+__all__ = ["read_csv"]
+
+_TIME_NAMES = ("timestamp", "time", "ts", "datetime", "date")
+_VALUE_NAME = "value"
+_FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or ISO 8601"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)\s*", re.ASCII)
+_MOST_LABEL_SETS = 0.5
+"""Share of rows: a column in which more texts are different is a comment, not a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Indexes of the columns, and their names (empty without a header)."""
+
+    time: int
+    values: Sequence[int]
+    labels: Sequence[int]
+    names: Sequence[str]
+
+    def value_labels(self, column: int) -> dict[str, str]:
+        if len(self.values) == 1:
+            return {}
+        name = self.names[column].strip() if self.names else ""
+        return {"column": name or str(column + 1)}
+
+
+def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
+    """Read every series.
+
+    The time is in the column named ``timestamp`` (or ``time``, ``ts``, ``datetime``, ``date``), or in the first. The
+    values are in the column ``value``, or in every column of numbers: then each is a series with the label ``column``.
+    Columns of text that repeats are labels. The separator is what a first line ``sep=`` says, or a comma, or what the
+    first line has instead: a semicolon or a tab.
+
+    Raises
+    ------
+    InputError
+        With the lines that cannot be read.
+    """
+    rows, comma_is_decimal = _rows(text, problems)
+    if not rows:
+        problems.check()
+        return []
+    header = _is_header(rows[0].cells)
+    names = rows[0].cells if header else ()
+    rows = rows[1:] if header else rows
+    columns = _columns(names, rows, comma_is_decimal=comma_is_decimal)
+    samples: dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]] = {}
+    for row in rows:
+        _read_row(row, columns, samples, problems, comma_is_decimal=comma_is_decimal)
+    series = []
+    for labels, (stamps, values, lines) in samples.items():
+        place = [f"line {line}" for line in lines]
+        series.append(build_series(dict(labels), stamps, values, place.__getitem__, problems, lines=lines))
+        restart = _restart(series[-1])
+        if restart is not None:
+            message = "the times begin again: give each series a column, a column with its name, or a file"
+            problems.add(place[restart], message, line=lines[restart])
+    problems.check()
+    return [each for each in series if each is not None]
+
+
+def _rows(text: str, problems: InputProblems) -> tuple[list[_Row], bool]:
+    """Return the rows that are not empty, and whether numbers are written with a decimal comma."""
+    lines = text.split("\n")
+    skipped = 0
+    separator = ""
+    while skipped < len(lines):
+        line = lines[skipped].strip()
+        named = _SEPARATOR_LINE.fullmatch(lines[skipped].strip("\r "))
+        separator = named[1] if named else separator
+        if line and named is None and not line.startswith("#"):
+            break
+        skipped += 1
+    body = "\n".join(lines[skipped:])
+    separator = separator or next((mark for mark in ",;\t" if mark in body.partition("\n")[0]), ",")
+    rows: list[_Row] = []
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
+    try:
+        rows.extend(_Row(skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+    except csv.Error as error:
+        line = skipped + reader.line_num
+        problems.add(f"line {line}", str(error), line=line, advice=_FORM)
+    return rows, separator == ";"
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    # A header has neither a time nor a number; but where it names the columns, others may stand before them.
+    if _named_time(row) is not None:
+        return True
+    return len(row) >= 2 and parse_time(row[0]) is None and parse_value(row[1]) is None
+
+
+def _named_time(row: Sequence[str]) -> int | None:
+    names = [name.strip().lower() for name in row]
+    return next((names.index(name) for name in _TIME_NAMES if name in names), None)
+
+
+def _columns(names: Sequence[str], rows: Sequence[_Row], *, comma_is_decimal: bool) -> _Columns:
+    time = _named_time(names) or 0
+    width = len(names) or max((len(row.cells) for row in rows), default=0)
+    other = [index for index in range(width) if index != time]
+    first = {index: _first_text(rows, index) for index in other}
+    numeric = [
+        index for index in other if first[index] and _value(first[index], comma_is_decimal=comma_is_decimal) is not None
+    ]
+    lowered = [name.strip().lower() for name in names]
+    # Without a column of numbers the first one has a problem in each row, with its line.
+    values = [lowered.index(_VALUE_NAME)] if _VALUE_NAME in lowered else numeric or other[:1] or [time + 1]
+    texts = [index for index in other if names and index not in values and index not in numeric]
+    return _Columns(time, values, [index for index in texts if _is_label(rows, index)], names)
+
+
+def _first_text(rows: Sequence[_Row], column: int) -> str:
+    """Return the first cell of a column that is not a missing value; empty without any."""
+    cells = (row.cells[column].strip() for row in rows if len(row.cells) > column)
+    return next((cell for cell in cells if cell and str(parse_value(cell)) != "nan"), "")
+
+
+def _is_label(rows: Sequence[_Row], column: int) -> bool:
+    texts = {row.cells[column].strip() if len(row.cells) > column else "" for row in rows}
+    return "" not in texts and 1 < len(texts) <= _MOST_LABEL_SETS * len(rows)
+
+
+def _read_row(
+    row: _Row,
+    columns: _Columns,
+    samples: dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]],
+    problems: InputProblems,
+    *,
+    comma_is_decimal: bool,
+) -> None:
+    def report(message: str) -> None:
+        problems.add(f"line {row.line}", message, line=row.line, advice=_FORM)
+
+    cells = row.cells
+    if columns.names and list(cells) == list(columns.names):
+        report("the header again: give each series a column, a column with its name, or a file")
+        return
+    if len(cells) <= max(columns.time, min(columns.values)):
+        report(f"no value: {','.join(cells)[:60]!r}")
+        return
+    stamp = cells[columns.time]
+    labels = {columns.names[index].strip(): cells[index].strip() for index in columns.labels}
+    bad = False
+    for column in columns.values:
+        number = cells[column] if column < len(cells) else ""
+        value = _value(number, comma_is_decimal=comma_is_decimal)
+        if value is None:
+            if not bad and parse_time(stamp) is None:
+                report(f"not a timestamp: {stamp[:60]!r}")
+            bad = True
+            report(f"not a number: {number[:60]!r}")
+            continue
+        key = tuple((labels | columns.value_labels(column)).items())
+        stamps, values, lines = samples.setdefault(key, ([], [], []))
+        stamps.append(stamp)
+        values.append(value)
+        lines.append(row.line)
+
+
+def _value(text: str, *, comma_is_decimal: bool) -> float | None:
+    match = _DECIMAL_COMMA.fullmatch(text) if comma_is_decimal else None
+    return parse_value(f"{match[1]}.{match[2]}" if match else text)
+
+
+def _restart(series: RecordedSeries | None) -> int | None:
+    """Return the index of the sample at which the written times go back to the first of all."""
+    if series is None or not series.warning:
+        return None
+    first = parse_time(series.stamps[0].decode())
+    for index in range(1, len(series.stamps)):
+        time, before = (parse_time(series.stamps[at].decode()) for at in (index, index - 1))
+        if None not in (time, before, first) and time <= first and time < before:  # type: ignore[operator]
+            return index
+    return None
