@@ -117,7 +117,7 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     eventually(lambda: (score() or 0.0) >= 0.5, 60.0, what="an anomalous group")
     says("firing")
     front = exporter.ask("/").text
-    assert "Things of groups by score" in front
+    assert "Groups by score" in front
     assert re.search(r"\d of 20 anomalous", front)
     pods.odd = (1.0, 1.0, 1.0)
     eventually(lambda: (score() or 1.0) < 0.5, 60.0, what="a group that is well again")

@@ -111,7 +111,7 @@ def sparkline(positions: FloatArray) -> Sparkline:
     y = _HEIGHT / 2 - np.clip(positions, -3.0, 3.0) * _UNIT
     points = [(f"{left:.1f}", f"{top:.1f}") for left, top in zip(x.tolist(), y.tolist(), strict=True)]
     if not len(present):
-        return Sparkline("no samples so far", [], [], None)
+        return Sparkline("nothing judged so far", [], [], None)
     runs = np.split(present, np.flatnonzero(np.diff(present) > 1) + 1)
     return Sparkline(
         f"{len(outlying)} of the last {len(present)} samples were outside the band",

@@ -98,6 +98,10 @@ def test_the_overview_says_what_is_wrong_first(serve):
         ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "timeout: 30 s"),
         ({"queries": [query(state=QueryState.WARMING_UP, scored=0, warming_up=3)], "anomalies": []}, "none can alert"),
         ({"queries": [query(state=QueryState.WARMING_UP, scored=0, mature_at=AT + 7200.0)]}, "alerts in 2 h"),
+        (
+            {"queries": [query(state=QueryState.WARMING_UP, scored=0, mature_at=AT + 7200.0, alerting=False)]},
+            "ready in 2 h",
+        ),
         ({"queries": [query(judged_ratio=0.5)], "anomalies": []}, "only 50% of the series of cpu are judged"),
         ({"queries": [query(judged_ratio=0.5)], "anomalies": []}, "Incomplete"),
         ({"queries": [query(state=QueryState.EMPTY, series=0)], "anomalies": []}, "1 query without a series"),
@@ -109,7 +113,10 @@ def test_the_overview_says_what_is_wrong_first(serve):
         ({"series": [series(ready=False, suppressed="warming_up")]}, "warming up"),
         ({"series": [series(masked=True, suppressed="event")]}, "known event"),
         ({"series": [series(masked=True)]}, "not learned"),
-        ({"series": [series(score=float("nan"), positions=series().positions * float("nan"))]}, "no samples so far"),
+        (
+            {"series": [series(score=float("nan"), positions=series().positions * float("nan"))]},
+            "nothing judged so far",
+        ),
         ({"series": [series(lower=float("nan"))]}, "up to 0.50"),
     ],
 )
@@ -137,7 +144,7 @@ def test_things_of_groups_are_shown_with_the_part_of_each_metric(serve):
 @pytest.mark.parametrize(
     ("group", "says"),
     [
-        (GroupRow("api", None, 0, 0), "has said nothing so far"),
+        (GroupRow("api", None, 0, 0), "has no score so far"),
         (GroupRow("api", AT - 60.0, 0, 0), "is learning"),
         (GroupRow("api", AT - 60.0, 2000, 0), "0 of 2,000 anomalous"),
     ],
