@@ -125,7 +125,7 @@ def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float) -> lis
         _progress(f"{number} of {len(chosen)}: {candidate.name}")
         (plan,) = Config.model_validate({"queries": [candidate.fields]}).plans()
         try:
-            histories.append(read(api, plan, end))
+            histories.append(read(api, plan, end, now=now))
         except PrometheusError as error:
             if error.reason.retryable and number == 1:
                 raise

@@ -110,7 +110,7 @@ class Measurement:
         return self.alerts / self.weeks, lower / self.weeks, upper / self.weeks
 
 
-def read(api: PrometheusApi, plan: QueryPlan, end: float) -> History:
+def read(api: PrometheusApi, plan: QueryPlan, end: float, *, now: float) -> History:
     """Evaluate a query, and read its history.
 
     Parameters
@@ -118,7 +118,9 @@ def read(api: PrometheusApi, plan: QueryPlan, end: float) -> History:
     api : PrometheusApi
     plan : QueryPlan
     end : float, Unix seconds
-        A multiple of `STEP`.
+        Of the history; a multiple of `STEP`.
+    now : float, Unix seconds
+        At which the series are counted: `end` may be before the first sample of a young server.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def read(api: PrometheusApi, plan: QueryPlan, end: float) -> History:
         Where the server cannot be reached, or refuses the query.
     """
     begin = time.perf_counter()
-    frame = api.instant(plan.expr, end, timeout=_TIMEOUT)
+    frame = api.instant(plan.expr, now, timeout=_TIMEOUT)
     seconds = time.perf_counter() - begin
     count = len(frame.keys)
     nothing = History(plan, count, seconds, np.zeros((0, 0), np.float32))

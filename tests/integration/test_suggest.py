@@ -48,6 +48,13 @@ def test_every_expression_of_every_preset_gives_series(everything: Prometheus) -
     assert empty == set()
 
 
+def test_a_server_that_has_just_started_has_series(prometheus: Prometheus) -> None:
+    exprs = [query.fields["expr"] for query in preset("node").queries]
+    prometheus.push(metrics_for([*exprs, preset("node").recognised_by[0]], time.time() - np.array([2.0, 1.0])))
+    result = suggest(f"--prometheus.url={prometheus.url}", "--preset=node", "--dry-run")
+    assert (result.returncode, "node_load_per_core" in result.stdout) == (0, True), result.stderr
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_can_be_loaded_and_names_its_metrics(name: str) -> None:
     chosen = preset(name)
