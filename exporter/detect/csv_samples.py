@@ -99,8 +99,8 @@ def _rows(text: str, problems: InputProblems) -> tuple[list[_Row], bool]:
     try:
         rows.extend(_Row(skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
     except csv.Error as error:
-        line = skipped + reader.line_num
-        problems.add(f"line {line}", str(error), line=line, advice=_FORM)
+        number = skipped + reader.line_num
+        problems.add(f"line {number}", str(error), line=number, advice=_FORM)
     return rows, separator == ";"
 
 

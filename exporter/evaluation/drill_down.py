@@ -26,6 +26,8 @@ _POINTS = 10
 _WIDEST = 300.0
 """Seconds between two of them at most."""
 _MOST_LEAVES = 100_000
+_SEEN = 0.5
+"""Share of the deviation that the values before must show, where no label value carries it."""
 _FARTHEST = 2.0
 """How many times what was there before the expected values may be."""
 
@@ -117,7 +119,22 @@ def compared(
     if query.ratio:
         return _of_ratio(columns, before, before_total, now, now_total, factor=query.factor, unit=unit)
     expected = before * _growth(before, now, alert)
-    return _of_sum(columns, expected, now, factor=query.factor, unit=unit)
+    result = _of_sum(columns, expected, now, factor=query.factor, unit=unit)
+    if not result.carriers and _began_before(before, now, alert):
+        return DrillDownInput(tuple(labels), failed="the values compared with are already as they are now")
+    return result
+
+
+def _began_before(before: FloatArray, now: FloatArray, alert: FiringAlert) -> bool:
+    """Return whether less than half of the deviation lies between the values before and now.
+
+    So it is where the anomaly is older than the alert, as after a first start: `_growth` then takes the same share from
+    each, and what carries the change cannot be seen.
+    """
+    if not alert.observed or not alert.expected or min(before.sum(), now.sum()) <= 0:
+        return False
+    change = float(now.sum() - before.sum()) / float(now.sum())
+    return change / ((alert.observed - alert.expected) / alert.observed) < _SEEN
 
 
 def _growth(before: FloatArray, now: FloatArray, alert: FiringAlert) -> float:
