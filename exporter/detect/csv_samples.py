@@ -65,6 +65,9 @@ def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
     names = rows[0].cells if header else ()
     rows = rows[1:] if header else rows
     columns = _columns(names, rows, comma_is_decimal=comma_is_decimal)
+    called = [columns.names[index].strip() for index in columns.values if columns.names]
+    for name in sorted({name for name in called if name and called.count(name) > 1}):
+        raise problems.stop(f"two columns are called {name!r}; give each its own name")
     samples: dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]] = {}
     for row in rows:
         _read_row(row, columns, samples, problems, comma_is_decimal=comma_is_decimal)
@@ -156,6 +159,9 @@ def _read_row(
     cells = row.cells
     if columns.names and list(cells) == list(columns.names):
         report("the header again: give each series a column, a column with its name, or a file")
+        return
+    if columns.names and any(cell.strip() for cell in cells[len(columns.names) :]):
+        report(f"{len(cells)} cells under {len(columns.names)} names of columns: {','.join(cells)[:60]!r}")
         return
     if len(cells) <= max(columns.time, min(columns.values)):
         report(f"no value: {','.join(cells)[:60]!r}")

@@ -150,6 +150,11 @@ def test_every_column_of_a_csv_is_read(text: str, expected: dict[str, Samples]) 
 AGAIN = "give each series a column, a column with its name, or a file"
 
 
+def test_rows_that_do_not_fit_their_header_are_refused() -> None:
+    assert problems("time,load\n60,1,5\n") == ["line 2: 3 cells under 2 names of columns: '60,1,5'", FORM]
+    assert problems("time,load,load\n60,1,5\n") == ["two columns are called 'load'; give each its own name"]
+
+
 def test_blocks_without_names_are_refused() -> None:
     block = "60,1\n120,2\n180,3\n240,4\n"
     assert problems(block * 2) == [f"line 5: the times begin again: {AGAIN}"]
