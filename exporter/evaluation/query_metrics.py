@@ -156,7 +156,11 @@ class QueryMetrics:
         if left_out == self._left_out:
             return
         self._left_out = left_out
-        more = {"query": self._query, "unreadable": str(frame.unreadable), "own": frame.own}
+        more: dict[str, object] = {"query": self._query}
+        if frame.unreadable.rows:
+            more["unreadable"] = str(frame.unreadable)
+        if frame.own:
+            more["own"] = frame.own
         if any(left_out):
             log.warning("rows of the answer are left out", extra=more)
         else:
