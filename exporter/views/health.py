@@ -16,8 +16,12 @@ __all__ = ["component_health", "upcoming_events"]
 
 _AM = "anomaly_exporter_alertmanager_"
 _SOURCE_UP = "anomaly_exporter_source_up"
+_RELOADED = "anomaly_exporter_config_last_reload_successful"
+_RELOADED_AT = "anomaly_exporter_config_last_reload_success_timestamp_seconds"
 _METRICS = (
     _SOURCE_UP,
+    _RELOADED,
+    _RELOADED_AT,
     f"{_AM}up",
     f"{_AM}dirty",
     f"{_AM}last_success_timestamp_seconds",
@@ -39,6 +43,8 @@ def component_health(
     at: float,
 ) -> Sequence[ComponentHealth]:
     """Return the health of Prometheus, the Alertmanagers and the store, by the program's own metrics.
+
+    The configuration is one of them while its file has a mistake and an older one is in force.
 
     Parameters
     ----------
@@ -68,6 +74,8 @@ def component_health(
     if failed:
         detail += f", {failed:.0f} failed operations since the start"
     components.append(ComponentHealth("Store", "", not failed and not recovered, detail))
+    if values.get((_RELOADED_AT, "")) and not values.get((_RELOADED, "")):
+        components.append(ComponentHealth("Configuration", "", False, "the file was refused, an older one is in force"))
     return components
 
 

@@ -63,6 +63,15 @@ def test_what_is_not_well_is_said(metrics):
     )
 
 
+def test_a_configuration_that_was_refused_is_listed(metrics):
+    registry, own, _ = metrics
+    own.config_last_reload_successful.set(1)
+    own.config_last_reload_success_timestamp_seconds.set(900.0)
+    assert "Configuration" not in health(registry)
+    own.config_last_reload_successful.set(0)
+    assert health(registry)["Configuration"] == (False, "the file was refused, an older one is in force")
+
+
 def test_an_alertmanager_that_cannot_list_its_silences_is_listed_as_such(metrics):
     registry, _, theirs = metrics
     theirs.up.labels(URL).set(1)
