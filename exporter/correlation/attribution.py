@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 __all__ = ["Carrier", "attribute_ratio", "attribute_sum"]
 
@@ -160,6 +159,8 @@ def _carriers(
 def _sums(place: IntArray, size: int, columns: FloatArray) -> FloatArray:
     # A product with the matrix of which leaf is in which combination passes over the leaves once, not five times.
     count = len(place)
+    from scipy.sparse import csr_array  # Heavy, and needed when an alert fires.
+
     inside = csr_array((np.ones(count), place, np.arange(count + 1)), shape=(count, size))
     sums: FloatArray = (inside.T @ columns).T
     return sums

@@ -6,10 +6,13 @@ a candidate, and candidates are ordered by how much of what went wrong they acco
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["FloatArray", "own_damage", "ranked", "reached"]
 
@@ -34,6 +37,8 @@ def own_damage(damage: FloatArray, edges: IntArray) -> FloatArray:
     """
     own = damage.copy()
     if len(edges):
+        from scipy.sparse.csgraph import connected_components  # Heavy, and needed when an alert fires.
+
         caller, callee = edges.T
         _, circle = connected_components(_matrix(len(damage), edges), directed=True, connection="strong")
         other = circle[caller] != circle[callee]
@@ -43,6 +48,8 @@ def own_damage(damage: FloatArray, edges: IntArray) -> FloatArray:
 
 def reached(count: int, edges: IntArray, start: int) -> npt.NDArray[np.bool_]:
     """Return which of `count` components a component depends on, itself among them, shape (count,)."""
+    from scipy.sparse.csgraph import breadth_first_order
+
     inside = np.zeros(count, np.bool_)
     inside[breadth_first_order(_matrix(count, edges), start, return_predecessors=False)] = True
     return inside
@@ -85,4 +92,6 @@ def _by_work(same: list[int], work: FloatArray) -> list[int]:
 
 
 def _matrix(count: int, edges: IntArray) -> csr_array:
+    from scipy.sparse import csr_array
+
     return csr_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))

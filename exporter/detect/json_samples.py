@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 from msgspec import Raw
 
+from exporter.completeness import Marks, incomplete
 from exporter.detect.recorded_series import (
     NATIVE_HISTOGRAM,
     InputProblems,
@@ -16,7 +17,6 @@ from exporter.detect.recorded_series import (
     format_labels,
     parse_value,
 )
-from exporter.prometheus.completeness import Marks, incomplete
 
 __all__ = ["read_json"]
 

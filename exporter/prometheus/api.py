@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from time import monotonic
 
+from exporter.completeness import notes_of
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
 from exporter.prometheus.answer_budget import AnswerBudget, AnswerSize
-from exporter.prometheus.completeness import notes_of
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.exemplars import Exemplar, decode_exemplars
 from exporter.prometheus.flood import count_rows, thinned

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from msgspec import Raw, Struct
 
+from exporter.completeness import Marks
 from exporter.errors import Reason
 from exporter.http_client import Fault
-from exporter.prometheus.completeness import Marks
 from exporter.prometheus.frame import FloatArray
 from exporter.prometheus.unreadable import LeftOut, is_own, left_out
 

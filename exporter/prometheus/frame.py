@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from exporter.prometheus.completeness import incomplete
+from exporter.completeness import incomplete
 from exporter.prometheus.unreadable import LeftOut
 
 __all__ = ["HistoryChunk", "FloatArray", "Frame"]

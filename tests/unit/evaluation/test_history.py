@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from exporter.completeness import incomplete
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import HistoryChunk
-from exporter.prometheus.completeness import incomplete
 
 STEP = 300.0
 POINTS = 2345
