@@ -46,27 +46,27 @@ def test_a_value_is_read_as_it_is_meant(text: str, value: object) -> None:
 
 def test_every_key_and_value_has_its_place() -> None:
     document = read("a: 1\nb:\n  - c: x\n    d: y\n")
-    assert document.values["a",] == (1, 4)
-    assert document.keys["b",] == (2, 1)
-    assert document.keys["b", 0, "d"] == (4, 5)
-    assert document.values["b", 0, "d"] == (4, 8)
+    assert document.values["a",][:2] == (1, 4)
+    assert document.keys["b",][:2] == (2, 1)
+    assert document.keys["b", 0, "d"][:2] == (4, 5)
+    assert document.values["b", 0, "d"][:2] == (4, 8)
 
 
 def test_the_place_of_what_is_not_there_is_that_of_the_nearest_thing_around_it() -> None:
     document = read("a:\n  b:\n    c: 1\n")
-    assert document.position(("a", "b", "missing")) == (2, 3)
-    assert document.position(("nothing", "here")) == (1, 1)
+    assert document.position(("a", "b", "missing"))[:2] == (2, 3)
+    assert document.position(("nothing", "here"))[:2] == (1, 1)
 
 
 def test_merged_keys_give_way_to_own_keys_and_to_earlier_ones() -> None:
     document = read("x: &x {a: 1, b: 1, c: 1}\ny: &y {b: 2, c: 2}\nz:\n  <<: [*y, *x]\n  c: 3\n")
     assert document.data["z"] == {"a": 1, "b": 2, "c": 3}
-    assert document.keys["z", "b"] == (2, 8)
+    assert document.keys["z", "b"][:2] == (2, 8)
 
 
 def test_columns_count_characters_not_bytes() -> None:
     document = read("größe: {ä: 1, ö: 2}\n")
-    assert document.keys["größe", "ö"] == (1, 15)
+    assert document.keys["größe", "ö"][:2] == (1, 15)
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
