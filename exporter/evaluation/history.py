@@ -6,8 +6,9 @@ read at the query's own interval, slot by slot, so that the state is the same as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -117,7 +118,11 @@ def learn(
     `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
     the verdicts of each piece; `align` puts samples into rows; by default the engine does.
     """
-    for block in history(plan.start, plan.end, plan.step):
+    for whole in history(plan.start, plan.end, plan.step):
+        empty = 0 if math.isfinite(engine.first_at) else _empty_start(whole.values)
+        block = replace(whole, times=whole.times[empty:], values=whole.values[empty:]) if empty else whole
+        if empty:
+            yield empty
         begin = float(block.times[0])
         if align is None:
             aligned = engine.align(block.keys, block.values, begin)
@@ -131,3 +136,12 @@ def learn(
             complete = np.zeros(len(times), np.bool_) if block.partial else None
             on_verdicts(engine.run(times, samples, plan.step, mask(times), complete=complete))
             yield len(times)
+
+
+def _empty_start(values: FloatArray) -> int:
+    """Return how many instants there are before the first sample, all but the last where there is none.
+
+    Nothing can be learned of them, and a month of them takes seconds: a server that was started a minute ago has one.
+    """
+    present = np.flatnonzero(~np.isnan(values).all(axis=1))
+    return int(present[0]) if len(present) else max(0, len(values) - 1)

@@ -171,7 +171,7 @@ class GroupEvaluator:
         if not self.begun:
             return False
         self._inputs.keep_past(self.job, ())
-        more = {"group": self.settings.name, "slots": number, "things": len(self.group.table)}
+        more = {"group": self.settings.name, "slots": number, "entities": len(self.group.table)}
         if number:
             log.info("a group has learned from the past of its queries", extra=more)
             self._save()
@@ -241,10 +241,10 @@ class GroupEvaluator:
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
-            log.info("a group is anomalous", extra={**more, "thing": self._rows.text(row)})
+            log.info("a group is anomalous", extra={**more, "entity": self._rows.text(row)})
         for row in np.flatnonzero(newly[1])[:_LOGGED].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
-            log.info("all metrics up together: load", extra={**more, "thing": self._rows.text(row)})
+            log.info("all metrics up together: load", extra={**more, "entity": self._rows.text(row)})
 
     def _train(self, slot: float) -> None:
         """Begin to train a forest where it is time, and take up one that is ready."""

@@ -152,7 +152,7 @@ def _by(metric: str, labels_of: LabelsOf, *more: str) -> str:
 
 
 def _requests(name: str, labels_of: LabelsOf) -> Iterator[Candidate]:
-    yield _rate(name, labels_of, 10, "Work that arrives; what stays away tells as much as too much.", direction="both")
+    yield _rate(name, labels_of, 10, "Work that arrives: too much and too little both alert.", direction="both")
     status = next((label for label in _STATUS if label in labels_of(name)), None)
     if status is not None:
         by = _by(name, labels_of)

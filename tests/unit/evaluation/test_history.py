@@ -58,3 +58,28 @@ def test_a_chunk_is_learned_in_pieces_and_nothing_is_lost_between_them() -> None
     assert one.at == other.at == TIMES[-1]
     for name, part in one.parts.items():
         np.testing.assert_array_equal(part, other.parts[name], err_msg=name)
+
+
+@pytest.mark.parametrize("samples", [0, 40], ids=["never", "at the end"])
+def test_what_comes_before_the_first_sample_is_passed_over(samples: int) -> None:
+    engine = new_engine()
+    values = VALUES.copy()
+    values[: POINTS - samples] = np.nan
+    judged = []
+
+    def history(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
+        yield HistoryChunk(TIMES[:2000], KEYS, values[:2000])
+        yield HistoryChunk(TIMES[2000:], KEYS, values[2000:])
+
+    plan = HistoryRange(TIMES[0], TIMES[-1], STEP)
+    pieces = list(learn(engine, plan, history, on_verdicts=lambda verdicts: judged.append(len(verdicts.times))))
+    assert sum(pieces) == POINTS
+    assert engine.at == TIMES[-1]
+    assert sum(judged) <= samples + POINTS - 2000 + 1
+    later = new_engine()
+    if samples:
+        late = TIMES[-samples:]
+        later.run(late, later.align(KEYS, VALUES[-samples:], float(late[0])).samples, STEP)
+        scores = [each.step(TIMES[-1] + STEP, np.array([100.0, 130.0]), STEP).score for each in (engine, later)]
+        # Blocks of twelve begin at another sample.
+        np.testing.assert_allclose(*scores, atol=0.01)
