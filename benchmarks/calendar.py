@@ -36,7 +36,7 @@ def main() -> None:
     table.find([series(number) for number in range(SERIES)])
     silence_indexes = [SilenceIndex([silence(number) for number in range(SILENCES)]) for _ in range(2)]
     now = [silence_indexes[0]]
-    treatments = SampleMasks(ActiveEvents(lambda: now[0]), {"cluster": "a"}, utf8_labels=False)
+    treatments = SampleMasks(ActiveEvents(lambda: now[0]), {"cluster": "a"})
     plan = Config.model_validate({"queries": [{"name": "cpu", "expr": "up", "alert": {}}]}).plans()[0]
 
     def took(what: str) -> None:

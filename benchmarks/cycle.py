@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -71,8 +72,8 @@ class _Moving(PrometheusApi):
 
     _rng = np.random.default_rng(0)
 
-    def instant(self, expr: str, at: float, *, timeout: float) -> Frame:
-        frame = super().instant(expr, at, timeout=timeout)
+    def instant(self, expr: str, at: float, *, timeout: float, **more: Any) -> Frame:
+        frame = super().instant(expr, at, timeout=timeout, **more)
         return replace(frame, values=frame.values * self._rng.normal(1.0, 0.05, len(frame.values)))
 
 

@@ -129,7 +129,6 @@ def evaluation_context(
     settings = EvaluationSettings(
         alerting=AlertingSettings(),
         external_labels={},
-        utf8_labels=False,
         source_url=url,
         query_offset=0.0,
         checkpoint_interval=1e9,
@@ -144,7 +143,7 @@ def evaluation_context(
         alert_snapshots=AlertSnapshots(),
         metrics=metrics,
         admission=admission,
-        masks=SampleMasks(ActiveEvents(), {}, utf8_labels=False),
+        masks=SampleMasks(ActiveEvents(), {}),
         feedback=None,
         groups=Groups(lambda _: 1.0),
         on_verdict=lambda *_: None,

@@ -18,6 +18,8 @@ RUNS = {
     "stl": (["--series", "4", "--reference", "1", "--live", "10"], r"largest difference"),
     "engine": (["--series", "20", "--instants", "12", "--alone", "24"], r"one series, one by one"),
     "backfill": (["--series", "2", "--days", "1"], r"ratio \d"),
+    "causes": ([], r"dependencies known +1\.0"),
+    "drill_down": ([], r"with exactly the label values that were planted"),
     "scrape": (["--series", "20", "--seconds", "0.2"], r"gzip: \d+ scrapes"),
     "restart": (["--series", "20"], r"after SIGKILL: .* all 20 series judged"),
 }
