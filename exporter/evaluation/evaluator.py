@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -199,9 +200,9 @@ class QueryEvaluator:
             at = slot - context.settings.query_offset
             is_learned = engine.table.knows
             frame = context.ports.api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned)
-        elsewhere: list[bytes] = []
+        elsewhere = None
         if plan.shard is not None:
-            elsewhere, frame = plan.shard.elsewhere(frame), plan.shard.frame(frame)
+            elsewhere, frame = partial(plan.shard.elsewhere, frame), plan.shard.frame(frame)
         if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)

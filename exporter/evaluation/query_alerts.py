@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,15 +59,17 @@ class AlertEvaluator:
         self.rows.configure(plan.alert, context, table, at=at)
         self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
 
-    def evaluate(self, verdict: Verdict, engine: Engine, elsewhere: Sequence[bytes] = ()) -> Step:
+    def evaluate(
+        self, verdict: Verdict, engine: Engine, elsewhere: Callable[[], Sequence[bytes]] | None = None
+    ) -> Step:
         """Return the step that follows from a verdict.
 
         Parameters
         ----------
         engine : Engine
             That gave the verdict.
-        elsewhere : sequence of bytes
-            Label sets of the answer that belong to other shards.
+        elsewhere : callable, optional
+            Returns the label sets of the answer that belong to other shards.
         """
         table = engine.table
         self.context.ports.co_occurrence.update(self.plan.name, verdict, table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -80,6 +80,8 @@ class RowAlerts:
         self.identities = RowIdentities(name, kind)
         """Which alert each row belongs to."""
         self.identities.configure(rule, context.settings.external_labels)
+        self._unplaced = set(alert_store.alerts)
+        """Alerts of before a start or a reload of which no series was seen here: only these may be another shard's."""
         self._sharing = 0
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
@@ -92,6 +94,7 @@ class RowAlerts:
         """Apply another configuration. Alerts that would have other labels end: they belong to another rule."""
         self.rule, self.context, self.alert_store.context = rule, context, context
         self.identities.configure(rule, context.settings.external_labels)
+        self._unplaced = set(self.alert_store.alerts)
         self._end_renamed(table, at)
 
     def _end_renamed(self, table: SeriesTable, at: float) -> None:
@@ -157,13 +160,17 @@ class RowAlerts:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
 
-    def _moved(self, elsewhere: Sequence[bytes]) -> set[str]:
+    def _moved(self, elsewhere: Callable[[], Sequence[bytes]] | None) -> set[str]:
         """Return the alerts whose series are in the answer and belong to another shard."""
         alerts, rows_of = self.alert_store.alerts, self.identities.rows_of
-        without_rows = {identity for identity in alerts if not len(rows_of(identity))} if elsewhere else set()
-        if not without_rows:
+        self._unplaced = {
+            identity
+            for identity in self._unplaced
+            if identity in alerts and "storm" not in alerts[identity].labels and not len(rows_of(identity))
+        }
+        if not self._unplaced or elsewhere is None:
             return set()
-        return without_rows & {fingerprint(self.identities.labels(labels_of(key))) for key in elsewhere}
+        return self._unplaced & {fingerprint(self.identities.labels(labels_of(key))) for key in elsewhere()}
 
     def _series_of(self, table: SeriesTable, identity: str) -> Labels:
         """Return the labels of the series of an alert; none where it is about several."""

@@ -49,8 +49,8 @@ class SlotResult:
         Returns a candidate for each request, in their order; called once, with the rows that are shown.
     partial : bool
         The answer may be incomplete, so a series without a sample is not missing.
-    elsewhere : sequence of bytes
-        Label sets of the answer that belong to other shards.
+    elsewhere : callable, optional
+        Returns the label sets of the answer that belong to other shards; called where an alert may be of one of them.
     held, waiting : ndarray of bool, shape (size,), optional
         Rows that are anomalous by a load, and rows of which that is not known yet.
     """
@@ -60,7 +60,7 @@ class SlotResult:
     table: SeriesTable
     explain: Callable[[Sequence[ExplanationRequest]], list[AlertCandidate]]
     partial: bool = False
-    elsewhere: Sequence[bytes] = ()
+    elsewhere: Callable[[], Sequence[bytes]] | None = None
     held: npt.NDArray[np.bool_] | None = None
     waiting: npt.NDArray[np.bool_] | None = None
 

@@ -42,7 +42,10 @@ class Shard:
         """Return the part of a result that belongs to this shard."""
         kept = self._kept(frame.keys)
         keys = [frame.keys[at] for at in kept.tolist()]
-        unreadable = frame.unreadable.only(lambda key: bool(self._belong([key])[0]))
+        unreadable = frame.unreadable
+        if unreadable.keys:
+            own = dict(zip(unreadable.keys, self._belong(unreadable.keys).tolist(), strict=True))
+            unreadable = unreadable.only(own.__getitem__)
         values, timestamps = frame.values[kept], frame.timestamps[kept]
         return replace(frame, keys=keys, values=values, timestamps=timestamps, unreadable=unreadable)
 
