@@ -27,13 +27,14 @@ def test_configuration_is_valid() -> None:
 @pytest.mark.parametrize(
     ("labels", "receivers"),
     [
-        ("alertname=AnomalyWidespread query=cpu severity=page", "pager,webhook,chat"),
-        ("alertname=AnomalyDetected query=cpu severity=critical", "pager,webhook,chat"),
+        ("alertname=AnomalyWidespread query=cpu severity=page", "webhook,pager,chat"),
+        ("alertname=AnomalyDetected query=cpu severity=critical", "webhook,pager,chat"),
         ("alertname=AnomalyDetected query=cpu severity=warning", "webhook,chat"),
         ("alertname=AnomalyDetected query=cpu", "webhook,chat"),
-        ("alertname=AnomalyDetected severity=page incident=a1 incident_role=root", "pager,webhook,chat"),
+        ("alertname=AnomalyDetected severity=page incident=a1 incident_role=root", "webhook,pager,chat"),
         ("alertname=AnomalyGroup group=api severity=ticket", "webhook,chat"),
-        ("alertname=AnomalyExporterDown severity=page", "pager,webhook,chat"),
+        ("alertname=AnomalyExporterDown severity=page", "webhook,pager,chat"),
+        ("alertname=AnomalyDetected query=cpu severity=page notify_as=digest", "webhook,chat"),
         ("alertname=CheckoutIsSlow query=latency severity=page", "pager,chat"),
         ("alertname=SomethingElse severity=ticket", "chat"),
     ],
@@ -101,6 +102,9 @@ def test_worse_alerts_inhibit_what_follows_from_them(shipped: Alertmanager) -> N
             fire("AnomalyDetected", query="errors", service="payments", incident="one", incident_role="root"),
             fire("AnomalyDetected", query="errors", service="checkout", incident="one", incident_role="effect"),
             fire("AnomalyDetected", query="errors", service="search", incident="two", incident_role="effect"),
+            # What waits for the message of the day hides no page.
+            fire("AnomalyDetected", service="cache", incident="three", incident_role="root", notify_as="digest"),
+            fire("AnomalyDetected", service="web", incident="three", incident_role="effect", severity="page"),
             fire("AnomalyExporterSourceDown", instance="ae:9877"),
             fire("AnomalyExporterQueryStale", instance="ae:9877", query="latency"),
             fire("AnomalyExporterStoreErrors", instance="ae:9877"),
