@@ -208,8 +208,9 @@ def _load_share(samples: FloatArray, begin: npt.NDArray[np.intp]) -> float:
     for entity in range(0, samples.shape[1] - TOGETHER + 1, TOGETHER):
         for index in range(begin[entity], begin[entity] + 3 * HOUR):
             inputs = input_of(verdicts[index])
-            metrics = (values[entity : entity + TOGETHER][None] for values in (inputs.z, inputs.growth, inputs.noise))
-            named.append(bool(np.isfinite(load_of(GroupMatrix(*metrics)).factor)[0]))
+            layers = (inputs.z, inputs.growth, inputs.noise, inputs.observed, inputs.expected, inputs.least)
+            metrics = (values[entity : entity + TOGETHER][None] for values in layers)
+            named.append(bool(np.isfinite(load_of(GroupMatrix(*metrics)))[0]))
     return float(np.mean(named))
 
 

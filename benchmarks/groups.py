@@ -87,7 +87,8 @@ def run(detector, z, growth, noise, learn):
             group.detector.adopt(fit(group.detector.training(at), group.settings.share, at))
             trained += perf_counter() - begin
         begin = perf_counter()
-        scores[t] = group.step(at, GroupMatrix(z[t], growth[t], noises), MINUTE).score
+        matrix = GroupMatrix(z[t], growth[t], noises, 1.0 + noises * z[t], np.ones(noises.shape), 0.0 * noises)
+        scores[t] = group.step(at, matrix, MINUTE).score
         spent += perf_counter() - begin
     return scores[learn:], spent / z.shape[0] / entities * 1e6, trained
 

@@ -122,10 +122,10 @@ class Group:
         with np.errstate(all="ignore"):
             adjusted = _without(matrix, accepted) if accepted.any() else matrix
             load, members = load_of(adjusted), self._members.step(adjusted)
-            joint = self.detector.judge(at, adjusted.z, load, seconds)
+            joint = self.detector.judge(at, adjusted, load, seconds)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
-        factor = np.where(members.named, members.factor, np.where(joint.excused, load.factor, np.nan))
+        factor = np.where(members.named, members.factor, np.where(joint.excused, load, np.nan))
         return GroupVerdict(at, score_of(joint.severity), joint.share, factor, members)
 
     def accept(self, rows: Rows) -> None:
@@ -171,4 +171,5 @@ def _without(matrix: GroupMatrix, accepted: npt.NDArray[np.float32]) -> GroupMat
     """Return inputs as they would be without the deviation that was accepted; shapes (n, p)."""
     growth = np.log(np.maximum(np.exp(matrix.growth) - accepted * matrix.noise, _LEAST))
     growth = np.where(accepted == 0.0, matrix.growth, growth)
-    return replace(matrix, z=matrix.z - accepted, growth=growth)
+    observed = matrix.observed - accepted * matrix.noise * np.abs(matrix.expected)
+    return replace(matrix, z=matrix.z - accepted, growth=growth, observed=observed)

@@ -24,6 +24,8 @@ _TOO_SMALL_TO_COUNT = 3.0
 """Standard deviations that a deviation below the query's smallest has at most: alone it never counts, and a
 constant that has moved by its last digit must not count more than noise does."""
 
+_NUMBERS = ("z", "growth", "noise", "observed", "expected", "least")
+
 
 @dataclass(frozen=True, slots=True)
 class GroupInput:
@@ -38,6 +40,9 @@ class GroupInput:
         ln(observed / expected); 0 where both are zero, infinite where it has no meaning.
     noise : ndarray
         One standard deviation as part of what is expected: how far `growth` strays by itself.
+    observed, expected : ndarray, source units
+    least : ndarray, source units
+        The smallest deviation that counts.
     anomalous : ndarray of bool
         Whether the query alone would alert.
     """
@@ -46,11 +51,14 @@ class GroupInput:
     z: Floats
     growth: Floats
     noise: Floats
+    observed: Floats
+    expected: Floats
+    least: Floats
     anomalous: npt.NDArray[np.bool_]
 
     def halved(self) -> GroupInput:
         """Return a copy in half the memory."""
-        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in ("z", "growth", "noise")})
+        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in _NUMBERS})
 
 
 def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviation: float = 0.0) -> GroupInput:
@@ -66,15 +74,16 @@ def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviatio
     with np.errstate(all="ignore"):
         deviation = verdict.observed - verdict.expected
         z = np.where(np.isnan(verdict.score) | np.isnan(deviation), np.nan, verdict.z)
-        small = np.abs(deviation) < np.maximum(min_deviation, min_relative_deviation * np.abs(verdict.expected))
-        z = np.where(small, np.clip(z, -_TOO_SMALL_TO_COUNT, _TOO_SMALL_TO_COUNT), z)
+        least = np.maximum(min_deviation, min_relative_deviation * np.abs(verdict.expected))
+        z = np.where(np.abs(deviation) < least, np.clip(z, -_TOO_SMALL_TO_COUNT, _TOO_SMALL_TO_COUNT), z)
         ratio = verdict.observed / verdict.expected
         growth = np.where((verdict.observed > 0.0) & (verdict.expected > 0.0), np.log(ratio), np.inf)
         growth = np.where((verdict.observed == 0.0) & (verdict.expected == 0.0), 0.0, growth)
         noise = np.abs(deviation / (verdict.expected * z))
         noise = np.where(np.isfinite(noise), noise, 0.0)
     growth = np.where(np.isnan(z), np.nan, growth)
-    return GroupInput(verdict.at, z, growth, noise, verdict.anomalous & verdict.ready)
+    anomalous = verdict.anomalous & verdict.ready
+    return GroupInput(verdict.at, z, growth, noise, verdict.observed, verdict.expected, least, anomalous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,9 @@ class GroupMatrix:
     z: FloatArray
     growth: FloatArray
     noise: FloatArray
+    observed: FloatArray
+    expected: FloatArray
+    least: FloatArray
     anomalous: npt.NDArray[np.bool_] | np.bool_ = np.False_
 
 
@@ -106,7 +118,7 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
     since : float, Unix seconds
         Older inputs are left out.
     """
-    joined = np.full((3, size, len(inputs)), np.nan)
+    joined = np.full((len(_NUMBERS), size, len(inputs)), np.nan)
     anomalous = np.zeros((size, len(inputs)), np.bool_)
     for metric, (values, place) in enumerate(zip(inputs, places, strict=True)):
         if values is None or values.at < since:
@@ -114,8 +126,8 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
         rows = np.flatnonzero((place >= 0) & ~np.isnan(values.z[: len(place)]))
         # Of equal places the last one written stays. Stable, so that equal distances always give the same series.
         rows = rows[np.argsort(np.abs(values.z[rows]), kind="stable")]
-        for layer, column in zip(joined, (values.z, values.growth, values.noise), strict=True):
-            layer[place[rows], metric] = column[rows]
+        for layer, name in zip(joined, _NUMBERS, strict=True):
+            layer[place[rows], metric] = getattr(values, name)[rows]
         anomalous[place[rows[values.anomalous[rows]]], metric] = True
-    z, growth, noise = joined
-    return GroupMatrix(z, growth, noise, anomalous)
+    z, growth, noise, observed, expected, least = joined
+    return GroupMatrix(z, growth, noise, observed, expected, least, anomalous)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.joint import LONGEST, Array, FloatArray, Joint, Rows
-from exporter.engine.multivariate.load import Load
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["Forest", "JointForest", "fit"]
@@ -128,8 +128,9 @@ class JointForest:
         """Forget the previous samples of the entities in `rows`: they were measured against another level."""
         self._previous[rows] = np.nan
 
-    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
+    def judge(self, at: float, matrix: GroupMatrix, load: FloatArray, seconds: float) -> Joint:
         """Judge one instant, then keep a sample of it for training; see `JointDetector`."""
+        z = matrix.z
         previous = self._previous[: len(z)]
         present = ~np.isnan(z)
         value = np.where(present, np.clip(z, -LONGEST, LONGEST), 0.0)
@@ -147,7 +148,7 @@ class JointForest:
         size = features[:, : self._metrics] ** 2 + features[:, self._metrics :] ** 2
         total = size.sum(axis=1, keepdims=True)
         share = np.divide(size, total, out=np.zeros_like(size), where=total > 0.0)
-        loaded = ~np.isnan(load.factor)
+        loaded = ~np.isnan(load)
         excused = loaded & (severity > _UNDER_LOAD)
         severity[loaded] = np.minimum(severity[loaded], _UNDER_LOAD)
         self._keep(at, features[can[~loaded[can]]], seconds)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate.load import Load
+from exporter.engine.multivariate.inputs import GroupMatrix
 
 __all__ = ["Array", "FloatArray", "Joint", "JointDetector", "LONGEST", "NEWEST", "Rows"]
 
@@ -57,16 +57,17 @@ class JointDetector(Protocol):
     def settle(self, rows: Rows) -> None:
         """Reset the recent severity of the entities in `rows`: their present level was accepted."""
 
-    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:
+    def judge(self, at: float, matrix: GroupMatrix, load: FloatArray, seconds: float) -> Joint:
         """Judge one instant, then learn it.
 
         Parameters
         ----------
         at : float, Unix seconds
-        z : ndarray, shape (n, p)
-            Distance of each metric from its mean, in standard deviations; NaN = missing. Not changed.
-        load : Load
-            Entities that may be under a load: where that is why they are not anomalous, the instant is not learned.
+        matrix : GroupMatrix
+            Not changed.
+        load : ndarray, shape (n,)
+            The common factor of entities that may be under a load, NaN for the others. Where a load is why an entity
+            is not anomalous, the instant is not learned.
         seconds : float
             How much time an instant stands for.
         """

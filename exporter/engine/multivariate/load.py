@@ -7,14 +7,12 @@ Under load too: so what is judged then is how far each metric is from the common
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.multivariate.inputs import GroupMatrix
 
-__all__ = ["Load", "load_of"]
+__all__ = ["load_of", "spread_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,33 +36,8 @@ CERTAIN = 2.0
 load."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Which entities may be under load, and how far their metrics are from it.
-
-    Attributes
-    ----------
-    factor : ndarray, shape (n,)
-        The common factor of each entity whose metrics are all up together; NaN for the others.
-    rows : ndarray of intp, shape (m,)
-        Entities that have one.
-    left : ndarray, shape (m, p)
-        Of `rows`: what the common factor leaves of the distance from the mean, in standard deviations; 0 = missing.
-    direction : ndarray, shape (m, p)
-        How these distances grow with the logarithm of the factor; 0 for metrics that have nothing to do with it.
-    spread : ndarray, shape (m, p)
-        How far metrics are from a common factor of this size where nothing is wrong, in standard deviations.
-    """
-
-    factor: FloatArray
-    rows: npt.NDArray[np.intp]
-    left: FloatArray
-    direction: FloatArray
-    spread: FloatArray
-
-
-def load_of(matrix: GroupMatrix) -> Load:
-    """Find the entities whose metrics are all up together.
+def load_of(matrix: GroupMatrix) -> FloatArray:
+    """Return the common factor of each entity whose metrics are all up together, shape (n,); NaN for the others.
 
     A metric that is expected to be zero and is zero does not speak against it: zero times a factor is zero.
     One for which a ratio has no meaning does.
@@ -82,10 +55,14 @@ def load_of(matrix: GroupMatrix) -> Load:
         number = counted.sum(axis=1)
         certain = (counted & (matrix.z >= CERTAIN)).sum(axis=1)
         loaded = (number >= 2) & (factor >= SMALLEST) & (2 * certain >= number) & together.all(axis=1)
-        times = np.where(loaded, np.exp(factor), np.nan)
-    rows = np.flatnonzero(loaded)
-    some, common = counted[rows], times[rows, None]
-    unit = np.maximum(np.where(some, matrix.noise[rows], 1.0), QUIETEST)
-    left = np.where(some, (np.exp(growth[rows]) - common) / unit, 0.0)
-    spread = np.where(some, common * np.expm1(_TYPICAL_SPREAD * np.log(common)) / unit, 0.0)
-    return Load(times, rows, left, np.where(some, common / unit, 0.0), spread)
+        times: FloatArray = np.where(loaded, np.exp(factor), np.nan)
+    return times
+
+
+def spread_of(factor: FloatArray) -> FloatArray:
+    """Return how far metrics are from loads of these factors where nothing is wrong, as part of what is expected.
+
+    >>> spread_of(np.array([1.0, 1.5])).round(3)
+    array([0.   , 0.094])
+    """
+    return factor * np.expm1(_TYPICAL_SPREAD * np.log(factor))

@@ -1,7 +1,7 @@
-"""How rare a value is among past values: a histogram with decay, and a fitted tail beyond it.
+"""Which value a small share of past values is beyond: histograms with decay, and a tail fitted to each.
 
-Within the histogram the probability is counted; beyond its 90 % quantile a generalised Pareto distribution is
-fitted by probability-weighted moments [1]_.
+Beyond the 90 % quantile of a histogram a generalised Pareto distribution is fitted by probability-weighted
+covariances [1]_: a share that is smaller than one in the number of values cannot be counted.
 
 References
 ----------
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINS", "counted", "surprise"]
+__all__ = ["BINS", "counted_by_row", "exceeded"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,62 +24,70 @@ _PER_OCTAVE, _FIRST = 6, -4.0
 """Bins begin at 2**-4 and are a sixth of an octave wide; everything below is in the first, above in the last."""
 _TAIL = 0.1
 """Part of the past that the tail is fitted to: less leaves too few values, more is no tail."""
-_SHAPE_MAX = 0.9
-"""Beyond, the mean of the tail would not be finite."""
+_SHAPE_MAX = 0.5
+"""Beyond, the spread of the tail would not be finite."""
 _ALIKE = 6.0
 """Values that say no more than one: they are smoothed, so those that follow each other are alike."""
-_SURPRISE_MAX = 15.0
-"""A tail is not known well enough to say more."""
 
 
-def counted(values: FloatArray) -> FloatArray:
-    """Return how many of `values`, any shape, NaN left out, fall in each bin; shape (BINS,)."""
-    finite = values[~np.isnan(values)]
-    position = (np.log2(np.maximum(finite, 2.0**_FIRST)) - _FIRST) * _PER_OCTAVE
-    return np.bincount(np.minimum(position.astype(np.intp), BINS - 1), minlength=BINS).astype(np.float64)
-
-
-def surprise(values: FloatArray, counts: FloatArray) -> FloatArray:
-    """Return -log10 of the probability of so large a value, shape of `values`; NaN stays.
+def counted_by_row(values: FloatArray, counts: npt.NDArray[np.float32]) -> None:
+    """Count each value in the bin of its row; NaN is left out.
 
     Parameters
     ----------
-    values : ndarray
+    values : ndarray, shape (n,)
         Not negative.
-    counts : ndarray, shape (BINS,)
-        From `counted`, added up over the past; at least some.
+    counts : ndarray, shape (n, BINS)
+        Changed.
+    """
+    rows = np.flatnonzero(~np.isnan(values))
+    position = (np.log2(np.maximum(values[rows], 2.0**_FIRST)) - _FIRST) * _PER_OCTAVE
+    counts[rows, np.minimum(position.astype(np.intp), BINS - 1)] += 1.0
+
+
+def exceeded(counts: FloatArray, certain: float, share: float) -> FloatArray:
+    """Return the value that a share of the past was beyond, shape (n,).
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n, BINS)
+        As `counted_by_row` adds them up; some in every row.
+    certain : float
+        How many values speak for it; the fewer, the farther the tail reaches.
+    share : float, 0 to 1
     """
     edges = 2.0 ** (_FIRST + np.arange(BINS + 1) / _PER_OCTAVE)
     edges[0] = 0.0
-    # The chance of a value beyond each edge, with half a value added so that it never is zero.
-    beyond = np.append(np.cumsum(counts[::-1])[::-1], 0.0)
-    chance = (beyond + 0.5) / (beyond[0] + 1.0)
-    log_chance = np.log(chance)
-    begin = float(np.interp(-np.log(_TAIL), -log_chance, edges))
-    bulk = np.interp(values, edges, log_chance)
-    shape, scale = _pareto(counts, edges, begin)
-    excess = np.maximum(values - begin, 0.0) / scale
-    bent = np.log1p(shape * excess) / shape if shape > 1e-6 else excess
-    logarithm = np.where(values > begin, np.log(_TAIL) - bent, bulk)
-    rare: FloatArray = np.minimum(-logarithm / np.log(10.0), _SURPRISE_MAX)
-    return rare
+    beyond = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
+    tail = max(_TAIL, share)
+    # The first bin beyond whose lower edge there is no more than the tail, and the edge within the bin before it.
+    last = (beyond > tail * beyond[:, :1]).sum(axis=1) - 1
+    rows = np.arange(len(counts))
+    here = counts[rows, last]
+    part = (beyond[rows, last] - tail * beyond[:, 0]) / np.maximum(here, 1e-12)
+    begin = edges[last] + part * (edges[last + 1] - edges[last])
+    shape, scale = _pareto(counts, edges, begin, certain)
+    times = tail / share
+    with np.errstate(invalid="ignore", divide="ignore"):
+        farther = np.where(shape > 1e-6, (times**shape - 1.0) / shape, np.log(times))
+    limit: FloatArray = begin + scale * farther
+    return limit
 
 
-def _pareto(counts: FloatArray, edges: FloatArray, begin: float) -> tuple[float, float]:
-    """Return shape and scale of the excesses over `begin`."""
-    low, high = np.maximum(edges[:-1], begin), edges[1:]
+def _pareto(counts: FloatArray, edges: FloatArray, begin: FloatArray, certain: float) -> tuple[FloatArray, FloatArray]:
+    """Return shape and scale of the excesses over `begin`, shape (n,)."""
+    low, high = np.maximum(edges[:-1], begin[:, None]), edges[1:]
     part = np.clip((high - low) / (high - edges[:-1]), 0.0, 1.0)
     weight = counts * part
-    excess = np.maximum(0.5 * (low + high) - begin, 0.0)
-    number = weight.sum()
-    if number <= 0.0:
-        return 0.0, max(begin, edges[1])
-    mean = float((weight * excess).sum() / number)
-    larger = np.cumsum(weight[::-1])[::-1] - 0.5 * weight
-    second = float((weight * excess * larger).sum() / number**2)
+    excess = np.maximum(0.5 * (low + high) - begin[:, None], 0.0)
+    number = np.maximum(weight.sum(axis=1), 1e-12)
+    mean = (weight * excess).sum(axis=1) / number
+    larger = np.cumsum(weight[:, ::-1], axis=1)[:, ::-1] - 0.5 * weight
+    second = (weight * excess * larger).sum(axis=1) / number**2
     spread = mean - 2.0 * second
-    shape = 2.0 - mean / spread if spread > 1e-9 * mean else _SHAPE_MAX
-    shape = float(np.clip(shape, 0.0, _SHAPE_MAX))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shape = np.where(spread > 1e-9 * mean, 2.0 - mean / spread, _SHAPE_MAX)
+    shape = np.clip(shape, 0.0, _SHAPE_MAX)
     # A tail that few values speak for is taken as wider, by two standard errors of its mean.
-    caution = 1.0 + 2.0 * float(np.sqrt(_ALIKE / number))
-    return shape, max(mean * (1.0 - shape) * caution, 1e-6 * edges[1])
+    caution = 1.0 + 2.0 * np.sqrt(_ALIKE / max(_TAIL * certain, 1.0))
+    return shape, np.maximum(mean * (1.0 - shape) * caution, 1e-6 * edges[1])

@@ -1,15 +1,18 @@
-"""Whitened principal components: how unusual a combination of metrics is, though each metric alone may be fine.
+"""Whitened components: how unusual a combination of metrics is, though each metric alone may be fine.
 
-The vector of an entity's metrics, each in standard deviations from its own mean, is whitened with the covariance that
-was learned of it: rotated to the principal components, and divided by the standard deviation of each. The squared
-length of what results (the squared Mahalanobis distance [1]_) is 1 a metric on average, and large where metrics
-that go together do not, or where many are a little off. It is smoothed over some samples, and the severity follows
-from how rare the smoothed length was in the past of all entities.
+Two vectors of an entity are whitened with covariances that were learned of it: how far each metric is from what is
+expected now, and how much each has changed since the last instant. Whitening rotates a vector to its principal
+components and divides each by its standard deviation. The mean square of what results (a squared Mahalanobis
+distance [1]_ for each metric) is 1 on average, and large where metrics that go together do not, or where many are a
+little off. Both are smoothed over some samples; the larger counts, in units of what this entity exceeds for about
+five minutes a week.
+
+Deviations see what lasts. Changes see what begins, whatever the level has drifted to, and need no season to be known.
+Spreads are of all hours together: a bucket of the week has too few visits for one, and a variance that is too small
+by chance makes a metric loud for weeks.
 
 It sees correlations only: two metrics tied by a curve look like noise. It fails where the metrics of a group move
 for different reasons at different times, such as a nightly job that was never seen before.
-
-The covariance of an entity is its own as far as there is enough of its past, and that of all entities otherwise.
 
 References
 ----------
@@ -26,31 +29,49 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate.joint import LONGEST, NEWEST, Array, FloatArray, Joint, Rows
-from exporter.engine.multivariate.load import Load
-from exporter.engine.multivariate.tail import BINS, counted, surprise
+from exporter.engine.multivariate.covariances import BLOCK, Covariances, whitening
+from exporter.engine.multivariate.inputs import GroupMatrix
+from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, Joint, Rows
+from exporter.engine.multivariate.load import spread_of
+from exporter.engine.multivariate.tail import BINS, counted_by_row, exceeded
+from exporter.engine.seconds import HOUR
 
-__all__ = ["Whitened", "whitening"]
+__all__ = ["Whitened"]
 
-_REFIT = 12
-"""Instants between two whitenings: the covariance changes slowly, and taking it apart is the dear part."""
-_PRIOR = 100.0
-"""Samples a metric that an entity must have seen before its own covariance weighs as much as that of all entities."""
-_SMALLEST_PART = 0.02
-"""Part of the mean variance that every component counts as having at least: beyond is rounding, not knowledge."""
-_IDENTITY = 20.0
-"""Samples a metric for which the identity stands: metrics are independent until seen otherwise."""
-_LEARNED_LENGTH, _LEARNED_IN_EVENT = 6.0, 1.0
-"""Vectors that are longer are learned as if they ended here (squared length a metric). While an event lasts they
-are learned as if they were ordinary: what stays for weeks becomes typical, what stays for hours does not."""
-_LEARNING, _ENOUGH_INSTANTS, _ENOUGH = 20.0, 60.0, 480.0
-"""Instants before lengths are counted; instants, and counted lengths of all entities, before there is any severity:
-an hour of minutes, and enough lengths for one in a thousand to be extrapolated."""
+BoolArray = npt.NDArray[np.bool_]
+
+_RIDGES = (0.03, 0.1)
+"""Of deviations and of changes: variance of every standardised metric that is taken for rounding. Changes have less
+in common, and more rounding."""
+_ALONE, _SECOND = 9.0, 30.0
+"""A component's square counts at most so much, and so many times the next largest, beyond what the others do: a
+deviation of one metric alone is what its own query is for."""
+_COMPRESSED = 6.0
+"""Standard deviations beyond which a component of the changes counts by its logarithm."""
+_LEARNING = 47.0
+"""Vectors that an entity must have learned before it is judged: four blocks, and a little less because they fade. Until
+then lengths are longer than they will be."""
+_ENOUGH = 60.0
+"""Lengths of all entities together before there is any severity."""
+_POOL = 2000.0
+"""Lengths of its own after which what an entity exceeds weighs as much as what all entities do."""
+_LOWEST, _HIGHEST = 8.0, 100.0
+"""Smoothed mean squares of a component between which the limit lies, however calm or wild the past: nearly three, and
+ten, standard deviations of all metrics at once."""
 _EVENT = 0.8
 """Severity from which the lengths of consecutive samples are counted once: a little below the threshold, or
 the edges of each event would become typical."""
-
-_OWN = ("mean", "covariance", "count", "whitening", "centre", "smooth", "last", "plain", "last_plain", "high")
+_COUNTED = 1.25
+"""Limits that a length counts as at most: a limit grows where it is passed often, and not by one far event."""
+_LONGEST = 64.0
+"""Smoothed mean square of a component from which vectors are learned as if they were ordinary, event or not: one that
+is so far out would deafen the entity for weeks."""
+_LATE = 1.5
+"""Intervals after which the sample before is too old for a change."""
+_FARTHEST = 1e3
+"""Standard deviations at most, so that everything stays finite."""
+_TOO_SMALL_TO_COUNT = 3.0
+"""Standard deviations of a deviation or change below the smallest one that counts for its query, at most."""
 
 
 class Whitened:
@@ -66,238 +87,205 @@ class Whitened:
     """
 
     def __init__(self, metrics: int, contamination: float, memory: float) -> None:
-        self.contamination = contamination
-        self.memory = memory
-        p = self._metrics = metrics
+        self.contamination, self.memory, self._metrics = contamination, memory, metrics
+        self._covariances = [Covariances(metrics, ridge=ridge, memory=memory, refit=HOUR) for ridge in _RIDGES]
         self._own: dict[str, Array] = {
-            "mean": np.zeros((0, p), np.float32),
-            "covariance": np.zeros((0, p, p), np.float32),
-            "count": np.zeros((0, p), np.float32),
-            "whitening": np.zeros((0, p, p), np.float32),
-            "centre": np.zeros((0, p), np.float32),
-            "smooth": np.ones(0),
-            "last": np.ones(0),
-            "plain": np.ones(0),  # As `smooth` and `last`, without regard to load.
-            "last_plain": np.ones(0),
+            "smooth": np.ones((0, 2)),
+            "plain": np.ones((0, 2)),  # As `smooth`, without regard to load.
+            "previous": np.full((0, metrics), np.nan),
+            "previous_at": np.full(0, -np.inf),
+            "factor": np.full(0, np.nan),  # Of the load at the previous instant.
+            "lengths": np.zeros((0, BINS), np.float32),
+            "limit": np.full(0, np.nan),
             "high": np.zeros(0),
         }
-        self._pool_mean = np.zeros(p)
-        self._pool_covariance = np.eye(p)
-        self._pool_weight = np.full((p, p), _IDENTITY * p)
-        self._histogram = np.zeros(BINS)
-        self._steps = np.zeros(2)
-        """Instants seen, and of them those in which something was learned."""
+        self._steps = np.zeros(1)
+        self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
+        self._start |= {"factor": np.nan, "lengths": 0.0, "limit": np.nan, "high": 0.0}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` entities."""
-        size = len(self._own["smooth"])
         for name, old in self._own.items():
-            new = np.zeros((capacity, *old.shape[1:]), old.dtype)
-            new[:size] = old
+            new = np.full((capacity, *old.shape[1:]), self._start[name], old.dtype)
+            new[: len(old)] = old
             self._own[name] = new
-        self.forget(np.arange(size, capacity))
+        for covariances in self._covariances:
+            covariances.grow(capacity)
 
     def forget(self, rows: Rows) -> None:
         """Reset the state of the entities in `rows` to what was learned from all entities."""
-        for name in ("mean", "covariance", "count", "high"):
-            self._own[name][rows] = 0.0
-        self.settle(rows)
-        self._refit(rows)
+        for name, array in self._own.items():
+            array[rows] = self._start[name]
+        for covariances in self._covariances:
+            covariances.forget(rows)
 
     def settle(self, rows: Rows) -> None:
         """Reset the recent severity of the entities in `rows`."""
-        for name in ("smooth", "last", "plain", "last_plain"):
-            self._own[name][rows] = 1.0
-        self._own["high"][rows] = 0.0
+        for name in ("smooth", "plain", "previous", "high"):
+            self._own[name][rows] = self._start[name]
 
-    def judge(self, at: float, z: FloatArray, load: Load, seconds: float) -> Joint:  # noqa: ARG002
+    def judge(self, at: float, matrix: GroupMatrix, load: FloatArray, seconds: float) -> Joint:
         """Judge one instant, then learn it; see `JointDetector`."""
-        size = len(z)
-        own = {name: array[:size] for name, array in self._own.items()}
-        present = ~np.isnan(z)
-        number = present.sum(axis=1)
-        vector = np.where(present, np.clip(z, -LONGEST, LONGEST), 0.0)
-        away = np.where(present, vector - own["centre"], 0.0)
-        white = np.einsum("nij,nj->ni", own["whitening"], away)
-        partial = np.flatnonzero((number < self._metrics) & (number >= 2))
-        if len(partial):
-            some = present[partial]
-            matrices = whitening(self._covariance(partial), some)
-            white[partial] = np.where(some, np.einsum("nij,nj->ni", matrices, away[partial]), 0.0)
-        can = number >= 2
-        length = (white**2).sum(axis=1) / np.maximum(number, 1)
-        plain = self._scaled(length, number)
-        scaled = plain.copy()
-        rows = load.rows
-        if len(rows):
-            left = self._beside(load, present[rows])
-            # One direction is the load's own.
-            beside = self._scaled((left**2).sum(axis=1) / np.maximum(number[rows] - 1, 1), number[rows] - 1)
-            better = beside < plain[rows]
-            scaled[rows[better]] = beside[better]
-            white[rows[better]] = left[better]
-        self._smooth(own["smooth"], own["last"], scaled, can)
-        self._smooth(own["plain"], own["last_plain"], plain, can)
-        severity = self._severity(np.where(can, own["smooth"], np.nan))
-        excused = np.zeros(size, np.bool_)
-        excused[rows] = (severity[rows] < 1.0) & (self._severity(own["plain"][rows]) >= 1.0)
-        self._count(np.where(can, own["smooth"], np.nan), severity, own["high"])
-        parts = white**2
-        total = parts.sum(axis=1)
-        share = np.divide(parts, total[:, None], out=np.zeros_like(parts), where=(can & (total > 0.0))[:, None])
-        shortened = own["centre"] + away * _shortening(length, own["high"] > 0.0)[:, None]
-        self._learn(present, shortened, can & ~excused, seconds)
+        own = {name: array[: len(matrix.z)] for name, array in self._own.items()}
+        vectors = self._vectors(at, matrix, own, seconds)
+        lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
+        measures = (_deviating, _changing)
+        loaded = np.where(np.isnan(load), own["factor"], load)
+        for kind, (covariances, vector, measure) in enumerate(zip(self._covariances, vectors, measures, strict=True)):
+            counting = self._limited(covariances, vector, matrix.least)
+            white = covariances.whiten(counting)
+            number = (~np.isnan(vector)).sum(axis=1)
+            ready = (number >= 2) & (covariances.count[: len(vector)].max(axis=1) >= _LEARNING)
+            parts[kind], length = self._measured(measure(white), number)
+            plain = np.where(ready, length, np.nan)
+            lengths[:, kind] = plain
+            rows = np.flatnonzero(~np.isnan(load if kind == 0 else loaded) & ready)
+            if len(rows):
+                left = self._beside(covariances, counting[rows], matrix, rows, loaded[rows], deviating=kind == 0)
+                beside, length = self._measured(measure(left), number[rows] - 1)
+                better = length < plain[rows]
+                lengths[0, kind, rows[better]], parts[kind][rows[better]] = length[better], beside[better]
+        for smooth, new in zip((own["smooth"], own["plain"]), lengths, strict=True):
+            smooth += np.where(np.isnan(new.T), 0.0, NEWEST * (new.T - smooth))
+        own["factor"][...] = load
+        can = ~np.isnan(lengths[1]).all(axis=0)
+        joint = own["smooth"].max(axis=1)
+        severity = np.where(can, self._severity(joint, own["limit"]), np.nan)
+        excused = ~np.isnan(loaded) & (severity < 1.0) & (self._severity(own["plain"].max(axis=1), own["limit"]) >= 1.0)
+        part = np.where((own["smooth"][:, 1] > own["smooth"][:, 0])[:, None], parts[1], parts[0])
+        total = part.sum(axis=1, keepdims=True)
+        share = np.divide(part, total, out=np.zeros_like(part), where=can[:, None] & (total > 0.0))
+        self._count(np.where(can, joint, np.nan), severity, own, seconds)
+        for covariances, vector, length in zip(self._covariances, vectors, lengths[1], strict=True):
+            # While an event lasts, what is learned is as long as usual: what stays for hours must not become typical.
+            far = np.fmax(length, 1.0)
+            event = (severity >= _EVENT) | (joint >= _LONGEST)
+            short = np.where(event, 1.0 / np.sqrt(far), 1.0)[:, None]
+            mean = covariances.scale(len(vector))[0]
+            covariances.learn(
+                np.where(excused[:, None], np.nan, mean + short * (vector - mean)), matrix.expected, seconds
+            )
         return Joint(severity, share, excused)
 
-    def _scaled(self, length: FloatArray, number: npt.NDArray[np.intp]) -> FloatArray:
-        """Return means of `number` squares as if they were of all metrics: a mean of fewer strays more."""
-        scaled: FloatArray = np.maximum(1.0 + (length - 1.0) * np.sqrt(number / self._metrics), 0.0)
-        return scaled
+    def _vectors(self, at: float, matrix: GroupMatrix, own: Mapping[str, Array], seconds: float) -> list[FloatArray]:
+        """Return deviations and changes, source units; NaN where there is none."""
+        present = ~np.isnan(matrix.z)
+        observed = np.where(present, matrix.observed, np.nan)
+        fresh = at - own["previous_at"] <= _LATE * seconds
+        change = observed - np.where(fresh[:, None], own["previous"], np.nan)
+        own["previous"][...] = observed
+        own["previous_at"][present.any(axis=1)] = at
+        return [observed - matrix.expected, change]
 
-    def _beside(self, load: Load, present: npt.NDArray[np.bool_]) -> FloatArray:
+    @staticmethod
+    def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray) -> FloatArray:
+        """Return a vector as it counts."""
+        mean, spread = covariances.scale(len(vector))
+        farthest = np.where(np.abs(vector) < least, _TOO_SMALL_TO_COUNT, _FARTHEST) * spread
+        limited: FloatArray = np.clip(vector, mean - farthest, mean + farthest)
+        return limited
+
+    def _measured(self, squares: FloatArray, number: Array) -> tuple[FloatArray, FloatArray]:
+        """Return the metrics' parts and the mean square, as if all metrics were there: a mean of fewer strays more."""
+        length = squares.sum(axis=1) / np.maximum(number, 1)
+        return squares, np.maximum(1.0 + (length - 1.0) * np.sqrt(np.maximum(number, 1) / self._metrics), 0.0)
+
+    def _beside(
+        self,
+        covariances: Covariances,
+        vector: FloatArray,
+        matrix: GroupMatrix,
+        rows: Rows,
+        factor: FloatArray,
+        *,
+        deviating: bool,
+    ) -> FloatArray:
         """Return the whitened components of what loads leave, without those along the loads; shape (m, p)."""
-        covariance = self._covariance(load.rows)
+        mean, spread, correlation = covariances.scaled(rows)
+        expected = np.where(np.isnan(vector), 0.0, matrix.expected[rows])
+        present = ~np.isnan(vector)
+        if deviating:
+            vector = vector - (factor[:, None] - 1.0) * expected
         every = np.arange(self._metrics)
-        covariance[:, every, every] += load.spread**2
+        correlation[:, every, every] += (spread_of(factor)[:, None] * expected / spread) ** 2
         # In standard deviations of their own, so that none is too small beside the largest.
-        unit = np.sqrt(np.maximum(covariance[:, every, every], 1e-6))
-        matrices = whitening(covariance / (unit[:, :, None] * unit[:, None, :]), present)
-        left = np.where(present, load.left - self._own["centre"][load.rows], 0.0) / unit
-        along = np.where(present, load.direction, 0.0) / unit
-        left, along = (np.einsum("nij,nj->ni", matrices, vector) for vector in (left, along))
+        unit = np.sqrt(np.maximum(correlation[:, every, every], 1e-6))
+        correlation = correlation / (unit[:, :, None] * unit[:, None, :])
+        matrices = whitening(correlation, present, covariances.ridge)
+        left = np.where(present, (vector - mean) / spread, 0.0) / unit
+        along = np.where(present, expected / spread, 0.0) / unit
+        left, along = (np.einsum("nij,nj->ni", matrices, each) for each in (left, along))
         much = (left * along).sum(axis=1) / np.maximum((along**2).sum(axis=1), 1e-12)
         beside: FloatArray = np.where(present, left - much[:, None] * along, 0.0)
         return beside
 
-    @staticmethod
-    def _smooth(smooth: Array, last: Array, scaled: FloatArray, can: npt.NDArray[np.bool_]) -> None:
-        # Queries are not evaluated at the same instant, so for one instant a common step looks as if metrics disagreed.
-        lasting = np.minimum(scaled, last)
-        last[can] = scaled[can]
-        smooth[can] += NEWEST * (lasting - smooth)[can]
+    # ------------------------------------------------------------------ how rare a length is
 
-    def _severity(self, smooth: FloatArray) -> FloatArray:
-        """Return the severities of smoothed lengths."""
-        if self._steps[1] < _ENOUGH_INSTANTS or self._histogram.sum() < _ENOUGH:
-            return np.full(len(smooth), np.nan)
-        severity: FloatArray = surprise(smooth, self._histogram) / -np.log10(self.contamination)
+    def _severity(self, lengths: FloatArray, limit: Array) -> FloatArray:
+        """Return the severities of smoothed lengths: they are squares."""
+        severity: FloatArray = np.sqrt(lengths / limit)
         return severity
 
-    def _count(self, smooth: FloatArray, severity: FloatArray, high: Array) -> None:
-        """Count smoothed lengths."""
-        if self._steps[1] >= _LEARNING:
-            # However long it takes, an event is one event: it must not become typical while it lasts.
-            now = severity >= _EVENT
-            self._histogram += counted(np.where(now & (high > 0.0), np.nan, smooth))
-            high[...] = now
-
-    # ------------------------------------------------------------------ learning
-
-    def _learn(
-        self, present: npt.NDArray[np.bool_], short: FloatArray, usable: npt.NDArray[np.bool_], seconds: float
-    ) -> None:
-        """Learn vectors of entities; those that are too long have been shortened toward the centre."""
-        rows = np.flatnonzero(usable)
-        decay = np.exp(-seconds / self.memory)
+    def _count(self, lengths: FloatArray, severity: FloatArray, own: Mapping[str, Array], seconds: float) -> None:
+        """Count smoothed lengths, and set the limits of every entity after each block."""
+        # However long it takes, an event is one event: it must not become typical while it lasts.
+        now = severity >= _EVENT
+        most = np.minimum(lengths, np.where(np.isnan(own["limit"]), np.inf, _COUNTED * own["limit"]))
+        counted_by_row(np.where(now & (own["high"] > 0.0), np.nan, most), own["lengths"])
+        own["high"][...] = now
         self._steps[0] += 1.0
-        self._histogram *= decay
-        self._pool_weight *= decay
-        if len(rows):
-            self._steps[1] += 1.0
-            here = present[rows]
-            vector = np.where(here, short[rows], 0.0)
-            self._learn_own(rows, vector, here, seconds)
-            self._learn_pool(vector, here)
-        if self._steps[0] % _REFIT == 0.0 or self._steps[1] <= _REFIT:
-            self._refit(np.arange(len(usable)))
-
-    def _learn_own(self, rows: Rows, vector: FloatArray, here: npt.NDArray[np.bool_], seconds: float) -> None:
-        own = self._own
-        count = np.minimum(own["count"][rows] + here, max(self.memory / seconds, 1.0))
-        own["count"][rows] = count
-        away = np.where(here, vector - own["mean"][rows], 0.0)
-        gain = here / np.maximum(count, 1.0)
-        own["mean"][rows] += gain * away
-        both = here[:, :, None] & here[:, None, :]
-        pair = both / np.maximum(np.minimum(count[:, :, None], count[:, None, :]), 1.0)
-        covariance = own["covariance"][rows]
-        own["covariance"][rows] += pair * ((1.0 - pair) * away[:, :, None] * away[:, None, :] - covariance)
-
-    def _learn_pool(self, vector: FloatArray, here: npt.NDArray[np.bool_]) -> None:
-        both = here.T.astype(np.float64) @ here
-        self._pool_weight += both
-        away = np.where(here, vector - self._pool_mean, 0.0)
-        self._pool_mean += away.sum(axis=0) / np.maximum(np.diag(self._pool_weight), 1.0)
-        self._pool_covariance += (away.T @ away - both * self._pool_covariance) / np.maximum(self._pool_weight, 1.0)
-
-    def _covariance(self, rows: Rows) -> FloatArray:
-        """Return the estimated covariance of each entity, shape (m, p, p)."""
-        count = self._own["count"][rows].astype(np.float64)
-        pair = np.minimum(count[:, :, None], count[:, None, :])
-        prior = _PRIOR * self._metrics
-        return (pair * self._own["covariance"][rows] + prior * self._pool_covariance) / (pair + prior)
-
-    def _refit(self, rows: Rows) -> None:
-        if not len(rows):
+        if self._steps[0] % BLOCK:
             return
-        count = self._own["count"][rows]
-        prior = _PRIOR * self._metrics
-        self._own["centre"][rows] = (count * self._own["mean"][rows] + prior * self._pool_mean) / (count + prior)
-        self._own["whitening"][rows] = whitening(self._covariance(rows), None)
+        own["lengths"] *= np.float32(np.exp(-BLOCK * seconds / self.memory))
+        together = own["lengths"].sum(axis=0, dtype=np.float64)
+        total = together.sum()
+        if total >= _ENOUGH:
+            past = own["lengths"] + _POOL * together / total
+            limit = exceeded(past, float(total), self.contamination)
+            own["limit"][...] = np.clip(limit, _LOWEST, _HIGHEST)
 
     # ------------------------------------------------------------------ state
 
     def arrays(self) -> dict[str, Array]:
         """Return all of the state, by name."""
-        pool = {
-            "pool_mean": self._pool_mean,
-            "pool_covariance": self._pool_covariance,
-            "pool_weight": self._pool_weight,
-            "histogram": self._histogram,
-            "steps": self._steps,
+        parts = {
+            f"{kind}_{name}": array
+            for kind, covariances in zip(("deviation", "change"), self._covariances, strict=True)
+            for name, array in covariances.arrays().items()
         }
-        return {**self._own, **pool}
+        return {**self._own, **parts, "steps": self._steps}
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
         """Restore stored state; see `JointDetector`."""
-        mine = self.arrays()
-        for name, array in mine.items():
-            shape = (size, *array.shape[1:]) if name in _OWN else array.shape
-            if name not in parts or parts[name].shape != shape or not np.isfinite(parts[name]).all():
+        for name, array in self._own.items():
+            if name not in parts or parts[name].shape != (size, *array.shape[1:]):
                 return False
-        self._own = {name: parts[name].astype(self._own[name].dtype) for name in _OWN}
-        for name in mine.keys() - self._own.keys():
-            mine[name][...] = parts[name]
+        if parts.get("steps", np.zeros(0)).shape != (1,):
+            return False
+        new = [Covariances(self._metrics, ridge=ridge, memory=self.memory, refit=HOUR) for ridge in _RIDGES]
+        for kind, covariances in zip(("deviation_", "change_"), new, strict=True):
+            mine = {name.removeprefix(kind): array for name, array in parts.items() if name.startswith(kind)}
+            if not covariances.restore(mine, size):
+                return False
+        self._covariances = new
+        self._own = {name: parts[name].astype(array.dtype) for name, array in self._own.items()}
+        self._steps = parts["steps"].astype(np.float64)
         return True
 
 
-def whitening(covariance: FloatArray, present: npt.NDArray[np.bool_] | None) -> FloatArray:
-    """Return the symmetric whitening matrix of each covariance matrix, shape (n, p, p).
-
-    Parameters
-    ----------
-    covariance : ndarray, shape (n, p, p)
-        Symmetric; it need not be positive definite.
-    present : ndarray of bool, shape (n, p), or None
-        Metrics to whiten among themselves, as if there were no others; None: all.
-
-    Examples
-    --------
-    >>> whitening(np.array([[[4.0, 0.0], [0.0, 1.0]]]), None)[0]
-    array([[0.5, 0. ],
-           [0. , 1. ]])
-    """
-    if present is not None:
-        both = present[:, :, None] & present[:, None, :]
-        covariance = np.where(both, covariance, np.eye(covariance.shape[-1]))
-    values, vectors = np.linalg.eigh(covariance)
-    floor = _SMALLEST_PART * np.maximum(values, 0.0).mean(axis=1, keepdims=True)
-    scale = 1.0 / np.sqrt(np.maximum(values, np.maximum(floor, 1e-6)))
-    white: FloatArray = (vectors * scale[:, None, :]) @ vectors.swapaxes(1, 2)
-    return white
+def _deviating(white: FloatArray) -> FloatArray:
+    """Return the squares of the components of deviations, the largest limited by the next."""
+    squares = white**2
+    largest = squares.argmax(axis=1)[:, None]
+    rest = squares.copy()
+    np.put_along_axis(rest, largest, 0.0, axis=1)
+    limit = _ALONE + _SECOND * rest.max(axis=1, keepdims=True)
+    np.put_along_axis(rest, largest, np.minimum(np.take_along_axis(squares, largest, axis=1), limit), axis=1)
+    return rest
 
 
-def _shortening(length: FloatArray, event: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the factors that make vectors of these squared lengths no longer than what is learned."""
-    limit = np.where(event, _LEARNED_IN_EVENT, _LEARNED_LENGTH)
-    return np.sqrt(np.minimum(1.0, limit / np.maximum(length, 1e-12)))
+def _changing(white: FloatArray) -> FloatArray:
+    """Return the squares of the components of changes, of large ones the logarithm."""
+    size = np.abs(white)
+    large = _COMPRESSED * (1.0 + np.log(np.maximum(size, _COMPRESSED) / _COMPRESSED))
+    return np.where(size > _COMPRESSED, large, size) ** 2

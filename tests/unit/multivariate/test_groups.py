@@ -163,9 +163,9 @@ def test_a_group_that_learned_the_past_of_its_queries_speaks_at_once(stage: Stag
     stage.step()
     assert len(stage.page()) == PODS
     (cycle,) = stage.groups.evaluators.values()
-    assert cycle.group.arrays()["steps"].tolist() == [242.0, 242.0]
+    assert cycle.group.arrays()["steps"].tolist() == [242.0]
     assert stage.groups.inputs.past("errors") == []
-    stage.step(4, odd=[1.5, -1.5, 0.0])
+    stage.step(4, odd=[2.0, -2.0, 0.0])
     scores = stage.page()
     assert scores.pop("p4") >= 0.5
     assert max(scores.values()) < 0.5
@@ -193,7 +193,7 @@ def test_the_past_is_not_learned_twice(stage: Stage, tmp_path: Path) -> None:
     stage.remember(120)
     stage.step()
     (cycle,) = stage.groups.evaluators.values()
-    assert cycle.group.arrays()["steps"].tolist() == [121.0, 121.0]
+    assert cycle.group.arrays()["steps"].tolist() == [121.0]
 
 
 @pytest.mark.parametrize("group", [{}, {"detector": "isolation_forest"}], ids=["same", "another detector"])
@@ -378,11 +378,12 @@ def test_pods_that_come_later_are_things_too(stage: Stage) -> None:
     stage.step(120)
     for query, table in stage.tables.items():
         table.find([b'{"pod":"new","query":"%s"}' % query.encode()])
-    stage.slot += 60.0
-    for query in QUERIES:
-        stage.say(query, stage.rng.standard_normal(PODS + 1))
     (cycle,) = stage.groups.evaluators.values()
-    cycle.run(stage.slot + 1.0)
+    for _ in range(52):
+        stage.slot += 60.0
+        for query in QUERIES:
+            stage.say(query, stage.rng.standard_normal(PODS + 1))
+        cycle.run(stage.slot + 1.0)
     assert len(stage.page()) == PODS + 1
     assert "new" in stage.page()
 
@@ -445,7 +446,7 @@ def test_while_the_queries_of_a_group_fail_its_alerts_are_held(alerting: Stage) 
 
 
 def test_things_that_turn_together_are_a_storm(alerting: Stage) -> None:
-    alerting.step(8, odd=[2.5, -2.5, 0.0], pods=(0, 1, 2, 3, 4, 5))
+    alerting.step(8, odd=[9.0, -9.0, 0.0], pods=(0, 1, 2, 3, 4, 5))
     (alert,) = alerting.alerts()
     assert alert.labels == {"alertname": "AnomalyDetected", "group": "api", "severity": "page", "storm": "1"}
     assert alert.annotations["members"] == "6 of 12 things"

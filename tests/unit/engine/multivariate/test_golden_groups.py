@@ -11,8 +11,8 @@ import pytest
 from exporter.engine.multivariate import Group, GroupMatrix, GroupSettings, JointForest, fit
 from exporter.engine.multivariate.group import _without
 from exporter.engine.multivariate.joint import Array
-from exporter.engine.multivariate.load import Load, load_of
-from exporter.engine.multivariate.tail import counted, surprise
+from exporter.engine.multivariate.load import load_of, spread_of
+from exporter.engine.multivariate.tail import BINS, counted_by_row, exceeded
 from tests.unit.engine.test_golden_verdicts import MESSAGE, row
 
 FloatArray = npt.NDArray[np.float64]
@@ -67,7 +67,9 @@ def history() -> FloatArray:
 
 def matrix(z: FloatArray) -> GroupMatrix:
     growth = np.log1p(np.clip(z * NOISE, -0.9, None))
-    return GroupMatrix(z, growth, np.where(np.isnan(z), np.nan, NOISE))
+    expected = np.full(z.shape, 100.0)
+    observed = expected * (1.0 + NOISE * z)
+    return GroupMatrix(z, growth, np.where(np.isnan(z), np.nan, NOISE), observed, expected, np.zeros(z.shape))
 
 
 def group(detector: str, entities: int = len(SITUATIONS)) -> Group:
@@ -100,9 +102,9 @@ def table(detector: str) -> list[str]:
     return lines
 
 
-def surprises() -> list[str]:
-    """Return how rare some values are among others."""
-    rng, values = np.random.default_rng(3), np.array([0.03, 0.2, 1.0, 3.0, 6.0, 20.0, 1000.0, 1e6])
+def limits() -> list[str]:
+    """Return what small shares of some values are beyond."""
+    rng, shares = np.random.default_rng(3), (0.5, 0.1, 0.01, 1e-3, 1e-4)
     past = {
         "exponential": rng.standard_exponential(5000),
         "few": rng.standard_exponential(60),
@@ -110,12 +112,17 @@ def surprises() -> list[str]:
         "short": rng.random(5000),
         "far out": 2000.0 + rng.standard_exponential(500),
     }
-    head = "surprise".ljust(55) + "".join(f" {value:>11g}" for value in values)
-    return [head, *(row(name, surprise(values, counted(some))) for name, some in past.items())]
+    lines = ["limit".ljust(55) + "".join(f" {share:>11g}" for share in shares)]
+    for name, some in past.items():
+        counts = np.zeros((1, BINS), np.float32)
+        for value in some:
+            counted_by_row(np.array([value]), counts)
+        lines.append(row(name, [exceeded(counts, float(len(some)), share)[0] for share in shares]))
+    return lines
 
 
 def test_the_verdicts_are_those_of_the_golden_file(golden_numbers: Callable[[str, str], None]) -> None:
-    lines = [*table("whitened"), "", *table("isolation_forest"), "", *surprises(), ""]
+    lines = [*table("whitened"), "", *table("isolation_forest"), "", *limits(), ""]
     try:
         golden_numbers("group_verdicts.txt", "\n".join(lines))
     except AssertionError as differs:
@@ -144,27 +151,24 @@ LN = np.log
     ],
 )
 def test_a_load_is_what_all_metrics_agree_on(growth, noise, z, factor) -> None:
-    found = load_of(GroupMatrix(*(np.array([values], float) for values in (z, growth, noise))))
-    assert (LN(found.factor[0]) if len(found.rows) else None) == (None if factor is None else pytest.approx(factor))
+    none = np.zeros((1, 2))
+    found = load_of(GroupMatrix(*(np.array([values], float) for values in (z, growth, noise)), none, none, none))
+    assert found[0] == (pytest.approx(np.exp(factor)) if factor is not None else pytest.approx(np.nan, nan_ok=True))
 
 
-def test_what_a_load_leaves_is_in_units_of_the_noise() -> None:
-    some = GroupMatrix(np.array([[9.0, 9.0]]), np.full((1, 2), LN(1.5)), np.array([[0.002, 0.03]]))
-    found = load_of(some)
-    assert found.direction[0] == pytest.approx([1.5 / 0.01, 1.5 / 0.03])
-    assert found.spread[0] == pytest.approx(found.direction[0] * (1.5**0.15 - 1.0))
+def test_metrics_stray_from_a_load_by_a_part_of_its_logarithm() -> None:
+    assert spread_of(np.array([1.5])) == pytest.approx(1.5 * (1.5**0.15 - 1.0))
 
 
 # ---------------------------------------------------------------------- when there is enough to go by
 
 
-def none_loaded(count: int) -> Load:
-    empty = np.zeros((0, METRICS))
-    return Load(np.full(count, np.nan), np.zeros(0, np.intp), empty, empty, empty)
+def far(z: float, entities: int) -> GroupMatrix:
+    return matrix(np.full((entities, METRICS), z))
 
 
-@pytest.mark.parametrize(("entities", "first"), [(4, 141), (20, 60)])
-def test_severities_begin_after_60_instants_and_480_faded_lengths(entities: int, first: int) -> None:
+@pytest.mark.parametrize(("entities", "first"), [(1, 120), (4, 72), (20, 60)])
+def test_severities_begin_after_four_blocks_and_60_lengths(entities: int, first: int) -> None:
     new, rng = group("whitened", entities), np.random.default_rng(1)
     for step in range(first + 1):
         last = new.step(step * MINUTE, matrix(rng.standard_normal((entities, METRICS))), MINUTE).score
@@ -175,7 +179,7 @@ def forest(vectors: int = 600) -> JointForest:
     """Return a detector that was trained at 0."""
     new, rng = JointForest(METRICS, 0.02, MONTH), np.random.default_rng(2)
     new.grow(vectors)
-    new.judge(0.0, rng.standard_normal((vectors, METRICS)), none_loaded(vectors), MINUTE)
+    new.judge(0.0, matrix(rng.standard_normal((vectors, METRICS))), np.full(vectors, np.nan), MINUTE)
     new.adopt(fit(new.training(0.0), 0.02, 0.0))
     return new
 
@@ -190,7 +194,7 @@ def test_a_forest_is_trained_from_512_vectors(vectors: int, due: bool) -> None:
 def test_8192_vectors_are_kept() -> None:
     new = JointForest(METRICS, 0.02, MONTH)
     new.grow(9000)
-    new.judge(0.0, np.ones((9000, METRICS)), none_loaded(9000), MINUTE)
+    new.judge(0.0, far(1.0, 9000), np.full(9000, np.nan), MINUTE)
     assert new.training(0.0).shape == (8192, 2 * METRICS)
 
 
@@ -233,21 +237,17 @@ def test_scores_of_a_day_ago_count_a_third_for_drift() -> None:
     new = trained()
     new.grow(2)
     new._recent[...] = 100.0
-    new.judge(DAY, np.zeros((2, METRICS)), none_loaded(2), DAY)
+    new.judge(DAY, far(0.0, 2), np.full(2, np.nan), DAY)
     assert new._recent.sum() == pytest.approx(1000.0 * np.exp(-1.0) + 2.0)
 
 
 def test_a_forest_gives_half_a_severity_at_most_under_load() -> None:
-    new, both = forest(), none_loaded(2)
-    far = new.judge(MINUTE, np.full((2, METRICS), 9.0), both, MINUTE)
-    assert (far.severity > 1.0).all()
-    loaded = new.judge(MINUTE, np.full((2, METRICS), 9.0), Load(np.full(2, 1.5), *vars_of(both)), MINUTE)
+    new = forest()
+    alone = new.judge(MINUTE, far(9.0, 2), np.full(2, np.nan), MINUTE)
+    assert (alone.severity > 1.0).all()
+    loaded = new.judge(MINUTE, far(9.0, 2), np.full(2, 1.5), MINUTE)
     assert loaded.severity.tolist() == [0.5, 0.5]
     assert loaded.excused.all()
-
-
-def vars_of(load: Load) -> tuple[Array, ...]:
-    return load.rows, load.left, load.direction, load.spread
 
 
 def test_what_feedback_accepts_is_the_mean_of_three_samples_and_finite() -> None:

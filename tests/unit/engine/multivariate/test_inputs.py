@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from exporter.engine.multivariate import GroupInput, GroupMatrix, input_of, join
+from exporter.engine.multivariate.covariances import whitening
 from exporter.engine.multivariate.load import load_of
-from exporter.engine.multivariate.tail import BINS, counted, surprise
-from exporter.engine.multivariate.whitened import whitening
+from exporter.engine.multivariate.tail import BINS, counted_by_row, exceeded
 from exporter.engine.verdict import Verdict, Verdicts
 
 NAN = float("nan")
@@ -41,7 +41,8 @@ def test_growth(observed: float, expected: float, growth: float) -> None:
 
 
 def reading(at: float, z: list[float]) -> GroupInput:
-    return GroupInput(at, np.array(z), np.array(z), np.abs(np.array(z)), np.array(z) < 1.5)
+    values = np.array(z)
+    return GroupInput(at, values, values, np.abs(values), 2.0 * values, values, 0.0 * values, values < 1.5)
 
 
 def test_of_several_series_of_a_thing_the_farthest_from_its_mean_speaks() -> None:
@@ -77,31 +78,40 @@ def test_what_is_old_or_was_never_read_is_missing() -> None:
 )
 def test_load_is_all_metrics_up_by_about_the_same_factor(z: list[float], growth: list[float], factor: float) -> None:
     noise = np.full((1, 3), 0.05)
-    found = load_of(GroupMatrix(np.array([z]), np.log(np.array([growth])), noise))
-    np.testing.assert_allclose(found.factor, [factor], rtol=0.03)
-    assert len(found.rows) == np.isfinite(found.factor).sum()
+    growths, none = np.log(np.array([growth])), np.zeros((1, 3))
+    found = load_of(GroupMatrix(np.array([z]), growths, noise, none, none, none))
+    np.testing.assert_allclose(found, [factor], rtol=0.03)
 
 
-def test_rarity_follows_the_past_and_goes_on_beyond_it() -> None:
-    rng = np.random.default_rng(3)
-    counts = counted(rng.exponential(size=200_000))
-    assert counts.sum() == 200_000
-    assert len(counts) == BINS
-    for value in (0.5, 1.0, 3.0, 6.0, 9.0, 20.0):
-        assert surprise(np.array([value]), counts)[0] == pytest.approx(value / np.log(10.0), rel=0.12, abs=0.02)
+def lengths(values: np.ndarray) -> np.ndarray:
+    """Return the counts of some values, shape (1, BINS)."""
+    counts = np.zeros((1, BINS), np.float32)
+    for value in values:
+        counted_by_row(np.array([value]), counts)
+    return counts
 
 
-def test_rarity_never_falls_with_the_value() -> None:
-    counts = counted(np.random.default_rng(3).pareto(2.0, 500))
-    rare = surprise(np.linspace(0.0, 1000.0, 20_000), counts)
-    assert (np.diff(rare) >= -1e-12).all()
-    assert rare[0] >= 0.0
+def test_a_limit_follows_the_past_and_goes_on_beyond_it() -> None:
+    counts = lengths(np.random.default_rng(3).exponential(size=20_000))
+    assert counts.sum() == 20_000
+    for share in (0.3, 0.1, 0.01, 1e-3, 1e-5):
+        assert exceeded(counts, 1e9, share)[0] == pytest.approx(-np.log(share), rel=0.12)
+
+
+def test_a_limit_is_farther_where_few_values_speak_for_it_and_for_smaller_shares() -> None:
+    counts = lengths(np.random.default_rng(3).pareto(2.0, 500))
+    limits = [exceeded(counts, 500.0, share)[0] for share in (0.5, 0.1, 0.01, 1e-3, 1e-6)]
+    assert (np.diff(limits) > 0.0).all()
+    assert exceeded(counts, 50.0, 1e-3)[0] > 1.5 * exceeded(counts, 5000.0, 1e-3)[0]
 
 
 @pytest.mark.parametrize("values", [[1.0] * 100, [0.0] * 100, [1e9] * 100], ids=["ones", "zeros", "huge"])
 def test_a_past_without_variety_gives_a_number(values: list[float]) -> None:
-    rare = surprise(np.array([0.0, 1.0, 5.0, 1e9, np.nan]), counted(np.array(values)))
-    np.testing.assert_array_equal(np.isfinite(rare), [True, True, True, True, False])
+    assert np.isfinite(exceeded(lengths(np.array(values)), 100.0, 1e-3)).all()
+
+
+def test_unknown_lengths_are_not_counted() -> None:
+    assert lengths(np.array([1.0, NAN, 2.0])).sum() == 2.0
 
 
 def test_whitened_vectors_have_the_mahalanobis_length() -> None:
@@ -126,6 +136,6 @@ def test_a_covariance_that_cannot_be_inverted_is_whitened_too(matrix: np.ndarray
     assert np.isfinite(whitening(matrix[None], None)).all()
 
 
-def test_a_component_counts_as_having_a_fiftieth_of_the_mean_variance() -> None:
-    white = whitening(np.diag([1.0, 0.001])[None], None)[0]
-    assert np.diag(white) == pytest.approx([1.0, 1.0 / np.sqrt(0.02 * 0.5005)])
+def test_a_ridge_is_variance_that_every_metric_has() -> None:
+    white = whitening(np.diag([1.0, 0.001])[None], None, 0.03)[0]
+    assert np.diag(white) == pytest.approx([1.03**-0.5, 0.031**-0.5])

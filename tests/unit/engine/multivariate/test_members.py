@@ -13,6 +13,10 @@ from exporter.engine.multivariate.members import MemberLoad, MemberLoads
 THINGS, BEFORE, DURING, AFTER = 200, 20, 30, 10
 
 
+def matrix(z: np.ndarray, growth: np.ndarray, noise: np.ndarray, anomalous: np.ndarray) -> GroupMatrix:
+    return GroupMatrix(z, growth, noise, np.exp(growth), np.ones(z.shape), np.zeros(z.shape), anomalous)
+
+
 def run(factors: Sequence[float], noise: float = 0.12) -> list[MemberLoad]:
     """Judge entities whose metrics are usual, then up by these factors, then usual again."""
     rng, members = np.random.default_rng(4), MemberLoads(len(factors))
@@ -21,7 +25,7 @@ def run(factors: Sequence[float], noise: float = 0.12) -> list[MemberLoad]:
         level = np.array(factors) if BEFORE <= step < BEFORE + DURING else np.ones(len(factors))
         value = level * np.maximum(1.0 + noise * rng.standard_normal((THINGS, len(factors))), 0.05)
         z = (value - 1.0) / noise
-        judged.append(members.step(GroupMatrix(z, np.log(value), np.full(z.shape, noise), np.abs(z) > 3.2)))
+        judged.append(members.step(matrix(z, np.log(value), np.full(z.shape, noise), np.abs(z) > 3.2)))
     return judged
 
 
@@ -70,8 +74,8 @@ def test_one_sample_beside_the_load_ends_nothing_two_do() -> None:
 
     def step(*factors: float) -> list[bool]:
         growth = np.log([factors])
-        matrix = GroupMatrix((np.exp(growth) - 1.0) / 0.05, growth, noise, np.ones((1, 3), np.bool_))
-        return members.step(matrix).held[0].tolist()
+        now = matrix((np.exp(growth) - 1.0) / 0.05, growth, noise, np.ones((1, 3), np.bool_))
+        return members.step(now).held[0].tolist()
 
     for _ in range(6):
         step(2.0, 2.0, 2.0)
@@ -84,5 +88,5 @@ def test_zero_of_what_is_expected_to_be_zero_does_not_speak_against_a_load() -> 
     growth = np.array([[np.log(2.0), np.log(2.0), 0.0]])
     z = np.array([[20.0, 20.0, 0.0]])
     for _ in range(4):
-        load = members.step(GroupMatrix(z, growth, np.full((1, 3), 0.05), z > 3.0))
+        load = members.step(matrix(z, growth, np.full((1, 3), 0.05), z > 3.0))
     assert load.held[0].tolist() == [True, True, False]
