@@ -68,6 +68,8 @@ _LONGEST = 64.0
 is so far out would deafen the entity for weeks."""
 _LATE = 1.5
 """Intervals after which the sample before is too old for a change."""
+_LINGERING = 3.0
+"""Intervals for which a load that is not seen any more still explains what is beside it."""
 _FARTHEST = 1e3
 """Standard deviations at most, so that everything stays finite."""
 _TOO_SMALL_TO_COUNT = 3.0
@@ -94,14 +96,15 @@ class Whitened:
             "plain": np.ones((0, 2)),  # As `smooth`, without regard to load.
             "previous": np.full((0, metrics), np.nan),
             "previous_at": np.full(0, -np.inf),
-            "factor": np.full(0, np.nan),  # Of the load at the previous instant.
+            "factor": np.full(0, np.nan),  # Of the newest load,
+            "factor_at": np.full(0, -np.inf),  # and when it was.
             "lengths": np.zeros((0, BINS), np.float32),
             "limit": np.full(0, np.nan),
             "high": np.zeros(0),
         }
         self._steps = np.zeros(1)
         self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
-        self._start |= {"factor": np.nan, "lengths": 0.0, "limit": np.nan, "high": 0.0}
+        self._start |= {"factor": np.nan, "factor_at": -np.inf, "lengths": 0.0, "limit": np.nan, "high": 0.0}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` entities."""
@@ -130,7 +133,7 @@ class Whitened:
         vectors = self._vectors(at, matrix, own, seconds)
         lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
         measures = (_deviating, _changing)
-        loaded = np.where(np.isnan(load), own["factor"], load)
+        loaded = self._loaded(at, load, own, seconds)
         for kind, (covariances, vector, measure) in enumerate(zip(self._covariances, vectors, measures, strict=True)):
             counting = self._limited(covariances, vector, matrix.least)
             white = covariances.whiten(counting)
@@ -139,7 +142,7 @@ class Whitened:
             parts[kind], length = self._measured(measure(white), number)
             plain = np.where(ready, length, np.nan)
             lengths[:, kind] = plain
-            rows = np.flatnonzero(~np.isnan(load if kind == 0 else loaded) & ready)
+            rows = np.flatnonzero(~np.isnan(loaded) & ready)
             if len(rows):
                 left = self._beside(covariances, counting[rows], matrix, rows, loaded[rows], deviating=kind == 0)
                 beside, length = self._measured(measure(left), number[rows] - 1)
@@ -147,7 +150,6 @@ class Whitened:
                 lengths[0, kind, rows[better]], parts[kind][rows[better]] = length[better], beside[better]
         for smooth, new in zip((own["smooth"], own["plain"]), lengths, strict=True):
             smooth += np.where(np.isnan(new.T), 0.0, NEWEST * (new.T - smooth))
-        own["factor"][...] = load
         can = ~np.isnan(lengths[1]).all(axis=0)
         joint = own["smooth"].max(axis=1)
         severity = np.where(can, self._severity(joint, own["limit"]), np.nan)
@@ -176,6 +178,17 @@ class Whitened:
         own["previous"][...] = observed
         own["previous_at"][present.any(axis=1)] = at
         return [observed - matrix.expected, change]
+
+    @staticmethod
+    def _loaded(at: float, load: FloatArray, own: Mapping[str, Array], seconds: float) -> FloatArray:
+        """Return the factor of a load now or a little while ago, shape (n,); NaN where there is none.
+
+        A metric that strays for a sample does not end a load, and its end is a change by the same factor.
+        """
+        here = ~np.isnan(load)
+        own["factor"][here] = load[here]
+        own["factor_at"][here] = at
+        return np.where(at - own["factor_at"] <= _LINGERING * seconds, own["factor"], np.nan)
 
     @staticmethod
     def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray) -> FloatArray:
