@@ -10,7 +10,7 @@ LOCKS  := requirements/runtime.txt requirements/dev.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release clean
+.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release docs image clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +80,11 @@ lock: ## Resolve the dependencies anew.
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		pyproject.toml --group dev -o requirements/dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-		--only-group build -o requirements/build.txt
+		--group build -o requirements/build.txt
+
+docs: $(STAMP) ## Build the documentation as a site in site/; a broken link fails.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "python3 -m http.server --directory site"
 
 dist: $(STAMP) ## Build the wheel and the source distribution, and check them.
 	@rm -rf dist
@@ -92,4 +96,4 @@ release: $(STAMP) ## Set the version of a release everywhere: make release VERSI
 	@$(BIN)/python -m scripts.release $(VERSION)
 
 clean: ## Remove what was made here.
-	@rm -rf $(VENV) .demo .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .demo .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site

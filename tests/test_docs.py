@@ -19,6 +19,7 @@ from scripts import metrics_reference
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 
 
@@ -35,12 +36,12 @@ def test_metrics_reference_is_in_step() -> None:
 
 @pytest.mark.parametrize("flag", flags())
 def test_flag_is_documented(flag: str) -> None:
-    assert f"`{flag}`" in README
+    assert f"`{flag}`" in COMMAND_LINE
 
 
 def test_documented_flags_exist() -> None:
     known = set(flags()) | {"--shard.index"}
-    named = set(re.findall(r"`(--[a-z]+\.[a-z.-]+)", README))
+    named = set(re.findall(r"`(--[a-z]+\.[a-z.-]+)", COMMAND_LINE))
     assert named <= known
 
 
@@ -51,7 +52,7 @@ def test_endpoints_are_documented() -> None:
 
     routes = {route.resource.canonical for route in build_app(Nothing()).router.routes() if route.resource}
     for path in routes - {"/"}:
-        assert f"`{path}`" in README or f"`POST {path}`" in README, path
+        assert f"`{path}`" in COMMAND_LINE or f"`POST {path}`" in COMMAND_LINE, path
 
 
 def test_metrics_that_documents_name_exist() -> None:
@@ -172,8 +173,16 @@ def test_configurations_in_the_guides_load(document: str, tmp_path: Path) -> Non
 
 
 def test_commands_are_documented() -> None:
-    everything = README + "".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
-    assert [name for name in COMMANDS if f"anomaly-exporter {name}" not in everything] == []
+    assert [name for name in COMMANDS if f"`anomaly-exporter {name}" not in COMMAND_LINE] == []
+
+
+def test_every_page_is_a_click_away_from_the_readme() -> None:
+    pages = {f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")}
+    assert pages - set(re.findall(r"\]\(([^)#]+)", README)) == set()
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 170
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
