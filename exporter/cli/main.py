@@ -10,7 +10,7 @@ from exporter import __version__
 
 __all__ = ["main", "parser"]
 
-COMMANDS = ("anomalies", "backtest", "check", "detect", "mcp", "scale-hint", "schema", "suggest")
+COMMANDS = ("anomalies", "backtest", "check", "detect", "mcp", "rules", "scale-hint", "schema", "suggest")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -48,6 +48,8 @@ def _module_of(name: str) -> ModuleType:
         from exporter.cli import detect as command
     elif name == "mcp":
         from exporter.cli import mcp as command
+    elif name == "rules":
+        from exporter.cli import rules as command
     elif name == "schema":
         from exporter.cli import schema as command
     elif name == "suggest":

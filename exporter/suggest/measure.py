@@ -54,6 +54,8 @@ class History:
         Samples every `STEP` seconds, the last one newest; without rows where no history was read.
     trouble : str
         Why there is no history; empty where there is.
+    keys : sequence of bytes, length n
+        The label sets as JSON objects.
     """
 
     plan: QueryPlan
@@ -61,6 +63,7 @@ class History:
     seconds: float
     values: npt.NDArray[np.float32]
     trouble: str = ""
+    keys: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def read(api: PrometheusApi, plan: QueryPlan, end: float, *, now: float) -> Hist
                 values[np.ix_(rows, mine)] = chunk.values[:, theirs]
     except PrometheusError as error:
         return replace(nothing, trouble=f"its history cannot be read: {error.message}")
-    return replace(nothing, values=values)
+    return replace(nothing, values=values, keys=frame.keys)
 
 
 def measure(histories: Sequence[History], end: float) -> list[Measurement]:
