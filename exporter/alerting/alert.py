@@ -48,6 +48,8 @@ class AuditEvent(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     FEEDBACK = "feedback"
     """May repeat: the newest one counts."""
+    FEEDBACK_DECLINED = "feedback_declined"
+    """A comment that was not taken as feedback, or feedback that was not learned; may repeat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,14 @@ from exporter.evaluation.learner import Learner
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import PendingFeedback
+from exporter.store.episodes import SOON
 
 __all__ = ["apply_feedback", "apply_group_feedback"]
 
 log = logging.getLogger(__name__)
+
+_WORSE = 1.5
+"""Times as far from what was expected as when it was called normal: another anomaly."""
 
 
 def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float) -> None:
@@ -33,7 +37,7 @@ def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float) -> None:
         return
     for pending in feedback.pending(learner.plan.name):
         if pending not in learner.applied:
-            _apply(pending, partial(learner.engine.accept, at=at), alerts, learner.engine.table)
+            _apply(pending, partial(learner.engine.accept, at=at), alerts, learner.engine.table, feedback, at=at)
             learner.applied.append(pending)
     if not learner.applied:
         return
@@ -46,7 +50,7 @@ def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float) -> None:
 
 
 def apply_group_feedback(
-    feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool]
+    feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool], *, at: float
 ) -> None:
     """Apply feedback to a group, as `apply_feedback` does; `save` returns whether the state was written."""
     batch = [] if feedback is None else feedback.pending(alerts.alert_store.name)
@@ -54,7 +58,7 @@ def apply_group_feedback(
         return
     for pending in batch:
         # To accept the present twice is to accept it once, so it does no harm where this has to be tried again.
-        _apply(pending, group.accept, alerts, group.table)
+        _apply(pending, group.accept, alerts, group.table, feedback, at=at)
     if save():
         _mark_applied(feedback, batch, alerts.alert_store.name)
 
@@ -67,15 +71,42 @@ def _mark_applied(feedback: EpisodeFeedback, batch: list[PendingFeedback], query
 
 
 def _apply(
-    pending: PendingFeedback, accept: Callable[[npt.NDArray[np.intp]], None], alerts: RowAlerts, table: SeriesTable
+    pending: PendingFeedback,
+    accept: Callable[[npt.NDArray[np.intp]], None],
+    alerts: RowAlerts,
+    table: SeriesTable,
+    feedback: EpisodeFeedback,
+    *,
+    at: float,
 ) -> None:
     more = {"query": pending.query, "episode": pending.episode}
-    alert = alerts.alert_store.alerts.get(pending.fingerprint)
     rows = alerts.rows_of(pending.fingerprint, table)
-    if not rows:
-        log.info("the new normal is not learned: its series are not there now", extra=more)
-    elif alert is not None and alert.is_open and alert.episode != pending.episode:
-        log.info("the new normal is not learned: another anomaly of the series is under way", extra=more)
+    why = "its series are not there now" if not rows else _objection(pending, alerts, feedback, at)
+    if why:
+        log.info("the new normal is not learned", extra={**more, "reason": why})
+        feedback.note_unlearned(pending, at=at, why=why)
     else:
         accept(np.array(rows, np.intp))
         log.info("the present level is the new normal", extra={**more, "series": len(rows)})
+
+
+def _objection(pending: PendingFeedback, alerts: RowAlerts, feedback: EpisodeFeedback, at: float) -> str:
+    """Return why the present level is not the one that was called normal; empty where it is."""
+    alert = alerts.alert_store.alerts.get(pending.fingerprint)
+    if alert is None or not alert.is_open:
+        return ""
+    if alert.episode != pending.episode:
+        return "another anomaly of the series is under way"
+    worst = alert.worst
+    # It is learned within a slot or two, unless this process was not running.
+    if worst is None or worst.at <= pending.at or at - pending.at <= max(SOON, 3 * alerts.alert_store.interval):
+        return ""
+    before = feedback.deviation_of(pending)
+    if (
+        before is not None
+        and worst.observed is not None
+        and worst.expected is not None
+        and abs(worst.observed - worst.expected) <= _WORSE * before
+    ):
+        return ""
+    return "the anomaly became worse after that was said"

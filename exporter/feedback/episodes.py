@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 
@@ -13,6 +14,7 @@ from exporter.store import PendingFeedback, Store
 
 __all__ = ["EpisodeFeedback"]
 
+log = logging.getLogger(__name__)
 
 _ENOUGH = 3
 """Verdicts on alerts of a series that say enough about it."""
@@ -68,6 +70,21 @@ class EpisodeFeedback:
                 if self._pending.get(pending.episode) == pending:
                     del self._pending[pending.episode]
         self._store.episodes.discard_feedback(batch)
+
+    def deviation_of(self, pending: PendingFeedback) -> float | None:
+        """Return how far from the expected an episode was when it was called normal; None where that is not known."""
+        try:
+            return self._store.episodes.deviation_of(pending)
+        except StateError:
+            return None
+
+    def note_unlearned(self, pending: PendingFeedback, *, at: float, why: str) -> None:
+        """Note in the audit why feedback is not learned."""
+        try:
+            self._store.episodes.note_unlearned(pending, at=at, why=why)
+        except StateError as fault:
+            more = {"query": pending.query, "episode": pending.episode, "error": str(fault)}
+            log.warning("the audit does not say why feedback is not learned", extra=more)
 
     def verdicts(self, query: str, fingerprint: str) -> VerdictsInput:
         """Return what people said of earlier alerts like this.

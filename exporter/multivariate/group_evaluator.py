@@ -211,7 +211,7 @@ class GroupEvaluator:
         )
         self.status = status_of(settings.name, settings.queries, verdict, group.table)
         self._log(verdict)
-        apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save)
+        apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save, at=slot)
         self._rows.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()

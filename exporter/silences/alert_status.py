@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from exporter.alerting.alert import AlertState, fingerprint
+from exporter.alerting.identity import clean_value
 from exporter.delivery.alert_snapshot import Snapshot
 from exporter.silences.silence import Silence
 
@@ -248,4 +249,5 @@ def alerts_filter(alertnames: Iterable[str]) -> str:
 def _silencing(identity: str, silence: Silence | None) -> Silencing:
     if silence is None:
         return Silencing(identity)
-    return Silencing(identity, silence.author, silence.comment, silence.window.end, silence.annotations)
+    annotations = {clean_value(name): clean_value(text) for name, text in silence.annotations.items()}
+    return Silencing(identity, silence.author, silence.comment, silence.window.end, annotations)

@@ -18,6 +18,18 @@ class SilenceSettings(Section):
         ge=0,
         description="How long the silences of an Alertmanager that does not answer are still applied.",
     )
+    feedback: bool = Field(
+        True,
+        description="Whether comments of silences may be feedback: whoever can make a silence can give it. False: they "
+        "only acknowledge.",
+    )
+    feedback_limit: int = Field(
+        5,
+        ge=1,
+        le=500,
+        description="Most open anomalies that a silence may match for its comment to be feedback; one that matches "
+        "more only acknowledges them.",
+    )
     max_bytes: ByteSize = Field(
         ByteSize(32 * 2**20), gt=0, description="Longest list of silences that is read; it includes expired ones."
     )

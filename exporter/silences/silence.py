@@ -10,7 +10,7 @@ from functools import cached_property
 
 import msgspec
 
-from exporter.alerting.identity import with_plain
+from exporter.alerting.identity import clean_value, with_plain
 from exporter.calendar import (
     Matcher,
     MatcherError,
@@ -52,6 +52,7 @@ class _Listed(msgspec.Struct):
     ends_at: str = msgspec.field(name="endsAt")
     created_by: str = msgspec.field(name="createdBy", default="")
     comment: str = ""
+    updated_at: str = msgspec.field(name="updatedAt", default="")
     annotations: object = None
 
 
@@ -74,8 +75,11 @@ class Silence:
     expired : bool
         It is over, or was ended.
     author, comment : str
+        At most 2 KiB, as values of labels.
     annotations : mapping
         By name: what people wrote beside the comment, such as a ticket.
+    updated_at : float or None, Unix seconds
+        When it was made or last changed, where the Alertmanager says so.
     """
 
     id: str
@@ -86,12 +90,18 @@ class Silence:
     author: str
     comment: str
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    updated_at: float | None = None
 
     @classmethod
     def unread(cls, identity: str, fingerprint: str, labels: Mapping[str, str], at: float) -> Silence:
         """Return what is certain of a silence that cannot be read: that it covers this alert now."""
         matchers = tuple(Matcher(name, "=", value) for name, value in sorted(labels.items()))
         return cls(f"{identity}/{fingerprint}", matchers, TimeWindow(at, _LAST), "", False, "", "")
+
+    @property
+    def made_at(self) -> float:
+        """When it was made, Unix seconds: at the latest when it began, also where it was changed since."""
+        return self.window.start if self.updated_at is None else min(self.window.start, self.updated_at)
 
     @property
     def ours(self) -> bool:
@@ -179,9 +189,12 @@ class SilenceList:
         expired = listed.status.state == "expired"
         notes = listed.annotations if isinstance(listed.annotations, dict) else {}
         annotations = {name: text for name, text in notes.items() if isinstance(text, str)}
-        return Silence(
-            listed.id, matchers, window, listed.starts_at, expired, listed.created_by, listed.comment, annotations
-        )
+        author, comment = clean_value(listed.created_by), clean_value(listed.comment)
+        try:
+            updated = _instant(listed.updated_at)
+        except ValueError:
+            updated = None
+        return Silence(listed.id, matchers, window, listed.starts_at, expired, author, comment, annotations, updated)
 
 
 class SilenceIndex:

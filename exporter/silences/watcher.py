@@ -93,6 +93,11 @@ class SilenceWatcher:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="silences")
 
     @property
+    def settings(self) -> SilenceSettings:
+        """The settings in force."""
+        return self._settings
+
+    @property
     def index(self) -> SilenceIndex:
         """The silences of all Alertmanagers; the same object until one changes."""
         return self._index
@@ -116,6 +121,11 @@ class SilenceWatcher:
             if peer.alerts is not None and identity in peer.alerts.incidents:
                 return peer.alerts.incidents[identity]
         return {}
+
+    def listed_under(self, silence: str) -> int:
+        """Return how many of our alerts, those of other processes included, an Alertmanager lists under a silence."""
+        listings = [peer.alerts for peer in list(self._peers.values()) if peer.alerts is not None]
+        return max((sum(each == silence for each, _, _ in alerts.silenced()) for alerts in listings), default=0)
 
     def troubles(self) -> dict[str, str | None]:
         """Return why each Alertmanager could not list its silences in the newest round; None where it could."""

@@ -9,6 +9,7 @@ from exporter.store.episodes import (
     EpisodeLog,
     EpisodePage,
     PendingFeedback,
+    SilenceComment,
 )
 from exporter.store.errors import StoreError, StoreReason
 from exporter.store.events import CreatedSilence, EventLog, SilenceLog
@@ -33,6 +34,7 @@ __all__ = [
     "LearnedState",
     "PendingFeedback",
     "Recovery",
+    "SilenceComment",
     "SilenceLog",
     "Store",
     "StoreError",

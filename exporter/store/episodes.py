@@ -22,8 +22,19 @@ from exporter.store.episode_rows import (
 )
 from exporter.store.rows import AuditEntry, entry_of, intact, sealed
 
-__all__ = ["EpisodeChange", "EpisodeCursor", "EpisodeFilter", "EpisodeLog", "EpisodePage", "PendingFeedback"]
+__all__ = [
+    "SOON",
+    "EpisodeChange",
+    "EpisodeCursor",
+    "EpisodeFilter",
+    "EpisodeLog",
+    "EpisodePage",
+    "PendingFeedback",
+    "SilenceComment",
+]
 
+SOON = 120.0
+"""Seconds within which feedback is usually learned: later it is about a level that may be another one by now."""
 _SCAN = 500
 _MOST_SCANNED = 10_000
 """Rows that one request may read where it filters by labels: no index helps there."""
@@ -89,13 +100,32 @@ class EpisodeChange:
 
 @dataclass(frozen=True, slots=True)
 class PendingFeedback:
-    """Feedback that the baseline has not applied yet."""
+    """Feedback that the baseline has not applied yet; `at` is when it was said, Unix seconds."""
 
     episode: str
     query: str
     fingerprint: str
     verdict: Feedback
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceComment:
+    """The comment of a silence, which somebody without a login may have written.
+
+    Attributes
+    ----------
+    silence : str
+        Its id.
+    written_at : float, Unix seconds
+        When the comment was written: what a person says later holds.
+    declined : str
+        Why it is no feedback; empty where it is.
+    """
+
+    silence: str
+    written_at: float
+    declined: str = ""
 
 
 class EpisodeLog:
@@ -160,10 +190,25 @@ class EpisodeLog:
 
         return self._database.write(write)
 
-    def give_feedback(self, episode: str, verdict: Feedback, *, at: float, who: str, comment: str) -> EpisodeChange:
+    def give_feedback(
+        self,
+        episode: str,
+        verdict: Feedback,
+        *,
+        at: float,
+        who: str,
+        comment: str,
+        remark: SilenceComment | None = None,
+    ) -> EpisodeChange:
         """Add feedback to an episode; the newest holds, and repeating it changes nothing.
 
         Feedback that changes the baseline is pending until `discard_feedback`.
+
+        Parameters
+        ----------
+        remark : SilenceComment, optional
+            Where it is the comment of a silence: it counts once, also after a restart, and never against what was said
+            later. The audit notes why where it does not count.
         """
 
         def write(con: sqlite3.Connection) -> EpisodeChange:
@@ -172,25 +217,50 @@ class EpisodeLog:
                 return EpisodeChange(None)
             if (match.feedback, match.feedback_by, match.feedback_comment) == (verdict, who, comment):
                 return EpisodeChange(match)
-            number = con.execute(
-                "SELECT coalesce(max(number), -1) + 1 FROM audit WHERE fingerprint=? AND episode=? AND event=?",
-                (match.fingerprint, episode, str(AuditEvent.FEEDBACK)),
-            ).fetchone()[0]
+            details = {"verdict": str(verdict)}
+            if remark is not None:
+                if _is_noted(con, match, remark.silence, who, comment):
+                    return EpisodeChange(match)
+                details["silence"] = remark.silence
+                later = match.feedback_at is not None and match.feedback_at > remark.written_at
+                if why := remark.declined or ("a later verdict holds" if later else ""):
+                    return _decline(con, match, at, who, why, {**details, "comment": comment})
             con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
             if verdict.changes_baseline:
-                row = sealed(episode, match.query, match.fingerprint, str(verdict), float(at))
+                written_at = at if remark is None else min(at, remark.written_at)
+                if match.worst is not None and match.worst.at <= written_at + SOON:
+                    details["level"] = json.dumps([match.worst.observed, match.worst.expected])
+                row = sealed(episode, match.query, match.fingerprint, str(verdict), float(written_at))
                 con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", row)
-            details = {"verdict": str(verdict)}
             if events := self._events_during(match):
                 details["events"] = json.dumps(list(events))
+            number = _next_number(con, match, AuditEvent.FEEDBACK)
             return _append(con, match, AuditEvent.FEEDBACK, at, who, comment, details, number)
 
         change = self._database.write(write)
         if change.changed and change.episode is not None:
-            feedback = PendingFeedback(episode, change.episode.query, change.episode.fingerprint, verdict, at)
+            written_at = at if remark is None else min(at, remark.written_at)
+            feedback = PendingFeedback(episode, change.episode.query, change.episode.fingerprint, verdict, written_at)
             for notify in self._listeners:
                 notify(feedback)
         return change
+
+    def deviation_of(self, feedback: PendingFeedback) -> float | None:
+        """Return how far from the expected an episode had been at most when it was called normal; None: not known."""
+        result = self.get(feedback.episode)
+        given = [] if result is None else [each for each in result[1] if each.event == AuditEvent.FEEDBACK]
+        level = json.loads(given[-1].details.get("level", "[]")) if given and given[-1].intact else []
+        return None if len(level) != 2 or None in level else abs(level[0] - level[1])
+
+    def note_unlearned(self, feedback: PendingFeedback, *, at: float, why: str) -> None:
+        """Note in the audit why feedback was not learned."""
+
+        def write(con: sqlite3.Connection) -> None:
+            match = find_episode(con, feedback.episode)
+            if match is not None:
+                _decline(con, match, at, "exporter", why, {"verdict": str(feedback.verdict)})
+
+        self._database.write(write)
 
     def expected_during(self) -> dict[tuple[str, str], set[float]]:
         """Return the events during which people called alerts expected.
@@ -276,6 +346,33 @@ def _conditions(filters: EpisodeFilter) -> tuple[list[str], list[object]]:
     if filters.least_score is not None:
         conditions.append(("score >= ?", float(filters.least_score)))
     return [condition for condition, _ in conditions], [value for _, value in conditions]
+
+
+def _is_noted(con: sqlite3.Connection, episode: Episode, silence: str, who: str, comment: str) -> bool:
+    """Return whether the audit has the comment of a silence on an episode already, taken or declined."""
+    select = "SELECT event, who, why, details FROM audit WHERE fingerprint=? AND episode=? AND event IN (?, ?)"
+    values = (episode.fingerprint, episode.id, str(AuditEvent.FEEDBACK), str(AuditEvent.FEEDBACK_DECLINED))
+    for _, author, why, encoded in con.execute(select, values).fetchall():
+        details = json.loads(encoded)
+        # Older versions did not write down which silence it was.
+        same = details["silence"] == silence if "silence" in details else author == who
+        if same and details.get("comment", why) == comment:
+            return True
+    return False
+
+
+def _next_number(con: sqlite3.Connection, episode: Episode, event: AuditEvent) -> int:
+    select = "SELECT coalesce(max(number), -1) + 1 FROM audit WHERE fingerprint=? AND episode=? AND event=?"
+    number: int = con.execute(select, (episode.fingerprint, episode.id, str(event))).fetchone()[0]
+    return number
+
+
+def _decline(
+    con: sqlite3.Connection, episode: Episode, at: float, who: str, why: str, details: Mapping[str, str]
+) -> EpisodeChange:
+    event = AuditEvent.FEEDBACK_DECLINED
+    _append(con, episode, event, at, who, why, details, _next_number(con, episode, event))
+    return EpisodeChange(episode)
 
 
 def _append(

@@ -65,7 +65,12 @@ class Suppression:
             clocks=clocks,
             registry=metrics.registry,
             alertnames=lambda: firing_alertnames(alert_snapshots.read()) | self._correlated,
-            on_read=Acknowledger(alert_snapshots, store.episodes).follow,
+            on_read=Acknowledger(
+                alert_snapshots,
+                store.episodes,
+                lambda: self._watch.settings,
+                lambda silence: self._watch.listed_under(silence),
+            ).follow,
         )
         self.events = AnnouncedEvents(store.events, self._active, self._watch.wake)
         self.events.load()

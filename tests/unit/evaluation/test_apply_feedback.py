@@ -19,10 +19,11 @@ class Campaign(Source):
     """Series ``a`` has five times its usual value from the second minute after `START` on, until told otherwise."""
 
     until = np.inf
+    factor = 5.0
 
     def value(self, name: str, at: float) -> float:
         on = name == "a" and START + 120.0 <= at < self.until
-        return calm(name, at) * (5.0 if on else 1.0)
+        return calm(name, at) * (self.factor if on else 1.0)
 
 
 @pytest.fixture
@@ -146,6 +147,24 @@ def test_feedback_on_a_series_that_is_gone_teaches_nothing(world: World, source:
     say(world, Feedback.NEW_NORMAL)
     world.slot()
     assert world.store.episodes.pending_feedback() == []
+
+
+@pytest.mark.parametrize(("factor", "learned"), [(50.0, False), (4.9, True)], ids=["worse", "as it was"])
+def test_what_became_worse_while_nobody_looked_is_not_accepted(
+    world: World, source: Campaign, monkeypatch: pytest.MonkeyPatch, factor: float, learned: bool
+) -> None:
+    episode = say(world, Feedback.NEW_NORMAL)
+    source.factor = factor
+    world.restart(downtime=1800.0)
+    assert world.prepare()
+    calls = accepted(world, monkeypatch)
+    world.slot()
+    assert bool(calls) is learned
+    assert world.store.episodes.pending_feedback() == []
+    declined = [one.why for one in world.store.audit.page().entries if one.event == "feedback_declined"]
+    assert declined == ([] if learned else ["the anomaly became worse after that was said"])
+    (after,) = [one for one in world.store.episodes.page().episodes if one.id == episode]
+    assert after.feedback is Feedback.NEW_NORMAL
 
 
 def test_another_anomaly_of_the_series_is_not_accepted(
