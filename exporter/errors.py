@@ -26,6 +26,7 @@ __all__ = [
     "Problem",
     "PrometheusError",
     "Reason",
+    "RemoteWriteError",
     "StateError",
     "UpstreamError",
     "UsageError",
@@ -162,3 +163,7 @@ class PrometheusError(UpstreamError):
 
 class AlertmanagerError(UpstreamError):
     """An Alertmanager did not take a batch of alerts."""
+
+
+class RemoteWriteError(UpstreamError):
+    """A store did not take a remote write."""

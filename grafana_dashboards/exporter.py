@@ -221,6 +221,14 @@ def _delivery() -> Iterator[timeseries.Panel]:
     buckets = _rate("alertmanager_request_duration_seconds_bucket", "le", "alertmanager")
     slowest = query(f"histogram_quantile(0.99, {buckets})", "{{alertmanager}}")
     yield over_time("Time of a request, 99th percentile", slowest, unit="s")
+    yield over_time(
+        "Remote write",
+        query(_rate("remote_write_samples_total", "url"), "{{url}} samples"),
+        query(_rate("remote_write_samples_dropped_total", "url", "reason"), "{{url}} dropped: {{reason}}"),
+        query(_rate("remote_write_errors_total", "url", "reason"), "{{url}} failed requests: {{reason}}"),
+        unit="cps",
+    )
+    yield over_time("Remote write, waiting", query(_own("remote_write_pending_bytes"), "{{url}}"), unit="bytes")
     last = query(f"time() - {_own('alertmanager_last_success_timestamp_seconds')} > 0", "{{alertmanager}}")
     yield over_time("Since an Alertmanager took alerts", last, unit="s", text="Long is normal while nothing fires.")
     yield over_time(

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Metric
 from exporter.delivery import AlertmanagerMetrics, Discovery
 from exporter.exposition.page import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
+from exporter.remote_write import RemoteWriteMetrics
 from exporter.silences import SilenceMetrics
 
 __all__ = ["render"]
@@ -59,6 +60,7 @@ def render() -> str:
     registry = CollectorRegistry()
     SelfMetrics(registry)
     AlertmanagerMetrics(registry)
+    RemoteWriteMetrics(registry)
     Discovery(registry)
     SilenceMetrics(registry)
     scores = "".join(f"| `{name}` | {text} |\n" for name, text in FAMILIES.items())

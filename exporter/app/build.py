@@ -29,6 +29,7 @@ from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
+from exporter.remote_write import RemoteWrites
 from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
@@ -93,6 +94,8 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         undo.callback(discovery.stop)
         suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks)
         undo.callback(suppression.stop)
+        remote_writes = RemoteWrites(options.storage_path / "remote_write", clock=clock, registry=registry)
+        undo.callback(remote_writes.stop)
         evaluators = Evaluators()
         parts = Parts(
             clock=clock,
@@ -113,6 +116,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             likely_causes=LikelyCauses(),
             changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),
+            remote_writes=remote_writes,
             workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
         )
         reloader = Reloader(

@@ -136,6 +136,7 @@ class App:
             _try(parts.senders.close)
             for other in others:
                 other.join(max(1.0, _END + timeout - (monotonic() - began)))
+            _try(parts.remote_writes.stop)
             _try(self._views.close)
             _try(parts.store.close)
             _try(self._reloader.close)

@@ -12,16 +12,19 @@ from pathlib import Path
 
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
+from exporter.alerting.suppressed import SuppressionCodes
 from exporter.app.scheduled_queries import ScheduledQueries
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
-from exporter.config.plan import sharded
+from exporter.config.plan import QueryPlan, sharded
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Discovery, Senders
+from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
@@ -33,6 +36,7 @@ from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import AnswerBudget, PrometheusApi
+from exporter.remote_write import RemoteWrites
 from exporter.schedule import Job
 from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
@@ -85,6 +89,7 @@ class Parts:
     likely_causes: LikelyCauses
     changes: ChangeLog
     maintenance: Maintenance
+    remote_writes: RemoteWrites
     workers: Workers
 
 
@@ -237,6 +242,7 @@ class Reloader:
         jobs = {job_of(group) for group in config.groups}
         self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
         parts.senders.apply(alertmanagers, config.alerting)
+        parts.remote_writes.apply(config.remote_write)
         parts.admission.configure(config.limits)
         users = (parts.metrics, parts.root_causes, parts.changes, parts.suppression)
         queries = ScheduledQueries(config, api, *users)
@@ -297,15 +303,20 @@ class Reloader:
             masks=masks,
             feedback=parts.feedback,
             groups=parts.groups,
-            on_verdict=parts.latest.put,
+            on_verdict=self._on_verdict,
             co_occurrence=parts.co_occurrence,
             root_causes=parts.root_causes,
             likely_causes=parts.likely_causes,
             changes=parts.changes,
             cover_incidents=cover,
             inquiry_api=api,
+            on_history=parts.remote_writes.put_history,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
+
+    def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, suppressed: SuppressionCodes) -> None:
+        self._parts.latest.put(plan, verdict, table, suppressed)
+        self._parts.remote_writes.put(plan.name, verdict, table)
 
     def end_evaluators(self) -> bool:
         """End the evaluators of all queries; False where a run hangs and is left behind."""

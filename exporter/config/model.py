@@ -28,6 +28,7 @@ from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.prometheus.settings import PrometheusSettings
+from exporter.remote_write.settings import RemoteWriteSettings
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.silences.settings import SilenceSettings
 from exporter.store.settings import StorageSettings
@@ -189,6 +190,9 @@ class Config(Section):
     prometheus: PrometheusSettings = Field(PrometheusSettings(), description="Where the samples come from.")
     alertmanagers: Items[AlertmanagerEntry] = Field(
         (), description="Where alerts go: every one gets every alert. None: alerts are only shown."
+    )
+    remote_write: Items[RemoteWriteSettings] = Field(
+        (), description="Stores that get scores and bands by remote write: docs/remote-write.md."
     )
     storage: StorageSettings = Field(StorageSettings(), description="What is kept.")
     alerting: AlertingSettings = Field(AlertingSettings(), description="Constants of the alert protocol.")

@@ -22,7 +22,7 @@ from exporter.correlation.loads import RowLoads
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import StateError
 from exporter.evaluation.admission import Admission
 from exporter.exposition import SelfMetrics
@@ -176,6 +176,8 @@ class Ports:
     on_verdict : callable
         Called with every verdict: the plan of its query, the verdict, the series of its rows, and which of them do not
         alert whatever their score.
+    on_history : callable
+        Called with the verdicts on a part of history that is learned: query, verdicts, and the series of their rows.
     """
 
     api: QueryApi
@@ -196,6 +198,7 @@ class Ports:
     changes: ChangeLog = field(default_factory=ChangeLog)
     cover_incidents: Callable[[float, float], None] = lambda start, end: None  # noqa: ARG005
     inquiry_api: PrometheusApi | None = None
+    on_history: Callable[[str, Verdicts, SeriesTable], None] = lambda query, verdicts, table: None  # noqa: ARG005
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,8 @@ class Learner:
         log.log(level, "history learned", extra=more)
 
     def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
-        """Pass verdicts on slots to the groups that learn from them."""
+        """Pass verdicts on, those on slots also to the groups that learn from them."""
+        self.context.ports.on_history(self.plan.name, verdicts, self.engine.table)
         if self.context.ports.groups.wants(self.plan.name):
             for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
                 self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)

@@ -6,7 +6,7 @@ import http.client
 import ipaddress
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
@@ -73,6 +73,7 @@ class _Request:
     params: Params | None = None
     data: bytes | None = None
     kind: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     """A read: sent again when an idle connection turns out to be closed, and along a redirect."""
     whole: bool = True
@@ -156,6 +157,15 @@ class Client:
         request = _Request("POST", data=body, kind="application/json", repeatable=False, whole=whole)
         return self._call(request, path, timeout, max_bytes)
 
+    def post_snappy(
+        self, path: str, body: bytes, headers: Mapping[str, str], *, timeout: float, max_bytes: int
+    ) -> HttpResponse:
+        """POST protobuf that is compressed by snappy, once; of the answer the start is enough; errors as in `get`."""
+        whole = {"Content-Encoding": "snappy", **headers}
+        kind = "application/x-protobuf"
+        request = _Request("POST", data=body, kind=kind, headers=whole, repeatable=False, whole=False)
+        return self._call(request, path, timeout, max_bytes)
+
     def delete(self, path: str, *, timeout: float, max_bytes: int) -> HttpResponse:
         """DELETE `path`: sent once, redirects never followed; errors as in `get`."""
         return self._call(_Request("DELETE", repeatable=False), path, timeout, max_bytes)
@@ -221,6 +231,7 @@ class Client:
 
     def _send(self, request: _Request, url: str, timeout: float, max_bytes: int) -> HttpResponse:
         headers: dict[str, str | bytes] = {**self._headers, **secret_headers(self._settings)}
+        headers |= request.headers
         if request.kind is not None:
             headers["Content-Type"] = request.kind
         if self._base.scheme == "https":
