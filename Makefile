@@ -4,23 +4,32 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # In a virtual environment of its own, so that nothing is installed into the system.
 STAMP  := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
 LOCKS  := requirements/runtime.txt requirements/dev.txt
 
 # Programs start in half the time where Python may keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
+# uv trusts the certificates that pip trusts: those of the system.
+export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release docs image clean
+.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release docs clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the locked dependencies and this package.
 
-$(STAMP): $(LOCKS) pyproject.toml
+# What runs, and nothing else: the demo needs no more.
+$(RUNTIME): requirements/runtime.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "installing the locked dependencies into $(VENV) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/runtime.txt
+	@touch $(RUNTIME)
+
+$(STAMP): $(RUNTIME) $(LOCKS) pyproject.toml
+	@echo "installing the tools into $(VENV) ..."
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
@@ -28,12 +37,13 @@ $(STAMP): $(LOCKS) pyproject.toml
 servers: ## Find Prometheus and Alertmanager, or install them (Debian and Ubuntu, as root).
 	@sh scripts/servers.sh prometheus prometheus-alertmanager
 
-demo: $(STAMP) servers ## A real Prometheus and Alertmanager, four weeks of history, and an anomaly.
+demo: servers $(RUNTIME) ## A real Prometheus and Alertmanager, four weeks of history, and an anomaly.
 	@$(BIN)/python -m demo $(DEMO_FLAGS)
 
 test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics || echo "tests that need them are skipped"
 	@sh scripts/servers.sh chromium || echo "tests in a browser are skipped"
+	@sh scripts/servers.sh mmdebstrap buildah podman crun || echo "the image is not built"
 	@sh scripts/validators.sh || echo "tests that need them are skipped"
 	@$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder --durations=15 --durations-min=1 $(PYTEST_FLAGS)
 

@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from demo.servers import Process, Stopped, alertmanager, ask, exporter, find, free_port, prometheus, target
 from demo.shop import Shop
@@ -146,10 +147,12 @@ def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool, scre
             time.sleep(0.2)
         bars.update(first, completed=1)
 
-    _say_where(urls)
+    where = _where(urls)
+    if not console.is_terminal:
+        console.print(where)
     now = time.time()
     shop[0] = Shop(breaks_at=now + GOOD_FOR, mends_at=now + GOOD_FOR + BAD_FOR)
-    _watch(shop[0], prom, am, daemon, begin, until_alert=until_alert, screenshot=screenshot)
+    _watch(shop[0], where, (prom, am, daemon), begin, until_alert=until_alert, screenshot=screenshot)
 
 
 def _seed(home: Path, rng: random.Random) -> Path:
@@ -207,25 +210,26 @@ def _scores(prom: Process) -> dict[tuple[str, str], dict[str, float]]:
 
 def _watch(
     shop: Shop,
-    prom: Process,
-    am: Process,
-    daemon: Process,
+    where: Text,
+    servers: tuple[Process, Process, Process],
     begin: float,
     *,
     until_alert: bool,
     screenshot: Path | None,
 ) -> None:
     """Show the scores as Prometheus has them, and the alerts when they are there."""
+    prom, am, _ = servers
     shown: set[str] = set()
     over = False
     with Live(console=console, refresh_per_second=4) as live:
         while True:
-            for process in (prom, am, daemon):
+            for process in servers:
                 process.check()
             alerts = ask(f"{am.url}/api/v2/alerts?active=true")
             story, table = _story(shop), _table(_scores(prom))
-            # What changes has to fit into a small terminal; an alert stays above it, in full.
-            live.update(Group(story, table, *map(_line, alerts)))
+            # What changes has to fit into a small terminal, the addresses first; an alert stays above it, in full.
+            addresses = [where] if console.is_terminal else []
+            live.update(Group(*addresses, story, table, *map(_line, alerts)))
             new = [alert for alert in alerts if alert["fingerprint"] not in shown]
             for alert in new:
                 live.console.print(_panel(alert))
@@ -298,13 +302,25 @@ def _panel(alert: dict[str, Any]) -> Panel:
     return Panel("\n".join(lines), title=title, border_style="red", expand=False)
 
 
-def _say_where(urls: dict[str, str]) -> None:
-    console.print(f"""
-Prometheus    {urls["prometheus"]}/graph?g0.expr=anomaly_score&g0.tab=0&g0.range_input=10m
-Alertmanager  {urls["alertmanager"]}/#/alerts
-exporter      {urls["exporter"]}/   scores and bands: {urls["exporter"]}/metrics
-files         {HOME}/   configuration, logs, state
-""", highlight=False, soft_wrap=True)  # fmt: skip
+def _where(urls: dict[str, str]) -> Text:
+    """Return the addresses to open; Debian's packages have other pages than the releases, or none."""
+    graph = "/classic/graph" if _is_there(urls["prometheus"] + "/classic/graph") else "/graph"
+    pages = "Debian package" not in str(ask(urls["alertmanager"] + "/"))
+    lines = [
+        f"Prometheus    {urls['prometheus']}{graph}?g0.expr=anomaly_score&g0.tab=0",
+        f"Alertmanager  {urls['alertmanager']}{'/#/alerts' if pages else '/api/v2/alerts'}",
+        f"exporter      {urls['exporter']}/",
+        f"files         {HOME}/ (configuration, logs, state)",
+    ]
+    return Text("\n".join(lines), overflow="fold")
+
+
+def _is_there(url: str) -> bool:
+    try:
+        ask(url)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

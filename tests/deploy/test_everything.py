@@ -9,8 +9,9 @@ from tests.deploy.tools import ROOT
 CHECKED = {
     "deploy/README.md": "test_docs: its links",
     "deploy/alertmanager/*": "amtool, and a real Alertmanager",
-    "deploy/docker/Dockerfile": "dockerfile-utils",
+    "deploy/docker/Dockerfile": "dockerfile-utils, and built",
     "deploy/docker/Dockerfile.dockerignore": "test_docker: what is copied",
+    "deploy/docker/bytecode.py": "the image is built",
     "deploy/docker/alertmanager.yml": "amtool",
     "deploy/docker/compose.yaml": "the schema of compose",
     "deploy/docker/exporter/config.yaml": "our own check",
