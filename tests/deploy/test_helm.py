@@ -58,6 +58,12 @@ def test_chart_is_valid_and_of_this_version() -> None:
     assert chart["version"] == chart["appVersion"] == __version__
 
 
+def test_a_packed_chart_renders_the_same(tmp_path: Path) -> None:
+    run("helm", "package", CHART, "--destination", tmp_path)
+    packed = tmp_path / f"anomaly-exporter-{__version__}.tgz"
+    assert run("helm", "template", "anomaly-exporter", packed, "--namespace=monitoring") == template()
+
+
 def test_rules_have_the_parameters_of_those_of_prometheus() -> None:
     parameters = yaml.safe_load((DEPLOY / "prometheus" / "parameters.yaml").read_text())
     assert {**VALUES["rules"], "job": "anomaly-exporter"} == parameters

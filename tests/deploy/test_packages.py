@@ -19,6 +19,7 @@ from scripts.release import release
 from tests.deploy.tools import ROOT, run
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TOOLS = Path(sys.executable).parent
 TRACKED = ("exporter", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "config.example.yaml", "Makefile")
 
 
@@ -92,7 +93,8 @@ def test_the_wheel_runs_and_has_its_data(packages: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_workflows_are_valid_and_pinned(file: Path) -> None:
     run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", file)
-    run(str(Path(sys.executable).parent / "zizmor"), "--offline", "--no-progress", file)
+    run(str(TOOLS / "zizmor"), "--offline", "--no-progress", file)
+    assert run(str(TOOLS / "actionlint"), "-shellcheck=", file) == ""
     for job in yaml.safe_load(file.read_text())["jobs"].values():
         actions = [step["uses"] for step in job["steps"] if "uses" in step]
         assert [action for action in actions if len(action.split("@")[1]) != 40] == []
@@ -102,9 +104,13 @@ def test_a_workflow_that_leaks_is_noticed(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yml"
     text = WORKFLOWS[0].read_text().replace("persist-credentials: false", "persist-credentials: true")
     bad.write_text(text + "      - run: echo ${{ github.head_ref }}\n")
-    assert "template-injection" in run(
-        str(Path(sys.executable).parent / "zizmor"), "--offline", "--no-progress", bad, code=None
-    )
+    assert "template-injection" in run(str(TOOLS / "zizmor"), "--offline", "--no-progress", bad, code=None)
+
+
+def test_a_workflow_that_names_what_is_not_there_is_noticed(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yml"
+    bad.write_text(WORKFLOWS[0].read_text().replace("matrix.python", "matrix.pythn"))
+    assert '"pythn" is not defined' in run(str(TOOLS / "actionlint"), bad, code=1)
 
 
 def test_a_release_sets_the_version_everywhere(tmp_path: Path) -> None:
