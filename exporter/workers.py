@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -52,8 +53,10 @@ class Evaluators:
         for name, evaluator in sorted(self.by_query.items()):
             if not evaluator.ready:
                 lines.append(f"{name}: history is being read, {evaluator.progress:.0%}; it has no scores so far")
+            elif evaluator.judged == -math.inf and evaluator.trouble is None:
+                lines.append(f"{name}: not yet evaluated; its first slot is to come")
             elif evaluator.judged_ratio < 1.0:
-                why = evaluator.trouble or evaluator.remark or "not evaluated so far"
+                why = evaluator.trouble or evaluator.remark or "its newest answer was not judged"
                 lines.append(f"{name}: {evaluator.judged_ratio:.0%} of its series are judged: {why}")
         return lines
 
@@ -171,7 +174,7 @@ class Workers:
             self._metrics.cycles_failed_total.labels(query=name).inc()
 
     def _prepare(self, evaluator: QueryEvaluator) -> None:
-        if evaluator.ready or self._stopping or evaluator in self._in_preparation:
+        if not evaluator.history_due or self._stopping or evaluator in self._in_preparation:
             return
         self._in_preparation.add(evaluator)
 

@@ -204,6 +204,9 @@ class ReplayArrays:
     def load(self, *_: object, **__: object) -> None:
         """Return None."""
 
+    def forget(self, *_: object) -> None:
+        """Do nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayStore:

@@ -242,6 +242,7 @@ class _Replay:
             likely_causes=likely,
             changes=changes,
             cover_incidents=incidents.cover,
+            needs_history=True,
         )
         # Nothing is ever restored, so no state is written.
         self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))

@@ -151,6 +151,7 @@ def _expand_presets(result: Included) -> None:
     if not isinstance(queries, list):
         return
     names = preset_names()
+    first: dict[str, int] = {}
     for at, item in enumerate(list(queries)):
         if not isinstance(item, dict) or "preset" not in item:
             continue
@@ -171,11 +172,25 @@ def _expand_presets(result: Included) -> None:
             message = f"preset {chosen} has no query {name[:60]!r}{closest(name, list(members))}"
             result.diagnostics.append(Diagnostic((*loc, "only"), message))
         more = {name: value for name, value in item.items() if name not in ("preset", "only")}
+        if "name" not in more and (again := [name for name in selected if name in first]):
+            result.diagnostics.append(_listed_twice(result.document, loc, chosen, first[again[0]], again))
+            selected = [name for name in selected if name not in first]
+        first |= dict.fromkeys(selected, at)
         expanded = [_overlay(members[name].fields, more) for name in selected]
-        queries[at] = expanded[0] if expanded else _placeholder(at)
+        # What else is wrong in it is said all the same.
+        queries[at] = expanded[0] if expanded else {**_placeholder(at), **more}
         for fields in expanded[1:]:
             result.origins[len(queries)] = at
             queries.append(fields)
+
+
+def _listed_twice(document: Document, loc: Loc, chosen: str, first: int, again: list[str]) -> Diagnostic:
+    """Return what to say of a preset that is there before: its queries cannot be told apart by their names."""
+    position = document.position(("queries", first))
+    where = f"{position.file}:{position.line}" if position.file else f"line {position.line}"
+    others = f" and {len(again) - 1} more" if len(again) > 1 else ""
+    message = f"preset {chosen} of {where} has the query {again[0]!r}{others} already; remove one, or choose with only"
+    return Diagnostic((*loc, "preset"), message)
 
 
 def _placeholder(at: int) -> dict[str, Any]:

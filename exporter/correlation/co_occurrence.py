@@ -83,6 +83,10 @@ class CoOccurrence:
         for removed in self._queries.keys() - set(queries):
             self._queries.pop(removed, None)
 
+    def forget(self, query: str) -> None:
+        """Forget a query, whose rows are other series from now on."""
+        self._queries.pop(query, None)
+
     def near(self, query: str, since: float) -> CoOccurrences:
         """Return what became anomalous at about `since`, Unix seconds, for the alerts of a query."""
         queries = list(self._queries.items())

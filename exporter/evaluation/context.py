@@ -88,6 +88,9 @@ class ArrayStore(Protocol):
     def load(self, query: str, version: str) -> LearnedState | None:
         """Return what is stored of a query; None where there is nothing of this version."""
 
+    def forget(self, query: str) -> None:
+        """Delete the state of a query."""
+
 
 class StateStore(Protocol):
     """The parts of `Store` that an evaluation uses."""
@@ -178,6 +181,8 @@ class Ports:
         alert whatever their score.
     on_history : callable
         Called with the verdicts on a part of history that is learned: query, verdicts, and the series of their rows.
+    needs_history : bool
+        Whether nothing may be judged without history: a backtest fails instead.
     """
 
     api: QueryApi
@@ -199,6 +204,7 @@ class Ports:
     cover_incidents: Callable[[float, float], None] = lambda start, end: None  # noqa: ARG005
     inquiry_api: PrometheusApi | None = None
     on_history: Callable[[str, Verdicts, SeriesTable], None] = lambda query, verdicts, table: None  # noqa: ARG005
+    needs_history: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,19 @@ import numpy as np
 
 from exporter.alerting.alert import Step
 from exporter.config.plan import QueryPlan
-from exporter.errors import PrometheusError, Reason
+from exporter.errors import PrometheusError
 from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
+from exporter.evaluation.claimed_rows import claim
 from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.drift_metrics import DriftMetrics
 from exporter.evaluation.history import HISTORY_TIMEOUT
 from exporter.evaluation.learner import Abandoned, Learner
+from exporter.evaluation.pauses import HistoryPauses, Pauses
 from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
+from exporter.evaluation.second_reading import SecondReading
 from exporter.evaluation.watchdog import Watchdog
 from exporter.exposition import PageRows, scores_of
 from exporter.promql.filters import filters_series
@@ -35,10 +38,6 @@ __all__ = ["QueryEvaluator"]
 
 log = logging.getLogger(__name__)
 
-_LONGEST_REST = 300.0
-"""Seconds. No server and no internal error pauses a query for longer."""
-_FIRST_REST = 5.0
-"""Seconds after "too many requests" without a time to wait; twice as long after each further one in a row."""
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before the state is restored from the store."""
 _KNOWS_ABSENCE = 14 * 86400.0
@@ -77,8 +76,9 @@ class QueryEvaluator:
         self._slot, self._history = threading.Lock(), threading.Lock()
         self._filters = filters_series(plan.expr)
         self._retired = False
-        self._rest_until = -np.inf
-        self._mistakes = self._rate_limited = 0
+        self._mistakes = 0
+        self._pauses, self._history_pauses = Pauses(), HistoryPauses()
+        self._second_reading = SecondReading(self._history_pauses)
         self._disowned = False
         self._watchdog = Watchdog()
         self._clock_skew = ClockSkew()
@@ -117,7 +117,8 @@ class QueryEvaluator:
     @property
     def remark(self) -> str | None:
         """What limits the newest verdicts: series that are not judged, or how history is read; None: nothing."""
-        return (self._metrics.remark or self._metrics.unjudged or None) if self.ready else self.learner.remark
+        learner, metrics = self.learner, self._metrics
+        return (metrics.remark or metrics.unjudged or learner.unread) if self.ready else learner.remark
 
     def prepare(self, now: float) -> bool:
         """Restore the learned state and read the history that is missing; return whether it worked.
@@ -128,31 +129,62 @@ class QueryEvaluator:
             The newest slot of the query.
         """
         with self._history, self._watchdog.working(HISTORY_TIMEOUT):
-            if self._retired or self.ready or self.resting:
+            if self._retired or self._pauses.left or self._history_pauses.left:
                 return self.ready
             learner = self.learner
+            if self.ready:
+                if learner.unread is not None:
+                    self._read_again(now)
+                return True
             try:
                 if learner.engine.at == -np.inf:
                     learner.restore(now)
                 learner.catch_up(now)
             except PrometheusError as fault:
                 self._failed(fault)
-                return False
+                in_vain = learner.history_refused and not self.context.ports.needs_history
+                if not (in_vain and self._history_pauses.refused()):
+                    return False
+                learner.go_on_without(now, fault)
             except Abandoned:
                 return False
             except Exception:
                 self._metrics.failed()
                 log.exception("history could not be learned", extra={"query": self.plan.name})
                 self._mistakes += 1
-                self._rest(self.plan.interval * 2.0**self._mistakes)
+                self._pauses.pause(self.plan.interval * 2.0 ** min(self._mistakes, 16))
                 self._reset()
                 return False
-            self._claim_all()
-            # They are of long ago: no news.
-            learner.engine.shifts.clear()
-            learner.engine.relearned.clear()
-            self.ready = True
+            self._history_read()
             return True
+
+    def _history_read(self) -> None:
+        """Begin to judge by what was learned."""
+        self._claim()
+        learner = self.learner
+        # They are of long ago: no news.
+        learner.engine.shifts.clear()
+        learner.engine.relearned.clear()
+        self.ready = True
+        self._metrics.history(incomplete=learner.unread is not None)
+        if learner.unread is not None:
+            seconds = self._history_pauses.later()
+            more = {"query": self.plan.name, "reason": learner.unread, "again_in_seconds": round(seconds)}
+            log.warning("slots are judged without all of history", extra=more)
+
+    def _read_again(self, now: float) -> None:
+        """Go on with what another reading of all of history gives, where that is better."""
+        fresh = self._second_reading.read(self.learner, now, lambda: self._watchdog.beat(HISTORY_TIMEOUT))
+        if fresh is None:
+            return
+        with self._slot:
+            if self._retired:
+                return
+            self.learner, self._rows = fresh, PageRows("query", self.plan.name)
+            fresh.beat = self._history_goes_on
+            self.context.ports.co_occurrence.forget(self.plan.name)
+            self._history_read()
+            fresh.replace_stored()
 
     def run(self, slot: float) -> None:
         """Evaluate one slot; no failure here reaches another query."""
@@ -164,13 +196,14 @@ class QueryEvaluator:
                 self._hold(slot)
                 return
             self._metrics.begin()
-            if self.resting:
+            if self._pauses.left:
                 self._metrics.failed(self._metrics.trouble or "the server asked not to be asked for a while")
                 self._hold(slot)
                 return
             try:
                 self._judge(slot)
-                self._mistakes = self._rate_limited = 0
+                self._mistakes = 0
+                self._pauses.answered()
             except Abandoned:
                 return
             except PrometheusError as fault:
@@ -190,7 +223,7 @@ class QueryEvaluator:
                 if self._mistakes >= _MISTAKES:
                     # The error may have left the arrays in a state that they cannot leave by themselves.
                     log.error("what was learned is taken up from the store again", extra={"query": self.plan.name})
-                    self._rest(self.plan.interval * self._mistakes)
+                    self._pauses.pause(self.plan.interval * self._mistakes)
                     self._reset()
 
     def _judge(self, slot: float) -> None:
@@ -206,7 +239,7 @@ class QueryEvaluator:
         if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)
-        if engine.at < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
+        if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         with self._phase("score"):
             complete = not frame.partial
@@ -239,6 +272,7 @@ class QueryEvaluator:
             series=self.series,
             interval=plan.interval,
             never_empty=not self._filters and not slot - engine.first_at >= _KNOWS_ABSENCE,
+            history=learner.unread_points < np.inf,
         )
         self._metrics.alerts(self.alerts.alerts.values())
         self._metrics.expect(engine.calibration)
@@ -268,7 +302,7 @@ class QueryEvaluator:
             with self._phase("catch_up", HISTORY_TIMEOUT):
                 self.learner.catch_up(before, series=series)
         finally:
-            self._claim_all()
+            self._claim()
         return True
 
     def _hold(self, slot: float) -> None:
@@ -285,37 +319,20 @@ class QueryEvaluator:
         self.alerts.alert_store.send()
         self._metrics.alerts(self.alerts.alerts.values())
 
-    # ------------------------------------------------------------------ rows
-
-    def _claim(self, rows: Sequence[int]) -> None:
-        """Give new rows their prefix on the page; those whose series gave way to others lose theirs first."""
-        self._rows.release(self.learner.given_way)
-        self.learner.given_way.clear()
-        shared = self._rows.claim(rows, self.learner.engine.table)
-        self.alerts.rows.identities.with_metric = self._rows.with_metric
-        self._metrics.rejected(same_labels=shared)
-        if shared:
-            more = {"query": self.plan.name, "series": shared}
-            log.warning("series have the same labels as others: the page shows the worst sample of each", extra=more)
-
-    def _claim_all(self) -> None:
-        """Give every row its prefix: after history, or after a part of it."""
-        self._claim([row for row, _ in self.learner.engine.table.items()])
+    def _claim(self, rows: Sequence[int] | None = None) -> None:
+        claim(self._rows, self.learner, self.alerts, self._metrics, rows)
 
     # ------------------------------------------------------------------ time
 
     def _failed(self, fault: PrometheusError) -> None:
         self._metrics.refused(fault)
-        if fault.retry_after is not None:
-            self._rest(fault.retry_after)
-        elif fault.reason is Reason.RATE_LIMITED:
-            self._rate_limited += 1
-            self._rest(_FIRST_REST * 2.0 ** (self._rate_limited - 1))
+        self._pauses.failed(fault)
 
     def _history_goes_on(self) -> None:
         """Note that a part of history was answered and learned."""
         self._watchdog.beat(HISTORY_TIMEOUT)
-        self._rate_limited = 0
+        self._pauses.answered()
+        self._history_pauses.answered()
         if not self.ready:
             self._metrics.trouble = None
 
@@ -331,12 +348,13 @@ class QueryEvaluator:
 
     @property
     def resting(self) -> float:
-        """Seconds for which no query is sent; 0 where it is."""
-        return max(0.0, self._rest_until - monotonic())
+        """Seconds for which nothing is sent that `prepare` needs; 0 where it is."""
+        return max(self._pauses.left, self._history_pauses.left)
 
-    def _rest(self, seconds: float) -> None:
-        """Send no query for so long."""
-        self._rest_until = monotonic() + min(seconds, _LONGEST_REST)
+    @property
+    def history_due(self) -> bool:
+        """Whether history is to be read: before the first slot, or because not all of it was answered."""
+        return not self.ready or (self.learner.unread is not None and not self._history_pauses.left)
 
     @property
     def stuck(self) -> bool:
@@ -349,6 +367,7 @@ class QueryEvaluator:
         """Evaluate no further slot, and break off reading history; see `join`."""
         self._retired = True
         self.learner.abandon()
+        self._second_reading.abandon()
 
     def join(self, timeout: float) -> bool:
         """Wait for what is under way; return whether it ended."""
@@ -384,4 +403,6 @@ class QueryEvaluator:
             new.learner.configure(plan, context)
             new.learner.beat = new._history_goes_on
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
+            new._history_pauses = self._history_pauses
+            new._second_reading = SecondReading(self._history_pauses)
         return new

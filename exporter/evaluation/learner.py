@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -31,6 +31,8 @@ __all__ = ["Abandoned", "Learner"]
 log = logging.getLogger(__name__)
 
 _WORTH_A_LINE = 10
+_UNREAD = "unread"
+"""Name of the part of the stored state that says how much of history could not be read."""
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error: it was asked for.
@@ -55,6 +57,15 @@ class Learner:
         self.applied: list[PendingFeedback] = []
         """Feedback that was applied, while the state is not on disk."""
         self._abandoned = False
+        self.history_refused = False
+        """Whether the newest attempt to read history failed though the query itself was answered."""
+        self.unread: str | None = None
+        """Why not all of history was read; None: it was, or the rest is not missed. It is read again: see `beside`."""
+        self.unread_points = 0.0
+        """How many of its instants are missing or incomplete; inf where nothing could be read."""
+        self._skipped_to = -np.inf
+        self._from_scratch = True
+        self._is_beside = False
         self.remark: str | None = None
         """How history is read and why, where the server does not answer all of it at once."""
         self._planned = 0
@@ -74,6 +85,38 @@ class Learner:
         if reading is not None:
             reading.close()
 
+    def beside(self) -> Learner:
+        """Return a learner that reads all of history anew, while this one goes on to judge slots."""
+        fresh = Learner(self.plan, self.context)
+        fresh._is_beside = True
+        fresh._sizes = self._sizes
+        return fresh
+
+    def replace_stored(self) -> None:
+        """Take the place of the learner that this one was beside, also on disk."""
+        self._is_beside = False
+        with suppress(StateError), self.context.storing(self.plan.name):
+            self.context.ports.store.learned_arrays.forget(self.plan.name)
+            self.checkpoint()
+
+    def go_on_without(self, now: float, fault: PrometheusError) -> None:
+        """Learn from the slots after `now` alone, because the server refuses history.
+
+        Where an earlier process has left what it learned, only the time since then is not learned.
+        """
+        self._skipped_to, self._planned = now, 0
+        from_scratch, self._from_scratch = self._from_scratch, False
+        if from_scratch:
+            self.unread, self.unread_points = f"history cannot be read: {fault.message}", np.inf
+        else:
+            more = {"query": self.plan.name, "since": format_instant(self.engine.at), "error": fault.message}
+            log.warning("a gap is not learned, because its history cannot be read", extra=more)
+
+    @property
+    def newest(self) -> float:
+        """The newest slot that was learned or is given up, Unix seconds."""
+        return max(self.engine.at, self._skipped_to)
+
     def restore(self, now: float) -> None:
         """Restore the state of an earlier process, if it can be used."""
         name = self.plan.name
@@ -90,6 +133,9 @@ class Learner:
             log.warning("learned state cannot be used; learning from scratch", extra={"query": name})
             return
         self.saved = stored.at
+        self._from_scratch = False
+        if (points := stored.parts.get(_UNREAD)) is not None and points.shape == (1,) and points[0] > 0:
+            self.unread, self.unread_points = "not all of history could be read when it was learned", float(points[0])
         self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - stored.at))
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - stored.at)}
         log.info("learned state restored", extra=more)
@@ -98,7 +144,7 @@ class Learner:
         """Plan what has to be read so that every slot up to `now` is learned."""
         plan = self.plan
         return missing_history(
-            self.engine.at,
+            self.newest,
             now,
             window=plan.baseline.window,
             interval=plan.interval,
@@ -121,6 +167,7 @@ class Learner:
         PrometheusError, Abandoned
             What was learned so far stays; call it again.
         """
+        self.history_refused = False
         ranges = self.missing(now)
         total = sum(part.points for part in ranges)
         if not total:
@@ -139,6 +186,7 @@ class Learner:
             raise
         self._planned = 0
         self._progress(1.0)
+        self._from_scratch = False
         self.checkpoint()
 
     @contextmanager
@@ -163,6 +211,8 @@ class Learner:
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
         begin = perf_counter()
+        # Whatever fails from here on, the query itself was answered.
+        self.history_refused = True
         done = 0
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
@@ -176,6 +226,7 @@ class Learner:
                 self.beat()
                 if self._abandoned:
                     raise Abandoned
+        self.history_refused = False
         took = round(perf_counter() - begin, 3)
         until = {"seconds": took, "until": format_instant(now)}
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), **until}
@@ -183,6 +234,8 @@ class Learner:
 
     def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass verdicts on, those on slots also to the groups that learn from them."""
+        if self._is_beside:
+            return
         self.context.ports.on_history(self.plan.name, verdicts, self.engine.table)
         if self.context.ports.groups.wants(self.plan.name):
             for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
@@ -190,6 +243,8 @@ class Learner:
 
     def _progress(self, share: float) -> None:
         self.progress = share
+        if self._is_beside:
+            return
         self.context.ports.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
     def _history(self, api: PrometheusApi, series: int) -> History:
@@ -216,6 +271,9 @@ class Learner:
 
     def _note_warnings(self, block: HistoryChunk) -> None:
         count_warnings(self.context.ports.metrics, self.plan.name, block)
+        if block.partial and not block.refused and self._from_scratch:
+            self.unread_points += len(block.times)
+            self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {block.warnings[0]}"
         if block.warnings and block.warnings != self._warned:
             more = {"query": self.plan.name, "warning": block.warnings[0], "partial": block.partial}
             log.warning("prometheus warns about history", extra=more)
@@ -227,7 +285,7 @@ class Learner:
 
     def rewind(self, at: float) -> None:
         """Go on from an instant before the newest that was learned, because the clock had been wrong until now."""
-        self.engine.at = min(self.engine.at, at)
+        self.engine.at, self._skipped_to = min(self.engine.at, at), min(self._skipped_to, at)
         # What is on disk says a later time, and has to be written over.
         self.saved = min(self.saved, at)
 
@@ -262,13 +320,14 @@ class Learner:
 
     def checkpoint(self) -> None:
         """Write the state that changed since the last time; where the store fails, the next time writes it too."""
-        if self.engine.at <= self.saved:
+        if self.engine.at <= self.saved or self._is_beside:
             return
         name, changed = self.plan.name, self.engine.checkpoint()
+        parts = {**changed.parts, _UNREAD: np.array([self.unread_points])}
         try:
             with self.context.storing(name):
                 self.context.ports.store.learned_arrays.save(
-                    name, self.plan.identity, changed.at, changed.parts, changed.series, changed.removed
+                    name, self.plan.identity, changed.at, parts, changed.series, changed.removed
                 )
         except StateError:
             return

@@ -85,6 +85,7 @@ class QueryMetrics:
         series: int,
         interval: float,
         never_empty: bool,
+        history: bool = True,
     ) -> None:
         """Set the metrics of a slot that was judged.
 
@@ -99,6 +100,8 @@ class QueryMetrics:
         never_empty : bool
             Whether an answer without series is a fault: the expression filters nothing, and the engine is too young to
             know when its series are away.
+        history : bool
+            Whether there was history to learn; without it, series that are too young to alert are not judged.
         """
         metrics, query = self._metrics, self._query
         self.trouble = None
@@ -116,7 +119,7 @@ class QueryMetrics:
         young, gone = here - scored - masked, series - here
         metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=refused)
-        self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty)
+        self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty, history=history)
         self._note_emptiness(series)
         self.rejected(
             over_limit=refused,
@@ -175,14 +178,19 @@ class QueryMetrics:
         series: int,
         *,
         never_empty: bool,
+        history: bool,
     ) -> None:
         """Note how much of the answer was judged: what cannot be read, has no room or no labels of its own was not."""
         here = ~np.isnan(verdict.observed)
+        shown = here.copy()
+        shown[rows.hidden(verdict.score)] = False
+        young = 0 if history else int(np.count_nonzero(shown & ~verdict.ready))
         left_out = {
             "are over a limit": aligned.refused + frame.refused,
-            "have labels that another has": int(np.count_nonzero(here[rows.hidden(verdict.score)])) + aligned.repeated,
+            "have labels that another has": int(np.count_nonzero(here & ~shown)) + aligned.repeated,
+            "are too young, because history cannot be read": young,
         }
-        judged = int(np.count_nonzero(here)) - int(np.count_nonzero(here[rows.hidden(verdict.score)]))
+        judged = int(np.count_nonzero(shown)) - young
         total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.refused + frame.unreadable.rows
         if frame.partial:
             # As many as the last whole answer had: what is missing now was not judged.
@@ -204,6 +212,11 @@ class QueryMetrics:
     def _set_ratio(self, ratio: float, why: str) -> None:
         self.judged_ratio, self.unjudged = ratio, why
         self._metrics.judged_ratio.labels(query=self._query).set(ratio)
+
+    def history(self, *, incomplete: bool) -> None:
+        """Note whether all of history was read."""
+        self.trouble = None
+        self._metrics.history_incomplete.labels(query=self._query).set(incomplete)
 
     def expect(self, calibration: Calibration) -> None:
         """Set how many alerts a week are expected; no value where too little was judged to know."""

@@ -151,6 +151,11 @@ class SelfMetrics:
         self.backfill_progress_ratio = self._gauge(
             "backfill_progress_ratio", "Share of the history that has been read since the start.", "query"
         )
+        self.history_incomplete = self._gauge(
+            "history_incomplete",
+            "Whether history could not be read, or not all of it: it is read again later, with growing pauses.",
+            "query",
+        )
         self.worker_restarts_total = self._counter(
             "worker_restarts_total", "Threads that died and were started again.", "worker"
         )

@@ -77,6 +77,8 @@ class HistoryChunk:
         Series or samples that could not be decoded.
     warnings : tuple of str
         As in `Frame`.
+    refused : bool
+        The server refuses these instants, whatever is asked with them: there is nothing to be had.
     """
 
     times: FloatArray
@@ -84,6 +86,7 @@ class HistoryChunk:
     values: FloatArray
     rejected: int = 0
     warnings: tuple[str, ...] = ()
+    refused: bool = False
 
     @property
     def partial(self) -> bool:

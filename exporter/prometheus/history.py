@@ -102,7 +102,7 @@ def chunks(
 
 def _refused(times: FloatArray, error: PrometheusError) -> HistoryChunk:
     text = f"instants of history are left out, because the server refuses them: {error.message}"
-    return HistoryChunk(times, [], np.empty((len(times), 0)), warnings=(text,))
+    return HistoryChunk(times, [], np.empty((len(times), 0)), warnings=(text,), refused=True)
 
 
 def on_grid(matrix: RangeMatrix, times: FloatArray, step: float) -> FloatArray:

@@ -33,7 +33,7 @@ class PartSizes:
         self._answered_once: dict[float, int] = {}
         self._proven: dict[float, int] = {}
         self._first: dict[float, int] = {}
-        self._failed: dict[float, int] = {}
+        self._failed: set[float] = set()
 
     def points(self, step: float, most: int) -> int:
         """Return how many points to ask for, at most `most`."""
@@ -41,7 +41,7 @@ class PartSizes:
 
     def answered(self, step: float) -> None:
         """Note that a part was answered."""
-        self._failed.pop(step, None)
+        self._failed.discard(step)
         points = self._points.get(step)
         if points is None:
             return
@@ -67,9 +67,9 @@ class PartSizes:
             self._halve_gently(step, points, error)
         elif error.reason in _BY_CHANCE:
             # Once is an accident; a proxy that cuts long answers does so each time.
-            if self._failed.get(step) == points:
+            if step in self._failed:
                 self._halve_gently(step, points, error)
-            self._failed[step] = points
+            self._failed.add(step)
         return False
 
     def _halve_gently(self, step: float, points: int, error: PrometheusError) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -137,7 +137,7 @@ class Endpoint(Generic[P, B]):
         try:
             return msgspec.convert(given, self.parameters, strict=False, dec_hook=decode_custom)
         except msgspec.ValidationError as error:
-            raise ApiError(ErrorType.BAD_DATA, _message(error)) from None
+            raise ApiError(ErrorType.BAD_DATA, _message(error) + _choices(error, self.parameters)) from None
 
     def read_body(self, raw: bytes) -> B:
         """Check the body of one request.
@@ -150,7 +150,7 @@ class Endpoint(Generic[P, B]):
         try:
             return msgspec.json.decode(raw, type=self.body, dec_hook=decode_custom)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise ApiError(ErrorType.BAD_DATA, _message(error, "body")) from None
+            raise ApiError(ErrorType.BAD_DATA, _message(error, "body") + _choices(error, self.body)) from None
 
 
 def _refuse_duplicates(raw: bytes) -> None:
@@ -202,6 +202,23 @@ def _instant(value: object) -> float | None:
 def _is_repeated(kind: Any) -> bool:
     kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
     return getattr(kind, "__origin__", kind) is tuple
+
+
+def _choices(error: Exception, kind: Any) -> str:
+    """Return what could have been given, where a field of a struct takes one of a few words."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ""
+    wrong = str(error).partition(" - at `$.")[2].rstrip("`")
+    words = next((_words(each.type) for each in msgspec.structs.fields(kind) if each.encode_name == wrong), ())
+    return f"; one of: {', '.join(words)}" if words else ""
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """Return the words that a parameter is one of; none where it takes other values, too."""
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    # Descriptions and optional parameters are around the words.
+    return next((words for inner in get_args(kind) if (words := _words(inner))), ())
 
 
 def _message(error: Exception, where: str = "") -> str:

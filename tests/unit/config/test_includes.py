@@ -88,6 +88,19 @@ def test_some_queries_of_a_preset(tmp_path: Path) -> None:
     assert names(file) == ["redis_memory_bytes"]
 
 
+def test_a_preset_that_is_there_twice_is_one_problem(tmp_path: Path) -> None:
+    text = "queries:\n  - preset: node\n  - preset: node\n    interval: soon\n"
+    twice, interval = refused(write(tmp_path, "config.yaml", text))
+    assert twice.startswith("config.yaml:3:13: queries[1].preset: preset node of line 2 has the query 'node_")
+    assert interval.startswith("config.yaml:4:15: queries[1].interval: ")
+
+
+def test_a_preset_may_be_there_twice_for_other_queries(tmp_path: Path) -> None:
+    one, other, *_ = (query.name for query in preset("redis").queries)
+    text = f"queries:\n  - {{preset: redis, only: [{one}]}}\n  - {{preset: redis, only: [{other}]}}\n"
+    assert names(write(tmp_path, "config.yaml", text)) == [one, other]
+
+
 def test_problems_of_presets_are_at_the_preset_and_indices_of_others_stay(tmp_path: Path) -> None:
     text = (
         "queries:\n  - preset: nod\n  - preset: redis\n    only: [redis_comands]\n  - preset: etcd\n"

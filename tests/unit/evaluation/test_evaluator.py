@@ -200,7 +200,7 @@ def test_a_server_that_wants_peace_gets_it(
     seconds: float, rest: float, world: World, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [time.monotonic()]
-    monkeypatch.setattr("exporter.evaluation.evaluator.monotonic", lambda: clock[0])
+    monkeypatch.setattr("exporter.evaluation.pauses.monotonic", lambda: clock[0])
     source.loud = {"a"}
     world.slot()
     source.faults = [PrometheusError("u", Reason.RATE_LIMITED, "429", status=429, retry_after=seconds)]
@@ -404,7 +404,7 @@ def test_a_detector_that_raises_fails_the_slot_and_is_left_behind(
     assert world.sample("cycles_failed_total") >= 3
     assert not world.cycle.ready
     monkeypatch.undo()
-    world.cycle._rest_until = 0.0
+    world.cycle._pauses.pause(0.0)
     assert world.prepare()
     world.slot()
     assert world.scores() == 2

@@ -30,7 +30,7 @@ class Client(PrometheusApi):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The monotonic clock of evaluators, which stands still unless a test moves it."""
     now = [1000.0]
-    monkeypatch.setattr("exporter.evaluation.evaluator.monotonic", lambda: now[0])
+    monkeypatch.setattr("exporter.evaluation.pauses.monotonic", lambda: now[0])
     return now
 
 

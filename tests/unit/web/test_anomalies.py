@@ -166,7 +166,8 @@ def test_filters_choose(store: Store, api: Api, query: str, expected: list[str])
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("status=close", "status: invalid enum value 'close'"),
+        ("status=all", "status: invalid enum value 'all'; one of: open, acknowledged, resolved"),
+        ("feedback=good", "; one of: confirmed, expected, false alarm, new normal"),
         ("match[]=instance", "match[]: not a matcher: 'instance'"),
         ('match[]=a=~"("', "match[]: "),
         ("cursor=nonsense", "cursor: not one that an earlier answer gave"),

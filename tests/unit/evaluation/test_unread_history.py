@@ -1,0 +1,170 @@
+"""History that a server refuses for good, or answers in part: slots go on without it, and it is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exporter.errors import PrometheusError, Reason
+from exporter.prometheus import HistoryChunk
+from tests.faults.cycling import Source, World, refused
+
+BAD_GATEWAY = PrometheusError("u", Reason.UNAVAILABLE, "HTTP 502: bad gateway", status=502)
+
+
+class Server(Source):
+    """Answers slots; `refusal` is what ranges get, `lacks` those of which its long-term store has nothing now."""
+
+    refusal: PrometheusError | None = None
+    lacks: frozenset[str] = frozenset()
+
+    def history(self, *args: Any, **options: Any) -> Iterator[HistoryChunk]:
+        if self.refusal is not None:
+            self.ranges.append(args[1:4])
+            raise self.refusal
+        for chunk in super().history(*args, **options):
+            kept = [at for at, key in enumerate(chunk.keys) if not any(name.encode() in key for name in self.lacks)]
+            warnings = ("store s1 did not answer",) if self.lacks else ()
+            keys = [chunk.keys[at] for at in kept]
+            yield HistoryChunk(chunk.times, keys, chunk.values[:, kept], warnings=warnings)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The monotonic clock of evaluators, which stands still unless a test moves it."""
+    now = [1000.0]
+    monkeypatch.setattr("exporter.evaluation.pauses.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def source() -> Server:
+    return Server("host1", "host2")
+
+
+@pytest.fixture
+def world(tmp_path: Path, source: Server) -> Iterator[World]:
+    world = World(tmp_path, source)
+    yield world
+    world.store.close()
+
+
+def give_up(world: World, clock: list[float]) -> list[float]:
+    """Let attempts fail until there is none soon; return the pauses."""
+    pauses = []
+    while not world.prepare():
+        pauses.append(world.cycle.resting)
+        assert len(pauses) < 20
+        clock[0] += pauses[-1]
+    return pauses
+
+
+def test_slots_go_on_without_history_that_is_refused_for_good(world: World, source: Server, clock: list[float]) -> None:
+    source.refusal = BAD_GATEWAY
+    assert give_up(world, clock) == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0]
+    asked = len(source.ranges)
+    world.slot(3)
+    assert len(source.ranges) == asked
+    # Judged, but too young to alert: the page says so, and the rules that follow from the ratio.
+    assert world.sample("judged_ratio") == 0.0
+    assert world.sample("history_incomplete") == 1.0
+    assert "history cannot be read" in str(world.cycle.remark)
+    assert world.cycle.trouble is None
+    assert not world.cycle.history_due
+    clock[0] += 300.0
+    assert world.cycle.history_due
+    assert world.prepare()
+    assert len(source.ranges) == asked + 1
+    world.slot()
+    assert world.cycle.resting == 600.0
+
+
+def test_history_is_taken_over_once_it_can_be_read(world: World, source: Server, clock: list[float]) -> None:
+    source.refusal = BAD_GATEWAY
+    give_up(world, clock)
+    world.slot(3)
+    source.refusal = None
+    clock[0] += 300.0
+    assert world.prepare()
+    source.loud = {"host1"}
+    world.slot()
+    assert world.scores() == 2
+    assert world.sample("judged_ratio") == 1.0
+    assert world.sample("history_incomplete") == 0.0
+    assert world.cycle.remark is None
+    assert {name: str(state) for name, state in world.states().items()} == {"host1": "firing"}
+    # And what is on disk is of the new reading alone.
+    source.loud = set()
+    world.restart()
+    assert world.prepare()
+    world.slot()
+    assert world.scores() == 2
+    assert len(source.ranges) < 15
+
+
+def test_a_start_with_learned_state_goes_on_without_the_gap(world: World, source: Server, clock: list[float]) -> None:
+    assert world.prepare()
+    source.loud = {"host1"}
+    world.slot(2)
+    source.refusal = BAD_GATEWAY
+    world.restart(downtime=1200.0)
+    give_up(world, clock)
+    source.loud = {"host1", "host2"}
+    world.slot()
+    assert world.sample("judged_ratio") == 1.0
+    assert world.sample("history_incomplete") == 0.0
+    assert {name: str(state) for name, state in world.states().items()} == {"host1": "firing", "host2": "firing"}
+
+
+def test_a_source_that_is_away_as_a_whole_is_waited_for(world: World, source: Server, clock: list[float]) -> None:
+    source.down = refused()
+    for _ in range(20):
+        assert not world.prepare()
+        clock[0] += 300.0
+    source.down = None
+    assert world.prepare()
+    world.slot()
+    assert world.sample("judged_ratio") == 1.0
+
+
+def test_partial_history_is_read_again_until_it_is_whole(world: World, source: Server, clock: list[float]) -> None:
+    source.lacks = frozenset({"host2"})
+    assert world.prepare()
+    world.slot()
+    assert world.sample("history_incomplete") == 1.0
+    assert "are incomplete: store s1 did not answer" in str(world.cycle.remark)
+    assert "host1" in world.page()
+    first = world.cycle.learner
+    clock[0] += 300.0
+    world.prepare()
+    assert world.cycle.learner is first
+    source.lacks = frozenset()
+    clock[0] += 600.0
+    world.prepare()
+    assert world.cycle.learner is not first
+    world.slot()
+    assert world.sample("history_incomplete") == 0.0
+    # Both are old enough to alert now.
+    rows = world.cycle.learner.engine.table
+    assert len(rows) == 2
+    source.loud = {"host2"}
+    world.slot()
+    assert {name: str(state) for name, state in world.states().items()} == {"host2": "firing"}
+
+
+def test_a_restart_remembers_that_history_is_incomplete(world: World, source: Server, clock: list[float]) -> None:
+    source.lacks = frozenset({"host2"})
+    assert world.prepare()
+    world.slot(6)
+    world.restart()
+    assert world.prepare()
+    assert world.sample("history_incomplete") == 1.0
+    assert np.isfinite(world.cycle.learner.unread_points)
+    source.lacks = frozenset()
+    clock[0] += 300.0
+    world.prepare()
+    assert world.sample("history_incomplete") == 0.0
