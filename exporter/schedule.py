@@ -48,13 +48,14 @@ def slot_at(now: float, interval: float, offset: float) -> float:
 class Job:
     """A periodic job: calls `run(slot)` at every slot, and `missed(count)` for slots that passed without a run.
 
-    `interval` and `offset` are seconds: the grid that the slots lie on.
+    `interval` and `offset` are seconds: the grid that the slots lie on. `pool` names the threads that it runs in.
     """
 
     interval: float
     offset: float
     run: Callable[[float], None]
     missed: Callable[[int], None]
+    pool: str = ""
 
 
 class _Grid(BaseTrigger):  # type: ignore[misc] # The library has no types.
@@ -74,19 +75,19 @@ class _Grid(BaseTrigger):  # type: ignore[misc] # The library has no types.
 
 
 class Schedule:
-    """Runs jobs on their grids, in a pool of threads.
+    """Runs jobs on their grids, in pools of threads: jobs that hang hold up nothing of another pool.
 
     Parameters
     ----------
-    workers : int
-        Jobs that run at the same time.
+    pools : mapping of str to int
+        Jobs that run at the same time, by pool.
     clock : callable
         The wall clock, in Unix seconds.
     failed : callable
         Called with the name of a job that raised; the job goes on at its next slot.
     """
 
-    def __init__(self, workers: int, *, clock: Callable[[], float], failed: Callable[[str], None]) -> None:
+    def __init__(self, pools: Mapping[str, int], *, clock: Callable[[], float], failed: Callable[[str], None]) -> None:
         self._clock = clock
         self._failed = failed
         self._done: dict[str, float] = {}
@@ -94,21 +95,25 @@ class Schedule:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._drift = clock() - time.monotonic()
+        self._pools: dict[str, str] = {}
+        self._made: set[str] = set()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(workers)},
             # A late run is better than none (the default grace of one second starves jobs), and one is enough.
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._scheduler.add_listener(self._on_error, EVENT_JOB_ERROR)
+        self._add_pools(pools)
 
     def start(self) -> None:
         """Begin to run."""
         self._scheduler.start()
 
-    def set(self, jobs: Mapping[str, Job]) -> None:
-        """Replace the jobs. A job that stays under its name with the same grid runs no slot twice."""
+    def set(self, jobs: Mapping[str, Job], pools: Mapping[str, int] | None = None) -> None:
+        """Replace the jobs, and the pools. A job that stays under its name with the same grid runs no slot twice."""
         with self._lock:
+            before = dict(self._pools)
+            self._add_pools(pools or {})
             old, self._jobs = self._jobs, dict(jobs)
             for name in old.keys() - jobs.keys():
                 self._scheduler.remove_job(name)
@@ -117,12 +122,25 @@ class Schedule:
             for name, job in jobs.items():
                 if name not in old or (old[name].interval, old[name].offset) != (job.interval, job.offset):
                     self._plan(name, job)
+                elif before.get(old[name].pool) != self._pools[job.pool]:
+                    self._scheduler.modify_job(name, executor=self._pools[job.pool])
+
+    def _add_pools(self, pools: Mapping[str, int]) -> None:
+        """Make pools that are new or have another size; the threads of one that is not used any more sleep."""
+        for name, size in pools.items():
+            alias = f"{name}/{size}"
+            if alias not in self._made:
+                self._scheduler.add_executor(ThreadPoolExecutor(size), alias)
+                self._made.add(alias)
+            self._pools[name] = alias
 
     def _plan(self, name: str, job: Job) -> None:
         self._done[name] = slot_at(self._clock(), job.interval, job.offset)
         self._ran[name] = time.monotonic()
         trigger = _Grid(job.interval, job.offset)
-        self._scheduler.add_job(self._run, trigger, args=(name,), id=name, replace_existing=True)
+        self._scheduler.add_job(
+            self._run, trigger, args=(name,), id=name, executor=self._pools[job.pool], replace_existing=True
+        )
 
     def _run(self, name: str) -> None:
         with self._lock:

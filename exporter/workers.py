@@ -23,7 +23,7 @@ _REVIVALS, _REVIVAL_PERIOD = 5, 600.0
 PATIENCE = 2.0
 """Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
 _PREPARERS = 2
-"""Queries whose history is read at the same time: gentle on a Prometheus that others use too."""
+"""Queries whose history is read at the same time from one server: gentle on a Prometheus that others use too."""
 
 
 class Evaluators:
@@ -70,14 +70,14 @@ class Workers:
 
     Parameters
     ----------
-    concurrency : int
-        Jobs that run at the same time.
+    pools : mapping of str to int
+        Jobs that run at the same time, by pool: the jobs of a query are in that of its source.
     clock : callable
         The wall clock, in Unix seconds.
     """
 
-    def __init__(self, concurrency: int, *, clock: Callable[[], float], metrics: SelfMetrics) -> None:
-        self._concurrency = concurrency
+    def __init__(self, pools: Mapping[str, int], *, clock: Callable[[], float], metrics: SelfMetrics) -> None:
+        self._pools = dict(pools)
         self._clock = clock
         self._metrics = metrics
         self._evaluators: Mapping[str, QueryEvaluator] = {}
@@ -86,7 +86,7 @@ class Workers:
         self._revivals: list[float] = []
         self._stopping = False
         self._schedule = self._new_schedule()
-        self._preparing = _new_preparers()
+        self._preparing: dict[str, ThreadPoolExecutor] = {}
 
     def start(self) -> None:
         """Begin to run slots, and to read history."""
@@ -94,22 +94,27 @@ class Workers:
         self.prepare()
 
     def set(
-        self, evaluators: Mapping[str, QueryEvaluator], others: Mapping[str, Job], *, new_threads: int | None = None
+        self,
+        evaluators: Mapping[str, QueryEvaluator],
+        others: Mapping[str, Job],
+        pools: Mapping[str, int],
+        *,
+        new_threads: bool = False,
     ) -> None:
         """Replace what is run: a job for every evaluator, and others.
 
         Parameters
         ----------
-        new_threads : int, optional
-            Go on with so many new threads; runs in the old ones that are under way go on.
+        new_threads : bool
+            Go on with new threads; runs in the old ones that are under way go on.
         """
+        self._pools = dict(pools)
         self._evaluators = evaluators
         self._jobs = {**{name: self._job(evaluator) for name, evaluator in evaluators.items()}, **others}
-        if new_threads is None:
-            self._schedule.set(self._jobs)
-        else:
-            self._concurrency = new_threads
+        if new_threads:
             self._replace_threads()
+        else:
+            self._schedule.set(self._jobs, self._pools)
 
     def prepare(self) -> None:
         """Have history read for the evaluators that need it."""
@@ -147,19 +152,21 @@ class Workers:
     def stop(self) -> None:
         """Start no more runs; those under way go on."""
         self._stopping = True
-        self._preparing.shutdown(wait=False, cancel_futures=True)
+        for preparers in self._preparing.values():
+            preparers.shutdown(wait=False, cancel_futures=True)
         self._schedule.stop()
 
     def _replace_threads(self) -> None:
-        self._preparing.shutdown(wait=False)
-        self._preparing = _new_preparers()
+        for preparers in self._preparing.values():
+            preparers.shutdown(wait=False)
+        self._preparing = {}
         self._schedule.stop()
         self._schedule = self._new_schedule()
         self._schedule.set(self._jobs)
         self._schedule.start()
 
     def _new_schedule(self) -> Schedule:
-        return Schedule(self._concurrency, clock=self._clock, failed=self._job_failed)
+        return Schedule(self._pools, clock=self._clock, failed=self._job_failed)
 
     def _job(self, evaluator: QueryEvaluator) -> Job:
         def run(slot: float) -> None:
@@ -167,7 +174,7 @@ class Workers:
             self._prepare(evaluator)  # Again, where the last attempt failed or a long gap opened.
 
         missed = self._metrics.cycles_missed_total.labels(query=evaluator.plan.name)
-        return Job(evaluator.plan.interval, evaluator.plan.offset, run, missed.inc)
+        return Job(evaluator.plan.interval, evaluator.plan.offset, run, missed.inc, evaluator.plan.source)
 
     def _job_failed(self, name: str) -> None:
         if name in self._evaluators:
@@ -185,10 +192,16 @@ class Workers:
                 self._in_preparation.discard(evaluator)
 
         try:
-            self._preparing.submit(prepare)
+            self._preparers(evaluator.plan.source).submit(prepare)
         except RuntimeError:
             # The end came in between, or the system has no more threads; then the next slot tries again.
             self._in_preparation.discard(evaluator)
+
+    def _preparers(self, source: str) -> ThreadPoolExecutor:
+        # Each server has its own, so that one that hangs holds up no history of another.
+        if source not in self._preparing:
+            self._preparing[source] = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
+        return self._preparing[source]
 
 
 def end(evaluators: Collection[QueryEvaluator], cancel: Callable[[], None]) -> bool:
@@ -205,7 +218,3 @@ def end(evaluators: Collection[QueryEvaluator], cancel: Callable[[], None]) -> b
     hanging = [evaluator.plan.name for evaluator in evaluators if not evaluator.ended]
     log.error("a run hangs and is left behind", extra={"queries": ",".join(hanging)})
     return False
-
-
-def _new_preparers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")

@@ -121,6 +121,7 @@ def _input() -> Iterator[timeseries.Panel]:
         "Answers with warnings, and partial ones",
         query(_rate("query_warnings_total", "query"), "{{query}} warnings"),
         query(_rate("partial_answers_total", "query"), "{{query}} partial"),
+        query(f"max by (query) ({_own('history_incomplete')}) > 0", "{{query}} history incomplete"),
         query(_rate("dependency_queries_failed_total"), "dependencies: failed"),
         query(_rate("change_queries_failed_total"), "changes: failed"),
         query(_rate("incident_queries_failed_total"), "incidents: failed"),

@@ -178,6 +178,7 @@ class DependencySettings(Section):
         description="PromQL with a series for each caller and callee, asked again every `refresh`. Series whose value "
         "is not above 0 are no calls.",
     )
+    source: str | None = Field(None, description="Which of `sources` `from_query` asks. Default: the first.")
     preset: Literal["tempo", "opentelemetry", "istio"] | None = Field(
         None,
         description="Sets `from_query`, `caller` and `callee` for the service graph of Tempo, of the service graph "

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from exporter.app.daemon import App
-from exporter.app.reload import Lifecycle, Parts, Reloader, concurrency
+from exporter.app.reload import Lifecycle, Parts, Reloader, pools
 from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
@@ -117,7 +117,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             remote_writes=remote_writes,
-            workers=Workers(concurrency(loaded.config), clock=clock, metrics=metrics),
+            workers=Workers(pools(loaded.config), clock=clock, metrics=metrics),
         )
         reloader = Reloader(
             parts,

@@ -13,7 +13,6 @@ from pathlib import Path
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
 from exporter.alerting.suppressed import SuppressionCodes
-from exporter.app.scheduled_queries import ScheduledQueries
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan, sharded
@@ -30,12 +29,15 @@ from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.removed_queries import RemovedQueries
+from exporter.evaluation.scheduled_queries import ScheduledQueries
+from exporter.evaluation.sources import Sources
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import AnswerBudget, PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
 from exporter.remote_write import RemoteWrites
 from exporter.schedule import Job
 from exporter.store import Store
@@ -44,7 +46,7 @@ from exporter.suppression.suppression import Suppression
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.workers import Evaluators, Workers, end
 
-__all__ = ["Lifecycle", "Parts", "Reloader", "concurrency"]
+__all__ = ["Lifecycle", "Parts", "Reloader", "pools"]
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +95,10 @@ class Parts:
     workers: Workers
 
 
-def concurrency(config: Config) -> int:
-    """Return how many jobs run at the same time."""
-    return config.prometheus.concurrency + 4  # Maintenance, dependencies, changes and incidents.
+def pools(config: Config) -> dict[str, int]:
+    """Return how many jobs run at the same time, by pool: those of each source, and the others."""
+    # Beside queries a source is asked for dependencies, changes and incidents; groups ask nobody.
+    return {"": 4, **{name: server.concurrency + 3 for name, server in config.servers.items()}}
 
 
 class Reloader:
@@ -156,11 +159,11 @@ class Reloader:
         }
         _log_warnings(loaded)
         self._budget = AnswerBudget(parts.admission.answer_room)
-        self._api = self._new_api(self.config)
+        self._sources = Sources(self.config.servers, self._new_api)
         try:
-            self._apply(self.config, self._api, restored, at=now)
+            self._apply(self.config, self._sources, restored, at=now)
         except BaseException:
-            self._api.close()
+            self._sources.close()
             raise
         watch.included(self.config.query_files)
         parts.discovery.follow(self.follow_alertmanagers)
@@ -172,8 +175,8 @@ class Reloader:
         return self._watch.changed()
 
     def close(self) -> None:
-        """Close the client of Prometheus."""
-        self._api.close()
+        """Close the clients of the sources."""
+        self._sources.close()
 
     def reload(self) -> None:
         """Read the configuration file again: all of it comes into force, or nothing changes.
@@ -225,17 +228,16 @@ class Reloader:
 
     def _replace(self, loaded: Loaded) -> None:
         _log_warnings(loaded)
-        old, new, now = self._api, loaded.config, self._parts.clock()
-        api = old if new.prometheus == self.config.prometheus else self._new_api(new)
-        self._apply(new, api, {}, at=now)
+        new, now = loaded.config, self._parts.clock()
+        self._apply(new, Sources(new.servers, self._new_api, self._sources), {}, at=now)
         self._watch.included(new.query_files)
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
 
-    def _new_api(self, config: Config) -> PrometheusApi:
+    def _new_api(self, server: PrometheusSettings) -> PrometheusApi:
         """Return a client; all of them share the memory for answers."""
-        return PrometheusApi(config.prometheus, budget=self._budget)
+        return PrometheusApi(server, budget=self._budget)
 
-    def _apply(self, config: Config, api: PrometheusApi, restored: Mapping[str, Step], *, at: float) -> None:
+    def _apply(self, config: Config, sources: Sources, restored: Mapping[str, Step], *, at: float) -> None:
         """Put a configuration into force, with the alerts of an earlier process. What can fail is built first."""
         parts, evaluators = self._parts, self._parts.evaluators.by_query
         plans = {plan.name: plan for plan in sharded(config.plans(), config.groups, *self._shard)}
@@ -244,18 +246,35 @@ class Reloader:
         parts.senders.apply(alertmanagers, config.alerting)
         parts.remote_writes.apply(config.remote_write)
         parts.admission.configure(config.limits)
-        users = (parts.metrics, parts.root_causes, parts.changes, parts.suppression)
-        queries = ScheduledQueries(config, api, *users)
-        context = self._new_context(
-            config, api, parts.suppression.apply(config, alertmanagers), queries.incidents.cover
+        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
+
+        def widen() -> None:
+            """Put the bands after changes into force."""
+            parts.suppression.widen(parts.changes.bands(after))
+
+        queries = ScheduledQueries(
+            config,
+            sources,
+            parts.metrics,
+            parts.root_causes,
+            parts.changes,
+            changed=widen,
+            unlearn=parts.suppression.unlearn,
         )
+        masks = parts.suppression.apply(config, alertmanagers)
+        contexts = {name: self._new_context(config, sources, name, masks, queries) for name in sources.apis}
+        context = contexts[sources.default]
         parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, config.groups))
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.changes.configure(config.changes)
         parts.metrics.dependencies.set(len(parts.root_causes.graph))
         all_ended = self.end_evaluators()
         # Built aside: others count the series of all evaluators meanwhile.
-        new = {name: old.take_over(plans[name], context, at=at) for name, old in evaluators.items() if name in plans}
+        new = {
+            name: old.take_over(plans[name], contexts[plans[name].source], at=at)
+            for name, old in evaluators.items()
+            if name in plans
+        }
         for name, old in evaluators.items():
             if name not in plans:
                 self._removed.add(name, old.alerts.alert_store.left, context, at=at)
@@ -268,18 +287,19 @@ class Reloader:
             return restored.get(name) or self._removed.take(name)
 
         for name in plans.keys() - new.keys():
-            new[name] = QueryEvaluator(plans[name], context, last_step(name), started=at)
+            new[name] = QueryEvaluator(plans[name], contexts[plans[name].source], last_step(name), started=at)
         parts.evaluators.by_query = new
         parts.co_occurrence.keep(plans)
         parts.latest.keep(plans)
         removed = partial(self._removed.add, context=context, at=at)
-        parts.groups.apply(config.groups, plans, context, at=at, last_step=last_step, removed=removed)
+        parts.groups.apply(config.groups, plans, contexts, at=at, last_step=last_step, removed=removed)
         parts.maintenance.delete_state_of_others(plans.keys() | parts.groups.evaluators.keys())
 
-        if api is not self._api:
-            self._api.close()
-        self._api, self._context, self.config = api, context, config
-        queries.widen()
+        if sources is not self._sources:
+            self._sources.close(besides=sources)
+        self._sources, self._contexts, self._context, self.config = sources, contexts, context, config
+        parts.metrics.follow_sources(sources.apis)
+        widen()
         self._queries = queries
         self._set_jobs(new_threads=not all_ended)
         for name, plan in plans.items():
@@ -288,12 +308,13 @@ class Reloader:
         parts.metrics.config_last_reload_success_timestamp_seconds.set(at)
 
     def _new_context(
-        self, config: Config, api: PrometheusApi, masks: SampleMasks, cover: Callable[[float, float], None]
+        self, config: Config, sources: Sources, name: str, masks: SampleMasks, queries: ScheduledQueries
     ) -> EvaluationContext:
+        """Return what evaluators of queries of one source share."""
         parts = self._parts
         ports = Ports(
-            api=api,
-            connect=partial(self._new_api, config),
+            api=sources.apis[name],
+            connect=partial(sources.connect, name),
             clock=parts.clock,
             store=parts.store,
             exposition=parts.exposition,
@@ -308,11 +329,11 @@ class Reloader:
             root_causes=parts.root_causes,
             likely_causes=parts.likely_causes,
             changes=parts.changes,
-            cover_incidents=cover,
-            inquiry_api=api,
+            cover_incidents=partial(queries.cover, name),
+            inquiry_api=sources.apis[name],
             on_history=parts.remote_writes.put_history,
         )
-        return EvaluationContext(ports, EvaluationSettings.of(config, external_url=self._external_url))
+        return EvaluationContext(ports, EvaluationSettings.of(config, name, external_url=self._external_url))
 
     def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, suppressed: SuppressionCodes) -> None:
         self._parts.latest.put(plan, verdict, table, suppressed)
@@ -320,7 +341,7 @@ class Reloader:
 
     def end_evaluators(self) -> bool:
         """End the evaluators of all queries; False where a run hangs and is left behind."""
-        return end(self._parts.evaluators.by_query.values(), self._api.cancel)
+        return end(self._parts.evaluators.by_query.values(), self._sources.cancel)
 
     def replace_stuck(self) -> None:
         """Replace evaluators that hang, from the store: a thread cannot be ended by another one."""
@@ -339,7 +360,7 @@ class Reloader:
                 log.error("a run hangs and is left behind", extra={"query": name})
                 parts.workers.count_revival("cycle")
                 old.leave()
-                replaced[name] = old.take_over(old.plan, self._context, at=now)
+                replaced[name] = old.take_over(old.plan, self._contexts[old.plan.source], at=now)
         parts.evaluators.by_query = replaced
         self._set_jobs(new_threads=True)
         parts.workers.prepare()
@@ -365,7 +386,8 @@ class Reloader:
         self._parts.workers.set(
             self._parts.evaluators.by_query,
             {**groups, **others},
-            new_threads=concurrency(self.config) if new_threads else None,
+            pools(self.config),
+            new_threads=new_threads,
         )
 
     def maintain(self, at: float) -> None:

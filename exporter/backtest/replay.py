@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,15 +34,15 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.change_queries import ChangeQueries
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
-from exporter.evaluation.dependency_queries import DependencyQueries
 from exporter.evaluation.evaluator import QueryEvaluator
-from exporter.evaluation.incidents import Incidents
+from exporter.evaluation.scheduled_queries import ScheduledQueries
+from exporter.evaluation.sources import Sources
 from exporter.exposition import SelfMetrics
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
+from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import slot_at
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
@@ -141,7 +142,7 @@ def replay(
     within: TimeSpan,
     *,
     only: Collection[str] | None = None,
-    connect: Callable[[], PrometheusApi],
+    connect: Callable[[PrometheusSettings], PrometheusApi],
     sleep: Callable[[float], None],
     watchers: Sequence[Watcher] = (),
     page: Write | None = None,
@@ -153,7 +154,7 @@ def replay(
     only : collection of str, optional
         The queries that are replayed; groups of which one is missing are left out.
     connect : callable
-        Makes a client of Prometheus.
+        Makes a client of a source.
     sleep : callable
         Waits for seconds, before something is tried again.
     watchers : sequence of Watcher
@@ -165,8 +166,8 @@ def replay(
     ExporterError
         Prometheus did not answer; there are no partial results.
     """
-    with closing(connect()) as api:
-        return _Replay(config, within, only, connect, api, sleep, watchers, page).run()
+    with closing(Sources(config.servers, connect)) as sources:
+        return _Replay(config, within, only, sources, sleep, watchers, page).run()
 
 
 class _Replay:
@@ -175,13 +176,13 @@ class _Replay:
         config: Config,
         within: TimeSpan,
         only: Collection[str] | None,
-        connect: Callable[[], PrometheusApi],
-        api: PrometheusApi,
+        sources: Sources,
         sleep: Callable[[float], None],
         watchers: Sequence[Watcher],
         page: Write | None,
     ) -> None:
-        self._within, self._api, self._sleep, self._watchers = within, api, sleep, watchers
+        self._within, self._sources, self._sleep, self._watchers = within, sources, sleep, watchers
+        self._config = config
         self._clock = clock = _Clock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
         self._plans = tuple(_without_search(plan) for plan in config.plans() if only is None or plan.name in only)
@@ -202,30 +203,26 @@ class _Replay:
         changes = ChangeLog()
         changes.configure(config.changes)
         after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
-        marked = ChangeQueries(
-            changes,
+        self._queries = ScheduledQueries(
+            config,
+            sources,
             metrics,
-            api,
-            lambda: events.widen(changes.bands(after)),
-            timeout=config.global_.timeout,
-            query_offset=0.0,
+            causes,
+            changes,
+            changed=lambda: events.widen(changes.bands(after)),
+            unlearn=events.unlearn,
+            past=True,
         )
         # All at once: a slot only sees those before it.
-        for each in config.changes:
-            marked.read(each, within.start - _BEFORE, within.end)
-        self._dependencies = DependencyQueries(
-            causes, metrics, api, timeout=config.global_.timeout, query_offset=config.prometheus.query_offset
-        )
+        self._queries.read_changes(within.start - _BEFORE, within.end)
         admission = Admission(lambda: [evaluator.learner.engine for evaluator in self._evaluators.values()], metrics)
         admission.configure(config.limits)
-        settings = EvaluationSettings.of(config, external_url="")
-        incidents = Incidents(
-            config.incidents, metrics, api, events.unlearn, timeout=config.global_.timeout, query_offset=0.0
-        )
-        incidents.cover(within.start, within.end)
+        for name in sources.apis:
+            self._queries.cover(name, within.start, within.end)
+        settings = EvaluationSettings.of(config, sources.default, external_url="")
         ports = Ports(
-            api=api,
-            connect=connect,
+            api=sources.apis[sources.default],
+            connect=partial(sources.connect, sources.default),
             clock=clock,
             store=ReplayStore(self.record),
             exposition=MetricsRecorder(clock, page),
@@ -241,33 +238,42 @@ class _Replay:
             root_causes=causes,
             likely_causes=likely,
             changes=changes,
-            cover_incidents=incidents.cover,
             needs_history=True,
         )
+        self._contexts = {name: self._context_of(name, ports) for name in sources.apis}
+
+    def _context_of(self, name: str, ports: Ports) -> EvaluationContext:
+        """Return what evaluators of queries of one source share."""
+        asked = replace(
+            ports,
+            api=self._sources.apis[name],
+            connect=partial(self._sources.connect, name),
+            cover_incidents=partial(self._queries.cover, name),
+        )
+        settings = EvaluationSettings.of(self._config, name, external_url="")
         # Nothing is ever restored, so no state is written.
-        self._context = EvaluationContext(ports, replace(settings, checkpoint_interval=float("inf")))
-        self._config = config
+        return EvaluationContext(asked, replace(settings, checkpoint_interval=float("inf")))
 
     def run(self) -> ReplayResult:
-        config, within = self._config, self._within
+        within = self._within
         slots = {plan.name: list(within.slots(plan.interval, plan.offset)) for plan in self._plans}
         empty = [name for name, instants in slots.items() if not instants]
         if empty:
             raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
-        offset = config.prometheus.query_offset
         for plan in self._plans:
-            last = slots[plan.name][-1]
+            last, offset = slots[plan.name][-1], self._sources.servers[plan.source].query_offset
+            api, context = self._sources.apis[plan.source], self._contexts[plan.source]
             # How many series there are at the end; and if Prometheus does not answer, that shows at once.
-            series = max(1, len(self._api.instant(plan.expr, last - offset, timeout=plan.timeout).keys))
-            answers = HistoryReplay(self._api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep)
-            context = replace(self._context, ports=replace(self._context.ports, api=answers))
+            series = max(1, len(api.instant(plan.expr, last - offset, timeout=plan.timeout).keys))
+            answers = HistoryReplay(api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep)
+            context = replace(context, ports=replace(context.ports, api=answers))
             self._answers[plan.name] = answers
             self._evaluators[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
         plans = {plan.name: plan for plan in self._plans}
         self._groups.apply(
             self._configured,
             plans,
-            self._context,
+            self._contexts,
             at=within.start,
             last_step=lambda _: Step(alerts={}),
             removed=lambda *_: None,
@@ -315,7 +321,7 @@ class _Replay:
         for number, (slot, kind, name) in enumerate(heapq.merge(*queries, *groups)):
             self._clock.now = slot
             if slot >= dependencies_at:
-                self._dependencies.run(slot)
+                self._queries.ask_dependencies(slot)
                 dependencies_at = slot + _DEPENDENCIES_EVERY
             if kind:
                 self._groups.evaluators[name].run(slot)

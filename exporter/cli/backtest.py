@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from exporter.backtest.replay import ReplayResult, TimeSpan, Watcher, Write
     from exporter.config.model import Config
     from exporter.prometheus import PrometheusApi
+    from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["add_parser", "run"]
 
@@ -63,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--incidents", metavar="FILE", type=Path,
         help="CSV of what really happened: start,end and, if wanted, name, query and any other label")  # fmt: skip
     add("--against-alerts", metavar="MATCHERS",
-        help="take past ALERTS of Prometheus for what really happened, such as '{alertname=~\"Api.*\"}'")  # fmt: skip
+        help="take past ALERTS of the first source for what really happened, as '{alertname=~\"Api.*\"}'")  # fmt: skip
     add("--warning-time", metavar="DURATION", default="30m",
         help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
     add("--format", choices=("text", "json"), default="text", dest="form",
@@ -127,7 +127,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     chosen = _chosen(configs, args.query)
     incidents: list[Incident] = [] if args.incidents is None else read_incidents(args.incidents)
     if args.against_alerts is not None:
-        api = _connect(configs[0])
+        api = _connect(configs[0].servers[configs[0].default_source])
         try:
             incidents = past_alerts(api, args.against_alerts, within.start, within.end)
         finally:
@@ -221,12 +221,11 @@ def _replay(
 ) -> ReplayResult:
     from exporter.backtest.replay import replay
 
-    connect = partial(_connect, config)
-    return replay(config, within, only=chosen, connect=connect, sleep=time.sleep, watchers=watchers, page=page)
+    return replay(config, within, only=chosen, connect=_connect, sleep=time.sleep, watchers=watchers, page=page)
 
 
-def _connect(config: Config) -> PrometheusApi:
+def _connect(server: PrometheusSettings) -> PrometheusApi:
     from exporter.http_client import USER_AGENT
     from exporter.prometheus import PrometheusApi
 
-    return PrometheusApi(config.prometheus, user_agent=f"{USER_AGENT} backtest")
+    return PrometheusApi(server, user_agent=f"{USER_AGENT} backtest")

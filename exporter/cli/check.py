@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from exporter.alerting.labels import alert_labels
 from exporter.config.load import Loaded, load
@@ -13,6 +14,7 @@ from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable, key_of, labels_of
 from exporter.errors import ConfigError, PrometheusError, Reason
+from exporter.evaluation.sources import Sources
 from exporter.exposition import PageRows
 from exporter.prometheus import Frame, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -54,7 +56,7 @@ def run(
         _print(sys.stderr.write, error.lines())
         return BAD
     _print(sys.stderr.write, _warnings(args.file, loaded))
-    if args.query_prometheus and not _evaluate_all(loaded.config, connect(loaded.config.prometheus), clock()):
+    if args.query_prometheus and not _evaluate_all(loaded.config, connect, clock()):
         return BAD
     queries = _count(len(loaded.config.queries), "query", "queries")
     alertmanagers = _count(len(loaded.config.alertmanagers), "Alertmanager", "Alertmanagers")
@@ -68,13 +70,13 @@ def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
         yield f"{where}: warning: {warning.path}: {warning.message}"
 
 
-def _evaluate_all(config: Config, prometheus: PrometheusApi, at: float) -> bool:
-    """Let Prometheus evaluate every expression; returns whether it could evaluate all."""
-    try:
+def _evaluate_all(config: Config, connect: Callable[[PrometheusSettings], PrometheusApi], at: float) -> bool:
+    """Let the source of each query evaluate its expression; returns whether all could be evaluated."""
+    plans = config.plans()
+    asked = {plan.source for plan in plans}
+    with closing(Sources({name: each for name, each in config.servers.items() if name in asked}, connect)) as sources:
         # Every query is evaluated, so that all faults are reported at once.
-        answers = [_evaluate(plan, config, prometheus, at) for plan in config.plans()]
-    finally:
-        prometheus.close()
+        answers = [_evaluate(plan, config, sources.apis[plan.source], at) for plan in plans]
     return all(answers)
 
 

@@ -14,7 +14,7 @@ from string import Template
 import msgspec
 
 from exporter.config.load import load
-from exporter.errors import ConfigError, ExporterError, PrometheusError
+from exporter.errors import ConfigError, ExporterError, PrometheusError, UsageError
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
@@ -137,6 +137,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = hint.add_argument
     add("--config.file", dest="config_file", metavar="FILE", type=Path, required=True,
         help="configuration file; says how Prometheus is reached")  # fmt: skip
+    add("--source", metavar="NAME", help="which of its sources is asked (default: the first)")
     add("--input", default="-", metavar="FILE", help="alerts as JSON; - is standard input (default)")
     add(
         "--busy",
@@ -169,7 +170,11 @@ def run(
         return _unusable([str(error)])
     if not targets:
         return _unusable(["no alert has the labels `namespace` and `deployment` or `statefulset`"])
-    prometheus = connect(config.prometheus)
+    try:
+        server = config.server(args.source)
+    except UsageError as error:
+        return _unusable([f"--source: {error}"])
+    prometheus = connect(server)
     try:
         # Every workload is queried, so that all that is missing is reported at once.
         answers = [_suggest(workload, args, prometheus, clock()) for workload in targets]

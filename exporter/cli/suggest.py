@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from exporter.config.load import load
 from exporter.config.model import Config
-from exporter.errors import ConfigError, PrometheusError
+from exporter.errors import ConfigError, PrometheusError, UsageError
 from exporter.http_client import Client
 from exporter.presets import preset_names
 from exporter.prometheus import PrometheusApi
@@ -51,6 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--prometheus.url", dest="url", metavar="URL", help="server to ask (default: http://localhost:9090)")
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
         help="take the server, its credentials and the Alertmanagers from this configuration file")  # fmt: skip
+    add("--source", metavar="NAME", help="which of the sources of that file is asked (default: the first)")
     add("--alertmanager.url", dest="alertmanagers", metavar="URL", action="append", default=[],
         help="Alertmanager to write into the file; may be repeated")  # fmt: skip
     add("--output", metavar="FILE", type=Path, help="file to write; not overwritten (default: standard output)")
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
         settings, alertmanagers = _server(args)
     except ConfigError as error:
         return _say(error.lines(), UNUSABLE)
+    except UsageError as error:
+        return _say([f"--source: {error}"], UNUSABLE)
     except ValidationError as error:
         messages = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
         return _say([f"--prometheus.url: {message}" for message in messages], UNUSABLE)
@@ -99,7 +102,7 @@ def _server(args: argparse.Namespace) -> tuple[PrometheusSettings, Sequence[str]
     if args.config_file is None:
         return PrometheusSettings.model_validate({} if args.url is None else {"url": args.url}), args.alertmanagers
     config = load(args.config_file).config
-    settings = config.prometheus
+    settings = config.server(args.source)
     if args.url is not None:
         settings = PrometheusSettings.model_validate({**settings.model_dump(by_alias=True), "url": args.url})
     return settings, args.alertmanagers or [each.url for each in config.alertmanagers]

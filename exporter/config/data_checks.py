@@ -14,7 +14,7 @@ from exporter.yaml_reader import Loc
 
 _LABEL = re.compile(r"\{\{\s*labels\.\w+\s*\}\}")
 
-__all__ = ["check_calendar", "check_causes", "check_expressions", "check_groups", "check_holidays"]
+__all__ = ["check_calendar", "check_causes", "check_expressions", "check_groups", "check_holidays", "check_sources"]
 
 
 def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -41,6 +41,17 @@ def check_expressions(data: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(dependency.get("from_query"), str):
             for problem in examine(dependency["from_query"]):
                 yield Diagnostic(("dependencies", at, "from_query"), problem.message, warning=not problem.fatal)
+
+
+def check_sources(data: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Check that every source that is named is there."""
+    names = [source["name"] for _, source in _items(data, "sources") if isinstance(source.get("name"), str)]
+    for section in ("queries", "changes", "incidents", "dependencies"):
+        for at, item in _items(data, section):
+            name = item.get("source")
+            if isinstance(name, str) and name not in names:
+                there = closest(name, names) or (f"; there are: {', '.join(names)}" if names else "; there are none")
+                yield Diagnostic((section, at, "source"), f"there is no source {name[:60]!r}{there}")
 
 
 def _contexts(data: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -12,7 +12,14 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.data_checks import check_calendar, check_causes, check_expressions, check_groups, check_holidays
+from exporter.config.data_checks import (
+    check_calendar,
+    check_causes,
+    check_expressions,
+    check_groups,
+    check_holidays,
+    check_sources,
+)
 from exporter.config.environment import expand_secrets, resolve_files, resolve_patterns, unexpanded
 from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
@@ -87,6 +94,7 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None, folder: 
         *check_groups(data),
         *check_holidays(data),
         *check_calendar(data),
+        *check_sources(data),
     ]
     config, errors = _validate(data)
     diagnostics += _explain(errors, data, expected, document)

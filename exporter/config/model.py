@@ -27,7 +27,8 @@ from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
-from exporter.prometheus.settings import PrometheusSettings
+from exporter.errors import UsageError
+from exporter.prometheus.settings import DEFAULT_SOURCE, PrometheusSettings, SourceSettings
 from exporter.remote_write.settings import RemoteWriteSettings
 from exporter.settings import Duration, Items, LabelName, Section, Timezone, overlay
 from exporter.silences.settings import SilenceSettings
@@ -113,6 +114,7 @@ class QuerySettings(Section):
         description="Label `query` of everything about it. Unique; learned state is kept under this name."
     )
     expr: str = Field(description="PromQL expression that gives an instant vector or a scalar.")
+    source: str | None = Field(None, description="Which of `sources` is asked. Default: the first.")
     interval: Duration | None = Field(None, ge=1.0, description="How often it is scored. Default: `global.interval`.")
     timeout: Duration | None = Field(
         None, gt=0, description="Total deadline. Default: `global.timeout`, at most 0.8 of the interval."
@@ -188,6 +190,10 @@ class Config(Section):
         GlobalSettings(), alias="global", description="What holds for every query that does not say otherwise."
     )
     prometheus: PrometheusSettings = Field(PrometheusSettings(), description="Where the samples come from.")
+    sources: Items[SourceSettings] = Field(
+        (),
+        description="Several servers, in place of `prometheus`. A query names its `source`; the first is the default.",
+    )
     alertmanagers: Items[AlertmanagerEntry] = Field(
         (), description="Where alerts go: every one gets every alert. None: alerts are only shown."
     )
@@ -224,6 +230,28 @@ class Config(Section):
     silences: SilenceSettings = Field(SilenceSettings(), description="How silences of Alertmanagers are followed.")
     webhooks: WebhookSettings = Field(WebhookSettings(), description="Who may announce events without a login.")
 
+    @property
+    def servers(self) -> dict[str, PrometheusSettings]:
+        """The servers that samples come from by name, the default first."""
+        return {source.name: source for source in self.sources} or {DEFAULT_SOURCE: self.prometheus}
+
+    @property
+    def default_source(self) -> str:
+        """The name of the server of queries that name none."""
+        return next(iter(self.servers))
+
+    def server(self, name: str | None) -> PrometheusSettings:
+        """Return a server by its name; None: the default one.
+
+        Raises
+        ------
+        UsageError
+            There is none of that name.
+        """
+        if name is not None and name not in self.servers:
+            raise UsageError(f"there is no source {name!r}; there are: {', '.join(self.servers)}")
+        return self.servers[name or self.default_source]
+
     def plan(self, query: QuerySettings, *, offset: float = 0.0) -> QueryPlan:
         """Combine `query` with the sections it inherits from."""
         interval = self._interval(query)
@@ -231,6 +259,7 @@ class Config(Section):
         zone = query.timezone or self.global_.timezone
         baseline = overlay(self.baseline, query.baseline)
         detection = overlay(self.detection, query.detection)
+        source = query.source or self.default_source
         return QueryPlan(
             name=query.name,
             expr=query.expr.strip(),
@@ -254,7 +283,10 @@ class Config(Section):
                 cadence_of(interval, baseline.backfill_step),
                 detection,
                 _budget_basis(query.alert, interval),
+                # The state of an only server stays when it gets a name, and others beside it.
+                source if source != self.default_source else None,
             ),
+            source=source,
             unit=query.unit,
             drill_down=query.drill_down,
         )

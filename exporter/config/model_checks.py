@@ -58,6 +58,8 @@ def check(part: ValidPart) -> Iterator[Diagnostic]:
         ],
         lambda first: f"{first} is the same Alertmanager; it would get every alert twice",
     )
+    if part.has(("sources",)):
+        yield from _sources(config)
     if part.has(("baseline",)):
         yield from _baseline(("baseline",), config.baseline, None)
     if part.has(("detection",)):
@@ -71,6 +73,15 @@ def check(part: ValidPart) -> Iterator[Diagnostic]:
         yield Diagnostic(
             ("alertmanagers",), "no Alertmanager is given, so alerts are shown here but not sent", warning=True
         )
+
+
+def _sources(config: Config) -> Iterator[Diagnostic]:
+    names = [source.name for source in config.sources]
+    if names and "prometheus" in config.model_fields_set:
+        message = "with sources this section is not used; make it one of them, the first is the default"
+        yield Diagnostic(("prometheus",), message, at_key=True)
+    located = [(("sources", at, "name"), name) for at, name in enumerate(names)]
+    yield from duplicates(located, lambda first: f"{first} has the same name; names must differ")
 
 
 def _dependencies(config: Config) -> Iterator[Diagnostic]:

@@ -15,6 +15,7 @@ from exporter.engine.cadence import cadence_of
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import ExporterError
+from exporter.prometheus.settings import DEFAULT_SOURCE
 from exporter.prometheus.shard import Shard
 
 __all__ = ["QueryPlan", "offset_of", "offsets", "sharded", "state_identity"]
@@ -37,6 +38,8 @@ class QueryPlan:
         Lowest and highest value that can be true, in source units; None where an end is open.
     identity : str
         Changes exactly when learned state cannot be used any more.
+    source : str
+        The name of the server that is asked.
     shard : Shard or None
         The part of its series that belongs to this process; None: all of them.
     """
@@ -57,6 +60,7 @@ class QueryPlan:
     alert: AlertSettings | None
     max_series: int
     identity: str
+    source: str = DEFAULT_SOURCE
     unit: Unit | None = None
     shard: Shard | None = None
     drill_down: DrillDownSettings | None = None
@@ -112,6 +116,7 @@ def state_identity(
     cadence: float,
     detection: DetectionSettings,
     budget_basis: tuple[float, ...] | None,
+    source: str | None = None,
 ) -> str:
     """Hash what learned state depends on.
 
@@ -122,6 +127,8 @@ def state_identity(
     ----------
     budget_basis : tuple of float or None
         What the alerts that are counted for a budget depend on; None without a budget.
+    source : str or None
+        The server that is asked; None: the default one.
     """
     detectors = [detector.model_dump(mode="json", exclude=set(_SCORING_ONLY)) for detector in detection.detectors]
     basis: dict[str, object] = {
@@ -133,6 +140,8 @@ def state_identity(
     }
     if budget_basis is not None:
         basis["budget"] = budget_basis
+    if source is not None:
+        basis["source"] = source
     if baseline.holidays is not None:
         basis["holidays"] = baseline.holidays
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:32]

@@ -71,6 +71,7 @@ class ChangeSettings(Section):
         description="PromQL. A series changes where its value rises, such as a generation or a start time, and "
         "where it is new while others are there, such as the version of a build."
     )
+    source: str | None = Field(None, description="Which of `sources` is asked. Default: the first.")
     text: ChangeText = Field(
         "{{ name }}",
         min_length=1,
@@ -115,6 +116,7 @@ class IncidentSettings(Section):
         description='PromQL, such as `ALERTS{alertstate="firing", alertname=~"SLO.*"}`. It counts where a series has a '
         "value other than 0."
     )
+    source: str | None = Field(None, description="Which of `sources` is asked. Default: the first.")
     equal: Items[LabelName] = Field(
         (), description="Labels that a series must have with the same value not to be learned. Default: all are not."
     )

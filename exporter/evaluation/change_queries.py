@@ -33,6 +33,8 @@ class ChangeQueries:
     timeout : float, seconds
     query_offset : float, seconds
         How long ago an instant must be before it is asked for.
+    asks : callable
+        Whether this client asks queries of a `source`.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class ChangeQueries:
         *,
         timeout: float,
         query_offset: float,
+        asks: Callable[[str | None], bool] = lambda _: True,
     ) -> None:
         self._changes, self._metrics, self._api, self._changed = changes, metrics, api, changed
-        self._timeout, self._query_offset = timeout, query_offset
+        self._timeout, self._query_offset, self._asks = timeout, query_offset, asks
         self._read: dict[str, float] = {}
         self._errors: dict[str, str] = {}
 
@@ -55,7 +58,7 @@ class ChangeQueries:
         for settings in self._changes.queried:
             last = self._read.get(settings.name, -np.inf)
             # Where the clock was set back, nothing is due for long.
-            if not last <= at < last + settings.refresh:
+            if self._asks(settings.source) and not last <= at < last + settings.refresh:
                 self.read(settings, at - (_KEPT if last == -np.inf else _AGAIN), at)
 
     def read(self, settings: ChangeSettings, start: float, end: float) -> None:

@@ -162,7 +162,7 @@ class Ports:
     Attributes
     ----------
     api : QueryApi
-        Answers the queries of slots; one client for all queries.
+        Answers the queries of slots; one client for all queries of a source.
     connect : callable
         Makes another client of the same server: reading history can be broken off without failing a slot.
     clock : callable
@@ -209,7 +209,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """The values of the configuration and the flags that hold for every query.
+    """The values of the configuration and the flags that hold for every query of one source.
 
     Attributes
     ----------
@@ -228,13 +228,14 @@ class EvaluationSettings:
     external_url: str
 
     @classmethod
-    def of(cls, config: Config, *, external_url: str) -> EvaluationSettings:
-        """Return the settings of a configuration."""
+    def of(cls, config: Config, source: str, *, external_url: str) -> EvaluationSettings:
+        """Return the settings of a configuration for the queries of one source."""
+        server = config.servers[source]
         return cls(
             alerting=config.alerting,
             external_labels=config.global_.external_labels,
-            source_url=config.prometheus.external_url or config.prometheus.url,
-            query_offset=config.prometheus.query_offset,
+            source_url=server.external_url or server.url,
+            query_offset=server.query_offset,
             checkpoint_interval=config.storage.checkpoint_interval,
             external_url=external_url,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class DependencyQueries:
     timeout : float, seconds
     query_offset : float, seconds
         How long ago an instant must be before it is asked for.
+    asks : callable
+        Whether this client asks queries of a `source`.
     """
 
     def __init__(
@@ -41,15 +44,18 @@ class DependencyQueries:
         *,
         timeout: float,
         query_offset: float,
+        asks: Callable[[str | None], bool] = lambda _: True,
     ) -> None:
         self._root_causes, self._metrics, self._api = root_causes, metrics, api
-        self._timeout, self._query_offset = timeout, query_offset
+        self._timeout, self._query_offset, self._asks = timeout, query_offset, asks
         self._next: dict[str, float] = {}
         self._errors: dict[str, str] = {}
 
     def run(self, at: float) -> None:
         """Ask the queries that are due at an instant, Unix seconds."""
         for settings in self._root_causes.queried:
+            if not self._asks(settings.source):
+                continue
             expr = settings.from_query or ""
             # Where the clock was set back, nothing is due for long.
             if not self._next.get(expr, -np.inf) - settings.refresh <= at < self._next.get(expr, -np.inf):

@@ -82,7 +82,7 @@ class QueryEvaluator:
         self._disowned = False
         self._watchdog = Watchdog()
         self._clock_skew = ClockSkew()
-        self._metrics = QueryMetrics(context.ports.metrics, plan.name)
+        self._metrics = QueryMetrics(context.ports.metrics, plan.name, plan.source)
         self._budget_usage = BudgetUsage(plan, context)
         self._drift = DriftMetrics(plan, context)
         self._reset()
@@ -403,6 +403,7 @@ class QueryEvaluator:
             new.learner.configure(plan, context)
             new.learner.beat = new._history_goes_on
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
+            new._metrics.asks(plan.source)
             new._history_pauses = self._history_pauses
             new._second_reading = SecondReading(self._history_pauses)
         return new

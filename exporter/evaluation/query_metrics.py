@@ -37,8 +37,9 @@ def count_warnings(metrics: SelfMetrics, query: str, answer: Frame | HistoryChun
 class QueryMetrics:
     """Counts and gauges of one query."""
 
-    def __init__(self, metrics: SelfMetrics, query: str) -> None:
+    def __init__(self, metrics: SelfMetrics, query: str, source: str) -> None:
         self._metrics = metrics
+        self.asks(source)
         self._query = query
         self._coverage: float | None = None
         self._empty = False
@@ -56,6 +57,10 @@ class QueryMetrics:
         self._left_out = (False, False)
         metrics.watch(query)
 
+    def asks(self, source: str) -> None:
+        """Name the server that is asked from now on."""
+        self._source_up = self._metrics.source_up.labels(source=source)
+
     def begin(self) -> None:
         """Count an evaluation that begins."""
         self._metrics.cycles_total.labels(query=self._query).inc()
@@ -70,7 +75,7 @@ class QueryMetrics:
         """Count an evaluation to which Prometheus gave no usable answer."""
         self.failed(f"{fault.reason}: {fault.message}")
         self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
-        self._metrics.source_up.set(fault.reason in _ANSWERED)
+        self._source_up.set(fault.reason in _ANSWERED)
         more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
         log.warning("the query failed", extra=more)
         self._refused += 1
@@ -109,7 +114,7 @@ class QueryMetrics:
         if self._refused > 1:
             log.info("the query is answered again", extra={"query": query, "failed": self._refused})
         self._refused = 0
-        metrics.source_up.set(1)
+        self._source_up.set(1)
         metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))
         masked = int(np.count_nonzero(verdict.masked))

@@ -7,6 +7,7 @@ counter of all and a counter of the failed, never a ``success`` label.
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import (
@@ -65,6 +66,7 @@ class SelfMetrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._sources: set[str] = set()
         self._by_query: list[Counter | Gauge | Histogram] = []
 
         Info(
@@ -106,6 +108,14 @@ class SelfMetrics:
             self.query_errors_total.labels(query=query, reason=str(reason))
         for verdict in Feedback:
             self.feedback_total.labels(query=query, verdict=str(verdict))
+
+    def follow_sources(self, sources: Collection[str]) -> None:
+        """Have a value of every source from the start, and none of those that a reload removed."""
+        for gone in self._sources.difference(sources):
+            self.source_up.remove_by_labels({"source": gone})
+        for name in sources:
+            self.source_up.labels(source=name)
+        self._sources = set(sources)
 
     def forget(self, query: str) -> None:
         """Drop every series of a query that a reload removed.
@@ -163,7 +173,7 @@ class SelfMetrics:
             self.worker_restarts_total.labels(worker=worker)
 
     def _samples(self) -> None:
-        self.source_up = self._gauge("source_up", "Whether the last request to Prometheus was answered.")
+        self.source_up = self._gauge("source_up", "Whether the last request to a source was answered.", "source")
         self.query_errors_total = self._counter(
             "query_errors_total", "Failed requests to Prometheus.", "query", "reason"
         )

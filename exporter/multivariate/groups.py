@@ -43,7 +43,7 @@ class Groups:
         self,
         groups: Sequence[AlertingGroup],
         plans: Mapping[str, QueryPlan],
-        context: EvaluationContext,
+        contexts: Mapping[str, EvaluationContext],
         *,
         at: float,
         last_step: Callable[[str], Step],
@@ -56,6 +56,8 @@ class Groups:
         groups : sequence of AlertingGroup
         plans : mapping
             Of all queries, by name.
+        contexts : mapping
+            By source; a group has that of its first query.
         at : float, Unix seconds
             Now.
         last_step : callable
@@ -68,6 +70,7 @@ class Groups:
         self.retire()
         evaluators = {}
         for group in groups:
+            context = contexts[plans[group.queries[0]].source]
             members, before = [plans[query] for query in group.queries], self.evaluators.get(job_of(group))
             last = last_step(job_of(group)) if before is None else before.leave(group, context, at=at)
             started = at if before is None else before.alerts.alert_store.succeeded
@@ -84,8 +87,9 @@ class Groups:
                 before=before,
             )
         for job in self.evaluators.keys() - evaluators.keys():
-            context.ports.exposition.withdraw_group(self.evaluators[job].settings.name)
-            context.ports.metrics.forget(job)
+            ports = next(iter(contexts.values())).ports
+            ports.exposition.withdraw_group(self.evaluators[job].settings.name)
+            ports.metrics.forget(job)
             self.inputs.keep_past(job, ())
             removed(job, self.evaluators[job].alerts.alert_store.left)
         self.evaluators = evaluators

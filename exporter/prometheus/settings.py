@@ -11,10 +11,14 @@ from pydantic import AfterValidator, ByteSize, Field
 from exporter.http_client.settings import HttpSettings, HttpUrl
 from exporter.settings import Duration
 
-__all__ = ["PrometheusSettings"]
+__all__ = ["DEFAULT_SOURCE", "PrometheusSettings", "SourceSettings"]
+
+DEFAULT_SOURCE = "prometheus"
+"""Name of the server of the section `prometheus`."""
 
 
 _ENDPOINT = re.compile(r"(?:/api/v1(?:/query(?:_range)?)?|/(?:classic/)?graph|/vmui)/?$")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}")
 _OWN = frozenset({"query", "time", "start", "end", "step", "timeout", "nocache"})
 
 
@@ -71,4 +75,21 @@ class PrometheusSettings(HttpSettings):
         ge=1,
         le=64,
         description="Queries under way at once; a stock Prometheus runs at most 20 for everybody.",
+    )
+
+
+def _source_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"not a name of a source: {name[:60]!r}; letters, digits and _ . - only, starting with a letter or _, "
+            "at most 64 characters"
+        )
+    return name
+
+
+class SourceSettings(PrometheusSettings):
+    """One of several servers that samples come from."""
+
+    name: Annotated[str, AfterValidator(_source_name)] = Field(
+        description="What `source` of a query says, and the label `source` of `anomaly_exporter_source_up`. Unique."
     )

@@ -57,8 +57,10 @@ def component_health(
     at : float, Unix seconds
     """
     values = _values(registry)
-    up = bool(values.get((_SOURCE_UP, ""))) if queried else None
-    components = [ComponentHealth("Prometheus", config.prometheus.url, up)]
+    components = []
+    for name, server in config.servers.items():
+        up = bool(values.get((_SOURCE_UP, name))) if queried else None
+        components.append(ComponentHealth("Prometheus", server.url, up, name if config.sources else ""))
     components += [_alertmanager_health(values, url, trouble, at) for url, trouble in alertmanagers.items()]
     for source in discovery:
         detail = f"{source.targets} found" if source.trouble is None else f"{source.targets} known, {source.trouble}"
@@ -100,11 +102,11 @@ def _alertmanager_health(
 
 
 def _values(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
-    """Return the samples by name and Alertmanager; where a metric has other labels, their sum."""
+    """Return the samples by name and Alertmanager or source; where a metric has other labels, their sum."""
     values: dict[tuple[str, str], float] = {}
     for family in registry.restricted_registry(_METRICS).collect():
         for sample in family.samples:
-            key = (sample.name, sample.labels.get("alertmanager", ""))
+            key = (sample.name, sample.labels.get("alertmanager") or sample.labels.get("source", ""))
             values[key] = values.get(key, 0.0) + sample.value
     return values
 

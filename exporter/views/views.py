@@ -187,7 +187,7 @@ class Views:
             for anomaly in self._open_anomalies({query: evaluator})
             if anomaly.query == query and anomaly.labels and set(anomaly.labels) <= set(series.labels)
         ]
-        source = program.config().prometheus
+        source = program.config().servers[evaluator.plan.source]
         return GraphPage(
             at=at,
             zone=evaluator.plan.zone,
@@ -215,7 +215,9 @@ class Views:
         rows = [] if latest is None else matching_rows(latest, labels)
         if latest is not None and rows:
             labels = latest.names.labels[rows[0]] or ()
-        subject = ChartSubject(program.config().prometheus, evaluator.plan, labels, max(1, evaluator.series))
+        subject = ChartSubject(
+            program.config().servers[evaluator.plan.source], evaluator.plan, labels, max(1, evaluator.series)
+        )
         now = program.clock()
         within = within or default_range(now)
         if within.start >= now:

@@ -88,7 +88,7 @@ def time(monkeypatch):
 
 @pytest.fixture
 def schedule(time, failures):
-    schedule = Schedule(2, clock=time, failed=failures.append)
+    schedule = Schedule({"": 2}, clock=time, failed=failures.append)
     schedule.start()
     yield schedule
     schedule.stop()
@@ -160,7 +160,7 @@ def test_a_replaced_job_keeps_its_slots(schedule, new_runs) -> None:
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
 def test_runs_go_on_when_the_clock_is_set(step: float, time, failures) -> None:
     ahead = [0.0]
-    schedule = Schedule(2, clock=lambda: time() + ahead[0], failed=failures.append)
+    schedule = Schedule({"": 2}, clock=lambda: time() + ahead[0], failed=failures.append)
     runs = Runs(time, schedule)
     assert not schedule.check_clock()
     schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
@@ -182,7 +182,7 @@ def test_a_machine_that_booted_in_1970_does_not_make_up_for_the_years(time, sche
 
 def test_what_is_missed_by_a_jump_of_the_clock_is_one_event(time, failures) -> None:
     ahead = [0.0]
-    schedule = Schedule(2, clock=lambda: time() + ahead[0], failed=failures.append)
+    schedule = Schedule({"": 2}, clock=lambda: time() + ahead[0], failed=failures.append)
     runs = Runs(time, schedule)
     schedule.set({"cpu": Job(1.0, 0.25, runs.run, runs.miss)})
     time.now += 1.0

@@ -121,7 +121,7 @@ def test_while_the_source_is_away_nothing_is_shown_and_what_fires_goes_on(world:
     world.slot(5)
     assert world.shown() == {"a": FIRING}
     assert world.scores() == 0
-    assert world.metrics.registry.get_sample_value("anomaly_exporter_source_up") == 0
+    assert world.metrics.registry.get_sample_value("anomaly_exporter_source_up", {"source": "prometheus"}) == 0
     assert world.sample("query_errors_total", reason="refused") == 5
     assert world.sample("cycles_failed_total") == 5
     assert world.sample("cycles_total") == 7
@@ -152,7 +152,7 @@ def test_the_source_is_up_when_only_the_query_is_at_fault(
 ) -> None:
     source.down = PrometheusError("http://prometheus", reason, "no", status=503)
     world.slot()
-    assert world.metrics.registry.get_sample_value("anomaly_exporter_source_up") == up
+    assert world.metrics.registry.get_sample_value("anomaly_exporter_source_up", {"source": "prometheus"}) == up
 
 
 def test_an_hour_without_prometheus_is_learned_once_and_alerts_about_now_only(world: World, source: Source) -> None:

@@ -77,7 +77,7 @@ class Stage:
         self.groups.apply(
             config.groups,
             self.plans,
-            context,
+            {"prometheus": context},
             at=self.slot,
             last_step=lambda job: kept.get(job, Step(alerts={})),
             removed=self.left.__setitem__,

@@ -38,7 +38,7 @@ def health(registry, *, queried=True, config=CONFIG, trouble=None):
 
 def test_what_is_well_is_said(metrics):
     registry, own, theirs = metrics
-    own.source_up.set(1)
+    own.source_up.labels(source="prometheus").set(1)
     theirs.up.labels(URL).set(1)
     theirs.last_success_timestamp_seconds.labels(URL).set(940.0)
     assert health(registry) == {
@@ -50,7 +50,7 @@ def test_what_is_well_is_said(metrics):
 
 def test_what_is_not_well_is_said(metrics):
     registry, own, theirs = metrics
-    own.source_up.set(0)
+    own.source_up.labels(source="prometheus").set(0)
     theirs.up.labels(URL).set(0)
     own.store_recovered.set(1)
     own.store_errors_total.labels(reason="full").inc(2)
