@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
+from exporter.config.model import Config
 from exporter.engine.engine import Engine
 from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
 from exporter.schedule import Job, Schedule, slot_at
 
-__all__ = ["PATIENCE", "Evaluators", "Workers", "end"]
+__all__ = ["PATIENCE", "Evaluators", "Workers", "end", "pools"]
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +203,12 @@ class Workers:
         if source not in self._preparing:
             self._preparing[source] = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
         return self._preparing[source]
+
+
+def pools(config: Config) -> dict[str, int]:
+    """Return how many jobs run at the same time, by pool: those of each source, and the others."""
+    # Beside queries a source is asked for dependencies, changes and incidents; groups ask nobody.
+    return {"": 4, **{name: server.concurrency + 3 for name, server in config.servers.items()}}
 
 
 def end(evaluators: Collection[QueryEvaluator], cancel: Callable[[], None]) -> bool:

@@ -34,8 +34,9 @@ _MAX_LABEL = 2048
 _DIGEST = 8
 """Hexadecimal digits of a hash at the end of a value that was cut."""
 
-_RESERVED = ("alertname", "storm", "incident", "incident_role", "notify_as", "reason")
-"""Labels that the exporter sets beside that of the query or group: on alerts, and on ``anomaly_suppressed``."""
+_RESERVED = ("alertname", "storm", "incident", "incident_role", "notify_as", "reason", "le", "quantile")
+"""Labels that the exporter sets beside that of the query or group, on alerts and on ``anomaly_suppressed``, and those
+that mean something in histograms and summaries alone: what has one is taken for a part of one."""
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9_]")
 _DIGIT_FIRST = re.compile(r"^[0-9]")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from exporter.app.daemon import App
-from exporter.app.reload import Lifecycle, Parts, Reloader, pools
+from exporter.app.reload import Lifecycle, Parts, Reloader
 from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
@@ -38,7 +38,7 @@ from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.views.series import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefixes
 from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
-from exporter.workers import Evaluators, Workers
+from exporter.workers import Evaluators, Workers, pools
 
 __all__ = ["Options", "build"]
 

@@ -44,9 +44,9 @@ from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
 from exporter.suppression.suppression import Suppression
 from exporter.views.latest_verdicts import LatestVerdicts
-from exporter.workers import Evaluators, Workers, end
+from exporter.workers import Evaluators, Workers, end, pools
 
-__all__ = ["Lifecycle", "Parts", "Reloader", "pools"]
+__all__ = ["Lifecycle", "Parts", "Reloader"]
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,6 @@ class Parts:
     maintenance: Maintenance
     remote_writes: RemoteWrites
     workers: Workers
-
-
-def pools(config: Config) -> dict[str, int]:
-    """Return how many jobs run at the same time, by pool: those of each source, and the others."""
-    # Beside queries a source is asked for dependencies, changes and incidents; groups ask nobody.
-    return {"": 4, **{name: server.concurrency + 3 for name, server in config.servers.items()}}
 
 
 class Reloader:

@@ -244,7 +244,7 @@ class _Replay:
 
     def _context_of(self, name: str, ports: Ports) -> EvaluationContext:
         """Return what evaluators of queries of one source share."""
-        asked = replace(
+        own = replace(
             ports,
             api=self._sources.apis[name],
             connect=partial(self._sources.connect, name),
@@ -252,7 +252,7 @@ class _Replay:
         )
         settings = EvaluationSettings.of(self._config, name, external_url="")
         # Nothing is ever restored, so no state is written.
-        return EvaluationContext(asked, replace(settings, checkpoint_interval=float("inf")))
+        return EvaluationContext(own, replace(settings, checkpoint_interval=float("inf")))
 
     def run(self) -> ReplayResult:
         within = self._within

@@ -73,8 +73,8 @@ def _warnings(file: str, loaded: Loaded) -> Iterator[str]:
 def _evaluate_all(config: Config, connect: Callable[[PrometheusSettings], PrometheusApi], at: float) -> bool:
     """Let the source of each query evaluate its expression; returns whether all could be evaluated."""
     plans = config.plans()
-    asked = {plan.source for plan in plans}
-    with closing(Sources({name: each for name, each in config.servers.items() if name in asked}, connect)) as sources:
+    needed = {plan.source for plan in plans}
+    with closing(Sources({name: each for name, each in config.servers.items() if name in needed}, connect)) as sources:
         # Every query is evaluated, so that all faults are reported at once.
         answers = [_evaluate(plan, config, sources.apis[plan.source], at) for plan in plans]
     return all(answers)

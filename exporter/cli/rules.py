@@ -7,11 +7,13 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from exporter.config.load import load
 from exporter.config.plan import QueryPlan
 from exporter.errors import ConfigError, PrometheusError
+from exporter.evaluation.sources import Sources
 from exporter.prometheus import PrometheusApi
 from exporter.rule_export import Profile, as_rules, profile_of
 from exporter.schedule import wall_clock
@@ -61,19 +63,16 @@ def export(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock)
     end = math.floor(clock() / STEP) * STEP
     profiles: list[Profile] = []
     code = GOOD
-    api = PrometheusApi(config.prometheus)
-    try:
+    with closing(Sources(config.servers, PrometheusApi)) as sources:
         for name in args.query or plans:
             try:
-                result = _profile(api, plans[name], end)
+                result = _profile(sources.apis[plans[name].source], plans[name], end)
             except PrometheusError as error:
                 result = f"{error.url}: {error.message}"
             if isinstance(result, str):
                 code = _say([f"{name}: {result}"], BAD)
             else:
                 profiles.append(result)
-    finally:
-        api.close()
     if not profiles:
         return _say(["no rules: nothing is known of any query"], BAD)
     text = as_rules(profiles, always=args.always)

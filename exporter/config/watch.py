@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -62,6 +63,9 @@ class ConfigWatch:
         """Return the digest of a file, with what tells whether it has to be read again."""
         try:
             status = os.stat(name)  # noqa: PTH116 - of what a link points to.
+            if not stat.S_ISREG(status.st_mode):
+                # A pipe, as of a shell's <(...), has its content once, for who loads it.
+                return (), b""
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             cached = self._read.get(name)
             if cached is not None and cached[0] == stamp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from exporter.config.plan import QueryPlan
 from exporter.evaluation.context import EvaluationContext
 from exporter.prometheus import Frame
 
@@ -26,7 +27,7 @@ class ClockSkew:
     def __init__(self) -> None:
         self._skewed = False
 
-    def is_rewound(self, query: str, context: EvaluationContext, frame: Frame, slot: float, newest: float) -> bool:
+    def is_rewound(self, plan: QueryPlan, context: EvaluationContext, frame: Frame, slot: float, newest: float) -> bool:
         """Return whether the clock was wrong before and is right now, so that slots up to `newest` come again.
 
         Parameters
@@ -46,9 +47,9 @@ class ClockSkew:
             # The header has whole seconds, cut off.
             skew = frame.server_time + 0.5 - now
             skew = 0.0 if abs(skew) <= 1.0 else skew
-            context.ports.metrics.clock_skew_seconds.labels(peer="prometheus").set(skew)
+            context.ports.metrics.clock_skew_seconds.labels(peer=plan.source).set(skew)
             if abs(skew) > _WARNS and not self._skewed:
-                more = {"query": query, "seconds": round(skew)}
+                more = {"query": plan.name, "source": plan.source, "seconds": round(skew)}
                 log.warning("the clock of prometheus differs from ours", extra=more)
             self._skewed = abs(skew) > _WARNS
             if skew > _BEHIND or skew < -_AHEAD:
@@ -60,6 +61,6 @@ class ClockSkew:
         if skew is None or abs(skew) > _AGREES or newest - slot < _AHEAD or now - slot > _AHEAD:
             raise OutOfTime("slots after it were judged before the clock was set back")
         # Waiting until it is as late again would be blindness.
-        more = {"query": query, "seconds": round(newest - slot)}
+        more = {"query": plan.name, "seconds": round(newest - slot)}
         log.warning("slots that lie in the future were judged before; going on from now", extra=more)
         return True

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic
 
 import numpy as np
 
@@ -236,7 +236,7 @@ class QueryEvaluator:
         elsewhere = None
         if plan.shard is not None:
             elsewhere, frame = partial(plan.shard.elsewhere, frame), plan.shard.frame(frame)
-        if self._clock_skew.is_rewound(plan.name, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
+        if self._clock_skew.is_rewound(plan, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)
         if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
@@ -322,8 +322,6 @@ class QueryEvaluator:
     def _claim(self, rows: Sequence[int] | None = None) -> None:
         claim(self._rows, self.learner, self.alerts, self._metrics, rows)
 
-    # ------------------------------------------------------------------ time
-
     def _failed(self, fault: PrometheusError) -> None:
         self._metrics.refused(fault)
         self._pauses.failed(fault)
@@ -336,15 +334,8 @@ class QueryEvaluator:
         if not self.ready:
             self._metrics.trouble = None
 
-    @contextmanager
-    def _phase(self, phase: str, allowed: float = 0.0) -> Iterator[None]:
-        begin = perf_counter()
-        self._watchdog.beat(allowed)
-        try:
-            yield
-        finally:
-            self._metrics.took(phase, perf_counter() - begin)
-            self._watchdog.beat()
+    def _phase(self, phase: str, allowed: float = 0.0) -> AbstractContextManager[None]:
+        return self._metrics.timed(phase, self._watchdog.beat, allowed)
 
     @property
     def resting(self) -> float:
@@ -360,8 +351,6 @@ class QueryEvaluator:
     def stuck(self) -> bool:
         """Whether a run, or reading history, has given no sign of life for longer than it can take."""
         return self._watchdog.stopped
-
-    # ------------------------------------------------------------------ life
 
     def leave(self) -> None:
         """Evaluate no further slot, and break off reading history; see `join`."""

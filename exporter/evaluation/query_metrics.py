@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
 
 import numpy as np
 
@@ -196,11 +198,14 @@ class QueryMetrics:
             "are too young, because history cannot be read": young,
         }
         judged = int(np.count_nonzero(shown)) - young
-        total = int(np.count_nonzero(here)) + aligned.repeated + aligned.refused + frame.refused + frame.unreadable.rows
+        left_out["are what this exporter wrote itself"] = frame.own
+        rejected = aligned.repeated + aligned.refused + frame.refused + frame.unreadable.rows + frame.own
+        total = int(np.count_nonzero(here)) + rejected
         if frame.partial:
-            # As many as the last whole answer had: what is missing now was not judged.
-            left_out["are missing in an answer that is not whole"] = max(0, self._whole - total)
-            total = max(total, self._whole)
+            # As many as the last whole answer had, or are known of before it: what is missing now was not judged.
+            whole = self._whole or series
+            left_out["are missing in an answer that is not whole"] = max(0, whole - total)
+            total = max(total, whole)
         else:
             self._whole = total
         if total:
@@ -264,6 +269,14 @@ class QueryMetrics:
         for state in AlertState:
             self._metrics.alerts.labels(query=self._query, state=str(state)).set(states.count(state))
 
-    def took(self, phase: str, seconds: float) -> None:
-        """Observe the duration of a phase of an evaluation."""
-        self._metrics.cycle_duration_seconds.labels(query=self._query, phase=phase).observe(seconds)
+    @contextmanager
+    def timed(self, phase: str, beat: Callable[[float], None], allowed: float) -> Iterator[None]:
+        """Observe the duration of a phase of an evaluation; `beat` tells the watchdog how long it may wait."""
+        begin = perf_counter()
+        beat(allowed)
+        try:
+            yield
+        finally:
+            took = perf_counter() - begin
+            self._metrics.cycle_duration_seconds.labels(query=self._query, phase=phase).observe(took)
+            beat(0.0)

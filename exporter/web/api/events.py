@@ -20,6 +20,8 @@ __all__ = ["EventRegistry", "EventEntry", "event_endpoints", "event_entry"]
 
 _AHEAD = 7 * 86400.0
 """Seconds in which entries of the configuration are looked for."""
+_LATEST = 1e11
+"""Unix seconds: what is later was meant in milliseconds."""
 _LONGEST = 366 * 86400.0
 _LONGEST_RECURRING = 5 * _LONGEST
 
@@ -233,8 +235,10 @@ def _checked(announcement: Announcement, starts_at: float) -> CalendarEntry:
         raise ApiError(ErrorType.BAD_DATA, "cron says when it begins; give its duration too")
     if announcement.cron is None and (announcement.ends_at is None) == (announcement.duration is None):
         raise ApiError(ErrorType.BAD_DATA, "give either ends_at or duration")
-    if not 0 <= starts_at < 1e11 or not 0 <= (announcement.ends_at or 0) < 1e11:
-        raise ApiError(ErrorType.BAD_DATA, "starts_at: times are Unix seconds, not milliseconds")
+    for name, at in (("starts_at", starts_at), ("ends_at", announcement.ends_at or 0.0)):
+        if not 0 <= at < _LATEST:
+            text = "not between 1970 and 5138; times are Unix seconds, not milliseconds"
+            raise ApiError(ErrorType.BAD_DATA, f"{name}: {text}")
     fields: dict[str, object] = {
         "name": announcement.name,
         "match": list(announcement.match),

@@ -87,3 +87,9 @@ def test_included_files_that_come_change_and_go(file: Path, tmp_path: Path) -> N
     watch.loading()
     (tmp_path / "a.queries.yaml").unlink()
     assert seen(watch)
+
+
+def test_a_pipe_is_left_to_who_loads_it(tmp_path: Path) -> None:
+    """As of a shell's <(...): its content is there once, and whoever opens an empty one waits."""
+    os.mkfifo(tmp_path / "pipe")
+    assert not seen(ConfigWatch(tmp_path / "pipe"))

@@ -12,6 +12,7 @@ from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
 from exporter.exposition import SelfMetrics
 from exporter.prometheus import Frame
 from tests.contexts import context_of
+from tests.faults.cycling import plan_of
 
 NOW = 1_790_000_040.0
 
@@ -21,7 +22,7 @@ def rewound(*, server: float | None, slot: float = NOW, newest: float = NOW - 60
     context: Any = context_of(clock=lambda: now, metrics=SelfMetrics(CollectorRegistry()))
     # The header has whole seconds; half a second is added.
     frame = Frame(slot, [], np.zeros(0), np.zeros(0), 0, (), None if server is None else now + server - 0.5)
-    return ClockSkew().is_rewound("cpu", context, frame, slot, newest)
+    return ClockSkew().is_rewound(plan_of(), context, frame, slot, newest)
 
 
 @pytest.mark.parametrize("server", [None, 0.0, 3600.0, -300.0])

@@ -56,7 +56,7 @@ def test_all_is_judged_and_nothing_is_suppressed(world: World) -> None:
             "of 8 series 4 cannot be read (4 native histograms: ",
         ),
         ({"unreadable": LeftOut((), 4)}, 0.5, "may be missing: 4 rows that cannot be read"),
-        ({"own": 2}, 1.0, "2 rows that this exporter wrote itself are left out"),
+        ({"own": 2}, 4 / 6, "2 rows that this exporter wrote itself are left out"),
         ({"warnings": ("a store is down",)}, 1.0, ""),
     ],
     ids=["histograms", "rows of nobody knows what", "own output", "a partial answer that lacks nothing"],

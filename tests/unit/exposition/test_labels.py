@@ -58,7 +58,10 @@ def exposed_labels(labels, own, **how):
         pytest.param([("a", "x\r\0\x85y\tz")], QUERY, {"a": "x���y\tz"}, id="control characters are replaced"),
         pytest.param([("a", "\udcff")], QUERY, {"a": "�"}, id="a lone surrogate is replaced"),
         pytest.param(
-            [("le", "0.5"), ("quantile", "1")], QUERY, {"le": "0.5", "quantile": "1"}, id="le and quantile are ordinary"
+            [("le", "0.5"), ("quantile", "1")],
+            QUERY,
+            {"exported_le": "0.5", "exported_quantile": "1"},
+            id="le and quantile are for histograms and summaries",
         ),
     ],
 )
