@@ -1,4 +1,9 @@
-"""The daemon is killed again and again while its Alertmanager has troubles of its own: nobody hears less or more."""
+"""The daemon is killed again and again, its Alertmanager has troubles, and the answers of its source are spoiled.
+
+Nobody hears less or more, and no series that an answer contains is silently not judged. One command runs it for long:
+
+    ANOMALY_EXPORTER_EPISODES=300 python -m pytest -s tests/faults/test_daemon_kill.py
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ import pytest
 import requests
 
 from exporter.store import Store
+from tests.faults.spoiler import Spoiler
 from tests.integration.conftest import RunAlertmanager
 from tests.integration.daemon import Exporter, Feed, configuration
 from tests.integration.process import eventually
@@ -25,7 +31,7 @@ from tests.integration.webhook import Notification, Webhook
 pytestmark = pytest.mark.integration
 
 EPISODES = int(os.environ.get("ANOMALY_EXPORTER_EPISODES", "40"))
-"""600 take a quarter of an hour."""
+"""300 take ten minutes, with some 60 kills."""
 EVERY, LASTS, PATIENCE = 1.2, 24.0, 8.0
 """Seconds from one episode to the next, its length, which is longer than any of the troubles and a restart, and for how
 long nothing may have been judged while it lasts."""
@@ -71,6 +77,37 @@ class Episodes:
         self._thread.join()
 
 
+class Page:
+    """Looks at the page while it is served: a series that the answers contain is on it whenever its query is judged."""
+
+    def __init__(self, spoiler: Spoiler, exporter: Exporter) -> None:
+        self._spoiler, self._exporter = spoiler, exporter
+        self.looks = 0
+        self.silent: list[tuple[float, frozenset[str]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._over.wait(0.7):
+            with suppress(requests.RequestException, AssertionError, ValueError):  # It was killed: that is the subject.
+                rows = self._exporter.samples("observed_value", query="load")
+                newest = self._exporter.sample("anomaly_exporter_last_success_timestamp_seconds", query="load") or 0.0
+                shown = frozenset(dict(labels)["instance"] for labels in rows)
+                if not shown:
+                    continue  # Not a score is shown: the ratio is 0, and the rules say so.
+                self.looks += 1
+                if missing := self._spoiler.missing(newest, shown):
+                    self.silent.append((newest, missing))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
 def told(notes: list[Notification]) -> dict[str, list[str]]:
     heard: dict[str, list[str]] = {}
     for note in notes:
@@ -83,14 +120,18 @@ def told(notes: list[Notification]) -> dict[str, list[str]]:
 def test_every_episode_is_told_exactly_once_whatever_is_killed(
     prometheus: Prometheus, run_alertmanager: RunAlertmanager, webhook: Webhook, stack: ExitStack, tmp_path: Path
 ) -> None:
-    seed = np.random.SeedSequence().entropy
+    seed = int(np.random.default_rng().integers(2**31))
     print("seed", seed)
     rng = np.random.default_rng(seed)
     alertmanager = run_alertmanager(webhook=webhook.url, group_by=["instance"])
     feed = stack.enter_context(Feed(prometheus, instances=EPISODES))
     proxy = stack.enter_context(Proxy(alertmanager.address))
-    config = configuration(prometheus.url, [proxy.url])
+    spoiler = stack.enter_context(Spoiler(upstream=prometheus.url).run())
+    assert isinstance(spoiler, Spoiler)
+    config = configuration(spoiler.url, [proxy.url])
     config["queries"][0]["alert"] |= {"for": "0s", "storm": {"enabled": False}}
+    # Full from the first rollout on: living series have to come before those that are gone.
+    config["queries"][0]["max_series"] = EPISODES + 25
     exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
     exporter.wait_for_scores(60.0 + EPISODES)
 
@@ -114,7 +155,9 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     ]
 
     kills = 0
-    with Episodes(feed, exporter) as episodes:
+    with Episodes(feed, exporter) as episodes, Page(spoiler, exporter) as page:
+        spoiling = threading.Thread(target=spoiler.trouble, args=(np.random.default_rng(seed + 1), episodes.over))
+        spoiling.start()
         while not episodes.over.wait(rng.uniform(0.5, 4.0)):
             # Half of the kills fall into a trouble.
             helper = threading.Thread(target=troubles[kills // 2 % len(troubles)]) if kills % 2 else None
@@ -127,8 +170,14 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
             exporter.start()
             if helper:
                 helper.join()
-    print("kills", kills)
+        spoiling.join()
+        spoiler.mode = ""
+    print("kills", kills, "looks", page.looks, "spoiled answers", spoiler.counts)
     assert kills >= 5
+    assert page.silent == []
+    assert page.looks > EPISODES / 4
+    # At the time the table is full, and says so.
+    assert exporter.sample("anomaly_exporter_series_rejected_total", query="load", reason="over_limit")
 
     everyone = {f"host{number}:9100" for number in range(EPISODES)}
 
