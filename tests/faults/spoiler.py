@@ -1,4 +1,4 @@
-"""A server between the exporter and a real Prometheus that spoils answers: rows hidden, broken, doubled, or too many."""
+"""A server between the exporter and a real Prometheus that spoils answers: rows hidden, broken, doubled, too many."""
 
 from __future__ import annotations
 
