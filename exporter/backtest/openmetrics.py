@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import UsageError
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.labels import with_label
+from exporter.exposition.page import FAMILIES, split_metric
 
 __all__ = ["OpenMetrics", "written"]
 
@@ -33,12 +34,14 @@ class OpenMetrics:
     def __call__(self, at: float, metrics: Mapping[str, NDArray[np.float64]], prefixes: Sequence[bytes]) -> None:
         """Write what one query or group says in one slot: metrics by name, and label texts; NaN is left out."""
         stamp = f" {at:.3f}\n".encode()
-        for metric, values in metrics.items():
+        for key, values in metrics.items():
+            metric, more = split_metric(key)
             here = np.flatnonzero(~np.isnan(values)).tolist()
             begin = f"{metric}{{".encode()
             numbers = values.tolist()
+            labels = [with_label(prefix, more) for prefix in prefixes] if more else prefixes
             self._file.writelines(
-                b"%b%b} %b%b" % (begin, prefixes[row], _number(numbers[row]), stamp) for row in here if prefixes[row]
+                b"%b%b} %b%b" % (begin, labels[row], _number(numbers[row]), stamp) for row in here if prefixes[row]
             )
 
     def end(self) -> None:

@@ -32,6 +32,8 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         budget=_budget(plan),
         cadence=plan.cadence,
         drifting=plan.drift.anomalous_ratio if plan.drift.relearn else None,
+        forecast=plan.forecast,
+        forecast_step=plan.cadence,
     )
 
 

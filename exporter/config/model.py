@@ -25,6 +25,7 @@ from exporter.correlation.settings import (
 )
 from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
+from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import UsageError
@@ -160,6 +161,11 @@ class QuerySettings(Section):
         description="Labels such as `[version, region]` by which the aggregate is split, once, when its alert fires: "
         "docs/annotations.md.",
     )
+    forecast: ForecastSettings | None = Field(
+        None,
+        description="What is forecast of its series, and the limit that they should not reach: docs/forecast.md. Takes "
+        "14 kB of memory a series.",
+    )
     max_series: int | None = Field(
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
     )
@@ -285,10 +291,12 @@ class Config(Section):
                 _budget_basis(query.alert, interval),
                 # The state of an only server stays when it gets a name, and others beside it.
                 source if source != self.default_source else None,
+                forecasts=query.forecast is not None,
             ),
             source=source,
             unit=query.unit,
             drill_down=query.drill_down,
+            forecast=query.forecast,
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

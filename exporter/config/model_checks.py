@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from exporter.config.messages import Diagnostic, duplicates
 from exporter.config.model import Config, QuerySettings
+from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.settings import Section, format_duration, overlay
 from exporter.yaml_reader import Loc
@@ -143,6 +144,8 @@ def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnost
         yield Diagnostic((*loc, "valid_range"), f"the lower end {low:g} is not below the upper end {high:g}")
     if part.has(("global",), (*loc, "interval")):
         yield from _timing(loc, part, query)
+    if query.forecast is not None:
+        yield from _forecast(loc, part, query, query.forecast)
     if query.max_series is not None and query.max_series > config.limits.max_series and part.has(("limits",)):
         yield Diagnostic(
             (*loc, "max_series"), f"more than limits.max_series ({config.limits.max_series}), which holds for all"
@@ -151,6 +154,26 @@ def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnost
         yield from _baseline((*loc, "baseline"), config.baseline, query.baseline)
     if query.detection is not None and part.has(("detection",)):
         yield from _detection((*loc, "detection"), config.detection, query.detection)
+
+
+def _forecast(
+    query_loc: Loc, part: ValidPart, query: QuerySettings, forecast: ForecastSettings
+) -> Iterator[Diagnostic]:
+    loc: Loc = (*query_loc, "forecast")
+    yield from duplicates(
+        [((*loc, "horizons", at), format_duration(horizon)) for at, horizon in enumerate(forecast.horizons)],
+        lambda _: "this horizon is listed twice",
+    )
+    limit, (low, high) = forecast.limit, query.valid_range
+    if limit is not None and ((low is not None and limit.value < low) or (high is not None and limit.value > high)):
+        side = "below" if limit.above is None else "above"
+        yield Diagnostic((*loc, "limit", side), f"{limit.value:g} is not in valid_range, so it is never reached")
+    if part.has(("global",), ("baseline",), (*query_loc, "interval"), (*query_loc, "baseline")):
+        cadence = part.config.plan(query).cadence
+        if cadence > _BUCKET:
+            yield Diagnostic(
+                loc, f"forecasts need samples every hour at least; these are {format_duration(cadence)} apart"
+            )
 
 
 def _timing(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnostic]:

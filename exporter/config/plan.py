@@ -12,6 +12,7 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertSettings
 from exporter.correlation.settings import DrillDownSettings
 from exporter.engine.cadence import cadence_of
+from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import ExporterError
@@ -64,6 +65,7 @@ class QueryPlan:
     unit: Unit | None = None
     shard: Shard | None = None
     drill_down: DrillDownSettings | None = None
+    forecast: ForecastSettings | None = None
 
     @property
     def cadence(self) -> float:
@@ -117,6 +119,8 @@ def state_identity(
     detection: DetectionSettings,
     budget_basis: tuple[float, ...] | None,
     source: str | None = None,
+    *,
+    forecasts: bool = False,
 ) -> str:
     """Hash what learned state depends on.
 
@@ -129,6 +133,8 @@ def state_identity(
         What the alerts that are counted for a budget depend on; None without a budget.
     source : str or None
         The server that is asked; None: the default one.
+    forecasts : bool
+        Whether there are any: what they are made of is read back from history.
     """
     detectors = [detector.model_dump(mode="json", exclude=set(_SCORING_ONLY)) for detector in detection.detectors]
     basis: dict[str, object] = {
@@ -142,6 +148,8 @@ def state_identity(
         basis["budget"] = budget_basis
     if source is not None:
         basis["source"] = source
+    if forecasts:
+        basis["forecasts"] = True
     if baseline.holidays is not None:
         basis["holidays"] = baseline.holidays
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:32]

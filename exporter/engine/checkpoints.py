@@ -49,6 +49,8 @@ class Checkpoints:
             [state.filled, state.flushed, state.blocks, state.seconds, *state.buckets, state.grid_at, state.instants]
         )
         parts["drift"] = state.drift.state()
+        if state.forecasts is not None:
+            parts |= state.forecasts.changed(state.at, size)
         if state.alert_counts is not None:
             parts["budget"] = state.alert_counts.state()
         series = {row: state.table.labels(row) for row in state.renamed if state.table.in_use(row)}
@@ -59,6 +61,8 @@ class Checkpoints:
         """Note that a checkpoint is stored: the next one holds only what changes from now on."""
         self._saved_at = checkpoint.parts["saved_at"].astype(np.float64)
         self._state.baseline.touched.clear()
+        if self._state.forecasts is not None:
+            self._state.forecasts.saved(checkpoint.parts)
         self._state.renamed.clear()
 
     def restore(
@@ -106,6 +110,8 @@ class Checkpoints:
             fresh = state.lifetimes.admitted[:size] > float(saved_at[index])
             state.baseline.put(index, stats.astype(np.float32, copy=False), fresh)
             self._saved_at[index] = saved_at[index]
+        if state.forecasts is not None:
+            state.forecasts.restored(at, parts, state.lifetimes.admitted[:size])
         state.at = at
         filled, flushed, blocks, state.seconds, *buckets, state.grid_at, instants = block.tolist()
         state.filled, state.flushed, state.blocks, state.instants = map(int, (filled, flushed, blocks, instants))

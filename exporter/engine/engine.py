@@ -12,6 +12,7 @@ engine learns are scored all the same; see `exporter.engine.cadence`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from exporter.engine.baseline import BucketIndex, BucketSummary
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
+from exporter.engine.forecast.forecast import Forecast
+from exporter.engine.forecast.near_limit import with_limits
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import Scorer
 from exporter.engine.series import SeriesTable
@@ -170,7 +173,22 @@ class Engine:
     ) -> Verdict:
         """Score one sample of every series, then learn it: `run` for a single instant."""
         every = None if complete is None else np.array([complete])
-        return self.run(np.array([at]), samples[None], seconds, mask, complete=every, unread=unread)[0]
+        verdict = self.run(np.array([at]), samples[None], seconds, mask, complete=every, unread=unread)[0]
+        if self._state.forecasts is None:
+            return verdict
+        present = ~np.isnan(verdict.observed)
+        return with_limits(replace(verdict, forecast=self.forecast(present)))
+
+    def forecast(self, present: BoolArray | None = None) -> Forecast | None:
+        """Return the forecasts from the newest instant on, of every row or of those `present`; None: not asked for."""
+        forecasts = self._state.forecasts
+        with np.errstate(all="ignore"):
+            return None if forecasts is None else forecasts.make(self.table.size, present)
+
+    def forecast_curve(self, row: int, seconds: FloatArray) -> FloatArray | None:
+        """Return lower end, middle and upper end of the forecast of a row: (3, h) for `seconds` ahead, (h,)."""
+        forecasts = self._state.forecasts
+        return None if forecasts is None else forecasts.curve(row, seconds)
 
     def run(
         self,
@@ -208,12 +226,15 @@ class Engine:
         every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
         # What is not learned of an instant must not reach the next one by way of a batch that both are in.
         single = mask is not None and not mask.learn.all()
+        new = int(np.searchsorted(times, state.at, side="right"))
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             for span in state.spans(times, every, seconds, single=single):
                 scorer = Scorer(state, verdicts, span, self.calibration.threshold)
                 for rows in state.chunks():
                     scorer.score(rows, None if mask is None else mask.part(span.when, rows))
                 state.overrides.clear_replaced(span.when, verdicts, state.table, state.lifetimes)
+            if state.forecasts is not None:
+                state.forecasts.note(times[new:], np.where(verdicts.masked, np.nan, verdicts.observed)[new:])
         return verdicts
 
     def shift_under_way(self, row: int) -> Shift | None:

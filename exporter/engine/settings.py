@@ -13,6 +13,7 @@ from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.detectors import AnyDetector, Collective, Counts, Far, Iqr, Novelty, Texture, Window, ZScore
 from exporter.engine.external import validate_detector
+from exporter.engine.forecast.settings import ForecastSettings
 from exporter.settings import Duration, Items, Section
 
 __all__ = ["BaselineSettings", "DetectionSettings", "Direction", "DriftSettings", "EngineSettings"]
@@ -137,6 +138,10 @@ class EngineSettings:
         How far samples that are learned are apart; those in between are only judged. None: all are learned.
     drifting : float, optional
         Share of a day's samples; a series of which more are anomalous is learned anew in the end. None: it is not.
+    forecast : ForecastSettings, optional
+        What is forecast; None: nothing, and nothing is kept for it.
+    forecast_step : float, seconds
+        How far samples are apart, for the slots that forecasts are made of.
     """
 
     zone: ZoneInfo
@@ -151,3 +156,5 @@ class EngineSettings:
     budget: Budget | None = None
     cadence: float | None = None
     drifting: float | None = 0.05
+    forecast: ForecastSettings | None = None
+    forecast_step: float = 300.0

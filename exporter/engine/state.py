@@ -15,6 +15,7 @@ from exporter.engine.cadence import LearningGrid, Span
 from exporter.engine.columns import Array, Columns
 from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
+from exporter.engine.forecast.forecasts import Forecasts
 from exporter.engine.overrides import Overrides
 from exporter.engine.recent import RecentDeviations
 from exporter.engine.residual import Residuals
@@ -30,6 +31,8 @@ __all__ = ["EngineState"]
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
+
+_Part = Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | Columns | AlertCounts | Forecasts
 
 CHUNK = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache. Only speed needs it."""
@@ -62,6 +65,8 @@ class EngineState:
         State of the detectors that have one, by kind.
     alert_counts : AlertCounts or None
         How many alerts each threshold would have raised, where there is a budget.
+    forecasts : Forecasts or None
+        Where the query asks for them.
     shifts : list of Shift
         Level shifts that were accepted, in source units; the reader empties the list.
     relearned : list of int
@@ -88,6 +93,10 @@ class EngineState:
             if isinstance(detector, StatefulDetector)
         }
         self.alert_counts = None if budget is None else AlertCounts(budget, budget.fading(baseline.window))
+        self.forecasts: Forecasts | None = None
+        if settings.forecast is not None:
+            step, zone = settings.forecast_step, settings.zone
+            self.forecasts = Forecasts(settings.forecast, zone, step, settings.valid_range)
         self.shifts: list[Shift] = []
         self.relearned: list[int] = []
         self.pending = np.zeros((BLOCK, 0))
@@ -104,6 +113,8 @@ class EngineState:
         self.table.limit = settings.max_series
         self.baseline.fix_season(settings.baseline.season)
         self.drift.ratio = settings.drifting
+        if self.forecasts is not None and settings.forecast is not None:
+            self.forecasts.configure(settings.forecast, settings.valid_range)
         if self.alert_counts is not None and settings.budget is not None:
             self.alert_counts.configure(settings.budget)
         for detector in settings.detection.detectors:
@@ -131,12 +142,20 @@ class EngineState:
         self.lifetimes.admit(rows, at)
         self.renamed.update(rows.tolist())
 
-    def _parts(
-        self,
-    ) -> list[Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | Columns | AlertCounts]:
-        counts = () if self.alert_counts is None else (self.alert_counts,)
-        shared = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals, self.trend]
-        return [*shared, self.recent, *self.detectors.values(), *counts]
+    def _parts(self) -> list[_Part]:
+        optional: list[AlertCounts | Forecasts] = [
+            part for part in (self.alert_counts, self.forecasts) if part is not None
+        ]
+        shared: list[_Part] = [
+            self.scale,
+            self.baseline,
+            self.shift,
+            self.overrides,
+            self.drift,
+            self.residuals,
+            self.trend,
+        ]
+        return [*shared, self.recent, *self.detectors.values(), *optional]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -333,6 +352,8 @@ class EngineState:
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}
+        if self.forecasts is not None:
+            columns |= self.forecasts.arrays()
         if self.alert_counts is not None:
             columns |= {f"budget/{name}": array for name, array in self.alert_counts.arrays().items()}
         return columns
@@ -341,10 +362,12 @@ class EngineState:
     def row_bytes(self) -> int:
         """Bytes of learned arrays that a row takes, once it has learned in all hours."""
         columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self.columns().values())
-        return BUCKETS * BUCKET_BYTES + sum(columns)
+        slots = 0 if self.forecasts is None else self.forecasts.row_bytes
+        return BUCKETS * BUCKET_BYTES + sum(columns) + slots
 
     @property
     def bytes_per_series(self) -> float:
         """Bytes of learned arrays that a series takes."""
         total = self.baseline.nbytes + sum(column.nbytes for column in self.columns().values())
+        total += 0 if self.forecasts is None else self.forecasts.nbytes
         return total / max(1, self.capacity)

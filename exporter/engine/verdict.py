@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.forecast.forecast import Forecast
+
 __all__ = ["Aligned", "Checkpoint", "Verdict", "Verdicts"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,6 +44,10 @@ class Verdict:
         Rows whose sample is in the answer and could not be read: nothing is known of them. None: no row.
     complete : bool
         Whether every series that exists was in the answer: otherwise nothing is known of one without a sample.
+    forecast : Forecast or None
+        From this instant on, where the query asks for it.
+    near_limit : ndarray of bool, optional
+        Rows that are anomalous because a limit is near, if for nothing else. None: no row.
     """
 
     at: float
@@ -60,6 +66,8 @@ class Verdict:
     zero: npt.NDArray[np.bool_]
     complete: bool = True
     unread: npt.NDArray[np.bool_] | None = None
+    forecast: Forecast | None = None
+    near_limit: npt.NDArray[np.bool_] | None = None
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.exposition.labels import with_label
+
 __all__ = ["RenderedMetric", "Fragment", "Packed", "join_checksums", "render_rows"]
 
 FloatArray = NDArray[np.float64]
@@ -118,7 +120,12 @@ class RenderedMetric:
 
 
 def render_rows(
-    metric: str, prefixes: Sequence[bytes], values: FloatArray, before: RenderedMetric | None = None
+    metric: str,
+    prefixes: Sequence[bytes],
+    values: FloatArray,
+    before: RenderedMetric | None = None,
+    *,
+    more: bytes = b"",
 ) -> RenderedMetric:
     """Render one metric of one query; a NaN leaves its row out, and so does an empty prefix.
 
@@ -133,6 +140,8 @@ def render_rows(
         NaN = absent, infinities are written as such. Nobody may change them afterwards.
     before : RenderedMetric, optional
         The same metric in the evaluation before.
+    more : bytes
+        A label that all rows have beside those of their prefix, with its comma; the same as before.
     """
     if len(prefixes) != len(values):
         raise ValueError(f"{metric}: {len(prefixes)} rows of labels for {len(values)} values")
@@ -143,11 +152,11 @@ def render_rows(
         if before is not None and before.matches(rows, prefixes, values):
             fragments.append(before.fragments[number])
         else:
-            fragments.append(Fragment(_text(metric, prefixes[rows], values[rows])))
+            fragments.append(Fragment(_text(metric, prefixes[rows], values[rows], more)))
     return RenderedMetric(prefixes, values, tuple(fragments))
 
 
-def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
+def _text(metric: str, labels: Sequence[bytes], values: FloatArray, more: bytes) -> bytes:
     present = ~np.isnan(values)
     if b"" in labels:
         present &= np.fromiter(map(bool, labels), np.bool_, len(labels))
@@ -157,6 +166,8 @@ def _text(metric: str, labels: Sequence[bytes], values: FloatArray) -> bytes:
     if not labels:
         return b""
     opening = f"{metric}{{".encode()
+    if more:
+        labels = [with_label(label, more) for label in labels]
     rows = [label + b"} " + number for label, number in zip(labels, _numbers(values), strict=True)]
     return b"%b%b\n" % (opening, (b"\n" + opening).join(rows))
 

@@ -23,12 +23,13 @@ from exporter.alerting.identity import (
 )
 from exporter.engine.series import SeriesTable
 
-__all__ = ["PageRows", "page_labels", "row_prefix"]
+__all__ = ["PageRows", "page_labels", "row_prefix", "with_label"]
 
 Labels = Sequence[tuple[str, str]]
 
 _ALWAYS = ("instance", "job")
 """Labels that are empty where a series has none: under ``honor_labels`` Prometheus then adds not its own."""
+_LABEL = re.compile(rb'([^",=]+|"(?:[^"\\]|\\.)*")=("(?:[^"\\]|\\.)*")', re.DOTALL)
 _SPECIAL = re.compile(r'[\\\n"]').search
 
 
@@ -68,6 +69,30 @@ def row_prefix(exposed: Labels) -> bytes:
     b'query="cpu",path="C:\\\\ \\"x\\""'
     """
     return ",".join([f'{_quoted(name)}="{_escaped(value)}"' for name, value in exposed]).encode()
+
+
+def with_label(prefix: bytes, more: bytes) -> bytes:
+    """Return a prefix with another label; one of its own with that name is renamed as Prometheus renames it.
+
+    Parameters
+    ----------
+    more : bytes
+        The label with its comma.
+
+    Examples
+    --------
+    >>> with_label(b'query="cpu",quantile="0.99"', b',quantile="0.5"')
+    b'query="cpu",exported_quantile="0.99",quantile="0.5"'
+    """
+    name = more[1 : more.find(b"=")]
+    if name + b'="' not in prefix:
+        return prefix + more
+    pairs = _LABEL.findall(prefix)
+    names = {own for own, _ in pairs}
+    new = name
+    while new in names:
+        new = b"exported_" + new
+    return b",".join(b"%b=%b" % (new if own == name else own, value) for own, value in pairs) + more
 
 
 class PageRows:

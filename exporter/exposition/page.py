@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.suppressed import SUPPRESSION_REASONS, SuppressionCodes, suppression_reason
+from exporter.engine.forecast.forecast import LEVELS, Forecast
 from exporter.engine.verdict import Verdict
 from exporter.exposition.formats import ALLOW_UTF8, Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
 from exporter.exposition.registry_writer import RegistryWriter
+from exporter.settings import format_duration
 
-__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_of"]
+__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_of", "split_metric"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,6 +38,14 @@ FAMILIES: Mapping[str, str] = {
     "expected_value_upper": f"Upper edge of the band of values that are not anomalous ({_AS_OF}).",
     "observed_value": f"The sample that was scored ({_AS_OF}).",
     "anomaly_votes": f"How many detectors call the sample anomalous ({_AS_OF}).",
+    "forecast_value": f"Value that is forecast, in its own unit: its median at the time `horizon` ahead ({_AS_OF}).",
+    "forecast_value_lower": "Lower edge of the band that holds four of five values at the time `horizon` ahead "
+    f"({_AS_OF}).",
+    "forecast_value_upper": f"Upper edge of that band ({_AS_OF}).",
+    "forecast_time_to_limit_seconds": "How long until the series reaches the limit of its query, with the probability "
+    f"`quantile`; +Inf = not within 30 days ({_AS_OF}).",
+    "forecast_limit_probability": "Probability that the series reaches the limit of its query within the time that "
+    f"alerts ({_AS_OF}).",
     "anomaly_group_score": "How anomalous the metrics of a group are together, from 0 to 1; 0.5 and above is "
     "anomalous (as of the last evaluation of the group).",
     "anomaly_group_load_factor": "The factor by which the metrics of a group are up together while a load holds back "
@@ -55,8 +65,12 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
 
 def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
-    """Return the values of every metric of a query, shape (n,); the order is that of the page."""
-    return {
+    """Return the values of every metric of a query, shape (n,); the order is that of the page.
+
+    The key is the name of the metric, or the name, a comma and a label that all its rows have:
+    ``forecast_value,horizon="1h"``.
+    """
+    scores = {
         "anomaly_score": verdict.score,
         "expected_value": verdict.expected,
         "expected_value_lower": verdict.lower,
@@ -64,6 +78,34 @@ def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
         "observed_value": verdict.observed,
         "anomaly_votes": verdict.votes,
     }
+    return scores if verdict.forecast is None else scores | _forecasts_of(verdict.forecast)
+
+
+def _forecasts_of(forecast: Forecast) -> dict[str, FloatArray]:
+    metrics = {}
+    for name, values in (
+        ("forecast_value", forecast.value),
+        ("forecast_value_lower", forecast.lower),
+        ("forecast_value_upper", forecast.upper),
+    ):
+        for horizon, row in zip(forecast.horizons.tolist(), values, strict=True):
+            metrics[f'{name},horizon="{format_duration(horizon)}"'] = row
+    if forecast.times is not None and forecast.probability is not None:
+        for quantile in ("0.1", "0.5", "0.9"):
+            row = forecast.times[LEVELS.tolist().index(float(quantile))]
+            metrics[f'forecast_time_to_limit_seconds,quantile="{quantile}"'] = row
+        metrics["forecast_limit_probability"] = forecast.probability
+    return metrics
+
+
+def split_metric(key: str) -> tuple[str, bytes]:
+    """Return the name of a metric of `scores_of`, and the label that all its rows have, with its comma.
+
+    >>> split_metric('forecast_value,horizon="1h"')
+    ('forecast_value', b',horizon="1h"')
+    """
+    name, comma, label = key.partition(",")
+    return name, (comma + label).encode()
 
 
 def group_scores(score: FloatArray, load: FloatArray) -> dict[str, FloatArray]:
@@ -102,7 +144,7 @@ class Page:
     def __init__(self, published: Sequence[Mapping[str, RenderedMetric]] = ()) -> None:
         fragments: list[Fragment] = []
         for metric, head in _HEADS.items():
-            columns = [parts[metric] for parts in published if metric in parts]
+            columns = [part for parts in published for key, part in parts.items() if split_metric(key)[0] == metric]
             rows = [fragment for column in columns for fragment in column.fragments if fragment.size]
             if rows:
                 fragments += [head, *rows]
@@ -236,7 +278,10 @@ class Exposition:
         published: Mapping[tuple[str, str], Mapping[str, RenderedMetric]],
     ) -> dict[str, RenderedMetric]:
         before = published.get(key, {})
-        parts = {name: render_rows(name, prefixes, values, before.get(name)) for name, values in metrics.items()}
+        parts = {}
+        for column, values in metrics.items():
+            name, more = split_metric(column)
+            parts[column] = render_rows(name, prefixes, values, before.get(column), more=more)
         parts |= _suppressed(prefixes, suppressed, before)
         fragments = [fragment for column in parts.values() for fragment in column.fragments]
         if sum(fragment.size for fragment in fragments) > self._plain:

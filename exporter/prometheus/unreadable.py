@@ -13,7 +13,7 @@ __all__ = ["OWN_METRIC", "LeftOut", "is_own", "left_out"]
 
 OWN_METRIC = re.compile(
     r"(?:.*:)?(?:anomaly_(?:score|votes|suppressed|detector_severity|group_score|group_load_factor|exporter_.*)"
-    r"|expected_value(?:_lower|_upper)?|observed_value|forecast_(?:value(?:_lower|_upper)?|time_to_limit_seconds))(?::.*)?"
+    r"|expected_value(?:_lower|_upper)?|observed_value|forecast_(?:value(?:_lower|_upper)?|time_to_limit_seconds|limit_probability))(?::.*)?"
 )
 """Names of metrics that the exporter writes, and of what the shipped rules record of them."""
 _OWN_LABELS = ("query", "group")

@@ -32,7 +32,9 @@ __all__ = ["Remark", "examine"]
 _SERVER_DECIDES = "; if your server knows it, this is fine"
 _TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
 _TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
-_OWN_METRICS = re.compile(r"anomaly_.*|expected_value(_lower|_upper)?|observed_value")
+_OWN_METRICS = re.compile(
+    r"anomaly_.*|expected_value(_lower|_upper)?|observed_value|forecast_(value(_lower|_upper)?|time_to_limit_seconds|limit_probability)"
+)
 _COUNTS_SERIES = frozenset({"count", "group", "absent", "timestamp", "count_values"})
 
 

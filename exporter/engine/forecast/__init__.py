@@ -1,0 +1,1 @@
+"""Forecasts of every series, and the time until it reaches a limit."""
