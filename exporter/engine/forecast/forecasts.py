@@ -15,7 +15,7 @@ from exporter.engine.forecast.forecast import LEVELS, Forecast
 from exporter.engine.forecast.limit import probability_within, times_to_limit
 from exporter.engine.forecast.model import KNOTS, Fit, at_horizons, fit, move_on
 from exporter.engine.forecast.past import slot_seconds
-from exporter.engine.forecast.profile import DayProfile
+from exporter.engine.forecast.profile import WeekProfile
 from exporter.engine.forecast.ring import Ring
 from exporter.engine.forecast.settings import ForecastSettings, LimitSettings
 from exporter.engine.forecast.weights import FEATURES, HALF_LIVES
@@ -220,7 +220,7 @@ class Forecasts:
         """Return the deviation of a near slot from the profile, shape (n,)."""
         root = self._columns.views(part)["root"]
         far = np.array([slot // round(self.seconds / self._near.seconds)])
-        shape, _ = DayProfile(self._far.of(part, root)).at(far, far - 1)
+        shape, _ = WeekProfile(self._far.of(part, root)).at(far, far - 1)
         deviation: Array = self._near.of(part, root).at(np.array([slot]))[0] - shape[0]
         return deviation
 

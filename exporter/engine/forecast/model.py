@@ -14,7 +14,7 @@ import numpy as np
 
 from exporter.engine.columns import Array
 from exporter.engine.forecast.past import Past, Slots, squared
-from exporter.engine.forecast.profile import DayProfile, mean_of
+from exporter.engine.forecast.profile import WeekProfile, mean_of
 from exporter.engine.forecast.weights import FEATURES, HALF_LIVES, prior, weigh
 from exporter.engine.seconds import DAY, HOUR
 
@@ -68,7 +68,7 @@ def fit(far: Past, near: Past | None) -> Fit:
     near : Past, optional
         Of the last days in slots of five minutes, up to the same time; None where samples are too far apart.
     """
-    profile, n = DayProfile(far), far.values.shape[1]
+    profile, n = WeekProfile(far), far.values.shape[1]
     first = far.newest - _SPAN * far.per_day - far.per_day + 1
     slots = np.arange(max(first, far.oldest + far.per_day), far.newest + 1)
     shape, _ = profile.at(slots, slots - 1)
@@ -223,7 +223,7 @@ def at_horizons(fitted: Fit, past: Past, deviations: Array, seconds: Array, sinc
     place = past.newest + (since + seconds) / past.seconds - 0.5
     low = np.floor(place).astype(np.intp)
     part = (place - low).astype(np.float32)[:, None]
-    left, right = (DayProfile(past).at(slots, as_of) for slots in (low, low + 1))
+    left, right = (WeekProfile(past).at(slots, as_of) for slots in (low, low + 1))
     profile = left[0] + part * (right[0] - left[0])
     other = left[1] + part * (right[1] - left[1])
     ahead = np.log(np.clip(seconds, KNOTS[0], KNOTS[-1]))

@@ -7,7 +7,7 @@ import numpy as np
 from exporter.engine.columns import Array
 from exporter.engine.forecast.past import Past, Slots
 
-__all__ = ["DayProfile", "mean_of"]
+__all__ = ["WeekProfile", "mean_of"]
 
 DAYS = 7
 WEEKS = 4
@@ -17,7 +17,7 @@ _TRUST = 0.5
 """Part of the way from the day to the week that four weeks carry."""
 
 
-class DayProfile:
+class WeekProfile:
     """The profile of series, shape (k, n): the mean of seven days, and a part of the way to that of four weeks.
 
     Parameters

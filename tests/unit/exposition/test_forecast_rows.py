@@ -34,15 +34,15 @@ def test_forecasts_are_on_the_page_by_horizon_and_times_by_quantile() -> None:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert rows["forecast_value", "a", "1h", "own"] == 1.0
+    assert rows["forecast_value", "a", "1h", None] == 1.0
     assert rows["forecast_value", "b", "1h", None] == 2.0
-    assert rows["forecast_value", "a", "1d", "own"] == 3.0
+    assert rows["forecast_value", "a", "1d", None] == 3.0
     assert ("forecast_value", "b", "1d", None) not in rows
     assert rows["forecast_value_upper", "b", "1d", None] == 9.0
     assert rows["forecast_time_to_limit_seconds", "a", None, "0.5"] == 3 * 3600.0
     assert rows["forecast_time_to_limit_seconds", "a", None, "0.9"] == 5 * 3600.0
     assert rows["forecast_time_to_limit_seconds", "b", 'x,quantile="', "0.1"] == np.inf
-    assert rows["forecast_limit_probability", "a", None, "own"] == 0.75
+    assert rows["forecast_limit_probability", "a", None, None] == 0.75
     assert text.count("# TYPE forecast_value gauge") == 1
 
 
