@@ -10,7 +10,7 @@ from exporter import __version__
 
 __all__ = ["main", "parser"]
 
-COMMANDS = ("anomalies", "backtest", "check", "detect", "mcp", "rules", "scale-hint", "schema", "suggest")
+COMMANDS = ("anomalies", "backtest", "check", "detect", "mcp", "rules", "scale-hint", "schema", "suggest", "tune")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -54,6 +54,8 @@ def _module_of(name: str) -> ModuleType:
         from exporter.cli import schema as command
     elif name == "suggest":
         from exporter.cli import suggest as command
+    elif name == "tune":
+        from exporter.cli import tune as command
     else:
         from exporter.cli import scale_hint as command
     return command
