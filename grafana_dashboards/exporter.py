@@ -30,6 +30,8 @@ _FIRING = firing(_INSTANCE)
 _AGE = age(_INSTANCE)
 
 NOT_SHOWN = {
+    "alerts_from_timestamp_seconds": "on the overview page while it is to come",
+    "first_score_timestamp_seconds": "on the overview page; gone after minutes",
     "alert_budget_calibrated": "the threshold is 1 until it is",
     "alert_budget_history_seconds": "behind the interval of the expected alerts",
     "alert_budget_left": "what is allowed, less what is spent",

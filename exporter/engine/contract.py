@@ -151,7 +151,8 @@ def shift_equivariant(detector: Detector) -> None:
     """A constant added to all samples changes no score and moves the band."""
     samples = np.round(seasonal(9) * 64) / 64  # a grid that survives the shift exactly
     original, shifted = _side_by_side(detector, samples, samples + 4096.0)
-    _close(original, shifted, 1.0, 4096.0)
+    # What is small depends on the level in the first day, in which no detector votes.
+    _close(*(_Judged(*(part[DAY:] for part in judged)) for judged in (original, shifted)), 1.0, 4096.0)
 
 
 def scale_equivariant(detector: Detector) -> None:
@@ -299,7 +300,7 @@ def small_movement_on_a_large_level(detector: Detector) -> None:
     samples[8 * DAY + 30] += 500.0
     raised, original = _side_by_side(detector, samples + 2.0**40, samples)
     assert (raised.score[8 * DAY + 30] >= 0.5).all()
-    np.testing.assert_allclose(raised.score, original.score, atol=1e-3)
+    np.testing.assert_allclose(raised.score[DAY:], original.score[DAY:], atol=1e-3)
 
 
 def state_of(engine: Engine) -> dict[str, npt.NDArray[np.generic]]:

@@ -31,6 +31,7 @@ from exporter.engine.shape import Shape, shape_of
 from exporter.engine.shift import Shift
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
+from exporter.engine.young import Siblings
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -229,7 +230,8 @@ class Engine:
         new = int(np.searchsorted(times, state.at, side="right"))
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             for span in state.spans(times, every, seconds, single=single):
-                scorer = Scorer(state, verdicts, span, self.calibration.threshold)
+                siblings = Siblings.of(samples[span.when], state.lifetimes.first[: samples.shape[1]], times[span.when])
+                scorer = Scorer(state, verdicts, span, self.calibration.threshold, siblings)
                 for rows in state.chunks():
                     scorer.score(rows, None if mask is None else mask.part(span.when, rows))
                 state.overrides.clear_replaced(span.when, verdicts, state.table, state.lifetimes)
@@ -267,6 +269,22 @@ class Engine:
     def first_at(self) -> float:
         """The oldest sample that was learned of any series, Unix seconds; NaN where there is none."""
         return float(np.fmin.reduce(self._state.lifetimes.first[: self.table.size], initial=np.nan))
+
+    def first_score_at(self, verdict: Verdict, interval: float) -> float:
+        """Return when the first series is expected to have a score, Unix seconds; NaN where one has, or none comes.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            Of the newest slot.
+        interval : float, seconds
+            How far slots are apart.
+        """
+        present = np.flatnonzero(~np.isnan(verdict.observed))
+        if not len(present) or not np.isnan(verdict.score).all():
+            return np.nan
+        missing = self._state.young.missing_samples(len(verdict.observed))[present]
+        return verdict.at + interval * (1.0 + float(missing.min()))
 
     @property
     def seasons(self) -> npt.NDArray[np.int8]:

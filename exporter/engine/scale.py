@@ -65,7 +65,7 @@ class Scale:
         Nothing is below zero where the series never was (`negative`, from now on unless given), and what is zero at
         the scale of the series is zero.
         """
-        finest = _FINEST * np.fmax(np.abs(self.origin[rows]), self._unit(rows))
+        finest = _FINEST * np.fmax(np.abs(self.origin[rows]), self.unit_of(rows))
         value = np.where(np.abs(value) < finest, 0.0, value)
         return np.where(self.negative[rows] if negative is None else negative, value, np.maximum(value, 0.0))
 
@@ -91,18 +91,18 @@ class Scale:
 
     def inward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return source values in baseline units."""
-        origin, unit = self.origin[rows], self._unit(rows)
+        origin, unit = self.origin[rows], self.unit_of(rows)
         units: FloatArray = (value - origin) / unit
         return np.clip(units, -_LARGEST_BASELINE, _LARGEST_BASELINE)
 
     def outward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return baseline values in source units."""
-        source: FloatArray = self.origin[rows] + value * self._unit(rows)
+        source: FloatArray = self.origin[rows] + value * self.unit_of(rows)
         return source
 
     def lengths(self, rows: slice, length: FloatArray | float) -> FloatArray:
         """Return a length in source units in baseline units."""
-        units: FloatArray = length / self._unit(rows)
+        units: FloatArray = length / self.unit_of(rows)
         return np.minimum(units, _LARGEST_BASELINE)
 
     def outward_lengths(self, row: int, length: FloatArray) -> FloatArray:
@@ -115,6 +115,7 @@ class Scale:
         magnitude = np.fmax(np.abs(value), np.abs(self.origin[rows]))
         return self.lengths(rows, np.maximum(_ROUNDING * magnitude, 1e-307))
 
-    def _unit(self, rows: Rows) -> FloatArray:
+    def unit_of(self, rows: Rows) -> FloatArray:
+        """Return the length of a baseline unit in source units, shape (n,)."""
         unit = self.unit[rows]
         return np.where(unit == 0.0, 1.0, unit)

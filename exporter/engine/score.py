@@ -22,6 +22,7 @@ from exporter.engine.scale import LARGEST
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
+from exporter.engine.young import UNTIL, Siblings, YoungSamples, YoungVerdicts
 
 __all__ = ["Scorer"]
 
@@ -49,6 +50,8 @@ class _Scored:
         Expected multiple of the ordinary value.
     negative : ndarray of bool, shape (t, n)
         Whether the series has been below zero by then.
+    young : YoungVerdicts, optional
+        Of the series in their first day; None: there is none.
     """
 
     rows: slice
@@ -57,6 +60,7 @@ class _Scored:
     mean: FloatArray
     factor: FloatArray | None
     negative: BoolArray
+    young: YoungVerdicts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,15 @@ class Scorer:
     span : Span
     threshold : float > 0
         Severity that makes a sample anomalous.
+    siblings : Siblings
+        Of the instants of the span.
     """
 
     state: EngineState
     verdicts: Verdicts
     span: Span
     threshold: float
+    siblings: Siblings
 
     def score(self, rows: slice, mask: SampleMask | None) -> None:
         """Score the samples of some series, and note what the end of the block will learn.
@@ -141,7 +148,8 @@ class Scorer:
         )
         override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
         verdicts.zero[when, rows] |= outage
-        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative))
+        young = self._judge_young(rows, batch, usable & learn, zero, smallest)
+        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young))
         self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero)
         state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
@@ -153,6 +161,30 @@ class Scorer:
         single_visit, _ = state.shift.level(state.baseline.single_visit(buckets, rows), np.zeros(1), rows)
         step = state.seconds or self.span.seconds
         return state.residuals.update(rows, batch, buckets.day % 24, keep, Levels(zero, mean, std, single_visit), step)
+
+    def _judge_young(
+        self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray, smallest: FloatArray
+    ) -> YoungVerdicts | None:
+        """Judge the series in their first day, and note their samples."""
+        state, when = self.state, self.span.when
+        age = self.verdicts.times[when, None] - state.lifetimes.first[rows]
+        if (age >= UNTIL).all():
+            return None
+        observed = self.verdicts.observed[when, rows]
+        samples = YoungSamples(
+            times=self.verdicts.times[when],
+            age=age,
+            sample=batch.sample,
+            keep=keep,
+            usable=batch.usable,
+            whole=observed == np.rint(observed),
+            zero=zero,
+            unit=state.scale.unit_of(rows),
+            resolution=batch.resolution,
+            smallest=smallest,
+            siblings=state.scale.inward(rows, self.siblings.quantiles[..., None]),
+        )
+        return state.young.judge(rows, samples)
 
     def _note(
         self,
@@ -206,6 +238,17 @@ class Scorer:
             # A young series of which too few can say anything is scored by those that can, where they agree.
             agreed = np.fmax.reduce(np.fmin.reduce(each, axis=1), axis=0)
             severity = np.where(can & ~old & np.isnan(severity), agreed, severity)
+        expected, lower, upper = ballot.expected, ballot.published_lower, ballot.published_upper
+        has_band = can
+        if (young := scored.young) is not None:
+            first_day = np.fmax(_counting(young.above, upward), _counting(young.below, downward))
+            severity = np.where(young.governs, first_day, severity)
+            quorum = settings.detection.quorum
+            cast = np.where(young.governs, np.where(severity >= 1.0, quorum, np.minimum(cast, quorum - 1)), cast)
+            expected = np.where(young.governs, young.expected, expected)
+            lower = np.where(young.governs, young.lower, lower)
+            upper = np.where(young.governs, young.upper, upper)
+            has_band = np.where(young.governs, here & ~np.isnan(young.expected), can)
         severity = np.where(overridden, np.fmax(severity, scored.override), severity)
         has_score = ~np.isnan(severity)
 
@@ -221,21 +264,21 @@ class Scorer:
             joint = np.maximum(_counting(joint[0], upward), _counting(joint[1], downward))
             settled = old & (age >= SETTLED) & ~verdicts.masked[when, rows]
             counts.update(rows, np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan))
-        can |= verdicts.absent[when, rows]
-        expected = state.scale.possible(rows, state.scale.outward(rows, ballot.expected), scored.negative)
+        has_band = has_band | verdicts.absent[when, rows]
+        expected = state.scale.possible(rows, state.scale.outward(rows, expected), scored.negative)
         expected = np.clip(expected, low, high)
-        verdicts.expected[when, rows] = np.where(can, expected, np.nan)
+        verdicts.expected[when, rows] = np.where(has_band, expected, np.nan)
         for edges, edge, bound, alerts in (
-            (verdicts.lower, ballot.published_lower, low, downward),
-            (verdicts.upper, ballot.published_upper, high, upward),
+            (verdicts.lower, lower, low, downward),
+            (verdicts.upper, upper, high, upward),
         ):
-            outer = state.scale.outward(rows, edge) if alerts else np.full(len(edge), bound)
+            outer = state.scale.outward(rows, edge) if alerts else np.full(edge.shape, bound)
             if scored.factor is not None and alerts:
                 outer = widen(outer, scored.mean, scored.factor)
             if alerts:
                 outer = state.scale.possible(rows, outer, scored.negative)
             outer = np.clip(outer, low, high)
-            edges[when, rows] = np.where(can & np.isfinite(outer), outer, np.nan)
+            edges[when, rows] = np.where(has_band & np.isfinite(outer), outer, np.nan)
         counted = has_score & old & here & ~verdicts.masked[when, rows] & ~verdicts.zero[when, rows]
         observed = verdicts.observed[when, rows]
         beyond = (observed < verdicts.lower[when, rows]) | (observed > verdicts.upper[when, rows])

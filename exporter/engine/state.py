@@ -25,6 +25,7 @@ from exporter.engine.series import SeriesLifetimes, SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import LevelShift, Shift
 from exporter.engine.trend import Trend
+from exporter.engine.young import Young
 
 __all__ = ["EngineState"]
 
@@ -32,7 +33,9 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
-_Part = Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | Columns | AlertCounts | Forecasts
+_Part = (
+    Scale | Baseline | LevelShift | Overrides | Drift | Residuals | Trend | Young | Columns | AlertCounts | Forecasts
+)
 
 CHUNK = 2048
 """Series that are worked on together: the temporaries of so many stay in the processor's cache. Only speed needs it."""
@@ -85,7 +88,7 @@ class EngineState:
         self.shift = LevelShift()
         self.overrides = Overrides()
         self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
-        self.residuals, self.trend = Residuals(), Trend()
+        self.residuals, self.trend, self.young = Residuals(), Trend(), Young()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -154,6 +157,7 @@ class EngineState:
             self.drift,
             self.residuals,
             self.trend,
+            self.young,
         ]
         return [*shared, self.recent, *self.detectors.values(), *optional]
 
@@ -277,6 +281,7 @@ class EngineState:
         """Take what `rows`, shape (m,), are at `at` as their new normal; see `Engine.accept`."""
         expected = self.stats(self.buckets_at(at), rows).mean
         self._move(self.shift.accept(rows, expected))
+        self.young.accept(rows)
         self.overrides.accept(rows)
 
     def _move(self, shifts: list[Shift]) -> None:
@@ -348,6 +353,7 @@ class EngineState:
             **self.drift.arrays(),
             **self.residuals.arrays(),
             **self.trend.arrays(),
+            **self.young.arrays(),
             **self.recent.arrays(),
         }
         for kind, detector in self.detectors.items():

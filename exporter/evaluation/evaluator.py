@@ -72,6 +72,8 @@ class QueryEvaluator:
         self.mature_at = np.nan
         """When the first series was or will be old enough to alert, Unix seconds; NaN where there is none."""
         self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
+        self.first_score_at = np.nan
+        """When the first score is expected, Unix seconds; NaN where a series has one, or where there is none."""
         # A slot never waits for history: what fires is sent on meanwhile.
         self._slot, self._history = threading.Lock(), threading.Lock()
         self._filters = filters_series(plan.expr)
@@ -264,6 +266,8 @@ class QueryEvaluator:
         self.alerts.alert_store.send()
         self.alerts.alert_store.succeeded = self.judged = slot
         self.mature_at = engine.first_at + plan.baseline.min_history
+        self.first_score_at = engine.first_score_at(verdict, plan.interval)
+        self._metrics.beginning(self.first_score_at, self.mature_at if plan.alert is not None else np.nan)
         self._metrics.judged(
             verdict,
             aligned,

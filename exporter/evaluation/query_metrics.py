@@ -141,6 +141,15 @@ class QueryMetrics:
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
             metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
 
+    def beginning(self, first_score_at: float, mature_at: float) -> None:
+        """Set when the first score and the first alert may come, Unix seconds; NaN: unknown, or it is there."""
+        gauges = self._metrics.first_score_timestamp_seconds, self._metrics.alerts_from_timestamp_seconds
+        for gauge, at in zip(gauges, (first_score_at, mature_at), strict=True):
+            if math.isfinite(at):
+                gauge.labels(query=self._query).set(at)
+            else:
+                gauge.remove_by_labels({"query": self._query})
+
     def _note_warnings(self, frame: Frame) -> None:
         """Count the warnings of a slot; log them when they begin, change and end: an outage has many slots."""
         count_warnings(self._metrics, self._query, frame)

@@ -158,6 +158,16 @@ class SelfMetrics:
             "Evaluation time of the newest cycle that succeeded, in Unix time.",
             "query",
         )
+        self.first_score_timestamp_seconds = self._gauge(
+            "first_score_timestamp_seconds",
+            "When the first score of a query is expected, in Unix time; there only while none of its series has one.",
+            "query",
+        )
+        self.alerts_from_timestamp_seconds = self._gauge(
+            "alerts_from_timestamp_seconds",
+            "When the oldest series of a query is or was old enough to alert, in Unix time.",
+            "query",
+        )
         self.backfill_progress_ratio = self._gauge(
             "backfill_progress_ratio", "Share of the history that has been read since the start.", "query"
         )

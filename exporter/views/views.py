@@ -240,11 +240,12 @@ class Views:
     def _query_row(self, evaluator: QueryEvaluator) -> QueryRow:
         plan, trouble = evaluator.plan, evaluator.trouble
         latest = self._program.latest.get(plan.name)
-        present = scored = anomalous = 0
+        present = scored = anomalous = provisional = 0
         if latest is not None and trouble is None:
             verdict = latest.verdict
             present = int(np.count_nonzero(~np.isnan(verdict.observed)))
             scored = int(np.count_nonzero(verdict.ready))
+            provisional = int(np.count_nonzero(~np.isnan(verdict.score) & ~verdict.ready))
             anomalous = int(np.count_nonzero(verdict.anomalous))
         state = QueryState.SCORED
         if trouble is not None:
@@ -273,6 +274,8 @@ class Views:
             remark=evaluator.remark,
             judged_ratio=evaluator.judged_ratio,
             mature_at=evaluator.mature_at if np.isfinite(evaluator.mature_at) else None,
+            first_score_at=evaluator.first_score_at if np.isfinite(evaluator.first_score_at) else None,
+            provisional=provisional,
         )
 
     def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.daemon import Exporter, configuration
+from tests.integration.daemon import Exporter, Feed, configuration
 from tests.integration.process import eventually
 from tests.integration.servers import Prometheus
 
@@ -137,4 +137,39 @@ def test_series_that_are_forgotten_come_back_and_change_their_labels(
     eventually(lambda: states(exporter, "load") == {}, PATIENCE, every=0.3)
     eventually(lambda: shown("load", {"warming_up": 2.0}), PATIENCE, every=0.3)
     assert exporter.ask("/-/ready").status_code == 200
+    assert "level=error" not in exporter.process.log.read_text()
+
+
+def test_a_prometheus_that_was_started_a_minute_ago(prometheus: Prometheus, stack: ExitStack, tmp_path: Path) -> None:
+    """Scores come with the first samples, they are provisional everywhere, and nothing alerts, whatever happens."""
+    feed = stack.enter_context(Feed(prometheus, days=60.0 / DAY, step=5.0))
+    born = time.time()
+    exporter = stack.enter_context(begin(prometheus, tmp_path, {"name": "load", "expr": "load"}))
+
+    def cycles() -> float:
+        return exporter.sample("anomaly_exporter_cycles_total", query="load") or 0.0
+
+    eventually(lambda: len(exporter.samples("anomaly_score", query="load")) == 3, PATIENCE)
+    eventually(lambda: cycles() >= 15, PATIENCE)
+    assert max(exporter.samples("anomaly_score", query="load").values()) < 0.5
+    assert states(exporter, "load") == {"warming_up": 3.0}
+    suppressed = exporter.samples("anomaly_suppressed", query="load")
+    assert [dict(labels)["reason"] for labels in suppressed] == ["warming_up"] * 3
+    alerts_from = exporter.sample("anomaly_exporter_alerts_from_timestamp_seconds", query="load")
+    assert alerts_from is not None
+    assert born - 700.0 < alerts_from - 7 * DAY < time.time()
+    assert exporter.sample("anomaly_exporter_first_score_timestamp_seconds", query="load") is None
+    page = " ".join(exporter.ask("/").text.split())
+    assert "3 provisional scores, alerts from" in page
+    assert "All well" not in page
+
+    feed.factor = [5.0, 1.0, 1.0]
+    hot = {"instance": "host0:9100"}
+    eventually(
+        lambda: max(exporter.samples("anomaly_score", query="load", **hot).values(), default=0.0) >= 0.5, PATIENCE
+    )
+    seen = cycles()
+    eventually(lambda: cycles() >= seen + 5, PATIENCE)
+    assert not any(exporter.samples("anomaly_exporter_alerts", query="load").values())
+    assert exporter.ask("/api/v1/anomalies").json()["data"]["anomalies"] == []
     assert "level=error" not in exporter.process.log.read_text()

@@ -76,6 +76,10 @@ class QueryRow:
         Part of the series of the newest answer that was judged, 0 to 1.
     mature_at
         When the first of its series is old enough to alert; None where that is not known.
+    first_score_at
+        When the first of its series is expected to have a score; None where one has, or that is not known.
+    provisional
+        How many series have a score and are too young to alert.
     """
 
     name: str
@@ -93,6 +97,8 @@ class QueryRow:
     remark: str | None = None
     judged_ratio: float = 1.0
     mature_at: float | None = None
+    first_score_at: float | None = None
+    provisional: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
     if unjudged:
         lowest = min(unjudged, key=lambda query: query.judged_ratio)
         parts.append(f"only {lowest.judged_ratio:.0%} of the series of {lowest.name} are judged")
+    if warming and scored:
+        parts.append(f"{_count(warming, 'query', 'queries')} warming up, without alerts so far")
     if warming and not scored:
         parts.append("all series are still warming up, so none can alert")
     if failed or any(anomaly.state != "acknowledged" for anomaly in page.anomalies):

@@ -17,6 +17,7 @@ from exporter.engine.detectors import IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.seconds import WEEK
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.young import FEW
 
 FINE = STEP / 5
 DAYS, NOVELTY = 22, 2
@@ -91,9 +92,8 @@ def test_without_history_the_first_score_does_not_wait_for_the_steps_of_history(
     one.run(START + FINE * np.arange(-20, 0), nothing, FINE)
     times = START + FINE * np.arange(len(samples))
     verdicts = one.run(times, one.align(keys(3), samples, START).samples, FINE)
-    assert np.isnan(verdicts.score[:12]).all()
-    # Blocks of twelve instants are learned at their end.
-    assert not np.isnan(verdicts.score[24:]).any()
+    assert np.isnan(verdicts.score[:FEW]).all()
+    assert not np.isnan(verdicts.score[FEW:]).any()
 
 
 def test_the_cadence_is_a_whole_number_of_intervals() -> None:
