@@ -152,7 +152,8 @@ def shift_equivariant(detector: Detector) -> None:
     samples = np.round(seasonal(9) * 64) / 64  # a grid that survives the shift exactly
     original, shifted = _side_by_side(detector, samples, samples + 4096.0)
     # What is small depends on the level in the first day, in which no detector votes.
-    _close(*(_Judged(*(part[DAY:] for part in judged)) for judged in (original, shifted)), 1.0, 4096.0)
+    original, shifted = (_Judged(*(part[DAY:] for part in judged)) for judged in (original, shifted))
+    _close(original, shifted, 1.0, 4096.0)
 
 
 def scale_equivariant(detector: Detector) -> None:
