@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench dashboards picture reference rules lock golden screenshots servers dist release docs clean
+.PHONY: help install demo test integration check format bench dashboards picture reference rules lock golden screenshots servers dist release docs clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,15 @@ test: $(STAMP) ## Everything the tests need, then all tests.
 	@sh scripts/servers.sh mmdebstrap buildah podman crun || echo "the image is not built"
 	@sh scripts/validators.sh || echo "tests that need them are skipped"
 	@$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder --durations=15 --durations-min=1 $(PYTEST_FLAGS)
+
+# `make integration SUITE=sid`: the servers of that Debian suite, unpacked beside those of the system.
+SERVERS := $(if $(SUITE),.servers/$(SUITE))
+
+integration: $(STAMP) ## The tests with real servers alone; SUITE=sid takes those of that Debian suite.
+	@if [ -n "$(SUITE)" ]; then sh scripts/servers_of.sh $(SUITE) $(SERVERS); \
+	else sh scripts/servers.sh prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics; fi
+	@$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder --durations=15 --durations-min=1 \
+		$(if $(SERVERS),--servers=$(SERVERS)) -m integration $(PYTEST_FLAGS)
 
 check: $(STAMP) ## Lint, types, import contracts, and terms.
 	@$(BIN)/ruff check .
@@ -106,4 +115,4 @@ release: $(STAMP) ## Set the version of a release everywhere: make release VERSI
 	@$(BIN)/python -m scripts.release $(VERSION)
 
 clean: ## Remove what was made here.
-	@rm -rf $(VENV) .demo .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
+	@rm -rf $(VENV) .demo .servers .validators .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Rewrite the files in tests/golden from what the code says now; review the diff.",
     )
     parser.addoption(
+        "--servers",
+        metavar="FOLDER",
+        default=None,
+        help="Take Prometheus, Alertmanager and the other servers from FOLDER/usr/bin: `make integration SUITE=sid`.",
+    )
+    parser.addoption(
         "--screenshots",
         action="store_true",
         default=False,
         help="Take the pictures of the pages in docs/images anew.",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the servers of `--servers` before those of the system."""
+    if folder := config.getoption("--servers"):
+        programs = Path(folder).resolve() / "usr" / "bin"
+        if not (programs / "prometheus").exists():
+            raise pytest.UsageError(f"--servers: there is no {programs / 'prometheus'}")
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers the tests with servers run on."""
+    return [f"{name}: {version}" for name in ("prometheus", "alertmanager") if (version := _version_of(name))]
+
+
+def _version_of(name: str) -> str:
+    program = shutil.which(f"prometheus-{name}") or shutil.which(name)
+    if program is None:
+        return ""
+    said = subprocess.run([program, "--version"], capture_output=True, check=False, text=True)
+    return (said.stdout + said.stderr).partition("\n")[0]
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -73,6 +73,10 @@ class Dialect:
         """Return what an answer has beside its data."""
         return {}
 
+    def headers(self, status: int) -> dict[str, str]:
+        """Return headers of an answer."""
+        return {}
+
     @contextmanager
     def run(self) -> Iterator[Dialect]:
         """Serve on a free port of loopback."""
@@ -98,6 +102,8 @@ class Dialect:
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
                 self.send_header("Content-Length", str(len(data)))
+                for name, text in dialect.headers(status).items():
+                    self.send_header(name, text)
                 self.end_headers()
                 with suppress(OSError):  # Who asked does not wait any more.
                     self.wfile.write(data)
@@ -138,12 +144,17 @@ def _labels(instance: str) -> dict[str, str]:
 
 @dataclass
 class Mimir(Dialect):
-    """Below a prefix, with a tenant; limits on the range and on chunks, and a queue; errors in JSON."""
+    """Below a prefix, with a tenant; limits on the range, chunks and series, and a queue; errors in JSON, and in text.
+
+    A tenant that nobody has written for is answered without series, as any other is that has none.
+    """
 
     prefix: str = "/prometheus"
     longest: float = math.inf
     most_chunks: float = math.inf
+    most_samples: float = math.inf
     queue: int = 0
+    tenant: str = "team"
 
     def refusal(self, request: Request) -> Refusal | None:
         if not request.headers.get("X-Scope-OrgID"):
@@ -152,32 +163,74 @@ class Mimir(Dialect):
             return 400, _error("bad_data", "the range of the query is longer than this tenant may ask for")
         if request.seconds / HOUR * len(self.instances) > self.most_chunks:
             return 422, _error("execution", "too many chunks were to be fetched for this query")
+        if request.seconds / float(request.form.get("step", 1.0)) * len(self.instances) > self.most_samples:
+            # By a gateway, which answers in text.
+            return 413, "the answer is larger than a frame may be\n"
         if request.seconds and self.queue:
             self.queue -= 1
             return 429, _error("too_many_requests", "the queue of this tenant is full")
         return None
 
+    def answer(self, request: Request) -> Refusal:
+        status, whole = super().answer(request)
+        if isinstance(whole, dict) and request.headers["X-Scope-OrgID"] != self.tenant:
+            whole["data"]["result"] = []
+        return status, whole
+
 
 @dataclass
 class Thanos(Dialect):
-    """Answers without the store that is down, with a warning, unless the request denies partial answers."""
+    """Answers without the store that is down, with a warning, unless the request denies partial answers.
+
+    Attributes
+    ----------
+    longest : float
+        Seconds of a range for which a store gateway has memory; beyond it the status is `exhausted`.
+    unmatched : bool
+        Whether no store is known at all, as after a start: the answer has no series and a warning.
+    """
+
+    longest: float = math.inf
+    exhausted: int = 422
+    unmatched: bool = False
 
     def refusal(self, request: Request) -> Refusal | None:
+        if request.seconds > self.longest:
+            text = "expanding series: rpc error: code = ResourceExhausted desc = limit of bytes was reached"
+            return self.exhausted, _error("execution", text) if self.exhausted == 422 else f"{text}\n"
         if self.away and request.form.get("partial_response") in ("false", "0"):
             return 422, _error("execution", "a store does not answer")
         return None
 
     def marks(self, request: Request) -> dict[str, Any]:
+        if self.unmatched:
+            return {"warnings": ["no store matched this query"]}
         return {"warnings": ["receive series from store 10.0.0.1: connection refused"]} if self.away else {}
+
+    def answer(self, request: Request) -> Refusal:
+        status, whole = super().answer(request)
+        if isinstance(whole, dict) and self.unmatched:
+            whole["data"]["result"] = []
+        return status, whole
 
 
 @dataclass
 class VictoriaMetricsCluster(Dialect):
-    """Below the path of a tenant, GET only behind its proxy; `isPartial`, and statuses in place of words."""
+    """Below the path of a tenant, GET only behind its proxy; `isPartial`, and statuses in place of words.
+
+    Attributes
+    ----------
+    busy : int
+        Ranges that it has no slot for, one after the other: it says when to come again.
+    """
 
     prefix: str = "/select/0/prometheus"
     longest: float = math.inf
     get_only: bool = False
+    busy: int = 0
+
+    def headers(self, status: int) -> dict[str, str]:
+        return {"Retry-After": "10"} if status == 429 else {}
 
     def refusal(self, request: Request) -> Refusal | None:
         if self.get_only and request.method != "GET":
@@ -186,6 +239,9 @@ class VictoriaMetricsCluster(Dialect):
             return 503, _error("503", "a storage node is not available")
         if request.seconds > self.longest:
             return 422, _error("422", "the query would take more memory than it may")
+        if request.seconds and self.busy:
+            self.busy -= 1
+            return 429, _error("429", "no slot came free in time for another query")
         return None
 
     def marks(self, request: Request) -> dict[str, Any]:

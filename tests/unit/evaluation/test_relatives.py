@@ -46,10 +46,13 @@ TENANT = {"headers": {"X-Scope-OrgID": "team"}}
     [
         (Mimir(longest=5 * 3600.0), TENANT),
         (Mimir(most_chunks=10.0), TENANT),
+        (Mimir(most_samples=200.0), TENANT),
+        (Thanos(longest=3 * 3600.0), {}),
+        (Thanos(longest=3 * 3600.0, exhausted=500), {}),
         (VictoriaMetricsCluster(longest=2 * 3600.0), {}),
         (VictoriaMetricsCluster(longest=2 * 3600.0, get_only=True), {}),
     ],
-    ids=["Mimir, range", "Mimir, chunks", "VictoriaMetrics", "GET only"],
+    ids=["Mimir, range", "Mimir, chunks", "Mimir, frame", "Thanos, 422", "Thanos, 500", "VictoriaMetrics", "GET only"],
 )
 def test_history_is_read_within_the_limits_of_the_server(
     tmp_path: Path, dialect: Dialect, settings: dict[str, Any]
@@ -83,6 +86,33 @@ def test_a_full_queue_is_given_time_and_asked_for_less(tmp_path: Path, clock: li
     assert waits == [5.0, 10.0, 20.0]
     lengths = [request.seconds for request in dialect.requests if request.seconds]
     assert lengths[0] > lengths[1] > lengths[2] > lengths[3] > 0.0
+
+
+def test_a_server_without_a_free_slot_is_asked_when_it_says(tmp_path: Path, clock: list[float]) -> None:
+    with VictoriaMetricsCluster(busy=2).run() as dialect:
+        one = world(tmp_path, dialect)
+        for _ in range(2):
+            assert not one.prepare()
+            assert one.cycle.resting == 10.0
+            clock[0] += 10.0
+        assert one.prepare()
+        one.end()
+
+
+def test_no_store_and_no_such_tenant_are_no_missing_series(tmp_path: Path) -> None:
+    """Neither is a failed request; who watches nothing says so, and nobody is paged for a series."""
+    for dialect, settings, change in ((Thanos(), {}, {"unmatched": True}), (Mimir(), TENANT, {"tenant": "other"})):
+        with dialect.run():
+            one = world(tmp_path / type(dialect).__name__, dialect, **settings)
+            assert one.prepare()
+            one.slot(2)
+            assert one.sample("judged_ratio") == 1.0
+            for name, value in change.items():
+                setattr(dialect, name, value)
+            one.slot(3)
+            assert one.sample("judged_ratio") == 0.0
+            assert one.states() == {}
+            one.end()
 
 
 @pytest.mark.parametrize("dialect", [Thanos(), VictoriaMetricsCluster()], ids=["Thanos", "VictoriaMetrics"])
