@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.config.plan import QueryPlan
+    from exporter.evaluation.sources import Sources
     from exporter.prometheus import PrometheusApi
     from exporter.tune import Evidence, Goal, Tuned
 
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
 def _tune(args: argparse.Namespace, now: float) -> int:
     from exporter.backtest.incidents import past_alerts, read_incidents
     from exporter.config.load import load
+    from exporter.evaluation.sources import Sources
     from exporter.prometheus import PrometheusApi
     from exporter.settings import parse_duration
     from exporter.suggest.measure import STEP
@@ -99,29 +102,26 @@ def _tune(args: argparse.Namespace, now: float) -> int:
         raise UsageError(f"--warning-time: {error}") from None
     end = math.floor(now / STEP) * STEP
     incidents = [] if args.incidents is None else read_incidents(args.incidents)
-    api = PrometheusApi(config.prometheus)
-    try:
+    with closing(Sources(config.servers, PrometheusApi)) as sources:
         if args.against_alerts is not None:
             longest = max(plan.baseline.window for plan in plans.values())
-            incidents = past_alerts(api, args.against_alerts, end - longest, end)
+            incidents = past_alerts(sources.apis[sources.default], args.against_alerts, end - longest, end)
         if not incidents and args.alerts_per_week is None:
             raise UsageError("there are no incidents in the time of the history; give --alerts-per-week")
         goal = Goal(incidents, args.alerts_per_week, ahead)
-        results = _results(api, [plans[name] for name in args.query or plans], goal, end)
-    finally:
-        api.close()
+        results = _results(sources, [plans[name] for name in args.query or plans], goal, end)
     if not results:
         return BAD
     sys.stdout.write(as_text(results))
     return _write_patch(args, results)
 
 
-def _results(api: PrometheusApi, plans: Sequence[QueryPlan], goal: Goal, end: float) -> list[Tuned]:
+def _results(sources: Sources, plans: Sequence[QueryPlan], goal: Goal, end: float) -> list[Tuned]:
     from exporter.tune import tune
 
     results = []
     for plan in plans:
-        evidence = _evidence(api, plan, end)
+        evidence = _evidence(sources.apis[plan.source], plan, end)
         proposed = tune(evidence, goal) if not isinstance(evidence, str) else None
         if proposed is None:
             reason = evidence if isinstance(evidence, str) else "no series is old enough to alert"
