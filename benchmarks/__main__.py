@@ -29,6 +29,7 @@ RUNS = (
     ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
     ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Drill-down", "drill_down", [], "Label values that carry a change, in cubes of 80,000 leaves."),
+    ("Forecasts", "forecast", [], "What forecasts cost, and disks that fill beside the rule that most people have."),
     ("Scrapes", "scrape", [], "`/metrics`, beside prometheus-client's own rendering."),
     ("Restart", "restart", [], "The daemon with its state, ended and started again."),
 )  # fmt: skip

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.engine.engine import EngineSettings
+    from exporter.engine.forecast.settings import ForecastSettings
 
 __all__ = ["add_parser", "run"]
 
@@ -57,6 +59,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
         help="take time zone, detectors, quorum and the rest from a query of this file")  # fmt: skip
     add("--query", metavar="NAME", help="that query; may be left out where the file has one")
+    add("--forecast", metavar="DURATION",
+        help="write forecasts so far ahead, such as 1d, from the newest sample on, instead of scores")  # fmt: skip
+    add("--limit", metavar="SIDE:VALUE",
+        help="and when a value is reached: above:0.95 or below:10 (JSON; default: of the query)")  # fmt: skip
     add("--fail-on-anomaly", nargs="?", choices=("any", "newest"), const="any",
         help="exit with 1 if any sample is anomalous, or with =newest, if the newest is")  # fmt: skip
     detect.set_defaults(run=run)
@@ -78,7 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _detect(args: argparse.Namespace) -> int:
     settings = _settings(args.config_file, args.query)
-    given = _step(args.step)
+    given = _duration("--step", args.step)
+    ahead = _duration("--forecast", args.forecast)
+    if args.limit is not None:
+        if ahead is None:
+            raise UsageError("--limit is about forecasts: give --forecast, such as --forecast=1d")
+        settings = replace(settings, forecast=_limited(settings.forecast, args.limit))
     data = _read(args.input)
 
     from exporter.detect.output import is_anomaly_now, to_csv, to_json
@@ -90,11 +101,15 @@ def _detect(args: argparse.Namespace) -> int:
         if each.warning:
             sys.stderr.write(f"{_name(args.input)}: {each.warning}\n")
     step = given or detect_step(series)
+    as_csv = args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv"))
+    if ahead is not None:
+        from exporter.detect.forecasting import forecast_series, forecasts_to_csv, forecasts_to_json
+
+        forecasts = forecast_series(series, settings, step, ahead)
+        _write(args.output, forecasts_to_csv(forecasts) if as_csv else forecasts_to_json(forecasts, settings))
+        return GOOD
     scored = score_series(series, settings, step)
-    if args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv")):
-        text = to_csv(scored)
-    else:
-        text = to_json(scored, settings.detection, step)
+    text = to_csv(scored) if as_csv else to_json(scored, settings.detection, step)
     _write(args.output, text)
     if args.fail_on_anomaly == "newest":
         return ANOMALY if is_anomaly_now(scored, step) else GOOD
@@ -125,18 +140,40 @@ def _settings(file: Path | None, query: str | None) -> EngineSettings:
     return engine_settings(plans[name])
 
 
-def _step(text: str | None) -> float | None:
+def _duration(flag: str, text: str | None) -> float | None:
     if text is None:
         return None
+    from exporter.engine.forecast.settings import LONGEST
     from exporter.settings import parse_duration
 
     try:
-        step = parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--step: {error}") from None
-    if step <= 0.0:
-        raise UsageError("--step: must be longer than 0")
-    return step
+        raise UsageError(f"{flag}: {error}") from None
+    if seconds <= 0.0:
+        raise UsageError(f"{flag}: must be longer than 0")
+    if flag == "--forecast" and seconds > LONGEST:
+        raise UsageError("--forecast: must be at most 7d")
+    return seconds
+
+
+def _limited(forecast: ForecastSettings | None, text: str) -> ForecastSettings:
+    """Return forecasts with the limit of ``--limit``."""
+    import math
+
+    from exporter.engine.forecast.settings import ForecastSettings, LimitSettings
+
+    side, colon, number = text.partition(":")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if side not in ("above", "below") or not colon or not math.isfinite(value):
+        raise UsageError(f"--limit: write above:VALUE or below:VALUE, such as above:0.95; got {text!r}")
+    base = forecast or ForecastSettings()
+    limit = base.limit or LimitSettings(above=0.0)
+    sides = {"above": None, "below": None, side: value}
+    return base.model_copy(update={"limit": limit.model_copy(update=sides)})
 
 
 def _name(file: str) -> str:

@@ -97,7 +97,8 @@ def score_series(series: Sequence[RecordedSeries], settings: EngineSettings, ste
 def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step: float) -> list[ScoredSeries]:
     """Score series that share a grid."""
     samples = _Samples(series, step)
-    engine = Engine(replace(settings, max_series=max(settings.max_series, len(series))))
+    # What is ahead is not scored: `exporter.detect.forecasting`.
+    engine = Engine(replace(settings, max_series=max(settings.max_series, len(series)), forecast=None))
     keys = [key_of(tuple(sorted(each.labels.items()))) for each in series]
     engine.align(keys, np.full(len(keys), np.nan), float(samples.instants[0]))
     rows = engine.table.find(keys)[0]

@@ -12,7 +12,15 @@ import numpy as np
 from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
 from exporter.alerting.explanation.formatting import format_numbers
-from exporter.alerting.explanation.input import DetectorVote, ExplanationInput, HourStatistics, LevelChange, LevelDrift
+from exporter.alerting.explanation.input import (
+    DetectorVote,
+    ExplanationInput,
+    HourStatistics,
+    LevelChange,
+    LevelDrift,
+    LimitAhead,
+)
+from exporter.alerting.explanation.limit import limit_reason
 from exporter.alerting.explanation.links import generator_url
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrences
@@ -99,6 +107,7 @@ class ExplanationBuilder:
             external_url=self._context.settings.external_url,
             missing_since=float(verdict.missing_since[row]) if verdict.absent[row] else None,
             in_storm=in_storm,
+            limit=self._limit(row),
         )
         source = replace(source, votes=self._votes(row, source))
         return explain_series(replace(source, **self._shape(row, source)), self._templates)
@@ -115,7 +124,30 @@ class ExplanationBuilder:
             if here[row]:
                 severity = float(severity_of(verdict.score[row]))
                 return (DetectorVote(kind, severity, int(verdict.votes[row]), reason, alone=True),)
-        return votes_of(self._plan.detection.detectors, verdict.each[:, row].tolist(), source)
+        votes = votes_of(self._plan.detection.detectors, verdict.each[:, row].tolist(), source)
+        if source.limit is None:
+            return votes
+        alone = not source.cast >= source.quorum
+        severity = float(severity_of(verdict.score[row])) if alone else 1.0
+        reached = DetectorVote("limit", severity, self._plan.detection.quorum, limit_reason(source), alone=alone)
+        return (reached,) if alone else (*votes, reached)
+
+    def _limit(self, row: int) -> LimitAhead | None:
+        """Return the limit that a row will reach, where it is near."""
+        verdict, forecast = self._verdict, self._verdict.forecast
+        if verdict.near_limit is None or not verdict.near_limit[row]:
+            return None
+        if forecast is None or forecast.limit is None or forecast.times is None or forecast.probability is None:
+            return None
+        limit, times = forecast.limit, forecast.times[:, row]
+        return LimitAhead(
+            limit.value,
+            limit.above is not None,
+            float(times[0]),
+            float(times[-1]),
+            float(forecast.probability[row]),
+            limit.within,
+        )
 
     def _past(self, row: int) -> HourStatistics:
         if self._summary is None or row not in self._place:
@@ -137,6 +169,8 @@ class ExplanationBuilder:
             return {"shape": "missing"}
         if self._verdict.zero[row]:
             return {"shape": "drop"}
+        if source.limit is not None:
+            return {"shape": "limit ahead"}
         half = 0.5 * (source.upper - source.lower)
         if not half > 0.0:
             # A band with one edge.

@@ -19,6 +19,7 @@ __all__ = [
     "EntityInput",
     "HourStatistics",
     "LevelChange",
+    "LimitAhead",
     "MetricShare",
     "SharedAlertInput",
     "StormInput",
@@ -89,6 +90,30 @@ class LevelDrift:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitAhead:
+    """A limit that a series will probably reach.
+
+    Attributes
+    ----------
+    value : float
+        The limit, source units.
+    above : bool
+        Whether values grow towards it.
+    earliest, latest : float, seconds
+        Between them it is reached with a probability of 0.8; infinite: not within 30 days. 0: it is reached.
+    probability : float
+        That it is reached within `within` seconds.
+    """
+
+    value: float
+    above: bool
+    earliest: float
+    latest: float
+    probability: float
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class CoOccurrentSeries:
     """Another series that became anomalous at about the same time."""
 
@@ -137,6 +162,8 @@ class ExplanationInput:
         How it came about; empty where that is not known.
     drift : LevelDrift, optional
         Where that is a drift.
+    limit : LimitAhead, optional
+        That is near enough to alert.
     """
 
     query: str
@@ -165,6 +192,7 @@ class ExplanationInput:
     in_storm: bool = False
     shape: str = ""
     drift: LevelDrift | None = None
+    limit: LimitAhead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from exporter.alerting.explanation.formatting import (
     rounded_numbers,
 )
 from exporter.alerting.explanation.input import ExplanationInput, LevelDrift
+from exporter.alerting.explanation.limit import limit_sentence
 from exporter.alerting.explanation.links import chart_links
 from exporter.alerting.identity import METRIC_LABELS
 
@@ -130,6 +131,8 @@ def series_name(query: str, series: Mapping[str, str]) -> str:
 def summary(texts: SeriesTexts) -> str:
     """Return one sentence: which series, its value, what was expected, the band, for how long."""
     source = texts.source
+    if source.limit is not None:
+        return _with_duration(texts, limit_sentence(source, texts.name))
     if source.drift is not None and texts.has_value:
         return _with_duration(texts, f"{texts.name} has drifted {_drifted(texts, source.drift)}")
     verb = _VERBS.get(source.shape, "is")

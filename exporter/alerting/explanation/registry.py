@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import cause, change, drill_down, group, query, storm, verdicts
+from exporter.alerting.explanation import cause, change, drill_down, group, limit, query, storm, verdicts
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.alerting.explanation.input import (
     CauseInput,
@@ -79,7 +79,13 @@ SERIES: tuple[Annotation[SeriesTexts], ...] = (
         "shape",
         lambda texts: texts.source.shape,
         "How it came about, from the samples before: `jump`, `build-up`, `drift`, `drop`, `missing`, `level shift`, "
-        "`frozen` or `noisier`. Where they do not say, it is left out.",
+        "`frozen` or `noisier`; or `limit ahead`. Where they do not say, it is left out.",
+    ),
+    Annotation(
+        "limit",
+        lambda texts: limit.limit(texts.source),
+        "Of a query with `forecast.limit`, where it is near: the limit, when it is reached, the instants between "
+        "which that is with a probability of 80 %, and the probability that it is within `within`.",
     ),
     Annotation(
         "deviation",
