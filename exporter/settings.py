@@ -20,6 +20,7 @@ __all__ = [
     "Section",
     "SourceLabel",
     "Timezone",
+    "check_timezone",
     "format_duration",
     "overlay",
     "parse_duration",
@@ -116,7 +117,8 @@ SourceLabel = Annotated[str, BeforeValidator(_source_label)]
 """A label that series have: of any form, such as ``service.name``."""
 
 
-def _timezone(name: str) -> str:
+def check_timezone(name: str) -> str:
+    """Return the name of an IANA time zone; raises ValueError with advice for another text."""
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -124,14 +126,29 @@ def _timezone(name: str) -> str:
     return name
 
 
+_PLACES = {
+    "CEST": "Europe/Berlin", "MEZ": "Europe/Berlin", "MESZ": "Europe/Berlin", "BST": "Europe/London",
+    "WEST": "Europe/Lisbon", "EEST": "Europe/Helsinki", "MSK": "Europe/Moscow", "EDT": "America/New_York",
+    "CST": "America/Chicago", "CDT": "America/Chicago", "MDT": "America/Denver", "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles", "AKST": "America/Anchorage", "AKDT": "America/Anchorage", "IST": "Asia/Kolkata",
+    "JST": "Asia/Tokyo", "KST": "Asia/Seoul", "SGT": "Asia/Singapore", "AEST": "Australia/Sydney",
+    "AEDT": "Australia/Sydney", "AWST": "Australia/Perth", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
+    "BRT": "America/Sao_Paulo", "SAST": "Africa/Johannesburg",
+}  # fmt: skip
+"""Where clocks show what people call a zone: the names that look like these are others."""
+
+
 @functools.lru_cache(maxsize=16)
 def _nearest_zone(name: str) -> str:
     """Return advice. Cached, because the list of zones is read from many folders and mistakes repeat."""
+    place = _PLACES.get(name.upper())
+    if place is not None:
+        return f", but the name of an offset; write a place, such as {place}"
     near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
     return f"; did you mean {near[0]!r}?" if near else "; write one such as UTC or Europe/Berlin"
 
 
-Timezone = Annotated[str, AfterValidator(_timezone)]
+Timezone = Annotated[str, AfterValidator(check_timezone)]
 
 
 def overlay(base: SectionT, over: SectionT | None) -> SectionT:

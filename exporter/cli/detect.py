@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from exporter.engine.engine import EngineSettings
     from exporter.engine.forecast.settings import ForecastSettings
 
@@ -28,7 +30,8 @@ Judges every sample by what came before it, as the daemon would have, and writes
 """
 _MORE = """\
 Input: an answer of Prometheus' query_range (or its list of series, or [[timestamp, "value"], ...]); the text of
-promtool query; CSV timestamp,value. Timestamps are Unix seconds, milliseconds, or ISO 8601 (UTC if no zone is written).
+promtool query; CSV timestamp,value, or a table as Grafana and spreadsheets export it, with units. Timestamps are Unix
+seconds, milliseconds, ISO 8601 or 31.12.2026 14:05, in the zone that is written with them or that of --timezone.
 
 Output: CSV has a row a sample; JSON has the verdict on the newest sample, and every anomaly before it.
 
@@ -54,6 +57,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of the input (default: %(default)s)")  # fmt: skip
     add("--output-format", choices=("auto", "csv", "json"), default="auto",
         help="auto: csv for a file that ends in .csv, else json (default: %(default)s)")  # fmt: skip
+    add("--rows", action="store_true", help="JSON: also the verdict on every sample, with the votes of each detector")
+    add("--timezone", metavar="ZONE", dest="zone",
+        help="of timestamps without one, such as Europe/Berlin, and of the hours of the week unless --config.file is "
+        "given (default: UTC)")  # fmt: skip
     add("--step", metavar="DURATION",
         help="what a sample stands for, such as 1m (default: the median spacing of the first 200)")  # fmt: skip
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
@@ -83,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _detect(args: argparse.Namespace) -> int:
-    settings = _settings(args.config_file, args.query)
+    zone = _zone(args.zone)
+    settings = _settings(args.config_file, args.query, zone)
     given = _duration("--step", args.step)
     ahead = _duration("--forecast", args.forecast)
     if args.limit is not None:
@@ -96,12 +104,13 @@ def _detect(args: argparse.Namespace) -> int:
     from exporter.detect.reader import read
     from exporter.detect.scoring import detect_step, score_series
 
-    series = read(data, args.input_format, source=_name(args.input))
+    series = read(data, args.input_format, source=_name(args.input), zone=zone)
     for each in series:
-        if each.warning:
-            sys.stderr.write(f"{_name(args.input)}: {each.warning}\n")
+        sys.stderr.write("".join(f"{_name(args.input)}: {line}\n" for line in each.warning.splitlines()))
     step = given or detect_step(series)
     as_csv = args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv"))
+    if args.rows and (as_csv or ahead is not None):
+        raise UsageError("--rows is for scores as JSON: a CSV has a row a sample")
     if ahead is not None:
         from exporter.detect.forecasting import forecast_series, forecasts_to_csv, forecasts_to_json
 
@@ -109,7 +118,7 @@ def _detect(args: argparse.Namespace) -> int:
         _write(args.output, forecasts_to_csv(forecasts) if as_csv else forecasts_to_json(forecasts, settings))
         return GOOD
     scored = score_series(series, settings, step)
-    text = to_csv(scored) if as_csv else to_json(scored, settings.detection, step)
+    text = to_csv(scored) if as_csv else to_json(scored, settings.detection, step, every=args.rows)
     _write(args.output, text)
     if args.fail_on_anomaly == "newest":
         return ANOMALY if is_anomaly_now(scored, step) else GOOD
@@ -118,16 +127,25 @@ def _detect(args: argparse.Namespace) -> int:
     return GOOD
 
 
-def _settings(file: Path | None, query: str | None) -> EngineSettings:
+def _zone(name: str | None) -> ZoneInfo:
+    from zoneinfo import ZoneInfo
+
+    from exporter.settings import check_timezone
+
+    try:
+        return ZoneInfo("UTC" if name is None else check_timezone(name))
+    except ValueError as error:
+        raise UsageError(f"--timezone: {error}") from None
+
+
+def _settings(file: Path | None, query: str | None, zone: ZoneInfo) -> EngineSettings:
     from exporter.engine.engine import EngineSettings
     from exporter.engine.settings import BaselineSettings, DetectionSettings
 
     if file is None:
         if query is not None:
             raise UsageError("--query names a query of --config.file, which is missing")
-        from zoneinfo import ZoneInfo
-
-        return EngineSettings(zone=ZoneInfo("UTC"), baseline=BaselineSettings(), detection=DetectionSettings())
+        return EngineSettings(zone=zone, baseline=BaselineSettings(), detection=DetectionSettings())
     from exporter.config.engine_settings import engine_settings
     from exporter.config.load import load
 

@@ -6,18 +6,21 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from exporter.detect.local_times import zone_of
+from exporter.detect.quantities import ColumnReader
 from exporter.detect.recorded_series import InputProblems, RecordedSeries, build_series, parse_value
+from exporter.detect.text_samples import labels_of
 from exporter.detect.timestamps import parse_time
 
 __all__ = ["read_csv"]
 
 _TIME_NAMES = ("timestamp", "time", "ts", "datetime", "date")
 _VALUE_NAME = "value"
+_ZONE_NAMES = frozenset({"timezone", "time zone", "time_zone", "tz", "zone"})
 _FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or ISO 8601"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)\s*", re.ASCII)
 _MOST_LABEL_SETS = 0.5
 """Share of rows: a column in which more texts are different is a comment, not a label."""
 
@@ -36,12 +39,19 @@ class _Columns:
     values: Sequence[int]
     labels: Sequence[int]
     names: Sequence[str]
+    zone: int | None
+    left_out: Sequence[int]
+
+    def name(self, column: int) -> str:
+        return (self.names[column].strip() if column < len(self.names) else "") or str(column + 1)
 
     def value_labels(self, column: int) -> dict[str, str]:
-        if len(self.values) == 1:
-            return {}
-        name = self.names[column].strip() if self.names else ""
-        return {"column": name or str(column + 1)}
+        name = self.name(column)
+        # Grafana and promtool write label sets as names of columns.
+        labels = labels_of(re.sub(r"\s+\{", "{", name, count=1)) if name.endswith("}") else None
+        if labels is None:
+            labels = {} if len(self.values) == 1 else {"column": name}
+        return labels
 
 
 def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
@@ -50,7 +60,8 @@ def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
     The time is in the column named ``timestamp`` (or ``time``, ``ts``, ``datetime``, ``date``), or in the first. The
     values are in the column ``value``, or in every column of numbers: then each is a series with the label ``column``.
     Columns of text that repeats are labels. The separator is what a first line ``sep=`` says, or a comma, or what the
-    first line has instead: a semicolon or a tab.
+    first line has instead: a semicolon or a tab. Numbers may have units, those of a column of one kind. What is left
+    out is in the warning of the first series.
 
     Raises
     ------
@@ -65,12 +76,13 @@ def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
     names = rows[0].cells if header else ()
     rows = rows[1:] if header else rows
     columns = _columns(names, rows, comma_is_decimal=comma_is_decimal)
+    readers = {column: ColumnReader(comma_is_decimal=comma_is_decimal) for column in columns.values}
     called = [columns.names[index].strip() for index in columns.values if columns.names]
     for name in sorted({name for name in called if name and called.count(name) > 1}):
         raise problems.stop(f"two columns are called {name!r}; give each its own name")
     samples: dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]] = {}
     for row in rows:
-        _read_row(row, columns, samples, problems, comma_is_decimal=comma_is_decimal)
+        _read_row(row, columns, readers, samples, problems)
     series = []
     for labels, (stamps, values, lines) in samples.items():
         place = [f"line {line}" for line in lines]
@@ -80,7 +92,23 @@ def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
             message = "the times begin again: give each series a column, a column with its name, or a file"
             problems.add(place[restart], message, line=lines[restart])
     problems.check()
-    return [each for each in series if each is not None]
+    whole = [each for each in series if each is not None]
+    notes = [f"column {columns.name(column)!r}: {each.note}" for column, each in readers.items() if each.note]
+    notes += [
+        f"column {columns.name(column)!r} is left out: {_why(columns, rows, column)}" for column in columns.left_out
+    ]
+    if notes and whole:
+        whole[0] = replace(whole[0], warning="\n".join([*filter(None, [whole[0].warning]), *notes]))
+    return whole
+
+
+def _why(columns: _Columns, rows: Sequence[_Row], column: int) -> str:
+    """Return why a column is neither a series nor a label."""
+    if not _first_text(rows, column):
+        return "it is empty"
+    if _VALUE_NAME in (name.strip().lower() for name in columns.names):
+        return f"the values are in {_VALUE_NAME!r}"
+    return "it has neither numbers nor names that repeat"
 
 
 def _rows(text: str, problems: InputProblems) -> tuple[list[_Row], bool]:
@@ -123,15 +151,28 @@ def _columns(names: Sequence[str], rows: Sequence[_Row], *, comma_is_decimal: bo
     time = _named_time(names) or 0
     width = len(names) or max((len(row.cells) for row in rows), default=0)
     other = [index for index in range(width) if index != time]
-    first = {index: _first_text(rows, index) for index in other}
-    numeric = [
-        index for index in other if first[index] and _value(first[index], comma_is_decimal=comma_is_decimal) is not None
-    ]
+    zone = next((index for index in other if names and _is_zone(names[index], rows, index)), None)
+    other = [index for index in other if index != zone]
+    numeric = [index for index in other if _is_numeric(_first_text(rows, index), comma_is_decimal=comma_is_decimal)]
     lowered = [name.strip().lower() for name in names]
     # Without a column of numbers the first one has a problem in each row, with its line.
     values = [lowered.index(_VALUE_NAME)] if _VALUE_NAME in lowered else numeric or other[:1] or [time + 1]
     texts = [index for index in other if names and index not in values and index not in numeric]
-    return _Columns(time, values, [index for index in texts if _is_label(rows, index)], names)
+    labels = [index for index in texts if _is_label(rows, index)]
+    left_out = [index for index in other if index not in values and index not in labels]
+    return _Columns(time, values, labels, names, zone, left_out)
+
+
+def _is_zone(name: str, rows: Sequence[_Row], column: int) -> bool:
+    """Return whether a column has the time zones of the times, and not, say, where a server is."""
+    if name.strip().lower() not in _ZONE_NAMES:
+        return False
+    texts = {row.cells[column].strip() if len(row.cells) > column else "" for row in rows}
+    return bool(texts) and all(text and zone_of(text) is not None for text in texts)
+
+
+def _is_numeric(text: str, *, comma_is_decimal: bool) -> bool:
+    return bool(text) and isinstance(ColumnReader(comma_is_decimal=comma_is_decimal).read(text), float)
 
 
 def _first_text(rows: Sequence[_Row], column: int) -> str:
@@ -142,16 +183,15 @@ def _first_text(rows: Sequence[_Row], column: int) -> str:
 
 def _is_label(rows: Sequence[_Row], column: int) -> bool:
     texts = {row.cells[column].strip() if len(row.cells) > column else "" for row in rows}
-    return "" not in texts and 1 < len(texts) <= _MOST_LABEL_SETS * len(rows)
+    return "" not in texts and len(texts) <= max(1.0, _MOST_LABEL_SETS * len(rows))
 
 
 def _read_row(
     row: _Row,
     columns: _Columns,
+    readers: dict[int, ColumnReader],
     samples: dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]],
     problems: InputProblems,
-    *,
-    comma_is_decimal: bool,
 ) -> None:
     def report(message: str) -> None:
         problems.add(f"line {row.line}", message, line=row.line, advice=_FORM)
@@ -166,28 +206,25 @@ def _read_row(
     if len(cells) <= max(columns.time, min(columns.values)):
         report(f"no value: {','.join(cells)[:60]!r}")
         return
-    stamp = cells[columns.time]
+    stamp = (
+        cells[columns.time] if columns.zone is None else f"{cells[columns.time].strip()} {cells[columns.zone].strip()}"
+    )
     labels = {columns.names[index].strip(): cells[index].strip() for index in columns.labels}
     bad = False
     for column in columns.values:
         number = cells[column] if column < len(cells) else ""
-        value = _value(number, comma_is_decimal=comma_is_decimal)
-        if value is None:
+        value = readers[column].read(number)
+        if isinstance(value, str):
             if not bad and parse_time(stamp) is None:
                 report(f"not a timestamp: {stamp[:60]!r}")
             bad = True
-            report(f"not a number: {number[:60]!r}")
+            report(value)
             continue
         key = tuple((labels | columns.value_labels(column)).items())
         stamps, values, lines = samples.setdefault(key, ([], [], []))
         stamps.append(stamp)
         values.append(value)
         lines.append(row.line)
-
-
-def _value(text: str, *, comma_is_decimal: bool) -> float | None:
-    match = _DECIMAL_COMMA.fullmatch(text) if comma_is_decimal else None
-    return parse_value(f"{match[1]}.{match[2]}" if match else text)
 
 
 def _restart(series: RecordedSeries | None) -> int | None:

@@ -71,13 +71,13 @@ def _fields(values: FloatArray) -> list[bytes]:
     return fields
 
 
-def to_json(scored: Sequence[ScoredSeries], detection: DetectionSettings, step: float) -> bytes:
-    """Write the verdict of the newest sample.
+def to_json(scored: Sequence[ScoredSeries], detection: DetectionSettings, step: float, *, every: bool = False) -> bytes:
+    """Write the verdict of the newest sample; with `every`, also that of every sample, as ``rows``.
 
     For several series ``is_anomaly`` is whether any current series is anomalous, and ``results`` has the verdicts of
     all in the order of the input.
     """
-    verdicts = [_verdict(each, detection) for each in scored]
+    verdicts = [_verdict(each, detection, every=every) for each in scored]
     if len(scored) == 1:
         return _encoded(verdicts[0])
     last = max(scored, key=_newest)
@@ -110,21 +110,33 @@ def _newest(scores: ScoredSeries) -> float:
     return float(scores.series.times[-1])
 
 
-def _verdict(scores: ScoredSeries, detection: DetectionSettings) -> dict[str, Any]:
-    names = [detector.kind for detector in detection.detectors]
-    severities = scores.severities[:, -1].tolist()
+def _verdict(scores: ScoredSeries, detection: DetectionSettings, *, every: bool) -> dict[str, Any]:
+    rows = [_row(scores, index, detection) for index in range(len(scores.score))] if every else None
     return {
         "is_anomaly": bool(scores.anomalous[-1]),
         **_at(scores, -1),
         "quorum": detection.quorum,
         "warming_up": not scores.ready[-1],
-        "detectors": {
-            name: {"severity": severity, "votes": detector.votes if severity >= 1.0 else 0}
-            for name, detector, severity in zip(names, detection.detectors, severities, strict=True)
-        },
+        "detectors": _votes(scores, -1, detection),
         "series": dict(sorted(scores.series.labels.items())),
         "samples": _samples(scores),
         "anomalies": [_at(scores, index) for index in np.flatnonzero(scores.anomalous).tolist()],
+    } | ({} if rows is None else {"rows": rows})
+
+
+def _row(scores: ScoredSeries, index: int, detection: DetectionSettings) -> dict[str, Any]:
+    return {
+        "is_anomaly": bool(scores.anomalous[index]),
+        **_at(scores, index),
+        "warming_up": not scores.ready[index],
+        "detectors": _votes(scores, index, detection),
+    }
+
+
+def _votes(scores: ScoredSeries, index: int, detection: DetectionSettings) -> dict[str, dict[str, float]]:
+    return {
+        detector.kind: {"severity": severity, "votes": detector.votes if severity >= 1.0 else 0}
+        for detector, severity in zip(detection.detectors, scores.severities[:, index].tolist(), strict=True)
     }
 
 

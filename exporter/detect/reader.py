@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import Literal
 
 from exporter.detect.csv_samples import read_csv
@@ -24,7 +25,7 @@ _COMPRESSED = {
 _FORMATS = "a Prometheus answer (JSON), CSV or the text of promtool"
 
 
-def read(data: bytes, form: InputFormat, *, source: str) -> list[RecordedSeries]:
+def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> list[RecordedSeries]:
     """Read every series that has samples.
 
     Parameters
@@ -34,13 +35,15 @@ def read(data: bytes, form: InputFormat, *, source: str) -> list[RecordedSeries]
         ``auto`` looks at the first line.
     source : str
         What messages call the input.
+    zone : tzinfo
+        Of timestamps that have none.
 
     Raises
     ------
     InputError
         Any sample cannot be read, or there are none: half of the samples would have other scores.
     """
-    problems = InputProblems(source)
+    problems = InputProblems(source, zone)
     text = _text(data, problems)
     if form != "auto":
         series = _READERS[form](text, problems)

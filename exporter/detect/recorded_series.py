@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,10 @@ FloatArray = npt.NDArray[np.float64]
 
 NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such as histogram_quantile(0.99, ...)"
 
-_MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "null"})
+_MISSING = frozenset({"", "-", "--", "n/a", "#n/a", "na", "nan", "nil", "no data", "none", "null", "undefined"})
 _MOST_DISORDER = 1 / 3
 """Share of samples that may be out of order: clocks are set back, but an unsorted file is a mistake."""
+_HOUR = 3600.0
 _TICK = 0.001
 """Seconds, the resolution of Prometheus."""
 _UNSORTED = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
@@ -61,10 +63,13 @@ class InputProblems:
     ----------
     source : str
         The file as the user named it.
+    zone : tzinfo
+        Of timestamps that have none.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, zone: tzinfo = UTC) -> None:
         self.source = source
+        self.zone = zone
         self._problems: list[tuple[int, str]] = []
         self._advice = ""
 
@@ -103,7 +108,7 @@ class RecordedSeries:
     values : ndarray, shape (t,)
         NaN = missing.
     warning : str
-        For the user; empty where there is nothing to report.
+        For the user, one a line; empty where there is nothing to report.
     complete : bool
         Whether the answer that it is from was whole: otherwise a series without a sample is not missing.
     """
@@ -135,7 +140,7 @@ def build_series(
     lines : sequence of int
         The order of problems, where the format has lines.
     """
-    times, wrong = parse_times(stamps)
+    times, wrong = parse_times(stamps, problems.zone)
     numbers = np.asarray(values, np.float64)
     disorder = _out_of_order(stamps, times, numbers, place)
     messages = {**wrong, **disorder} if len(disorder) > _MOST_DISORDER * len(times) else wrong
@@ -151,6 +156,8 @@ def build_series(
         if len(disorder) > 1:
             warning += f"; so it is with {len(disorder)} samples"
         warning += ": scored in the order in which they stand"
+        if times[first] - times[first - 1] >= -_HOUR and not stamps[first].strip().replace(".", "").isdigit():
+            warning += "; if a clock was set back in autumn, give --timezone"
         times = _in_order(times, first)
     return RecordedSeries(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
 

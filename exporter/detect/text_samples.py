@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, build_series, parse_value
 
-__all__ = ["looks_like_promtool", "read_promtool"]
+__all__ = ["labels_of", "looks_like_promtool", "read_promtool"]
 
 _SAMPLE = r"(?P<value>\S+) @\[(?P<stamp>[^\]]+)\]"
 _ROW = re.compile(_SAMPLE)
@@ -66,8 +66,8 @@ def read_promtool(text: str, problems: InputProblems) -> list[RecordedSeries]:
 
 def _labels_of_line(line: str, instant: re.Match[str] | None) -> dict[str, str] | None:
     if instant is not None:
-        return _labels(instant["head"] or "")
-    return _labels(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
+        return labels_of(instant["head"] or "")
+    return labels_of(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
 
 
 class _Samples:
@@ -96,7 +96,7 @@ class _Samples:
         )
 
 
-def _labels(head: str) -> dict[str, str] | None:
+def labels_of(head: str) -> dict[str, str] | None:
     """Parse ``name{a="b", c="d"}``; None if it is something else. Names with other characters are quoted."""
     form = _HEAD.fullmatch(head)
     if form is None:

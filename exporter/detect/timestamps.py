@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, tzinfo
 
 import numpy as np
 import numpy.typing as npt
+
+from exporter.detect.local_times import WallClock
 
 __all__ = ["is_json_number", "parse_time", "parse_times"]
 
@@ -24,14 +26,16 @@ _EARLIEST, _LATEST = -2_208_988_800.0, 1e11
 _LATEST_MS = 1e14
 
 
-def parse_times(stamps: Sequence[str]) -> tuple[FloatArray, dict[int, str]]:
-    """Read timestamps: Unix seconds, Unix milliseconds, or ISO 8601 (UTC where no zone is written).
+def parse_times(stamps: Sequence[str], zone: tzinfo = UTC) -> tuple[FloatArray, dict[int, str]]:
+    """Read timestamps: Unix seconds, Unix milliseconds, ISO 8601, or dates such as 31.12.2026 14:05.
 
     Numbers are milliseconds when all of them are beyond the year 5138 if taken as seconds.
 
     Parameters
     ----------
     stamps : sequence of str, length n
+    zone : tzinfo
+        Of those without a zone.
 
     Returns
     -------
@@ -45,8 +49,7 @@ def parse_times(stamps: Sequence[str]) -> tuple[FloatArray, dict[int, str]]:
     >>> parse_times(["1772323200000", "1772323260000"])[0]
     array([1.77232320e+09, 1.77232326e+09])
     """
-    times, numeric = _numbers(stamps)
-    messages = {index: f"not a timestamp: {stamps[index][:60]!r}" for index in np.flatnonzero(np.isnan(times)).tolist()}
+    times, numeric, messages = _numbers(stamps, zone)
     large = numeric & (times >= _LATEST)
     if large.any():
         if (large == (numeric & ~np.isnan(times))).all():
@@ -61,8 +64,8 @@ def parse_times(stamps: Sequence[str]) -> tuple[FloatArray, dict[int, str]]:
 
 
 def parse_time(stamp: str) -> float | None:
-    """Read one timestamp; a number is returned as it is."""
-    value = _parse(stamp)[0]
+    """Read one timestamp; a number is returned as it is, and of days and months the day comes first."""
+    value = _parse(stamp, WallClock(["31/12/2026"]))[0]
     return None if math.isnan(value) else value
 
 
@@ -71,30 +74,31 @@ def is_json_number(stamp: bytes) -> bool:
     return _JSON_NUMBER.fullmatch(stamp) is not None
 
 
-def _numbers(stamps: Sequence[str]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return the parsed values, and which of them were written as numbers."""
+def _numbers(stamps: Sequence[str], zone: tzinfo) -> tuple[FloatArray, npt.NDArray[np.bool_], dict[int, str]]:
+    """Return the parsed values, which of them were written as numbers, and what is wrong with others."""
     # Only digits and points: float() itself takes more than a timestamp may be.
     if _PLAIN.fullmatch("".join(stamps)) and max(map(len, stamps), default=0) <= _LONGEST:
         try:
-            return np.fromiter(map(float, stamps), np.float64, len(stamps)), np.ones(len(stamps), np.bool_)
+            return np.fromiter(map(float, stamps), np.float64, len(stamps)), np.ones(len(stamps), np.bool_), {}
         except ValueError:
             pass
-    read = [_parse(stamp) for stamp in stamps]
-    return np.array([value for value, _ in read], np.float64), np.array([number for _, number in read], np.bool_)
+    clock = WallClock(stamps, zone)
+    read = [_parse(stamp, clock) for stamp in stamps]
+    messages = {
+        index: message or f"not a timestamp: {stamps[index][:60]!r}"
+        for index, (value, _, message) in enumerate(read)
+        if math.isnan(value)
+    }
+    values = np.array([value for value, _, _ in read], np.float64)
+    return values, np.array([number for _, number, _ in read], np.bool_), messages
 
 
-def _parse(stamp: str) -> tuple[float, bool]:
+def _parse(stamp: str, clock: WallClock) -> tuple[float, bool, str]:
     text = stamp.strip()
     if len(stamp) > _LONGEST or not text.isascii():
-        return math.nan, False
+        return math.nan, False, ""
     if _NUMBER.fullmatch(text):
         value = float(text)
-        return min(max(value, -_LATEST_MS), _LATEST_MS * 1000), True
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        return math.nan, False
-    try:
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp(), False
-    except (OverflowError, ValueError):
-        return math.nan, False
+        return min(max(value, -_LATEST_MS), _LATEST_MS * 1000), True, ""
+    value, message = clock.read(text)
+    return value, False, message

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from exporter.detect.reader import InputFormat, read
@@ -38,7 +40,6 @@ TWO: dict[str, Samples] = {"{}": [("60", 1.0), ("120", 2.5)]}
         pytest.param("60,1\n120,2.5\n", id="no header"),
         pytest.param("timestamp,value\n60,1\n120,2.5\n", id="header"),
         pytest.param("Time,load of host a\n60,1\n120,2.5", id="a header of other names, no line break at the end"),
-        pytest.param("host,value,note,timestamp\na,1,x,60\na,2.5,y,120\n", id="the header says which columns"),
         pytest.param("60,1,x\n120,2.5,y\n", id="a column of notes"),
         pytest.param("time,load,note\n60,1,deploy\n120,2.5,\n", id="a column of notes with a header"),
         pytest.param("timestamp,value,limit\n60,1,9\n120,2.5,9\n", id="numbers beside a column called value"),
@@ -137,6 +138,11 @@ def test_instants_are_series_of_one_sample(text: str, expected: dict[str, float]
             id="a column of names, in turns",
         ),
         pytest.param(
+            "host,value,note,timestamp\na,1,x,60\na,2.5,y,120\n",
+            {'{host="a"}': [("60", 1.0), ("120", 2.5)]},
+            id="the header says which columns",
+        ),
+        pytest.param(
             "time,host,load\n60,a,1\n120,a,3\n60,b,2\n120,b,4\n",
             {'{host="a"}': [("60", 1.0), ("120", 3.0)], '{host="b"}': [("60", 2.0), ("120", 4.0)]},
             id="a column of names, in blocks",
@@ -148,6 +154,35 @@ def test_every_column_of_a_csv_is_read(text: str, expected: dict[str, Samples]) 
 
 
 AGAIN = "give each series a column, a column with its name, or a file"
+
+
+GRAFANA_COLUMNS = """"Time","p99 {service=""pay""}","cpu","comment"
+2026-03-01 01:00:00,12.5 ms,45%,first
+2026-03-01 01:01:00,1.25 s,NA,second
+"""
+GRAFANA_ROWS = """sep=;
+"Series";"Time";"Value";"TZ"
+"web-0";"01.03.2026 01:00";"1,5 GiB";"CET"
+"web-0";"01.03.2026 01:01";"512 MiB";"CET"
+"""
+
+
+def test_exports_of_dashboards_are_read_with_their_units_and_zones() -> None:
+    joined = read(GRAFANA_COLUMNS.encode(), "auto", source="x", zone=ZoneInfo("Europe/Berlin"))
+    assert [dict(each.labels) for each in joined] == [{"__name__": "p99", "service": "pay"}, {"column": "cpu"}]
+    assert [each.times.tolist() for each in joined] == [[1772323200.0, 1772323260.0]] * 2
+    assert joined[0].values.tolist() == [0.0125, 1.25]
+    assert np.array_equal(joined[1].values, [45.0, np.nan], equal_nan=True)
+    (rows,) = read(GRAFANA_ROWS.encode(), "auto", source="x")
+    assert (dict(rows.labels), rows.times[0]) == ({"Series": "web-0"}, 1772323200.0)
+    assert rows.values.tolist() == [1.5 * 1024**3, 0.5 * 1024**3]
+
+
+def test_what_is_left_out_is_said() -> None:
+    first = read(GRAFANA_COLUMNS.encode(), "auto", source="x")[0]
+    assert "column 'comment' is left out: it has neither numbers nor names that repeat" in first.warning.splitlines()
+    first = read(b"timestamp,value,other\n1,2,3\n2,3,4\n", "auto", source="x")[0]
+    assert first.warning == "column 'other' is left out: the values are in 'value'"
 
 
 def test_rows_that_do_not_fit_their_header_are_refused() -> None:

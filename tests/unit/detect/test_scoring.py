@@ -205,3 +205,14 @@ def test_an_infinite_value_is_written_as_prometheus_does() -> None:
     answer = json.loads(to_json(scored(series(times, values)), SETTINGS.detection, 300.0))
     assert answer["observed_value"] == "-Inf"
     assert answer["is_anomaly"] is True
+
+
+def test_every_row_has_its_votes_on_request() -> None:
+    judged = scored(spiked(slice(1498, 1500), job="a"))
+    assert "rows" not in json.loads(to_json(judged, SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(judged, SETTINGS.detection, 300.0, every=True))
+    rows = answer["rows"]
+    assert len(rows) == answer["samples"]
+    assert [row["is_anomaly"] for row in rows[-2:]] == [True, True]
+    assert {name: rows[-1]["detectors"][name] for name in answer["detectors"]} == answer["detectors"]
+    assert sum(vote["votes"] for vote in rows[-1]["detectors"].values()) >= answer["quorum"]

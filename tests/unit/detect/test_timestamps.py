@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,16 @@ AT = 1772323200.0
         pytest.param("2026-03-01 00:00:00.000", id="as a database prints it"),
         pytest.param("2026-03-01 00:00", id="without seconds"),
         pytest.param("2026-03-01", id="a day"),
+        pytest.param("01.03.2026 00:00", id="as Germans write it"),
+        pytest.param("1.3.2026, 0:00:00", id="with a comma"),
+        pytest.param("01.03.2026 01:00 CET", id="with the name of an offset"),
+        pytest.param("28.02.2026 19:00:00.000 EST", id="with that of another"),
+        pytest.param("2026-03-01 01:00:00 Europe/Berlin", id="with the name of a place"),
+        pytest.param("2026-03-01T01:00+01:00[Europe/Berlin]", id="as Java prints it"),
+        pytest.param("2026-03-01 01:00:00 +0100", id="with an offset behind a blank"),
+        pytest.param("2026/03/01 00:00:00", id="with slashes"),
+        pytest.param("3/1/2026 12:00 AM", id="as Americans write it"),
+        pytest.param("2026-03-01 00:00:00 UTC", id="in UTC by name"),
     ],
 )
 def test_a_timestamp_is_read(stamp: str) -> None:
@@ -43,6 +55,30 @@ def test_what_is_no_timestamp_is_told(stamp: str) -> None:
 def test_milliseconds_must_be_all_of_the_numbers() -> None:
     _, wrong = parse_times(["1772323200", "1772323260000"])
     assert wrong == {1: "1772323260000 is too large for seconds, and other rows are no milliseconds"}
+
+
+def test_the_zone_is_that_of_the_times_without_one() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    assert parse_times(["01.03.2026 01:00", "2026-03-01T00:00Z", "1772323200"], zone)[0].tolist() == [AT] * 3
+
+
+def test_the_hour_that_comes_twice_is_two_hours() -> None:
+    minutes = [f"26.10.2025 0{hour}:{minute:02}" for hour in (1, 2, 2, 3) for minute in range(0, 60, 10)]
+    times, wrong = parse_times(minutes, ZoneInfo("Europe/Berlin"))
+    assert not wrong
+    assert np.diff(times).tolist() == [600.0] * 23
+
+
+def test_days_and_months_are_those_that_fit_all_times() -> None:
+    assert parse_times(["02/03/2026", "13/03/2026"])[0][0] == AT + 86400.0
+    assert parse_times(["03/02/2026", "03/13/2026"])[0][0] == AT + 86400.0
+    assert "either way round" in parse_times(["02/03/2026"])[1][0]
+    assert parse_times(["13/03/2026", "03/13/2026"])[1] == {1: "not a timestamp: '03/13/2026'"}
+
+
+@pytest.mark.parametrize("name", ["CST", "IST", "XYZ", "Europe/Nowhere"])
+def test_a_zone_that_is_none_is_named(name: str) -> None:
+    assert f"{name} is no time zone" in parse_times([f"2026-03-01 00:00 {name}"])[1][0]
 
 
 def test_microseconds_are_no_time() -> None:
