@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from exporter import __version__
 from exporter.config.load import load
+from tests.deploy.registry import registry
 from tests.deploy.test_kubernetes import CUSTOM, build
 from tests.deploy.tools import DEPLOY, documents, run
 
@@ -58,10 +60,17 @@ def test_chart_is_valid_and_of_this_version() -> None:
     assert chart["version"] == chart["appVersion"] == __version__
 
 
-def test_a_packed_chart_renders_the_same(tmp_path: Path) -> None:
+def test_a_chart_is_published_and_installed_from_a_registry(tmp_path: Path) -> None:
     run("helm", "package", CHART, "--destination", tmp_path)
     packed = tmp_path / f"anomaly-exporter-{__version__}.tgz"
-    assert run("helm", "template", "anomaly-exporter", packed, "--namespace=monitoring") == template()
+    with registry() as host:
+        printed = run("helm", "push", packed, f"oci://{host}/charts", "--plain-http")
+        # What the release signs; `sed` of the workflow takes it from the same line.
+        assert re.search(r"^Digest: sha256:[0-9a-f]{64}$", printed, re.MULTILINE)
+        source = f"oci://{host}/charts/anomaly-exporter"
+        flags = ("--version", __version__, "--plain-http", "--namespace=monitoring")
+        pulled = run("helm", "template", "anomaly-exporter", source, *flags)
+    assert pulled[pulled.index("---") :] == template()
 
 
 def test_rules_have_the_parameters_of_those_of_prometheus() -> None:
