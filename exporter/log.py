@@ -13,10 +13,14 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from exporter.hidden_text import escape_hidden
+
 __all__ = ["RepeatFilter", "set_up"]
 
 _ORDER = ("ts", "level", "component", "msg")
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_ANSWERS = ("exporter.app.reload",)
+"""Who answers a request of a person: each answer is written."""
 
 
 def set_up(level: str, form: Literal["logfmt", "json"]) -> None:
@@ -71,14 +75,18 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
 
 def _plain(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Name the fields as Prometheus does, and escape control characters of foreign text."""
+    """Name the fields as Prometheus does, and escape control and hidden characters of foreign text."""
     renamed: EventDict = {}
     for key, value in event.items():
         key = {"event": "msg", "logger": "component"}.get(key, key)
-        renamed[key] = value.translate(_CONTROL) if isinstance(value, str) and key != "exception" else value
+        renamed[key] = _visible(value) if isinstance(value, str) and key != "exception" else value
     renamed["component"] = str(renamed.get("component", "")).removeprefix("exporter.")
     # Fields that every line has come first.
     return {**{key: renamed[key] for key in _ORDER if key in renamed}, **renamed}
+
+
+def _visible(text: str) -> str:
+    return escape_hidden(text.translate(_CONTROL))
 
 
 _MOST_KEYS = 1000
@@ -95,7 +103,7 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide whether a record is written."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or record.name in _ANSWERS:
             return True
         key = (record.name, record.msg, *(getattr(record, name, None) for name in ("query", "alertmanager", "reason")))
         now = time.monotonic()

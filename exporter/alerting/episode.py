@@ -41,6 +41,7 @@ class Feedback(StrEnum):
 
 
 _FEEDBACKS = frozenset(Feedback)
+_UNSENT = frozenset({"source_down", "outage_tolerance", "other_shard"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class Episode:
         if self.resolved_at is not None:
             return Status.RESOLVED
         return Status.OPEN if self.acknowledged_at is None else Status.ACKNOWLEDGED
+
+    @property
+    def ended_unsent(self) -> bool:
+        """Whether it ended here without an end that Alertmanagers were sent: they list its alert until it expires."""
+        return self.fired_at is not None and self.resolved_why in _UNSENT
 
 
 def episode_of(transitions: Iterable[AlertTransition]) -> Episode | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from exporter.hidden_text import escape_hidden
+
 __all__ = ["bounded", "bounded_annotations", "is_link", "is_name", "valid_text"]
 
 _MAX_ANNOTATION = 4096
@@ -47,7 +49,10 @@ def bounded(text: str, limit: int) -> str:
 def bounded_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return the annotations that can be sent: at most 4 KiB each, valid UTF-8, no control characters.
 
-    Empty texts are left out, and names outside ``[a-zA-Z_][a-zA-Z0-9_]*``.
+    Hidden characters become escapes. Empty texts are left out, and names outside ``[a-zA-Z_][a-zA-Z0-9_]*``.
     """
-    clean = ((name, bounded(_CONTROL.sub("\ufffd", text), _MAX_ANNOTATION)) for name, text in annotations.items())
+    clean = (
+        (name, bounded(escape_hidden(_CONTROL.sub("\ufffd", text)), _MAX_ANNOTATION))
+        for name, text in annotations.items()
+    )
     return {name: text for name, text in clean if text and is_name(name, utf8=False)}

@@ -17,6 +17,7 @@ from exporter.backtest.tables import (
     query_table,
     verdicts,
 )
+from exporter.hidden_text import escape_hidden
 
 __all__ = ["to_text"]
 
@@ -80,4 +81,4 @@ def _wrapped(text: str, indent: str = "") -> Iterable[str]:
 
 def _clean(line: str) -> str:
     # Labels are untrusted text: no control character of theirs reaches the terminal.
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in line)
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in escape_hidden(line))

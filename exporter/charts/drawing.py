@@ -25,6 +25,7 @@ from matplotlib.ticker import Formatter
 
 from exporter.alerting.explanation.formatting import Unit, scale_of
 from exporter.charts.chart import Chart, ChartPart, ChartStyle
+from exporter.hidden_text import escape_hidden
 
 __all__ = ["UnitFormatter", "draw", "format_ticks"]
 
@@ -295,7 +296,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _clean(text: str) -> str:
-    return _HARMFUL.sub("\ufffd", text)
+    return escape_hidden(_HARMFUL.sub("\ufffd", text))
 
 
 class UnitFormatter(Formatter):

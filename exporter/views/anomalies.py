@@ -21,6 +21,8 @@ _SHOWN_ELSEWHERE = frozenset(
     {"summary", "observed", "expected", "band", "score", "since", "lasted", "chart_url", "chart_image"}
 )
 """Annotations that the page shows elsewhere, or that lead to it."""
+_EXPIRED = "expired"
+_UNSENT = "It is not known to be over: its alert is not sent any more, and Alertmanager ends it by itself."
 _ALERT_LABELS = frozenset({"alertname", "query"})
 """Labels that every alert has; where a series has such a label, its alert has it as ``exported_<name>``."""
 
@@ -75,17 +77,19 @@ def series_labels(alert: Mapping[str, str], names: frozenset[str]) -> Labels:
     return tuple(sorted(labels.items()))
 
 
-def episode_card(episode: Episode, labels: Labels) -> AnomalyCard:
-    """Return the card of an episode of the series with `labels`."""
+def episode_card(episode: Episode, labels: Labels, alert_status: Sequence[AlertStatus] = ()) -> AnomalyCard:
+    """Return the card of an episode of the series with `labels`, with what Alertmanagers still list of it."""
+    listed = [status for status in alert_status if status.state != "absent"]
+    more = (_UNSENT, *alert_status_texts(listed)) if episode.ended_unsent else ()
     return AnomalyCard(
         query=episode.query,
         labels=labels,
-        state=str(episode.status),
+        state=_EXPIRED if episode.ended_unsent else str(episode.status),
         since=episode.opened_at,
         summary=episode.summary,
         until=episode.resolved_at,
         id=episode.id,
-        remarks=_remarks(episode),
+        remarks=(*_remarks(episode), *more),
     )
 
 

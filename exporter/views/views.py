@@ -301,7 +301,13 @@ class Views:
     def _past_anomalies(self, query: str, labels: Labels) -> list[AnomalyCard]:
         """Return the resolved episodes of a series, the newest first."""
         filters = EpisodeFilter(query=query, status=Status.RESOLVED, labels=lambda alert: concerns(alert, labels))
-        return [episode_card(episode, labels) for episode in self._episodes(filters, limit=_PAST)]
+        status = self._program.alert_status
+        return [
+            episode_card(
+                episode, labels, status(episode.labels, episode.fired_at or 0.0) if episode.ended_unsent else ()
+            )
+            for episode in self._episodes(filters, limit=_PAST)
+        ]
 
     def _episodes(self, filters: EpisodeFilter, *, limit: int = _OPEN) -> tuple[Episode, ...]:
         try:

@@ -7,10 +7,17 @@ from collections.abc import Callable, Mapping
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from exporter.hidden_text import escape_hidden
+
 __all__ = ["Templates"]
 
 # Characters that no document may contain, not even as references.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def _visible(value: object) -> object:
+    # What is markup already has gone through here.
+    return escape_hidden(value) if type(value) is str else value
 
 
 class Templates:
@@ -34,6 +41,7 @@ class Templates:
             loader=PackageLoader(package),
             autoescape=select_autoescape(default=True, default_for_string=True, disabled_extensions=()),
             undefined=StrictUndefined,
+            finalize=_visible,
             auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -65,6 +65,25 @@ def test_foreign_text_cannot_forge_a_line(form, monkeypatch: pytest.MonkeyPatch)
         assert json.loads(line)["component"] == "cycle"
 
 
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+@pytest.mark.usefixtures("logs")
+def test_hidden_characters_are_shown_as_escapes(form, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    set_up("info", form)
+    logging.getLogger("exporter.cycle").warning("x", extra={"query": "a\u202eb\u2028c\x9bd \u00e9"})
+    line = stream.getvalue()
+    assert not set(line) & set("\u202e\u2028\x9b")
+    written = json.loads(line)["query"] if form == "json" else line
+    assert "a\\u202eb\\u2028c\\x9bd" in written.replace("\\\\", "\\")
+
+
+def test_each_failed_reload_is_written() -> None:
+    repeats = RepeatFilter()
+    fault = {"name": "exporter.app.reload", "msg": "not reloaded", "levelno": logging.ERROR}
+    assert all(repeats.filter(logging.makeLogRecord(fault)) for _ in range(3))
+
+
 @pytest.mark.parametrize("broken", ["none", "closed", "full"])
 @pytest.mark.usefixtures("logs")
 def test_a_broken_standard_error_breaks_nothing(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:

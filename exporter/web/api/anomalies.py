@@ -102,8 +102,9 @@ class StormSummary:
 class Anomaly:
     """One episode; the numbers are those of its worst slot, in source units. Times are Unix seconds.
 
-    `alertmanagers` says what each made of its alert when it was asked last: empty where it does not fire. `storm` is
-    null where it is about one series, or its alert is gone.
+    `alertmanagers` says what each made of its alert when it was asked last: empty where it does not fire, but for an
+    alert that is not sent any more (`resolved_why` is `source_down`) and still listed there. `storm` is null where it
+    is about one series, or its alert is gone.
     """
 
     id: str
@@ -189,9 +190,11 @@ def anomaly_endpoints(
     """
 
     def described(episode: Episode) -> Anomaly:
-        fires = episode.fired_at is not None and episode.resolved_at is None
+        fires = episode.fired_at is not None and (episode.resolved_at is None or episode.ended_unsent)
         texts = annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
         status = alert_status(episode.labels, episode.fired_at or 0.0) if fires else ()
+        if episode.resolved_at is not None:
+            status = tuple(each for each in status if each.state != "absent")
         return _anomaly(episode, status, _storm(texts))
 
     def list_anomalies(request: ApiRequest[AnomalyFilters, None]) -> AnomalyPage:

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from exporter.errors import ExporterError
+from exporter.hidden_text import escape_hidden_json
 
 __all__ = ["ApiError", "ErrorType", "failure", "success"]
 
@@ -74,7 +75,7 @@ def _json(status: int, content: Mapping[str, object]) -> web.Response:
     except UnicodeEncodeError:
         # A lone surrogate: JSON can express it, UTF-8 cannot.
         body = json.dumps(_finite(msgspec.to_builtins(content, enc_hook=_plain)), separators=(",", ":")).encode()
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=escape_hidden_json(body), content_type="application/json")
 
 
 def _plain(value: object) -> float:

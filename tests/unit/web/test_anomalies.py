@@ -128,6 +128,32 @@ def test_an_anomaly_says_everything(store: Store, api: Api) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("event", "why", "listed"),
+    [
+        (AuditEvent.RESOLVED, "normal", []),
+        (AuditEvent.EXPIRED_SOURCE_DOWN, "source_down", ["suppressed"]),
+        (AuditEvent.EXPIRED, "outage_tolerance", ["suppressed"]),
+    ],
+)
+def test_what_is_not_sent_any_more_says_what_alertmanager_still_shows(
+    store: Store, api: Api, event: AuditEvent, why: str, listed: list[str]
+) -> None:
+    opened(store, "f1")
+    append(store, [a_transition(event=AuditEvent.FIRING, at=30.0), a_transition(event=event, at=60.0, why=why)])
+    anomaly = api("GET", "/anomalies/f1-1")["anomaly"]
+    assert (anomaly["resolved_at"], anomaly["resolved_why"]) == (60.0, why)
+    assert [status["state"] for status in anomaly["alertmanagers"]] == listed
+
+
+def test_hidden_characters_are_escapes_in_every_answer(store: Store, api: Api) -> None:
+    opened(store, "f1")
+    store.episodes.acknowledge("f1-1", at=70.0, who="bob", why="on\u202eit")
+    answer = requests.get(api.url + "/anomalies/f1-1", auth=ALICE, timeout=10)
+    assert b"on\\u202eit" in answer.content
+    assert answer.json()["data"]["anomaly"]["acknowledged"]["comment"] == "on\u202eit"
+
+
 def test_pages_follow_each_other(store: Store, api: Api) -> None:
     opened(store, *(f"f{n}" for n in range(7)))
     seen, cursor = [], None

@@ -40,3 +40,8 @@ def test_characters_that_no_document_may_have_are_replaced(templates):
 def test_an_unknown_variable_is_an_error(templates):
     with pytest.raises(UndefinedError, match="txet"):
         templates.render("misspelt.html")
+
+
+def test_hidden_characters_are_shown_as_escapes(templates):
+    rendered = templates.render("page.html", text="a\u202eb\ufeffc")
+    assert rendered == '<p title="a\\u202eb\\ufeffc">a\\u202eb\\ufeffc</p>'
