@@ -42,6 +42,7 @@ NOT_SHOWN = {
     "drift_profile_moved": "the index is above 0.2",
     "series_given_way_total": "a rollout; series over the limit are shown",
     "expected_false_alerts_per_week_lower": "the upper end is what to look at",
+    "pair_disagreement_ratio": "of pairs only, and what it is about is an alert of one of them",
     "query_interval_seconds": "in the age of the scores",
 }
 """Metrics without a panel, without their prefix, and why."""

@@ -110,6 +110,8 @@ class AlertCandidate:
         The same in numbers, for the history of the episode.
     firing_labels : mapping
         Labels that its alert gets if it fires now, and then keeps, beside those above.
+    sent_since : float, optional
+        Since when another process sends this alert, Unix seconds: it fires at once, since then.
     """
 
     labels: Mapping[str, str]
@@ -118,6 +120,7 @@ class AlertCandidate:
     since: float | None = None
     observation: Observation | None = None
     firing_labels: Mapping[str, str] = field(default_factory=dict)
+    sent_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

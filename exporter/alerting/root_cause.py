@@ -32,6 +32,7 @@ __all__ = [
     "SeverityTrace",
     "agreement",
     "extended",
+    "incident_of",
     "link_incidents",
 ]
 
@@ -67,18 +68,21 @@ class SeverityTrace(msgspec.Struct, frozen=True, array_like=True):
     times : tuple of float, Unix seconds
     severities : tuple of float
         0 where it was normal.
+    incident : str
+        The incident of which it is the root, where that is not by its fingerprint: storms of several shards are one.
     """
 
     labels: Mapping[str, str]
     times: tuple[float, ...] = ()
     severities: tuple[float, ...] = ()
+    incident: str = ""
 
 
 def extended(trace: SeverityTrace, at: float, severity: float, labels: Mapping[str, str]) -> SeverityTrace:
     """Return a trace with one more slot, unless it is full or the slot is too close to the last."""
     if len(trace.times) >= _KEPT or (trace.times and at - trace.times[-1] < _CLOSEST):
         return msgspec.structs.replace(trace, labels=labels)
-    return SeverityTrace(labels, (*trace.times, at), (*trace.severities, severity))
+    return SeverityTrace(labels, (*trace.times, at), (*trace.severities, severity), trace.incident)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class OpenAnomaly:
     @property
     def own_incident(self) -> str:
         """The incident of which it is the root."""
-        return self.identity[:_INCIDENT_LENGTH]
+        return self.trace.incident or incident_of(self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,11 @@ class IncidentLink:
     effect: bool
     cause: OpenAnomaly | None
     first: OpenAnomaly | None = None
+
+
+def incident_of(identity: str) -> str:
+    """Return the incident of which an alert is the root, by its fingerprint."""
+    return identity[:_INCIDENT_LENGTH]
 
 
 class DependencyGraph:

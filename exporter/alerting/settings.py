@@ -203,7 +203,12 @@ class AlertingSettings(Section):
     """Constants of the alert protocol. The defaults are those of Prometheus where it has one."""
 
     resend_delay: Duration = Field(60.0, gt=0, description="How often a firing alert is sent again.")
-    resolved_retention: Duration = Field(900.0, gt=0, description="How long a resolved alert is sent again.")
+    resolved_retention: Duration = Field(
+        900.0,
+        gt=0,
+        description="How long the end of an alert is kept for an Alertmanager that has not accepted it, or that was "
+        "started since then.",
+    )
     source_hold: Duration = Field(900.0, description="How long firing alerts are kept alive while their query fails.")
     outage_tolerance: Duration = Field(
         3600.0, description="Alerts of an earlier run that are older than this are dropped on start."

@@ -293,7 +293,8 @@ def _fire(alert: Alert, candidate: AlertCandidate, at: float, transitions: list[
     if alert.fired_at is not None:
         # It had fired before `for` was raised: the same episode continues with its `fired_at`.
         return replace(alert, state=AlertState.FIRING)
-    alert = replace(alert, state=AlertState.FIRING, fired_at=max(at, alert.active_at))
+    fired_at = max(at, alert.active_at) if candidate.sent_since is None else candidate.sent_since
+    alert = replace(alert, state=AlertState.FIRING, fired_at=fired_at)
     details = dict(alert.annotations)
     if candidate.firing_labels:
         alert = replace(alert, labels={**alert.labels, **candidate.firing_labels})

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +158,8 @@ def assign_storms(
     waiting: Collection[str],
     taken: Collection[str],
     name: Naming,
+    sent: Mapping[str, float] = MappingProxyType({}),
+    joins_any: bool = False,
 ) -> StormAssignment:
     """Assign the anomalous rows of a slot to storms.
 
@@ -176,8 +179,13 @@ def assign_storms(
         Fingerprints of all open alerts.
     name : callable
         Gives a storm its labels.
+    sent : mapping
+        By fingerprint: when the alerts of storms began that another replica sends and that are not open here.
+    joins_any : bool
+        Whether what begins here may have begun long ago: this process has just been started.
     """
     slot = _StormSlot(settings, states, index, row_alerts)
+    slot.sent, slot.joins_any = sent, joins_any
     for storm in storms:
         slot.advance(storm)
     slot.join()
@@ -206,6 +214,8 @@ class _StormSlot:
         self._unassigned = states.anomalous.copy()
         """Anomalous rows that are in no storm."""
         self._eligible = states.eligible
+        self.sent: Mapping[str, float] = {}
+        self.joins_any = False
 
     def advance(self, storm: OpenStorm) -> None:
         """Update the members of a storm."""
@@ -272,10 +282,7 @@ class _StormSlot:
                 self._begin_storm(keys[number], rows[places], onsets[places], name, taken)
 
     def _begin_storm(self, key: Labels, rows: Rows, onsets: FloatArray, name: Naming, taken: set[str]) -> None:
-        number, labels = 1, name(key, 1)
-        while (identity := fingerprint(labels)) in taken:
-            number += 1
-            labels = name(key, number)
+        number, identity, labels = self._identify(key, float(onsets.min()), name, taken)
         taken.add(identity)
         alerts = (self._row_alerts.get(row) for row in rows.tolist())
         waiting = [alert for alert in alerts if alert is not None and not alert.fired]
@@ -286,6 +293,29 @@ class _StormSlot:
         storm = OpenStorm(identity, key, number, self._states.at, 0, none, np.zeros(0), np.zeros(0))
         self._storms[identity], self._rows[identity] = storm, np.zeros(0, np.intp)
         self._add(storm, rows, onsets)
+
+    def _identify(
+        self, key: Labels, onset: float, name: Naming, taken: Collection[str]
+    ) -> tuple[int, str, dict[str, str]]:
+        """Return number, fingerprint and labels of a storm that begins: those that another replica gave it, if any.
+
+        A storm of another replica that began long before is another one, and its number is taken.
+        """
+        free: tuple[int, str, dict[str, str]] | None = None
+        begun: list[tuple[float, int, str, dict[str, str]]] = []
+        number = 0
+        while free is None or number < free[0] + len(self.sent):
+            number += 1
+            labels = name(key, number)
+            identity = fingerprint(labels)
+            if identity in self.sent:
+                begun.append((self.sent[identity], number, identity, labels))
+            elif identity not in taken and free is None:
+                free = number, identity, labels
+        same = [each for each in begun if self.joins_any or each[0] >= onset - self._settings.window]
+        if same:
+            return max(same, key=lambda each: each[:2])[1:]
+        return free
 
     def dissolve(self, waiting: Collection[str]) -> None:
         """End pending storms with too few members; their members get their own alerts."""

@@ -88,11 +88,20 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         metrics.store_recovered.set(store.impaired)
         feedback = EpisodeFeedback(store, metrics)
         clocks = ReceiverClocks()
-        senders = Senders(alert_snapshots, store.deliveries, clock=clock, registry=registry, clocks=clocks)
+        senders = Senders(
+            alert_snapshots,
+            store.deliveries,
+            clock=clock,
+            registry=registry,
+            clocks=clocks,
+            paired=lambda: suppression.paired(),
+        )
         undo.callback(senders.close)
         discovery = Discovery(registry)
         undo.callback(discovery.stop)
-        suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks)
+        suppression = Suppression(
+            store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks, shard=options.shard
+        )
         undo.callback(suppression.stop)
         remote_writes = RemoteWrites(options.storage_path / "remote_write", clock=clock, registry=registry)
         undo.callback(remote_writes.stop)
@@ -112,7 +121,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             groups=Groups(evaluators.progress),
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
-            root_causes=RootCauses(sent_labels=suppression.incident_labels),
+            root_causes=RootCauses(sent_labels=suppression.incident_labels, elsewhere=suppression.sent_elsewhere),
             likely_causes=LikelyCauses(),
             changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),

@@ -326,6 +326,8 @@ class Reloader:
             cover_incidents=partial(queries.cover, name),
             inquiry_api=sources.apis[name],
             on_history=parts.remote_writes.put_history,
+            sent_alerts=parts.suppression.sent_alerts,
+            paired=parts.suppression.paired,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, name, external_url=self._external_url))
 

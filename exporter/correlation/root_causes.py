@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log2
 
 from exporter.alerting.alert import Alert, AlertCandidate
@@ -17,6 +17,7 @@ from exporter.alerting.root_cause import (
     OpenAnomaly,
     SeverityTrace,
     extended,
+    incident_of,
     link_incidents,
 )
 from exporter.alerting.settings import DependencySettings
@@ -53,6 +54,8 @@ class SlotCandidates:
         By fingerprint of a storm: the labels that most of its members share.
     silent : collection of str
         Open alerts whose state is unknown in this slot.
+    incidents : mapping
+        By fingerprint, of storms: the incident of which they are the root, the same in every shard.
     """
 
     source: str
@@ -63,6 +66,7 @@ class SlotCandidates:
     scores: Mapping[str, float]
     storm_labels: Mapping[str, Mapping[str, str]]
     silent: Collection[str]
+    incidents: Mapping[str, str] = field(default_factory=dict)
 
 
 class RootCauses:
@@ -74,6 +78,8 @@ class RootCauses:
     sent_labels : callable
         Returns the labels `incident` and `incident_role` under which an Alertmanager has an alert that has not fired
         here, by fingerprint: another replica, which has seen more, has fixed them. Empty where there are none.
+    elsewhere : callable
+        Returns the alerts that other processes have sent: fingerprint, since when they are anomalous, and labels.
     """
 
     def __init__(
@@ -81,8 +87,10 @@ class RootCauses:
         dependencies: Sequence[DependencySettings] = (),
         *,
         sent_labels: Callable[[str], Mapping[str, str]] = lambda identity: {},  # noqa: ARG005
+        elsewhere: Callable[[], Iterable[tuple[str, float, Mapping[str, str]]]] = tuple,
     ) -> None:
-        self._sent_labels = sent_labels
+        self._sent_labels, self._elsewhere = sent_labels, elsewhere
+        self._ended: dict[str, frozenset[str]] = {}
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
         self._discovered: dict[str, tuple[DependencySettings, ...]] = {}
         self._dependencies: tuple[DependencySettings, ...] = ()
@@ -130,6 +138,7 @@ class RootCauses:
         self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
     ) -> None:
         """Replace the open alerts of one query or group."""
+        self._ended[source] = frozenset(identity for identity, alert in alerts.items() if not alert.is_open)
         self._anomalies[source] = tuple(
             self._anomaly(identity, alert, alert.active_at, trace, interval)
             for identity, trace in traces.items()
@@ -144,7 +153,7 @@ class RootCauses:
         for identity, candidate in slot.candidates.items():
             labels = {**slot.storm_labels.get(identity, {}), **with_plain(candidate.labels)}
             if self.graph.mentions(labels) or self._groups.keys(labels):
-                before = traces.get(identity, SeverityTrace(labels))
+                before = traces.get(identity, SeverityTrace(labels, incident=slot.incidents.get(identity, "")))
                 new[identity] = extended(before, slot.at, _severity(slot.scores[identity]), labels)
         for identity, trace in traces.items():
             if identity not in new and _open_alert(slot.alerts, identity) is not None:
@@ -166,6 +175,7 @@ class RootCauses:
             again = alert is None and last is not None
             own.append(self._anomaly(identity, alert, onset, trace, slot.interval, again=again))
         others = [other for name, open_ in list(self._anomalies.items()) if name != slot.source for other in open_]
+        others += self._sent_elsewhere(slot.interval, {anomaly.identity for anomaly in (*others, *own)})
         anomalies = {anomaly.identity: anomaly for anomaly in (*others, *own)}
         links = link_incidents(self.graph, anomalies.values(), linked, self._groups)
         explained = dict(slot.candidates)
@@ -176,6 +186,19 @@ class RootCauses:
             explanation = candidate.explanation.add(CAUSE, cause)
             explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation)
         return explained
+
+    def _sent_elsewhere(self, interval: float, here: Collection[str]) -> list[OpenAnomaly]:
+        """Return the anomalies of other processes, as Alertmanagers list their alerts: only onsets are known."""
+        ended: frozenset[str] = frozenset().union(*self._ended.values())
+        anomalies = []
+        for identity, onset, labels in self._elsewhere():
+            plain = with_plain(labels)
+            if identity in here or identity in ended or not (self.graph.mentions(plain) or self._groups.keys(plain)):
+                continue
+            incident = labels.get(INCIDENT) or incident_of(identity)
+            effect = labels.get(ROLE) == _EFFECT
+            anomalies.append(OpenAnomaly(identity, onset, interval, SeverityTrace(plain), incident, effect))
+        return anomalies
 
     def _cause_input(
         self, anomaly: OpenAnomaly, link: IncidentLink, alert: Alert | None, anomalies: Sequence[OpenAnomaly]
@@ -215,7 +238,7 @@ class RootCauses:
         onset = min((onset, *trace.times[:1]))
         if alert is not None and alert.fired_at is not None:
             # What fired before there were dependencies is the root of whatever follows from it.
-            labels: Mapping[str, str] = {INCIDENT: identity[:12], **alert.labels}
+            labels: Mapping[str, str] = {INCIDENT: trace.incident or incident_of(identity), **alert.labels}
         else:
             labels = {} if again else self._sent_labels(identity)
         return OpenAnomaly(identity, onset, interval, trace, labels.get(INCIDENT, ""), labels.get(ROLE) == _EFFECT)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.labels import validate
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import QueryAlerts, Snapshot
+from exporter.delivery.other_senders import Ending, OtherSenders
 from exporter.delivery.payload import Outgoing, payload, validity
 from exporter.delivery.resend_policy import Ack, Due, due, owes_resolved
 from exporter.delivery.response import DeliveryOutcome, ResponseKind
@@ -27,6 +29,8 @@ _LONGEST_WAIT = 30.0
 _QUARANTINE = 900.0
 _RESCAN = 5.0
 """Seconds after which all alerts are scanned again although nothing was published."""
+_SOON = 1.0
+"""Seconds after which the end of an alert is considered again that another sender may keep active."""
 _MOST_REJECTIONS = 32
 """Rejected requests in a row after which to back off: the fault may be that of the Alertmanager, not of the alerts."""
 
@@ -90,6 +94,12 @@ class Outbox:
     ) -> None:
         self.utf8 = False
         """Whether label names are sent as they are; else they are rewritten."""
+        self.others = OtherSenders()
+        """Who else sends the same alerts."""
+        self.wants_listing = False
+        """Whether it has to be known what the Alertmanager lists, before the end of an alert may be sent."""
+        self.started = -inf
+        """Since when the Alertmanager runs, monotonic seconds, where it says so."""
         self._random = random
         self._acks = dict(acks or {})
         self._fails = 0
@@ -158,6 +168,7 @@ class Outbox:
         theirs : float, optional
             What time it is at the Alertmanager, Unix seconds.
         """
+        self.wants_listing = False
         if snapshot is not self._snapshot or mono >= self._rescan_at:
             self._scan(snapshot, now, mono)
         if mono < self._retry_at:
@@ -188,6 +199,35 @@ class Outbox:
             self._suspects = []
             return self.next(snapshot, now=now, mono=mono, theirs=theirs)
         return None
+
+    def take_listing(self, updates: Mapping[str, float], *, skew: float, mono: float) -> None:
+        """Take what the Alertmanager lists; see `OtherSenders.take`."""
+        self.others.take(updates, skew=skew, mono=mono)
+        self._rescan_at = mono
+
+    def note_start(self, started: float) -> None:
+        """Take since when the Alertmanager runs, monotonic seconds."""
+        if started != self.started:
+            self.started, self._snapshot = started, None
+
+    @property
+    def ended_names(self) -> frozenset[str]:
+        """Values of `alertname` of the alerts that are over."""
+        return frozenset(
+            alert.labels.get("alertname", "")
+            for identity, alerts in self._query_alerts.items()
+            if (alert := alerts.alerts[identity]).state is AlertState.RESOLVED or self._has_ended_before(identity)
+        )
+
+    def _has_ended_before(self, identity: str) -> bool:
+        return self._snapshot is not None and identity in self._snapshot.superseded
+
+    @property
+    def ends_accepted(self) -> bool:
+        """Whether the Alertmanager has accepted ends that it would have lost if it was started since."""
+        return any(
+            ack.state is AlertState.RESOLVED and identity in self._query_alerts for identity, ack in self._acks.items()
+        )
 
     def wake_at(self, mono: float) -> float:
         """Return when to call `next` again if nothing is published before, in monotonic seconds."""
@@ -233,7 +273,8 @@ class Outbox:
             before = self._acks.get(alert.fingerprint)
             accepted_before = before is not None and before.episode == alert.episode
             early += alert.state is AlertState.RESOLVED and not accepted_before
-            self._acks[alert.fingerprint] = Ack(alert.episode, alert.state, slot, mono)
+            repeated = before is not None and accepted_before and alert.state is before.state is AlertState.RESOLVED
+            self._acks[alert.fingerprint] = Ack(alert.episode, alert.state, slot, mono, repeated=repeated)
             self._dirty.pop(alert.fingerprint, None)
             acked.append((alert.fingerprint, alert.episode, alert.state))
         self._fails = self._rejections = 0
@@ -294,14 +335,35 @@ class Outbox:
         ack = self._acks.get(identity)
         last = snapshot.superseded.get(identity)
         if last is not None and owes_resolved(last, alert, ack, self._limits, now=now):
-            return last, Due.RESOLVED
+            # Where another sender keeps it active, one episode goes over into the next.
+            if self._may_end(last, query_alerts, ack, now, mono):
+                return last, Due.RESOLVED
+            if alert.state is not AlertState.FIRING:
+                return None
         if alert.state is AlertState.PENDING and ack is not None and ack.episode == alert.episode:
             # It had fired before `for` was raised. It is sent when it fires again, and then at once.
             self._acks[identity] = replace(ack, state=AlertState.PENDING)
-        why = due(alert, ack, query_alerts, self._limits, now=now, mono=mono)
+        paired = self.others.at_work
+        why = due(alert, ack, query_alerts, self._limits, now=now, mono=mono, started=self.started, paired=paired)
+        over = alert.state is AlertState.RESOLVED and why is not None
+        if over and not self._may_end(alert, query_alerts, ack, now, mono):
+            return None
         if why is None and self._is_final_resend(alert, ack):
             why = Due.AGAIN
         return None if why is None else (alert, why)
+
+    def _may_end(self, alert: Alert, query_alerts: QueryAlerts, ack: Ack | None, now: float, mono: float) -> bool:
+        """Return whether the end of an alert may be sent now."""
+        sent_at = -inf if ack is None or ack.state is not AlertState.FIRING else now - (mono - ack.at)
+        resend_delay = self._limits.resend_delay
+        ending = self.others.ending(
+            alert, sent_at, interval=query_alerts.interval, resend_delay=resend_delay, now=now, mono=mono
+        )
+        if ending is Ending.SEND:
+            return True
+        self.wants_listing |= ending is Ending.LOOK
+        self._rescan_at = min(self._rescan_at, mono + _SOON)
+        return False
 
     def _is_final_resend(self, alert: Alert, ack: Ack | None) -> bool:
         if self._final is None or ack is None or alert.state is not AlertState.FIRING:

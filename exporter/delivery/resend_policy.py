@@ -4,6 +4,11 @@ As in Prometheus, changes are sent at once, and an acknowledged alert is sent ag
 `resend_delay` after the slot it was sent from. Two rules are added. When slots stop, or the clock was set back, the
 monotonic clock takes their place for as long as `source_hold`. And an episode that was sent as resolved is never sent
 as firing again.
+
+The end of an alert is a message and not a state that is kept up: it is sent until the Alertmanager has accepted it,
+once more after `resend_delay`, and again where the Alertmanager was started since then, because it may have lost it
+before anybody was notified. Prometheus repeats it for 15 minutes instead, which fights with whoever sends the alert as
+firing.
 """
 
 from __future__ import annotations
@@ -11,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 
 from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import QueryAlerts
+from exporter.delivery.other_senders import pair_period
 from exporter.store import Delivery
 
 __all__ = ["Ack", "Due", "due", "owes_resolved", "restored_acks"]
@@ -46,6 +53,8 @@ class Ack:
         Monotonic seconds.
     restored : bool
         It was accepted before this start.
+    repeated : bool
+        It is an end that was accepted twice.
     """
 
     episode: str
@@ -53,10 +62,19 @@ class Ack:
     slot: float
     at: float
     restored: bool = False
+    repeated: bool = False
 
 
 def due(
-    alert: Alert, ack: Ack | None, query_alerts: QueryAlerts, limits: AlertingSettings, *, now: float, mono: float
+    alert: Alert,
+    ack: Ack | None,
+    query_alerts: QueryAlerts,
+    limits: AlertingSettings,
+    *,
+    now: float,
+    mono: float,
+    started: float = -inf,
+    paired: bool = False,
 ) -> Due | None:
     """Return why an alert has to be sent, or None.
 
@@ -70,6 +88,10 @@ def due(
         Unix seconds.
     mono : float
         Monotonic seconds.
+    started : float
+        Since when the Alertmanager runs, monotonic seconds: what it accepted before, it may have lost.
+    paired : bool
+        Whether another exporter sends the same alerts, which is to see that this one does.
     """
     same = ack if ack is not None and ack.episode == alert.episode else None
     if alert.state is AlertState.FIRING:
@@ -80,11 +102,16 @@ def due(
             return Due.FIRING if same.restored else None
         # Alerts that are no longer published are stale.
         lasting = mono - query_alerts.published <= max(limits.source_hold, _OVERDUE * _period(query_alerts, limits))
-        return Due.AGAIN if _again(same, query_alerts, limits, mono, lasting=lasting) else None
+        delay = pair_period(query_alerts.interval, limits.resend_delay) if paired else limits.resend_delay
+        lost = lasting and same.at < started
+        again = lost or _again(same, query_alerts, limits, mono, delay=delay, lasting=lasting)
+        return Due.AGAIN if again else None
     if alert.state is AlertState.RESOLVED and not _is_past(alert, limits, now):
-        if same is None or same.state is not AlertState.RESOLVED:
+        if same is None or same.state is not AlertState.RESOLVED or same.at < started:
             return Due.RESOLVED
-        return Due.AGAIN if _again(same, query_alerts, limits, mono, lasting=True) else None
+        delay = limits.resend_delay
+        again = not same.repeated and _again(same, query_alerts, limits, mono, delay=delay, lasting=True)
+        return Due.AGAIN if again else None
     return None
 
 
@@ -107,8 +134,10 @@ def restored_acks(deliveries: Iterable[Delivery], *, now: float, mono: float) ->
     }
 
 
-def _again(ack: Ack, query_alerts: QueryAlerts, limits: AlertingSettings, mono: float, *, lasting: bool) -> bool:
-    if ack.slot + limits.resend_delay < query_alerts.at:
+def _again(
+    ack: Ack, query_alerts: QueryAlerts, limits: AlertingSettings, mono: float, *, delay: float, lasting: bool
+) -> bool:
+    if ack.slot + delay < query_alerts.at:
         return True
     return lasting and mono - ack.at > _OVERDUE * _period(query_alerts, limits)
 

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.label_names import LabelNames
+from exporter.delivery.listing import alerts_filter, read_started_at, read_updates
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
@@ -28,8 +30,13 @@ __all__ = ["Sender"]
 log = logging.getLogger(__name__)
 
 _LARGEST_ANSWER = 64 * 1024
+_LARGEST_LISTING = 32 * 1024 * 1024
 _ASK = 2.0
 """Seconds that an Alertmanager may take to say what time it is, and between two such requests."""
+_LOOK = 5.0
+"""Seconds that it may take to list alerts."""
+_STATUS, _NO_STATUS = 15.0, 300.0
+"""Seconds between two looks at since when an Alertmanager runs; and where it does not say that."""
 
 
 class Sender:
@@ -54,6 +61,8 @@ class Sender:
         Takes what was accepted. An `ExporterError` of it is logged; the alerts are repeated after the next start.
     acks : mapping
         What was accepted before this start, by fingerprint.
+    paired : callable
+        Returns whether there may be another exporter that sends the same alerts.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class Sender:
         random: Callable[[], float],
         deliveries: DeliveryLog,
         acks: Mapping[str, Ack],
+        paired: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings = settings
         self.key = settings.url
@@ -84,6 +94,8 @@ class Sender:
         self._deliveries = deliveries
         self._outbox = Outbox(settings, limits, random=random, acks=acks)
         self._label_names = LabelNames()
+        self._paired = paired
+        self._status_at = self._look_at = -inf
         self._change = threading.Condition()
         self._published = False
         # Requested by other threads; applied between two requests.
@@ -161,11 +173,15 @@ class Sender:
             self._published = False
             mono = self._monotonic()
             theirs = self._their_time(mono)
+            self._outbox.others.at_work = self._paired()
+            self._look_at_start(mono)
             batch = self._outbox.next(self._snapshots.read(), now=self._clock(), mono=mono, theirs=theirs)
             self._report_rejected()
             if self._deadline is not None and (mono >= self._deadline or (batch is None and not self._outbox.dirty)):
                 return False
-            if batch is None:
+            if batch is None and self._outbox.wants_listing and mono >= self._look_at:
+                self._look(mono)
+            elif batch is None:
                 self._wait(mono)
             elif self._learn_names(batch, mono):
                 return True
@@ -294,6 +310,41 @@ class Sender:
                 reply = self._client.get("/api/v2/status", timeout=timeout, max_bytes=_LARGEST_ANSWER)
                 self._note_clock(reply.headers.get("Date", ""), self._clock())
         return self._receiver_clock.at(self._monotonic())
+
+    def _look(self, mono: float) -> None:
+        """Read what the Alertmanager lists of the alerts that are over here, because another may keep them active."""
+        params = {"filter": alerts_filter(self._outbox.ended_names)}
+        timeout = min(self.settings.timeout, _LOOK)
+        try:
+            reply = self._client.get(PATH, params, timeout=timeout, max_bytes=_LARGEST_LISTING)
+        except AlertmanagerError:
+            self._look_at = mono + _ASK
+            return
+        # What does not list alerts gets the end as it would without another exporter.
+        updates = read_updates(reply.body) if reply.status == 200 else {}
+        self._outbox.take_listing(updates, skew=self._skew(), mono=self._monotonic())
+
+    def _skew(self) -> float:
+        theirs = self._receiver_clock.at(self._monotonic())
+        skew = 0.0 if theirs is None else theirs - self._clock()
+        # A date is no more exact.
+        return 0.0 if abs(skew) <= 1.0 else skew
+
+    def _look_at_start(self, mono: float) -> None:
+        """Ask since when the Alertmanager runs, while it has ends that it would have lost by a restart."""
+        if mono < self._status_at or self._deadline is not None or not self._outbox.ends_accepted:
+            return
+        self._status_at = mono + _STATUS
+        with suppress(AlertmanagerError):
+            timeout = min(self.settings.timeout, _ASK)
+            reply = self._client.get("/api/v2/status", timeout=timeout, max_bytes=_LARGEST_ANSWER)
+            self._note_clock(reply.headers.get("Date", ""), self._clock())
+            started_at = read_started_at(reply.body)
+            if started_at is None:
+                self._status_at = mono + _NO_STATUS
+                return
+            age = self._clock() + self._skew() - started_at
+            self._outbox.note_start(round(self._monotonic() - age, 0))
 
     def _note_clock(self, date: str, now: float) -> None:
         skew = self._receiver_clock.note(date, now=now, mono=self._monotonic())

@@ -48,6 +48,8 @@ class Senders:
         Makes the client of a sender.
     clocks : ReceiverClocks, optional
         Shared with others that ask the same servers.
+    paired : callable
+        Returns whether there may be another exporter that sends the same alerts.
     monotonic : callable
         Seconds that never go back.
     random : callable
@@ -63,6 +65,7 @@ class Senders:
         registry: CollectorRegistry,
         connect: Callable[[AlertmanagerSettings], Client] = connect_to,
         clocks: ReceiverClocks | None = None,
+        paired: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
     ) -> None:
@@ -70,6 +73,7 @@ class Senders:
         self._deliveries = deliveries
         self._connect = connect
         self._clocks = clocks or ReceiverClocks()
+        self._paired = paired
         self._metrics = AlertmanagerMetrics(registry)
         self._clock = clock
         self._monotonic = monotonic
@@ -158,6 +162,7 @@ class Senders:
             random=self._random,
             deliveries=self._deliveries,
             acks=restored_acks(self._stored(settings.url), now=self._clock(), mono=self._monotonic()),
+            paired=self._paired,
         )
         sender.start()
         return sender

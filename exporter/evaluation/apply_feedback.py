@@ -20,7 +20,7 @@ from exporter.evaluation.learner import Learner
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import PendingFeedback
-from exporter.store.episodes import SOON
+from exporter.store.feedback_rows import SOON
 
 __all__ = ["apply_feedback", "apply_group_feedback"]
 
@@ -30,13 +30,17 @@ _WORSE = 1.5
 """Times as far from what was expected as when it was called normal: another anomaly."""
 
 
-def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float) -> None:
-    """Apply the feedback since the last slot, write the state that follows from it, and mark it as applied."""
+def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float, adopted: bool = False) -> None:
+    """Apply the feedback since the last slot, write the state that follows from it, and mark it as applied.
+
+    `adopted`: only what another exporter was given while this one was not running, before a slot is judged: nobody is
+    to be notified of a level that was accepted.
+    """
     feedback = learner.context.ports.feedback
     if feedback is None:
         return
     for pending in feedback.pending(learner.plan.name):
-        if pending not in learner.applied:
+        if pending not in learner.applied and (pending.adopted or not adopted):
             _apply(pending, partial(learner.engine.accept, at=at), alerts, learner.engine.table, feedback, at=at)
             learner.applied.append(pending)
     if not learner.applied:

@@ -28,6 +28,7 @@ from exporter.evaluation.admission import Admission
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, PrometheusApi
+from exporter.silences import SentAlert
 from exporter.store import AuditCursor, AuditPage, LearnedState
 from exporter.suppression.sample_masks import SampleMasks
 
@@ -174,6 +175,10 @@ class Ports:
         None where nobody can give any, as in a backtest.
     cover_incidents : callable
         Makes the incidents of a range of time known before its samples are learned.
+    sent_alerts : callable
+        Returns the active alerts that Alertmanagers list, whoever sent them, by fingerprint.
+    paired : callable
+        Returns whether another exporter may have the same series.
     inquiry_api : PrometheusApi or None
         Asked when an alert fires; None where nobody can be asked, as in a backtest.
     on_verdict : callable
@@ -205,6 +210,8 @@ class Ports:
     inquiry_api: PrometheusApi | None = None
     on_history: Callable[[str, Verdicts, SeriesTable], None] = lambda query, verdicts, table: None  # noqa: ARG005
     needs_history: bool = False
+    sent_alerts: Callable[[], Mapping[str, SentAlert]] = dict
+    paired: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,7 @@ class QueryEvaluator:
             self.alerts.alert_store.rewind(slot - plan.interval)
         if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
+        apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True)
         with self._phase("score"):
             complete = not frame.partial
             aligned = learner.admit(frame.keys, frame.values, slot, complete=complete and not frame.unreadable.rows)
@@ -279,6 +280,7 @@ class QueryEvaluator:
             history=learner.unread_points < np.inf,
         )
         self._metrics.alerts(self.alerts.alerts.values())
+        self._metrics.disagrees(self.alerts.rows.disagreement())
         self._metrics.expect(engine.calibration)
         self._budget_usage.update(slot, step.transitions, engine.calibration)
         apply_feedback(learner, self.alerts.rows, at=slot)
@@ -322,6 +324,7 @@ class QueryEvaluator:
         self._metrics.series(no_data=self.series)
         self.alerts.alert_store.send()
         self._metrics.alerts(self.alerts.alerts.values())
+        self._metrics.disagrees(self.alerts.rows.disagreement())
 
     def _claim(self, rows: Sequence[int] | None = None) -> None:
         claim(self._rows, self.learner, self.alerts, self._metrics, rows)

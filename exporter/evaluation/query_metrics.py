@@ -278,6 +278,14 @@ class QueryMetrics:
         for state in AlertState:
             self._metrics.alerts.labels(query=self._query, state=str(state)).set(states.count(state))
 
+    def disagrees(self, ratio: float | None) -> None:
+        """Show how far another exporter of the same series has other alerts; None where there is none."""
+        gauge = self._metrics.pair_disagreement_ratio
+        if ratio is None:
+            gauge.remove_by_labels({"query": self._query})
+        else:
+            gauge.labels(query=self._query).set(ratio)
+
     @contextmanager
     def timed(self, phase: str, beat: Callable[[float], None], allowed: float) -> Iterator[None]:
         """Observe the duration of a phase of an evaluation; `beat` tells the watchdog how long it may wait."""

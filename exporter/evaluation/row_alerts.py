@@ -30,6 +30,8 @@ from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_identities import RowIdentities
+from exporter.evaluation.sent_alerts import disagreement, taken_over
+from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incident
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
 from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
@@ -83,6 +85,8 @@ class RowAlerts:
         self._unplaced = set(alert_store.alerts)
         """Alerts of before a start or a reload of which no series was seen here: only these may be another shard's."""
         self._sharing = 0
+        self._fresh = True
+        """Whether no slot was judged since the start."""
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
         self._saved, self._encoded = decode_context(alert_store.notes), alert_store.notes
@@ -143,6 +147,8 @@ class RowAlerts:
         members = self._members(slot, rows)
         missing, unknown = self._silent(slot, assignment, {identity: members[identity] for identity in quiet})
         candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
+        sent, self._fresh = ports.sent_alerts(), False
+        candidates = taken_over(candidates, store.alerts, sent, waited=rule.for_, at=slot.states.at)
         evaluated = EvaluatedSlot(
             slot.states.at,
             candidates := self.inquiries.carried(store.alerts, candidates),
@@ -159,6 +165,15 @@ class RowAlerts:
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
+
+    def disagreement(self) -> float | None:
+        """Return how far another exporter of the same series has other alerts; None where there is none."""
+        ports = self.context.ports
+        if self.rule is None or not ports.paired():
+            return None
+        return disagreement(
+            self.alert_store.alerts, ports.sent_alerts(), self.identities.rows_of, (self.kind, self.name)
+        )
 
     def _moved(self, elsewhere: Callable[[], Sequence[bytes]] | None) -> set[str]:
         """Return the alerts whose series are in the answer and belong to another shard."""
@@ -238,7 +253,15 @@ class RowAlerts:
                 scores[storm.identity] = float(slot.score[members].max())
                 storm_labels[storm.identity] = self._index.common_labels(members, _MOST_SHARE)
         correlated = SlotCandidates(
-            store.name, slot.states.at, store.interval, store.alerts, candidates, scores, storm_labels, silent
+            store.name,
+            slot.states.at,
+            store.interval,
+            store.alerts,
+            candidates,
+            scores,
+            storm_labels,
+            silent,
+            self._storm_incidents(assignment.storms),
         )
         traces = root_causes.extend_traces(correlated, self._saved_context().traces)
         explained = root_causes.explain(correlated, traces)
@@ -297,6 +320,9 @@ class RowAlerts:
     ) -> StormAssignment:
         states, alerts = slot.states, self.alert_store.alerts
         settings = overlay(self.context.settings.alerting.storm, rule.storm)
+        sent = sent_storms(self.context.ports.sent_alerts(), self.kind, self.name)
+        if self._shard is not None:
+            settings = part_of_storms(settings, self._shard.count, sent.values(), at=states.at)
         few = not settings.enabled or np.count_nonzero(states.eligible) < settings.members
         if few and not storms:
             return StormAssignment((), {}, {}, np.flatnonzero(states.anomalous))
@@ -322,7 +348,15 @@ class RowAlerts:
             waiting={storm.identity for storm in storms if alerts[storm.identity].fired_at is None},
             taken={identity for identity, alert in alerts.items() if alert.is_open},
             name=name,
+            sent={identity: storm.starts_at for identity, storm in sent.items() if identity not in alerts},
+            joins_any=self._fresh,
         )
+
+    def _storm_incidents(self, storms: Collection[OpenStorm]) -> dict[str, str]:
+        if self._shard is None or self.rule is None:
+            return {}
+        name = self.rule.alertname
+        return {storm.identity: storm_incident(storm, name, self.kind, self.name) for storm in storms}
 
     def _explain(
         self, slot: SlotResult, assignment: StormAssignment

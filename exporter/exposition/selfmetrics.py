@@ -137,6 +137,12 @@ class SelfMetrics:
             "history is not read.",
             "query",
         )
+        self.pair_disagreement_ratio = self._gauge(
+            "pair_disagreement_ratio",
+            "Part of the alerts of a pair that this exporter does not have: another one keeps them active in "
+            "Alertmanager. Only where there is another one.",
+            "query",
+        )
         self.cycles_failed_total = self._counter(
             "cycles_failed_total", "Cycles that could not say anything about their query.", "query"
         )

@@ -107,7 +107,7 @@ class Acknowledger:
         """Acknowledge the episode of an alert; return whether that is done with."""
         who, why = silence.author or "unknown", silence.comment
         try:
-            change = self._episodes.acknowledge(alert.episode, at=at, who=who, why=why)
+            change = self._episodes.acknowledge(alert.episode, at=at, who=who, why=why, silence=silence.id)
             verdict = None if silence.ours or not self._settings().feedback else feedback_in(silence.comment)
             if verdict is not None:
                 remark = self._remark(silence, alert)

@@ -5,18 +5,20 @@ It is shown with an anomaly. What is sent never depends on it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 import msgspec
 
 from exporter.alerting.alert import AlertState, fingerprint
 from exporter.alerting.identity import clean_value
+from exporter.correlation.root_causes import FIRING_LABELS
 from exporter.delivery.alert_snapshot import Snapshot
+from exporter.delivery.listing import instant_in
 from exporter.silences.silence import Silence
 
 __all__ = [
@@ -24,8 +26,8 @@ __all__ = [
     "AlertStatus",
     "Inhibition",
     "Muting",
+    "SentAlert",
     "Silencing",
-    "alerts_filter",
     "firing_alertnames",
 ]
 
@@ -51,6 +53,8 @@ class _AlertItem(msgspec.Struct):
     status: _Status
     fingerprint: str = ""
     starts_at: str = msgspec.field(name="startsAt", default="")
+    updated_at: str = msgspec.field(name="updatedAt", default="")
+    annotations: dict[str, str] = {}
     receivers: list[_Receiver] = []
 
 
@@ -115,6 +119,26 @@ class AlertStatus:
     muted: tuple[Muting, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SentAlert:
+    """An active alert as an Alertmanager lists it, whoever sent it.
+
+    Attributes
+    ----------
+    labels : mapping
+        All of them.
+    starts_at, updated_at : float, Unix seconds
+        When it began, and when it was sent last, on the clock of the Alertmanager.
+    onset : float, Unix seconds
+        Since when its series is anomalous.
+    """
+
+    labels: Mapping[str, str]
+    starts_at: float
+    updated_at: float
+    onset: float = inf
+
+
 @dataclass(frozen=True)
 class AlertListing:
     """Our alerts in one Alertmanager.
@@ -131,6 +155,8 @@ class AlertListing:
         The labels of an incident that alerts have, by fingerprint of their other labels; of those that began first.
     muted : mapping
         By fingerprint of all labels: receivers that are muted, with their time intervals.
+    sent : mapping
+        All of them, by fingerprint of the labels without those of `FIRING_LABELS`; the first to begin.
     """
 
     at: float
@@ -138,6 +164,7 @@ class AlertListing:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     incidents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     muted: Mapping[str, tuple[Muting, ...]] = field(default_factory=dict)
+    sent: Mapping[str, SentAlert] = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: bytes, groups: bytes | None = None, *, at: float) -> AlertListing:
@@ -154,7 +181,13 @@ class AlertListing:
             raise ValueError(f"not a list of alerts: {error}") from None
         by_fingerprint = {fingerprint(item.labels): item for item in items}
         incidents: dict[str, Mapping[str, str]] = {}
+        sent: dict[str, SentAlert] = {}
         for item in sorted(items, key=lambda item: (item.starts_at, item.fingerprint)):
+            identity = fingerprint({name: value for name, value in item.labels.items() if name not in FIRING_LABELS})
+            if (starts_at := instant_in(item.starts_at)) is not None:
+                updated, onset = instant_in(item.updated_at), instant_in(item.annotations.get("since", ""))
+                onset = starts_at if onset is None else min(onset, starts_at)
+                sent.setdefault(identity, SentAlert(item.labels, starts_at, updated or starts_at, onset))
             if _INCIDENT[0] in item.labels:
                 plain = {name: value for name, value in item.labels.items() if name not in _INCIDENT}
                 chosen = {name: item.labels[name] for name in _INCIDENT if name in item.labels}
@@ -163,7 +196,7 @@ class AlertListing:
         for identity in (muted.keys() & by_fingerprint.keys()) - notified:
             # It would be listed as active, although nobody is notified.
             by_fingerprint[identity].status.state = "suppressed"
-        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents, muted)
+        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents, muted, sent)
 
     def silenced(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """Yield the id of a silence with the fingerprint and the labels of an alert that it silences."""
@@ -233,17 +266,6 @@ def firing_alertnames(snapshot: Snapshot) -> frozenset[str]:
         for alert in query_alerts.alerts.values()
         if alert.state is AlertState.FIRING
     )
-
-
-def alerts_filter(alertnames: Iterable[str]) -> str:
-    """Return the ``filter`` parameter that selects alerts by name.
-
-    >>> alerts_filter(["ShopSlow", "AnomalyDetected"])
-    'alertname=~"AnomalyDetected|ShopSlow"'
-    """
-    pattern = "|".join(re.escape(name) for name in sorted(alertnames))
-    quoted = pattern.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'alertname=~"{quoted}"'
 
 
 def _silencing(identity: str, silence: Silence | None) -> Silencing:

@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import msgspec
 
+from exporter.delivery.listing import alerts_filter
 from exporter.delivery.response import text_of
 from exporter.delivery.settings import AlertmanagerSettings
 from exporter.errors import AlertmanagerError, Reason
 from exporter.http_client import Client, HttpResponse
-from exporter.silences.alert_status import AlertListing, alerts_filter
+from exporter.silences.alert_status import AlertListing
 from exporter.silences.silence import Silence, SilenceList
 
 __all__ = ["AlertmanagerApi", "Cluster", "SilenceListing"]

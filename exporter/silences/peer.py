@@ -11,6 +11,7 @@ from exporter.delivery import ReceiverClock
 from exporter.errors import AlertmanagerError, Reason
 from exporter.silences.alert_status import AlertListing
 from exporter.silences.alertmanager_api import AlertmanagerApi, Cluster
+from exporter.silences.messages import Message
 from exporter.silences.silence import Silence
 
 __all__ = ["Peer", "clusters"]
@@ -30,6 +31,8 @@ class Peer:
         Those that were read, expired ones included.
     unread : sequence of Silence
         Silences that cannot be read, by the alerts that they silence.
+    messages : sequence of Message
+        Those of other exporters, and its own.
     read_at : float or None
         Monotonic seconds of the newest answer.
     answered : bool
@@ -54,6 +57,7 @@ class Peer:
     clock: ReceiverClock
     silences: Sequence[Silence] = ()
     unread: Sequence[Silence] = ()
+    messages: Sequence[Message] = ()
     read_at: float | None = None
     answered: bool = False
     has_silences: bool = True
@@ -100,14 +104,20 @@ class Peer:
                 self._read_single([*self._current(at), *created], at, mono)
         else:
             self.rejected, self.has_silences = listing.rejected, True
-            listed = listing.silences if listing.complete else self._with_ended(listing.silences, created, at)
+            self.messages = [each.message for each in listing.silences if each.message is not None]
+            silences = [each for each in listing.silences if each.message is None]
+            listed = silences if listing.complete else self._with_ended(silences, created, at)
             self.silences, self.unread = listed, ()
             self.read_at, self.answered = mono, True
         if cluster and self.answered:
-            try:
-                self.cluster = self.api.cluster()
-            except AlertmanagerError as fault:
-                self.fault, self.answered = fault, False
+            self.read_cluster()
+
+    def read_cluster(self) -> None:
+        """Read which others share its silences."""
+        try:
+            self.cluster = self.api.cluster()
+        except AlertmanagerError as fault:
+            self.fault, self.answered = fault, False
 
     def take_alerts(self, alerts: AlertListing | None, *, at: float, mono: float) -> None:
         """Take the status of our alerts, which also says what silences are there that cannot be listed."""

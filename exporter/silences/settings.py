@@ -30,6 +30,11 @@ class SilenceSettings(Section):
         description="Most open anomalies that a silence may match for its comment to be feedback; one that matches "
         "more only acknowledges them.",
     )
+    share: bool = Field(
+        True,
+        description="Whether exporters with the same Alertmanagers pass on to each other what people do at one of "
+        "them, by short silences that match no alert: docs/scaling.md.",
+    )
     max_bytes: ByteSize = Field(
         ByteSize(32 * 2**20), gt=0, description="Longest list of silences that is read; it includes expired ones."
     )

@@ -22,6 +22,7 @@ from exporter.calendar import (
     format_instant,
     with_comment,
 )
+from exporter.silences.messages import Message, message_in
 
 __all__ = ["AUTHOR", "Silence", "SilenceIndex", "SilenceList", "comment_of"]
 
@@ -80,6 +81,8 @@ class Silence:
         By name: what people wrote beside the comment, such as a ticket.
     updated_at : float or None, Unix seconds
         When it was made or last changed, where the Alertmanager says so.
+    message : Message or None
+        What it is, where it silences nothing.
     """
 
     id: str
@@ -91,6 +94,7 @@ class Silence:
     comment: str
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     updated_at: float | None = None
+    message: Message | None = field(default=None, hash=False)
 
     @classmethod
     def unread(cls, identity: str, fingerprint: str, labels: Mapping[str, str], at: float) -> Silence:
@@ -189,12 +193,16 @@ class SilenceList:
         expired = listed.status.state == "expired"
         notes = listed.annotations if isinstance(listed.annotations, dict) else {}
         annotations = {name: text for name, text in notes.items() if isinstance(text, str)}
-        author, comment = clean_value(listed.created_by), clean_value(listed.comment)
+        message = message_in(listed.created_by, listed.comment)
+        author = clean_value(listed.created_by)
+        comment = clean_value(listed.comment) if message is None else ""
         try:
             updated = _instant(listed.updated_at)
         except ValueError:
             updated = None
-        return Silence(listed.id, matchers, window, listed.starts_at, expired, author, comment, annotations, updated)
+        return Silence(
+            listed.id, matchers, window, listed.starts_at, expired, author, comment, annotations, updated, message
+        )
 
 
 class SilenceIndex:

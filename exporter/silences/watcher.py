@@ -14,10 +14,12 @@ from exporter.calendar import Calendar
 from exporter.delivery import AlertmanagerSettings, ReceiverClocks
 from exporter.errors import AlertmanagerError, ExporterError
 from exporter.http_client import Client
-from exporter.silences.alert_status import AlertListing, AlertStatus
+from exporter.silences.alert_status import AlertListing, AlertStatus, SentAlert
 from exporter.silences.alertmanager_api import AlertmanagerApi
+from exporter.silences.messages import Exchange, Message
 from exporter.silences.metrics import SilenceMetrics
 from exporter.silences.peer import Peer, clusters
+from exporter.silences.posting import Posting
 from exporter.silences.reconciler import EndSilence, PutSilence, body_of, plan_silences, steps
 from exporter.silences.settings import SilenceSettings
 from exporter.silences.silence import Silence, SilenceIndex
@@ -53,6 +55,8 @@ class SilenceWatcher:
         Returns the names of the alerts whose status is read, where there are any.
     on_read : callable
         Called after every round, in the watcher's thread, with the index and Unix seconds.
+    exchange : Exchange, optional
+        Messages to and from other exporters.
     clocks : ReceiverClocks, optional
         Shared with others that ask the same servers.
     monotonic : callable
@@ -69,6 +73,7 @@ class SilenceWatcher:
         registry: CollectorRegistry,
         alertnames: Callable[[], frozenset[str]] = frozenset,
         on_read: Callable[[SilenceIndex, float], None] = lambda index, at: None,  # noqa: ARG005
+        exchange: Exchange | None = None,
         clocks: ReceiverClocks | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +83,8 @@ class SilenceWatcher:
         self._clock = clock
         self._alertnames = alertnames
         self._on_read = on_read
+        self._exchange = exchange or Exchange()
+        self._posting = Posting()
         self._clocks = clocks or ReceiverClocks()
         self._monotonic = monotonic
         self._metrics = SilenceMetrics(registry)
@@ -121,6 +128,26 @@ class SilenceWatcher:
             if peer.alerts is not None and identity in peer.alerts.incidents:
                 return peer.alerts.incidents[identity]
         return {}
+
+    def firing_since(self, identity: str) -> float | None:
+        """Return since when an Alertmanager has an active alert, Unix seconds; None where none has it.
+
+        Parameters
+        ----------
+        identity : str
+            Fingerprint of the alert, which is that of its labels without those that it gets when it fires.
+        """
+        sent = self.sent_alerts().get(identity)
+        return None if sent is None else sent.starts_at
+
+    def sent_alerts(self) -> Mapping[str, SentAlert]:
+        """Return the active alerts that Alertmanagers list, whoever sent them, by fingerprint; the first to begin."""
+        sent: dict[str, SentAlert] = {}
+        for peer in list(self._peers.values()):
+            for identity, alert in () if peer.alerts is None else peer.alerts.sent.items():
+                if identity not in sent or alert.starts_at < sent[identity].starts_at:
+                    sent[identity] = alert
+        return sent
 
     def listed_under(self, silence: str) -> int:
         """Return how many of our alerts, those of other processes included, an Alertmanager lists under a silence."""
@@ -218,15 +245,31 @@ class SilenceWatcher:
         list(self._readers.map(lambda peer: self._read(peer, ours, cluster=reconciling and len(peers) > 1), peers))
         alertnames = self._alertnames()
         list(self._readers.map(lambda peer: self._read_alerts(peer, alertnames), peers))
+        # What is listed says whether a level that was called normal is that of today.
+        messages = self._share(peers)
         self._publish(peers)
         self._first.set()
         self._on_read(self._index, self._clock())
-        if reconciling and not self._stopping:
+        if messages and not reconciling and len(peers) > 1:
+            list(self._readers.map(Peer.read_cluster, [peer for peer in peers if peer.answered]))
+        if (reconciling or messages) and not self._stopping:
             for cluster in clusters([peer for peer in peers if peer.answered and self._agrees(peer)]):
                 present = {silence.id: silence for peer in cluster for silence in peer.silences}
                 for step in steps(plan, list(present.values()), created, at=self._clock())[:_MOST_STEPS]:
                     self._apply_step(step, cluster)
+                self._posting.post(messages, cluster, at=self._clock(), mono=self._monotonic())
             self._write_created()
+
+    def _share(self, peers: Sequence[Peer]) -> list[Message]:
+        """Take the messages of other exporters; return those of this one that an Alertmanager does not list."""
+        if not self._settings.share:
+            return []
+        listed = {message.id: message for peer in peers for message in peer.messages}
+        self._exchange.take(list(listed.values()), self._clock())
+        pending, mono = self._exchange.pending(self._clock()), self._monotonic()
+        answered = [peer for peer in peers if peer.answered]
+        missing = [self._posting.missing(pending, {peer.url: peer.messages}, mono) for peer in answered]
+        return list({message.id: message for messages in missing for message in messages}.values())
 
     # ------------------------------------------------------------------ read
 

@@ -8,11 +8,10 @@ from exporter.store.episodes import (
     EpisodeFilter,
     EpisodeLog,
     EpisodePage,
-    PendingFeedback,
-    SilenceComment,
 )
 from exporter.store.errors import StoreError, StoreReason
 from exporter.store.events import CreatedSilence, EventLog, SilenceLog
+from exporter.store.feedback_rows import PendingFeedback, SilenceComment
 from exporter.store.learned_arrays import LearnedState
 from exporter.store.opening import Recovery
 from exporter.store.rows import AuditEntry, Delivery

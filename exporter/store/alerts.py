@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
+import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,22 @@ class AlertLog:
     def watermark(self, query: str) -> float | None:
         """Return the newest slot that was committed for a query, or None."""
         return self.database.read(lambda con: _watermark(con, query))
+
+    def watermarks(self) -> dict[str, float]:
+        """Return the newest slot that was committed for each query."""
+        rows = self.database.read(lambda con: con.execute("SELECT query, slot, crc FROM watermarks").fetchall())
+        return {query: float(slot) for query, slot in intact(rows)}
+
+    def identity(self) -> str:
+        """Return what distinguishes this state from that of every other exporter; made when it is first asked for."""
+        new = sealed("(identity)", uuid.uuid4().hex[:12].encode())
+
+        def read(con: sqlite3.Connection) -> str:
+            con.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", new)
+            row = con.execute("SELECT value FROM notes WHERE query='(identity)'").fetchone()
+            return bytes(row[0]).decode(errors="replace")
+
+        return self.database.write(read)
 
     def close(self) -> None:
         """Close the database."""

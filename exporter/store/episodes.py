@@ -6,11 +6,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from exporter.alerting.alert import AlertTransition, AuditEvent
+from exporter.alerting.alert import AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
-from exporter.store.audit import PAGE_LIMIT, append_audit
+from exporter.store.audit import PAGE_LIMIT
 from exporter.store.database import Database
 from exporter.store.episode_rows import (
     EPISODES,
@@ -18,23 +17,26 @@ from exporter.store.episode_rows import (
     find_episode,
     select_episodes,
     transitions_of,
-    write_episodes,
 )
-from exporter.store.rows import AuditEntry, entry_of, intact, sealed
+from exporter.store.feedback_rows import (
+    SOON,
+    PendingFeedback,
+    SilenceComment,
+    append_event,
+    decline,
+    is_noted,
+    next_number,
+)
+from exporter.store.rows import AUDIT_NAMES, AuditEntry, entry_of, intact, sealed
 
 __all__ = [
-    "SOON",
     "EpisodeChange",
     "EpisodeCursor",
     "EpisodeFilter",
     "EpisodeLog",
     "EpisodePage",
-    "PendingFeedback",
-    "SilenceComment",
 ]
 
-SOON = 120.0
-"""Seconds within which feedback is usually learned: later it is about a level that may be another one by now."""
 _SCAN = 500
 _MOST_SCANNED = 10_000
 """Rows that one request may read where it filters by labels: no index helps there."""
@@ -98,36 +100,6 @@ class EpisodeChange:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PendingFeedback:
-    """Feedback that the baseline has not applied yet; `at` is when it was said, Unix seconds."""
-
-    episode: str
-    query: str
-    fingerprint: str
-    verdict: Feedback
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class SilenceComment:
-    """The comment of a silence, which somebody without a login may have written.
-
-    Attributes
-    ----------
-    silence : str
-        Its id.
-    written_at : float, Unix seconds
-        When the comment was written: what a person says later holds.
-    declined : str
-        Why it is no feedback; empty where it is.
-    """
-
-    silence: str
-    written_at: float
-    declined: str = ""
-
-
 class EpisodeLog:
     """Episodes and their feedback; whatever was written is durable when a call returns. Calls raise `StoreError`."""
 
@@ -179,14 +151,19 @@ class EpisodeLog:
 
         return self._database.read(read)
 
-    def acknowledge(self, episode: str, *, at: float, who: str, why: str) -> EpisodeChange:
-        """Acknowledge an episode. Only the first acknowledgement counts; an episode that is over stays as it is."""
+    def acknowledge(self, episode: str, *, at: float, who: str, why: str, silence: str = "") -> EpisodeChange:
+        """Acknowledge an episode. Only the first acknowledgement counts; an episode that is over stays as it is.
+
+        `silence` is the id of the silence that does it.
+        """
 
         def write(con: sqlite3.Connection) -> EpisodeChange:
             match = find_episode(con, episode)
             if match is None or match.acknowledged_at is not None or match.status is Status.RESOLVED:
                 return EpisodeChange(match)
-            return _append(con, match, AuditEvent.ACKNOWLEDGED, at, who, why)
+            details = {"silence": silence} if silence else {}
+            changed = append_event(con, match, AuditEvent.ACKNOWLEDGED, at, who, why, details)
+            return EpisodeChange(changed, changed=True)
 
         return self._database.write(write)
 
@@ -219,12 +196,12 @@ class EpisodeLog:
                 return EpisodeChange(match)
             details = {"verdict": str(verdict)}
             if remark is not None:
-                if _is_noted(con, match, remark.silence, who, comment):
+                if is_noted(con, match, remark.silence, who, comment):
                     return EpisodeChange(match)
                 details["silence"] = remark.silence
                 later = match.feedback_at is not None and match.feedback_at > remark.written_at
                 if why := remark.declined or ("a later verdict holds" if later else ""):
-                    return _decline(con, match, at, who, why, {**details, "comment": comment})
+                    return EpisodeChange(decline(con, match, at, who, why, {**details, "comment": comment}))
             con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
             if verdict.changes_baseline:
                 written_at = at if remark is None else min(at, remark.written_at)
@@ -234,8 +211,9 @@ class EpisodeLog:
                 con.execute("INSERT INTO lessons VALUES (?, ?, ?, ?, ?, ?)", row)
             if events := self._events_during(match):
                 details["events"] = json.dumps(list(events))
-            number = _next_number(con, match, AuditEvent.FEEDBACK)
-            return _append(con, match, AuditEvent.FEEDBACK, at, who, comment, details, number)
+            number = next_number(con, match, AuditEvent.FEEDBACK)
+            changed = append_event(con, match, AuditEvent.FEEDBACK, at, who, comment, details, number)
+            return EpisodeChange(changed, changed=True)
 
         change = self._database.write(write)
         if change.changed and change.episode is not None:
@@ -244,6 +222,21 @@ class EpisodeLog:
             for notify in self._listeners:
                 notify(feedback)
         return change
+
+    def given_here(self, since: float) -> list[AuditEntry]:
+        """Return what people did here since an instant, and not by a silence: feedback and acknowledgements."""
+        select = f"SELECT id, {AUDIT_NAMES} FROM audit WHERE at >= ? AND event IN (?, ?) ORDER BY at DESC LIMIT ?"  # noqa: S608
+        values = (since, str(AuditEvent.FEEDBACK), str(AuditEvent.ACKNOWLEDGED), PAGE_LIMIT)
+        entries = map(entry_of, self._database.read(lambda con: con.execute(select, values).fetchall()))
+        return [entry for entry in entries if entry.intact and "silence" not in entry.details]
+
+    def adopt(self, feedback: PendingFeedback) -> None:
+        """Take feedback on an episode that this exporter does not have, because it was not running."""
+        row = sealed(feedback.episode, feedback.query, feedback.fingerprint, str(feedback.verdict), float(feedback.at))
+        insert = "INSERT OR REPLACE INTO lessons VALUES (?, ?, ?, ?, ?, ?)"
+        self._database.write(lambda con: con.execute(insert, row))
+        for notify in self._listeners:
+            notify(feedback)
 
     def deviation_of(self, feedback: PendingFeedback) -> float | None:
         """Return how far from the expected an episode had been at most when it was called normal; None: not known."""
@@ -258,7 +251,7 @@ class EpisodeLog:
         def write(con: sqlite3.Connection) -> None:
             match = find_episode(con, feedback.episode)
             if match is not None:
-                _decline(con, match, at, "exporter", why, {"verdict": str(feedback.verdict)})
+                decline(con, match, at, "exporter", why, {"verdict": str(feedback.verdict)})
 
         self._database.write(write)
 
@@ -346,46 +339,3 @@ def _conditions(filters: EpisodeFilter) -> tuple[list[str], list[object]]:
     if filters.least_score is not None:
         conditions.append(("score >= ?", float(filters.least_score)))
     return [condition for condition, _ in conditions], [value for _, value in conditions]
-
-
-def _is_noted(con: sqlite3.Connection, episode: Episode, silence: str, who: str, comment: str) -> bool:
-    """Return whether the audit has the comment of a silence on an episode already, taken or declined."""
-    select = "SELECT event, who, why, details FROM audit WHERE fingerprint=? AND episode=? AND event IN (?, ?)"
-    values = (episode.fingerprint, episode.id, str(AuditEvent.FEEDBACK), str(AuditEvent.FEEDBACK_DECLINED))
-    for _, author, why, encoded in con.execute(select, values).fetchall():
-        details = json.loads(encoded)
-        # Older versions did not write down which silence it was.
-        same = details["silence"] == silence if "silence" in details else author == who
-        if same and details.get("comment", why) == comment:
-            return True
-    return False
-
-
-def _next_number(con: sqlite3.Connection, episode: Episode, event: AuditEvent) -> int:
-    select = "SELECT coalesce(max(number), -1) + 1 FROM audit WHERE fingerprint=? AND episode=? AND event=?"
-    number: int = con.execute(select, (episode.fingerprint, episode.id, str(event))).fetchone()[0]
-    return number
-
-
-def _decline(
-    con: sqlite3.Connection, episode: Episode, at: float, who: str, why: str, details: Mapping[str, str]
-) -> EpisodeChange:
-    event = AuditEvent.FEEDBACK_DECLINED
-    _append(con, episode, event, at, who, why, details, _next_number(con, episode, event))
-    return EpisodeChange(episode)
-
-
-def _append(
-    con: sqlite3.Connection,
-    episode: Episode,
-    event: AuditEvent,
-    at: float,
-    who: str,
-    why: str,
-    details: Mapping[str, str] = MappingProxyType({}),
-    number: int = 0,
-) -> EpisodeChange:
-    identity = episode.fingerprint, episode.query, episode.id
-    transition = AlertTransition(*identity, event, at, why, who, details, number)
-    append_audit(con, [transition])
-    return EpisodeChange(write_episodes(con, [transition])[episode.id], changed=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from exporter.calendar.entries import recurring_entry
 from exporter.calendar.events import AnnouncedEvent, TimeWindow, TooManyEventsError, event_id
+from exporter.schedule import wall_clock
 from exporter.store import EventLog
 from exporter.suppression.active_events import ActiveEvents
 
@@ -30,14 +31,24 @@ class AnnouncedEvents:
         Updated with every change.
     changed : callable
         Called after every change.
+    clock : callable
+        Unix seconds.
     """
 
-    def __init__(self, log: EventLog, active: ActiveEvents, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        active: ActiveEvents,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = wall_clock,
+    ) -> None:
         self._log = log
         self._active = active
         self._changed = changed
         self._lock = threading.Lock()
+        self._clock = clock
         self._events: dict[str, AnnouncedEvent] = {}
+        self._removed: dict[str, tuple[float, str]] = {}
 
     def load(self) -> None:
         """Read the events of earlier runs."""
@@ -87,11 +98,45 @@ class AnnouncedEvents:
             event = self.get(name_or_id)
             if event is None:
                 return None
-            self._log.remove(event.id)
-            self._replace({identity: kept for identity, kept in self._events.items() if identity != event.id})
+            self._drop(event, self._clock(), who)
         log.info("an event was removed", extra={"event": event.name, "who": who})
         self._changed()
         return event
+
+    def removed(self) -> dict[str, tuple[float, str]]:
+        """Return when each event that was removed since the start was removed, Unix seconds, and by whom, by name."""
+        return dict(self._removed)
+
+    def take(self, event: AnnouncedEvent) -> None:
+        """Take an event that another exporter has, unless it is changed or removed here since."""
+        with self._lock:
+            old = self._events.get(event.id)
+            gone = self._removed.get(event.name, (0.0, ""))[0]
+            if event.id != event_id(event.name) or gone >= event.updated_at or len(self._events) >= _MOST:
+                return
+            if old is not None and old.updated_at >= event.updated_at:
+                return
+            # Before anything is written: a message may come from anybody.
+            _ = recurring_entry(event) if event.cron else event.occurrence
+            self._log.put(event)
+            self._replace({**self._events, event.id: event})
+        log.info("an event was announced at another exporter", extra={"event": event.name, "who": event.who})
+        self._changed()
+
+    def take_removal(self, name: str, at: float, who: str) -> None:
+        """Remove an event that was removed at another exporter at an instant, unless it is changed here since."""
+        with self._lock:
+            event = self._events.get(event_id(name))
+            if event is None or event.updated_at >= at:
+                return
+            self._drop(event, at, who)
+        log.info("an event was removed at another exporter", extra={"event": name, "who": who})
+        self._changed()
+
+    def _drop(self, event: AnnouncedEvent, at: float, who: str) -> None:
+        self._log.remove(event.id)
+        self._removed[event.name] = (at, who)
+        self._replace({identity: kept for identity, kept in self._events.items() if identity != event.id})
 
     def forget(self, before: float) -> None:
         """Forget the events that ended before an instant, as the store does."""

@@ -139,6 +139,7 @@ class World:
         *,
         plan: QueryPlan | None = None,
         start: float = START,
+        ports: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
         self.directory = directory
@@ -153,6 +154,7 @@ class World:
             self.source.server_time = lambda: self.now - self.skew
         self.checkpoint_interval = 300.0
         self.external_labels: dict[str, str] = {}
+        self.ports = dict(ports or {})
         self.begin()
 
     def begin(self) -> None:
@@ -190,6 +192,7 @@ class World:
             alerting=self.limits,
             external_labels=self.external_labels,
             checkpoint_interval=self.checkpoint_interval,
+            **self.ports,
         )
 
     def prepare(self) -> bool:

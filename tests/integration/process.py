@@ -151,7 +151,7 @@ class Process:
         """The exit code, negative for a signal; None while it runs."""
         return None if self._process is None else self._process.poll()
 
-    def start(self, timeout: float = 30.0, *, wait: bool = True) -> None:
+    def start(self, timeout: float = 120.0, *, wait: bool = True) -> None:
         """Start it and, unless told otherwise, wait until it is ready."""
         assert not self.alive, "already running"
         with self.log.open("ab") as log:
@@ -159,7 +159,7 @@ class Process:
         if wait:
             self.wait(timeout)
 
-    def wait(self, timeout: float = 30.0) -> None:
+    def wait(self, timeout: float = 120.0) -> None:
         """Wait until it is ready; if it ends or takes too long, end it and show its log."""
         deadline = time.monotonic() + timeout
         while self.alive and time.monotonic() < deadline:

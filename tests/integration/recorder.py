@@ -49,7 +49,9 @@ class Recorder(Listener):
             time.time(), time.monotonic(), handler.command, handler.path, dict(handler.headers.items()), body
         )
         with self._changed:
-            self._requests.append(request)
+            # An exporter asks now and then since when an Alertmanager runs.
+            if handler.command == "POST":
+                self._requests.append(request)
             self._changed.notify_all()
             if len(body) > self.largest:
                 return 413, b"", {}
@@ -57,7 +59,7 @@ class Recorder(Listener):
 
     @property
     def requests(self) -> list[Request]:
-        """Everything so far, in order."""
+        """Every POST so far, in order."""
         with self._changed:
             return list(self._requests)
 

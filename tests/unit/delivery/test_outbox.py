@@ -375,3 +375,63 @@ def test_ten_thousand_alerts_are_batches_like_any_other() -> None:
         bench.settle(TAKEN, batch)
         requests += 1
     assert requests == 40
+
+
+class TestPair:
+    """Another exporter sends the same alerts."""
+
+    @staticmethod
+    def ended() -> Bench:
+        bench = Bench(alert())
+        bench.outbox.others.at_work = True
+        bench.settle(TAKEN)
+        bench.publish(alert(state=RESOLVED, resolved_at=T0 + 10, evaluated_at=T0 + 10))
+        return bench
+
+    @staticmethod
+    def look(bench: Bench, updated: float | None) -> None:
+        assert bench.next() is None
+        assert bench.outbox.wants_listing
+        bench.outbox.take_listing({} if updated is None else {fp(): updated}, skew=0.0, mono=bench.mono)
+
+    def test_an_end_is_sent_once_it_is_seen_that_nobody_keeps_the_alert(self) -> None:
+        bench = self.ended()
+        bench.advance(20)
+        assert bench.next() is None
+        assert not bench.outbox.wants_listing
+        assert bench.outbox.dirty == 0
+        bench.advance(20)
+        self.look(bench, None)
+        assert bench.names() == ["a"]
+
+    def test_what_the_other_one_keeps_is_left_until_that_one_ends_it(self) -> None:
+        bench = self.ended()
+        for _ in range(10):
+            bench.advance(40)
+            self.look(bench, bench.now - 20)
+            assert bench.next() is None
+        bench.advance(2.5)
+        self.look(bench, None)
+        assert bench.names() == ["a"]
+
+    def test_an_episode_goes_over_into_the_next_one_where_its_end_is_not_sent(self) -> None:
+        bench = self.ended()
+        again = alert(episode="episode-a-2", fired_at=T0 + 70, active_at=T0 + 70, evaluated_at=T0 + 70)
+        bench.advance(20)
+        bench.publish(again)
+        batch = bench.next()
+        assert batch is not None
+        assert [one.episode for one in batch.alerts] == ["episode-a-2"]
+        bench.settle(TAKEN, batch)
+        assert bench.next() is None
+
+
+def test_an_end_is_sent_again_where_the_alertmanager_was_started_since() -> None:
+    bench = Bench(alert(state=RESOLVED))
+    bench.settle(TAKEN)
+    assert bench.next() is None
+    bench.advance(10)
+    bench.outbox.note_start(bench.mono - 5)
+    assert bench.names() == ["a"]
+    bench.settle(TAKEN)
+    assert bench.next() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from exporter.alerting.alert import Alert, AlertState
@@ -17,7 +19,16 @@ M0 = 5000.0
 
 def why(one: Alert, ack: Ack | None = None, *, slot: float = T0 + 60, now: float | None = None, **sheet: float) -> str:
     made = QueryAlerts({one.fingerprint: one}, slot, sheet.get("interval", 60.0), sheet.get("published", M0))
-    found = due(one, ack, made, limits(), now=T0 + 60 if now is None else now, mono=sheet.get("mono", M0))
+    found = due(
+        one,
+        ack,
+        made,
+        limits(),
+        now=T0 + 60 if now is None else now,
+        mono=sheet.get("mono", M0),
+        started=sheet.get("started", -inf),
+        paired=bool(sheet.get("paired")),
+    )
     return "" if found is None else found.name
 
 
@@ -69,6 +80,29 @@ def test_it_is_said_again_at_the_first_slot_strictly_after_the_delay(
 )
 def test_without_slots_the_monotonic_clock_decides(sheet: dict, expected: str) -> None:
     assert why(alert(), ack(), **sheet) == expected
+
+
+@pytest.mark.parametrize("slot", [T0 + 61, T0 + 600])
+def test_an_end_is_said_once_more_and_then_no_more(slot: float) -> None:
+    over = alert(state=RESOLVED)
+    assert why(over, ack(RESOLVED), slot=slot, now=slot) == "AGAIN"
+    assert why(over, ack(RESOLVED, repeated=True), slot=slot, now=slot) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"), [(alert(), "AGAIN"), (alert(state=RESOLVED), "RESOLVED")], ids=["firing", "over"]
+)
+def test_what_an_alertmanager_was_sent_before_it_was_started_is_due_again(one: Alert, expected: str) -> None:
+    taken = ack(one.state, repeated=True)
+    assert why(one, taken, started=M0 - 1.0) == ""
+    assert why(one, taken, started=M0 + 1.0, mono=M0 + 2.0) == expected
+    assert why(one, taken, started=M0 + 1.0, mono=M0 + 2.0, now=T0 + 901) == ("" if expected == "RESOLVED" else "AGAIN")
+
+
+def test_where_there_is_a_pair_each_slot_shows_that_an_alert_fires() -> None:
+    assert why(alert(), ack(), slot=T0 + 60) == ""
+    assert why(alert(), ack(), slot=T0 + 60, paired=True) == "AGAIN"
+    assert why(alert(), ack(), slot=T0 + 30, paired=True) == ""
 
 
 def test_the_end_of_a_query_that_is_gone_is_said_again_for_as_long_as_any_end() -> None:
