@@ -70,9 +70,9 @@ format: $(STAMP) ## Format the code.
 bench: $(STAMP) servers ## Measure everything that docs/performance.md says, and write it anew.
 	@$(BIN)/python -m benchmarks
 
-screenshots: $(STAMP) servers ## Take the pictures of the pages in docs/images anew, in a real browser.
+screenshots: $(STAMP) servers ## Take the pictures in docs/images anew, and the session of docs/walkthrough.md.
 	@sh scripts/servers.sh chromium
-	@$(BIN)/python -m pytest -q tests/integration/test_pages.py --screenshots
+	@$(BIN)/python -m pytest -q tests/integration/test_pages.py tests/integration/test_walkthrough.py --screenshots
 
 golden: $(STAMP) ## Write the golden files anew; read the difference before you commit it.
 	@$(BIN)/python -m pytest -q tests --update-golden

@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--screenshots",
         action="store_true",
         default=False,
-        help="Take the pictures of the pages in docs/images anew.",
+        help="Take the pictures in docs/images and the session of docs/walkthrough.md anew.",
     )
 
 

@@ -179,6 +179,10 @@ def test_commands_are_documented() -> None:
 def test_every_page_is_a_click_away_from_the_readme() -> None:
     pages = {f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")}
     assert pages - set(re.findall(r"\]\(([^)#]+)", README)) == set()
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1]
+    assert {page.removeprefix("docs/") for page in pages} - set(
+        re.findall(r"[\w-]+\.md$", navigation, re.MULTILINE)
+    ) == set()
 
 
 def test_the_readme_is_one_page() -> None:

@@ -23,7 +23,7 @@ from exporter.engine.verdict import Verdicts
 from exporter.errors import PrometheusError
 from exporter.prometheus import PrometheusApi
 
-__all__ = ["History", "Measurement", "measure", "read"]
+__all__ = ["STEP", "History", "Measurement", "measure", "read"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,6 +37,8 @@ _TIMEOUT = 60.0
 _TOGETHER = 500
 """Instants that are replayed at once."""
 _MIN_DAYS = 3.0
+_MIN_WEEKS = 0.5
+"""Weeks in which a replay could have alerted, below which a rate of alerts is not worth saying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Measurement:
 
     def alerts_a_week(self) -> tuple[float, float, float] | None:
         """Return the expected alerts a week and their 90 % interval; None where nothing could be counted."""
-        if self.weeks <= 0.0:
+        if self.weeks < _MIN_WEEKS:
             return None
         from scipy.special import gammaincinv  # Heavy, and only this needs it.
 
@@ -250,7 +252,7 @@ class _Tracker:
             alerts=self._alerts,
             weeks=self._weeks,
             engine_seconds=self._engine_seconds,
-            trouble="" if self._weeks else "alerts a week are known after a week of history",
+            trouble="" if self._weeks >= _MIN_WEEKS else "alerts a week are known after eleven days of history",
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.suggest.candidates import Candidate
-from exporter.suggest.measure import Measurement
+from exporter.suggest.measure import STEP, Measurement
 
 __all__ = ["Proposal", "groups_of", "propose", "totals"]
 
@@ -19,6 +19,10 @@ _LOUD = 3.0
 _BUDGET = "2/week"
 _INTERVALS = ("1m", "5m", "15m")
 _SECONDS = {"15s": 15.0, "30s": 30.0, "1m": 60.0, "5m": 300.0, "15m": 900.0}
+_EVALUATION = 0.003
+"""Processor seconds of an evaluation beside its series: the request, the arrays, the page."""
+_INSTANT = 0.0004
+"""Processor seconds of an instant of history, of a few series or of hundreds."""
 _NOISES = 2.0
 """Standard deviations of the noise below which a deviation does not matter."""
 
@@ -105,12 +109,15 @@ def groups_of(proposals: Sequence[Proposal]) -> Iterator[dict[str, Any]]:
 
 
 def totals(proposals: Sequence[Proposal]) -> dict[str, float]:
-    """Return what the written queries cost together: series, and shares of a processor here and on the server."""
+    """Return what the written queries cost together: series, shares of a processor, and seconds of it to learn."""
     written = [proposal for proposal in proposals if not proposal.left_out]
     return {
         "queries": len(written),
         "series": sum(proposal.measurement.series for proposal in written),
         "server": math.fsum(proposal.measurement.seconds / proposal.interval for proposal in written),
-        "engine": math.fsum(proposal.measurement.engine_seconds / proposal.interval for proposal in written),
+        "engine": math.fsum(
+            (_EVALUATION + proposal.measurement.engine_seconds) / proposal.interval for proposal in written
+        ),
+        "learning": math.fsum(proposal.measurement.days * 86400.0 / STEP * _INSTANT for proposal in written),
         "alerts": math.fsum((proposal.measurement.alerts_a_week() or (0.0,))[0] for proposal in written),
     }

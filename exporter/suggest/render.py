@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from exporter.alerting.explanation.formatting import format_numbers
 from exporter.presets import preset
 from exporter.suggest.measure import Measurement
 from exporter.suggest.proposal import Proposal, groups_of, totals
@@ -89,7 +90,8 @@ def cost_lines(proposals: Sequence[Proposal]) -> list[str]:
     here, there = 100 * total["engine"], 100 * total["server"]
     return [
         f"{total['queries']:.0f} queries, {total['series']:.0f} series: about {memory:.1f} MB of learned state.",
-        f"Processors: about {here:.2f} % here, and {there:.2f} % of the server as it answered just now.",
+        f"Processors: about {here:.1f} % here, and {there:.1f} % of the server as it answered just now.",
+        f"The first start learns their history, which takes a processor about {total['learning']:.0f} s.",
     ]
 
 
@@ -112,7 +114,8 @@ def _comments(proposal: Proposal) -> Iterator[str]:
     if seen.season != "unknown":
         parts.append(f"season: {seen.season}")
     if math.isfinite(seen.noise):
-        parts.append(f"noise {seen.noise:.2g} around {seen.level:.2g}")
+        noise, level = format_numbers([seen.noise, seen.level], proposal.fields.get("unit"))
+        parts.append(f"noise {noise} around {level}")
     yield "Seen: " + ", ".join(parts) + "."
     if seen.alerts_a_week() is not None:
         what = "Expected alerts" if "alert" in proposal.fields else "Expected anomalies; it has no alert"

@@ -31,7 +31,7 @@ SCRAPES = {
 LARGEST = 500
 """Megabytes."""
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
