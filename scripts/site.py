@@ -13,7 +13,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-__all__ = ["PAGES", "on_files", "on_page_markdown", "with_links"]
+__all__ = ["PAGES", "on_config", "on_files", "on_page_markdown", "with_links"]
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -46,6 +46,12 @@ def with_links(text: str, folder: str) -> str:
     return _LINK.sub(place, text)
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Make the anchors of headings as GitHub makes them, so that a link works in both places."""
+    config.mdx_configs["toc"] = {**config.mdx_configs["toc"], "slugify": lambda text, _: _anchor(text)}
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are files elsewhere, the shipped files, and a page that lists them."""
     for path, name in PAGES.items():
@@ -72,8 +78,8 @@ def _shipped() -> list[str]:
     return sorted(path for path in paths if not path.endswith(".md"))
 
 
-def _anchor(folder: str) -> str:
-    return re.sub(r"[^\w -]", "", folder).lower().replace(" ", "-")
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
 def _listing(paths: list[str]) -> str:
