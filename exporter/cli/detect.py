@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from exporter.config.model import Config
+    from exporter.config.plan import QueryPlan
+    from exporter.detect.recorded_series import RecordedSeries
+    from exporter.detect.scoring import ScoredGroup
     from exporter.engine.engine import EngineSettings
     from exporter.engine.forecast.settings import ForecastSettings
 
@@ -32,6 +37,9 @@ _MORE = """\
 Input: an answer of Prometheus' query_range (or its list of series, or [[timestamp, "value"], ...]); the text of
 promtool query; CSV timestamp,value, or a table as Grafana and spreadsheets export it, with units. Timestamps are Unix
 seconds, milliseconds, ISO 8601 or 31.12.2026 14:05, in the zone that is written with them or that of --timezone.
+
+With --config.file and without --query, a series belongs to the query that its column (or its label query or __name__)
+is named after, and the groups of the file are judged, too.
 
 Output: CSV has a row a sample; JSON has the verdict on the newest sample, and every anomaly before it.
 
@@ -64,8 +72,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--step", metavar="DURATION",
         help="what a sample stands for, such as 1m (default: the median spacing of the first 200)")  # fmt: skip
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
-        help="take time zone, detectors, quorum and the rest from a query of this file")  # fmt: skip
-    add("--query", metavar="NAME", help="that query; may be left out where the file has one")
+        help="take time zone, detectors, quorum, groups and the rest from the queries of this file")  # fmt: skip
+    add("--query", metavar="NAME", help="all series are of this query")
     add("--forecast", metavar="DURATION",
         help="write forecasts so far ahead, such as 1d, from the newest sample on, instead of scores")  # fmt: skip
     add("--limit", metavar="SIDE:VALUE",
@@ -91,12 +99,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _detect(args: argparse.Namespace) -> int:
     zone = _zone(args.zone)
-    settings = _settings(args.config_file, args.query, zone)
     given = _duration("--step", args.step)
     ahead = _duration("--forecast", args.forecast)
+    if args.limit is not None and ahead is None:
+        raise UsageError("--limit is about forecasts: give --forecast, such as --forecast=1d")
+    config = _config(args.config_file, args.query)
+    settings = _settings(config, args, zone)
     if args.limit is not None:
-        if ahead is None:
-            raise UsageError("--limit is about forecasts: give --forecast, such as --forecast=1d")
         settings = replace(settings, forecast=_limited(settings.forecast, args.limit))
     data = _read(args.input)
 
@@ -117,14 +126,41 @@ def _detect(args: argparse.Namespace) -> int:
         forecasts = forecast_series(series, settings, step, ahead)
         _write(args.output, forecasts_to_csv(forecasts) if as_csv else forecasts_to_json(forecasts, settings))
         return GOOD
-    scored = score_series(series, settings, step)
-    text = to_csv(scored) if as_csv else to_json(scored, settings.detection, step, every=args.rows)
-    _write(args.output, text)
+    groups: Sequence[ScoredGroup] = ()
+    if config is None or args.query is not None or len(config.queries) == 1:
+        scored = score_series(series, settings, step)
+    else:
+        from exporter.detect.group_scoring import score_queries
+
+        plans = {plan.name: plan for plan in config.plans()}
+        scored, groups = score_queries(_of_queries(series, plans, args), plans, config.groups, step)
+    _write(args.output, to_csv(scored, groups) if as_csv else to_json(scored, step, groups, every=args.rows))
     if args.fail_on_anomaly == "newest":
-        return ANOMALY if is_anomaly_now(scored, step) else GOOD
+        return ANOMALY if is_anomaly_now(scored, step, groups) else GOOD
     if args.fail_on_anomaly == "any":
-        return ANOMALY if any(each.anomalous.any() for each in scored) else GOOD
+        anomalous = any(each.anomalous.any() for each in scored) or any(each.anomalous.any() for each in groups)
+        return ANOMALY if anomalous else GOOD
     return GOOD
+
+
+def _of_queries(
+    series: Sequence[RecordedSeries], plans: Mapping[str, QueryPlan], args: argparse.Namespace
+) -> list[RecordedSeries]:
+    """Return the series that are named after a query; others are left out, and standard error says so."""
+    from exporter.detect.group_scoring import QUERY_LABELS, query_of
+    from exporter.detect.recorded_series import format_labels
+
+    chosen = [each for each in series if query_of(each) in plans]
+    if not chosen:
+        raise UsageError(
+            f"{args.config_file} has several queries, and no series of {_name(args.input)} is named after one "
+            f"(label {' or '.join(QUERY_LABELS)}); choose one with --query: {', '.join(plans)}"
+        )
+    for each in series:
+        if query_of(each) not in plans:
+            what = format_labels(each.labels)
+            sys.stderr.write(f"{_name(args.input)}: {what} is named after no query of {args.config_file}: left out\n")
+    return chosen
 
 
 def _zone(name: str | None) -> ZoneInfo:
@@ -138,24 +174,33 @@ def _zone(name: str | None) -> ZoneInfo:
         raise UsageError(f"--timezone: {error}") from None
 
 
-def _settings(file: Path | None, query: str | None, zone: ZoneInfo) -> EngineSettings:
-    from exporter.engine.engine import EngineSettings
-    from exporter.engine.settings import BaselineSettings, DetectionSettings
-
+def _config(file: Path | None, query: str | None) -> Config | None:
     if file is None:
         if query is not None:
             raise UsageError("--query names a query of --config.file, which is missing")
-        return EngineSettings(zone=zone, baseline=BaselineSettings(), detection=DetectionSettings())
-    from exporter.config.engine_settings import engine_settings
+        return None
     from exporter.config.load import load
 
-    plans = {plan.name: plan for plan in load(file).config.plans()}
-    if query is None and len(plans) > 1:
-        raise UsageError(f"{file} has several queries; choose one with --query: {', '.join(plans)}")
-    name = next(iter(plans)) if query is None else query
-    if name not in plans:
-        raise UsageError(f"{file} has no query {name!r}; it has: {', '.join(plans)}")
-    return engine_settings(plans[name])
+    config = load(file).config
+    names = [each.name for each in config.queries]
+    if query is not None and query not in names:
+        raise UsageError(f"{file} has no query {query!r}; it has: {', '.join(names)}")
+    return config
+
+
+def _settings(config: Config | None, args: argparse.Namespace, zone: ZoneInfo) -> EngineSettings:
+    """Return the settings of all series, where they are of one query."""
+    from exporter.engine.engine import EngineSettings
+    from exporter.engine.settings import BaselineSettings, DetectionSettings
+
+    if config is None:
+        return EngineSettings(zone=zone, baseline=BaselineSettings(), detection=DetectionSettings())
+    from exporter.config.engine_settings import engine_settings
+
+    plans = {plan.name: plan for plan in config.plans()}
+    if args.query is None and len(plans) > 1 and args.forecast is not None:
+        raise UsageError(f"{args.config_file} has several queries; choose one with --query: {', '.join(plans)}")
+    return engine_settings(plans[args.query] if args.query is not None else next(iter(plans.values())))
 
 
 def _duration(flag: str, text: str | None) -> float | None:

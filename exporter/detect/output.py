@@ -12,9 +12,8 @@ import numpy.typing as npt
 from msgspec import Raw
 
 from exporter.detect.recorded_series import format_labels
-from exporter.detect.scoring import ScoredSeries
+from exporter.detect.scoring import ScoredGroup, ScoredSeries
 from exporter.detect.timestamps import is_json_number
-from exporter.engine.settings import DetectionSettings
 
 __all__ = ["is_anomaly_now", "to_csv", "to_json"]
 
@@ -29,17 +28,21 @@ _COLUMNS = (
     "expected_value_upper",
     "votes",
 )
+_GROUP_COLUMNS = ("load_factor", "suppressed")
+"""Beside these where there are groups."""
 _CURRENT = 1.5
 """Steps by which the newest sample of a current series may be older than the newest of all series."""
 
 
-def to_csv(scored: Sequence[ScoredSeries]) -> bytes:
+def to_csv(scored: Sequence[ScoredSeries], groups: Sequence[ScoredGroup] = ()) -> bytes:
     """Write a row for each sample, series by series; an empty field is absent.
 
-    With several series, the first column is ``series``, written as PromQL does.
+    With several series, the first column is ``series``, written as PromQL does. After them, each entity of a group has
+    rows, too: a score and no value.
     """
     several = len(scored) > 1
-    lines = [",".join(("series", *_COLUMNS) if several else _COLUMNS).encode()]
+    names = (("series",) if several else ()) + _COLUMNS + (_GROUP_COLUMNS if groups else ())
+    lines = [",".join(names).encode()]
     for scores in scored:
         columns = [_stamps(scores.series.stamps), _fields(scores.series.values)]
         columns += [
@@ -47,8 +50,21 @@ def to_csv(scored: Sequence[ScoredSeries]) -> bytes:
         ]
         if several:
             columns.insert(0, [_quoted(format_labels(scores.series.labels).encode())] * len(scores.score))
+        if groups:
+            held = np.zeros(len(scores.score), np.bool_) if scores.held is None else scores.held
+            columns += [[b""] * len(held), _suppressed(held)]
+        lines += map(b",".join, zip(*columns, strict=True))
+    for entity in groups:
+        empty = [b""] * len(entity.times)
+        name = format_labels({"group": entity.group, **entity.labels}).encode()
+        columns = [[_quoted(name)] * len(empty), _stamps(entity.stamps), empty, _fields(entity.score), *[empty] * 4]
+        columns += [_fields(entity.load), _suppressed(entity.held | ~np.isnan(entity.load))]
         lines += map(b",".join, zip(*columns, strict=True))
     return b"\n".join(lines) + b"\n"
+
+
+def _suppressed(held: npt.NDArray[np.bool_]) -> list[bytes]:
+    return [b"load" if sample else b"" for sample in held.tolist()]
 
 
 def _stamps(stamps: npt.NDArray[np.bytes_]) -> list[bytes]:
@@ -71,34 +87,37 @@ def _fields(values: FloatArray) -> list[bytes]:
     return fields
 
 
-def to_json(scored: Sequence[ScoredSeries], detection: DetectionSettings, step: float, *, every: bool = False) -> bytes:
+def to_json(
+    scored: Sequence[ScoredSeries], step: float, groups: Sequence[ScoredGroup] = (), *, every: bool = False
+) -> bytes:
     """Write the verdict of the newest sample; with `every`, also that of every sample, as ``rows``.
 
-    For several series ``is_anomaly`` is whether any current series is anomalous, and ``results`` has the verdicts of
-    all in the order of the input.
+    For several series ``is_anomaly`` is whether any current series or entity of a group is anomalous, and ``results``
+    has the verdicts of all in the order of the input.
     """
-    verdicts = [_verdict(each, detection, every=every) for each in scored]
+    verdicts = [_verdict(each, every=every) for each in scored]
     if len(scored) == 1:
         return _encoded(verdicts[0])
     last = max(scored, key=_newest)
     current = _current(scored, step)
     newest = [score for each in current if not math.isnan(score := float(each.score[-1]))]
     anomalous = sum(bool(each.anomalous[-1]) for each in current)
-    return _encoded(
-        {
-            "is_anomaly": anomalous > 0,
-            "anomaly_score": max(newest, default=None),
-            "anomalous_series": anomalous,
-            "timestamp": _timestamp(last, -1),
-            "samples": sum(_samples(each) for each in scored),
-            "results": verdicts,
-        }
-    )
+    answer = {
+        "is_anomaly": is_anomaly_now(scored, step, groups),
+        "anomaly_score": max(newest, default=None),
+        "anomalous_series": anomalous,
+        "timestamp": _timestamp(last.series.stamps[-1]),
+        "samples": sum(_samples(each) for each in scored),
+        "results": verdicts,
+    }
+    return _encoded(answer | ({"groups": [_entity(each) for each in groups]} if groups else {}))
 
 
-def is_anomaly_now(scored: Sequence[ScoredSeries], step: float) -> bool:
-    """Return whether the newest sample of any current series is anomalous."""
-    return any(scores.anomalous[-1] for scores in _current(scored, step))
+def is_anomaly_now(scored: Sequence[ScoredSeries], step: float, groups: Sequence[ScoredGroup] = ()) -> bool:
+    """Return whether the newest sample of any current series is anomalous, or an entity of a group."""
+    newest = max(map(_newest, scored))
+    entities = (each for each in groups if len(each.times) and newest - each.times[-1] <= _CURRENT * step)
+    return any(each.anomalous[-1] for each in _current(scored, step)) or any(each.anomalous[-1] for each in entities)
 
 
 def _current(scored: Sequence[ScoredSeries], step: float) -> list[ScoredSeries]:
@@ -110,33 +129,59 @@ def _newest(scores: ScoredSeries) -> float:
     return float(scores.series.times[-1])
 
 
-def _verdict(scores: ScoredSeries, detection: DetectionSettings, *, every: bool) -> dict[str, Any]:
-    rows = [_row(scores, index, detection) for index in range(len(scores.score))] if every else None
+def _verdict(scores: ScoredSeries, *, every: bool) -> dict[str, Any]:
+    rows = [_row(scores, index) for index in range(len(scores.score))] if every else None
+    held = {} if scores.held is None else {"suppressed": "load" if scores.held[-1] else None}
     return {
         "is_anomaly": bool(scores.anomalous[-1]),
         **_at(scores, -1),
-        "quorum": detection.quorum,
+        "quorum": scores.detection.quorum,
         "warming_up": not scores.ready[-1],
-        "detectors": _votes(scores, -1, detection),
+        **held,
+        "detectors": _votes(scores, -1),
         "series": dict(sorted(scores.series.labels.items())),
         "samples": _samples(scores),
         "anomalies": [_at(scores, index) for index in np.flatnonzero(scores.anomalous).tolist()],
     } | ({} if rows is None else {"rows": rows})
 
 
-def _row(scores: ScoredSeries, index: int, detection: DetectionSettings) -> dict[str, Any]:
+def _row(scores: ScoredSeries, index: int) -> dict[str, Any]:
     return {
         "is_anomaly": bool(scores.anomalous[index]),
         **_at(scores, index),
         "warming_up": not scores.ready[index],
-        "detectors": _votes(scores, index, detection),
+        "detectors": _votes(scores, index),
     }
 
 
-def _votes(scores: ScoredSeries, index: int, detection: DetectionSettings) -> dict[str, dict[str, float]]:
+def _votes(scores: ScoredSeries, index: int) -> dict[str, dict[str, float]]:
     return {
         detector.kind: {"severity": severity, "votes": detector.votes if severity >= 1.0 else 0}
-        for detector, severity in zip(detection.detectors, scores.severities[:, index].tolist(), strict=True)
+        for detector, severity in zip(scores.detection.detectors, scores.severities[:, index].tolist(), strict=True)
+    }
+
+
+def _entity(scores: ScoredGroup) -> dict[str, Any]:
+    """Return the newest verdict on an entity, and every anomaly before it."""
+    entity = {"group": scores.group, "series": dict(sorted(scores.labels.items()))}
+    if not len(scores.times):
+        return {"is_anomaly": False, **entity, "anomalies": []}
+    suppressed = bool(scores.held[-1]) or not math.isnan(scores.load[-1])
+    return {
+        "is_anomaly": bool(scores.anomalous[-1]),
+        **_entity_at(scores, -1),
+        "suppressed": "load" if suppressed else None,
+        **entity,
+        "anomalies": [_entity_at(scores, index) for index in np.flatnonzero(scores.anomalous).tolist()],
+    }
+
+
+def _entity_at(scores: ScoredGroup, index: int) -> dict[str, Any]:
+    return {
+        "anomaly_score": float(scores.score[index]),
+        "load_factor": float(scores.load[index]),
+        "shares": dict(zip(scores.queries, scores.share[index].tolist(), strict=True)),
+        "timestamp": _timestamp(scores.stamps[index]),
     }
 
 
@@ -149,7 +194,7 @@ def _at(scores: ScoredSeries, index: int) -> dict[str, Any]:
         "expected_value": float(scores.expected[index]),
         "expected_value_lower": float(scores.lower[index]),
         "expected_value_upper": float(scores.upper[index]),
-        "timestamp": _timestamp(scores, index),
+        "timestamp": _timestamp(scores.series.stamps[index]),
     }
 
 
@@ -157,8 +202,8 @@ def _samples(scores: ScoredSeries) -> int:
     return int(np.count_nonzero(~np.isnan(scores.series.values)))
 
 
-def _timestamp(scores: ScoredSeries, index: int) -> Raw | str:
-    stamp = bytes(scores.series.stamps[index])
+def _timestamp(written: bytes) -> Raw | str:
+    stamp = bytes(written)
     return Raw(stamp) if is_json_number(stamp) else stamp.decode()
 
 

@@ -7,7 +7,7 @@ rows of each series), so samples that are added later change no score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +15,18 @@ import numpy.typing as npt
 
 from exporter.detect.recorded_series import RecordedSeries
 from exporter.engine.engine import Engine, EngineSettings
-from exporter.engine.series import key_of
+from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.settings import DetectionSettings
 from exporter.engine.verdict import Verdicts
 
-__all__ = ["ScoredSeries", "detect_step", "score_series"]
+__all__ = ["ScoredGroup", "ScoredSeries", "detect_step", "score_series"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 Indexes = npt.NDArray[np.intp]
+Observer = Callable[[Verdicts, SeriesTable, Sequence[tuple[int, int]]], None]
+"""Takes the verdicts on some instants of series on one grid, the rows of these series, and for each its place among
+all series and its row."""
 
 _FIRST_ROWS = 200
 _CELLS = 500_000
@@ -41,6 +46,10 @@ class ScoredSeries:
         Of every detector.
     ready : ndarray of bool
         Whether the series was old enough to be alerted on.
+    detection : DetectionSettings
+        Who voted.
+    held : ndarray of bool, optional
+        Samples that are anomalous by a load on all metrics of their entity; None: there is no group.
     """
 
     series: RecordedSeries
@@ -50,12 +59,50 @@ class ScoredSeries:
     upper: FloatArray
     votes: FloatArray
     severities: FloatArray
-    ready: npt.NDArray[np.bool_]
+    ready: BoolArray
+    detection: DetectionSettings
+    held: BoolArray | None = None
 
     @property
-    def anomalous(self) -> npt.NDArray[np.bool_]:
-        """Samples that are anomalous, shape (t,)."""
-        return self.score >= 0.5  # NaN compares false.
+    def anomalous(self) -> BoolArray:
+        """Samples that are anomalous, and not by a load, shape (t,)."""
+        anomalous = self.score >= 0.5  # NaN compares false.
+        return anomalous if self.held is None else anomalous & ~self.held
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """The joint scores of one entity. Arrays of shape (t,); NaN = absent.
+
+    Attributes
+    ----------
+    labels : mapping
+        Those that a group is `by`.
+    stamps : ndarray of bytes
+        Timestamps as they were written.
+    times : ndarray, Unix seconds
+    load : ndarray
+        The factor by which the metrics are up together, where that keeps an alert back.
+    share : ndarray, shape (t, p)
+        Part of each metric in the score.
+    held : ndarray of bool
+        Where a load keeps back the alert of the group: what fails under it has its own.
+    """
+
+    group: str
+    labels: Mapping[str, str]
+    queries: tuple[str, ...]
+    stamps: npt.NDArray[np.bytes_]
+    times: FloatArray
+    score: FloatArray
+    load: FloatArray
+    share: FloatArray
+    held: BoolArray
+
+    @property
+    def anomalous(self) -> BoolArray:
+        """Instants at which the entity is anomalous, shape (t,)."""
+        return (self.score >= 0.5) & ~self.held
 
 
 def detect_step(series: Sequence[RecordedSeries]) -> float:
@@ -73,7 +120,12 @@ def _spacing(times: FloatArray) -> float:
     return round(median, 3) or median
 
 
-def score_series(series: Sequence[RecordedSeries], settings: EngineSettings, step: float) -> list[ScoredSeries]:
+def score_series(
+    series: Sequence[RecordedSeries],
+    settings: EngineSettings,
+    step: float,
+    observe: Observer = lambda verdicts, table, rows: None,  # noqa: ARG005
+) -> list[ScoredSeries]:
     """Score every sample by what came before it.
 
     Parameters
@@ -84,17 +136,22 @@ def score_series(series: Sequence[RecordedSeries], settings: EngineSettings, ste
         Its limit on series is lifted.
     step : float, seconds
         What a sample stands for.
+    observe : callable, optional
+        Given all verdicts, grid by grid.
     """
     grids: dict[float, list[int]] = {}
     for index, each in enumerate(series):
         grids.setdefault(round(float(each.times[0]) % step, 3) % step, []).append(index)
     scored: dict[int, ScoredSeries] = {}
     for members in grids.values():
-        scored |= zip(members, _score_grid([series[index] for index in members], settings, step), strict=True)
+        part = _score_grid([series[index] for index in members], settings, step, members, observe)
+        scored |= zip(members, part, strict=True)
     return [scored[index] for index in range(len(series))]
 
 
-def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step: float) -> list[ScoredSeries]:
+def _score_grid(
+    series: Sequence[RecordedSeries], settings: EngineSettings, step: float, places: Sequence[int], observe: Observer
+) -> list[ScoredSeries]:
     """Score series that share a grid."""
     samples = _Samples(series, step)
     # What is ahead is not scored: `exporter.detect.forecasting`.
@@ -102,8 +159,9 @@ def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step
     keys = [key_of(tuple(sorted(each.labels.items()))) for each in series]
     engine.align(keys, np.full(len(keys), np.nan), float(samples.instants[0]))
     rows = engine.table.find(keys)[0]
+    place_rows = list(zip(places, rows.tolist(), strict=True))
 
-    columns = _VerdictColumns(len(samples.values), len(settings.detection.detectors))
+    columns = _VerdictColumns(len(samples.values), settings.detection)
     size = int(np.clip(_CELLS // len(series), 12, _MOST_INSTANTS))
     whole = all(each.complete for each in series)
     for begin in range(0, len(samples.instants), size):
@@ -113,6 +171,7 @@ def _score_grid(series: Sequence[RecordedSeries], settings: EngineSettings, step
         complete = None if whole else np.zeros(len(grid), np.bool_)
         verdicts = engine.run(samples.instants[begin : begin + size], grid, step, complete=complete)
         columns.put(chunk, verdicts, instant, rows[column])
+        observe(verdicts, engine.table, place_rows)
     columns.order(samples.order)
     return [columns.of(each, part) for each, part in zip(series, samples.parts, strict=True)]
 
@@ -153,8 +212,9 @@ class _Samples:
 class _VerdictColumns:
     """Verdicts by sample: in the order of time until `order` sorts them by series."""
 
-    def __init__(self, samples: int, detectors: int) -> None:
-        self._columns = np.full((5 + detectors, samples), np.nan)
+    def __init__(self, samples: int, detection: DetectionSettings) -> None:
+        self._detection = detection
+        self._columns = np.full((5 + len(detection.detectors), samples), np.nan)
         self._ready = np.zeros(samples, np.bool_)
 
     def put(self, chunk: slice, verdicts: Verdicts, instant: Indexes, row: Indexes) -> None:
@@ -172,7 +232,8 @@ class _VerdictColumns:
     def of(self, series: RecordedSeries, part: slice) -> ScoredSeries:
         columns = self._columns[:, part]
         score, expected, lower, upper, votes = columns[:5]
-        return ScoredSeries(series, score, expected, lower, upper, votes, columns[5:], self._ready[part])
+        ready = self._ready[part]
+        return ScoredSeries(series, score, expected, lower, upper, votes, columns[5:], ready, self._detection)
 
 
 def _with_gaps(instants: FloatArray, step: float) -> FloatArray:

@@ -17,7 +17,7 @@ from exporter.alerting.incident_groups import GroupMembers
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
-from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, fit, join
+from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, alerts_under_load, fit, join
 from exporter.errors import StateError
 from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
@@ -25,7 +25,7 @@ from exporter.exposition import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
 from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryInput, replay
 from exporter.multivariate.group_status import GroupStatus, status_of
-from exporter.multivariate.member_loads import alerts_under_load, member_rows
+from exporter.multivariate.member_loads import member_rows
 
 __all__ = ["GroupEvaluator", "job_of", "members_of"]
 

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
-from exporter.engine.multivariate import Group, GroupInput, input_of, join
-from exporter.engine.series import Labels, SeriesTable, key_of
+from exporter.engine.multivariate import Group, GroupInput, entities_of, input_of, join
+from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 
-__all__ = ["GroupInputs", "HistoryWait", "QueryInput", "entities_of", "replay"]
+__all__ = ["GroupInputs", "HistoryWait", "QueryInput", "replay"]
 
 _KEPT, _KEPT_VALUES = 2000, 2_000_000
 """Inputs of a query that are kept at most, and values in them: 24 MB."""
@@ -106,20 +106,6 @@ class GroupInputs:
         """Return the newest input of a query."""
         with self._lock:
             return self._newest.get((query, by))
-
-
-def entities_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
-    """Return the entity of every row: the values of the labels `by`, as a JSON object; None where one is missing."""
-    entities: list[bytes | None] = [None] * table.size
-    keys: dict[Labels, bytes] = {}
-    names = frozenset(by)
-    for row, labels in table.items():
-        chosen = tuple(pair for pair in labels if pair[0] in names)
-        if len(chosen) == len(names):
-            if chosen not in keys:
-                keys[chosen] = key_of(chosen)
-            entities[row] = keys[chosen]
-    return entities
 
 
 class HistoryWait:

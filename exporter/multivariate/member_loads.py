@@ -3,53 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.correlation.loads import MemberRows
-from exporter.engine.multivariate import GroupVerdict
+from exporter.engine.multivariate import AlertsUnderLoad
 
-__all__ = ["AlertsUnderLoad", "alerts_under_load", "member_rows"]
-
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class AlertsUnderLoad:
-    """Which alerts of entities and their metrics a load holds.
-
-    Attributes
-    ----------
-    held, suspected : ndarray of bool, shape (n, p)
-        Metrics; see `MemberLoad`.
-    replaced : ndarray of bool, shape (n,)
-        Entities whose own alert is held, because what fails under the load has the alert of its query.
-    """
-
-    held: BoolArray
-    suspected: BoolArray
-    replaced: BoolArray
-
-
-def alerts_under_load(verdict: GroupVerdict, alerting: BoolArray, *, group_alerts: bool) -> AlertsUnderLoad:
-    """Return which alerts are held.
-
-    Where a metric fails under a load and no alert would say so, nothing is held.
-
-    Parameters
-    ----------
-    alerting : ndarray of bool, shape (p,)
-        Whether the queries alert.
-    group_alerts : bool
-        Whether the group does.
-    """
-    members = verdict.members
-    replaced: BoolArray = np.any(members.failing & alerting, axis=1)
-    silent = members.failing.any(axis=1) & ~replaced & ~(verdict.anomalous & group_alerts)
-    spoken = ~silent[:, None]
-    return AlertsUnderLoad(members.held & spoken, members.suspected & spoken, replaced)
+__all__ = ["member_rows"]
 
 
 def member_rows(

@@ -74,6 +74,43 @@ def test_a_clock_that_was_set_back_is_told_and_costs_no_row(tmp_path: Path) -> N
     assert all(row["anomaly_score"] for row in found[200:])
 
 
+def test_the_columns_of_a_table_are_judged_by_their_queries_and_groups(tmp_path: Path) -> None:
+    noise = np.random.default_rng(7).standard_normal((500, 3))
+    values = np.array([50.0, 120.0, 1000.0]) * (1.0 + 0.05 * noise)
+    values[200:221] *= 1.5
+    values[480:486] *= [1.0, 2.0, 0.6]
+    rows = (f"{START + 60 * i:.0f},{','.join(map(repr, row))}" for i, row in enumerate(values.tolist()))
+    source, target, config = (tmp_path / name for name in ("in.csv", "out.csv", "c.yaml"))
+    source.write_text("\n".join(["time,cpu,latency,requests", *rows]))
+    names = ["cpu", "latency", "requests"]
+    queries = [{"name": name, "expr": name} for name in [*names, "other"]]
+    config.write_text(
+        json.dumps(
+            {
+                "prometheus": {"url": "http://localhost:9090"},
+                "queries": queries,
+                "groups": [{"name": "shop", "queries": names}],
+            }
+        )
+    )
+    done = detect("--input", str(source), "--output", str(target), "--config.file", str(config))
+    assert (done.returncode, done.stderr) == (0, b"")
+    by_series: dict[str, list[dict[str, str]]] = {}
+    with target.open() as file:
+        for row in csv.DictReader(file):
+            by_series.setdefault(row["series"], []).append(row)
+    assert list(by_series) == ['{column="cpu"}', '{column="latency"}', '{column="requests"}', '{group="shop"}']
+    alerts = [
+        (name, index)
+        for name, found in by_series.items()
+        for index, row in enumerate(found)
+        if float(row["anomaly_score"] or "nan") >= 0.5 and not row["suppressed"]
+    ]
+    assert not [alert for alert in alerts if alert[1] < 480], "the load raises nothing"
+    assert {('{group="shop"}', row) for row in range(480, 486)} <= set(alerts)
+    assert float(by_series['{group="shop"}'][210]["load_factor"]) == pytest.approx(1.5, rel=0.1)
+
+
 # ------------------------------------------------------------------ what must be found
 
 

@@ -13,12 +13,15 @@ from exporter.engine.multivariate.isolation_forest import JointForest
 from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, JointDetector, Rows
 from exporter.engine.multivariate.load import load_of
 from exporter.engine.multivariate.members import MemberLoad, MemberLoads
+from exporter.engine.multivariate.noise import GrowthNoise
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.multivariate.whitened import Whitened
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.vote import score_of
 
-__all__ = ["Group", "GroupVerdict"]
+__all__ = ["AlertsUnderLoad", "Group", "GroupVerdict", "alerts_under_load"]
+
+BoolArray = npt.NDArray[np.bool_]
 
 _FARTHEST = 1e6
 """Standard deviations that a metric counts at most in that mean, so that it stays finite."""
@@ -55,6 +58,42 @@ class GroupVerdict:
         return self.score >= 0.5  # NaN compares false.
 
 
+@dataclass(frozen=True, slots=True)
+class AlertsUnderLoad:
+    """Which alerts of entities and their metrics a load holds.
+
+    Attributes
+    ----------
+    held, suspected : ndarray of bool, shape (n, p)
+        Metrics; see `MemberLoad`.
+    replaced : ndarray of bool, shape (n,)
+        Entities whose own alert is held, because what fails under the load has the alert of its query.
+    """
+
+    held: BoolArray
+    suspected: BoolArray
+    replaced: BoolArray
+
+
+def alerts_under_load(verdict: GroupVerdict, alerting: BoolArray, *, group_alerts: bool) -> AlertsUnderLoad:
+    """Return which alerts are held.
+
+    Where a metric fails under a load and no alert would say so, nothing is held.
+
+    Parameters
+    ----------
+    alerting : ndarray of bool, shape (p,)
+        Whether the queries alert.
+    group_alerts : bool
+        Whether the group does.
+    """
+    members = verdict.members
+    replaced: BoolArray = np.any(members.failing & alerting, axis=1)
+    silent = members.failing.any(axis=1) & ~replaced & ~(verdict.anomalous & group_alerts)
+    spoken = ~silent[:, None]
+    return AlertsUnderLoad(members.held & spoken, members.suspected & spoken, replaced)
+
+
 class Group:
     """Learned state of one group.
 
@@ -74,6 +113,7 @@ class Group:
         kind = Whitened if settings.detector == "whitened" else JointForest
         self.detector: JointDetector = kind(metrics, share, memory)
         self._members = MemberLoads(metrics)
+        self._noise = GrowthNoise(metrics)
         self._seen = np.zeros(0)
         self._recent = np.zeros((0, metrics), np.float32)
         """Running mean of each metric's distance from its mean."""
@@ -98,9 +138,11 @@ class Group:
                 empty = np.zeros((more, self._recent.shape[1]), np.float32)
                 self._recent, self._accepted = (np.concatenate([old, empty]) for old in (self._recent, self._accepted))
                 self.detector.grow(capacity)
+                self._noise.grow(capacity)
             again = np.array(admitted, np.intp)
             self.detector.forget(again)
             self._members.forget(again)
+            self._noise.forget(again)
             self._seen[again] = at
             self._recent[again] = self._accepted[again] = 0.0
         return rows
@@ -121,7 +163,9 @@ class Group:
         recent += np.where(present, NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
         with np.errstate(all="ignore"):
             adjusted = _without(matrix, accepted) if accepted.any() else matrix
+            adjusted = replace(adjusted, noise=self._noise.of(adjusted))
             load, members = load_of(adjusted), self._members.step(adjusted)
+            self._noise.learn(adjusted, load)
             joint = self.detector.judge(at, adjusted, load, seconds)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
@@ -143,7 +187,8 @@ class Group:
     def arrays(self) -> dict[str, Array]:
         """Return copies of all of the state but the entities themselves, by name."""
         own: dict[str, Array] = {"seen": self._seen, "recent": self._recent, "accepted": self._accepted}
-        return {name: array.copy() for name, array in (own | self.detector.arrays()).items()}
+        own |= self._noise.arrays() | self.detector.arrays()
+        return {name: array.copy() for name, array in own.items()}
 
     def entities(self) -> list[tuple[int, bytes]]:
         """Return the row and the labels, as a JSON object, of each entity."""
@@ -161,6 +206,7 @@ class Group:
         if not self.detector.restore(parts, len(seen)):
             return False
         self._recent, self._accepted = (array.astype(np.float32) for array in own)
+        self._noise.restore(parts, len(seen))
         self._seen = seen.astype(np.float64)
         self.table.restore(entities, max((row + 1 for row, _ in entities), default=0))
         self.at = at

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.verdict import Verdict
+from exporter.engine.series import Labels, SeriesTable, key_of
+from exporter.engine.verdict import Verdict, Verdicts
 
-__all__ = ["GroupMatrix", "GroupInput", "join", "input_of"]
+__all__ = ["GroupMatrix", "GroupInput", "entities_of", "input_of", "inputs_of", "join"]
 
 FloatArray = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -71,6 +72,26 @@ def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviatio
     min_relative_deviation : float, part of the expected value
         Deviations that never count for the query.
     """
+    return GroupInput(verdict.at, *_columns(verdict, min_deviation, min_relative_deviation))
+
+
+def inputs_of(
+    verdicts: Verdicts, min_deviation: float = 0.0, min_relative_deviation: float = 0.0, *, young: bool = False
+) -> list[GroupInput]:
+    """Return the input of each of several verdicts, as `input_of` does, all at once.
+
+    Parameters
+    ----------
+    young : bool
+        Series that are too young to alert are anomalous, too.
+    """
+    *columns, anomalous = _columns(verdicts, min_deviation, min_relative_deviation)
+    columns.append(verdicts.score >= 0.5 if young else anomalous)
+    return [GroupInput(at, *rows) for at, *rows in zip(verdicts.times.tolist(), *columns, strict=True)]
+
+
+def _columns(verdict: Verdict | Verdicts, min_deviation: float, min_relative_deviation: float) -> tuple[Any, ...]:
+    """Return what is in a `GroupInput` after its time; arrays of shape (n,) or (t, n)."""
     with np.errstate(all="ignore"):
         deviation = verdict.observed - verdict.expected
         z = np.where(np.isnan(verdict.score) | np.isnan(deviation), np.nan, verdict.z)
@@ -82,8 +103,22 @@ def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviatio
         noise = np.abs(deviation / (verdict.expected * z))
         noise = np.where(np.isfinite(noise), noise, 0.0)
     growth = np.where(np.isnan(z), np.nan, growth)
-    anomalous = verdict.anomalous & verdict.ready
-    return GroupInput(verdict.at, z, growth, noise, verdict.observed, verdict.expected, least, anomalous)
+    anomalous = (verdict.score >= 0.5) & verdict.ready
+    return z, growth, noise, verdict.observed, verdict.expected, least, anomalous
+
+
+def entities_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
+    """Return the entity of every row: the values of the labels `by`, as a JSON object; None where one is missing."""
+    entities: list[bytes | None] = [None] * table.size
+    keys: dict[Labels, bytes] = {}
+    names = frozenset(by)
+    for row, labels in table.items():
+        chosen = tuple(pair for pair in labels if pair[0] in names)
+        if len(chosen) == len(names):
+            if chosen not in keys:
+                keys[chosen] = key_of(chosen)
+            entities[row] = keys[chosen]
+    return entities
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Isolation Forest [1]_: entities whose metrics are easy to separate from all others by random cuts.
 
 The features are the metrics in standard deviations from their own means, and their rates of change: a sudden jump is
-not the same as a slow rise to the same value. One forest serves all entities of a group, because standardised
-metrics of different entities are alike. It is trained on a bounded sample of the last 30 days.
+not the same as a slow rise to the same value. Each has a forest of its own, and the larger severity counts: changes,
+which are over after a sample, would hide values that stay far. They serve all entities of a group, because
+standardised metrics of different entities are alike. They are trained on a bounded sample of the last 30 days.
 
 It looks at one metric a cut, so it is nearly blind to broken correlations: measured, `whitened` is better by far
 (docs/groups.md). A missing metric counts as its mean.
@@ -29,8 +30,9 @@ __all__ = ["Forest", "JointForest", "fit"]
 CAPACITY = 8192
 """Vectors that are kept for training, of all entities together: half a megabyte for eight metrics, and a second of
 training."""
-_ENOUGH = 512
-"""Vectors before a forest is trained: each of its trees is grown on 256."""
+_ENOUGH, _WHOLE = 64, 512
+"""Vectors before a forest is trained, and until which it is trained again whenever there are twice as many: each of its
+trees is grown on 256."""
 _RETRAIN_AFTER, _RETRAIN_AGAIN = 7 * DAY, 6 * HOUR
 """Seconds: how old a forest gets, and how old it must be before drift can replace it."""
 _DRIFT = 0.2
@@ -39,32 +41,60 @@ _DRIFT_MEMORY, _DRIFT_ENOUGH = DAY, 500.0
 """Seconds in which scores fade from that index, and scores it needs: 50 in each tenth."""
 _UNDER_LOAD = 0.5
 """Severity at most where all metrics are up together: a forest cannot say what is left of them without the load."""
+_NOISE = 3.0
+"""Standard deviations up to which nothing is beyond what was seen, however little that is."""
 _SEED = 20080117
-_TREES = 100
-"""As in the paper, which saw path lengths converge well before."""
+_TREES = 50
+"""Of each forest. The paper saw path lengths converge well before 100, and there are two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """A trained forest and what its scores were in training.
+    """Two trained forests, of values and of changes, and what their scores were in training.
 
     Attributes
     ----------
-    model
+    models : tuple
         scikit-learn's.
-    typical, threshold : float
-        The median of the training scores, and the score that a share of `contamination` exceeded.
+    typical, reach : ndarray, shape (2,)
+        The median of the training scores of each, and how far from it a score is at severity 1.
+    farthest : ndarray, shape (2 p,)
+        The largest size of each feature in training. Trees cannot say how far beyond it a vector is.
     deciles : ndarray, shape (9,)
-        Of the training scores.
+        Of the severities in training.
     at : float, Unix seconds
         When the training data ended.
+    size : int
+        Vectors that it was trained on.
     """
 
-    model: Any
-    typical: float
-    threshold: float
+    models: tuple[Any, Any]
+    typical: FloatArray
+    reach: FloatArray
+    farthest: FloatArray
     deciles: FloatArray
     at: float
+    size: int
+
+    def severity(self, features: FloatArray) -> FloatArray:
+        """Return the severities of vectors, shape (m, 2 p): the larger of those of the two forests.
+
+        Beyond what was seen in training they grow with the distance.
+        """
+        beyond = np.maximum((np.abs(features) / self.farthest).max(axis=1), 1.0)
+        severity: FloatArray = beyond * _severity(_scores(self.models, features), self.typical, self.reach)
+        return severity
+
+
+def _scores(models: tuple[Any, Any], features: FloatArray) -> FloatArray:
+    """Return the scores of values and of changes, shape (2, m)."""
+    halves = np.split(features, 2, axis=1)
+    return np.array([-model.score_samples(half) for model, half in zip(models, halves, strict=True)])
+
+
+def _severity(scores: FloatArray, typical: FloatArray, reach: FloatArray) -> FloatArray:
+    severity: FloatArray = np.maximum((scores - typical[:, None]) / reach[:, None], 0.0).max(axis=0)
+    return severity
 
 
 def fit(features: FloatArray, contamination: float, at: float) -> Forest:
@@ -73,21 +103,21 @@ def fit(features: FloatArray, contamination: float, at: float) -> Forest:
     Parameters
     ----------
     features : ndarray, shape (m, 2 p)
+        Values, and their changes.
     contamination : float
     at : float, Unix seconds
     """
     from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
 
-    model = Model(n_estimators=_TREES, random_state=_SEED).fit(features)
-    scores = -model.score_samples(features)
-    typical, threshold = np.quantile(scores, [0.5, 1.0 - contamination])
-    return Forest(
-        model,
-        float(typical),
-        max(float(threshold), float(typical) + 1e-6),
-        np.quantile(scores, np.arange(1, 10) / 10),
-        at,
-    )
+    values, changes = (Model(n_estimators=_TREES, random_state=_SEED).fit(half) for half in np.split(features, 2, 1))
+    scores = _scores((values, changes), features)
+    typical, reach = np.quantile(scores, [0.5, 1.0 - contamination], axis=1)
+    reach = np.maximum(reach - typical, 1e-6)
+    # Both together are as often beyond it as each alone is to be.
+    reach *= max(float(np.quantile(_severity(scores, typical, reach), 1.0 - contamination)), 1e-6)
+    deciles = np.quantile(_severity(scores, typical, reach), np.arange(1, 10) / 10)
+    farthest = np.maximum(np.abs(features).max(axis=0), _NOISE)
+    return Forest((values, changes), typical, reach, farthest, deciles, at, len(features))
 
 
 class JointForest:
@@ -141,10 +171,9 @@ class JointForest:
         severity = np.full(len(z), np.nan)
         forest = self.forest
         if forest is not None and len(can):
-            scores = -forest.model.score_samples(features[can])
-            severity[can] = np.maximum((scores - forest.typical) / (forest.threshold - forest.typical), 0.0)
+            severity[can] = forest.severity(features[can])
             self._recent *= np.exp(-seconds / _DRIFT_MEMORY)
-            self._recent += np.bincount(np.searchsorted(forest.deciles, scores), minlength=10)
+            self._recent += np.bincount(np.searchsorted(forest.deciles, severity[can]), minlength=10)
         size = features[:, : self._metrics] ** 2 + features[:, self._metrics :] ** 2
         total = size.sum(axis=1, keepdims=True)
         share = np.divide(size, total, out=np.zeros_like(size), where=total > 0.0)
@@ -175,10 +204,13 @@ class JointForest:
         return self._kept[self._kept_at >= at - self.memory].astype(np.float64)
 
     def due(self, at: float) -> bool:
-        """Return whether a forest should be trained: there is none, it is old, or the scores have drifted."""
-        if np.count_nonzero(self._kept_at >= at - self.memory) < _ENOUGH:
+        """Return whether a forest should be trained: there is none, it is of few vectors or old, or scores drifted."""
+        kept = np.count_nonzero(self._kept_at >= at - self.memory)
+        if kept < _ENOUGH:
             return False
-        age = np.inf if self.forest is None else at - self.forest.at
+        if self.forest is None or (self.forest.size < _WHOLE and kept >= 2 * self.forest.size):
+            return True
+        age = at - self.forest.at
         return age >= _RETRAIN_AFTER or (age >= _RETRAIN_AGAIN and self.drift() > _DRIFT)
 
     def drift(self) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from exporter.engine.multivariate.inputs import GroupMatrix
 
-__all__ = ["load_of", "spread_of"]
+__all__ = ["distances", "load_of", "spread_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,6 +23,13 @@ SPREAD = 0.25
 grow just as requests do."""
 NOISES = 3.0
 """And beside that, how many of its own standard deviations: the usual limit of noise."""
+_NOISES_OF_ALL = 4.0
+"""As many where every metric must be so near in a single sample: of several, one is three off every now and then."""
+UP = 0.5
+"""Part of the common factor, by its logarithm, that a metric that goes with it is up at least: nearer to the factor
+than to what is usual."""
+_UP_NOISES = 1.5
+"""Less so many of its standard deviations, in a single sample."""
 _TYPICAL_SPREAD = 0.15
 """How far metrics typically are from the common factor, as part of its logarithm: the standard deviation
 (docs/groups.md)."""
@@ -51,12 +58,21 @@ def load_of(matrix: GroupMatrix) -> FloatArray:
         weight = np.where(counted, 1.0 / np.maximum(noise, _NOISE_FLOOR) ** 2, 0.0)
         factor = (weight * np.where(np.isfinite(growth), growth, 0.0)).sum(axis=1) / weight.sum(axis=1)
         distance = np.abs(growth - factor[:, None])
-        together = ~counted | (distance <= SPREAD * factor[:, None] + NOISES * noise)
+        together = distance <= SPREAD * factor[:, None] + _NOISES_OF_ALL * noise
+        together &= growth >= UP * factor[:, None] - _UP_NOISES * noise
+        together |= ~counted
         number = counted.sum(axis=1)
-        certain = (counted & (matrix.z >= CERTAIN)).sum(axis=1)
+        certain = (counted & (distances(matrix) >= CERTAIN)).sum(axis=1)
         loaded = (number >= 2) & (factor >= SMALLEST) & (2 * certain >= number) & together.all(axis=1)
         times: FloatArray = np.where(loaded, np.exp(factor), np.nan)
     return times
+
+
+def distances(matrix: GroupMatrix) -> FloatArray:
+    """Return how far metrics are up, in standard deviations, shape (n, p): by that of the hour, or by all hours."""
+    with np.errstate(all="ignore"):
+        ratio = np.where(np.isfinite(matrix.growth), np.expm1(matrix.growth) / matrix.noise, -np.inf)
+        return np.fmax(matrix.z, np.where(np.isfinite(ratio), ratio, -np.inf))
 
 
 def spread_of(factor: FloatArray) -> FloatArray:

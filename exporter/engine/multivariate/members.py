@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.multivariate.inputs import GroupMatrix
-from exporter.engine.multivariate.load import CERTAIN, NOISE_CEILING, NOISES, QUIETEST, SMALLEST, SPREAD
+from exporter.engine.multivariate.load import CERTAIN, NOISE_CEILING, NOISES, QUIETEST, SMALLEST, SPREAD, UP, distances
 
 __all__ = ["MemberLoad", "MemberLoads"]
 
@@ -25,9 +25,6 @@ _SAMPLES = 4
 """Of which the mean is taken. An end, too, is seen only after so many."""
 _CALMER = _SAMPLES**-0.5
 """Noise of that mean in that of one sample."""
-_UP = 0.5
-"""Part of the common factor, by its logarithm, that a metric that goes with it is up at least: nearer to the factor
-than to what is usual."""
 _LENIENT = 1.5
 """How much wider limits are where one sample alone decides: a suspicion only lets an alert wait for the next one."""
 _NO_RATIO = 20.0
@@ -97,7 +94,7 @@ class MemberLoads:
         with np.errstate(all="ignore"):
             growth = np.where(np.isfinite(matrix.growth), np.clip(matrix.growth, -_NO_RATIO, _NO_RATIO), _NO_RATIO)
             noise = np.clip(np.where(present, matrix.noise, 0.0), QUIETEST, NOISE_CEILING)
-            z = np.clip(matrix.z, -_NO_RATIO / QUIETEST, _NO_RATIO / QUIETEST)
+            z = np.clip(distances(matrix), -_NO_RATIO / QUIETEST, _NO_RATIO / QUIETEST)
             now = np.stack([growth, z, np.broadcast_to(matrix.anomalous, z.shape)])
             self._newest[self._next] = np.where(present, now, self._newest[self._next - 1])
             self._next = (self._next + 1) % _SAMPLES
@@ -106,7 +103,7 @@ class MemberLoads:
             counted = present & ~((matrix.growth == 0.0) & (matrix.z == 0.0))
             # One that is normal for a sample is not well.
             unwell = counted & (mean[2] > 0.0)
-            lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, _UP)
+            lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, UP)
             single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0)
             log = np.where(single.load, single.log, lasting.log)
             strays = counted & (np.abs(growth - log[:, None]) > SPREAD * log[:, None] + NOISES * noise)

@@ -58,5 +58,5 @@ def test_every_input_is_scored_or_refused(data: bytes, edits: list[tuple[int, in
     scored = score_series(series, SETTINGS, step)
     rows = sum(len(one.times) for one in series)
     assert to_csv(scored).count(b"\n") >= rows + 1
-    assert to_json(scored, SETTINGS.detection, step).startswith(b"{")
+    assert to_json(scored, step).startswith(b"{")
     assert all(np.isfinite(one.times).all() and (np.diff(one.times) >= 0).all() for one in series)

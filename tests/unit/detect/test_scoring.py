@@ -162,7 +162,7 @@ def test_csv_of_several_series_says_which() -> None:
 
 
 def test_json_is_the_verdict_on_the_newest_sample() -> None:
-    answer = json.loads(to_json(scored(spiked(slice(1498, 1500), job="a")), SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(scored(spiked(slice(1498, 1500), job="a")), 300.0))
     assert next(iter(answer)) == "is_anomaly"
     assert answer["is_anomaly"] is True
     assert answer["anomaly_score"] > 0.9
@@ -182,7 +182,7 @@ def test_json_says_null_where_nothing_can_be_said() -> None:
     times, values = daily(1500)
     values[-1] = np.nan
     for one in (series(times, values), series(*daily(3))):
-        answer = json.loads(to_json(scored(one), SETTINGS.detection, 300.0))
+        answer = json.loads(to_json(scored(one), 300.0))
         assert (answer["is_anomaly"], answer["anomaly_score"], answer["votes"]) == (False, None, None)
 
 
@@ -190,27 +190,27 @@ def test_json_of_several_series_is_about_any_that_is_still_there() -> None:
     quiet, loud, gone = series(*daily(1500), name="q"), spiked(slice(1499, 1500), name="l"), spiked(slice(1400, 1401))
     gone = cut(gone, slice(1401))
     now = scored(quiet, loud, gone)
-    answer = json.loads(to_json(now, SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(now, 300.0))
     assert (answer["is_anomaly"], answer["anomalous_series"], answer["samples"]) == (True, 1, 4401)
     assert [one["is_anomaly"] for one in answer["results"]] == [False, True, True]
     assert is_anomaly_now(now, 300.0)
     past = scored(quiet, gone)
-    assert json.loads(to_json(past, SETTINGS.detection, 300.0))["is_anomaly"] is False
+    assert json.loads(to_json(past, 300.0))["is_anomaly"] is False
     assert not is_anomaly_now(past, 300.0)
 
 
 def test_an_infinite_value_is_written_as_prometheus_does() -> None:
     times, values = daily(100)
     values[-1] = -np.inf
-    answer = json.loads(to_json(scored(series(times, values)), SETTINGS.detection, 300.0))
+    answer = json.loads(to_json(scored(series(times, values)), 300.0))
     assert answer["observed_value"] == "-Inf"
     assert answer["is_anomaly"] is True
 
 
 def test_every_row_has_its_votes_on_request() -> None:
     judged = scored(spiked(slice(1498, 1500), job="a"))
-    assert "rows" not in json.loads(to_json(judged, SETTINGS.detection, 300.0))
-    answer = json.loads(to_json(judged, SETTINGS.detection, 300.0, every=True))
+    assert "rows" not in json.loads(to_json(judged, 300.0))
+    answer = json.loads(to_json(judged, 300.0, every=True))
     rows = answer["rows"]
     assert len(rows) == answer["samples"]
     assert [row["is_anomaly"] for row in rows[-2:]] == [True, True]

@@ -142,16 +142,20 @@ LN = np.log
         ((0.49, 0.31), (0.001, 0.001), (9, 9), 0.4),
         ((0.52, 0.28), (0.001, 0.001), (9, 9), None),  # More than a quarter of it apart,
         ((0.55, 0.25), (0.02, 0.02), (9, 9), 0.4),
-        ((0.58, 0.22), (0.02, 0.02), (9, 9), None),  # and three times the noise.
+        ((0.57, 0.23), (0.02, 0.02), (9, 9), 0.4),
+        ((0.59, 0.21), (0.02, 0.02), (9, 9), None),  # and four times the noise.
+        ((0.6, 0.2), (0.1, 0.1), (9, 9), 0.4),
+        ((0.6, 0.6, 0.03), (0.1, 0.1, 0.1), (9, 9, 9), None),  # Nearer to what is usual than to the factor.
         ((0.4, 0.5), (0.001, 0.1), (9, 9), 0.42),  # Noise weighs, from a twentieth on.
-        ((0.4, 1.8), (0.001, 2.0), (9, 9), 0.4 + 1.4 / 101),
-        ((0.4, 2.2), (0.001, 2.0), (9, 9), None),  # No metric is so noisy that all agrees with it.
-        ((0.4, 0.4), (0.02, 0.02), (2.1, 0.5), 0.4),
-        ((0.4, 0.4), (0.02, 0.02), (1.9, 0.5), None),  # Not half of them are certainly up.
+        ((0.4, 2.3), (0.001, 2.0), (9, 9), 0.4 + 1.9 / 101),
+        ((0.4, 2.7), (0.001, 2.0), (9, 9), None),  # No metric is so noisy that all agrees with it.
+        ((0.4, 0.4), (0.3, 0.3), (2.1, 0.5), 0.4),
+        ((0.4, 0.4), (0.3, 0.3), (1.9, 0.5), None),  # Not half of them are certainly up,
+        ((0.4, 0.4), (0.02, 0.02), (1.9, 0.5), 0.4),  # neither by this hour nor by all.
     ],
 )
 def test_a_load_is_what_all_metrics_agree_on(growth, noise, z, factor) -> None:
-    none = np.zeros((1, 2))
+    none = np.zeros((1, len(growth)))
     found = load_of(GroupMatrix(*(np.array([values], float) for values in (z, growth, noise)), none, none, none))
     assert found[0] == (pytest.approx(np.exp(factor)) if factor is not None else pytest.approx(np.nan, nan_ok=True))
 
@@ -184,11 +188,19 @@ def forest(vectors: int = 600) -> JointForest:
     return new
 
 
-@pytest.mark.parametrize(("vectors", "due"), [(500, False), (520, True)])
-def test_a_forest_is_trained_from_512_vectors(vectors: int, due: bool) -> None:
+@pytest.mark.parametrize(("vectors", "due"), [(60, False), (70, True)])
+def test_a_forest_is_trained_from_64_vectors(vectors: int, due: bool) -> None:
     new = forest(vectors)
     new.forest = None
     assert new.due(0.0) == due
+
+
+@pytest.mark.parametrize(("size", "more", "due"), [(100, 90, False), (100, 110, True), (520, 1000, False)])
+def test_a_forest_of_few_vectors_is_trained_again_when_there_are_twice_as_many(size: int, more: int, due: bool) -> None:
+    new = forest(size)
+    new.grow(max(size, more))
+    new.judge(MINUTE, far(1.0, more), np.full(more, np.nan), MINUTE)
+    assert new.due(MINUTE) == due
 
 
 def test_8192_vectors_are_kept() -> None:
@@ -229,7 +241,7 @@ def trained() -> JointForest:
     """Return a detector whose forest stands for nothing but its age."""
     new = JointForest(METRICS, 0.02, MONTH)
     new._kept_at[:600] = 0.0
-    new.forest = fit(np.random.default_rng(2).standard_normal((50, 2 * METRICS)), 0.02, 0.0)
+    new.forest = fit(np.random.default_rng(2).standard_normal((512, 2 * METRICS)), 0.02, 0.0)
     return new
 
 

@@ -163,7 +163,7 @@ def test_of_one_metric_nothing_is_said(learned: Group) -> None:
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_nothing_is_said_before_enough_was_learned(detector: str) -> None:
-    assert np.isnan(play(group(detector), history(20))).all()
+    assert np.isnan(play(group(detector), history(4))).all()
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
