@@ -48,6 +48,10 @@ WORST_GROUPS = f"topk(10, {once(f'max_over_time({GROUP_SCORE}[$__range] @ end())
 SERIES = "{${series:raw}}"
 """Exactly one series: the value of the variable is its matchers."""
 
+FORECAST = '{${series:raw},horizon="1h"}'
+TIME_LEFT = f'forecast_time_to_limit_seconds{{{CHOSEN},quantile="0.5"}}'
+CHANCE = f"forecast_limit_probability{{{CHOSEN}}}"
+
 _LABELS = "service,job,namespace,app,deployment,instance,cluster,team"
 """Label names that are offered for choosing and grouping."""
 LINKED = (
@@ -90,7 +94,7 @@ def dashboard() -> Dashboard:
     sent = f"({firing(QUERY)}) > 0"
     built.annotation(annotation("Alerts of the exporter", f'label_join({sent}, "alertname", "", "query")', BAD))
     built.annotation(annotation("Alerts of rules", 'ALERTS{alertname=~"Anomaly.+",alertstate="firing"}', WARN))
-    for panel in [*_now(), _table(), _bands(), *_history(), _groups_of_labels()]:
+    for panel in [*_now(), _table(), _bands(), *_ahead(), *_history(), _groups_of_labels()]:
         built.with_panel(panel)
     return built
 
@@ -179,6 +183,7 @@ def _bands() -> timeseries.Panel:
         query(expected, "expected"),
         query(observed, "observed"),
         query(f"{observed} and ({score} >= 0.5)", "anomalous"),
+        query(once(f"forecast_value{FORECAST} offset 1h"), "forecast an hour before"),
         width=24,
         height=10,
         text="The band is the set of values that are not anomalous. Choose series above; they are sorted, worst first.",
@@ -192,6 +197,7 @@ def _bands() -> timeseries.Panel:
     panel.override_by_name("expected", looks(color=blue, custom__lineStyle=dashes))
     panel.override_by_name("observed", looks(color=gray, custom__lineWidth=2))
     panel.override_by_name("anomalous", looks(color=red, **points))
+    panel.override_by_name("forecast an hour before", looks(color=gray, custom__lineStyle={"fill": "dot"}))
     return panel.repeat("series").repeat_direction("v")
 
 
@@ -209,6 +215,15 @@ def _history() -> Iterator[timeseries.Panel]:
     yield over_time("Anomalous share by query", share, unit="percentunit", text=text).min(0.0).max(1.0)
     text = "Joint scores: metrics that do not have their usual relation, even if each alone is normal."
     yield _scores("Groups", f"{once(GROUP_SCORE)} and {WORST_GROUPS}", text)
+
+
+def _ahead() -> Iterator[timeseries.Panel]:
+    soonest = f"bottomk(10, {once(TIME_LEFT)} < Inf)"
+    text = "How long, as likely as not, until the limit of the query is reached: the ten series that are there first."
+    yield over_time("Time to the limit", query(soonest), unit="s", text=text).min(0.0)
+    text = "That the limit of the query is reached within the time that alerts."
+    chance = query(f"topk(10, {once(CHANCE)} > 0.1)")
+    yield over_time("Probability of reaching the limit", chance, unit="percentunit", text=text).min(0.0).max(1.0)
 
 
 def _scores(title: str, expr: str, text: str) -> timeseries.Panel:

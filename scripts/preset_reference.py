@@ -22,9 +22,12 @@ queries:
     interval: 30s                                            # every other field holds for all of them
 ```
 
-What needs a fixed limit, such as a full disk, an expired certificate or a target that is down, is not here: keep the
-rules that you have. Alerts of presets have the label `severity: warning`; `alert: {labels: {severity: ticket}}` changes
-it. Queries without `for` below are scored and never alert, unless you add `alert: {for: 10m}`.
+Queries that end in `_full` or `_expiry` look ahead only: they alert when a disk, a quota, a heap, a pool or a
+certificate will probably come to its end, and not where it is cleaned or renewed in time ([forecasts](forecast.md)).
+What needs a fixed limit now, such as a target that is down, is not here: keep the rules that you have.
+
+Alerts of presets have the label `severity: warning`; `alert: {labels: {severity: ticket}}` changes it. Queries without
+`for` below are scored and never alert, unless you add `alert: {for: 10m}`.
 """
 
 _TABLE = """

@@ -66,6 +66,8 @@ class Chart:
     unit: Unit | None = None
     gaps: float = np.inf
     """Seconds between two samples beyond which the line is broken."""
+    limit: float | None = None
+    """That the series should not reach, where there is a forecast."""
     changes: Sequence[tuple[float, str]] = ()
     """When what changed: Unix seconds, and a text."""
 

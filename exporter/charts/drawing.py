@@ -119,18 +119,27 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
     votes = figure.add_subplot(grid[1], sharex=main)
     x, lines = chart.times / _DAY, chart.lines
     observed, expected, score = lines["observed"], lines["expected"], lines["score"]
-    low, high = _limits([observed, expected, lines["lower"], lines["upper"]])
+    coming = [lines[name] for name in ("forecast", "forecast_lower", "forecast_upper") if name in lines]
+    low, high = _limits([observed, expected, lines["lower"], lines["upper"], *coming])
+    if chart.limit is not None and low - (high - low) <= chart.limit <= high + (high - low):
+        # It is worth seeing where it is not so far that all else would be flat.
+        low, high = _limits([np.array([low, high, chart.limit])])
+        main.axhline(chart.limit, color=colours.bad, linewidth=1.0, linestyle=(0, (3, 2)), label="limit")
     has_band = ~(np.isnan(lines["lower"]) & np.isnan(lines["upper"]))
     lower = np.where(np.isnan(lines["lower"]), low, lines["lower"])
     upper = np.where(np.isnan(lines["upper"]), high, lines["upper"])
     main.fill_between(x, lower, upper, where=has_band, color=colours.band, linewidth=0, label="band")
     bad = score >= 0.5
-    half = _half(x)
+    half = _half(x[~np.isnan(observed)])
     for axes in (main, votes):
         for begin, end in _runs(bad):
             axes.axvspan(x[begin] - half, x[end] + half, color=colours.bad, alpha=0.13, linewidth=0)
     _line(main, x, expected, chart, color=colours.expected, linewidth=1.1, linestyle=(0, (4, 3)), label="expected")
     _line(main, x, observed, chart, color=colours.observed, linewidth=1.4, label="observed")
+    if coming:
+        middle, below, beyond = coming
+        main.fill_between(x, below, beyond, color=colours.observed, alpha=0.16, linewidth=0, label="forecast, 80 %")
+        main.plot(x, middle, color=colours.observed, linewidth=1.2, linestyle=(0, (1, 1)))
     main.plot(x[bad], observed[bad], "o", color=colours.bad, markersize=3.2, label="anomalous", linestyle="none")
     _mark_changes(main, chart, colours)
     main.set_ylim(low, high)
@@ -146,7 +155,7 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
         _style(axes, colours)
     main.tick_params(labelbottom=False)
     _time_axis(votes, chart, style)
-    _legend(main, colours, columns=4)
+    _legend(main, colours, columns=3 if style.narrow else 6)
 
 
 def _mark_changes(axes: Axes, chart: Chart, colours: _Colours) -> None:

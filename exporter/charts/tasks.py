@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.forecast.forecasts import Forecasts
+from exporter.engine.forecast.settings import ForecastSettings
 
-__all__ = ["DAY", "TRAINING_STEP", "WEEK", "ReplayTask", "decompose", "preload", "replay"]
+__all__ = ["DAY", "TRAINING_STEP", "WEEK", "ForecastTask", "ReplayTask", "decompose", "forecast", "preload", "replay"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +72,7 @@ def replay(task: ReplayTask) -> dict[str, FloatArray]:
     dict of ndarray, shape (t,)
         `expected`, `lower`, `upper`, `score` and `votes` of every sample; NaN = absent.
     """
-    settings = replace(task.settings, max_series=1, cadence=TRAINING_STEP)
+    settings = replace(task.settings, max_series=1, cadence=TRAINING_STEP, forecast=None)
     key = (task.source, task.series, task.trained_until)
     cached = _engines.get(key)
     if cached is None or cached[0] != settings:
@@ -87,6 +89,40 @@ def replay(task: ReplayTask) -> dict[str, FloatArray]:
     verdict = engine.run(task.times, task.values[:, None], task.step)
     names = ("expected", "lower", "upper", "score", "votes")
     return {name: getattr(verdict, name)[:, 0].copy() for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastTask:
+    """Samples of one series, and how far ahead of the newest it is forecast.
+
+    Attributes
+    ----------
+    times, values : ndarray, shape (t,)
+    step : float, seconds
+        Between samples.
+    ahead : ndarray, shape (h,), seconds
+        After the last of `times`.
+    """
+
+    settings: EngineSettings
+    times: FloatArray
+    values: FloatArray
+    step: float
+    ahead: FloatArray
+
+
+def forecast(task: ForecastTask) -> dict[str, FloatArray]:
+    """Return `forecast`, `forecast_lower` and `forecast_upper`, shape (h,), source units; NaN = none."""
+    settings = task.settings
+    made = Forecasts(settings.forecast or ForecastSettings(), settings.zone, task.step, settings.valid_range)
+    made.grow(1)
+    low, high = settings.valid_range
+    values = np.where((task.values >= low) & (task.values <= high), task.values, np.nan)
+    with np.errstate(all="ignore"):
+        made.note(task.times, values[:, None])
+        made.make(1)
+        lower, middle, upper = made.curve(0, task.ahead)
+    return {"forecast": middle, "forecast_lower": lower, "forecast_upper": upper}
 
 
 def decompose(hours: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

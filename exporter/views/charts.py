@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.charts.tasks import DAY, WEEK, decompose
+from exporter.charts.tasks import DAY, WEEK, ForecastTask, decompose, forecast
+from exporter.config.engine_settings import engine_settings
 from exporter.views.history import ChartSubject, SeriesHistory, SeriesSamples
 from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 
 __all__ = ["chart_data"]
 
 FloatArray = npt.NDArray[np.float64]
-Decomposition = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 _POINTS = 720
 """Of a line: about the width of a chart."""
@@ -30,16 +33,26 @@ _COVERED = 0.8
 _REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
 _SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
 
-Run = Callable[[Callable[[FloatArray], Decomposition], FloatArray], Decomposition]
+Run = Callable[..., Any]
+"""Calls a function of `exporter.charts.tasks` with its argument, in this or another process."""
 
 
-def chart_data(history: SeriesHistory, subject: ChartSubject, within: TimeRange, part: ChartPart, run: Run) -> Chart:
+def chart_data(
+    history: SeriesHistory,
+    subject: ChartSubject,
+    within: TimeRange,
+    part: ChartPart,
+    run: Run,
+    now: float = math.inf,
+) -> Chart:
     """Read the data of a chart.
 
     Parameters
     ----------
     run : callable
-        Calls `decompose`, in this or another process.
+        Calls `decompose` or `forecast`, in this or another process.
+    now : float, Unix seconds
+        A range that ends there is gone on with by forecasts, where the query has some.
 
     Raises
     ------
@@ -48,7 +61,14 @@ def chart_data(history: SeriesHistory, subject: ChartSubject, within: TimeRange,
     """
     if part is ChartPart.DECOMPOSITION:
         return _decomposition(history, subject, within, run)
-    return {ChartPart.BAND: _band, ChartPart.WEEKS: _weeks}[part](history, subject, within)
+    if part is ChartPart.WEEKS:
+        return _weeks(history, subject, within)
+    chart = _band(history, subject, within)
+    forecasts = subject.plan.forecast
+    if forecasts is None or not now - within.end < subject.plan.interval + 1.0:
+        return chart
+    ahead = min(max(forecasts.horizons), within.length)
+    return _with_forecast(chart, history, subject, ahead, run)
 
 
 def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
@@ -58,6 +78,21 @@ def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> C
     quorum = subject.plan.detection.quorum
     source = _REPLAYED if scored.replayed else _SCRAPED
     return _chart(subject, ChartPart.BAND, scored.times, scored.lines, quorum=quorum, source=source, step=step)
+
+
+def _with_forecast(chart: Chart, history: SeriesHistory, subject: ChartSubject, ahead: float, run: Run) -> Chart:
+    """Return the chart with forecasts after its end, of what history says; they are those of the daemon."""
+    end, plan = float(chart.times[-1]), subject.plan
+    step = max(_FINE, plan.cadence)
+    samples = history.samples(subject, end - _FULL * _HOUR, end, step)
+    steps = max(2, min(_POINTS // 4, math.floor(ahead / step)))
+    seconds = np.linspace(ahead / steps, ahead, steps)
+    lines = run(forecast, ForecastTask(engine_settings(plan), samples.times, samples.values, step, seconds))
+    past = {name: np.concatenate([line, np.full(steps, np.nan)]) for name, line in chart.lines.items()}
+    coming = {name: np.concatenate([np.full(len(chart.times), np.nan), line]) for name, line in lines.items()}
+    limit = None if plan.forecast is None or plan.forecast.limit is None else plan.forecast.limit.value
+    times = np.concatenate([chart.times, end + seconds])
+    return replace(chart, times=times, lines={**past, **coming}, limit=limit, gaps=max(chart.gaps, 1.5 * ahead / steps))
 
 
 def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.alerting.explanation.formatting import Unit, format_numbers
+from exporter.alerting.explanation.limit import time_range
 from exporter.alerting.suppressed import suppression_reason
 from exporter.calendar.matchers import all_match
+from exporter.engine.forecast.forecast import LEVELS, Forecast
+from exporter.settings import format_duration
 from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
 from exporter.web.api.anomalies import parse_matchers
-from exporter.web.api.series import SeriesCursor, SeriesPage, SeriesParameters, SeriesVerdict, State
+from exporter.web.api.series import (
+    ForecastAnswer,
+    HorizonForecast,
+    SeriesCursor,
+    SeriesPage,
+    SeriesParameters,
+    SeriesVerdict,
+    State,
+)
 from exporter.web.pages.models import Labels, SeriesFilter, SeriesRow, StateFilter
 
 __all__ = ["list_series", "matching_rows", "select_series", "series_row"]
@@ -90,7 +102,28 @@ def series_row(query: LatestVerdict, row: int) -> SeriesRow:
         masked=bool(verdict.masked[row]),
         suppressed=suppression_reason(int(query.suppressed[row])),
         severities=tuple(zip(kinds, verdict.each[:, row].tolist(), strict=True)),
+        ahead=() if verdict.forecast is None else tuple(_ahead(verdict.forecast, row, query.plan.unit)),
     )
+
+
+def _ahead(forecast: Forecast, row: int, unit: Unit | None) -> Iterator[tuple[str, str]]:
+    """Yield the forecasts of a series as a name and a text each."""
+    for horizon, value, lower, upper in zip(
+        forecast.horizons.tolist(), forecast.value[:, row], forecast.lower[:, row], forecast.upper[:, row], strict=True
+    ):
+        if np.isfinite(value):
+            middle, low, high = format_numbers([float(value), float(lower), float(upper)], unit)
+            yield f"In {format_duration(horizon)}", f"{middle} ({low} to {high})"
+    if forecast.limit is None or forecast.times is None or np.isnan(forecast.times[0, row]):
+        return
+    (limit,) = format_numbers([forecast.limit.value], unit)
+    earliest, latest = float(forecast.times[0, row]), float(forecast.times[-1, row])
+    if earliest <= 0.0:
+        yield "Limit", f"{limit} is reached"
+    elif np.isinf(earliest):
+        yield "Limit", f"{limit} not within 30 days"
+    else:
+        yield "Limit", f"{limit} {time_range(earliest, latest)}"
 
 
 # ---------------------------------------------------------------- API
@@ -175,5 +208,23 @@ def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> S
         state=state,
         anomalous=bool(verdict.anomalous[row]),
         suppressed=suppression_reason(int(query.suppressed[row])) or None,
-        **{name: float(value) if np.isfinite(value) else None for name, value in numbers.items()},
+        **{name: _finite(value) for name, value in numbers.items()},
+        forecast=None if verdict.forecast is None else _forecast(verdict.forecast, row),
     )
+
+
+def _forecast(forecast: Forecast, row: int) -> ForecastAnswer:
+    columns = (forecast.horizons, *(column[:, row] for column in (forecast.value, forecast.lower, forecast.upper)))
+    horizons = [
+        HorizonForecast(format_duration(horizon), _finite(value), _finite(lower), _finite(upper))
+        for horizon, value, lower, upper in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    times, probability = {}, None
+    if forecast.times is not None and forecast.probability is not None and not np.isnan(forecast.times[0, row]):
+        times = {f"{level:g}": _finite(at) for level, at in zip(LEVELS, forecast.times[:, row], strict=True)}
+        probability = _finite(forecast.probability[row])
+    return ForecastAnswer(horizons, times, probability)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

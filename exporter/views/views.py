@@ -224,7 +224,7 @@ class Views:
             raise DisplayError("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
         within = TimeRange(within.start, min(within.end, now))
-        chart = chart_data(self._history, subject, within, part, self._computing.run)
+        chart = chart_data(self._history, subject, within, part, self._computing.run, now)
         if part is ChartPart.BAND:
             changes = program.changes({**dict(labels), "query": query}, within.start, within.end)
             chart = replace(chart, changes=[(change.at, change.text) for change in changes[:_CHANGES]])

@@ -51,7 +51,7 @@ def test_types_are_really_checked(tmp_path: Path) -> None:
 def test_query_is_promql_about_metrics_that_exist(question: Question) -> None:
     expr = question.expr.replace("${series:raw}", 'query="cpu"').replace("$label", "service").replace("$by", "service")
     promql_parser.parse(re.sub(r"\$__[a-z_]+", "5m", expr))
-    named = set(re.findall(r"\b(?:anomaly|expected|observed)_[a-z_]+", question.expr))
+    named = set(re.findall(r"\b(?:anomaly|expected|observed|forecast)_[a-z_]+", question.expr))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= METRICS
 
 

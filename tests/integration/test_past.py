@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -154,3 +155,24 @@ def test_a_server_that_is_away_is_said(past):
     with pytest.raises(DisplayError, match="did not give the history: refused") as said:
         drawn_from(past, away, RANGE, ChartPart.BAND)
     assert said.value.status == 502
+
+
+def test_a_chart_that_ends_now_goes_on_with_forecasts(server, past):
+    fields = {
+        "name": "load",
+        "expr": "load",
+        "interval": "5m",
+        "forecast": {"horizons": ["6h"], "limit": {"above": 200}},
+    }
+    planned = Config.model_validate({"queries": [fields]}).plans()[0]
+    about = replace(subject(server, "a"), plan=planned)
+    chart = chart_data(past, about, RANGE, ChartPart.BAND, here, END + 30.0)
+    ahead = chart.times > END
+    assert chart.times[-1] == pytest.approx(END + DAY / 4)
+    assert np.isnan(chart.lines["observed"][ahead]).all()
+    usual = 100.0 + 20.0 * np.sin(chart.times[ahead] / DAY * 2 * np.pi)
+    assert np.abs(chart.lines["forecast"][ahead] - usual).max() < 1.5
+    assert (chart.lines["forecast_lower"][ahead] < usual).mean() > 0.9
+    assert chart.limit == 200.0
+    earlier = chart_data(past, about, RANGE, ChartPart.BAND, here, END + DAY)
+    assert "forecast" not in earlier.lines

@@ -13,7 +13,16 @@ from exporter.web.api.anomalies import Cursor, Limit, Matchers, Name
 from exporter.web.api.endpoint import ApiRequest, Endpoint
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["SeriesCursor", "SeriesPage", "SeriesParameters", "SeriesVerdict", "State", "series_endpoint"]
+__all__ = [
+    "ForecastAnswer",
+    "HorizonForecast",
+    "SeriesCursor",
+    "SeriesPage",
+    "SeriesParameters",
+    "SeriesVerdict",
+    "State",
+    "series_endpoint",
+]
 
 State = Literal["scored", "warming_up", "masked", "no_data"]
 
@@ -51,10 +60,35 @@ class SeriesCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class HorizonForecast:
+    """What a series will be so far ahead, in source units: the median, and the band that holds four of five values."""
+
+    horizon: str
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastAnswer:
+    """The forecasts of a series.
+
+    `time_to_limit_seconds` is how long until the limit is reached, by probability: null is not within 30 days. It is
+    empty where the query has no limit, or nothing can be said; so is `limit_probability`, that it is reached within
+    the time that alerts.
+    """
+
+    horizons: Sequence[HorizonForecast]
+    time_to_limit_seconds: Mapping[str, float | None]
+    limit_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesVerdict:
     """One series as of the newest slot of its query, in source units. `at` is the slot, in Unix seconds.
 
     `suppressed` is why it does not alert whatever its score: the label `reason` of `anomaly_suppressed`; null: it may.
+    `forecast` is null where the query has none.
     """
 
     query: str
@@ -70,6 +104,7 @@ class SeriesVerdict:
     upper: float | None
     votes: float | None
     z: float | None
+    forecast: ForecastAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

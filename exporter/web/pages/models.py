@@ -119,6 +119,8 @@ class SeriesRow:
         Why it does not alert whatever its score; empty where it may.
     severities
         Of every detector: 1 and above is a vote.
+    ahead
+        Its forecasts, and when it reaches its limit: pairs of a name and a text.
     """
 
     query: str
@@ -136,6 +138,7 @@ class SeriesRow:
     masked: bool = False
     suppressed: str = ""
     severities: Sequence[tuple[str, float]] = ()
+    ahead: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,19 @@ def test_a_chart_shows_what_changed():
     text = texts(draw(replace(one, changes=[(middle, f"deploy v1.4.2 {EVIL}")]), ChartStyle("svg")))
     assert "deploy v1.4.2" in text
     assert "deploy" not in texts(draw(one, ChartStyle("svg")))
+
+
+def test_a_chart_goes_on_with_a_forecast_and_its_limit():
+    one = chart()
+    count = len(one.times)
+    coming = {
+        name: np.where(np.arange(count) > count - 40, float(np.nanmax(one.lines["observed"])) + by, np.nan)
+        for name, by in (("forecast", 0.0), ("forecast_lower", -1.0), ("forecast_upper", 1.0))
+    }
+    ahead = replace(one, lines={**one.lines, **coming}, limit=float(np.nanmax(one.lines["observed"])) * 1.1)
+    for narrow in (False, True):
+        text = texts(draw(ahead, ChartStyle("svg", narrow=narrow)))
+        assert "forecast, 80 %" in text
+        assert "limit" in text
+    assert "limit" not in texts(draw(replace(ahead, limit=1e9), ChartStyle("svg")))
+    assert "forecast" not in texts(draw(one, ChartStyle("svg")))

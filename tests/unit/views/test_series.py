@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from exporter.config.model import Config
+from exporter.engine.forecast.forecast import Forecast
+from exporter.engine.forecast.settings import LimitSettings
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.verdict import Verdicts
 from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
@@ -130,3 +134,26 @@ def test_where_few_match_a_page_says_where_to_go_on(monkeypatch: pytest.MonkeyPa
             break
     assert [one.labels["instance"] for one in found] == ["c"]
     assert rounds == 3
+
+
+def test_forecasts_are_in_the_answer_and_on_the_page():
+    disk = said("disk", {"a": 0.9, "b": 0.1})
+    limit = LimitSettings(above=9.5)
+    times = np.array([[2.0, 2.5, 3.0, 3.5, 4.0], [np.inf] * 5]).T * 86400.0
+    value = np.array([[6.0, 5.0], [8.0, NAN]])
+    forecast = Forecast(
+        60.0, np.array([3600.0, 86400.0]), value, value - 1, value + 1, times, np.array([0.9, 0.0]), limit=limit
+    )
+    disk = replace(disk, verdict=replace(disk.verdict, forecast=forecast))
+    first, second = list_series([disk], SeriesParameters()).series
+    assert first.forecast is not None
+    assert second.forecast is not None
+    assert [(each.horizon, each.value, each.upper) for each in first.forecast.horizons] == [("1h", 6, 7), ("1d", 8, 9)]
+    assert second.forecast.horizons[1].value is None
+    assert first.forecast.time_to_limit_seconds["0.5"] == 3 * 86400.0
+    assert second.forecast.time_to_limit_seconds["0.1"] is None
+    assert first.forecast.limit_probability == 0.9
+    rows, _ = select_series([disk], SeriesFilter())
+    assert list(rows[0].ahead) == [("In 1h", "6 (5 to 7)"), ("In 1d", "8 (7 to 9)"), ("Limit", "9.5 in 2 to 4 days")]
+    assert list(rows[1].ahead) == [("In 1h", "5 (4 to 6)"), ("Limit", "9.5 not within 30 days")]
+    assert list_series([CPU], SeriesParameters()).series[0].forecast is None
