@@ -32,6 +32,8 @@ class QueryAlerts:
         Monotonic seconds.
     unresolved : int
         How many of them are pending or firing.
+    judged : bool
+        Whether a slot was judged since the start: until then alerts are those of an earlier run.
     """
 
     alerts: Mapping[str, Alert]
@@ -39,6 +41,7 @@ class QueryAlerts:
     interval: float
     published: float
     unresolved: int = 0
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class AlertSnapshots:
         self._snapshot = Snapshot()
         self._listeners: tuple[Callable[[], None], ...] = ()
 
-    def publish(self, query: str, alerts: Mapping[str, Alert], *, interval: float) -> None:
+    def publish(self, query: str, alerts: Mapping[str, Alert], *, interval: float, judged: bool = True) -> None:
         """Replace the alerts of a query, after every slot: successful, failed or repeated.
 
         To be called without changes too: a newer slot is what has a firing alert sent again.
@@ -91,6 +94,8 @@ class AlertSnapshots:
         interval : float
             Seconds between the slots of the query: firing alerts stay valid for at least four of them. Zero
             for a query that was removed.
+        judged : bool
+            Whether a slot was judged since the start.
         """
         slot = max((alert.evaluated_at for alert in alerts.values()), default=0.0)
         unresolved = sum(alert.is_open for alert in alerts.values())
@@ -103,7 +108,7 @@ class AlertSnapshots:
             others = ((name, alerts) for name, alerts in before.by_query.items() if name != query)
             by_query = {name: alerts for name, alerts in others if not _is_stale(alerts, published)}
             if copy:
-                by_query[query] = QueryAlerts(copy, slot, interval, published, unresolved)
+                by_query[query] = QueryAlerts(copy, slot, interval, published, unresolved, judged)
             self._snapshot = Snapshot(by_query, superseded)
             listeners = self._listeners
         for notify in listeners:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from exporter.alerting.alert import Alert
+from exporter.alerting.alert import Alert, fingerprint
 
 __all__ = ["Ending", "OtherSenders", "pair_period"]
 
@@ -57,7 +57,7 @@ class OtherSenders:
         self._looked_at = -1e300
 
     def take(self, updates: Mapping[str, float], *, skew: float, mono: float) -> None:
-        """Take what is listed: when each alert was sent last, by fingerprint.
+        """Take what is listed: when each alert was sent last, by fingerprint of all of its labels.
 
         Parameters
         ----------
@@ -90,7 +90,8 @@ class OtherSenders:
             return Ending.WAIT
         if mono - self._looked_at > _FRESH:
             return Ending.LOOK
-        updated = self._updates.get(alert.fingerprint)
+        # As it is listed, with the labels that it got when it fired.
+        updated = self._updates.get(fingerprint({name: value for name, value in alert.labels.items() if value}))
         if updated is None or updated <= max(alert.resolved_at, sent_at + 0.5):
             return Ending.SEND
         return Ending.LEAVE if now - updated <= _SILENT * max(interval, period) else Ending.SEND

@@ -348,7 +348,7 @@ class Outbox:
         over = alert.state is AlertState.RESOLVED and why is not None
         if over and not self._may_end(alert, query_alerts, ack, now, mono):
             return None
-        if why is None and self._is_final_resend(alert, ack):
+        if why is None and self._is_final_resend(alert, ack, query_alerts):
             why = Due.AGAIN
         return None if why is None else (alert, why)
 
@@ -365,7 +365,9 @@ class Outbox:
         self._rescan_at = min(self._rescan_at, mono + _SOON)
         return False
 
-    def _is_final_resend(self, alert: Alert, ack: Ack | None) -> bool:
+    def _is_final_resend(self, alert: Alert, ack: Ack | None, query_alerts: QueryAlerts) -> bool:
+        if self.others.at_work and not query_alerts.judged:
+            return False
         if self._final is None or ack is None or alert.state is not AlertState.FIRING:
             return False
         return ack.at < self._final and ack.state is AlertState.FIRING

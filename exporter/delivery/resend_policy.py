@@ -22,6 +22,7 @@ from exporter.alerting.alert import Alert, AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import QueryAlerts
 from exporter.delivery.other_senders import pair_period
+from exporter.delivery.payload import validity
 from exporter.store import Delivery
 
 __all__ = ["Ack", "Due", "due", "owes_resolved", "restored_acks"]
@@ -102,6 +103,9 @@ def due(
             return Due.FIRING if same.restored else None
         # Alerts that are no longer published are stale.
         lasting = mono - query_alerts.published <= max(limits.source_hold, _OVERDUE * _period(query_alerts, limits))
+        if paired and same.restored and not query_alerts.judged and mono - same.at < _unjudged(query_alerts, limits):
+            # The other one may have ended it meanwhile. Alertmanager keeps it for longer than a start takes.
+            return None
         delay = pair_period(query_alerts.interval, limits.resend_delay) if paired else limits.resend_delay
         lost = lasting and same.at < started
         again = lost or _again(same, query_alerts, limits, mono, delay=delay, lasting=lasting)
@@ -140,6 +144,10 @@ def _again(
     if ack.slot + delay < query_alerts.at:
         return True
     return lasting and mono - ack.at > _OVERDUE * _period(query_alerts, limits)
+
+
+def _unjudged(query_alerts: QueryAlerts, limits: AlertingSettings) -> float:
+    return validity(query_alerts.interval, limits.resend_delay) / 2
 
 
 def _period(query_alerts: QueryAlerts, limits: AlertingSettings) -> float:

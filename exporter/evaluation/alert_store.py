@@ -47,6 +47,7 @@ class AlertStore:
         self._unsaved = restored.transitions
         self._saved_notes = self.notes
         self._written = -np.inf
+        self._judged = False
 
     @property
     def newest(self) -> float:
@@ -83,6 +84,7 @@ class AlertStore:
 
     def commit(self, slot: float, step: Step) -> None:
         """Make the step of a slot durable."""
+        self._judged = True
         name, store = self.name, self.context.ports.store
 
         def write(whole: Step) -> None:
@@ -112,7 +114,7 @@ class AlertStore:
 
     def send(self) -> None:
         """Publish the alerts to the senders."""
-        self.context.ports.alert_snapshots.publish(self.name, self.alerts, interval=self.interval)
+        self.context.ports.alert_snapshots.publish(self.name, self.alerts, interval=self.interval, judged=self._judged)
 
     def _apply(self, step: Step) -> None:
         self.alerts = dict(step.alerts)

@@ -20,7 +20,7 @@ from exporter.calendar.events import AnnouncedEvent
 from exporter.errors import StateError
 from exporter.silences import Message
 from exporter.silences.settings import SilenceSettings
-from exporter.store import EpisodeFilter, PendingFeedback, SilenceComment, Store
+from exporter.store import AuditEntry, EpisodeFilter, PendingFeedback, SilenceComment, Store
 from exporter.store.feedback_rows import ADOPTED
 
 __all__ = ["EventChanges", "Replicas"]
@@ -32,6 +32,10 @@ _KEPT = 4 * 86400.0
 _ALIVE, _RENEWED = 26 * 3600.0, 12 * 3600.0
 """Seconds after which another exporter is not reckoned with any more; and until this one says again that it runs."""
 _MOST_EVENTS = 200
+_OVERLAP = 300.0
+"""Seconds of the audit that are read again."""
+_BEHIND = 180.0
+"""Seconds that an anomaly may begin later at one exporter than at another."""
 _AHEAD = 3600.0
 """Seconds that the clock of another exporter may be ahead."""
 
@@ -105,6 +109,8 @@ class Replicas:
         # Feedback of after these slots was given while this exporter was not running.
         self._judged = store.alerts.watermarks()
         self._handled: set[str] = set()
+        self._given: dict[int, AuditEntry] = {}
+        self._read_at: float | None = None
         self._present_at: float | None = None
         self._paired = False
 
@@ -116,12 +122,8 @@ class Replicas:
 
     def pending(self, at: float) -> list[Message]:
         """Return the messages that every Alertmanager should list."""
-        try:
-            given = self._store.episodes.given_here(at - _KEPT)
-        except StateError:
-            given = []  # The next round tries again.
         messages = [self._presence(at)]
-        for entry in given:
+        for entry in self._given_here(at):
             kind = "feedback" if entry.event == AuditEvent.FEEDBACK else "acknowledgement"
             verdict = entry.details.get("verdict", "")
             given_by = _Given(entry.query, entry.fingerprint, entry.who, entry.why, verdict)
@@ -135,6 +137,20 @@ class Replicas:
             body = {"name": name, "who": who}
             messages.append(self._message("removed_event", f"{name}-{removed_at:.3f}", removed_at, body))
         return messages
+
+    def _given_here(self, at: float) -> list[AuditEntry]:
+        """Return what people did at this exporter; only what is new is read."""
+        # The clock may have been set back, but not by this.
+        since = at - _KEPT if self._read_at is None else min(self._read_at, at) - _OVERLAP
+        try:
+            new = self._store.episodes.given_here(max(since, at - _KEPT))
+        except StateError:
+            new = []  # The next round tries again.
+        else:
+            self._read_at = at
+        entries = {**self._given, **{entry.id: entry for entry in new}}
+        self._given = {number: entry for number, entry in entries.items() if entry.at > at - _KEPT}
+        return list(self._given.values())
 
     def _presence(self, at: float) -> Message:
         if self._present_at is None or not 0.0 <= at - self._present_at < _RENEWED:
@@ -196,10 +212,10 @@ class Replicas:
                 self._events.remove(str(message.body["name"]), message.at, str(message.body.get("who", "")))
 
     def _hear(self, message: Message, given: _Given, at: float) -> None:
-        """Take feedback or an acknowledgement: of the episode that was open here at that time."""
+        """Take feedback or an acknowledgement: of the episode that was open here at that time, or soon after."""
         episodes = self._store.episodes
-        filters = EpisodeFilter(fingerprint=given.fingerprint, since=message.at, until=message.at)
-        match = next(iter(episodes.page(filters, limit=1).episodes), None)
+        filters = EpisodeFilter(fingerprint=given.fingerprint, since=message.at, until=message.at + _BEHIND)
+        match = next(reversed(episodes.page(filters, limit=10).episodes), None)
         more = {"query": given.query, "who": given.who, "message": message.id}
         if message.kind == "acknowledgement":
             if match is not None:

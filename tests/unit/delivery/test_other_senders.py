@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from exporter.alerting.alert import AlertState
+from exporter.alerting.alert import AlertState, fingerprint
 from exporter.delivery.listing import read_started_at, read_updates
 from exporter.delivery.other_senders import Ending, OtherSenders
 from tests.alerts import T0, alert, fp
@@ -55,6 +56,16 @@ def test_what_is_listed_must_be_the_present() -> None:
 )
 def test_what_another_keeps_active_is_left(skew: float, updated: float | None, sent: float, expected: str) -> None:
     assert ending(pair(updated=updated, skew=skew), 40.0, sent=sent) == expected
+
+
+def test_an_alert_of_an_incident_is_looked_up_as_it_is_listed() -> None:
+    others = pair()
+    labels = {**OVER.labels, "incident": "i", "incident_role": "root"}
+    others.take({fingerprint(labels): T0 + 8.0}, skew=0.0, mono=MONO + 40.0)
+    marked = replace(OVER, labels=labels)
+    for one, expected in ((OVER, Ending.SEND), (marked, Ending.LEAVE)):
+        verdict = others.ending(one, T0 - 60.0, interval=60.0, resend_delay=60.0, now=T0 + 40.0, mono=MONO + 40.0)
+        assert verdict is expected
 
 
 def test_another_one_that_went_away_keeps_nothing() -> None:

@@ -18,7 +18,13 @@ M0 = 5000.0
 
 
 def why(one: Alert, ack: Ack | None = None, *, slot: float = T0 + 60, now: float | None = None, **sheet: float) -> str:
-    made = QueryAlerts({one.fingerprint: one}, slot, sheet.get("interval", 60.0), sheet.get("published", M0))
+    made = QueryAlerts(
+        {one.fingerprint: one},
+        slot,
+        sheet.get("interval", 60.0),
+        sheet.get("published", M0),
+        judged=bool(sheet.get("judged", True)),
+    )
     found = due(
         one,
         ack,
@@ -103,6 +109,20 @@ def test_where_there_is_a_pair_each_slot_shows_that_an_alert_fires() -> None:
     assert why(alert(), ack(), slot=T0 + 60) == ""
     assert why(alert(), ack(), slot=T0 + 60, paired=True) == "AGAIN"
     assert why(alert(), ack(), slot=T0 + 30, paired=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("sheet", "expected"),
+    [
+        pytest.param({}, "", id="the-other-one-may-have-ended-it"),
+        pytest.param({"paired": False}, "AGAIN", id="alone"),
+        pytest.param({"judged": True}, "AGAIN", id="judged"),
+        pytest.param({"mono": M0 + 121.0}, "AGAIN", id="before-it-expires"),
+    ],
+)
+def test_an_alert_of_before_a_start_waits_for_a_verdict_where_there_is_a_pair(sheet: dict, expected: str) -> None:
+    taken = ack(restored=True)
+    assert why(alert(), taken, slot=T0 + 90, **{"paired": True, "judged": False, **sheet}) == expected
 
 
 def test_the_end_of_a_query_that_is_gone_is_said_again_for_as_long_as_any_end() -> None:

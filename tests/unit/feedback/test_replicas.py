@@ -71,7 +71,7 @@ class Replica:
             self.alertmanager.silences.append(body)
 
     def episode(self, host: str):
-        (episode,) = [one for one in self.store.episodes.page().episodes if one.fingerprint == host]
+        (episode,) = (one for one in self.store.episodes.page().episodes if one.fingerprint == host)
         return episode
 
     def say(self, host: str, verdict: Feedback, who: str = "ann", at: float | None = None) -> None:
@@ -129,6 +129,28 @@ def test_the_newest_word_holds_at_both(pair: tuple[Replica, Replica]) -> None:
     b.say("x", Feedback.CONFIRMED, who="bob", at=T0 + 40.0)
     rounds(a, b, count=3)
     assert [one.episode("x").feedback for one in pair] == [Feedback.CONFIRMED] * 2
+
+
+@pytest.mark.parametrize(
+    ("opened", "taken"),
+    [([T0, T0 + 90.0], T0), ([T0 + 90.0], T0 + 90.0), ([T0 + 900.0], None)],
+    ids=["the-first-of-two", "began-later-there", "another-one"],
+)
+def test_it_is_about_what_was_open_then(
+    pair: tuple[Replica, Replica], opened: list[float], taken: float | None
+) -> None:
+    a, b = pair
+    a.open("x")
+    for at in opened:
+        ended = AlertTransition("x", "cpu", f"x-{at}", AuditEvent.RESOLVED, at + 80.0, "normal")
+        opening = AlertTransition("x", "cpu", f"x-{at}", AuditEvent.OPEN, at, "", details={"labels": "{}"})
+        b.store.alerts.commit("cpu", at, Step({}, (opening, ended)))
+    a.say("x", Feedback.FALSE_ALARM)
+    b.now = T0 + 1000.0
+    rounds(a, b)
+    assert [one.opened_at for one in b.store.episodes.page().episodes if one.feedback] == (
+        [] if taken is None else [taken]
+    )
 
 
 def test_a_crash_before_it_is_passed_on_loses_nothing(pair: tuple[Replica, Replica]) -> None:
