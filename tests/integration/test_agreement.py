@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,44 @@ def test_a_cascade_and_a_storm_over_shards_are_one_notification_each(
     assert len(note.alerts) <= 3
     set_factor(many, 1.0)
     webhook.wait_for(lambda notes: notes[-1].status == "resolved", PATIENCE)
+
+
+@pytest.mark.timeout(600)
+def test_a_broad_silence_of_anybody_teaches_nothing(
+    prometheus: Prometheus,
+    alertmanager: Alertmanager,
+    stack: ExitStack,
+    tmp_path: Path,
+) -> None:
+    feed = stack.enter_context(Feed(prometheus, 7))
+    config = configuration(prometheus.url, [alertmanager.url], silences={"interval": "1s"})
+    config["queries"][0]["alert"] |= {"storm": {"enabled": False}}
+    exporter = stack.enter_context(Exporter(tmp_path / "exporter", config))
+    exporter.wait_for_scores(PATIENCE)
+    feed.factor[:6] = [3.0] * 6
+    eventually(lambda: exporter.sample("anomaly_exporter_alerts", **FIRING) == 6.0, PATIENCE)
+    words = ("false alarm", "expected: we know", "new normal")
+    start, end = (f"{datetime.fromtimestamp(time.time() + after, UTC):%Y-%m-%dT%H:%M:%SZ}" for after in (0, 3600))
+    for word in words:
+        alertmanager.silence(
+            {"alertname": "AnomalyDetected"}, starts_at=start, ends_at=end, comment=word, created_by="mallory"
+        )
+
+    def anomalies() -> list[dict[str, Any]]:
+        return list(exporter.ask("/api/v1/anomalies").json()["data"]["anomalies"])
+
+    def declined(anomaly: dict[str, Any]) -> list[tuple[str, str, str]]:
+        answer = exporter.ask(f"/api/v1/anomalies/{anomaly['id']}").json()["data"]
+        return sorted(
+            (one["details"]["comment"], one["who"], one["why"])
+            for one in answer["transitions"]
+            if one["event"] == "feedback_declined"
+        )
+
+    why = "the silence matches more than 5 anomalies (silences.feedback_limit)"
+    expected = sorted((word, "mallory", why) for word in words)
+    eventually(lambda: all(declined(one) == expected for one in anomalies()), PATIENCE)
+    judged(exporter, 3)
+    assert {one["status"] for one in anomalies()} == {"acknowledged"}
+    assert {one["feedback"] for one in anomalies()} == {None}
+    assert exporter.sample("anomaly_exporter_alerts", **FIRING) == 6.0
