@@ -10,7 +10,9 @@ from exporter import __version__
 
 __all__ = ["main", "parser"]
 
-COMMANDS = ("anomalies", "backtest", "check", "detect", "mcp", "rules", "scale-hint", "schema", "suggest", "tune")
+COMMANDS = (
+    "anomalies", "backtest", "check", "detect", "mcp", "migrate", "rules", "scale-hint", "schema", "suggest", "tune"
+)  # fmt: skip
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -48,6 +50,8 @@ def _module_of(name: str) -> ModuleType:
         from exporter.cli import detect as command
     elif name == "mcp":
         from exporter.cli import mcp as command
+    elif name == "migrate":
+        from exporter.cli import migrate as command
     elif name == "rules":
         from exporter.cli import rules as command
     elif name == "schema":

@@ -21,6 +21,7 @@ from exporter.config.data_checks import (
     check_sources,
 )
 from exporter.config.environment import expand_secrets, resolve_files, resolve_patterns, unexpanded
+from exporter.config.foreign import foreign_file
 from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
 from exporter.config.model import Config
@@ -29,7 +30,7 @@ from exporter.config.schema_walk import Survey, models_in, survey
 from exporter.errors import ConfigError, Problem
 from exporter.yaml_reader import Document, Loc, parse, problem_at, read_text
 
-__all__ = ["Loaded", "load", "redacted"]
+__all__ = ["Loaded", "load", "load_text", "redacted"]
 
 _SECTIONS = frozenset(info.alias or name for name, info in Config.model_fields.items())
 _LISTS = ("queries", "alertmanagers", "groups", "calendar")
@@ -70,14 +71,23 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None, folder: 
     ConfigError
         With every problem that can be found in one pass.
     """
+    return load_text(read_text(Path(path)), path, environ=environ, folder=folder)
+
+
+def load_text(
+    text: str, path: Path | str, *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Loaded:
+    """Check and combine the text of a configuration file that is, or is to be, at `path`; see `load`."""
     file = Path(path)
     folder = file.parent if folder is None else folder
-    text = read_text(file)
     document = parse(text, file)
     data = document.data
     if not isinstance(data, dict):
         message = "the file is empty" if data is None else "the file must be a mapping of sections, such as queries:"
         raise ConfigError(str(path), [problem_at(document.position(()), (), message)])
+    foreign = foreign_file(data)
+    if foreign is not None:
+        raise ConfigError(str(path), [problem_at(document.position(()), (), foreign.value)])
     included = include(document, folder)
     document, data = included.document, included.document.data
     # A section whose fields are all commented out is the section's defaults.
