@@ -13,7 +13,9 @@ __all__ = ["PartSizes", "is_of_the_part"]
 
 _HALVES = 6
 """How often a part is halved for errors that need not come from its length: to 1/64 of the first."""
-_TOO_MANY_REQUESTS, _INTERNAL_ERROR = 429, 500
+_TOO_MANY_REQUESTS = 429
+_REFUSALS = frozenset({400, 413, 414, 416, 422, 500, 507})
+"""Statuses of limits, by servers and by gateways that answer in text."""
 _OF_THE_PART = frozenset({Reason.BAD_DATA, Reason.EXECUTION, Reason.TOO_LARGE})
 _BY_CHANCE = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE})
 
@@ -65,8 +67,8 @@ class PartSizes:
             return points > 1
         if error.status == _TOO_MANY_REQUESTS or error.reason is Reason.RATE_LIMITED:
             self._halve_gently(step, points, error)
-        elif error.reason in _BY_CHANCE:
-            # Once is an accident; a proxy that cuts long answers does so each time.
+        elif error.reason in _BY_CHANCE or error.status is not None:
+            # Once is an accident; a proxy that cuts long answers, or forbids them, does so each time.
             if step in self._failed:
                 self._halve_gently(step, points, error)
             self._failed.add(step)
@@ -91,4 +93,4 @@ def is_of_the_part(error: PrometheusError) -> bool:
 def _by_length(error: PrometheusError) -> bool:
     if error.status == _TOO_MANY_REQUESTS:
         return False
-    return is_of_the_part(error) or error.reason is Reason.TIMEOUT or error.status == _INTERNAL_ERROR
+    return is_of_the_part(error) or error.reason is Reason.TIMEOUT or error.status in _REFUSALS

@@ -67,6 +67,8 @@ LIMITS = [
     PrometheusError("u", Reason.EXECUTION, "words of any kind", status=422),
     PrometheusError("u", Reason.BAD_DATA, "exceeded maximum resolution of 11,000 points per timeseries.", status=400),
     PrometheusError("u", Reason.UNAVAILABLE, "expanding series: limit", status=500),
+    PrometheusError("u", Reason.HTTP, "HTTP 400: the range is too long", status=400),
+    PrometheusError("u", Reason.HTTP, "HTTP 422: a gateway says no", status=422),
     PrometheusError("u", Reason.TIMEOUT, "HTTP 504", status=504),
     PrometheusError("u", Reason.TIMEOUT, "no complete answer in time"),
 ]
@@ -135,6 +137,15 @@ def test_a_long_answer_that_is_cut_each_time_is_asked_for_in_shorter_parts() -> 
     # Once is an accident; after that each failure is one more sign.
     assert server.asked == [3000, 3000, 1500, 750]
     assert len(list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))) == 8
+
+
+def test_a_proxy_that_forbids_long_ranges_is_asked_for_shorter_ones() -> None:
+    error = PrometheusError("u", Reason.UNAUTHORIZED, "HTTP 403: not so much", status=403)
+    server, sizes = Server(1.0, most=1600, error=error), PartSizes()
+    for _ in range(2):
+        with pytest.raises(PrometheusError):
+            list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))
+    assert len(list(chunks(server, grid(0, 2999, 1.0), 1.0, 1, sizes))) == 2
 
 
 class Rejecting(Server):
