@@ -143,7 +143,8 @@ class QueryEvaluator:
                     learner.restore(now)
                 learner.catch_up(now)
             except PrometheusError as fault:
-                self._failed(fault)
+                self._metrics.refused(fault, history=learner.history_refused)
+                self._pauses.failed(fault)
                 in_vain = learner.history_refused and not self.context.ports.needs_history
                 if not (in_vain and self._history_pauses.refused()):
                     return False
@@ -210,7 +211,8 @@ class QueryEvaluator:
                 return
             except PrometheusError as fault:
                 if not self._retired:
-                    self._failed(fault)
+                    self._metrics.refused(fault)
+                    self._pauses.failed(fault)
                     self._hold(slot)
             except OutOfTime as reason:
                 self._metrics.failed(str(reason))
@@ -328,10 +330,6 @@ class QueryEvaluator:
 
     def _claim(self, rows: Sequence[int] | None = None) -> None:
         claim(self._rows, self.learner, self.alerts, self._metrics, rows)
-
-    def _failed(self, fault: PrometheusError) -> None:
-        self._metrics.refused(fault)
-        self._pauses.failed(fault)
 
     def _history_goes_on(self) -> None:
         """Note that a part of history was answered and learned."""

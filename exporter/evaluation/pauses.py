@@ -12,9 +12,9 @@ _LONGEST = 300.0
 """Seconds. No server and no internal error pauses a query for longer."""
 _FIRST = 5.0
 """Seconds after the first refusal; twice as long after each further one in a row."""
-_ENOUGH = 8
-"""Attempts in a row that come no further before a query goes on without history: some five minutes. By then a part has
-been halved as often as it may be."""
+_ENOUGH, _LONGEST_OF_HISTORY = 8, 60.0
+"""Attempts in a row that come no further before a query goes on without history, and seconds between two of them: some
+four minutes together. By then a part has been halved as often as it may be."""
 _FIRST_AGAIN, _LONGEST_AGAIN = 300.0, 6 * 3600.0
 """Seconds before history that could not be read, or not all of it, is asked for again; twice as long each time."""
 
@@ -63,7 +63,7 @@ class HistoryPauses:
     def refused(self) -> bool:
         """Note an attempt that came no further; return whether it is time to go on without history."""
         self._refused += 1
-        self._until = monotonic() + min(_FIRST * 2.0 ** (self._refused - 1), _LONGEST)
+        self._until = monotonic() + min(_FIRST * 2.0 ** (self._refused - 1), _LONGEST_OF_HISTORY)
         return self._refused >= _ENOUGH
 
     def answered(self) -> None:

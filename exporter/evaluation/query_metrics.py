@@ -73,11 +73,12 @@ class QueryMetrics:
         self._set_ratio(0.0, why)
         self._metrics.cycles_failed_total.labels(query=self._query).inc()
 
-    def refused(self, fault: PrometheusError) -> None:
-        """Count an evaluation to which Prometheus gave no usable answer."""
+    def refused(self, fault: PrometheusError, *, history: bool = False) -> None:
+        """Count an evaluation, or a part of `history`, to which the source gave no usable answer."""
         self.failed(f"{fault.reason}: {fault.message}")
         self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
-        self._source_up.set(fault.reason in _ANSWERED)
+        # Where only history fails, the query itself was answered.
+        self._source_up.set(history or fault.reason in _ANSWERED)
         more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
         log.warning("the query failed", extra=more)
         self._refused += 1

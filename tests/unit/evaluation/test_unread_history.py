@@ -65,7 +65,9 @@ def give_up(world: World, clock: list[float]) -> list[float]:
 
 def test_slots_go_on_without_history_that_is_refused_for_good(world: World, source: Server, clock: list[float]) -> None:
     source.refusal = BAD_GATEWAY
-    assert give_up(world, clock) == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0]
+    assert give_up(world, clock) == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    # It answers queries: that is not what is wrong.
+    assert world.metrics.registry.get_sample_value("anomaly_exporter_source_up", {"source": "prometheus"}) == 1.0
     asked = len(source.ranges)
     world.slot(3)
     assert len(source.ranges) == asked
