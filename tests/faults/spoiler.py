@@ -40,6 +40,8 @@ class Spoiler(Dialect):
     counts: dict[str, int] = field(default_factory=dict)
     contained: dict[float, frozenset[str]] = field(default_factory=dict)
     """By slot: the instances of the answer that could be read. None of them may silently not be judged."""
+    whole: set[float] = field(default_factory=set)
+    """Slots whose answer was not spoiled."""
 
     def refusal(self, request: Request) -> Refusal | None:
         if self.mode == "bad gateway" and request.path.endswith("/query"):
@@ -54,9 +56,13 @@ class Spoiler(Dialect):
         whole: dict[str, Any] = answer.json()
         if answer.status_code != 200 or not request.path.endswith("/query") or request.form["query"] != "load":
             return answer.status_code, whole
-        self._spoil(whole, self.mode)
+        mode = self.mode
+        self._spoil(whole, mode)
         self._roll_out(whole["data"]["result"], float(request.form["time"]))
-        self.contained[round(float(request.form["time"]), 3)] = frozenset(
+        slot = round(float(request.form["time"]), 3)
+        if not mode:
+            self.whole.add(slot)
+        self.contained[slot] = frozenset(
             row["metric"]["instance"]
             for row in whole["data"]["result"]
             if "value" in row and "pod" not in row["metric"]

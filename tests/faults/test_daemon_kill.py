@@ -31,41 +31,37 @@ from tests.integration.webhook import Notification, Webhook
 pytestmark = pytest.mark.integration
 
 EPISODES = int(os.environ.get("ANOMALY_EXPORTER_EPISODES", "40"))
-"""300 take ten minutes, with some 60 kills."""
-EVERY, LASTS, PATIENCE = 1.2, 24.0, 8.0
-"""Seconds from one episode to the next, its length, which is longer than any of the troubles and a restart, and for how
-long nothing may have been judged while it lasts."""
+"""300 take some ten minutes, with 60 kills and more."""
+EVERY, LASTS = 0.5, 6.0
+"""Slots from one episode to the next, and its length. Only slots count that were judged by an answer that was not
+spoiled: an episode that no answer contained while it was looked at is nothing that anybody could tell."""
 
 
 class Episodes:
-    """Makes series anomalous, one after the other.
+    """Makes series anomalous, one after the other, in the time of slots that were judged by a whole answer."""
 
-    Their clock stands while no slot was judged for a while, so that each is seen however slow the machine is: an
-    episode that is shorter than an outage of the exporter is nothing that it could tell.
-    """
-
-    def __init__(self, feed: Feed, exporter: Exporter) -> None:
-        self._feed = feed
-        self._exporter = exporter
+    def __init__(self, feed: Feed, exporter: Exporter, spoiler: Spoiler) -> None:
+        self._feed, self._exporter, self._spoiler = feed, exporter, spoiler
+        self.slots = 0
         self.over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _judged(self) -> float:
-        with suppress(requests.RequestException):  # It was killed: that is the subject.
+        with suppress(requests.RequestException, AssertionError):  # It was killed: that is the subject.
             return self._exporter.sample("anomaly_exporter_last_success_timestamp_seconds", query="load") or 0.0
         return 0.0
 
     def _run(self) -> None:
-        now, newest, last = 0.0, 0.0, time.monotonic()
+        newest = 0.0
         while not self.over.wait(0.3):
-            passed, last = time.monotonic() - last, time.monotonic()
-            newest = max(newest, self._judged())
-            if time.time() - newest > PATIENCE:
+            judged = round(self._judged(), 3)
+            if judged <= newest or judged not in self._spoiler.whole:
                 continue
-            now += min(passed, PATIENCE)
+            newest = judged
+            self.slots += 1
             for number in range(EPISODES):
-                self._feed.factor[number] = 3.0 if EVERY * number <= now < EVERY * number + LASTS else 1.0
-            if now > EVERY * EPISODES + LASTS:
+                self._feed.factor[number] = 3.0 if EVERY * number <= self.slots < EVERY * number + LASTS else 1.0
+            if self.slots > EVERY * EPISODES + LASTS:
                 self.over.set()
 
     def __enter__(self) -> Self:
@@ -155,10 +151,10 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     ]
 
     kills = 0
-    with Episodes(feed, exporter) as episodes, Page(spoiler, exporter) as page:
+    with Episodes(feed, exporter, spoiler) as episodes, Page(spoiler, exporter) as page:
         spoiling = threading.Thread(target=spoiler.trouble, args=(np.random.default_rng(seed + 1), episodes.over))
         spoiling.start()
-        while not episodes.over.wait(rng.uniform(0.5, 4.0)):
+        while not episodes.over.wait(rng.uniform(0.5, 5.0)):
             # Half of the kills fall into a trouble.
             helper = threading.Thread(target=troubles[kills // 2 % len(troubles)]) if kills % 2 else None
             if helper:
@@ -172,10 +168,10 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
                 helper.join()
         spoiling.join()
         spoiler.mode = ""
-    print("kills", kills, "looks", page.looks, "spoiled answers", spoiler.counts)
+    print("kills", kills, "slots", episodes.slots, "looks", page.looks, "spoiled answers", spoiler.counts)
     assert kills >= 5
     assert page.silent == []
-    assert page.looks > EPISODES / 4
+    assert page.looks > EPISODES / 8
     # At the time the table is full, and says so.
     assert exporter.sample("anomaly_exporter_series_rejected_total", query="load", reason="over_limit")
 
