@@ -25,9 +25,9 @@ LOAD, FAILURE = slice(200, 221), slice(480, 486)
 
 
 def rows(*, failure: Sequence[float] = (1.8, 2.5, 1.0), seed: int = 0) -> FloatArray:
-    """Return three metrics, a tenth of noise; shape (500, 3)."""
+    """Return three metrics with noise of five percent; shape (500, 3)."""
     noise = np.random.default_rng(seed).standard_normal((ROWS, 3))
-    values = np.array([50.0, 120.0, 1000.0]) * (1.0 + 0.1 * noise)
+    values = np.array([50.0, 120.0, 1000.0]) * (1.0 + 0.05 * noise)
     values[LOAD] *= 1.5
     values[FAILURE] *= failure
     return values
