@@ -17,6 +17,8 @@ __all__ = ["ValidPart", "check"]
 
 _MANY_POINTS = 100_000
 _BUCKET = 3600.0
+_MOST_RELATIVE = 5.0
+"""Shares beyond it are rarely meant: of other detectors this is a number of per cent."""
 _LABELS_OF_EVERY_ALERT = frozenset({"alertname", "query"})
 _LABELS_OF_SOME_ALERTS = frozenset({"storm", "incident", "incident_role", "notify_as"})
 
@@ -142,6 +144,10 @@ def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnost
     low, high = query.valid_range
     if low is not None and high is not None and low >= high:
         yield Diagnostic((*loc, "valid_range"), f"the lower end {low:g} is not below the upper end {high:g}")
+    if query.min_relative_deviation > _MOST_RELATIVE:
+        share = f"{query.min_relative_deviation:g} is {100 * query.min_relative_deviation:g} % of the expected value"
+        message = f"{share}; write {query.min_relative_deviation / 100:g} if per cent were meant"
+        yield Diagnostic((*loc, "min_relative_deviation"), message, warning=True)
     if part.has(("global",), (*loc, "interval")):
         yield from _timing(loc, part, query)
     if query.forecast is not None:

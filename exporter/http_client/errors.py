@@ -30,6 +30,8 @@ def classify(error: BaseException) -> Fault:
     The most specific exception of the chain decides, however deep the libraries wrapped it.
     """
     chain = list(_chain(error))
+    if any(isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS for cause in chain):
+        return Fault(Reason.TLS, "the server does not speak TLS at this port; write http://, or the port of its https")
     for kinds, reason, sentence in _TABLE:
         for cause in chain:
             if isinstance(cause, kinds):
@@ -64,6 +66,9 @@ def _detail(error: BaseException, sentence: str) -> str:
     return f": {text}" if text and text.lower() != sentence else ""
 
 
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})
+"""What OpenSSL calls an answer in plain text."""
+
 # ClosedPoolError: another thread renewed the pool that this one was about to use.
 _STALE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError, urllib3.exceptions.ClosedPoolError)
 
@@ -72,7 +77,8 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], Reason, str], ...] = (
     ((ssl.SSLCertVerificationError, ssl.CertificateError), Reason.TLS, "the server's certificate was refused"),
     # A connection that is closed in the middle of an encrypted answer is no failure of trust.
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), Reason.CONNECTION, "the connection was closed"),
-    ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), Reason.TLS, "TLS failed"),
+    ((ssl.SSLError,), Reason.TLS, "TLS failed"),
+    ((urllib3.exceptions.SSLError, requests.exceptions.SSLError), Reason.TLS, "TLS failed"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), Reason.DNS, "the host name cannot be resolved"),
     ((urllib3.exceptions.LocationParseError,), Reason.DNS, "not a host name"),
     ((ConnectionRefusedError,), Reason.REFUSED, "connection refused"),

@@ -69,6 +69,15 @@ def test_a_variable_outside_a_secret_is_a_warning(file: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("share", "warned"), [("5", False), ("10", True)])
+def test_a_share_that_looks_like_per_cent_is_a_warning(file: Path, share: str, warned: bool) -> None:
+    loaded = read(file, f"queries: [{{name: a, expr: up, min_relative_deviation: {share}}}]")
+    expected = [
+        "1:55: queries[0].min_relative_deviation: 10 is 1000 % of the expected value; write 0.1 if per cent were meant"
+    ]
+    assert warnings(loaded) == (expected if warned else [])
+
+
 def test_files_are_relative_to_the_configuration_file(file: Path) -> None:
     secret = file.parent / "password"
     secret.write_text("s3cret\n")

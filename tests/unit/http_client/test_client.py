@@ -273,7 +273,8 @@ def test_a_client_certificate_is_shown_and_rotated(authority: trustme.CA, tmp_pa
 
 def test_http_where_https_is_meant_and_the_reverse(authority: trustme.CA) -> None:
     with Target() as target:
-        assert failure(client(f"https://{target.address}")).reason is Reason.TLS
+        plain = failure(client(f"https://{target.address}"))
+        assert (plain.reason, "does not speak TLS at this port" in plain.message) == (Reason.TLS, True)
     with Scripted.run(ok, tls=served(authority, "127.0.0.1")) as server:
         assert failure(client(server.url.replace("https:", "http:"))).reason in (Reason.CONNECTION, Reason.MALFORMED)
 
