@@ -37,7 +37,7 @@ _FIT_EVERY = DAY
 _LIMIT_EVERY, _FAR_EVERY = HOUR, 6 * HOUR
 _SOON = 7 * 24.0
 """Hours until a limit is reached with a probability of 0.9 from which on it is computed less often,"""
-_PART = 0.25
+_PART = 0.1
 """unless so much of the way has been gone since."""
 _SOONEST = 60.0
 """Seconds: what is not yet reached is at least so far."""
@@ -95,7 +95,8 @@ class Forecasts:
     def configure(self, settings: ForecastSettings, valid_range: tuple[float, float]) -> None:
         """Apply other horizons and another limit."""
         if settings.limit != self.settings.limit:
-            self._columns.arrays()["timed_at"][...] = -np.inf
+            state = self._columns.arrays()
+            state["timed_at"][...], state["near_limit"][...] = -np.inf, False
         self.settings, self.valid_range = settings, valid_range
 
     # ------------------------------------------------------------------ rows

@@ -1,4 +1,4 @@
-"""Growth of a series without clean-ups: a line, a line that bends, a rate that doubles, or a pattern of the week.
+"""Growth of a series without clean-ups: a line, a line that bends or jumps, a rate that doubles, a pattern of the week.
 
 A line through six hours takes the afternoon for the trend; one through a week does not see that a leak began
 yesterday. Here all shapes are fitted to the same two weeks, without the pattern of the day, and one that bends is taken
@@ -7,6 +7,7 @@ only where it explains much more than the line, in the light of how many indepen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,14 @@ BoolArray = npt.NDArray[np.bool_]
 DAY, WEEK = 24, 168
 HOURS = 720
 """Hours ahead: what is not reached in a month is not said to be reached."""
-_BENDS = (6, 8, 12, 16, 20, 24, 30, 36, 42, 48, 54, 60, 72, 96, 120, 168)
+_BENDS = (2, 3, 4, 6, 8, 12, 16, 20, 24, 30, 36, 42, 48, 54, 60, 72, 96, 120, 168)
 """Hours ago at which the slope may have changed."""
+_PAUSES = ((4, 2), (8, 4), (12, 6), (24, 4), (24, 12), (48, 6), (48, 24), (96, 48))
+"""Hours ago between which something may have grown that has stopped."""
 _DOUBLINGS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0, 11.0)
 """Days in which the rate may double."""
+_CLEARLY = 0.5
+"""Part of the squares of the best shape that goes on that one that has stopped may leave: better early than late."""
 _EVIDENCE = 12.0
 """F statistic from which on a bend is believed where samples are independent."""
 _WANDERING = 150.0
@@ -112,33 +117,67 @@ class _Fit:
     memory: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A way to go: its columns, shape (t, 1) or (t, n), and how it goes on.
+
+    Attributes
+    ----------
+    bend : float, hours
+        Since when the newest slope holds; 0: since the beginning.
+    rate : float
+        At which the last column grows by itself, an hour; 0: it does not.
+    """
+
+    columns: list[FloatArray]
+    bend: float = 0.0
+    rate: float = 0.0
+
+
+def _shapes(plain: FloatArray, weight: FloatArray) -> Iterator[_Shape]:
+    """Yield the shapes that may be better than a line."""
+    t = len(plain)
+    back = np.arange(1.0 - t, 1.0)[:, None]
+    line = [np.ones((t, 1)), back / t]
+    for bend in _BENDS:
+        yield _Shape([*line, np.maximum(back + bend, 0.0) / t], bend=float(bend))
+    for days in _DOUBLINGS:
+        rate = np.log(2.0) / DAY / days
+        yield _Shape([line[0], np.exp(rate * back)], rate=rate)
+    # What came at once, a deploy or a copy, and what came in some hours and has stopped, does not go on.
+    for begin, end in _PAUSES:
+        yield _Shape([*line, np.clip(back + begin, 0.0, begin - end) / t])
+    steps = np.diff(plain, axis=0) * weight[1:] * weight[:-1]
+    jumps = []
+    for _ in range(2):
+        at = np.argmax(steps, axis=0)
+        steps[at, np.arange(plain.shape[1])] = -np.inf
+        jumps.append((np.arange(t)[:, None] > at).astype(np.float64))
+        yield _Shape([*line, *jumps])
+
+
 def _fit(plain: FloatArray, weight: FloatArray) -> _Fit:
     """Choose among the shapes; see the module."""
     t, n = plain.shape
-    back = np.arange(1.0 - t, 1.0)[:, None]
-    constant, count = np.ones((t, 1)), np.maximum(weight.sum(axis=0), 1.0)
-    line, line_squares, line_rest = _squares([constant, back / t], plain, weight)
+    back, count = np.arange(1.0 - t, 1.0)[:, None], np.maximum(weight.sum(axis=0), 1.0)
+    line, line_squares, line_rest = _squares([np.ones((t, 1)), back / t], plain, weight)
     level, slope, since = line[0], line[1] / t, count.copy()
     size, doubling, zero = np.zeros(n), np.zeros(n), np.zeros(n)
     rest, squares, best = line_rest, line_squares, np.full(n, np.inf)
-    candidates = [(float(hours), 0.0) for hours in _BENDS] + [(0.0, np.log(2.0) / DAY / days) for days in _DOUBLINGS]
-    for bend, rate in candidates:
-        if bend:
-            shape, new, left = _squares([constant, back / t, np.maximum(back + bend, 0.0) / t], plain, weight)
-            now, steep, exponent = shape[0] + shape[2] * bend / t, (shape[1] + shape[2]) / t, zero
-            fits = count > 2.0 * bend
-        else:
-            shape, new, left = _squares([constant, np.exp(rate * back)], plain, weight)
-            now, steep, exponent = shape[0] + shape[1], shape[1] * rate, shape[1]
-            fits = exponent > 0.0
+    for shape in _shapes(plain, weight):
+        parts, new, left = _squares(shape.columns, plain, weight)
+        now = sum((part * column[-1] for part, column in zip(parts, shape.columns, strict=True)), zero)
+        steep = parts[1] * shape.rate if shape.rate else (parts[1] + (parts[2] if shape.bend else 0.0)) / t
+        fits = parts[1] > 0.0 if shape.rate else count > 2.0 * shape.bend
         memory = _memory(left, new, weight)
         evidence = (line_squares - new) / np.maximum(new, 1e-300) * _independent(count, memory)
-        better = fits & (new < best) & (evidence > _EVIDENCE + _WANDERING * np.maximum(memory - 0.5, 0.0) * 2.0)
+        clear = 1.0 if shape.bend or shape.rate else _CLEARLY
+        better = fits & (new < clear * best) & (evidence > _EVIDENCE + _WANDERING * np.maximum(memory - 0.5, 0.0) * 2.0)
         best = np.where(better, new, best)
         level, slope = np.where(better, now, level), np.where(better, steep, slope)
-        size = np.where(better, exponent if not bend else zero, size)
-        doubling = np.where(better, rate, doubling)
-        since = np.where(better, np.minimum(bend, count) if bend else count, since)
+        size = np.where(better, parts[1] if shape.rate else zero, size)
+        doubling = np.where(better, shape.rate, doubling)
+        since = np.where(better, np.minimum(shape.bend, count) if shape.bend else count, since)
         rest, squares = np.where(better, left, rest), np.where(better, new, squares)
     memory = _memory(rest, squares, weight)
     noise = np.sqrt(squares / np.maximum(count - 3.0, 1.0))

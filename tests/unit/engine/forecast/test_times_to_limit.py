@@ -70,6 +70,27 @@ def test_growth_on_working_days_only_pauses_at_the_weekend() -> None:
     assert (np.abs(times(past[:, None] + noise(0.0005))[2] / then - 1) < 0.1).all()
 
 
+@pytest.mark.parametrize("hours", [1, 3, 6, 12, 24, 48])
+@pytest.mark.parametrize("before", [0.0, 0.1])
+def test_a_level_that_has_moved_does_not_go_on(hours: int, before: float) -> None:
+    past = 0.5 + 0.01 * np.sin(2 * np.pi * DAYS) + 0.2 * (-hours / 24 <= DAYS) + before * (DAYS >= -6)
+    assert np.isinf(times(past[:, None] + noise(0.001))[2]).all()
+
+
+def test_what_grew_for_hours_and_has_stopped_does_not_go_on() -> None:
+    past = 0.5 + 0.2 * np.clip((DAYS + 0.5) / 0.25, 0, 1)
+    assert np.isinf(times(past[:, None] + noise(0.001))[2]).all()
+
+
+@pytest.mark.parametrize(("rate", "hours"), [(0.02, 3), (0.1, 3)])
+def test_what_began_to_fill_three_hours_ago_is_seen(rate: float, hours: int) -> None:
+    past = 0.5 + 0.01 * np.sin(2 * np.pi * DAYS) + rate * np.maximum(QUARTERS + hours, 0)
+    left = (0.5 - rate * hours) / rate
+    middle = times(past[:, None] + noise(0.001))[2]
+    assert (middle < 2.0 * left).all()
+    assert (middle > 0.5 * left).all()
+
+
 @pytest.mark.parametrize("period", [0.25, 1.0, 3.0])
 def test_what_is_cleaned_in_time_never_fills(period: float) -> None:
     past = 0.5 + 0.42 * sawtooth(period)
