@@ -17,8 +17,9 @@ from benchmarks.sources import NAME, evaluation_context, with_history
 from exporter.alerting.alert import Step
 from exporter.config.model import Config
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.http_client import HttpResponse
 from exporter.prometheus import PrometheusApi
-from exporter.prometheus.decode import ApiResponse
+from exporter.prometheus.answer_budget import AnswerSize
 from exporter.prometheus.settings import PrometheusSettings
 
 __all__ = ["main"]
@@ -41,10 +42,10 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     requests_sent: list[tuple[str, Mapping[str, str]]] = []
 
     class Noting(PrometheusApi):
-        def _answer(self, path: str, form: Mapping[str, str], timeout: float) -> tuple[ApiResponse, Mapping[str, str]]:
+        def _send(self, path: str, form: Mapping[str, str], timeout: float, size: AnswerSize) -> HttpResponse:
             if path.endswith("query_range"):
                 requests_sent.append((path, form))
-            return super()._answer(path, form, timeout)
+            return super()._send(path, form, timeout, size)
 
     connect = partial(Noting, PrometheusSettings(url=server.url), user_agent="benchmark")
     context = evaluation_context(running, home, count, server.url, connect)
@@ -58,6 +59,7 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     learning = time.perf_counter() - begin
 
     # The same requests, their answers read to the end and dropped.
+    assert requests_sent
     session = requests.Session()
     begin = time.perf_counter()
     size = sum(len(session.post(server.url + path, data=form, timeout=120).content) for path, form in requests_sent)

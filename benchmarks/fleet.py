@@ -30,12 +30,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What goes wrong between two Unix times; `queries` are those whose alert is about it."""
+    """What goes wrong between two Unix times."""
 
     name: str
     start: float
     end: float
-    queries: tuple[str, ...]
 
 
 @dataclass
@@ -61,18 +60,14 @@ class Fleet:
     def __post_init__(self) -> None:
         self.times = np.arange(self.start, self.end, self.step)
         self._rng = np.random.default_rng(self.seed)
-        hour = 3600.0
-        self.incidents = (
-            Incident(
-                "the API answers 500", self.now - 5.3 * DAY, self.now - 5.3 * DAY + hour / 2,
-                ("traefik_error_ratio",),
-            ),
-            Incident(
-                "the database is slow", self.now - 3.1 * DAY, self.now - 3.1 * DAY + hour,
-                ("postgres_connections", "postgres_transactions", "postgres"),
-            ),
-            Incident("a consumer is stuck", self.now - 1.4 * DAY, self.now - 1.4 * DAY + hour, ("kafka_consumer_lag",)),
-        )  # fmt: skip
+        self.incidents = tuple(
+            Incident(name, self.now - days * DAY, self.now - days * DAY + hours * 3600.0)
+            for name, days, hours in (
+                ("the API answers 500", 5.3, 0.5),
+                ("the database is slow", 3.1, 1.0),
+                ("a consumer is stuck", 1.4, 1.0),
+            )
+        )
         api, database, consumer = (self._during(incident) for incident in self.incidents)
         make: dict[str, Callable[[], Iterator[Row]]] = {
             "node": self._node,
