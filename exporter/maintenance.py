@@ -45,6 +45,7 @@ class Maintenance:
         """
         try:
             self._metrics.store_wal_bytes.set(self._store.wal_bytes())
+            self._metrics.verdicts_bytes.set(self._store.verdicts.size_bytes())
             self._metrics.store_recovered.set(self._store.impaired)
             due = self._retained_at is None or monotonic() - self._retained_at >= _ROUND
             if due and any(abs(at - slot) < _CONFIRMED for slot in judged):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grafana_dashboards import anomalies, exporter
+from grafana_dashboards import anomalies, exporter, service
 from grafana_dashboards.panels import as_json
 
 __all__ = ["render", "write"]
@@ -14,7 +14,8 @@ FOLDER = Path(__file__).parent
 
 def render() -> dict[str, str]:
     """Return the text of every file, by its name."""
-    return {"anomalies.json": as_json(anomalies.dashboard()), "exporter.json": as_json(exporter.dashboard())}
+    dashboards = {"anomalies": anomalies, "exporter": exporter, "service": service}
+    return {f"{name}.json": as_json(module.dashboard()) for name, module in dashboards.items()}
 
 
 def write() -> None:

@@ -34,7 +34,7 @@ from grafana_dashboards.panels import (
     table_of,
 )
 
-__all__ = ["LINKED", "dashboard"]
+__all__ = ["LINKED", "bands", "dashboard", "suppressed", "worst_series"]
 
 QUERY = 'query=~"$query"'
 CHOSEN = 'query=~"$query",$label=~"$value"'
@@ -94,7 +94,8 @@ def dashboard() -> Dashboard:
     sent = f"({firing(QUERY)}) > 0"
     built.annotation(annotation("Alerts of the exporter", f'label_join({sent}, "alertname", "", "query")', BAD))
     built.annotation(annotation("Alerts of rules", 'ALERTS{alertname=~"Anomaly.+",alertstate="firing"}', WARN))
-    for panel in [*_now(), _table(), _bands(), *_ahead(), *_history(), _groups_of_labels()]:
+    panels = [*_now(), worst_series(CHOSEN, SCORE), bands(), *_ahead(), *_history(), suppressed(CHOSEN)]
+    for panel in [*panels, _groups_of_labels()]:
         built.with_panel(panel)
     return built
 
@@ -123,8 +124,9 @@ def _now() -> Iterator[stat.Panel]:
     yield stat_panel("Age of the scores", oldest, unit="none", steps=LATE, text=text).decimals(1)
 
 
-def _table() -> table.Panel:
-    worst = f"topk(20, {SCORE})"
+def worst_series(matchers: str, score: str) -> table.Panel:
+    """Return a table of the series with the highest scores, with a link from each to its page."""
+    worst = f"topk(20, {score})"
     metrics = {
         "observed": "observed_value",
         "expected": "expected_value",
@@ -133,7 +135,7 @@ def _table() -> table.Panel:
         "votes": "anomaly_votes",
     }
     columns = {"score": worst}
-    columns |= {name: f"{once(f'{metric}{{{CHOSEN}}}')} and {worst}" for name, metric in metrics.items()}
+    columns |= {name: f"{once(f'{metric}{{{matchers}}}')} and {worst}" for name, metric in metrics.items()}
     panel = table_of(
         "Worst series now",
         # Without the name of the metric, which differs, Grafana makes one row of what has the same labels.
@@ -171,7 +173,19 @@ def _merge(panel: table.Panel, columns: dict[str, str]) -> None:
     panel.with_transformation(DataTransformerConfig(id_val="organize", options=tidy))
 
 
-def _bands() -> timeseries.Panel:
+def suppressed(matchers: str) -> timeseries.Panel:
+    """Return how many series do not alert whatever their score, by reason."""
+    return over_time(
+        "Suppressed series by reason",
+        query(f"count by (reason) ({once(f'anomaly_suppressed{{{matchers}}}')})", "{{reason}}"),
+        width=24,
+        height=6,
+        text="They have a score and do not alert: a PromQL rule leaves them out by `unless ignoring (reason)`.",
+    )
+
+
+def bands() -> timeseries.Panel:
+    """Return observed and expected values of each chosen series, with the band."""
     observed, expected, score = (
         once(f"{name}{SERIES}") for name in ("observed_value", "expected_value", "anomaly_score")
     )

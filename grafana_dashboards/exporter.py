@@ -44,6 +44,8 @@ NOT_SHOWN = {
     "expected_false_alerts_per_week_lower": "the upper end is what to look at",
     "pair_disagreement_ratio": "of pairs only, and what it is about is an alert of one of them",
     "query_interval_seconds": "in the age of the scores",
+    "verdicts_bytes": "bounded as configured",
+    "verdicts_dropped_total": "charts have gaps, and nothing else has",
 }
 """Metrics without a panel, without their prefix, and why."""
 

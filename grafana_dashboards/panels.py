@@ -1,4 +1,4 @@
-"""What both dashboards are put together from."""
+"""What the dashboards are put together from."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ LATE = ((None, GOOD), (2.5, WARN), (10.0, BAD))
 """Ages in intervals, with the colour that begins there."""
 
 _TAG = "anomaly-exporter"
+_INCIDENTS = '<a href="${exporter}/anomalies?query={{query}}" target="_blank">What happened</a>'
+"""Of an annotation: the page with the incidents of its query."""
 
 
 def query(expr: str, legend: str = "__auto") -> prometheus.Dataquery:
@@ -150,6 +152,10 @@ def as_json(built: dashboard.Dashboard) -> str:
     whole.pop("style", None)
     for number, panel in enumerate(whole["panels"], 1):
         panel["id"] = number
+    for each in whole["annotations"].get("list", []):
+        # The builder has no fields for them: Grafana takes the text as HTML, with the labels of the sample put in.
+        if any(variable["name"] == "exporter" for variable in whole["templating"]["list"]):
+            each |= {"titleFormat": "{{alertname}}", "tagKeys": "query", "textFormat": _INCIDENTS}
     for variable in whole["templating"]["list"]:
         # The builder writes them for every kind, but Grafana has them for few.
         for name in ("id", "auto", "auto_count", "auto_min"):

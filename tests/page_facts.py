@@ -7,6 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from exporter.charts.drawing import draw
+from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfOutcome
+from exporter.web.pages.incident_models import (
+    AnomaliesPage,
+    AnomalyFilter,
+    IncidentPage,
+    TimelineEntry,
+    WhatIfPage,
+)
 from exporter.web.pages.models import (
     AnomalyCard,
     Chart,
@@ -15,6 +23,7 @@ from exporter.web.pages.models import (
     ComponentHealth,
     DisplayError,
     EntityRow,
+    EpisodeRow,
     EventRow,
     GraphPage,
     GroupRow,
@@ -27,7 +36,21 @@ from exporter.web.pages.models import (
     TimeRange,
 )
 
-__all__ = ["AT", "EVIL", "Pages", "anomaly", "chart", "entity", "overview", "query", "series", "shown"]
+__all__ = [
+    "AT",
+    "EVIL",
+    "Pages",
+    "anomalies",
+    "anomaly",
+    "chart",
+    "entity",
+    "episode",
+    "incident",
+    "overview",
+    "query",
+    "series",
+    "shown",
+]
 
 AT = 1_764_000_000.0
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&'`$x^2$\x00\x1b日本"
@@ -102,12 +125,40 @@ def chart(part: ChartPart = ChartPart.BAND, **changes) -> Chart:
     return replace(one, **changes)
 
 
+def episode(**changes) -> EpisodeRow:
+    one = EpisodeRow(
+        "0b7f", "cpu", series().labels, "firing", AT - 600.0, None, "cpu is 0.91, expected 0.40", score=0.93
+    )
+    return replace(one, **changes)
+
+
+def anomalies(**changes) -> AnomaliesPage:
+    return replace(AnomaliesPage(AT, "Europe/Berlin", "1.2.3", [episode()], ["cpu", "latency"]), **changes)
+
+
+def incident(**changes) -> IncidentPage:
+    timeline = [
+        TimelineEntry(AT - 600.0, "pending", "became anomalous"),
+        TimelineEntry(AT - 900.0, "change", "deploy v1.4.2"),
+        TimelineEntry(AT - 540.0, "firing", "its alert fired"),
+        TimelineEntry(AT - 500.0, "member", "latency became anomalous", link="77aa"),
+        TimelineEntry(AT - 300.0, "acknowledged", "acknowledged: on it", "eve"),
+    ]
+    one = IncidentPage(
+        AT, "Europe/Berlin", "1.2.3", episode(), TimeRange(AT - 7200.0, AT), timeline, [("votes", "zscore")],
+        ["Alertmanager http://am:9093: tells pager."], [episode(id="77aa", query="latency")], "firing: cpu is 0.91",
+    )  # fmt: skip
+    return replace(one, **changes)
+
+
 @dataclass
 class Pages:
     """The data of the pages, changed by tests."""
 
     front: OverviewPage = field(default_factory=overview)
     one: GraphPage = field(default_factory=shown)
+    many: AnomaliesPage = field(default_factory=anomalies)
+    whole: IncidentPage = field(default_factory=incident)
     wrong: DisplayError | None = None
     requests: list[object] = field(default_factory=list)
 
@@ -120,6 +171,22 @@ class Pages:
         if self.wrong is not None:
             raise self.wrong
         return self.one
+
+    def anomalies(self, filters: AnomalyFilter) -> AnomaliesPage:
+        self.requests.append(filters)
+        return self.many
+
+    def incident(self, episode: str) -> IncidentPage:
+        self.requests.append(episode)
+        if self.wrong is not None:
+            raise self.wrong
+        return self.whole
+
+    def what_if(self, query: str, settings: OtherSettings | None) -> WhatIfPage:
+        self.requests.append((query, settings))
+        outcome = WhatIfOutcome(settings or OtherSettings(min_deviation=0.05), 17, 14, 3, 0, 240.0, 5, 5, 2)
+        fields = [("min_deviation", "Least deviation", ""), ("for", "For", "5m")]
+        return WhatIfPage(AT, "UTC", "1.2.3", WhatIf(query, 17, 19, (outcome,)), fields)
 
     def now(self) -> float:
         return AT

@@ -35,7 +35,7 @@ class AlertState(StrEnum):
 
 
 class AuditEvent(StrEnum):
-    """What the audit log records; at most once in an episode, except feedback."""
+    """What the audit log records; at most once in an episode, except what people do."""
 
     OPEN = "open"
     FIRING = "firing"
@@ -46,10 +46,13 @@ class AuditEvent(StrEnum):
     EXPIRED = "expired"
     """Older than the outage tolerance when the exporter started."""
     ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    """An acknowledgement was taken back; both may repeat."""
     FEEDBACK = "feedback"
     """May repeat: the newest one counts."""
     FEEDBACK_DECLINED = "feedback_declined"
     """A comment that was not taken as feedback, or feedback that was not learned; may repeat."""
+    FEEDBACK_WITHDRAWN = "feedback_withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

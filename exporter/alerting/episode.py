@@ -132,6 +132,10 @@ def apply(episode: Episode | None, transition: AlertTransition) -> Episode | Non
             return replace(episode, resolved_at=max(at, episode.fired_at or episode.opened_at), resolved_why=why)
         case AuditEvent.ACKNOWLEDGED if episode.acknowledged_at is None:
             return replace(episode, acknowledged_at=at, acknowledged_by=transition.who, acknowledged_why=why)
+        case AuditEvent.UNACKNOWLEDGED:
+            return replace(episode, acknowledged_at=None, acknowledged_by=None, acknowledged_why=None)
+        case AuditEvent.FEEDBACK_WITHDRAWN:
+            return replace(episode, feedback=None, feedback_at=None, feedback_by=None, feedback_comment=None)
         case AuditEvent.FEEDBACK if (verdict := transition.details.get("verdict")) in _FEEDBACKS:
             return replace(
                 episode,

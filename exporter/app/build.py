@@ -33,11 +33,19 @@ from exporter.remote_write import RemoteWrites
 from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
-from exporter.views import Program, Views, upcoming_events
+from exporter.views import Program, Views, events_between, upcoming_events
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.views.series import list_series
-from exporter.web import Site, WebConfigFile, WebServer, build_app, path_prefixes
-from exporter.web.api import Endpoint, anomaly_endpoints, event_endpoints, github_endpoint, series_endpoint
+from exporter.web import Site, WebConfigFile, WebServer, build_app, is_loopback, path_prefixes
+from exporter.web.api import (
+    Endpoint,
+    anomaly_endpoints,
+    baseline_endpoint,
+    event_endpoints,
+    github_endpoint,
+    series_endpoint,
+    what_if_endpoint,
+)
 from exporter.workers import Evaluators, Workers, pools
 
 __all__ = ["Options", "build"]
@@ -54,6 +62,7 @@ class Options:
     external_url: str | None = None
     route_prefix: str | None = None
     enable_lifecycle: bool = False
+    enable_actions: bool = False
     auto_reload: bool = False
     shard: tuple[int, int] = (0, 1)
 
@@ -86,6 +95,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         store = Store.open(options.storage_path, clock=clock)
         undo.callback(store.close)
         metrics.store_recovered.set(store.impaired)
+        store.verdicts.dropped = lambda query: metrics.verdicts_dropped_total.labels(query=query).inc()
         feedback = EpisodeFeedback(store, metrics)
         clocks = ReceiverClocks()
         senders = Senders(
@@ -156,7 +166,9 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
             alertmanagers=suppression.alertmanagers,
+            verdicts=store.verdicts,
             changes=parts.changes.concerning,
+            events_between=lambda *series: events_between(suppression.calendar, *series),
             discovery=discovery.states,
         )
         views = Views(program, PrometheusApi)
@@ -169,7 +181,15 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             reload=reloader.reload if options.enable_lifecycle else None,
             reservations=evaluators.reservations,
         )
-        web = build_app(site, endpoints=_endpoints(program, views, suppression), prefix=served, external_prefix=seen)
+        # On a loopback address only users of this host can ask; with a web configuration it says who may.
+        local = options.web_config_file is None and is_loopback(options.listen_address)
+        web = build_app(
+            site,
+            endpoints=_endpoints(program, views, suppression),
+            prefix=served,
+            external_prefix=seen,
+            actions=options.enable_actions or local,
+        )
         host = urlsplit(options.external_url or "").hostname or ""
         server = WebServer(web, options.listen_address, web_config, host=host)
         return App(parts, reloader, lifecycle, views, server, undo.pop_all())
@@ -183,6 +203,8 @@ def _endpoints(program: Program, views: Views, suppression: Suppression) -> tupl
             program.episodes, clock, program.alert_status, lambda *alert: snapshots.read().annotations(*alert)
         ),
         series_endpoint(lambda request: list_series(views.latest(), request)),
+        baseline_endpoint(views.baseline),
+        what_if_endpoint(views.what_if_of),
         *event_endpoints(events, lambda: suppression.calendar, clock),
         github_endpoint(events, lambda: program.config().webhooks.github, clock),
     )

@@ -24,6 +24,8 @@ __all__ = ["App"]
 log = logging.getLogger(__name__)
 
 _STOP_WEB = 1.0
+_NAMED = 50
+"""Queries that the line of the start names."""
 _END = 4.0
 """Seconds for the end, beside the time for Alertmanagers."""
 
@@ -82,6 +84,7 @@ class App:
         self._parts.suppression.start()
         self._parts.workers.start()
         self._lifecycle.started = True
+        log.info("watching", extra=_watched(self.config))
         log.info("ready", extra={"version": __version__, "port": self.port, "queries": len(self.evaluators)})
 
     def reload(self) -> None:
@@ -147,6 +150,20 @@ class App:
             if evaluator.ended:
                 _try(evaluator.close)
         _try(self._parts.groups.close)
+
+
+def _watched(config: Config) -> dict[str, object]:
+    """Return what is watched and who is notified, as fields of a line of the log."""
+    plans = config.plans()
+    names = ",".join(plan.name for plan in plans[:_NAMED])
+    receivers = [getattr(receiver, "url", None) or "discovered" for receiver in config.alertmanagers]
+    return {
+        "prometheus": ",".join(server.url for server in config.servers.values()),
+        "queries": names + (f",... ({len(plans)})" if len(plans) > _NAMED else ""),
+        "alerting": sum(plan.alert is not None for plan in plans),
+        "groups": ",".join(group.name for group in config.groups) or "none",
+        "alertmanagers": ",".join(receivers) or "none",
+    }
 
 
 def _try(step: Callable[[], object]) -> None:

@@ -43,6 +43,7 @@ from exporter.schedule import Job
 from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
 from exporter.suppression.suppression import Suppression
+from exporter.views.kept_verdicts import keep
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.workers import Evaluators, Workers, end, pools
 
@@ -240,6 +241,7 @@ class Reloader:
         parts.senders.apply(alertmanagers, config.alerting)
         parts.remote_writes.apply(config.remote_write)
         parts.admission.configure(config.limits)
+        parts.store.configure(config.storage)
         after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
 
         def widen() -> None:
@@ -333,6 +335,7 @@ class Reloader:
 
     def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, suppressed: SuppressionCodes) -> None:
         self._parts.latest.put(plan, verdict, table, suppressed)
+        keep(self._parts.store.verdicts, self._parts.latest.get(plan.name))
         self._parts.remote_writes.put(plan.name, verdict, table)
 
     def end_evaluators(self) -> bool:

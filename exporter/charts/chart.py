@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -12,9 +12,13 @@ import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
 
-__all__ = ["Chart", "ChartPart", "ChartStyle", "DisplayError", "preload", "render"]
+__all__ = ["PREFIXES", "Chart", "ChartPart", "ChartStyle", "DisplayError", "preload", "render"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+PREFIXES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"), (1e-3, 1.0, ""))
+"""Of numbers without a unit: from which largest number on, the scale, and its letter."""
 
 
 class DisplayError(Exception):
@@ -70,15 +74,27 @@ class Chart:
     """That the series should not reach, where there is a forecast."""
     changes: Sequence[tuple[float, str]] = ()
     """When what changed: Unix seconds, and a text."""
+    events: Sequence[tuple[float, float, str]] = ()
+    """Known events: from and to, Unix seconds, and name with action."""
+    anew: npt.NDArray[np.bool_] | None = None
+    """Where the verdict is not that of the time, but judged anew; None: nowhere."""
+    severities: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Of each detector, by its kind."""
+    partial: bool = False
+    """Whether verdicts are left out that would have to be judged anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChartStyle:
-    """How a chart is drawn: `form` is ``svg`` or ``png``."""
+    """How a chart is drawn: `form` is ``svg``, ``png`` or ``json``.
+
+    `quick` leaves out what would have to be judged anew.
+    """
 
     form: str
     dark: bool = False
     narrow: bool = False
+    quick: bool = False
 
 
 def render(chart: Chart, style: ChartStyle) -> bytes:

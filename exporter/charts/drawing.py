@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter
 
 from exporter.alerting.explanation.formatting import Unit, scale_of
-from exporter.charts.chart import Chart, ChartPart, ChartStyle
+from exporter.charts.chart import PREFIXES, Chart, ChartPart, ChartStyle
 from exporter.hidden_text import escape_hidden
 
 __all__ = ["UnitFormatter", "draw", "format_ticks"]
@@ -42,8 +42,6 @@ _LONGEST_TITLE = {False: 110, True: 52}
 # Characters that XML cannot have; and dollars, which would begin a formula.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
-_PREFIXES = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"), (1e-3, 1.0, ""))
-"""Of numbers without a unit: from which largest number on, the scale, and its letter."""
 _MOST_DECIMALS = 6
 
 # Labels may be in any script; a letter that no font here has is drawn as a box, and that is all.
@@ -73,6 +71,8 @@ _DARK = _Colours(
 )  # fmt: skip
 
 
+_SHARED_SCALE = ("daily", "weekly", "residual")
+"""Parts of a decomposition."""
 _LONGEST_CHANGE = 40
 """Letters of what changed that have room in a chart."""
 
@@ -128,8 +128,15 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
     has_band = ~(np.isnan(lines["lower"]) & np.isnan(lines["upper"]))
     lower = np.where(np.isnan(lines["lower"]), low, lines["lower"])
     upper = np.where(np.isnan(lines["upper"]), high, lines["upper"])
-    main.fill_between(x, lower, upper, where=has_band, color=colours.band, linewidth=0, label="band")
-    bad = score >= 0.5
+    anew = np.zeros(len(x), np.bool_) if chart.anew is None else chart.anew
+    main.fill_between(x, lower, upper, where=has_band & ~anew, color=colours.band, linewidth=0, label="band")
+    if anew.any():
+        # One sample further, so that the two meet.
+        there = has_band & (anew | np.append(False, anew[:-1]))
+        main.fill_between(
+            x, lower, upper, where=there, facecolor="none", edgecolor=colours.band, hatch="////", linewidth=0
+        )
+    bad, hollow = (score >= 0.5) & ~anew, (score >= 0.5) & anew
     half = _half(x[~np.isnan(observed)])
     for axes in (main, votes):
         for begin, end in _runs(bad):
@@ -141,6 +148,11 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
         main.fill_between(x, below, beyond, color=colours.observed, alpha=0.16, linewidth=0, label="forecast, 80 %")
         main.plot(x, middle, color=colours.observed, linewidth=1.2, linestyle=(0, (1, 1)))
     main.plot(x[bad], observed[bad], "o", color=colours.bad, markersize=3.2, label="anomalous", linestyle="none")
+    if hollow.any():
+        main.plot(x[hollow], observed[hollow], "o", markerfacecolor="none", markeredgecolor=colours.bad, markersize=3.6,
+                  linestyle="none", label="judged anew")  # fmt: skip
+    for starts, ends, _ in chart.events:
+        main.axvspan(starts / _DAY, ends / _DAY, ymin=0.97, color=colours.soft, alpha=0.5, linewidth=0)
     _mark_changes(main, chart, colours)
     main.set_ylim(low, high)
     main.yaxis.set_major_formatter(UnitFormatter(chart.unit))
@@ -155,7 +167,7 @@ def _band(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) ->
         _style(axes, colours)
     main.tick_params(labelbottom=False)
     _time_axis(votes, chart, style)
-    _legend(main, colours, columns=3 if style.narrow else 6)
+    _legend(main, colours, columns=3 if style.narrow else 7)
 
 
 def _mark_changes(axes: Axes, chart: Chart, colours: _Colours) -> None:
@@ -194,13 +206,19 @@ def _parts(figure: Figure, chart: Chart, style: ChartStyle, colours: _Colours) -
     names = list(chart.lines)
     grid = figure.add_gridspec(len(names), 1, hspace=0.45, **_margins(chart, style))
     first: Axes | None = None
+    # Seasons and residual have one scale, so that a small one looks small.
+    limits = {name: _limits([line]) for name, line in chart.lines.items()}
+    span = max(limits[name][1] - limits[name][0] for name in _SHARED_SCALE)
     for number, name in enumerate(names):
         axes = figure.add_subplot(grid[number], sharex=first)
         first = first or axes
         if name == "residual":
             axes.axhline(0.0, color=colours.grid, linewidth=1.0)
         _line(axes, chart.times / _DAY, chart.lines[name], chart, color=colours.observed, linewidth=1.1)
-        axes.set_ylim(*_limits([chart.lines[name]]))
+        low, high = limits[name]
+        if name in _SHARED_SCALE:
+            low, high = (low + high - span) / 2, (low + high + span) / 2
+        axes.set_ylim(low, high)
         axes.yaxis.set_major_formatter(UnitFormatter(chart.unit))
         axes.set_title(name, loc="left", fontsize=8.5, pad=2, color=colours.soft)
         axes.locator_params(axis="y", nbins=3)
@@ -332,7 +350,7 @@ def format_ticks(values: Sequence[float], unit: Unit | None) -> list[str]:
     (['10 %', '20 %'], ['1e-09', '2e-09'])
     """
     largest = max((abs(value) for value in values), default=0.0)
-    scale = next(((size, name) for least, size, name in _PREFIXES if largest >= least), None)
+    scale = next(((size, name) for least, size, name in PREFIXES if largest >= least), None)
     if unit is not None:
         scale = scale_of(largest, unit)
     elif largest == 0.0:

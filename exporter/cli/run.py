@@ -54,6 +54,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="path under which it serves (default: the path of --web.external-url)")  # fmt: skip
     add("--web.enable-lifecycle", dest="enable_lifecycle", action="store_true",
         help="allow a reload by POST /-/reload")  # fmt: skip
+    add("--web.enable-actions", dest="enable_actions", action="store_true",
+        help="allow anybody to acknowledge anomalies and give feedback, as on a loopback address")  # fmt: skip
     add("--shard.index", dest="shard_index", metavar="INDEX", type=int, default=0,
         help="which part of the series this process takes, from 0 (default: %(default)s)")  # fmt: skip
     add("--shard.count", dest="shard_count", metavar="COUNT", type=int, default=1,
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         external_url=args.external_url,
         route_prefix=args.route_prefix,
         enable_lifecycle=args.enable_lifecycle,
+        enable_actions=args.enable_actions,
         auto_reload=args.auto_reload,
         shard=(args.shard_index, args.shard_count),
     )

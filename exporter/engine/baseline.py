@@ -32,6 +32,8 @@ from exporter.engine.seconds import HOUR
 __all__ = [
     "BUCKETS",
     "BUCKET_BYTES",
+    "DAY_BUCKETS",
+    "WEEK_BUCKETS",
     "Baseline",
     "BucketIndex",
     "BucketStats",

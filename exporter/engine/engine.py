@@ -12,12 +12,12 @@ engine learns are scored all the same; see `exporter.engine.cadence`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BucketIndex, BucketSummary
+from exporter.engine.baseline import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex, BucketSummary
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
@@ -303,7 +303,21 @@ class Engine:
 
     def bucket_summary(self, rows: npt.NDArray[np.intp], at: float) -> BucketSummary:
         """Return statistics of the time of the week of `at`, Unix seconds, for `rows`, shape (m,)."""
-        state, buckets = self._state, self.buckets_at(at)
+        return self._summary(rows, self.buckets_at(at))
+
+    def week_summary(self, row: int) -> BucketSummary:
+        """Return what a series is judged against at each hour of the week; arrays of shape (168,), source units."""
+        rows = np.array([row])
+        hours = [
+            self._summary(rows, BucketIndex(hour, WEEK_BUCKETS + hour % DAY_BUCKETS, BUCKETS - 1))
+            for hour in range(WEEK_BUCKETS)
+        ]
+        return BucketSummary(
+            *(np.concatenate([getattr(hour, part.name) for hour in hours]) for part in fields(BucketSummary))
+        )
+
+    def _summary(self, rows: npt.NDArray[np.intp], buckets: BucketIndex) -> BucketSummary:
+        state = self._state
         with np.errstate(all="ignore"):
             stats = state.stats(buckets, rows)
             middle = state.scale.outward(rows, stats.mean)

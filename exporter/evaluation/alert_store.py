@@ -12,6 +12,7 @@ from exporter.alerting.alert import Alert, Step
 from exporter.alerting.state_machine import hold, release, restore, withdraw
 from exporter.errors import StateError
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.transition_log import log_transitions
 
 __all__ = ["AlertStore"]
 
@@ -117,6 +118,7 @@ class AlertStore:
         self.context.ports.alert_snapshots.publish(self.name, self.alerts, interval=self.interval, judged=self._judged)
 
     def _apply(self, step: Step) -> None:
+        log_transitions(step.transitions, {**self.alerts, **step.alerts})
         self.alerts = dict(step.alerts)
         self._unsaved += step.transitions
 
@@ -125,6 +127,7 @@ class AlertStore:
             self.notes = step.notes
         notes = None if self.notes == self._saved_notes else self.notes
         whole = replace(step, transitions=self._unsaved + step.transitions, notes=notes)
+        log_transitions(step.transitions, {**self.alerts, **step.alerts})
         try:
             with self.context.storing(self.name):
                 write(whole)

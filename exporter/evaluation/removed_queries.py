@@ -10,6 +10,7 @@ from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import hold, withdraw
 from exporter.errors import StateError
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.transition_log import log_transitions
 
 __all__ = ["RemovedQueries"]
 
@@ -25,6 +26,7 @@ class RemovedQueries:
     def add(self, query: str, last: Step, context: EvaluationContext, *, at: float) -> None:
         """Resolve the alerts that the last step of a removed query left."""
         ended = withdraw(last.alerts, at=at, why="rule_removed")
+        log_transitions(ended.transitions, last.alerts)
         with self._lock:
             self._keep(query, replace(ended, transitions=last.transitions + ended.transitions), context)
 

@@ -293,6 +293,10 @@ class SelfMetrics:
         for reason in StoreReason:
             self.store_errors_total.labels(reason=str(reason))
         self.store_wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log of the store.")
+        self.verdicts_bytes = self._gauge("verdicts_bytes", "Disk that the verdicts kept for charts take.")
+        self.verdicts_dropped_total = self._counter(
+            "verdicts_dropped", "Slots whose verdicts were not kept, because the disk is full or too slow.", "query"
+        )
         self.store_recovered = self._gauge(
             "store_recovered",
             "Whether a damaged store was salvaged at the start, or files of it were lost since.",

@@ -37,6 +37,7 @@ class EpisodeFeedback:
             pending.episode: pending for pending in store.episodes.pending_feedback()
         }
         store.episodes.on_feedback(self._add)
+        store.episodes.on_withdrawal(self._drop)
         self.count()
 
     def _add(self, feedback: PendingFeedback) -> None:
@@ -45,6 +46,11 @@ class EpisodeFeedback:
             if feedback.verdict.changes_baseline:
                 self._pending[feedback.episode] = feedback
         self._metrics.feedback_total.labels(query=feedback.query, verdict=str(feedback.verdict)).inc()
+        self.count()
+
+    def _drop(self, episode: str) -> None:
+        with self._lock:
+            self._pending.pop(episode, None)
         self.count()
 
     def pending(self, query: str) -> list[PendingFeedback]:

@@ -1,4 +1,4 @@
-"""State that outlives the process: alerts, their audit, deliveries, and learned arrays, in SQLite."""
+"""State that outlives the process: alerts, audit, deliveries and learned arrays in SQLite, verdicts in files."""
 
 from exporter.store.alerts import DeliveryLog
 from exporter.store.audit import AuditCursor, AuditPage
@@ -16,11 +16,14 @@ from exporter.store.learned_arrays import LearnedState
 from exporter.store.opening import Recovery
 from exporter.store.rows import AuditEntry, Delivery
 from exporter.store.store import Store
+from exporter.store.verdict_files import ChunkHeader
+from exporter.store.verdict_log import KeptVerdicts, VerdictLog
 
 __all__ = [
     "AuditCursor",
     "AuditEntry",
     "AuditPage",
+    "ChunkHeader",
     "CreatedSilence",
     "Delivery",
     "DeliveryLog",
@@ -30,6 +33,7 @@ __all__ = [
     "EpisodeLog",
     "EpisodePage",
     "EventLog",
+    "KeptVerdicts",
     "LearnedState",
     "PendingFeedback",
     "Recovery",
@@ -38,4 +42,5 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreReason",
+    "VerdictLog",
 ]

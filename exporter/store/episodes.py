@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from exporter.alerting.alert import AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.store.audit import PAGE_LIMIT
 from exporter.store.database import Database
+from exporter.store.episode_list import EpisodeCursor, EpisodeFilter, EpisodePage, page_of
 from exporter.store.episode_rows import (
-    EPISODES,
-    decode_episode,
     find_episode,
-    select_episodes,
     transitions_of,
 )
 from exporter.store.feedback_rows import (
@@ -37,51 +36,13 @@ __all__ = [
     "EpisodePage",
 ]
 
-_SCAN = 500
-_MOST_SCANNED = 10_000
-"""Rows that one request may read where it filters by labels: no index helps there."""
-_OPENED = EPISODES.index("opened_at")
+log = logging.getLogger(__name__)
+
 _FEEDBACKS = frozenset(Feedback)
+_ALL = EpisodeFilter()
 
 EventTime = tuple[str, float]
 """Name of a known event, and when it began, Unix seconds."""
-EpisodeCursor = tuple[float, str]
-"""Where a page ended: when its last episode was opened, and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodePage:
-    """Episodes, newest first, and where the next page begins; None where there is none."""
-
-    episodes: tuple[Episode, ...]
-    next: EpisodeCursor | None
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeFilter:
-    """Which episodes a page lists; a field that is None excludes nothing.
-
-    Attributes
-    ----------
-    since, until : float, Unix seconds
-        Episodes that were not over before the first and that had begun by the second.
-    fired : bool
-        Whether they fired, so that Alertmanagers were notified.
-    least_score : float
-        Of the worst slot.
-    labels : callable
-        Returns whether a label set is listed.
-    """
-
-    query: str | None = None
-    fingerprint: str | None = None
-    status: Status | None = None
-    feedback: Feedback | None = None
-    since: float | None = None
-    until: float | None = None
-    fired: bool | None = None
-    least_score: float | None = None
-    labels: Callable[[Mapping[str, str]], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +67,16 @@ class EpisodeLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: tuple[Callable[[PendingFeedback], None], ...] = ()
+        self._withdrawal_listeners: tuple[Callable[[str], None], ...] = ()
         self._events_during: Callable[[Episode], Sequence[EventTime]] = lambda episode: ()  # noqa: ARG005
 
     def on_feedback(self, notify: Callable[[PendingFeedback], None]) -> None:
         """Call `notify` with all new feedback, once it is durable, in the thread that gave it."""
         self._listeners = (*self._listeners, notify)
+
+    def on_withdrawal(self, notify: Callable[[str], None]) -> None:
+        """Call `notify` with the episode whose feedback is withdrawn, once that is durable."""
+        self._withdrawal_listeners = (*self._withdrawal_listeners, notify)
 
     def note_events(self, during: Callable[[Episode], Sequence[EventTime]]) -> None:
         """Note with new feedback which known events there were: `during` returns name and start of each."""
@@ -118,7 +84,7 @@ class EpisodeLog:
 
     def page(
         self,
-        filters: EpisodeFilter = EpisodeFilter(),
+        filters: EpisodeFilter = _ALL,
         *,
         after: EpisodeCursor | None = None,
         limit: int = 100,
@@ -140,7 +106,7 @@ class EpisodeLog:
         """
         if not 1 <= limit <= PAGE_LIMIT:
             raise ValueError(f"limit must be between 1 and {PAGE_LIMIT}, not {limit}")
-        return self._database.read(lambda con: _page(con, filters, after, limit))
+        return self._database.read(lambda con: page_of(con, filters, after, limit))
 
     def get(self, episode: str) -> tuple[Episode, tuple[AuditEntry, ...]] | None:
         """Return an episode with its transitions, oldest first; None where there is none."""
@@ -162,10 +128,15 @@ class EpisodeLog:
             if match is None or match.acknowledged_at is not None or match.status is Status.RESOLVED:
                 return EpisodeChange(match)
             details = {"silence": silence} if silence else {}
-            changed = append_event(con, match, AuditEvent.ACKNOWLEDGED, at, who, why, details)
+            number = next_number(con, match, AuditEvent.ACKNOWLEDGED)
+            changed = append_event(con, match, AuditEvent.ACKNOWLEDGED, at, who, why, details, number)
             return EpisodeChange(changed, changed=True)
 
-        return self._database.write(write)
+        change = self._database.write(write)
+        if change.changed and change.episode is not None:
+            more = {"query": change.episode.query, "episode": episode, "who": who, "why": why}
+            log.info("alert acknowledged", extra=more)
+        return change
 
     def give_feedback(
         self,
@@ -217,6 +188,8 @@ class EpisodeLog:
 
         change = self._database.write(write)
         if change.changed and change.episode is not None:
+            more = {"query": change.episode.query, "episode": episode, "who": who, "verdict": str(verdict)}
+            log.info("feedback on an alert", extra={**more, "why": comment})
             written_at = at if remark is None else min(at, remark.written_at)
             feedback = PendingFeedback(episode, change.episode.query, change.episode.fingerprint, verdict, written_at)
             for notify in self._listeners:
@@ -254,6 +227,34 @@ class EpisodeLog:
                 decline(con, match, at, "exporter", why, {"verdict": str(feedback.verdict)})
 
         self._database.write(write)
+
+    def take_back(self, episode: str, event: AuditEvent, *, at: float, who: str, why: str = "") -> EpisodeChange:
+        """Take back an acknowledgement or feedback, by a further transition.
+
+        Parameters
+        ----------
+        event : AuditEvent
+            `UNACKNOWLEDGED` or `FEEDBACK_WITHDRAWN`. A level that was already accepted stays so.
+        """
+        of_feedback = event is AuditEvent.FEEDBACK_WITHDRAWN
+
+        def write(con: sqlite3.Connection) -> EpisodeChange:
+            match = find_episode(con, episode)
+            if match is None or (match.feedback_at if of_feedback else match.acknowledged_at) is None:
+                return EpisodeChange(match)
+            if of_feedback:
+                con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
+            changed = append_event(con, match, event, at, who, why, {}, next_number(con, match, event))
+            return EpisodeChange(changed, changed=True)
+
+        change = self._database.write(write)
+        if change.changed and change.episode is not None:
+            text = "feedback on an alert withdrawn" if of_feedback else "acknowledgement of an alert withdrawn"
+            log.info(text, extra={"query": change.episode.query, "episode": episode, "who": who, "why": why})
+            if of_feedback:
+                for notify in self._withdrawal_listeners:
+                    notify(episode)
+        return change
 
     def expected_during(self) -> dict[tuple[str, str], set[float]]:
         """Return the events during which people called alerts expected.
@@ -300,42 +301,3 @@ class EpisodeLog:
 def _verdicts(con: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
     select = "SELECT query, fingerprint, feedback, count(*) FROM episodes WHERE feedback IS NOT NULL GROUP BY 1, 2, 3"
     return con.execute(select).fetchall()
-
-
-def _page(con: sqlite3.Connection, filters: EpisodeFilter, after: EpisodeCursor | None, limit: int) -> EpisodePage:
-    conditions, values = _conditions(filters)
-    episodes: list[Episode] = []
-    scanned = 0
-    while True:
-        where = " AND ".join([*conditions, *(["(opened_at, id) < (?, ?)"] if after else [])]) or "1"
-        batch = _SCAN if filters.labels is not None else limit + 1 - len(episodes)
-        rows = select_episodes(con, where, (*values, *(after or ())), batch)
-        for row in rows:
-            episode = decode_episode(con, row)
-            if episode is None or not (filters.labels is None or filters.labels(episode.labels)):
-                continue
-            if len(episodes) == limit:
-                return EpisodePage(tuple(episodes), (episodes[-1].opened_at, episodes[-1].id))
-            episodes.append(episode)
-        if len(rows) < batch:
-            return EpisodePage(tuple(episodes), None)
-        after, scanned = (rows[-1][_OPENED], rows[-1][0]), scanned + len(rows)
-        if scanned >= _MOST_SCANNED:
-            return EpisodePage(tuple(episodes), after)
-
-
-def _conditions(filters: EpisodeFilter) -> tuple[list[str], list[object]]:
-    conditions: list[tuple[str, object]] = []
-    for name in ("query", "fingerprint", "status", "feedback"):
-        value = getattr(filters, name)
-        if value is not None:
-            conditions.append((f"{name} = ?", str(value)))
-    if filters.since is not None:
-        conditions.append(("coalesce(resolved_at, 1e300) >= ?", float(filters.since)))
-    if filters.until is not None:
-        conditions.append(("opened_at <= ?", float(filters.until)))
-    if filters.fired is not None:
-        conditions.append(("(fired_at IS NOT NULL) = ?", int(filters.fired)))
-    if filters.least_score is not None:
-        conditions.append(("score >= ?", float(filters.least_score)))
-    return [condition for condition, _ in conditions], [value for _, value in conditions]

@@ -1,4 +1,4 @@
-"""All state of the exporter: a locked directory with two databases."""
+"""All state of the exporter: a locked directory with two databases, and files of verdicts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from exporter.store.episodes import EpisodeLog
 from exporter.store.events import EventLog, SilenceLog
 from exporter.store.learned_arrays import LearnedArrays
 from exporter.store.opening import Recovery
+from exporter.store.settings import StorageSettings
+from exporter.store.verdict_log import VerdictLog
 
 __all__ = ["Store"]
 
@@ -39,6 +41,7 @@ class Store:
     events : EventLog
     silences : SilenceLog
     learned_arrays : LearnedArrays
+    verdicts : VerdictLog
     recovered : tuple of Recovery
         Databases that were damaged at the start and were begun afresh; empty on a normal start.
     damaged : tuple of str
@@ -65,6 +68,7 @@ class Store:
         self.events = EventLog(alerts.database)
         self.silences = SilenceLog(alerts.database)
         self.learned_arrays = learned_arrays
+        self.verdicts = VerdictLog(directory.path / "verdicts")
         recoveries = (database.recovery for database in self._databases)
         self.recovered: tuple[Recovery, ...] = tuple(recovery for recovery in recoveries if recovery is not None)
         self.damaged: tuple[str, ...] = alerts.damaged
@@ -99,6 +103,10 @@ class Store:
         directory.mark(in_use=True)
         return cls(directory, alerts, learned_arrays, clock, lost)
 
+    def configure(self, settings: StorageSettings) -> None:
+        """Put the limits of kept verdicts into force."""
+        self.verdicts.configure(retention=settings.verdict_retention, most_bytes=settings.verdict_retention_size)
+
     def retain(self, before: float) -> int:
         """Delete episodes and events that ended before an instant, in short slices; returns entries of the audit."""
         self.events.retain(before)
@@ -124,6 +132,7 @@ class Store:
 
     def close(self) -> None:
         """Finish writing, checkpoint, close and unlock. Closing twice does nothing."""
+        self.verdicts.close()
         # Before: a kill in between leaves logs that the next start reads.
         self._directory.mark(in_use=False)
         with self._directory, contextlib.closing(self.learned_arrays):

@@ -15,7 +15,7 @@ from exporter.evaluation.explanation_builder import votes_of
 from exporter.silences import AlertStatus, Silencing
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
-__all__ = ["alert_card", "concerns", "episode_card", "explanation", "series_labels"]
+__all__ = ["alert_card", "concerns", "episode_card", "explanation", "notes_of", "series_labels"]
 
 _SHOWN_ELSEWHERE = frozenset(
     {"summary", "observed", "expected", "band", "score", "since", "lasted", "chart_url", "chart_image"}
@@ -31,7 +31,7 @@ def alert_card(
     alert: Alert,
     plan: QueryPlan | None,
     names: frozenset[str],
-    acknowledged: Episode | None,
+    episode: Episode | None,
     alert_status: Sequence[AlertStatus] = (),
 ) -> AnomalyCard:
     """Return the card of an open alert.
@@ -42,23 +42,26 @@ def alert_card(
         Of its query; None for the alert of a group.
     names : frozenset of str
         Of the labels that the series of the query have.
-    acknowledged : Episode, optional
-        Its episode, if it is acknowledged.
+    episode : Episode, optional
+        Its episode, where the store has it.
     alert_status : sequence of AlertStatus
         Its status in every Alertmanager.
     """
     rule = None if plan is None else plan.alert
     labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
+    acknowledged = episode is not None and episode.acknowledged_at is not None
     return AnomalyCard(
         query=alert.query,
         labels=labels,
-        state=str(alert.state) if acknowledged is None else "acknowledged",
+        state="acknowledged" if acknowledged else str(alert.state),
         since=alert.active_at,
         summary=alert.annotations.get("summary", ""),
         id=alert.episode,
-        notes=_notes(alert.annotations),
-        remarks=(*(() if acknowledged is None else _remarks(acknowledged)), *alert_status_texts(alert_status)),
+        notes=notes_of(alert.annotations),
+        remarks=(*(() if episode is None else _remarks(episode)), *alert_status_texts(alert_status)),
         has_graph=plan is not None,
+        acknowledged=acknowledged,
+        verdict="" if episode is None else str(episode.feedback or ""),
     )
 
 
@@ -90,6 +93,7 @@ def episode_card(episode: Episode, labels: Labels, alert_status: Sequence[AlertS
         until=episode.resolved_at,
         id=episode.id,
         remarks=(*_remarks(episode), *more),
+        verdict=str(episode.feedback or ""),
     )
 
 
@@ -126,7 +130,7 @@ def explanation(plan: QueryPlan, series: SeriesRow) -> Sequence[tuple[str, str]]
     )
     votes = votes_of(plan.detection.detectors, [severity for _, severity in series.severities], case)
     annotations = explain_series(replace(case, votes=votes), {}).annotations
-    return (("summary", annotations.get("summary", "")), *_notes(annotations))
+    return (("summary", annotations.get("summary", "")), *notes_of(annotations))
 
 
 def alert_status_texts(statuses: Sequence[AlertStatus]) -> list[str]:
@@ -171,7 +175,8 @@ def _name(labels: Mapping[str, str]) -> str:
     return f"{labels.get('query') or labels.get('group') or labels.get('alertname', '')} of {own}"
 
 
-def _notes(annotations: Mapping[str, str]) -> list[tuple[str, str]]:
+def notes_of(annotations: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the annotations of an alert that the page does not show elsewhere, by name."""
     return [(name, text) for name, text in annotations.items() if name not in _SHOWN_ELSEWHERE and text]
 
 

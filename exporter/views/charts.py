@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from exporter.charts.tasks import DAY, WEEK, ForecastTask, decompose, forecast
 from exporter.config.engine_settings import engine_settings
-from exporter.views.history import ChartSubject, SeriesHistory, SeriesSamples
+from exporter.views.history import ChartSubject, ScoredSamples, SeriesHistory, SeriesSamples
 from exporter.web.pages.models import Chart, ChartPart, DisplayError, TimeRange
 
 __all__ = ["chart_data"]
@@ -30,8 +30,9 @@ _FULL, _LEAST = 4 * WEEK, 2 * WEEK + 1
 """Hours that a decomposition has, and has at least: MSTL has to see a week more than twice."""
 _COVERED = 0.8
 """Share of these hours that must have samples."""
-_REPLAYED = "Expected values and band are computed again from history for this chart, without silences and events."
-_SCRAPED = "Expected values, band and votes are those of the time, as Prometheus scraped them from this exporter."
+_DECIDED = "Band, score and votes are what was decided at the time"
+_SCRAPED = ", in part as Prometheus scraped it from this exporter"
+_ANEW = "judged anew from history, without silences and events: hatched, with hollow points"
 
 Run = Callable[..., Any]
 """Calls a function of `exporter.charts.tasks` with its argument, in this or another process."""
@@ -44,6 +45,8 @@ def chart_data(
     part: ChartPart,
     run: Run,
     now: float = math.inf,
+    *,
+    anew: bool = True,
 ) -> Chart:
     """Read the data of a chart.
 
@@ -53,6 +56,8 @@ def chart_data(
         Calls `decompose` or `forecast`, in this or another process.
     now : float, Unix seconds
         A range that ends there is gone on with by forecasts, where the query has some.
+    anew : bool
+        Whether to judge anew what was not judged at the time, and to look ahead, which take a while.
 
     Raises
     ------
@@ -63,21 +68,44 @@ def chart_data(
         return _decomposition(history, subject, within, run)
     if part is ChartPart.WEEKS:
         return _weeks(history, subject, within)
-    chart = _band(history, subject, within)
+    chart = _band(history, subject, within, anew=anew)
     forecasts = subject.plan.forecast
     if forecasts is None or not now - within.end < subject.plan.interval + 1.0:
         return chart
+    if not anew:
+        return replace(chart, partial=True)
     ahead = min(max(forecasts.horizons), within.length)
     return _with_forecast(chart, history, subject, ahead, run)
 
 
-def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
+def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange, *, anew: bool) -> Chart:
     start, end, step = _grid(subject, within)
-    scored = history.scored(subject, start, end, step)
-    _require_samples(scored.lines["observed"])
-    quorum = subject.plan.detection.quorum
-    source = _REPLAYED if scored.replayed else _SCRAPED
-    return _chart(subject, ChartPart.BAND, scored.times, scored.lines, quorum=quorum, source=source, step=step)
+    scored = history.scored(subject, start, end, step, anew=anew)
+    _require_samples(np.concatenate([scored.lines["observed"], scored.lines["score"]]))
+    chart = _chart(subject, ChartPart.BAND, scored.times, scored.lines, source=_source(scored, subject), step=step)
+    # Of several slots between two instants the worst is shown, wherever it lies between them.
+    gaps = (1.5 if step == subject.plan.interval else 2.5) * step
+    return replace(
+        chart,
+        quorum=subject.plan.detection.quorum,
+        anew=scored.anew,
+        severities=scored.severities,
+        gaps=gaps,
+        partial=scored.partial,
+    )
+
+
+def _source(scored: ScoredSamples, subject: ChartSubject) -> str:
+    """Say where the verdicts come from."""
+    decided = _DECIDED + (_SCRAPED if scored.scraped else "")
+    if scored.partial:
+        return f"{decided}; what is older is being judged anew ..."
+    if not scored.anew.any():
+        return f"{decided}."
+    if scored.anew.all():
+        return f"Band, score and votes are {_ANEW}."
+    since = datetime.fromtimestamp(float(scored.times[~scored.anew][0]), ZoneInfo(subject.plan.zone))
+    return f"{decided}; before {since:%Y-%m-%d %H:%M} they are {_ANEW}."
 
 
 def _with_forecast(chart: Chart, history: SeriesHistory, subject: ChartSubject, ahead: float, run: Run) -> Chart:
@@ -92,7 +120,15 @@ def _with_forecast(chart: Chart, history: SeriesHistory, subject: ChartSubject, 
     coming = {name: np.concatenate([np.full(len(chart.times), np.nan), line]) for name, line in lines.items()}
     limit = None if plan.forecast is None or plan.forecast.limit is None else plan.forecast.limit.value
     times = np.concatenate([chart.times, end + seconds])
-    return replace(chart, times=times, lines={**past, **coming}, limit=limit, gaps=max(chart.gaps, 1.5 * ahead / steps))
+    return replace(
+        chart,
+        times=times,
+        lines={**past, **coming},
+        limit=limit,
+        gaps=max(chart.gaps, 1.5 * ahead / steps),
+        anew=None if chart.anew is None else np.concatenate([chart.anew, np.zeros(steps, np.bool_)]),
+        severities={name: np.concatenate([line, np.full(steps, np.nan)]) for name, line in chart.severities.items()},
+    )
 
 
 def _weeks(history: SeriesHistory, subject: ChartSubject, within: TimeRange) -> Chart:
@@ -114,8 +150,9 @@ def _decomposition(history: SeriesHistory, subject: ChartSubject, within: TimeRa
     end = within.end // _HOUR * _HOUR
     samples = history.samples(subject, end - _FULL * _HOUR, end - _FINE, _FINE)
     hours = _hourly(samples, end)
-    count = next((n for n in (_FULL, _LEAST) if np.count_nonzero(~np.isnan(hours[-n:])) >= _COVERED * n), None)
-    if count is None:
+    # All of the history that there is, up to four weeks.
+    count = _FULL - int(np.argmax(~np.isnan(hours))) if np.isfinite(hours).any() else 0
+    if count < _LEAST or np.count_nonzero(~np.isnan(hours[-count:])) < _COVERED * count:
         days = np.count_nonzero(~np.isnan(hours)) / DAY
         message = f"a decomposition needs two weeks of history; there are {days:.0f} days of the last four weeks"
         raise DisplayError(message, 404)
@@ -130,7 +167,9 @@ def _decomposition(history: SeriesHistory, subject: ChartSubject, within: TimeRa
         "residual": np.where(present, residual, np.nan),
     }
     gaps = count - np.count_nonzero(present)
-    source = f"{gaps} of {count} hours have no samples: the decomposition interpolates them." if gaps else ""
+    source = f"Hourly means of {count / DAY:.0f} days up to the end of the chart, split by robust MSTL."
+    if gaps:
+        source += f" {gaps} of {count} hours have no samples: the decomposition interpolates them."
     times = end - count * _HOUR + _HOUR * (indices.astype(np.float64) + 0.5)
     return _chart(subject, ChartPart.DECOMPOSITION, times, lines, source=source, step=_HOUR)
 
@@ -141,7 +180,6 @@ def _chart(
     times: FloatArray,
     lines: dict[str, FloatArray],
     *,
-    quorum: int = 0,
     source: str = "",
     step: float,
 ) -> Chart:
@@ -149,7 +187,7 @@ def _chart(
     metric = named.pop("__name__", "")
     labels = " ".join([metric, *(f"{name}={value}" for name, value in named.items())]).strip()
     plan = subject.plan
-    return Chart(part, plan.name, labels, plan.zone, times, lines, quorum, source, unit=plan.unit, gaps=1.5 * step)
+    return Chart(part, plan.name, labels, plan.zone, times, lines, source=source, unit=plan.unit, gaps=1.5 * step)
 
 
 def _grid(subject: ChartSubject, within: TimeRange) -> tuple[float, float, float]:

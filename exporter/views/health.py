@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from exporter.calendar import Calendar
+from exporter.calendar import Calendar, all_match
 from exporter.config.model import Config
 from exporter.delivery import DiscoveryState
 from exporter.web.pages.models import ComponentHealth, EventRow
 from exporter.web.pages.rendering import ago
 
-__all__ = ["component_health", "upcoming_events"]
+__all__ = ["component_health", "events_between", "upcoming_events"]
 
 _AM = "anomaly_exporter_alertmanager_"
 _SOURCE_UP = "anomaly_exporter_source_up"
@@ -125,3 +125,21 @@ def upcoming_events(calendar: Calendar, at: float) -> Sequence[EventRow]:
         match = ", ".join(map(str, event.matchers))
         rows.setdefault(event.name, EventRow(event.name, event.window.start, event.window.end, action, match))
     return list(rows.values())[:_MOST_EVENTS]
+
+
+def events_between(
+    calendar: Calendar, labels: Mapping[str, str], start: float, end: float
+) -> Sequence[tuple[float, float, str]]:
+    """Return the known events that concern a series in a range of time: from, to, and name with action.
+
+    Parameters
+    ----------
+    labels : mapping
+        Of the series, and `query`.
+    start, end : float, Unix seconds
+    """
+    return [
+        (max(start, event.window.start), min(end, event.window.end), f"{event.name} ({event.action})")
+        for event in calendar.between(start, end)
+        if all_match(event.matchers, labels)
+    ]

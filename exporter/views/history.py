@@ -1,14 +1,15 @@
-"""The history of single series, from Prometheus: samples, and the verdicts on them.
+"""The history of single series: samples from Prometheus, and the verdicts on them.
 
-The verdicts of the time exist where Prometheus scrapes the exporter. Otherwise a second engine replays the history,
-each sample judged by what came before it.
+What the daemon decided is kept for a while, and is scraped by Prometheus. Only what is older than both is judged anew,
+by a second engine that replays the history, each sample judged by what came before it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from exporter.exposition.labels import page_labels, row_prefix
 from exporter.prometheus import HistoryChunk, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.promql.narrow import narrow
+from exporter.store import KeptVerdicts
+from exporter.views.kept_verdicts import GridVerdicts, on_grid
 from exporter.web.pages.models import DisplayError, Labels
 
 __all__ = ["ChartSubject", "ScoredSamples", "SeriesHistory", "SeriesSamples"]
@@ -37,8 +40,8 @@ _TRAINING = 21 * 86400.0
 """Seconds of history before a replayed range: every hour of the week three times."""
 _TRAINING_GRID = 6 * 3600.0
 """Seconds; an engine trained up to a multiple of it serves every range that begins after it."""
-_COVERED = 0.8
-"""Share of the samples that must have been scored at the time to show those verdicts."""
+_UNDER_WAY = 2
+"""Instants at the end of a chart that may have no verdict so far."""
 _METRICS = {
     "anomaly_score": "score",
     "expected_value": "expected",
@@ -77,12 +80,26 @@ class SeriesSamples:
 class ScoredSamples:
     """Samples and the verdict on each; arrays of shape (t,), source units, NaN = absent.
 
-    `lines` are `observed`, `expected`, `lower`, `upper`, `score` and `votes`.
+    Attributes
+    ----------
+    lines
+        `observed`, `expected`, `lower`, `upper`, `score` and `votes`.
+    anew
+        Where the verdict is that of a second engine, as there is none of the time.
+    scraped : bool
+        Whether some are of the time, as Prometheus scraped them.
+    severities
+        Of each detector, by its kind, where they are kept.
+    partial : bool
+        Whether some would have to be judged anew, and are not.
     """
 
     times: FloatArray
     lines: dict[str, FloatArray]
-    replayed: bool
+    anew: npt.NDArray[np.bool_]
+    scraped: bool = False
+    severities: Mapping[str, FloatArray] = field(default_factory=dict)
+    partial: bool = False
 
 
 class SeriesHistory:
@@ -94,15 +111,19 @@ class SeriesHistory:
         Makes a client from settings; evaluations have another one, so that a page never makes them wait.
     run : callable
         Calls `replay`, in this or another process.
+    kept : callable
+        From query, labels, start and end to what is kept of the verdicts of the time, or None.
     """
 
     def __init__(
         self,
         connect: Callable[[PrometheusSettings], PrometheusApi],
         run: Callable[[Callable[[ReplayTask], dict[str, FloatArray]], ReplayTask], dict[str, FloatArray]],
+        kept: Callable[[str, tuple[tuple[str, str], ...], float, float], KeptVerdicts | None] = lambda *_: None,
     ) -> None:
         self._connect = connect
         self._run = run
+        self._kept = kept
         self._lock = threading.Lock()
         self._api: tuple[PrometheusSettings, PrometheusApi] | None = None
 
@@ -132,16 +153,62 @@ class SeriesHistory:
         blocks = self._read(subject.source, expr, start, end, step, series_count=count if expr == whole else 1)
         return _series_in(blocks, tuple(sorted(matchers.items())))
 
-    def scored(self, subject: ChartSubject, start: float, end: float, step: float) -> ScoredSamples:
-        """Read samples of one series with the verdicts on them; parameters as of `samples`."""
-        samples = self.samples(subject, start, end, step)
-        return self._recorded(subject, samples) or self._replayed(subject, samples)
+    def scored(
+        self, subject: ChartSubject, start: float, end: float, step: float, *, anew: bool = True
+    ) -> ScoredSamples:
+        """Return samples of one series with the verdicts on them; parameters as of `samples`.
 
-    def _recorded(self, subject: ChartSubject, samples: SeriesSamples) -> ScoredSamples | None:
-        """Return the verdicts of the time, if Prometheus has scraped them."""
-        present = ~np.isnan(samples.values)
-        if not present.any():
-            return None
+        Without `anew`, samples that were not judged at the time have no verdict.
+        """
+        grid: FloatArray = end - step * np.arange(int((end - start) / step + 0.5), -1, -1, dtype=np.float64)
+        own = on_grid(
+            self._kept(subject.plan.name, tuple(sorted(subject.labels)), float(grid[0]) - step, end), grid, step
+        )
+        replayed = np.zeros(len(grid), np.bool_)
+        scraped = False
+        covered = np.flatnonzero(own.present)
+        if len(covered) and len(grid) - 1 - covered[-1] <= _UNDER_WAY:
+            # The newest slot is being evaluated.
+            size = int(covered[-1]) + 1
+            own = GridVerdicts(*(_cut(part, size) for part in (own.times, own.lines, own.severities, own.present)))
+            grid, replayed = grid[:size], replayed[:size]
+        if not own.present.all():
+            try:
+                samples = self.samples(subject, start, end, step)
+            except DisplayError:
+                if not len(covered):
+                    raise
+                # What was decided is shown while Prometheus is away.
+                return ScoredSamples(own.times, own.lines, replayed, severities=own.severities)
+            observed = _at(samples, grid, step)
+            own.lines["observed"][:] = np.where(own.present, own.lines["observed"], observed)
+            first = int(covered[0]) if len(covered) else len(grid)
+            if first:
+                scraped, first = self._fill_scraped(subject, own, grid, first)
+            if first and not anew:
+                return ScoredSamples(own.times, own.lines, replayed, scraped, own.severities, partial=True)
+            if first:
+                verdicts = self._replayed(subject, SeriesSamples(grid[:first], observed[:first]))
+                for name, line in verdicts.items():
+                    own.lines[name][:first] = line
+                replayed[:first] = True
+        return ScoredSamples(own.times, own.lines, replayed, scraped, own.severities)
+
+    def _fill_scraped(self, subject: ChartSubject, own: GridVerdicts, grid: FloatArray, first: int) -> tuple[bool, int]:
+        """Take what Prometheus has scraped before the first verdict that is kept; returns whether, and the first."""
+        observed = own.lines["observed"][:first].copy()
+        lines = self._scraped(subject, SeriesSamples(grid[:first], observed))
+        if lines is None:
+            return False, first
+        at = ~np.isnan(lines["expected"])
+        if not at.any():
+            return False, first
+        for name, line in lines.items():
+            own.lines[name][:first] = np.where(at & ~np.isnan(line), line, own.lines[name][:first])
+        return True, int(np.flatnonzero(at)[0])
+
+    def _scraped(self, subject: ChartSubject, samples: SeriesSamples) -> dict[str, FloatArray] | None:
+        """Return the verdicts of the time as Prometheus has scraped them; None where it does not answer."""
         # Where the series has no job, that of the exporter is there if it is scraped without `honor_labels`.
         pairs = [pair for pair in page_labels(subject.labels, "query", subject.plan.name) if pair[1]]
         metric = dict(subject.labels).get("__name__")
@@ -157,26 +224,20 @@ class SeriesHistory:
         except DisplayError:
             return None
         lines = {name: np.full(len(times), np.nan) for name in _METRICS.values()}
-        done = 0
         for block in blocks:
-            part = slice(done, done + len(block.times))
-            done = part.stop
+            places = np.rint((block.times - start) / step).astype(np.intp)
+            inside = (places >= 0) & (places < len(times))
             for column, key in enumerate(block.keys):
                 name = _METRICS.get(dict(labels_of(key)).get("__name__", "expected_value"))
                 if name is None:
                     # Not what was asked for: a proxy, or a server with rules of its own.
                     continue
-                line = lines[name]
+                line, values = lines[name], block.values[:, column]
                 # Two exporters with the same verdict, or an exporter that was scraped twice.
-                line[part] = np.where(np.isnan(line[part]), block.values[:, column], line[part])
-        if np.count_nonzero(~np.isnan(lines["expected"]) & present) < _COVERED * np.count_nonzero(present):
-            return None
-        # A scrape comes some time after its slot, so a score belongs to the sample that was scraped with it.
-        if np.isnan(lines["observed"]).all():
-            lines["observed"] = samples.values
-        return ScoredSamples(times, lines, replayed=False)
+                line[places[inside]] = np.where(np.isnan(line[places[inside]]), values[inside], line[places[inside]])
+        return lines
 
-    def _replayed(self, subject: ChartSubject, samples: SeriesSamples) -> ScoredSamples:
+    def _replayed(self, subject: ChartSubject, samples: SeriesSamples) -> dict[str, FloatArray]:
         """Score the samples by a second engine, each by what came before it."""
         times, step = samples.times, _step(samples, subject)
         until = float(times[0]) - step
@@ -185,7 +246,7 @@ class SeriesHistory:
         then = SeriesSamples(np.zeros(0), np.zeros(0))
         if until - trained_until >= TRAINING_STEP:
             then = self.samples(subject, trained_until + TRAINING_STEP, until, TRAINING_STEP)
-        verdicts = self._run(
+        return self._run(
             replay,
             ReplayTask(
                 # A budget is that of all series of the query: one alone says nothing about its threshold.
@@ -200,7 +261,6 @@ class SeriesHistory:
                 step=step,
             ),
         )
-        return ScoredSamples(times, {"observed": samples.values, **verdicts}, replayed=True)
 
     def _read(
         self,
@@ -245,6 +305,21 @@ class SeriesHistory:
 def _step(samples: SeriesSamples, subject: ChartSubject) -> float:
     times = samples.times
     return float(times[1] - times[0]) if len(times) > 1 else subject.plan.interval
+
+
+def _cut(part: Any, size: int) -> Any:
+    """Return the first numbers of an array, or of each array of a mapping."""
+    return {name: line[:size] for name, line in part.items()} if isinstance(part, dict) else part[:size]
+
+
+def _at(samples: SeriesSamples, grid: FloatArray, step: float) -> FloatArray:
+    """Return the samples at the instants of a grid; NaN where there is none."""
+    values = np.full(len(grid), np.nan)
+    if len(samples.times):
+        places = np.rint((samples.times - grid[0]) / step).astype(np.intp)
+        inside = (places >= 0) & (places < len(grid))
+        values[places[inside]] = samples.values[inside]
+    return values
 
 
 def _series_in(blocks: list[HistoryChunk], labels: Labels) -> SeriesSamples:

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-from prometheus_client import CollectorRegistry
 
 from exporter import __version__
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
-from exporter.charts import chart as drawing
-from exporter.charts import tasks
-from exporter.charts.worker_process import WorkerProcess
-from exporter.config.model import Config
-from exporter.correlation.changes import Change
-from exporter.delivery import AlertSnapshots, DiscoveryState
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.silences import AlertStatus
-from exporter.store import EpisodeFilter, EpisodeLog
+from exporter.store import EpisodeFilter
 from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
-from exporter.views.charts import chart_data
+from exporter.views.baseline import baseline_of, read_baseline
 from exporter.views.health import component_health
-from exporter.views.history import ChartSubject, SeriesHistory
-from exporter.views.latest_verdicts import LatestVerdict, LatestVerdicts
+from exporter.views.latest_verdicts import LatestVerdict
+from exporter.views.past import PastViews
+from exporter.views.program import Program
 from exporter.views.series import matching_rows, select_series, series_row
-from exporter.web.pages.graph import default_range
+from exporter.views.series_charts import SeriesCharts
+from exporter.web.api.baseline import BaselineParameters, SeriesBaseline
+from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfParameters
+from exporter.web.pages.incident_models import AnomaliesPage, AnomalyFilter, IncidentPage, WhatIfPage
 from exporter.web.pages.models import (
     AnomalyCard,
     ChartPart,
     ChartStyle,
     DisplayError,
     EntityRow,
-    EventRow,
     GraphPage,
     GroupRow,
     Labels,
@@ -52,57 +44,13 @@ from exporter.web.pages.models import (
     TimeRange,
 )
 
-__all__ = ["Program", "Views"]
+__all__ = ["Views"]
 
 log = logging.getLogger(__name__)
 
 _CANDIDATES = 20
-_OPEN, _PAST = 200, 10
-"""Open anomalies on the front page, and past ones on the page of a series."""
-
-
-_CHANGES = 20
-"""Changes that a chart has room for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What the views read of the running program; callables return at once.
-
-    Attributes
-    ----------
-    evaluators : callable
-        Of the configuration in force, by query.
-    config : callable
-        The configuration in force.
-    group_status : callable
-        The newest status of every group.
-    events : callable
-        From an instant to the known events that are in effect or come soon.
-    alert_status : callable
-        From the labels of an alert and since when it fires to its status in every Alertmanager.
-    alertmanagers : callable
-        By URL: why an Alertmanager could not list its silences; None where it could.
-    changes : callable
-        From labels and a range of time to the deploys and other changes that may concern them, the newest first.
-    discovery : callable
-        What entries with `dns_sd` and `file_sd` stand for.
-    """
-
-    clock: Callable[[], float]
-    evaluators: Callable[[], Mapping[str, QueryEvaluator]]
-    config: Callable[[], Config]
-    latest: LatestVerdicts
-    alert_snapshots: AlertSnapshots
-    registry: CollectorRegistry
-    episodes: EpisodeLog
-    store_bytes: Callable[[], int]
-    group_status: Callable[[], Sequence[GroupStatus]]
-    events: Callable[[float], Sequence[EventRow]]
-    alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
-    alertmanagers: Callable[[], Mapping[str, str | None]]
-    discovery: Callable[[], Sequence[DiscoveryState]]
-    changes: Callable[[Mapping[str, str], float, float], Sequence[Change]] = lambda *_: ()
+_OPEN, _PAST, _RECENT = 200, 10, 15
+"""Open anomalies on the front page, past ones on the page of a series, and recent ones on the front page."""
 
 
 class Views:
@@ -116,15 +64,12 @@ class Views:
 
     def __init__(self, program: Program, connect: Callable[[PrometheusSettings], PrometheusApi]) -> None:
         self._program = program
-        # Two processes, so that engine and matplotlib are imported at the same time.
-        self._computing, self._drawing = WorkerProcess(), WorkerProcess()
-        self._history = SeriesHistory(connect, self._computing.run)
+        self._past = PastViews(program)
+        self._charts = SeriesCharts(connect, program.verdicts, program.changes, program.events_between)
 
     def close(self) -> None:
         """Abort requests to Prometheus, and end the worker processes."""
-        self._history.close()
-        self._computing.close()
-        self._drawing.close()
+        self._charts.close()
 
     def now(self) -> float:
         """Return the time, whole Unix seconds: equal requests within a second get the same chart."""
@@ -163,7 +108,24 @@ class Views:
                 for group in config.groups
             ],
             entities=_worst_entities(group_status.values()),
+            past=self._past.rows(AnomalyFilter(), at, limit=_RECENT)[0],
         )
+
+    def anomalies(self, filters: AnomalyFilter) -> AnomaliesPage:
+        """Return a page of episodes."""
+        return self._past.anomalies(filters)
+
+    def incident(self, episode: str) -> IncidentPage:
+        """Return one episode with all that happened to it and beside it."""
+        return self._past.incident(episode)
+
+    def what_if(self, query: str, settings: OtherSettings | None) -> WhatIfPage:
+        """Return what other settings would have made of the alerts of a query."""
+        return self._past.what_if(self._evaluator(query).plan, settings)
+
+    def what_if_of(self, request: WhatIfParameters) -> WhatIf:
+        """Return the same for the API; raises `ApiError`."""
+        return self._past.what_if_of(request)
 
     def latest(self) -> list[LatestVerdict]:
         """Return the newest verdicts of every query that does not fail, in the order of the configuration."""
@@ -199,36 +161,27 @@ class Views:
             source_url=generator_url(source.external_url or source.url, evaluator.plan.expr),
             candidates=candidates,
             explanation=() if anomalies else explanation(evaluator.plan, series),
+            baseline=baseline_of(evaluator, tuple(series.labels)),
         )
+
+    def baseline(self, request: BaselineParameters) -> SeriesBaseline:
+        """Return what a series is judged against at each hour of the week; raises `ApiError`."""
+        program = self._program
+        return read_baseline(program.evaluators().get(request.query), program.latest.get(request.query), request)
 
     def preload(self) -> None:
         """Start the worker processes in the background, which the first chart would have to wait for."""
-        for process, function in ((self._computing, tasks.preload), (self._drawing, drawing.preload)):
-            if not process.running:
-                threading.Thread(target=_quietly, args=(process, function), name="chart-preload", daemon=True).start()
+        self._charts.preload()
 
     def chart(self, query: str, labels: Labels, within: TimeRange | None, part: ChartPart, style: ChartStyle) -> bytes:
         """Return a chart as a file."""
         program = self._program
         evaluator, latest = self._evaluator(query), program.latest.get(query)
-        self.preload()
         rows = [] if latest is None else matching_rows(latest, labels)
         if latest is not None and rows:
             labels = latest.names.labels[rows[0]] or ()
-        subject = ChartSubject(
-            program.config().servers[evaluator.plan.source], evaluator.plan, labels, max(1, evaluator.series)
-        )
-        now = program.clock()
-        within = within or default_range(now)
-        if within.start >= now:
-            raise DisplayError("this range lies in the future", 400)
-        # Prometheus would draw its newest sample for five minutes to come.
-        within = TimeRange(within.start, min(within.end, now))
-        chart = chart_data(self._history, subject, within, part, self._computing.run, now)
-        if part is ChartPart.BAND:
-            changes = program.changes({**dict(labels), "query": query}, within.start, within.end)
-            chart = replace(chart, changes=[(change.at, change.text) for change in changes[:_CHANGES]])
-        return self._drawing.run(drawing.render, chart, style)
+        source, now = program.config().servers[evaluator.plan.source], program.clock()
+        return self._charts.chart(source, evaluator.plan, labels, evaluator.series, within, part, style, now)
 
     def _evaluator(self, query: str) -> QueryEvaluator:
         evaluators = self._program.evaluators()
@@ -281,14 +234,18 @@ class Views:
     def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
         """Return the open alerts of some queries, and of groups, firing ones first, then the newest."""
         program = self._program
-        acknowledged = {episode.id: episode for episode in self._episodes(EpisodeFilter(status=Status.ACKNOWLEDGED))}
+        episodes = {
+            episode.id: episode
+            for status in (Status.ACKNOWLEDGED, Status.OPEN)
+            for episode in self._episodes(EpisodeFilter(status=status))
+        }
         plans = {name: evaluator.plan for name, evaluator in evaluators.items()}
         cards = [
             alert_card(
                 alert,
                 plans.get(alert.query),
                 frozenset() if (latest := program.latest.get(alert.query)) is None else latest.names.label_names,
-                acknowledged.get(alert.episode),
+                episodes.get(alert.episode),
                 () if alert.fired_at is None else program.alert_status(alert.labels, alert.fired_at),
             )
             for name, query_alerts in program.alert_snapshots.read().by_query.items()
@@ -316,11 +273,6 @@ class Views:
             # Open alerts are in memory; only acknowledgements and past episodes are missing.
             log.error("the store failed", extra={"error": str(fault)})
             return ()
-
-
-def _quietly(process: WorkerProcess, function: Callable[[], None]) -> None:
-    with contextlib.suppress(DisplayError):  # The request for a chart reports it.
-        process.run(function)
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:

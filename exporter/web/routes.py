@@ -62,6 +62,7 @@ def build_app(
     endpoints: Iterable[Endpoint[Any, Any]] = (),
     prefix: str = "",
     external_prefix: str | None = None,
+    actions: bool = False,
 ) -> web.Application:
     """Make the application.
 
@@ -73,6 +74,8 @@ def build_app(
         Path under which everything is served, such as ``/anomaly``.
     external_prefix : str, optional
         Path under which people see it, where a proxy changes that; links within pages are relative and do not need it.
+    actions : bool
+        Whether anybody may acknowledge anomalies and give feedback; else only who logs in.
     """
     external_prefix = prefix if external_prefix is None else external_prefix
     handlers = _Handlers(site)
@@ -83,8 +86,10 @@ def build_app(
     add.add_get(prefix + "/-/ready", handlers.ready)
     add.add_post(prefix + "/-/reload", handlers.reload)
     add.add_put(prefix + "/-/reload", handlers.reload)
-    add_endpoints(app, prefix, external_prefix, (*status_endpoints(site.config, site.build), *endpoints))
-    add_pages(app, prefix, site.pages)
+    add_endpoints(
+        app, prefix, external_prefix, (*status_endpoints(site.config, site.build), *endpoints), actions=actions
+    )
+    add_pages(app, prefix, site.pages, actions=actions)
     if prefix:
         for short in ("/", prefix):
             add.add_get(short, _to(external_prefix + "/"))

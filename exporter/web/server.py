@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -25,7 +26,7 @@ from exporter.web.connection import Connection, Limits
 from exporter.web.guard import guard, header_hook
 from exporter.web.web_config import WebConfigFile
 
-__all__ = ["WebServer", "listen"]
+__all__ = ["WebServer", "is_loopback", "listen"]
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +263,19 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ExporterError(f"cannot listen on {address}: {reason}") from error
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address to listen on can be reached from this host only.
+
+    >>> is_loopback("127.0.0.1:9877"), is_loopback("[::1]:9877"), is_loopback("localhost:9877"), is_loopback(":9877")
+    (True, True, True, False)
+    """
+    host, _ = _split(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _split(address: str) -> tuple[str, int]:

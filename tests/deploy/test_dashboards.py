@@ -85,6 +85,21 @@ def test_a_click_opens_the_series_of_the_row() -> None:
     assert labels_from(parameters) == (("instance", "a:9100"),)
 
 
+@pytest.mark.parametrize("name", ["anomalies", "service"])
+def test_an_annotation_leads_to_the_incidents_of_its_query(name: str) -> None:
+    annotations = json.loads((FOLDER / f"{name}.json").read_text())["annotations"]["list"]
+    assert annotations
+    for each in annotations:
+        address = each["textFormat"].replace("{{query}}", "cpu").split('"')[1]
+        assert address == "${exporter}/anomalies?query=cpu"
+
+
+def test_what_may_not_alert_is_counted_nowhere() -> None:
+    for question in (*questions("service"), *questions("anomalies")):
+        if question.where.split()[0] in ("Anomalous", "Worst") and "bool 0.5" in question.expr:
+            assert "unless ignoring (reason) anomaly_suppressed" in question.expr, question.where
+
+
 def test_every_panel_asks_something_and_has_its_place() -> None:
     for name in NAMES:
         panels = [one for one in json.loads((FOLDER / f"{name}.json").read_text())["panels"] if one["type"] != "row"]

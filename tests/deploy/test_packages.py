@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import hatch_build
 from exporter import __version__
 from exporter.presets import preset_names
 from scripts.release import release
@@ -20,7 +21,16 @@ from tests.deploy.tools import ROOT, run
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TOOLS = Path(sys.executable).parent
-TRACKED = ("exporter", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "config.example.yaml", "Makefile")
+TRACKED = (
+    "exporter",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "pyproject.toml",
+    "config.example.yaml",
+    "Makefile",
+    "hatch_build.py",
+)
 
 
 def copy(target: Path, *more: str) -> Path:
@@ -62,6 +72,20 @@ def test_the_checks_of_the_package_index_pass(packages: Path) -> None:
     files = sorted(packages.iterdir())
     assert run(sys.executable, "-m", "twine", "check", "--strict", *files).count("PASSED") == 2
     assert "OK" in run(sys.executable, "-m", "check_wheel_contents", *packages.glob("*.whl"))
+
+
+def test_the_wheel_has_the_chart_library_with_its_licence(packages: Path) -> None:
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        content = {name: archive.read(f"{hatch_build.FOLDER}/{name}") for name in hatch_build.FILES.values()}
+    assert b"leeoniya/uPlot" in content["uPlot.iife.min.js"]
+    assert b"Permission is hereby granted" in content["uPlot.LICENSE"]
+
+
+def test_another_chart_library_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its checksum is"):
+        hatch_build.unpack(b"something else", tmp_path / "lib")
+    assert not (tmp_path / "lib").exists()
 
 
 def test_the_wheel_runs_and_has_its_data(packages: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ EMPTY = {
     *("Alertmanagers that are found A", "Alertmanagers that are found B"),  # There is no discovery.
     *(f"Budgets of alerts {letter}" for letter in "CDE"),  # There is too little history for a calibration.
     *(f"False alerts to expect {letter}" for letter in "AB"),  # For a count, too.
+    *("Suppressed series by reason A", "Anomalous"),  # Nothing is silenced; and only where it is anomalous.
     "Memory C",  # A limit is there where the control group has one.
     "Starts C",  # It has not been restarted.
 }
@@ -67,7 +68,7 @@ def test_every_panel_has_data(
     variables = {**VARIABLES, "${series:raw}": worst[0]}
 
     def answered() -> bool:
-        asked = [one for name in ("anomalies", "exporter") for one in questions(name) if not of_groups(one)]
+        asked = [one for name in ("anomalies", "service", "exporter") for one in questions(name) if not of_groups(one)]
         without = {one.where for one in asked if not one.ask(grafanas, variables)}
         assert without <= EMPTY, sorted(without - EMPTY)
         return True

@@ -142,9 +142,14 @@ def visit(running: Stack, browser: Browser) -> Iterator:
 
 
 def drawn(chart: Locator) -> None:
-    """Bring a chart into view and wait until it is there."""
+    """Bring a chart into view and wait until it is there: as a canvas, or as a picture."""
     chart.scroll_into_view_if_needed()
-    eventually(lambda: chart.evaluate("one => one.naturalWidth"), PATIENCE / 1000)
+    if chart.get_attribute("data-chart") is None:
+        picture = chart.locator("img")
+        eventually(lambda: picture.evaluate("one => one.naturalWidth"), 4 * PATIENCE / 1000)
+    else:
+        expect(chart).to_have_attribute("data-state", "drawn")
+        expect(chart.locator("canvas").first).to_be_visible()
 
 
 @pytest.fixture
@@ -184,9 +189,9 @@ def test_a_label_full_of_markup_is_text_everywhere(visit, running: Stack) -> Non
     expect(page.get_by_label("Labels contain")).to_have_value(ODD[:30])
     page.get_by_role("link", name="requests").last.click()
     expect(page.locator("h1 + p")).to_contain_text(ODD[:40])
-    drawn(page.locator("figure img").first)
+    drawn(page.locator("figure").first)
     # Opened alone, a chart is a document too.
-    page.goto(page.locator("figure img").first.get_attribute("src"))
+    page.goto(page.locator("figure img").last.get_attribute("src").replace("decomposition", "weeks"))
 
 
 def test_the_graph_of_the_anomaly_explains_it(visit, picture, running: Stack) -> None:
@@ -196,7 +201,7 @@ def test_the_graph_of_the_anomaly_explains_it(visit, picture, running: Stack) ->
     expect(page.get_by_text("votes for an anomaly").first).to_be_visible()
     expect(page.locator(".facts")).to_contain_text("anomalous")
     page.get_by_role("link", name="12 h").click()
-    for chart in page.locator("figure img").all():
+    for chart in page.locator("figure").all():
         drawn(chart)
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     picture(page, "graph")
@@ -208,9 +213,21 @@ def test_it_is_acknowledged_and_called_confirmed(visit, running: Stack) -> None:
     first = page.locator("form.act").first
     first.get_by_label("Comment").fill("on it <b>")
     first.get_by_role("button", name="Acknowledge").click()
-    expect(first.locator(".said")).to_have_text("Acknowledged.")
+    expect(page.locator("#status")).to_contain_text("Acknowledged.")
+    expect(page.get_by_text("Acknowledged by eve: on it <b>")).to_be_visible()
+    # Back, and again by the keyboard; charts stay as they are.
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Acknowledge", exact=True)).to_be_visible()
+    assert running.anomaly()["status"] == "open"
+    page.locator("form.act").first.get_by_label("Comment").fill("on it <b>")
+    page.get_by_role("button", name="Acknowledge", exact=True).click()
+    expect(page.get_by_role("button", name="Take the acknowledgement back")).to_be_visible()
+    page.get_by_role("button", name="False alarm").click()
+    expect(page.locator("#status")).to_contain_text("Thank you; noted.")
+    page.keyboard.press("u")
+    expect(page.locator("#status")).to_contain_text("The verdict was taken back.")
     page.get_by_role("button", name="It was real").click()
-    expect(page.get_by_text("Thank you; noted.")).to_be_visible()
+    expect(page.get_by_role("button", name="It was real")).to_have_attribute("aria-pressed", "true")
     found = running.anomaly()
     assert (found["status"], found["acknowledged"]["by"], found["acknowledged"]["comment"]) == (
         "acknowledged",
@@ -220,7 +237,78 @@ def test_it_is_acknowledged_and_called_confirmed(visit, running: Stack) -> None:
     assert found["feedback"]["verdict"] == "confirmed"
     page.reload()
     expect(page.get_by_text("Acknowledged by eve: on it <b>")).to_be_visible()
-    expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    expect(page.get_by_role("button", name="Acknowledge", exact=True)).to_have_count(0)
+
+
+def test_a_chart_shows_what_was_decided_and_is_moved_in(visit, picture, running: Stack) -> None:
+    page = visit(viewport=SCREEN).open("/")
+    page.locator(".cards a.name").first.click()
+    chart = page.locator("figure[data-part=band]")
+    drawn(chart)
+    plot = chart.locator(".u-over").first
+    box = plot.bounding_box()
+    plot.hover(position={"x": box["width"] - 2, "y": 40})
+    readout = chart.locator(".readout")
+    expect(readout).to_contain_text("anomalous")
+    expect(readout).to_contain_text("votes, 3 are enough")
+    expect(readout).to_contain_text("severities: zscore")
+    # The newest hour, by dragging; the address follows, and what it shows can be sent to somebody.
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**from=*to=*")
+    expect(chart).to_have_attribute("data-state", "drawn")
+    page.keyboard.press("Tab")
+    chart.locator(".plot").focus()
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "from=" not in url)
+    page.keyboard.press("ArrowLeft")
+    expect(readout).to_contain_text("observed")
+    picture(page, "chart")
+
+
+def test_chart_tile_metric_and_api_say_the_same_of_every_instant(running: Stack) -> None:
+    labels = {"query": "latency_p99", "service": "checkout"}
+
+    def decided() -> dict:
+        chart = running.ask("/chart.json", params={**labels, "quick": "yes", "from": f"{time.time() - 90:.0f}"}).json()
+        return dict(
+            zip(chart["times"], zip(chart["lines"]["score"], chart["lines"]["observed"], strict=True), strict=True)
+        )
+
+    def agree() -> bool:
+        query = {"query": "latency_p99", "match[]": 'service="checkout"'}
+        (tile,) = running.ask("/api/v1/series", params=query).json()["data"]["series"]
+        metric = running.exporter.sample("anomaly_score", service="checkout", query="latency_p99")
+        score, observed = decided().get(round(tile["at"], 3), (None, None))
+        if score is None or metric != tile["score"]:
+            # A slot ended in between.
+            return False
+        assert score == pytest.approx(tile["score"], abs=1e-4)
+        assert observed == pytest.approx(tile["observed"], rel=1e-5)
+        return True
+
+    for _ in range(5):
+        eventually(agree, 60.0, what="a slot that all of them show")
+
+
+def test_an_incident_can_be_followed_from_the_list(visit, picture, running: Stack) -> None:
+    page = visit(viewport=SCREEN).open("/anomalies")
+    page.get_by_label("State").select_option("resolved")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("No anomaly fits this filter.")).to_be_visible()
+    page.goto("/anomalies?fired=all")
+    page.locator(".episodes a.name").first.click()
+    expect(page.locator("h1")).to_contain_text("latency_p99")
+    timeline = page.locator(".timeline")
+    expect(timeline).to_contain_text("became anomalous")
+    expect(timeline).to_contain_text("its alert fired")
+    expect(timeline).to_contain_text("tells hook")
+    expect(page.locator("#message")).to_contain_text("/incident?id=")
+    drawn(page.locator("figure").first)
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    picture(page, "incident", full_page=True)
 
 
 def test_everything_can_be_read_without_a_script(visit, running: Stack) -> None:
@@ -251,11 +339,12 @@ def test_on_a_phone_nothing_has_to_be_scrolled_sideways(visit, picture, scheme, 
     page = visit(color_scheme=scheme, **options).open("/")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.locator(".cards a.name").first.click()
-    drawn(page.locator("figure img").first)
+    drawn(page.locator("figure").first)
+    chart = page.locator("figure").last
+    drawn(chart)
+    assert f"theme={scheme}" in chart.locator("img").evaluate("one => one.currentSrc")
+    assert "size=narrow" in chart.locator("img").evaluate("one => one.currentSrc")
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
-    chart = page.locator("figure img").first.evaluate("one => one.currentSrc")
-    assert f"theme={scheme}" in chart
-    assert "size=narrow" in chart
     picture(page, f"phone-{scheme}")
 
 

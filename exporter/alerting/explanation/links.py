@@ -9,7 +9,7 @@ from exporter.alerting.limits import is_link
 __all__ = ["RESERVED", "chart_links", "generator_url", "label_parameter"]
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
-RESERVED = frozenset({"query", "from", "to", "theme", "part", "size"})
+RESERVED = frozenset({"query", "from", "to", "theme", "part", "quick", "size"})
 """Parameters of a chart that are no labels; a label of such a name is written ``label.NAME``."""
 _LONGEST = 2000
 """Characters that every mail program and pager takes."""

@@ -5,12 +5,14 @@ needed, and is what the OpenAPI document at ``/api/v1/openapi.json`` is generate
 """
 
 from exporter.web.api.anomalies import anomaly_endpoints
+from exporter.web.api.baseline import baseline_endpoint
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.events import event_endpoints
 from exporter.web.api.github import github_endpoint
 from exporter.web.api.routes import add_endpoints, status_endpoints
 from exporter.web.api.series import series_endpoint
+from exporter.web.api.what_if import what_if_endpoint
 
 __all__ = [
     "ApiError",
@@ -21,8 +23,10 @@ __all__ = [
     "NoParameters",
     "add_endpoints",
     "anomaly_endpoints",
+    "baseline_endpoint",
     "event_endpoints",
     "github_endpoint",
     "series_endpoint",
     "status_endpoints",
+    "what_if_endpoint",
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from exporter.alerting.alert import AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 from exporter.silences import AlertStatus
@@ -16,7 +17,7 @@ from exporter.store import EpisodeCursor, EpisodeFilter, EpisodeLog
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["anomaly_endpoints", "parse_matchers"]
+__all__ = ["anomaly_endpoints", "cursor_of", "parse_matchers", "read_cursor"]
 
 _NUMBERS = ("observed", "expected", "lower", "upper", "score", "z", "votes")
 StatusName = Literal["open", "acknowledged", "resolved"]
@@ -210,8 +211,8 @@ def anomaly_endpoints(
             least_score=parameters.min_score,
             labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
         )
-        page = episodes.page(filters, after=_read_cursor(parameters.cursor), limit=parameters.limit)
-        return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else _cursor(page.next))
+        page = episodes.page(filters, after=read_cursor(parameters.cursor), limit=parameters.limit)
+        return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else cursor_of(page.next))
 
     def get_anomaly(request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
         result = episodes.get(request.parameters.id)
@@ -240,6 +241,15 @@ def anomaly_endpoints(
         if change.episode is None:
             raise _unknown_anomaly(request.parameters.id)
         return described(change.episode)
+
+    def take_back(event: AuditEvent) -> Callable[[ApiRequest[AnomalyId, None]], Anomaly]:
+        def answer(request: ApiRequest[AnomalyId, None]) -> Anomaly:
+            change = episodes.take_back(request.parameters.id, event, at=clock(), who=request.who or "")
+            if change.episode is None:
+                raise _unknown_anomaly(request.parameters.id)
+            return described(change.episode)
+
+        return answer
 
     nothing, missing = type(None), (ErrorType.NOT_FOUND,)
     return (
@@ -271,6 +281,18 @@ def anomaly_endpoints(
             AnomalyId,
             Acknowledgement,
             (*missing, ErrorType.CONFLICT),
+            action=True,
+        ),
+        Endpoint(
+            "DELETE",
+            "/anomalies/{id}/acknowledge",
+            "Take an acknowledgement back; the audit keeps both.",
+            take_back(AuditEvent.UNACKNOWLEDGED),
+            Anomaly,
+            AnomalyId,
+            nothing,
+            missing,
+            action=True,
         ),
         Endpoint(
             "POST",
@@ -281,6 +303,18 @@ def anomaly_endpoints(
             AnomalyId,
             FeedbackBody,
             missing,
+            action=True,
+        ),
+        Endpoint(
+            "DELETE",
+            "/anomalies/{id}/feedback",
+            "Take feedback back; the audit keeps both. A level that was accepted meanwhile stays so.",
+            take_back(AuditEvent.FEEDBACK_WITHDRAWN),
+            Anomaly,
+            AnomalyId,
+            nothing,
+            missing,
+            action=True,
         ),
     )
 
@@ -332,11 +366,13 @@ def _unknown_anomaly(episode: str) -> ApiError:
     return ApiError(ErrorType.NOT_FOUND, f"there is no anomaly {episode!r}")
 
 
-def _cursor(end: EpisodeCursor) -> str:
+def cursor_of(end: EpisodeCursor) -> str:
+    """Write the end of a page."""
     return f"{end[0]!r},{end[1]}"
 
 
-def _read_cursor(text: str | None) -> EpisodeCursor | None:
+def read_cursor(text: str | None) -> EpisodeCursor | None:
+    """Read what `cursor_of` wrote; raises `ApiError`."""
     if text is None:
         return None
     at, _, episode = text.partition(",")

@@ -16,7 +16,16 @@ import msgspec
 
 from exporter.web.api.envelope import ApiError, ErrorType
 
-__all__ = ["ApiRequest", "Endpoint", "Instant", "NoParameters", "decode_custom", "schema_of_custom"]
+__all__ = [
+    "ApiRequest",
+    "Endpoint",
+    "Instant",
+    "Labels",
+    "NoParameters",
+    "decode_custom",
+    "is_labels",
+    "schema_of_custom",
+]
 
 P = TypeVar("P", bound=msgspec.Struct)
 B = TypeVar("B")
@@ -26,6 +35,10 @@ class Instant(float):
     """A point in time, in Unix seconds; a request may also write it as RFC 3339 does."""
 
     __slots__ = ()
+
+
+class Labels(dict[str, str]):
+    """Parameters that are not declared: the labels of a series, each as a parameter of its own."""
 
 
 class NoParameters(msgspec.Struct, frozen=True):
@@ -44,6 +57,7 @@ class ApiRequest(Generic[P, B]):
         None where the endpoint takes none.
     who : str or None
         The user or client certificate; never None for a request that changes something, unless the endpoint is `open`.
+        A client that did not log in has its address here, where the endpoint is an `action` and actions are enabled.
     raw : bytes
         The body as it was sent, for signatures.
     headers : mapping
@@ -82,6 +96,8 @@ class Endpoint(Generic[P, B]):
         Errors that `answer` raises, beside those of every endpoint.
     open : bool
         The request changes something, but `answer` authenticates it itself, by a signature.
+    action : bool
+        Anybody may do it where actions are enabled: it changes what is written about an anomaly, and can be undone.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -93,6 +109,7 @@ class Endpoint(Generic[P, B]):
     body: type[B]
     errors: Sequence[ErrorType] = ()
     open: bool = field(default=False, kw_only=True)
+    action: bool = field(default=False, kw_only=True)
 
     @property
     def changes(self) -> bool:
@@ -114,6 +131,11 @@ class Endpoint(Generic[P, B]):
         """The parameters."""
         return msgspec.structs.fields(self.parameters)
 
+    @cached_property
+    def _labels(self) -> str | None:
+        """The parameter that takes all others as labels, or None."""
+        return next((parameter.encode_name for parameter in self.fields if is_labels(parameter.type)), None)
+
     def read_parameters(self, path: Mapping[str, str], query: Sequence[tuple[str, str]]) -> P:
         """Check the parameters of one request.
 
@@ -125,6 +147,9 @@ class Endpoint(Generic[P, B]):
         repeated = {parameter.encode_name: _is_repeated(parameter.type) for parameter in self.fields}
         given: dict[str, Any] = {name: path[name] for name in self.in_path}
         for name, value in query:
+            if name not in repeated and self._labels is not None:
+                given.setdefault(self._labels, Labels())[name.removeprefix("label.")] = value
+                continue
             if name not in repeated or name in self.in_path:
                 names = ", ".join(sorted(repeated.keys() - self.in_path)) or "there is none"
                 raise ApiError(ErrorType.BAD_DATA, f"{name!r}: unknown parameter; known: {names}")
@@ -168,8 +193,15 @@ def _refuse_duplicates(raw: bytes) -> None:
         json.loads(raw, object_pairs_hook=pairs)
 
 
+def is_labels(kind: Any) -> bool:
+    """Return whether a parameter takes all others as labels."""
+    return kind is Labels or getattr(kind, "__origin__", None) is Labels
+
+
 def decode_custom(kind: type, value: object) -> object:
     """Decode our own types; a hook of msgspec."""
+    if kind is Labels and isinstance(value, dict):
+        return Labels(value)
     if kind is not Instant:
         raise NotImplementedError(kind)
     instant = _instant(value)
@@ -180,6 +212,8 @@ def decode_custom(kind: type, value: object) -> object:
 
 def schema_of_custom(kind: type) -> dict[str, Any]:
     """Return the schema of our own types; a hook of msgspec."""
+    if kind is Labels:
+        return {"type": "object", "additionalProperties": {"type": "string"}}
     if kind is not Instant:
         raise NotImplementedError(kind)
     return {"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from exporter.web.api.endpoint import Endpoint, schema_of_custom
+from exporter.web.api.endpoint import Endpoint, is_labels, schema_of_custom
 from exporter.web.api.envelope import ErrorType
 
 __all__ = ["openapi"]
@@ -87,6 +87,7 @@ def _name(endpoint: Endpoint[Any, Any]) -> str:
 
 def _parameter(endpoint: Endpoint[Any, Any], parameter: msgspec.structs.FieldInfo) -> dict[str, Any]:
     schema = msgspec.json.schema(parameter.type, schema_hook=schema_of_custom)
+    exploded = {"style": "form", "explode": True} if is_labels(parameter.type) else {}
     if parameter.default is not msgspec.NODEFAULT and parameter.default not in (None, ()):
         schema["default"] = parameter.default
     in_path = parameter.encode_name in endpoint.in_path
@@ -96,6 +97,7 @@ def _parameter(endpoint: Endpoint[Any, Any], parameter: msgspec.structs.FieldInf
         "required": parameter.required,
         "description": _description(schema),
         "schema": schema,
+        **exploded,
     }
 
 

@@ -26,15 +26,27 @@ ROOT = "/api/v1"
 
 READ_ONLY = (
     "this request changes something, so it has to come from somebody: configure basic_auth_users, or client "
-    "certificates (tls_server_config.client_ca_file), in the file of --web.config.file, and log in"
+    "certificates (tls_server_config.client_ca_file), in the file of --web.config.file, and log in; "
+    "--web.enable-actions lets anybody acknowledge anomalies and give feedback"
 )
 """The message to a user who is not authenticated."""
 
 
 def add_endpoints(
-    app: web.Application, prefix: str, external_prefix: str, endpoints: Iterable[Endpoint[Any, Any]]
+    app: web.Application,
+    prefix: str,
+    external_prefix: str,
+    endpoints: Iterable[Endpoint[Any, Any]],
+    *,
+    actions: bool = False,
 ) -> None:
-    """Serve endpoints below ``/api/v1``, and the OpenAPI document that describes them."""
+    """Serve endpoints below ``/api/v1``, and the OpenAPI document that describes them.
+
+    Parameters
+    ----------
+    actions : bool
+        Whether anybody may do what an endpoint with `action` does.
+    """
     endpoints = tuple(endpoints)
 
     async def describe(_: web.Request) -> web.Response:
@@ -44,15 +56,15 @@ def add_endpoints(
     for endpoint in endpoints:
         path = prefix + ROOT + endpoint.path
         if endpoint.method == "GET":
-            app.router.add_get(path, _handler(endpoint))  # And HEAD.
+            app.router.add_get(path, _handler(endpoint, actions=actions))  # And HEAD.
         else:
-            app.router.add_route(endpoint.method, path, _handler(endpoint))
+            app.router.add_route(endpoint.method, path, _handler(endpoint, actions=actions))
 
 
-def _handler(endpoint: Endpoint[Any, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(endpoint: Endpoint[Any, Any], *, actions: bool) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            validated = _validated(endpoint, request, await request.read())
+            validated = _validated(endpoint, request, await request.read(), actions=actions)
             return success(await asyncio.to_thread(endpoint.answer, validated))
         except ApiError as error:
             return failure(error)
@@ -69,8 +81,12 @@ def _handler(endpoint: Endpoint[Any, Any]) -> Callable[[web.Request], Awaitable[
     return handle
 
 
-def _validated(endpoint: Endpoint[Any, Any], request: web.Request, raw: bytes) -> ApiRequest[Any, Any]:
+def _validated(
+    endpoint: Endpoint[Any, Any], request: web.Request, raw: bytes, *, actions: bool
+) -> ApiRequest[Any, Any]:
     who = identity_of(request)
+    if who is None and actions and endpoint.action:
+        who = f"anonymous at {request.remote or 'an unknown address'}"
     if endpoint.changes and not endpoint.open and who is None:
         raise ApiError(ErrorType.FORBIDDEN, READ_ONLY)
     parameters = endpoint.read_parameters(request.match_info, list(request.query.items()))

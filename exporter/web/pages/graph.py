@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from exporter.web.pages.heat_map import week_map
 from exporter.web.pages.models import GraphPage, QueryState, TimeRange
 from exporter.web.pages.rendering import TEMPLATES
 
-__all__ = ["default_range", "error_page", "graph_page"]
+__all__ = ["FEEDBACK", "default_range", "error_page", "graph_page"]
 
 _HOUR = 3600.0
 _LENGTHS = (("3 h", 3 * _HOUR), ("12 h", 12 * _HOUR), ("1 d", 24 * _HOUR), ("3 d", 72 * _HOUR), ("7 d", 168 * _HOUR))
 _DEFAULT_LENGTH = 12 * _HOUR
-_CHART_VARIANTS = (
-    ("(prefers-color-scheme: dark) and (max-width: 720px)", "dark", "narrow", 440),
-    ("(prefers-color-scheme: dark)", "dark", "wide", 960),
-    ("(max-width: 720px)", "light", "narrow", 440),
-)
-"""Media query, theme, size and width; the first that fits is shown, light and wide where none does."""
-_FEEDBACK = (
+FEEDBACK = (
     ("confirmed", "It was real"),
     ("false alarm", "False alarm"),
     ("expected", "Known beforehand"),
     ("new normal", "This is the new normal"),
 )
+"""Verdicts of people, and what their buttons say."""
 _ANOMALY_KINDS = {"firing": "bad", "open": "bad", "resolved": "good"}
 
 
@@ -32,7 +28,7 @@ def default_range(at: float) -> TimeRange:
     return TimeRange(at - _DEFAULT_LENGTH, at)
 
 
-def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool, assets: str) -> str:
+def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool, assets: str, interactive: bool) -> str:
     """Return the HTML.
 
     Parameters
@@ -43,6 +39,8 @@ def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool,
         Whether the user is authenticated, so that feedback would be accepted.
     assets : str
         Version of style sheet and script.
+    interactive : bool
+        Whether the library for charts that can be moved in is there.
     """
     shown = requested or default_range(page.at)
     return TEMPLATES.render(
@@ -52,15 +50,16 @@ def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool,
         shown=shown,
         may_write=may_write,
         assets=assets,
+        interactive=interactive,
         verdict=_verdict(page),
         lengths=[
             (text, shown.end - length, shown.end, abs(length - shown.length) < 0.02 * shown.length)
             for text, length in _LENGTHS
         ],
         moves=list(_moves(shown, page.at)),
-        chart_variants=_CHART_VARIANTS,
-        feedback=_FEEDBACK,
+        feedback=FEEDBACK,
         anomaly_kinds=_ANOMALY_KINDS,
+        week=None if page.baseline is None else week_map(page.baseline, page.series.unit),
     )
 
 

@@ -1,17 +1,17 @@
-"""The data of the pages as plain values, and the interface through which the program supplies it."""
+"""The data of the pages as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
 from exporter.charts.chart import Chart, ChartPart, ChartStyle, DisplayError
+from exporter.web.api.baseline import SeriesBaseline
 
 __all__ = [
     "AnomalyCard",
@@ -21,12 +21,12 @@ __all__ = [
     "ComponentHealth",
     "DisplayError",
     "EntityRow",
+    "EpisodeRow",
     "EventRow",
     "GraphPage",
     "GroupRow",
     "Labels",
     "OverviewPage",
-    "PageData",
     "QueryRow",
     "QueryState",
     "SeriesFilter",
@@ -186,6 +186,8 @@ class AnomalyCard:
         Sentences on its acknowledgement, feedback, and what Alertmanagers do with it.
     has_graph
         False where it is not about a single series, such as that of a group.
+    acknowledged, verdict
+        Whether somebody takes care of it, and what a person said it was.
     """
 
     query: str
@@ -197,6 +199,41 @@ class AnomalyCard:
     id: str | None = None
     notes: Sequence[tuple[str, str]] = ()
     remarks: Sequence[str] = ()
+    has_graph: bool = True
+    acknowledged: bool = False
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """An episode in a list. Times in Unix seconds.
+
+    Attributes
+    ----------
+    labels
+        Those of the source series, as far as they can be derived.
+    outcome
+        What came of it, in words; empty while it is open.
+    who
+        Who acknowledged it.
+    verdict, verdict_by
+        What a person said it was.
+    has_graph
+        False where it is not about a query that is configured, such as that of a group.
+    """
+
+    id: str
+    query: str
+    labels: Labels
+    state: str
+    since: float
+    until: float | None
+    summary: str
+    outcome: str = ""
+    who: str = ""
+    verdict: str = ""
+    verdict_by: str = ""
+    score: float | None = None
     has_graph: bool = True
 
 
@@ -240,6 +277,8 @@ class OverviewPage:
     ----------
     entities
         Those of all groups with the highest scores.
+    past
+        The newest episodes of the last seven days that fired.
     """
 
     at: float
@@ -254,6 +293,7 @@ class OverviewPage:
     total: int
     groups: Sequence[GroupRow] = ()
     entities: Sequence[EntityRow] = ()
+    past: Sequence[EpisodeRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,22 +329,4 @@ class GraphPage:
     source_url: str
     explanation: Sequence[tuple[str, str]] = ()
     candidates: Sequence[Labels] = ()
-
-
-class PageData(Protocol):
-    """Supplies the data of the pages. Every method is run in a worker thread."""
-
-    def now(self) -> float:
-        """Return the time, whole Unix seconds."""
-
-    def overview(self, filters: SeriesFilter) -> OverviewPage:
-        """Return the front page; asks no server."""
-
-    def series(self, query: str, labels: Labels) -> GraphPage:
-        """Return one series whose labels include `labels`; asks no server. Raises `DisplayError`."""
-
-    def preload(self) -> None:
-        """Start the worker processes, which the first chart would have to wait for."""
-
-    def chart(self, query: str, labels: Labels, within: TimeRange | None, part: ChartPart, style: ChartStyle) -> bytes:
-        """Return a chart as a file; asks Prometheus. Raises `DisplayError`."""
+    baseline: SeriesBaseline | None = None

@@ -82,6 +82,7 @@ def serve() -> Iterator[Callable[..., Served]]:
             lifecycle: bool = True,
             address: str = "127.0.0.1:0",
             endpoints: Iterable[Endpoint] = (),
+            actions: bool = False,
         ) -> Served:
             program = Program()
             registry = CollectorRegistry()
@@ -96,7 +97,8 @@ def serve() -> Iterator[Callable[..., Served]]:
                 reload=program.reload if lifecycle else None,
                 reservations=lambda: program.reservations,
             )
-            server = WebServer(build_app(site, endpoints=endpoints), address, web_config, limits=limits or Limits())
+            app = build_app(site, endpoints=endpoints, actions=actions)
+            server = WebServer(app, address, web_config, limits=limits or Limits())
             served = Served(server, program, exposition)
             running.callback(server.stop, 2.0)
             return served

@@ -333,3 +333,47 @@ def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatc
 def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
     append(store, [a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
     assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')
+
+
+def test_an_acknowledgement_and_a_verdict_are_taken_back_by_further_transitions(store: Store, api: Api) -> None:
+    opened(store, "a")
+    api("POST", "/anomalies/a-1/acknowledge", json={})
+    assert api("DELETE", "/anomalies/a-1/acknowledge")["status"] == "open"
+    # And may be given again.
+    assert api("POST", "/anomalies/a-1/acknowledge", json={"comment": "after all"})["status"] == "acknowledged"
+    api("POST", "/anomalies/a-1/feedback", json={"verdict": "new normal"})
+    assert [pending.episode for pending in store.episodes.pending_feedback()] == ["a-1"]
+    assert api("DELETE", "/anomalies/a-1/feedback")["feedback"] is None
+    assert store.episodes.pending_feedback() == []
+    # What was not done is not taken back.
+    api("DELETE", "/anomalies/a-1/feedback")
+    events = [each["event"] for each in api("GET", "/anomalies/a-1")["transitions"]]
+    assert events == ["open", "acknowledged", "unacknowledged", "acknowledged", "feedback", "feedback_withdrawn"]
+    api("DELETE", "/anomalies/none/feedback", 404)
+
+
+def test_without_users_anybody_acts_where_that_is_enabled(store: Store, serve) -> None:
+    opened(store, "a")
+    endpoints = anomaly_endpoints(store.episodes, clock, alert_status, annotations)
+    closed = serve(endpoints=endpoints).url + "/api/v1/anomalies/a-1/acknowledge"
+    refused = requests.post(closed, json={}, timeout=10)
+    assert refused.status_code == 403
+    assert "--web.enable-actions" in refused.json()["error"]
+    url = serve(endpoints=endpoints, actions=True).url + "/api/v1/anomalies/a-1/acknowledge"
+    # Not from a page of another site, nor as a form.
+    assert requests.post(url, json={}, headers={"Sec-Fetch-Site": "cross-site"}, timeout=10).status_code == 403
+    assert requests.post(url, json={}, headers={"Origin": "http://other"}, timeout=10).status_code == 403
+    assert requests.post(url, data="{}", headers={"Content-Type": "text/plain"}, timeout=10).status_code == 415
+    done = requests.post(url, json={"who": "eve"}, timeout=10).json()["data"]
+    assert done["acknowledged"]["by"] == "eve (via anonymous at 127.0.0.1)"
+
+
+def test_an_episode_that_is_rebuilt_knows_what_was_taken_back(store: Store, api: Api) -> None:
+    opened(store, "a")
+    api("POST", "/anomalies/a-1/acknowledge", json={})
+    api("DELETE", "/anomalies/a-1/acknowledge")
+    # The episode follows from its transitions, whichever were stored beside it.
+    store.alerts.database.write(lambda con: con.execute("DELETE FROM episodes"))
+    opened(store, "b")
+    append(store, [a_transition("a", AuditEvent.FIRING, 90.0)])
+    assert api("GET", "/anomalies/a-1")["anomaly"]["acknowledged"] is None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import urlencode
 
 import pytest
 import requests
 
+from exporter.web.api.what_if import OtherSettings
 from exporter.web.pages.models import (
     ChartPart,
     DisplayError,
@@ -17,11 +19,11 @@ from exporter.web.pages.models import (
     StateFilter,
     TimeRange,
 )
-from tests.page_facts import AT, EVIL, anomaly, entity, overview, query, series, shown
+from tests.page_facts import AT, EVIL, anomalies, anomaly, entity, episode, incident, overview, query, series, shown
 
 KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead
 tbody tr th td code progress form label select option input button svg rect line polyline circle footer dl dt dd div
-figure figcaption picture source img pre details summary"""
+figure figcaption picture source img pre details summary noscript ol kbd"""
 VOID = {"meta", "link", "input", "source", "img", "br", "rect", "line", "polyline", "circle"}
 
 
@@ -31,6 +33,7 @@ class Document(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
+        self.elements: set[str] = set()
         self.links: list[str] = []
         self.ids: list[str] = []
         self.text = ""
@@ -41,6 +44,7 @@ class Document(HTMLParser):
 
     def handle_starttag(self, name, attributes):
         assert name in KNOWN.split(), name
+        self.elements.add(name)
         for key, value in attributes:
             assert not key.startswith("on"), key
             assert key != "style"
@@ -187,10 +191,22 @@ def test_nothing_that_was_measured_gets_into_a_page_as_markup(serve):
 
 def test_every_link_of_a_page_is_relative_or_to_prometheus(serve):
     served = serve()
-    for path in ("/", "/graph?query=cpu"):
+    for path in ("/", "/graph?query=cpu", "/anomalies", "/incident?id=x"):
         for link in page(served, path).links:
             assert link.startswith(
-                ("./", "metrics", "api/", "static/", "graph?", "chart.", "#", "http://prom:9090/")
+                (
+                    "./",
+                    "metrics",
+                    "api/",
+                    "static/",
+                    "graph?",
+                    "chart.",
+                    "#",
+                    "anomalies",
+                    "incident?",
+                    "what-if?",
+                    "http://prom:9090/",
+                )
             ), link
 
 
@@ -236,7 +252,7 @@ def test_labels_and_range_reach_the_program(serve):
 def test_buttons_are_only_for_those_who_may_press_them(serve):
     served = serve()
     served.program.pages.one = shown(anomalies=[anomaly(id="1f")])
-    assert "configure users" in page(served, "/graph?query=cpu").text
+    assert "log in as a user" in page(served, "/graph?query=cpu").text
 
 
 @pytest.mark.parametrize(("form", "magic"), [("svg", b"<?xml"), ("png", b"\x89PNG")], ids=["svg", "png"])
@@ -288,3 +304,78 @@ def test_the_state_of_a_series_says_what_its_numbers_say(serve, score, observed,
     served = serve()
     served.program.pages.one = shown(series=series(score=score, observed=observed))
     assert f"State {says} Score" in " ".join(page(served, "/graph?query=cpu").text.split())
+
+
+def test_the_last_seven_days_are_on_the_front_page(serve):
+    served = serve()
+    gone = episode(state="resolved", until=AT - 60.0, outcome="back to normal", who="eve", verdict="confirmed")
+    served.program.pages.front = overview(past=[gone])
+    document = page(served)
+    text = " ".join(document.text.split())
+    assert "resolved" in text
+    assert "back to normal eve confirmed" in text
+    assert "incident?id=0b7f" in document.links
+    assert "No alert fired." in page(serve()).text
+
+
+def test_the_list_of_anomalies_is_filtered_and_paged(serve):
+    served = serve()
+    served.program.pages.many = anomalies(next_cursor="12.5,abc")
+    document = page(served, "/anomalies?query=cpu&status=resolved&verdict=false+alarm&days=30&text=a&fired=all")
+    asked = served.program.pages.requests[0]
+    assert (asked.query, asked.status, asked.verdict, asked.days, asked.text, asked.fired) == (
+        "cpu", "resolved", "false alarm", 30, "a", False,
+    )  # fmt: skip
+    (older,) = [link for link in document.links if "cursor" in link]
+    page(served, f"/{older}")
+    assert served.program.pages.requests[1] == replace(asked, cursor="12.5,abc")
+    served.program.pages.many = anomalies(episodes=[])
+    assert "No anomaly fits this filter." in page(served, "/anomalies").text
+    assert requests.get(served.url + "/anomalies?status=none", timeout=10).status_code == 400
+
+
+def test_an_incident_has_its_timeline_in_order_and_its_members(serve):
+    served = serve()
+    document = page(served, "/incident?id=0b7f")
+    text = " ".join(document.text.split())
+    assert "acknowledged: on it by eve" in text
+    assert "Alertmanager http://am:9093: tells pager." in text
+    assert document.links.count("incident?id=77aa") == 2
+    assert any(link.startswith("graph?query=cpu") for link in document.links)
+    served.program.pages.whole = incident(episode=episode(state="resolved", until=AT, outcome="back to normal"))
+    assert "for 10 min: back to normal" in " ".join(page(served, "/incident?id=0b7f").text.split())
+
+
+def test_what_people_wrote_is_text_on_the_page_of_an_incident(serve):
+    served = serve()
+    evil = episode(summary=EVIL, who=EVIL, verdict=EVIL, verdict_by=EVIL, labels=[("a", EVIL)], query=EVIL, id=EVIL)
+    served.program.pages.whole = incident(episode=evil, members=[evil], chat=EVIL, notes=[("x", EVIL)], remarks=[EVIL])
+    served.program.pages.many = anomalies(episodes=[evil], queries=[EVIL])
+    page(served, "/incident?id=x")
+    page(served, "/anomalies")
+
+
+@pytest.mark.parametrize(("acknowledged", "offered"), [(False, "Acknowledge"), (True, "Take the acknowledgement back")])
+def test_without_users_people_act_where_that_is_enabled(serve, acknowledged, offered):
+    served = serve(actions=True)
+    served.program.pages.one = shown(anomalies=[anomaly(id="0b7f", acknowledged=acknowledged)])
+    assert offered in page(served, "/graph?query=cpu").text
+
+
+def test_without_the_library_charts_are_pictures(serve, monkeypatch):
+    monkeypatch.setattr("exporter.web.pages.routes._LIBRARY", {"none.js": "text/javascript"})
+    document = page(serve(), "/graph?query=cpu")
+    assert "noscript" not in document.elements
+    assert not [link for link in document.links if "uPlot" in link]
+
+
+def test_what_would_change_is_said_in_a_sentence_with_yaml(serve):
+    served = serve()
+    text = " ".join(page(served, "/what-if?query=cpu").text.split())
+    assert "min_deviation: 0.05 , 14 of 17 alerts would not have been" in text
+    assert "5 of 5 false alarms; all 3 confirmed incidents would have come, the latest 4 min later." in text
+    assert "queries: - name: cpu min_deviation: 0.05" in text
+    page(served, "/what-if?query=cpu&quorum=3&for=10m")
+    assert served.program.pages.requests[-1] == ("cpu", OtherSettings(quorum=3, for_=600.0))
+    assert "Not a setting" in page(served, "/what-if?query=cpu&for=soon", 400).text
+    page(served, f"/what-if?{urlencode({'query': EVIL})}")
