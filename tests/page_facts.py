@@ -8,6 +8,7 @@ import numpy as np
 
 from exporter.charts.drawing import draw
 from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfOutcome
+from exporter.web.pages.explore_models import ExploreForm, ExplorePage, Trial
 from exporter.web.pages.incident_models import (
     AnomaliesPage,
     AnomalyFilter,
@@ -187,6 +188,18 @@ class Pages:
         outcome = WhatIfOutcome(settings or OtherSettings(min_deviation=0.05), 17, 14, 3, 0, 240.0, 5, 5, 2)
         fields = [("min_deviation", "Least deviation", ""), ("for", "For", "5m")]
         return WhatIfPage(AT, "UTC", "1.2.3", WhatIf(query, 17, 19, (outcome,)), fields)
+
+    def explore(self, form: ExploreForm) -> ExplorePage:
+        self.requests.append(form)
+        if not form.expr:
+            return ExplorePage(AT, "UTC", "1.2.3", form)
+        trial = Trial(1000, 12, 980, [(AT - 900.0, AT - 300.0)], 60.0)
+        within = TimeRange(AT - 86400.0, AT)
+        return ExplorePage(AT, "UTC", "1.2.3", form, [("a=b", [("a", "b")])], [("a", "b")], within, trial)
+
+    def explore_chart(self, form: ExploreForm, style: ChartStyle) -> bytes:
+        self.requests.append(form)
+        return draw(chart(), style)
 
     def now(self) -> float:
         return AT

@@ -63,6 +63,7 @@ class Options:
     route_prefix: str | None = None
     enable_lifecycle: bool = False
     enable_actions: bool = False
+    enable_explore: bool = False
     auto_reload: bool = False
     shard: tuple[int, int] = (0, 1)
 
@@ -189,6 +190,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             prefix=served,
             external_prefix=seen,
             actions=options.enable_actions or local,
+            explore=options.enable_explore,
         )
         host = urlsplit(options.external_url or "").hostname or ""
         server = WebServer(web, options.listen_address, web_config, host=host)

@@ -56,6 +56,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="allow a reload by POST /-/reload")  # fmt: skip
     add("--web.enable-actions", dest="enable_actions", action="store_true",
         help="allow anybody to acknowledge anomalies and give feedback, as on a loopback address")  # fmt: skip
+    add("--web.enable-explore", dest="enable_explore", action="store_true",
+        help="serve a page on which any expression can be tried: whoever opens it reads Prometheus")  # fmt: skip
     add("--shard.index", dest="shard_index", metavar="INDEX", type=int, default=0,
         help="which part of the series this process takes, from 0 (default: %(default)s)")  # fmt: skip
     add("--shard.count", dest="shard_count", metavar="COUNT", type=int, default=1,
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         route_prefix=args.route_prefix,
         enable_lifecycle=args.enable_lifecycle,
         enable_actions=args.enable_actions,
+        enable_explore=args.enable_explore,
         auto_reload=args.auto_reload,
         shard=(args.shard_index, args.shard_count),
     )

@@ -96,23 +96,37 @@ class SeriesCharts:
         ------
         DisplayError
         """
+        chart = self.data(source, plan, labels, series_count, within, part, now=now, anew=not style.quick)
+        if style.form == "json":
+            return _as_json(chart, plan.interval)
+        return self._drawing.run(drawing.render, chart, style)
+
+    def data(
+        self,
+        source: PrometheusSettings,
+        plan: QueryPlan,
+        labels: Labels,
+        series_count: int,
+        within: TimeRange | None,
+        part: ChartPart,
+        *,
+        now: float,
+        anew: bool = True,
+    ) -> Chart:
+        """Return the data of a chart; parameters as of `chart`. Without `anew` nothing is judged anew."""
         within = within or default_range(now)
         if within.start >= now:
             raise DisplayError("this range lies in the future", 400)
         # Prometheus would draw its newest sample for five minutes to come.
         within = TimeRange(within.start, min(within.end, now))
         subject = ChartSubject(source, plan, labels, max(1, series_count))
-        chart = chart_data(self._history, subject, within, part, self._computing.run, now, anew=not style.quick)
-        if part is ChartPart.BAND:
-            own = {**dict(labels), "query": plan.name}
-            changes = self._changes(own, within.start, within.end)
-            events = self._events(own, within.start, within.end)
-            chart = replace(
-                chart, changes=[(change.at, change.text) for change in changes[:_CHANGES]], events=events[:_CHANGES]
-            )
-        return (
-            _as_json(chart, plan.interval) if style.form == "json" else self._drawing.run(drawing.render, chart, style)
-        )
+        chart = chart_data(self._history, subject, within, part, self._computing.run, now, anew=anew)
+        if part is not ChartPart.BAND:
+            return chart
+        own = {**dict(labels), "query": plan.name}
+        changes = self._changes(own, within.start, within.end)[:_CHANGES]
+        events = self._events(own, within.start, within.end)[:_CHANGES]
+        return replace(chart, changes=[(change.at, change.text) for change in changes], events=events)
 
 
 def _quietly(process: WorkerProcess, function: Callable[[], None]) -> None:

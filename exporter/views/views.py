@@ -18,6 +18,7 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.store import EpisodeFilter
 from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
 from exporter.views.baseline import baseline_of, read_baseline
+from exporter.views.explore import Explorer
 from exporter.views.health import component_health
 from exporter.views.latest_verdicts import LatestVerdict
 from exporter.views.past import PastViews
@@ -26,6 +27,7 @@ from exporter.views.series import matching_rows, select_series, series_row
 from exporter.views.series_charts import SeriesCharts
 from exporter.web.api.baseline import BaselineParameters, SeriesBaseline
 from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfParameters
+from exporter.web.pages.explore_models import ExploreForm, ExplorePage
 from exporter.web.pages.incident_models import AnomaliesPage, AnomalyFilter, IncidentPage, WhatIfPage
 from exporter.web.pages.models import (
     AnomalyCard,
@@ -66,6 +68,7 @@ class Views:
         self._program = program
         self._past = PastViews(program)
         self._charts = SeriesCharts(connect, program.verdicts, program.changes, program.events_between)
+        self._explorer = Explorer(self._charts, connect, program.config, program.clock)
 
     def close(self) -> None:
         """Abort requests to Prometheus, and end the worker processes."""
@@ -168,6 +171,14 @@ class Views:
         """Return what a series is judged against at each hour of the week; raises `ApiError`."""
         program = self._program
         return read_baseline(program.evaluators().get(request.query), program.latest.get(request.query), request)
+
+    def explore(self, form: ExploreForm) -> ExplorePage:
+        """Return the page on which an expression is tried."""
+        return self._explorer.page(form)
+
+    def explore_chart(self, form: ExploreForm, style: ChartStyle) -> bytes:
+        """Return the chart of a trial as a file."""
+        return self._explorer.chart(form, style)
 
     def preload(self) -> None:
         """Start the worker processes in the background, which the first chart would have to wait for."""

@@ -89,9 +89,10 @@ def follow(
     until = monotonic() + _BUDGET
     for episode in fired:
         labels = by_labels.get(_without_name(series_labels(episode.labels, own)))
-        if labels is None or monotonic() > until:
+        # Of one that is not over nobody knows what it would have become.
+        if labels is None or episode.resolved_at is None or monotonic() > until:
             continue
-        begin, end = episode.opened_at - _BEFORE, episode.resolved_at or at
+        begin, end = episode.opened_at - _BEFORE, episode.resolved_at
         kept = verdicts.read(plan.name, labels, begin, end)
         if kept is not None and (each := _followed(episode, kept)) is not None:
             followed.append(each)
@@ -121,12 +122,11 @@ def _present(plan: QueryPlan) -> OtherSettings:
 def compare(plan: QueryPlan, followed: Sequence[Followed], all_alerts: int, settings: OtherSettings) -> WhatIfOutcome:
     """Say what settings would have made of the alerts."""
     present = _present(plan)
-    if settings.for_ is None:
-        settings = replace(settings, for_=present.for_)
+    effective = replace(settings, for_=present.for_) if settings.for_ is None else settings
     confirmed = gone = lost = false_alarms = false_gone = 0
     latest = 0.0
     for alert in followed:
-        before, then = alert.fires(present), alert.fires(settings)
+        before, then = alert.fires(present), alert.fires(effective)
         real, wrong = alert.verdict is Feedback.CONFIRMED, alert.verdict is Feedback.FALSE_ALARM
         confirmed, false_alarms = confirmed + real, false_alarms + wrong
         if then is None:

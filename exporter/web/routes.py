@@ -63,6 +63,7 @@ def build_app(
     prefix: str = "",
     external_prefix: str | None = None,
     actions: bool = False,
+    explore: bool = False,
 ) -> web.Application:
     """Make the application.
 
@@ -76,6 +77,8 @@ def build_app(
         Path under which people see it, where a proxy changes that; links within pages are relative and do not need it.
     actions : bool
         Whether anybody may acknowledge anomalies and give feedback; else only who logs in.
+    explore : bool
+        Whether the page is there on which any expression can be tried.
     """
     external_prefix = prefix if external_prefix is None else external_prefix
     handlers = _Handlers(site)
@@ -89,7 +92,7 @@ def build_app(
     add_endpoints(
         app, prefix, external_prefix, (*status_endpoints(site.config, site.build), *endpoints), actions=actions
     )
-    add_pages(app, prefix, site.pages, actions=actions)
+    add_pages(app, prefix, site.pages, actions=actions, explore=explore)
     if prefix:
         for short in ("/", prefix):
             add.add_get(short, _to(external_prefix + "/"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ import yaml
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect, sync_playwright
 
 from tests.integration.daemon import Exporter, configuration
-from tests.integration.process import binary, eventually
+from tests.integration.process import REQUIRED, binary, eventually
 from tests.integration.servers import Alertmanager, Prometheus
 from tests.integration.shop import ODD, ShopFeed
 
@@ -152,6 +153,16 @@ def drawn(chart: Locator) -> None:
         expect(chart.locator("canvas").first).to_be_visible()
 
 
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The text of axe-core, which scripts/validators.sh installs."""
+    file = IMAGES.parent.parent / ".validators" / "node_modules" / "axe-core" / "axe.min.js"
+    if not file.exists():
+        say = pytest.fail if os.environ.get(REQUIRED) else pytest.skip
+        say("axe-core is not installed: sh scripts/validators.sh")
+    return file.read_text()
+
+
 @pytest.fixture
 def picture(request: pytest.FixtureRequest, tmp_path: Path):
     """``picture(page, name)`` takes a screenshot; into the documents where that is asked for."""
@@ -241,8 +252,7 @@ def test_it_is_acknowledged_and_called_confirmed(visit, running: Stack) -> None:
 
 
 def test_a_chart_shows_what_was_decided_and_is_moved_in(visit, picture, running: Stack) -> None:
-    page = visit(viewport=SCREEN).open("/")
-    page.locator(".cards a.name").first.click()
+    page = visit(viewport=SCREEN).open("/graph?query=latency_p99&service=checkout")
     chart = page.locator("figure[data-part=band]")
     drawn(chart)
     plot = chart.locator(".u-over").first
@@ -309,6 +319,34 @@ def test_an_incident_can_be_followed_from_the_list(visit, picture, running: Stac
     drawn(page.locator("figure").first)
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     picture(page, "incident", full_page=True)
+    page.get_by_role("link", name="What would change").click()
+    expect(page.locator("h1")).to_have_text("What would change: latency_p99")
+
+
+def test_the_baseline_is_a_map_and_numbers(visit, running: Stack) -> None:
+    page = visit(viewport=SCREEN).open("/graph?query=latency_p99&service=checkout")
+    week = page.locator(".week")
+    expect(week.locator("tbody td")).to_have_count(168)
+    expect(week.locator(".now")).to_have_count(1)
+    numbers = running.ask("/api/v1/baseline", params={"query": "latency_p99", "service": "checkout"}).json()["data"]
+    assert len(numbers["buckets"]) == 168
+    shown = float(week.locator("tbody td").nth(numbers["current"]).inner_text())
+    assert shown == pytest.approx(numbers["buckets"][numbers["current"]]["mean"], rel=0.02)
+
+
+@pytest.mark.parametrize("path", ["/", "/anomalies?fired=all", "/graph?query=latency_p99&service=checkout"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(visit, axe: str, scheme: str, path: str, running: Stack) -> None:
+    page = visit(color_scheme=scheme, viewport=SCREEN).open(path)
+    # Evaluated by the browser's tools: the page itself may load no other script.
+    page.evaluate(axe)
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    serious = [
+        (fault["id"], fault["impact"], [node["html"][:120] for node in fault["nodes"][:3]])
+        for fault in result["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
 
 
 def test_everything_can_be_read_without_a_script(visit, running: Stack) -> None:

@@ -44,8 +44,8 @@ class WhatIfOutcome:
     """What some settings would have made of the alerts that can be followed.
 
     `gone` of `alerts` would not have been; of those that people confirmed `confirmed_gone`, and the latest of the
-    others would have come `confirmed_later_seconds` later. `not_followed` are alerts whose verdicts are not kept any
-    more, whose series is gone, or that were about many series.
+    others would have come `confirmed_later_seconds` later. `not_followed` are alerts that are not over, whose verdicts
+    are not kept any more, whose series is gone, or that were about many series.
     """
 
     settings: OtherSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.web.pages.heat_map import week_map
+from exporter.web.pages.heat_map import week_map, week_unit
 from exporter.web.pages.models import GraphPage, QueryState, TimeRange
 from exporter.web.pages.rendering import TEMPLATES
 
@@ -60,6 +60,7 @@ def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool,
         feedback=FEEDBACK,
         anomaly_kinds=_ANOMALY_KINDS,
         week=None if page.baseline is None else week_map(page.baseline, page.series.unit),
+        week_unit="" if page.baseline is None else week_unit(page.baseline, page.series.unit),
     )
 
 

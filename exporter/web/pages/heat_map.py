@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.alerting.explanation.formatting import Unit, format_numbers
+from exporter.alerting.explanation.formatting import Unit, format_numbers, scale_of
 from exporter.web.api.baseline import BaselineBucket, SeriesBaseline
 
-__all__ = ["WeekCell", "week_map"]
+__all__ = ["WeekCell", "week_map", "week_unit"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SHADES = 8
@@ -29,12 +29,21 @@ def week_map(baseline: SeriesBaseline, unit: Unit | None) -> list[tuple[str, lis
     """Return the days of the week with their 24 cells."""
     means = [bucket.mean for bucket in baseline.buckets if bucket.mean is not None]
     low, high = (min(means), max(means)) if means else (0.0, 0.0)
-    texts = iter(format_numbers(means, unit))
+    largest = max(map(abs, means), default=0.0)
+    size, _ = (1.0, "") if unit is None else scale_of(largest, unit)
+    # Without the unit, which stands below: 24 numbers are side by side.
+    texts = iter([f"{mean / size:.3g}" for mean in means])
     cells = [
         _cell(bucket, "" if bucket.mean is None else next(texts), low, high, unit, current=baseline.current)
         for bucket in baseline.buckets
     ]
     return [(day, cells[24 * index : 24 * index + 24]) for index, day in enumerate(_DAYS)]
+
+
+def week_unit(baseline: SeriesBaseline, unit: Unit | None) -> str:
+    """Return the sign of the unit of the cells; empty where there is none."""
+    means = [abs(bucket.mean) for bucket in baseline.buckets if bucket.mean is not None]
+    return "" if unit is None else scale_of(max(means, default=0.0), unit)[1]
 
 
 def _cell(bucket: BaselineBucket, text: str, low: float, high: float, unit: Unit | None, *, current: int) -> WeekCell:

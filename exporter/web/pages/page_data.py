@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from exporter.web.api.what_if import OtherSettings
+from exporter.web.pages.explore_models import ExploreForm, ExplorePage
 from exporter.web.pages.incident_models import AnomaliesPage, AnomalyFilter, IncidentPage, WhatIfPage
 from exporter.web.pages.models import (
     ChartPart,
@@ -39,6 +40,12 @@ class PageData(Protocol):
 
     def what_if(self, query: str, settings: OtherSettings | None) -> WhatIfPage:
         """Return what settings would have made of the alerts of a query; None tries some. Raises `DisplayError`."""
+
+    def explore(self, form: ExploreForm) -> ExplorePage:
+        """Return the page on which an expression is tried; asks Prometheus. Raises `DisplayError`."""
+
+    def explore_chart(self, form: ExploreForm, style: ChartStyle) -> bytes:
+        """Return the chart of a trial as a file; asks Prometheus. Raises `DisplayError`."""
 
     def preload(self) -> None:
         """Start the worker processes, which the first chart would have to wait for."""

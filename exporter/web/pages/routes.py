@@ -16,6 +16,7 @@ from exporter.web.api.what_if import OtherSettings
 from exporter.web.auth import identity_of
 from exporter.web.connection import plain
 from exporter.web.pages.chart_cache import ChartCache
+from exporter.web.pages.explore import explore_page, read_form
 from exporter.web.pages.graph import error_page, graph_page
 from exporter.web.pages.incident_models import AnomalyFilter
 from exporter.web.pages.incidents import LENGTHS, STATUSES, VERDICTS, anomalies_page, incident_page
@@ -57,13 +58,17 @@ _LONGEST_TEXT = 200
 _LARGEST_PAGE = 100_000
 
 
-def add_pages(app: web.Application, prefix: str, data: PageData, *, actions: bool = False) -> None:
+def add_pages(
+    app: web.Application, prefix: str, data: PageData, *, actions: bool = False, explore: bool = False
+) -> None:
     """Serve the pages; links in them are relative, so they work under any prefix.
 
     Parameters
     ----------
     actions : bool
         Whether anybody may acknowledge anomalies and give feedback; else only who logs in.
+    explore : bool
+        Whether any expression may be tried, which reads Prometheus through this program.
     """
     handlers = _Handlers(data, actions=actions)
     add = app.router.add_get
@@ -75,6 +80,10 @@ def add_pages(app: web.Application, prefix: str, data: PageData, *, actions: boo
     add(prefix + "/chart.svg", partial(handlers.chart, "svg"))
     add(prefix + "/chart.png", partial(handlers.chart, "png"))
     add(prefix + "/chart.json", partial(handlers.chart, "json"))
+    if explore:
+        add(prefix + "/explore", partial(handlers.page, handlers.explore))
+        add(prefix + "/explore.svg", partial(handlers.explored, "svg"))
+        add(prefix + "/explore.json", partial(handlers.explored, "json"))
     for name in handlers.files:
         add(f"{prefix}/static/{name}", handlers.static)
     app.on_cleanup.append(handlers.close)
@@ -155,10 +164,28 @@ class _Handlers:
         """Prepare for charts: a page is likely to be followed by one."""
         self._charts.preload(self._data.preload)
 
+    async def explore(self, request: web.Request) -> str:
+        form = read_form(request.query)
+        page = await asyncio.to_thread(self._data.explore, form)
+        self._preload()
+        return explore_page(page, assets=self._assets, interactive=self._interactive)
+
+    async def explored(self, form: str, request: web.Request) -> web.Response:
+        async def render() -> bytes:
+            asked = read_form(request.query)
+            quick = request.query.get("quick") == "yes"
+            style = ChartStyle(form, quick=quick)
+            return await self._charts.get((form, quick, asked), lambda: self._data.explore_chart(asked, style))
+
+        return await self._file(form, render())
+
     async def chart(self, form: str, request: web.Request) -> web.Response:
+        return await self._file(form, self._rendered(request, form))
+
+    async def _file(self, form: str, rendered: Awaitable[bytes]) -> web.Response:
         headers = {"Cache-Control": "private, max-age=30", "Content-Security-Policy": _CHART_POLICY}
         try:
-            image = await self._rendered(request, form)
+            image = await rendered
         except DisplayError as error:
             # A page shows a picture whatever its status is, so the picture says what is wrong.
             if form != "svg":

@@ -76,5 +76,5 @@ def _summary(result: WhatIf) -> str:
         return "No alert of this query fired in the last 30 days."
     text = f"{result.followed} of its {result.alerts} alerts of the last 30 days can be followed sample by sample."
     if result.followed < result.alerts:
-        text += " The others are older than the verdicts that are kept, of a series that is gone, or of many series."
+        text += " The others are not over, older than the verdicts that are kept, of a series that is gone, or of many."
     return text

@@ -83,6 +83,7 @@ def serve() -> Iterator[Callable[..., Served]]:
             address: str = "127.0.0.1:0",
             endpoints: Iterable[Endpoint] = (),
             actions: bool = False,
+            explore: bool = False,
         ) -> Served:
             program = Program()
             registry = CollectorRegistry()
@@ -97,7 +98,7 @@ def serve() -> Iterator[Callable[..., Served]]:
                 reload=program.reload if lifecycle else None,
                 reservations=lambda: program.reservations,
             )
-            app = build_app(site, endpoints=endpoints, actions=actions)
+            app = build_app(site, endpoints=endpoints, actions=actions, explore=explore)
             server = WebServer(app, address, web_config, limits=limits or Limits())
             served = Served(server, program, exposition)
             running.callback(server.stop, 2.0)

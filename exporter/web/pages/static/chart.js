@@ -158,7 +158,7 @@ class SeriesChart {
         bind: { dblclick: () => () => this.zoom(null) },
       },
       select: { show: true },
-      padding: [8, 16, 0, 0],
+      padding: [8, 16, 4, 0],
       legend: { show: false },
       scales: { x: { time: true }, y: { range: (plot) => this.range(plot) } },
       axes: [time, { ...axis, size: 62, values: (_, splits) => splits.map((value) => written(value, unit)) }],
@@ -272,8 +272,11 @@ class BandChart extends SeriesChart {
         { label: "observed", stroke: colour.line, width: 1.6, points: { show: false } },
         { label: "anomalous", paths: () => null, points: { show: true, size: 6, fill: colour.bad, stroke: colour.bad } },
         { label: "judged anew", paths: () => null, points: { show: true, size: 6, fill: "transparent", stroke: colour.bad } },
+        { label: "forecast, upper", stroke: "transparent", points: { show: false } },
+        { label: "forecast, lower", stroke: "transparent", points: { show: false } },
+        { label: "forecast", stroke: colour.line, width: 1.2, dash: [2, 3], points: { show: false } },
       ],
-      bands: [{ series: [1, 2], fill: colour.band }],
+      bands: [{ series: [1, 2], fill: colour.band }, { series: [7, 8], fill: `${colour.line}29` }],
     }));
     main.hooks.drawClear = [(plot) => this.behind(plot)];
     main.hooks.draw = [(plot) => this.marks(plot)];
@@ -295,7 +298,9 @@ class BandChart extends SeriesChart {
   tables() {
     const { times, lines, anew, gaps } = this.data;
     this.votes = lines.votes.map((value) => value ?? 0);
-    this.ranged = [lines.observed, lines.expected, lines.lower, lines.upper];
+    const none = times.map(() => null);
+    const ahead = ["forecast_upper", "forecast_lower", "forecast"].map((name) => lines[name] || none);
+    this.ranged = [lines.observed, lines.expected, lines.lower, lines.upper, ...ahead];
     const [low, high] = limits(this.ranged, 0, times.length - 1);
     const far = 20 * (high - low);
     // A band with one edge reaches to the end of the chart.
@@ -304,7 +309,7 @@ class BandChart extends SeriesChart {
       score !== null && score >= 0.5 && Boolean(anew[i]) === which ? lines.observed[i] ?? lines.expected[i] : null);
     const columns = [
       edge(lines.upper, lines.lower, high + far), edge(lines.lower, lines.upper, low - far),
-      lines.expected, lines.observed, marked(false), marked(true),
+      lines.expected, lines.observed, marked(false), marked(true), ...ahead,
     ];
     // A line is broken where samples are missing.
     const joined = [times, ...columns, this.votes].map((line) => []);
@@ -403,6 +408,9 @@ class BandChart extends SeriesChart {
     const { lines, severities, anew, changes, events, scale, times, quorum } = this.data;
     const of = (name) => written(lines[name][index], scale);
     const score = lines.score[index];
+    if (lines.forecast && lines.forecast[index] !== null) {
+      return `${this.at(index)} · forecast ${of("forecast")}, four of five values are ${of("forecast_lower")} to ${of("forecast_upper")}`;
+    }
     const parts = [this.at(index), `observed ${of("observed")}`, `expected ${of("expected")}`, `band ${of("lower")} to ${of("upper")}`];
     parts.push(score === null ? "not judged" : `score ${score.toFixed(2)}${score >= 0.5 ? ", anomalous" : ""}`);
     if (lines.votes[index] !== null) {

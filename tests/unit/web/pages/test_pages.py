@@ -23,7 +23,7 @@ from tests.page_facts import AT, EVIL, anomalies, anomaly, entity, episode, inci
 
 KNOWN = """html head meta title link script body a header nav ul li main h1 h2 p strong span b section time table thead
 tbody tr th td code progress form label select option input button svg rect line polyline circle footer dl dt dd div
-figure figcaption picture source img pre details summary noscript ol kbd"""
+figure figcaption picture source img pre details summary noscript ol kbd textarea"""
 VOID = {"meta", "link", "input", "source", "img", "br", "rect", "line", "polyline", "circle"}
 
 
@@ -379,3 +379,21 @@ def test_what_would_change_is_said_in_a_sentence_with_yaml(serve):
     assert served.program.pages.requests[-1] == ("cpu", OtherSettings(quorum=3, for_=600.0))
     assert "Not a setting" in page(served, "/what-if?query=cpu&for=soon", 400).text
     page(served, f"/what-if?{urlencode({'query': EVIL})}")
+
+
+def test_an_expression_is_tried_only_where_that_is_enabled(serve):
+    assert requests.get(serve().url + "/explore?expr=up", timeout=10).status_code == 404
+    assert requests.get(serve().url + "/explore.json?expr=up", timeout=10).status_code == 404
+    served = serve(explore=True)
+    assert "Try an expression" in page(served, "/explore").text
+    document = page(served, "/explore?expr=up&direction=above&detectors=zscore,+stl&quorum=1&for=10m&days=3")
+    text = " ".join(document.text.split())
+    assert "It would have alerted 1 time in 3 d" in text
+    assert "detectors: - zscore - stl quorum: 1 alert: for: 10m" in text
+    asked = served.program.pages.requests[-1]
+    (picture,) = [link for link in document.links if link.startswith("explore.svg")]
+    assert requests.get(f"{served.url}/{picture}", timeout=30).content.startswith(b"<?xml")
+    assert served.program.pages.requests[-1] == asked
+    page(served, f"/explore?{urlencode({'expr': EVIL})}")
+    page(served, "/explore?expr=up&days=1000", 400)
+    page(served, "/explore?expr=up&quorum=many", 400)
