@@ -1,8 +1,5 @@
 // Charts that can be moved in: they take the place of the pictures, which are shown without this script.
-"use strict";
-
 const REREAD = 30_000;
-const BAND = ["observed", "expected", "lower", "upper", "score", "votes"];
 
 // How instants are written, by how far they are apart: seconds, the text, and what is added where year, day, hour or
 // minute begins.

@@ -1,6 +1,4 @@
 // The pages work without this script. It sends what people do about an anomaly, copies messages, and refreshes pages.
-"use strict";
-
 const REFRESH = 30_000;
 const NAME = "anomaly-exporter-name";
 
