@@ -9,8 +9,9 @@ type Plain<T> = T extends string
     : T extends object
       ? { [K in keyof T]: Plain<T[K]> }
       : T;
-// The data source of Prometheus adds the expression of an annotation.
-type Marks = { list?: Plain<AnnotationQuery & { expr: string }>[] };
+// The data source of Prometheus adds the expression of an annotation, and how a mark is written.
+type Mark = AnnotationQuery & { expr: string; tagKeys?: string; textFormat?: string; titleFormat?: string };
+type Marks = { list?: Plain<Mark>[] };
 type Whole = Plain<Omit<Dashboard, "annotations">> & { annotations?: Marks };
 
 export const dashboard: Whole = DASHBOARD;

@@ -257,8 +257,12 @@ def test_a_chart_shows_what_was_decided_and_is_moved_in(visit, picture, running:
     drawn(chart)
     plot = chart.locator(".u-over").first
     box = plot.bounding_box()
-    plot.hover(position={"x": box["width"] - 2, "y": 40})
+    plot.hover(position={"x": box["width"] / 2, "y": 40})
     readout = chart.locator(".readout")
+    expect(readout).to_contain_text("observed")
+    # The newest sample, whichever pixel that is.
+    chart.locator(".plot").focus()
+    page.keyboard.press("End")
     expect(readout).to_contain_text("anomalous")
     expect(readout).to_contain_text("votes, 3 are enough")
     expect(readout).to_contain_text("severities: zscore")

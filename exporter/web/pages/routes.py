@@ -172,10 +172,10 @@ class _Handlers:
 
     async def explored(self, form: str, request: web.Request) -> web.Response:
         async def render() -> bytes:
-            asked = read_form(request.query)
+            trial = read_form(request.query)
             quick = request.query.get("quick") == "yes"
             style = ChartStyle(form, quick=quick)
-            return await self._charts.get((form, quick, asked), lambda: self._data.explore_chart(asked, style))
+            return await self._charts.get((form, quick, trial), lambda: self._data.explore_chart(trial, style))
 
         return await self._file(form, render())
 

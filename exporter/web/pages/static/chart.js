@@ -221,9 +221,10 @@ class SeriesChart {
     const times = this.plots[0].data[0];
     const [min, max] = this.zoomed || this.whole;
     const middle = this.cursor === null ? (min + max) / 2 : times[this.cursor];
-    const move = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12 }[event.key];
+    const far = times.length;
+    const move = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -far, End: far }[event.key];
     if (move) {
-      const index = Math.min(times.length - 1, Math.max(0, (this.cursor ?? times.length) + move));
+      const index = Math.min(times.length - 1, Math.max(0, (this.cursor ?? far) + move));
       this.plots.forEach((plot) => plot.setCursor({ left: plot.valToPos(times[index], "x"), top: 10 }, true));
       this.show(index);
     } else if (event.key === "+" || event.key === "=") {
