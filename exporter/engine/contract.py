@@ -148,10 +148,9 @@ def series_do_not_touch_each_other(detector: Detector) -> None:
 
 
 def shift_equivariant(detector: Detector) -> None:
-    """A constant added to all samples changes no score and moves the band."""
+    """A constant added to all samples moves the band, and changes no score after the first day."""
     samples = np.round(seasonal(9) * 64) / 64  # a grid that survives the shift exactly
     original, shifted = _side_by_side(detector, samples, samples + 4096.0)
-    # What is small depends on the level in the first day, in which no detector votes.
     original, shifted = (_Judged(*(part[DAY:] for part in judged)) for judged in (original, shifted))
     _close(original, shifted, 1.0, 4096.0)
 

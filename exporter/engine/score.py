@@ -248,6 +248,7 @@ class Scorer:
             expected = np.where(young.governs, young.expected, expected)
             lower = np.where(young.governs, young.lower, lower)
             upper = np.where(young.governs, young.upper, upper)
+            verdicts.first_day[when, rows] = young.governs & ~np.isnan(severity)
             has_band = np.where(young.governs, here & ~np.isnan(young.expected), can)
         severity = np.where(overridden, np.fmax(severity, scored.override), severity)
         has_score = ~np.isnan(severity)

@@ -46,6 +46,8 @@ class Verdict:
         Whether every series that exists was in the answer: otherwise nothing is known of one without a sample.
     forecast : Forecast or None
         From this instant on, where the query asks for it.
+    first_day : ndarray of bool, optional
+        Rows that were judged by their own few samples, and not by the detectors; None: no row.
     near_limit : ndarray of bool, optional
         Rows that are anomalous because a limit is near, if for nothing else. None: no row.
     """
@@ -68,6 +70,7 @@ class Verdict:
     unread: npt.NDArray[np.bool_] | None = None
     forecast: Forecast | None = None
     near_limit: npt.NDArray[np.bool_] | None = None
+    first_day: npt.NDArray[np.bool_] | None = None
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -93,7 +96,7 @@ class Verdicts:
         self.observed = observed.copy()
         self.score, self.expected, self.lower, self.upper, self.votes, self.z = np.full((6, t, size), np.nan)
         self.each = np.full((t, detectors, size), np.nan)
-        self.ready, self.masked, self.absent, self.zero = np.zeros((4, t, size), np.bool_)
+        self.ready, self.masked, self.absent, self.zero, self.first_day = np.zeros((5, t, size), np.bool_)
         self.missing_since = np.full((t, size), np.nan)
         self.complete = np.ones(t, np.bool_)
         self.unread: npt.NDArray[np.bool_] | None = None
@@ -120,6 +123,7 @@ class Verdicts:
             self.zero[index],
             bool(self.complete[index]),
             self.unread,
+            first_day=self.first_day[index],
         )
 
 

@@ -36,6 +36,7 @@ __all__ = ["ExplanationBuilder", "votes_of"]
 _SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 _MISSING = "it was there at nearly all past instants of this time of the week"
+_FIRST_DAY = "far from all that it has shown in its first hours"
 _ZERO = "it has never been zero at this hour of the week"
 _ADDS_UP = Collective.model_fields["kind"].default
 _LASTING = 3600.0
@@ -124,6 +125,9 @@ class ExplanationBuilder:
             if here[row]:
                 severity = float(severity_of(verdict.score[row]))
                 return (DetectorVote(kind, severity, int(verdict.votes[row]), reason, alone=True),)
+        if verdict.first_day is not None and verdict.first_day[row]:
+            severity = float(severity_of(verdict.score[row]))
+            return (DetectorVote("first_day", severity, int(verdict.votes[row]), _FIRST_DAY, alone=True),)
         votes = votes_of(self._plan.detection.detectors, verdict.each[:, row].tolist(), source)
         if source.limit is None:
             return votes

@@ -101,6 +101,14 @@ def test_a_level_shift_is_named_once_an_anomaly_lasts_for_an_hour(monkeypatch: p
     assert "level_shift" in builder.explain(0, {}, verdict.at - 3600.0).annotations
 
 
+def test_in_the_first_day_the_reason_is_what_the_series_has_shown() -> None:
+    told = Told()
+    verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
+    first = replace(verdict, first_day=np.array([True, False, False]))
+    assert told.says(first)["why"].startswith("first_day: far from all that it has shown in its first hours")
+    assert "first_day" not in told.says(verdict)["why"]
+
+
 def test_a_series_that_is_not_anomalous_has_turned_now() -> None:
     assert CoOccurrence().since("q", 0, 60.0) == 60.0
     told = Told()
