@@ -85,8 +85,7 @@ class OtherSenders:
         """
         if not self.at_work or alert.resolved_at is None:
             return Ending.SEND
-        period = pair_period(interval, resend_delay)
-        if 0.0 <= now - alert.resolved_at < self._patience(interval, period):
+        if self.wait(alert, interval=interval, resend_delay=resend_delay, now=now) > 0.0:
             return Ending.WAIT
         if mono - self._looked_at > _FRESH:
             return Ending.LOOK
@@ -94,10 +93,19 @@ class OtherSenders:
         updated = self._updates.get(fingerprint({name: value for name, value in alert.labels.items() if value}))
         if updated is None or updated <= max(alert.resolved_at, sent_at + 0.5):
             return Ending.SEND
-        return Ending.LEAVE if now - updated <= _SILENT * max(interval, period) else Ending.SEND
+        silent = _SILENT * max(interval, pair_period(interval, resend_delay))
+        return Ending.LEAVE if now - updated <= silent else Ending.SEND
 
     @staticmethod
-    def _patience(interval: float, period: float) -> float:
-        """Return after how many seconds another exporter that still sees the anomaly has sent it again."""
+    def wait(alert: Alert, *, interval: float, resend_delay: float, now: float) -> float:
+        """Return in how many seconds another exporter that still sees the anomaly has sent it again; 0: it has.
+
+        The same for every Alertmanager: members of a cluster are to hear of an end at the same time, because one that
+        has not heard of it notifies again of what another has said to be over.
+        """
+        period = pair_period(interval, resend_delay)
         between = period + interval if period > interval else 0.0
-        return between + min(_LONGEST_ANSWER, 0.8 * interval) + min(3.0, interval)
+        patience = between + min(_LONGEST_ANSWER, 0.8 * interval) + min(3.0, interval)
+        passed = now - (now if alert.resolved_at is None else alert.resolved_at)
+        # Where the clock was set back, nothing is waited for.
+        return max(0.0, patience - passed) if passed >= 0.0 else 0.0

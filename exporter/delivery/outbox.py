@@ -362,7 +362,10 @@ class Outbox:
         if ending is Ending.SEND:
             return True
         self.wants_listing |= ending is Ending.LOOK
-        self._rescan_at = min(self._rescan_at, mono + _SOON)
+        wait = _SOON
+        if ending is Ending.WAIT:
+            wait = self.others.wait(alert, interval=query_alerts.interval, resend_delay=resend_delay, now=now)
+        self._rescan_at = min(self._rescan_at, mono + wait)
         return False
 
     def _is_final_resend(self, alert: Alert, ack: Ack | None, query_alerts: QueryAlerts) -> bool:

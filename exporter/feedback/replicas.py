@@ -112,11 +112,13 @@ class Replicas:
         self._given: dict[int, AuditEntry] = {}
         self._read_at: float | None = None
         self._present_at: float | None = None
-        self._paired = False
+        self._others: dict[str, tuple[float, str]] = {}
+        # Not known before an Alertmanager has answered: until then, what was there may still be.
+        self._paired: bool | None = None
 
     def paired(self) -> bool:
         """Return whether another exporter may send the same alerts; cheap."""
-        return self._paired
+        return self._settings().share and self._paired is not False
 
     # ------------------------------------------------------------------ to the others
 
@@ -181,7 +183,7 @@ class Replicas:
         self._handled &= {message.id for message in messages}
 
     def _follow_presence(self, messages: Sequence[Message], at: float) -> None:
-        newest: dict[str, tuple[float, str]] = {}
+        newest = {name: seen for name, seen in self._others.items() if seen[0] > at - _ALIVE}
         for message in messages:
             if message.kind == "here" and message.at > at - _ALIVE:
                 try:
@@ -193,8 +195,9 @@ class Replicas:
         if self._present_at is None and own_shard == self._shard:
             # A restart is no news.
             self._present_at = own_at
+        self._others = newest
         paired = any(shard == self._shard for _, shard in newest.values())
-        if paired is not self._paired:
+        if paired is not bool(self._paired):
             log.info("another exporter has the same series" if paired else "no other exporter has the same series")
         self._paired = paired
 

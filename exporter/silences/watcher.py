@@ -262,7 +262,7 @@ class SilenceWatcher:
 
     def _share(self, peers: Sequence[Peer]) -> list[Message]:
         """Take the messages of other exporters; return those of this one that an Alertmanager does not list."""
-        if not self._settings.share:
+        if not self._settings.share or (peers and not any(peer.answered or not peer.has_silences for peer in peers)):
             return []
         listed = {message.id: message for peer in peers for message in peer.messages}
         self._exchange.take(list(listed.values()), self._clock())

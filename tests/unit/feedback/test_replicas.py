@@ -226,6 +226,8 @@ def test_a_pair_knows_of_itself(
     pair: tuple[Replica, Replica], tmp_path: Path, alertmanager: Alertmanager, shard: tuple[int, int], paired: bool
 ) -> None:
     one = pair[0]
+    # Nothing is known before the first answer.
+    assert one.replicas.paired()
     other = Replica(tmp_path / "c", alertmanager, shard)
     one.round()
     assert not one.replicas.paired()
@@ -238,6 +240,13 @@ def test_a_pair_knows_of_itself(
     assert one.replicas.paired() is paired
     assert other.replicas.paired() is paired
     # Nobody has heard of the other one for more than a day.
+    listed, alertmanager.silences = alertmanager.silences, []
+    one.round()
+    assert one.replicas.paired() is paired
+    alertmanager.silences += listed
+    one.settings = SilenceSettings(share=False)
+    assert not one.replicas.paired()
+    one.settings = SilenceSettings()
     one.now += 27 * 3600.0
     one.round()
     assert not one.replicas.paired()
