@@ -97,7 +97,7 @@ class Spoiler(Dialect):
 
     def trouble(self, rng: np.random.Generator, over: threading.Event) -> None:
         """Spoil answers in turn for some seconds each, until it is over."""
-        while not over.wait(float(rng.uniform(0.5, 3.0))):
+        while not over.wait(float(rng.uniform(1.0, 5.0))):
             self.seed, self.mode = int(rng.integers(2**31)), str(rng.choice(self.MODES))
             over.wait(float(rng.uniform(1.0, 4.0)))
             self.mode = ""
