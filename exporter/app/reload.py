@@ -154,12 +154,8 @@ class Reloader:
         }
         _log_warnings(loaded)
         self._budget = AnswerBudget(parts.admission.answer_room)
-        self._sources = Sources(self.config.servers, self._new_api)
-        try:
+        with Sources.trial(self.config.servers, self._new_api) as self._sources:
             self._apply(self.config, self._sources, restored, at=now)
-        except BaseException:
-            self._sources.close()
-            raise
         watch.included(self.config.query_files)
         parts.discovery.follow(self.follow_alertmanagers)
         # What was found after the start gave up waiting, and before somebody listened.
@@ -224,7 +220,8 @@ class Reloader:
     def _replace(self, loaded: Loaded) -> None:
         _log_warnings(loaded)
         new, now = loaded.config, self._parts.clock()
-        self._apply(new, Sources(new.servers, self._new_api, self._sources), {}, at=now)
+        with Sources.trial(new.servers, self._new_api, self._sources) as sources:
+            self._apply(new, sources, {}, at=now)
         self._watch.included(new.query_files)
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
 

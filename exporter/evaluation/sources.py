@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -35,6 +36,22 @@ class Sources:
         if before is not None:
             kept = {name: before.apis[name] for name, each in before.servers.items() if each == servers.get(name)}
         self.apis: dict[str, PrometheusApi] = {name: kept.get(name) or connect(each) for name, each in servers.items()}
+
+    @classmethod
+    @contextmanager
+    def trial(
+        cls,
+        servers: Mapping[str, PrometheusSettings],
+        connect: Callable[[PrometheusSettings], PrometheusApi],
+        before: Sources | None = None,
+    ) -> Iterator[Sources]:
+        """Yield sources; where what is done with them fails, clients that are new are closed."""
+        sources = cls(servers, connect, before)
+        try:
+            yield sources
+        except BaseException:
+            sources.close(besides=before)
+            raise
 
     @property
     def default(self) -> str:

@@ -55,6 +55,21 @@ def test_clients_of_servers_that_stay_are_taken_over() -> None:
     assert not any(client.closed for client in after.apis.values())
 
 
+def test_a_configuration_that_cannot_be_applied_leaves_the_clients_of_the_old_one() -> None:
+    before = Sources(config_of().servers, lambda _: Client())
+    made: list[Client] = []
+
+    def connect(_: object) -> Client:
+        made.append(Client())
+        return made[-1]
+
+    new = config_of(sources=[{"name": "us", "url": "http://us:9090"}, {"name": "asia", "url": "http://asia:9090"}])
+    with pytest.raises(ZeroDivisionError), Sources.trial(new.servers, connect, before):
+        raise ZeroDivisionError
+    assert [client.closed for client in made] == [True]
+    assert not any(client.closed for client in before.apis.values())
+
+
 class Asked:
     """Incidents, changes and dependencies of two servers."""
 
