@@ -39,8 +39,6 @@ MONDAY = 1_760_313_600.0
 STEP, SLOT = 300.0, 900.0
 HISTORY, WATCHED = 14, 14
 """Days."""
-EACH = 12
-"""Disks of a kind."""
 LINE = round(6 * HOUR / SLOT)
 
 
@@ -49,11 +47,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=Path, help="a folder with tasks.csv and fill_tasks.csv")
     parser.add_argument("--series", type=int, default=10_000)
+    parser.add_argument("--disks", type=int, default=12, help="of each kind (default: %(default)s)")
     args = parser.parse_args()
     if args.tasks is not None:
         return answer(args.tasks)
     cost(args.series)
-    compare()
+    compare(args.disks)
     return 0
 
 
@@ -90,13 +89,13 @@ def cost(count: int) -> None:
 # ---------------------------------------------------------------- beside predict_linear
 
 
-def disks() -> tuple[FloatArray, FloatArray, list[str]]:
+def disks(each: int) -> tuple[FloatArray, FloatArray, list[str]]:
     """Return times, use as a share, shape (t, n), and the kind of each disk."""
     rng = np.random.default_rng(7)
     days = np.arange((HISTORY + WATCHED) * 96) / 96 - HISTORY
     columns, kinds = [], []
     for kind in ("grows", "grows by night", "leaks from a deploy on", "cleaned every day", "restarted", "stays high"):
-        for _ in range(EACH):
+        for _ in range(each):
             columns.append(_use(kind, days, rng) + rng.normal(0, 0.001, len(days)))
             kinds.append(kind)
     return MONDAY + (days + HISTORY) * DAY, np.stack(columns, axis=1), kinds
@@ -127,9 +126,9 @@ def _use(kind: str, days: FloatArray, rng: np.random.Generator) -> FloatArray:
     return rng.uniform(0.8, 0.92) + wave
 
 
-def compare() -> None:
+def compare(each: int) -> None:
     """Print false alerts and leads of both, by kind of disk."""
-    times, use, kinds = disks()
+    times, use, kinds = disks(each)
     full = np.array([times[np.argmax(column >= 1.0)] if (column >= 1.0).any() else np.inf for column in use.T])
     use = np.minimum(use, 1.0)
     begin = HISTORY * 96

@@ -12,6 +12,7 @@ from benchmarks import __main__ as page
 pytestmark = pytest.mark.integration
 
 RUNS = {
+    "forecast": (["--series", "40", "--disks", "1"], r"predict_linear"),
     "cycle": (["--series", "20", "--cycles", "8"], r"ours with its part of a checkpoint / Prometheus"),
     "rules": (["--series", "20", "--minutes", "2", "--warm-up", "8"], r"20 series, .* ratio 1/"),
     "per_series": (["--series", "3", "--fits", "1"], r"statsmodels' STL: .* times as much"),
