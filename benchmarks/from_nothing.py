@@ -81,7 +81,7 @@ def _measure(running: ExitStack, home: Path, *, installed: bool) -> None:
         daemon = Process("anomaly-exporter", [*program, *flags], port, home / "anomaly-exporter.log")
         running.callback(daemon.stop)
         daemon.wait(seconds=120)
-        _until_learned(daemon)
+        _until_history_is_read(daemon)
     print(f"all of it: {time.monotonic() - begin:.0f} s; {_scored(daemon)}")
     print(f"alerts in Alertmanager: {len(ask(am.url + '/api/v2/alerts'))}")
     daemon.stop()
@@ -121,7 +121,7 @@ def _prometheus(running: ExitStack, home: Path, fleet: Fleet) -> Process:
     return server
 
 
-def _until_learned(daemon: Process) -> None:
+def _until_history_is_read(daemon: Process) -> None:
     """Wait until the history of every query is learned and its newest slot is judged."""
     while True:
         text = str(ask(daemon.url + "/metrics"))
@@ -166,10 +166,10 @@ def _week(program: Sequence[str], home: Path, config: Path, fleet: Fleet) -> Non
 
 def verdict(alerts: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> Iterator[str]:
     """Say which alerts were about an incident, and which about none. One ends an hour after the metrics are well."""
-    told = [alert for alert in alerts if alert["told_at"] is not None]
-    left = list(told)
+    notified = [alert for alert in alerts if alert["told_at"] is not None]
+    left = list(notified)
     for incident in incidents:
-        about = [alert for alert in told if incident.start <= alert["told_at"] <= incident.end + 3600.0]
+        about = [alert for alert in notified if incident.start <= alert["told_at"] <= incident.end + 3600.0]
         left = [alert for alert in left if alert not in about]
         names = ", ".join(sorted({alert["query"] for alert in about}))
         late = f", first after {(about[0]['told_at'] - incident.start) / 60:.0f} min" if about else ""
