@@ -24,10 +24,13 @@ class SeriesRows:
     query : str
     extra : mapping of str to str
         Labels that every series has, unless it has one of that name.
+    own : tuple of (str, str), optional
+        A label that tells metrics of one series apart, such as the horizon of a forecast; one that the series has is
+        renamed, as on the page.
     """
 
-    def __init__(self, query: str, extra: Mapping[str, str]) -> None:
-        self._query, self._extra = query, extra
+    def __init__(self, query: str, extra: Mapping[str, str], own: tuple[str, str] | None = None) -> None:
+        self._query, self._extra, self._own = query, extra, own
         # Which of several rows with the same labels is shown follows the page.
         self._page = PageRows("query", query)
         self._labels: list[Labels | None] = []
@@ -72,4 +75,12 @@ class SeriesRows:
 
     def _encode(self, labels: Labels) -> SeriesLabels:
         own = dict(page_labels(labels, "query", self._query, with_metric=self._page.with_metric))
+        if self._own is not None:
+            name, value = self._own
+            if name in own:
+                free = f"exported_{name}"
+                while free in own:
+                    free = f"exported_{free}"
+                own[free] = own[name]
+            own[name] = value
         return encode_labels(list({**self._extra, **own}.items()))

@@ -18,6 +18,11 @@ Metric = Literal[
     "expected_value_upper",
     "observed_value",
     "anomaly_votes",
+    "forecast_value",
+    "forecast_value_lower",
+    "forecast_value_upper",
+    "forecast_time_to_limit_seconds",
+    "forecast_limit_probability",
 ]
 
 
@@ -27,9 +32,19 @@ class RemoteWriteSettings(HttpSettings):
     url: HttpUrl = Field(description="URL of the endpoint, such as `http://prometheus:9090/api/v1/write`.")
     timeout: Duration = Field(30.0, gt=0, description="Total deadline of one request.")
     metrics: Items[Metric] = Field(
-        ("anomaly_score", "expected_value", "expected_value_lower", "expected_value_upper", "observed_value"),
+        (
+            "anomaly_score",
+            "expected_value",
+            "expected_value_lower",
+            "expected_value_upper",
+            "observed_value",
+            "forecast_value",
+            "forecast_value_lower",
+            "forecast_value_upper",
+            "forecast_time_to_limit_seconds",
+        ),
         min_length=1,
-        description="What is written.",
+        description="What is written. Forecasts are those of slots, not of history.",
     )
     labels: dict[LabelName, str] = Field(
         {},

@@ -15,6 +15,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import RemoteWriteError
 from exporter.exposition import scores_of
+from exporter.exposition.page import split_metric
 from exporter.http_client import Client
 from exporter.remote_write.encode import encode_range, encode_slot
 from exporter.remote_write.metrics import RemoteWriteMetrics
@@ -48,8 +49,8 @@ class RemoteWrites:
         self._folder, self._clock = folder, clock
         self._metrics = RemoteWriteMetrics(registry)
         self._senders: dict[str, RemoteWriter] = {}
-        self._rows: dict[tuple[str, str], SeriesRows] = {}
-        """By store and query."""
+        self._rows: dict[tuple[str, str, bytes], SeriesRows] = {}
+        """By store, query, and the label that all rows of a metric have."""
 
     def apply(self, stores: Sequence[RemoteWriteSettings]) -> None:
         """Write to these from now on; what waits for others is deleted."""
@@ -73,11 +74,18 @@ class RemoteWrites:
         values = scores_of(verdict)
         for sender in list(self._senders.values()):
             settings = sender.settings
-            series = self._rows_of(settings, query).of(table, verdict.score)
             messages = (
                 message
-                for metric in settings.metrics
-                for message in encode_slot(metric, series, values[metric], verdict.at, settings.max_samples_per_send)
+                for column, numbers in values.items()
+                for metric, label in (split_metric(column),)
+                if metric in settings.metrics
+                for message in encode_slot(
+                    metric,
+                    self._rows_of(settings, query, label).of(table, verdict.score),
+                    numbers,
+                    verdict.at,
+                    settings.max_samples_per_send,
+                )
             )
             _queue(sender, [(_compressed(body), count) for body, count in messages], query, verdict.at)
 
@@ -91,11 +99,12 @@ class RemoteWrites:
             series = self._rows_of(settings, query).of(table, verdicts.score[-1])
             messages = (
                 message
-                for metric in settings.metrics
+                for metric, values in _values_of(verdicts).items()
+                if metric in settings.metrics
                 for message in encode_range(
                     metric,
                     series,
-                    _values_of(verdicts, metric)[fresh],
+                    values[fresh],
                     verdicts.times[fresh],
                     settings.max_samples_per_send,
                 )
@@ -109,10 +118,12 @@ class RemoteWrites:
             sender.stop(_END)
         self._senders = {}
 
-    def _rows_of(self, settings: RemoteWriteSettings, query: str) -> SeriesRows:
-        key = settings.url, query
+    def _rows_of(self, settings: RemoteWriteSettings, query: str, label: bytes = b"") -> SeriesRows:
+        """Return the rows of a query; `label` as of `split_metric`."""
+        key = settings.url, query, label
         if key not in self._rows:
-            self._rows[key] = SeriesRows(query, settings.labels)
+            name, _, value = label[1:].decode().partition("=")
+            self._rows[key] = SeriesRows(query, settings.labels, (name, value.strip('"')) if name else None)
         return self._rows[key]
 
     def _delete_others(self, names: set[str]) -> None:
@@ -134,8 +145,8 @@ def _queue(sender: RemoteWriter, requests: Sequence[tuple[bytes, int]], query: s
         log.error("a remote write cannot be queued", extra={"url": sender.settings.url, "error": str(error)})
 
 
-def _values_of(verdicts: Verdicts, metric: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    names = {
+def _values_of(verdicts: Verdicts) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    return {
         "anomaly_score": verdicts.score,
         "expected_value": verdicts.expected,
         "expected_value_lower": verdicts.lower,
@@ -143,7 +154,6 @@ def _values_of(verdicts: Verdicts, metric: str) -> np.ndarray[tuple[int, ...], n
         "observed_value": verdicts.observed,
         "anomaly_votes": verdicts.votes,
     }
-    return names[metric]
 
 
 def _compressed(body: bytes) -> bytes:
