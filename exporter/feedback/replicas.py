@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from exporter.alerting.alert import AuditEvent
-from exporter.alerting.episode import Feedback
+from exporter.alerting.episode import Episode, Feedback
 from exporter.alerting.identity import clean_value
 from exporter.calendar import MatcherError
 from exporter.calendar.events import AnnouncedEvent
 from exporter.errors import StateError
 from exporter.silences import Message
 from exporter.silences.settings import SilenceSettings
-from exporter.store import AuditEntry, EpisodeFilter, PendingFeedback, SilenceComment, Store
+from exporter.store import EpisodeFilter, PendingFeedback, SilenceComment, Store
 from exporter.store.feedback_rows import ADOPTED
 
 __all__ = ["EventChanges", "Replicas"]
@@ -40,12 +41,21 @@ _AHEAD = 3600.0
 """Seconds that the clock of another exporter may be ahead."""
 
 
+_KINDS = {
+    AuditEvent.FEEDBACK: "feedback",
+    AuditEvent.ACKNOWLEDGED: "acknowledgement",
+    AuditEvent.FEEDBACK_WITHDRAWN: "withdrawn_feedback",
+    AuditEvent.UNACKNOWLEDGED: "withdrawn_acknowledgement",
+}
+
+
 @dataclass(frozen=True)
 class _Given:
-    """What a person said of an anomaly."""
+    """What a person said of an anomaly; `opened_at` is when it began there, Unix seconds."""
 
     query: str
     fingerprint: str
+    opened_at: float
     who: str = ""
     why: str = ""
     verdict: str = ""
@@ -109,7 +119,7 @@ class Replicas:
         # Feedback of after these slots was given while this exporter was not running.
         self._judged = store.alerts.watermarks()
         self._handled: set[str] = set()
-        self._given: dict[int, AuditEntry] = {}
+        self._given: dict[int, Message] = {}
         self._read_at: float | None = None
         self._present_at: float | None = None
         self._others: dict[str, tuple[float, str]] = {}
@@ -125,11 +135,7 @@ class Replicas:
     def pending(self, at: float) -> list[Message]:
         """Return the messages that every Alertmanager should list."""
         messages = [self._presence(at)]
-        for entry in self._given_here(at):
-            kind = "feedback" if entry.event == AuditEvent.FEEDBACK else "acknowledgement"
-            verdict = entry.details.get("verdict", "")
-            given_by = _Given(entry.query, entry.fingerprint, entry.who, entry.why, verdict)
-            messages.append(self._message(kind, f"{entry.id}", entry.at, msgspec.to_builtins(given_by)))
+        messages += self._given_here(at)
         recent = sorted(self._events.all(), key=lambda event: -event.updated_at)[:_MOST_EVENTS]
         for event in recent:
             if event.updated_at > at - _KEPT and event.ends_at > at:
@@ -140,18 +146,22 @@ class Replicas:
             messages.append(self._message("removed_event", f"{name}-{removed_at:.3f}", removed_at, body))
         return messages
 
-    def _given_here(self, at: float) -> list[AuditEntry]:
-        """Return what people did at this exporter; only what is new is read."""
+    def _given_here(self, at: float) -> list[Message]:
+        """Return the messages of what people did at this exporter; only what is new is read."""
         # The clock may have been set back, but not by this.
         since = at - _KEPT if self._read_at is None else min(self._read_at, at) - _OVERLAP
-        try:
-            new = self._store.episodes.given_here(max(since, at - _KEPT))
-        except StateError:
-            new = []  # The next round tries again.
-        else:
+        self._given = {number: message for number, message in self._given.items() if message.at > at - _KEPT}
+        # The next round tries again what fails.
+        with suppress(StateError):
+            for entry in self._store.episodes.given_here(max(since, at - _KEPT)):
+                episode = None if entry.id in self._given else self._store.episodes.get(entry.episode)
+                if episode is not None:
+                    verdict, opened_at = entry.details.get("verdict", ""), episode[0].opened_at
+                    given = _Given(entry.query, entry.fingerprint, opened_at, entry.who, entry.why, verdict)
+                    kind = _KINDS[AuditEvent(entry.event)]
+                    message = self._message(kind, f"{entry.id}", entry.at, msgspec.to_builtins(given))
+                    self._given[entry.id] = message
             self._read_at = at
-        entries = {**self._given, **{entry.id: entry for entry in new}}
-        self._given = {number: entry for number, entry in entries.items() if entry.at > at - _KEPT}
         return list(self._given.values())
 
     def _presence(self, at: float) -> Message:
@@ -173,7 +183,7 @@ class Replicas:
         new = [message for message in current if message.id not in self._handled]
         for message in sorted(new, key=lambda message: message.at):
             try:
-                self._apply(message, at)
+                self._apply(message)
             except StateError as fault:
                 log.warning("a message of another exporter is not noted yet", extra={"error": str(fault)})
                 continue
@@ -201,30 +211,28 @@ class Replicas:
             log.info("another exporter has the same series" if paired else "no other exporter has the same series")
         self._paired = paired
 
-    def _apply(self, message: Message, at: float) -> None:
-        if message.id.startswith((f"feedback-{self._identity}-", f"acknowledgement-{self._identity}-")):
+    def _apply(self, message: Message) -> None:
+        if message.id.startswith(f"{message.kind}-{self._identity}-"):
             return
         match message.kind:
-            case "feedback" | "acknowledgement":
+            case "feedback" | "acknowledgement" | "withdrawn_feedback" | "withdrawn_acknowledgement":
                 given = msgspec.convert(message.body, _Given)
-                self._hear(message, replace(given, who=clean_value(given.who), why=clean_value(given.why)), at)
+                self._hear(message, replace(given, who=clean_value(given.who), why=clean_value(given.why)))
             case "event":
                 event = msgspec.convert(message.body, AnnouncedEvent)
                 self._events.put(replace(event, who=clean_value(event.who), comment=clean_value(event.comment)))
             case "removed_event":
                 self._events.remove(str(message.body["name"]), message.at, str(message.body.get("who", "")))
 
-    def _hear(self, message: Message, given: _Given, at: float) -> None:
-        """Take feedback or an acknowledgement: of the episode that was open here at that time, or soon after."""
+    def _hear(self, message: Message, given: _Given) -> None:
+        """Take what was said of an episode: here it is the one that was open when that began, or began soon after."""
         episodes = self._store.episodes
-        filters = EpisodeFilter(fingerprint=given.fingerprint, since=message.at, until=message.at + _BEHIND)
+        filters = EpisodeFilter(fingerprint=given.fingerprint, since=given.opened_at, until=given.opened_at + _BEHIND)
         match = next(reversed(episodes.page(filters, limit=10).episodes), None)
         more = {"query": given.query, "who": given.who, "message": message.id}
-        if message.kind == "acknowledgement":
+        if message.kind != "feedback":
             if match is not None:
-                who, why = given.who, given.why
-                if episodes.acknowledge(match.id, at=at, who=who, why=why, silence=message.id).changed:
-                    log.info("an anomaly was acknowledged at another exporter", extra=more)
+                self._follow(message, given, match)
             return
         # Like the comment of a silence it may come from anybody.
         if not self._settings().feedback:
@@ -232,13 +240,27 @@ class Replicas:
         verdict = Feedback(given.verdict)
         if match is not None:
             remark = SilenceComment(message.id, message.at)
-            change = episodes.give_feedback(match.id, verdict, at=at, who=given.who, comment=given.why, remark=remark)
+            change = episodes.give_feedback(
+                match.id, verdict, at=message.at, who=given.who, comment=given.why, remark=remark
+            )
             if change.changed:
                 log.info("another exporter was given feedback", extra={**more, "verdict": str(verdict)})
         elif verdict.changes_baseline and self._was_away(given, message):
             pending = PendingFeedback(ADOPTED + message.id, given.query, given.fingerprint, verdict, message.at)
             episodes.adopt(pending)
             log.info("another exporter was given feedback meanwhile", extra={**more, "verdict": str(verdict)})
+
+    def _follow(self, message: Message, given: _Given, episode: Episode) -> None:
+        """Take an acknowledgement, or what was taken back, unless something newer was said of it here."""
+        episodes, who, why, at = self._store.episodes, given.who, given.why, message.at
+        if message.kind == "acknowledgement":
+            episodes.acknowledge(episode.id, at=at, who=who, why=why, silence=message.id)
+            return
+        of_feedback = message.kind == "withdrawn_feedback"
+        since = episode.feedback_at if of_feedback else episode.acknowledged_at
+        if since is not None and since <= at and (self._settings().feedback or not of_feedback):
+            event = AuditEvent.FEEDBACK_WITHDRAWN if of_feedback else AuditEvent.UNACKNOWLEDGED
+            episodes.take_back(episode.id, event, at=at, who=who, why=why, silence=message.id)
 
     def _was_away(self, given: _Given, message: Message) -> bool:
         """Return whether feedback was given while this exporter was not running, on a level that still is that."""

@@ -25,7 +25,15 @@ _LARGEST = 16 * 1024
 _LASTS = 60.0
 """Seconds that such a silence is active: it may not end before it arrives."""
 
-Kind = Literal["here", "feedback", "acknowledgement", "event", "removed_event"]
+Kind = Literal[
+    "here",
+    "feedback",
+    "acknowledgement",
+    "withdrawn_feedback",
+    "withdrawn_acknowledgement",
+    "event",
+    "removed_event",
+]
 
 
 class Message(msgspec.Struct, frozen=True):

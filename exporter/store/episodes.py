@@ -23,6 +23,7 @@ from exporter.store.feedback_rows import (
     SilenceComment,
     append_event,
     decline,
+    is_acknowledged_by,
     is_noted,
     next_number,
 )
@@ -39,6 +40,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _FEEDBACKS = frozenset(Feedback)
+_GIVEN = (
+    AuditEvent.FEEDBACK,
+    AuditEvent.ACKNOWLEDGED,
+    AuditEvent.UNACKNOWLEDGED,
+    AuditEvent.FEEDBACK_WITHDRAWN,
+)
 _ALL = EpisodeFilter()
 
 EventTime = tuple[str, float]
@@ -127,6 +134,9 @@ class EpisodeLog:
             match = find_episode(con, episode)
             if match is None or match.acknowledged_at is not None or match.status is Status.RESOLVED:
                 return EpisodeChange(match)
+            if silence and is_acknowledged_by(con, match, silence):
+                # It was taken back since.
+                return EpisodeChange(match)
             details = {"silence": silence} if silence else {}
             number = next_number(con, match, AuditEvent.ACKNOWLEDGED)
             changed = append_event(con, match, AuditEvent.ACKNOWLEDGED, at, who, why, details, number)
@@ -197,9 +207,10 @@ class EpisodeLog:
         return change
 
     def given_here(self, since: float) -> list[AuditEntry]:
-        """Return what people did here since an instant, and not by a silence: feedback and acknowledgements."""
-        select = f"SELECT id, {AUDIT_NAMES} FROM audit WHERE at >= ? AND event IN (?, ?) ORDER BY at DESC LIMIT ?"  # noqa: S608
-        values = (since, str(AuditEvent.FEEDBACK), str(AuditEvent.ACKNOWLEDGED), PAGE_LIMIT)
+        """Return what people did here since an instant, and not by a silence: said of anomalies, and taken back."""
+        marks = ", ".join("?" * len(_GIVEN))
+        select = f"SELECT id, {AUDIT_NAMES} FROM audit WHERE at >= ? AND event IN ({marks}) ORDER BY at DESC LIMIT ?"  # noqa: S608
+        values = (since, *map(str, _GIVEN), PAGE_LIMIT)
         entries = map(entry_of, self._database.read(lambda con: con.execute(select, values).fetchall()))
         return [entry for entry in entries if entry.intact and "silence" not in entry.details]
 
@@ -228,13 +239,17 @@ class EpisodeLog:
 
         self._database.write(write)
 
-    def take_back(self, episode: str, event: AuditEvent, *, at: float, who: str, why: str = "") -> EpisodeChange:
+    def take_back(
+        self, episode: str, event: AuditEvent, *, at: float, who: str, why: str = "", silence: str = ""
+    ) -> EpisodeChange:
         """Take back an acknowledgement or feedback, by a further transition.
 
         Parameters
         ----------
         event : AuditEvent
             `UNACKNOWLEDGED` or `FEEDBACK_WITHDRAWN`. A level that was already accepted stays so.
+        silence : str
+            Id of the silence that says so, which another exporter made.
         """
         of_feedback = event is AuditEvent.FEEDBACK_WITHDRAWN
 
@@ -244,7 +259,8 @@ class EpisodeLog:
                 return EpisodeChange(match)
             if of_feedback:
                 con.execute("DELETE FROM lessons WHERE episode=?", (episode,))
-            changed = append_event(con, match, event, at, who, why, {}, next_number(con, match, event))
+            details = {"silence": silence} if silence else {}
+            changed = append_event(con, match, event, at, who, why, details, next_number(con, match, event))
             return EpisodeChange(changed, changed=True)
 
         change = self._database.write(write)

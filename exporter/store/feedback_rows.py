@@ -13,7 +13,17 @@ from exporter.alerting.episode import Episode, Feedback
 from exporter.store.audit import append_audit
 from exporter.store.episode_rows import write_episodes
 
-__all__ = ["ADOPTED", "SOON", "PendingFeedback", "SilenceComment", "append_event", "decline", "is_noted", "next_number"]
+__all__ = [
+    "ADOPTED",
+    "SOON",
+    "PendingFeedback",
+    "SilenceComment",
+    "append_event",
+    "decline",
+    "is_acknowledged_by",
+    "is_noted",
+    "next_number",
+]
 
 ADOPTED = "message "
 """The episode of adopted feedback begins with it; the id of the message follows."""
@@ -67,6 +77,13 @@ def is_noted(con: sqlite3.Connection, episode: Episode, silence: str, who: str, 
         if same and details.get("comment", why) == comment:
             return True
     return False
+
+
+def is_acknowledged_by(con: sqlite3.Connection, episode: Episode, silence: str) -> bool:
+    """Return whether a silence has acknowledged an episode before."""
+    select = "SELECT details FROM audit WHERE fingerprint=? AND episode=? AND event=?"
+    rows = con.execute(select, (episode.fingerprint, episode.id, str(AuditEvent.ACKNOWLEDGED))).fetchall()
+    return any(json.loads(encoded).get("silence") == silence for (encoded,) in rows)
 
 
 def next_number(con: sqlite3.Connection, episode: Episode, event: AuditEvent) -> int:

@@ -131,10 +131,32 @@ def test_the_newest_word_holds_at_both(pair: tuple[Replica, Replica]) -> None:
     assert [one.episode("x").feedback for one in pair] == [Feedback.CONFIRMED] * 2
 
 
+def test_what_is_taken_back_at_one_is_taken_back_at_the_other(pair: tuple[Replica, Replica]) -> None:
+    a, b = pair
+    for one in pair:
+        one.open("x")
+    a.say("x", Feedback.NEW_NORMAL)
+    a.store.episodes.acknowledge(a.episode("x").id, at=a.now, who="ann", why="")
+    rounds(a, b)
+    assert (b.episode("x").feedback, b.episode("x").status) == (Feedback.NEW_NORMAL, Status.ACKNOWLEDGED)
+    for event in (AuditEvent.UNACKNOWLEDGED, AuditEvent.FEEDBACK_WITHDRAWN):
+        a.store.episodes.take_back(a.episode("x").id, event, at=a.now + 5.0, who="ann")
+    a.now += 10.0
+    rounds(a, b)
+    assert (b.episode("x").feedback, b.episode("x").status) == (None, Status.OPEN)
+    assert b.store.episodes.pending_feedback() == []
+    # Nothing comes back by what is still listed, and what is newer here stays.
+    b.say("x", Feedback.CONFIRMED, who="bob", at=a.now)
+    b.start()
+    rounds(a, b)
+    assert (b.episode("x").feedback, b.episode("x").status) == (Feedback.CONFIRMED, Status.OPEN)
+    assert a.episode("x").feedback is Feedback.CONFIRMED
+
+
 @pytest.mark.parametrize(
     ("opened", "taken"),
-    [([T0, T0 + 90.0], T0), ([T0 + 90.0], T0 + 90.0), ([T0 + 900.0], None)],
-    ids=["the-first-of-two", "began-later-there", "another-one"],
+    [([T0 - 5.0, T0 + 90.0], T0 - 5.0), ([T0 + 90.0], T0 + 90.0), ([T0 + 900.0], None), ([T0 - 600.0], None)],
+    ids=["the-first-of-two", "began-later-there", "another-one", "one-before"],
 )
 def test_it_is_about_what_was_open_then(
     pair: tuple[Replica, Replica], opened: list[float], taken: float | None
@@ -145,8 +167,9 @@ def test_it_is_about_what_was_open_then(
         ended = AlertTransition("x", "cpu", f"x-{at}", AuditEvent.RESOLVED, at + 80.0, "normal")
         opening = AlertTransition("x", "cpu", f"x-{at}", AuditEvent.OPEN, at, "", details={"labels": "{}"})
         b.store.alerts.commit("cpu", at, Step({}, (opening, ended)))
-    a.say("x", Feedback.FALSE_ALARM)
-    b.now = T0 + 1000.0
+    # Also when it is over for long.
+    a.say("x", Feedback.FALSE_ALARM, at=T0 + 990.0)
+    a.now = b.now = T0 + 1000.0
     rounds(a, b)
     assert [one.opened_at for one in b.store.episodes.page().episodes if one.feedback] == (
         [] if taken is None else [taken]
