@@ -116,10 +116,8 @@ def forecast(task: ForecastTask) -> dict[str, FloatArray]:
     settings = task.settings
     made = Forecasts(settings.forecast or ForecastSettings(), settings.zone, task.step, settings.valid_range)
     made.grow(1)
-    low, high = settings.valid_range
-    values = np.where((task.values >= low) & (task.values <= high), task.values, np.nan)
     with np.errstate(all="ignore"):
-        made.note(task.times, values[:, None])
+        made.note(task.times, task.values[:, None])
         made.make(1)
         lower, middle, upper = made.curve(0, task.ahead)
     return {"forecast": middle, "forecast_lower": lower, "forecast_upper": upper}

@@ -62,13 +62,11 @@ def _forecast(series: RecordedSeries, settings: EngineSettings, step: float, ahe
     assert settings.forecast is not None  # noqa: S101 - given above.
     made = Forecasts(settings.forecast, settings.zone, step, settings.valid_range)
     made.grow(1)
-    low, high = settings.valid_range
-    values = np.where((series.values >= low) & (series.values <= high), series.values, np.nan)
-    present = np.isfinite(values)
+    present = np.isfinite(series.values)
     newest = float(series.times[present][-1]) if present.any() else float(series.times[-1])
     seconds = step * np.arange(1.0, math.floor(ahead / step) + 1.0)
     with np.errstate(all="ignore"):
-        made.note(series.times[present], values[present][:, None])
+        made.note(series.times[present], series.values[present][:, None])
         result = made.make(1)
         lower, value, upper = made.curve(0, seconds)
     return SeriesForecast(

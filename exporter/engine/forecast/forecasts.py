@@ -150,9 +150,14 @@ class Forecasts:
     # ------------------------------------------------------------------ samples
 
     def note(self, times: FloatArray, values: FloatArray) -> None:
-        """Note samples, shapes (t,) and (t, size); NaN where there is none or it is not to be learned."""
+        """Note samples, shapes (t,) and (t, size); NaN where there is none or it is not to be learned.
+
+        What is infinite or beyond the valid range is no sample.
+        """
         if not len(times):
             return
+        low, high = self.valid_range
+        values = np.where(np.isfinite(values) & (values >= low) & (values <= high), values, np.nan)
         local = times + _offsets(times, self._zone)
         # The clock of the wall goes back once a year.
         for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(local) < 0.0) + 1):

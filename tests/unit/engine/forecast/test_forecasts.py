@@ -118,6 +118,20 @@ def test_a_forecast_is_possible() -> None:
     assert (made.upper <= 0.5).all(), "never beyond the valid range"
 
 
+def test_what_cannot_be_is_no_sample() -> None:
+    times, samples = traffic(9, HOUR)
+    spoilt = samples.copy()
+    spoilt[::7, 0], spoilt[-1, 1], spoilt[-2, 2] = np.inf, -np.inf, 1e9
+    gaps = np.where(spoilt == samples, samples, np.nan)
+    results = []
+    for given in (spoilt, gaps):
+        made = quietly(forecasts(4, step=HOUR, low=0.0, high=1e6), times, given)
+        with np.errstate(all="ignore"):
+            results.append(made.make(4).value)
+    assert np.isfinite(results[0]).all()
+    assert results[0] == pytest.approx(results[1])
+
+
 def test_series_that_are_odd_have_forecasts_without_warnings() -> None:
     times, _ = traffic(15)
     t = np.arange(len(times))
