@@ -13,7 +13,6 @@ LATE = (
     "holidays",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
-    "ruptures",
     "scipy.ndimage",
     "scipy.optimize",
     "scipy.sparse.csgraph",

@@ -42,7 +42,7 @@ def test_a_start_that_cannot_be(tmp_path: Path, config: str, flags: list[str], c
     assert all(line.startswith(words) for line, words in zip(lines, said, strict=True))
 
 
-HEAVY = ("holidays", "matplotlib", "pandas", "ruptures", "scipy", "sklearn", "statsmodels")
+HEAVY = ("holidays", "matplotlib", "pandas", "scipy", "sklearn", "statsmodels")
 
 
 @pytest.mark.parametrize(
