@@ -172,8 +172,9 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     assert kills >= 5
     assert page.silent == []
     assert page.looks > EPISODES / 8
-    # At the time the table is full, and says so.
-    assert exporter.sample("anomaly_exporter_series_rejected_total", query="load", reason="over_limit")
+    # The table is full, and says so: with the first slot after the last kill.
+    refused = "anomaly_exporter_series_rejected_total"
+    eventually(lambda: exporter.sample(refused, query="load", reason="over_limit"), 30.0, what="a full table")
 
     everyone = {f"host{number}:9100" for number in range(EPISODES)}
 
