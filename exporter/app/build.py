@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry
 
 from exporter.app.daemon import App
-from exporter.app.reload import Lifecycle, Parts, Reloader
+from exporter.app.parts import Lifecycle, Parts
+from exporter.app.reload import Reloader
 from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch

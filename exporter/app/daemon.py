@@ -10,7 +10,8 @@ from functools import partial
 from time import monotonic
 
 from exporter import __version__
-from exporter.app.reload import Lifecycle, Parts, Reloader
+from exporter.app.parts import Lifecycle, Parts
+from exporter.app.reload import Reloader
 from exporter.config.model import Config
 from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator

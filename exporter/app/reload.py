@@ -6,48 +6,36 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
 from exporter.alerting.suppressed import SuppressionCodes
+from exporter.app.parts import Lifecycle, Parts
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan, sharded
 from exporter.config.watch import ConfigWatch
-from exporter.correlation.changes import ChangeLog
-from exporter.correlation.co_occurrence import CoOccurrence
-from exporter.correlation.likely_causes import LikelyCauses
-from exporter.correlation.root_causes import RootCauses
-from exporter.delivery import AlertmanagerSettings, AlertSnapshots, Discovery, Senders
+from exporter.delivery import AlertmanagerSettings
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
-from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.evaluation.scheduled_queries import ScheduledQueries
 from exporter.evaluation.sources import Sources
-from exporter.exposition import Exposition, SelfMetrics
-from exporter.feedback.episodes import EpisodeFeedback
-from exporter.maintenance import Maintenance
 from exporter.multivariate.group_evaluator import job_of, members_of
-from exporter.multivariate.groups import Groups
 from exporter.prometheus import AnswerBudget, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.remote_write import RemoteWrites
 from exporter.schedule import Job
-from exporter.store import Store
 from exporter.suppression.sample_masks import SampleMasks
-from exporter.suppression.suppression import Suppression
 from exporter.views.kept_verdicts import keep
-from exporter.views.latest_verdicts import LatestVerdicts
-from exporter.workers import Evaluators, Workers, end, pools
+from exporter.workers import end, pools
 
-__all__ = ["Lifecycle", "Parts", "Reloader"]
+__all__ = ["Reloader"]
 
 log = logging.getLogger(__name__)
 
@@ -55,45 +43,6 @@ log = logging.getLogger(__name__)
 _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
 _MAINTENANCE_INTERVAL = 15.0
-
-
-class Lifecycle:
-    """Whether the process has started, and whether it is stopping."""
-
-    def __init__(self) -> None:
-        self.started = self.stopping = False
-
-    def not_ready(self) -> str | None:
-        """Return why scores cannot be served, or None where they can."""
-        if self.stopping:
-            return "it is stopping"
-        return None if self.started else "it is starting"
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What lives as long as the process, whatever the configuration."""
-
-    clock: Callable[[], float]
-    metrics: SelfMetrics
-    exposition: Exposition
-    store: Store
-    feedback: EpisodeFeedback
-    alert_snapshots: AlertSnapshots
-    discovery: Discovery
-    senders: Senders
-    suppression: Suppression
-    evaluators: Evaluators
-    admission: Admission
-    groups: Groups
-    latest: LatestVerdicts
-    co_occurrence: CoOccurrence
-    root_causes: RootCauses
-    likely_causes: LikelyCauses
-    changes: ChangeLog
-    maintenance: Maintenance
-    remote_writes: RemoteWrites
-    workers: Workers
 
 
 class Reloader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -149,7 +150,7 @@ def drawn(chart: Locator) -> None:
         picture = chart.locator("img")
         eventually(lambda: picture.evaluate("one => one.naturalWidth"), 4 * PATIENCE / 1000)
     else:
-        expect(chart).to_have_attribute("data-state", "drawn")
+        expect(chart).to_have_attribute("data-state", re.compile("drawn|complete"))
         expect(chart.locator("canvas").first).to_be_visible()
 
 
@@ -214,6 +215,8 @@ def test_the_graph_of_the_anomaly_explains_it(visit, picture, running: Stack) ->
     page.get_by_role("link", name="12 h").click()
     for chart in page.locator("figure").all():
         drawn(chart)
+    # With what is judged anew, too.
+    expect(page.locator("figure").first).to_have_attribute("data-state", "complete", timeout=4 * PATIENCE)
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     picture(page, "graph")
 
@@ -272,7 +275,7 @@ def test_a_chart_shows_what_was_decided_and_is_moved_in(visit, picture, running:
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 60, steps=4)
     page.mouse.up()
     page.wait_for_url("**from=*to=*")
-    expect(chart).to_have_attribute("data-state", "drawn")
+    drawn(chart)
     page.keyboard.press("Tab")
     chart.locator(".plot").focus()
     page.keyboard.press("Escape")

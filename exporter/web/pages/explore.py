@@ -10,7 +10,7 @@ import yaml
 
 from exporter.settings import parse_duration
 from exporter.web.pages.explore_models import ExploreForm, ExplorePage
-from exporter.web.pages.models import DisplayError
+from exporter.web.pages.models import DisplayError, Viewer
 from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["explore_page", "read_form"]
@@ -56,14 +56,14 @@ def read_form(parameters: Mapping[str, str]) -> ExploreForm:
     )
 
 
-def explore_page(page: ExplorePage, *, assets: str, interactive: bool) -> str:
-    """Return the HTML; parameters as of `graph_page`."""
+def explore_page(page: ExplorePage, viewer: Viewer) -> str:
+    """Return the HTML."""
     return TEMPLATES.render(
         "explore.html",
         page=page,
         form=page.form,
-        assets=assets,
-        interactive=interactive,
+        viewer=viewer,
+        assets=viewer.assets,
         directions=_DIRECTIONS,
         days=_DAYS,
         address=_address(page.form),

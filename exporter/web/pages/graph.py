@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.web.pages.heat_map import week_map, week_unit
-from exporter.web.pages.models import GraphPage, QueryState, TimeRange
+from exporter.web.pages.models import GraphPage, QueryState, TimeRange, Viewer
 from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["FEEDBACK", "default_range", "error_page", "graph_page"]
@@ -28,19 +28,13 @@ def default_range(at: float) -> TimeRange:
     return TimeRange(at - _DEFAULT_LENGTH, at)
 
 
-def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool, assets: str, interactive: bool) -> str:
+def graph_page(page: GraphPage, requested: TimeRange | None, viewer: Viewer) -> str:
     """Return the HTML.
 
     Parameters
     ----------
     requested : TimeRange or None
         None is the last twelve hours.
-    may_write : bool
-        Whether the user is authenticated, so that feedback would be accepted.
-    assets : str
-        Version of style sheet and script.
-    interactive : bool
-        Whether the library for charts that can be moved in is there.
     """
     shown = requested or default_range(page.at)
     return TEMPLATES.render(
@@ -48,9 +42,8 @@ def graph_page(page: GraphPage, requested: TimeRange | None, *, may_write: bool,
         page=page,
         requested=requested,
         shown=shown,
-        may_write=may_write,
-        assets=assets,
-        interactive=interactive,
+        viewer=viewer,
+        assets=viewer.assets,
         verdict=_verdict(page),
         lengths=[
             (text, shown.end - length, shown.end, abs(length - shown.length) < 0.02 * shown.length)

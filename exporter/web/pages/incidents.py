@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from exporter.web.pages.graph import FEEDBACK
 from exporter.web.pages.incident_models import AnomaliesPage, AnomalyFilter, IncidentPage
+from exporter.web.pages.models import Viewer
 from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["LENGTHS", "STATUSES", "VERDICTS", "anomalies_page", "incident_page"]
@@ -51,14 +52,13 @@ def _url(filters: AnomalyFilter) -> str:
     return f"anomalies?{urlencode({name: value for name, value in parameters.items() if value})}"
 
 
-def incident_page(page: IncidentPage, *, may_write: bool, assets: str, interactive: bool) -> str:
-    """Return the HTML; parameters as of `graph_page`."""
+def incident_page(page: IncidentPage, viewer: Viewer) -> str:
+    """Return the HTML."""
     return TEMPLATES.render(
         "incident.html",
         page=page,
-        may_write=may_write,
-        assets=assets,
-        interactive=interactive,
+        viewer=viewer,
+        assets=viewer.assets,
         feedback=FEEDBACK,
         kinds=_KINDS,
         entry_kinds=_ENTRY_KINDS,

@@ -33,6 +33,7 @@ __all__ = [
     "SeriesRow",
     "StateFilter",
     "TimeRange",
+    "Viewer",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -330,3 +331,25 @@ class GraphPage:
     explanation: Sequence[tuple[str, str]] = ()
     candidates: Sequence[Labels] = ()
     baseline: SeriesBaseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """For whom a page is written, and with what.
+
+    Attributes
+    ----------
+    may_write
+        Whether acknowledgements and verdicts of the user would be accepted.
+    named
+        Whether the user has logged in, so that no name has to be given.
+    assets
+        Version of style sheet and scripts.
+    interactive
+        Whether the library for charts that can be moved in is there.
+    """
+
+    assets: str
+    may_write: bool = False
+    named: bool = False
+    interactive: bool = False

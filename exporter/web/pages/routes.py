@@ -27,6 +27,7 @@ from exporter.web.pages.models import (
     Labels,
     SeriesFilter,
     StateFilter,
+    Viewer,
 )
 from exporter.web.pages.overview import overview_page
 from exporter.web.pages.page_data import PageData
@@ -136,9 +137,7 @@ class _Handlers:
         requested = time_range_from(request.query, self._data.now())
         page = await asyncio.to_thread(self._data.series, query, labels)
         self._preload()
-        return graph_page(
-            page, requested, may_write=self._may_write(request), assets=self._assets, interactive=self._interactive
-        )
+        return graph_page(page, requested, self._viewer(request))
 
     async def anomalies(self, request: web.Request) -> str:
         filters = _anomaly_filter(request.query)
@@ -148,17 +147,16 @@ class _Handlers:
     async def incident(self, request: web.Request) -> str:
         page = await asyncio.to_thread(self._data.incident, request.query.get("id", ""))
         self._preload()
-        return incident_page(
-            page, may_write=self._may_write(request), assets=self._assets, interactive=self._interactive
-        )
+        return incident_page(page, self._viewer(request))
 
     async def what_if(self, request: web.Request) -> str:
         query, settings = request.query.get("query", ""), _other_settings(request.query)
         page = await asyncio.to_thread(self._data.what_if, query, settings)
         return what_if_page(page, assets=self._assets)
 
-    def _may_write(self, request: web.Request) -> bool:
-        return self._actions or identity_of(request) is not None
+    def _viewer(self, request: web.Request) -> Viewer:
+        named = identity_of(request) is not None
+        return Viewer(self._assets, self._actions or named, named, self._interactive)
 
     def _preload(self) -> None:
         """Prepare for charts: a page is likely to be followed by one."""
@@ -168,7 +166,7 @@ class _Handlers:
         form = read_form(request.query)
         page = await asyncio.to_thread(self._data.explore, form)
         self._preload()
-        return explore_page(page, assets=self._assets, interactive=self._interactive)
+        return explore_page(page, self._viewer(request))
 
     async def explored(self, form: str, request: web.Request) -> web.Response:
         async def render() -> bytes:

@@ -83,6 +83,7 @@ class SeriesChart {
     new ResizeObserver(() => this.resize()).observe(this.host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     await this.complete(this.address);
+    this.figure.dataset.state = "complete";
     if (this.moving) {
       setInterval(() => this.again(), REREAD);
     }
@@ -112,7 +113,7 @@ class SeriesChart {
       throw new Error((await answer.text()).trim() || `${answer.status} ${answer.statusText}`);
     }
     this.data = await answer.json();
-    this.figure.dataset.state = "drawn";
+    this.figure.dataset.state ||= "drawn";
     if (this.source) {
       this.source.textContent = this.data.source;
     }

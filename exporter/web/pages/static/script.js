@@ -54,13 +54,16 @@ async function send(anomaly, act, fields) {
 function arm(form) {
   form.hidden = false;
   // Who logs in has a name already.
-  const who = form.querySelector(".who");
-  who.hidden = false;
-  who.querySelector("input").value = localStorage.getItem(NAME) || "";
+  const name = form.querySelector("[name=who]");
+  if (name) {
+    name.value = localStorage.getItem(NAME) || "";
+  }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const { act, comment, who } = Object.fromEntries(new FormData(form, event.submitter));
-    localStorage.setItem(NAME, who);
+    const { act, comment, who = "" } = Object.fromEntries(new FormData(form, event.submitter));
+    if (name) {
+      localStorage.setItem(NAME, who);
+    }
     send(form.dataset.anomaly, act, { comment, who });
   });
 }
