@@ -31,6 +31,10 @@ EMPTY = {
     *(f"Budgets of alerts {letter}" for letter in "CDE"),  # There is too little history for a calibration.
     *(f"False alerts to expect {letter}" for letter in "AB"),  # For a count, too.
     *("Suppressed series by reason A", "Anomalous"),  # Nothing is silenced; and only where it is anomalous.
+    *(f"Remote write {letter}" for letter in "ABC"),  # It is not configured,
+    "Remote write, waiting A",
+    *("$series F", "Time to the limit A", "Probability of reaching the limit A"),  # nor are forecasts.
+    "Answers with warnings, and partial ones C",  # Nothing in them is unreadable.
     "Memory C",  # A limit is there where the control group has one.
     "Starts C",  # It has not been restarted.
 }

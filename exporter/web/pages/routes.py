@@ -94,7 +94,8 @@ class _Handlers:
     def __init__(self, data: PageData, *, actions: bool) -> None:
         self._data = data
         self._actions = actions
-        self._charts = ChartCache()
+        # What needs no judging does not wait for what does.
+        self._charts, self._quick = ChartCache(), ChartCache()
         static = files("exporter.web.pages") / "static"
         self.files = {name: (kind, (static / name).read_bytes()) for name, kind in _TYPES.items()}
         self._interactive = all((static / "lib" / name).is_file() for name in _LIBRARY)
@@ -104,6 +105,7 @@ class _Handlers:
 
     async def close(self, _: web.Application) -> None:
         self._charts.close()
+        self._quick.close()
 
     async def static(self, request: web.Request) -> web.Response:
         name = request.path.rpartition("/")[2]
@@ -173,7 +175,8 @@ class _Handlers:
             trial = read_form(request.query)
             quick = request.query.get("quick") == "yes"
             style = ChartStyle(form, quick=quick)
-            return await self._charts.get((form, quick, trial), lambda: self._data.explore_chart(trial, style))
+            cache = self._quick if quick else self._charts
+            return await cache.get((form, quick, trial), lambda: self._data.explore_chart(trial, style))
 
         return await self._file(form, render())
 
@@ -206,7 +209,8 @@ class _Handlers:
         within = time_range_from(parameters, self._data.now())
         key = (form, dark, narrow, quick, query, labels, within, part)
         style = ChartStyle(form, dark=dark, narrow=narrow, quick=quick)
-        return await self._charts.get(key, lambda: self._data.chart(query, labels, within, part, style))
+        cache = self._quick if quick else self._charts
+        return await cache.get(key, lambda: self._data.chart(query, labels, within, part, style))
 
 
 def _message_picture(text: str) -> str:
