@@ -203,7 +203,8 @@ def test_a_label_full_of_markup_is_text_everywhere(visit, running: Stack) -> Non
     expect(page.locator("h1 + p")).to_contain_text(ODD[:40])
     drawn(page.locator("figure").first)
     # Opened alone, a chart is a document too.
-    page.goto(page.locator("figure img").last.get_attribute("src").replace("decomposition", "weeks"))
+    picture = page.locator("figure img").last.get_attribute("src").replace("decomposition", "weeks")
+    page.goto(picture, timeout=4 * PATIENCE)
 
 
 def test_the_graph_of_the_anomaly_explains_it(visit, picture, running: Stack) -> None:
