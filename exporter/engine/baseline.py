@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.ordered import add_up
-from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, season_of
+from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, season_of
 from exporter.engine.seconds import HOUR
 
 __all__ = [
@@ -135,6 +135,8 @@ class BucketStats:
     weight: FloatArray
     fine: npt.NDArray[np.bool_] | None = None
     """Whether no finer bucket is needed: it is that of the hour of the week, or the series has no such season."""
+    trend: FloatArray | None = None
+    """How far a trend counts, 0..1: so far the deviation of the bucket is that of the weeks and not of the hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,16 @@ class Baseline:
         self.fix_season(season)
         self.season = np.zeros(0, np.int8)
         """The season of each row, as `find_seasons` left it."""
+        self.errors = np.zeros((4, 0), np.float32)
+        """How well the buckets predicted; see `season.note_errors`."""
         self.touched: set[int] = set()
         """Buckets that changed since this was last emptied; a checkpoint writes only those."""
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows. New rows have learned nothing."""
-        self.season = np.concatenate([self.season, np.zeros(capacity - len(self.season), np.int8)])
+        more = capacity - len(self.season)
+        self.season = np.concatenate([self.season, np.zeros(more, np.int8)])
+        self.errors = np.concatenate([self.errors, np.zeros((4, more), np.float32)], axis=1)
         for bucket, old in enumerate(self._stats):
             # zeros() is calloc: memory that no series uses is never touched, so it costs nothing.
             self._stats[bucket] = np.zeros((4, capacity), np.float32)
@@ -195,6 +201,7 @@ class Baseline:
         if not len(rows):
             return
         self.season[rows] = UNKNOWN
+        self.errors[:, rows] = 0.0
         for bucket, stats in enumerate(self._stats):
             if stats[_LAST, rows].any():
                 stats[:, rows] = 0.0
@@ -233,7 +240,8 @@ class Baseline:
     def find_seasons(self, rows: slice) -> None:
         """Find the season of each row from what the buckets have learned."""
         hours = [stats[:, rows] for stats in self._stats]
-        self.season[rows] = season_of(hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS])
+        week, day = hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS]
+        self.season[rows] = season_of(week, day, self.errors[:, rows], self.season[rows])
 
     def scope(self, buckets: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
@@ -252,11 +260,15 @@ class Baseline:
             for bucket, full in zip(buckets, self._full.ravel(), strict=True)
         ]
 
-    def learn(self, index: BucketIndex, rows: slice, samples: FloatArray, seconds: float) -> None:
+    def learn(
+        self, index: BucketIndex, rows: slice, samples: FloatArray, seconds: float, *, begins: bool = False
+    ) -> None:
         """Learn some samples of every series, all of the same buckets.
 
         Parameters
         ----------
+        begins : bool
+            Whether the hour begins with them. Later ones are not compared: the bucket has learned from this hour.
         samples : ndarray of float64, shape (k, n)
             Baseline units; NaN is not learned.
         seconds : float
@@ -265,6 +277,9 @@ class Baseline:
         batch = _Batch(samples, seconds)
         buckets = [self._stats[bucket][:, rows] for bucket in index]
         before = np.stack([_unpack(bucket) for bucket in buckets])
+        if begins:
+            counts = (batch.count > 0.0) & (before[0, _WEIGHT] >= _NEARLY * HOUR)
+            note_errors(self.errors[:, rows], batch.mean, before[:, _MEAN], counts)
         kept = self._resolve_conflicts(before, batch)
         after = _learn(before, batch, self._full)
         for bucket, stats in zip(buckets, after, strict=True):

@@ -46,7 +46,11 @@ class Checkpoints:
             parts[name] = column[..., :size]
         parts["saved_at"] = saved_at
         parts["block"] = np.array(
-            [state.filled, state.flushed, state.blocks, state.seconds, *state.buckets, state.grid_at, state.instants]
+            [
+                *(state.filled, state.flushed, state.blocks, state.seconds),
+                *state.buckets,
+                *(state.grid_at, state.instants, state.learned_hour),
+            ]
         )
         parts["drift"] = state.drift.state()
         if state.forecasts is not None:
@@ -75,7 +79,7 @@ class Checkpoints:
         """
         state = self._state
         saved_at, block = parts.get("saved_at"), parts.get("block")
-        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (9,):
+        if saved_at is None or saved_at.shape != (BUCKETS,) or block is None or block.shape != (10,):
             return False
         size = parts["first"].shape[-1] if "first" in parts else 0
         columns = state.columns()
@@ -113,8 +117,9 @@ class Checkpoints:
         if state.forecasts is not None:
             state.forecasts.restored(at, parts, state.lifetimes.admitted[:size])
         state.at = at
-        filled, flushed, blocks, state.seconds, *buckets, state.grid_at, instants = block.tolist()
+        filled, flushed, blocks, state.seconds, *buckets, state.grid_at, instants, hour = block.tolist()
         state.filled, state.flushed, state.blocks, state.instants = map(int, (filled, flushed, blocks, instants))
+        state.learned_hour = int(hour)
         state.buckets = BucketIndex(*map(int, buckets))
         return True
 

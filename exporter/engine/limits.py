@@ -17,7 +17,7 @@ import numpy.typing as npt
 from exporter.engine.columns import Array, Column
 from exporter.engine.ordered import logarithm
 
-__all__ = ["Limit", "SignalLimits", "limit_columns", "note_marks", "recurring", "shift_marks"]
+__all__ = ["Limit", "SignalLimits", "limit_columns"]
 
 DAY = 1440
 """Minutes."""
@@ -30,15 +30,12 @@ FADE = 0.5 ** (1.0 / 14.0)
 """Part of a count that is left after a day."""
 DAYS = 28
 STILL = 1.6
-"""A series that does not move in nearly all hours must be so many times beyond all but one of its days."""
+"""A series that does not move in three quarters of the hours must be so many times beyond all but two of its days; one
+that does not in nearly all hours, beyond all but one."""
 READY = 7
 """Days before there is a limit."""
 _NEVER = np.iinfo(np.int32).min
 _UNKNOWN = 255
-OFTEN = 3
-"""Days of the last four with an anomaly at an hour of the day that make it normal there."""
-_EARLIER_DAYS = np.uint8(0x1E)
-_BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
 class Limit(NamedTuple):
@@ -67,8 +64,9 @@ class Limit(NamedTuple):
     root: float = 0.2
 
 
-def limit_columns(signals: int) -> dict[str, Column]:
-    """Return the state for so many signals."""
+def limit_columns(rules: tuple[Limit, ...]) -> dict[str, Column]:
+    """Return the state for signals with such rules; those whose days count come first."""
+    signals, daily = len(rules), sum(rule.days > 0.0 for rule in rules)
     return {
         "open": Column((), np.int32, _NEVER),  # Minutes of the first and of the last sample of the block under way.
         "now": Column((), np.int32, _NEVER),
@@ -76,8 +74,8 @@ def limit_columns(signals: int) -> dict[str, Column]:
         "most": Column((signals,), np.float32),  # Largest values of the block.
         "hours": Column((signals, BINS), np.float16),  # How often a block reached each bin.
         "day": Column((), np.int32, _NEVER),
-        "today": Column((signals,), np.float16),
-        "days": Column((signals, DAYS), np.uint8, _UNKNOWN),  # Bin of the largest value of each of the last days.
+        "today": Column((daily,), np.float16),
+        "days": Column((daily, DAYS), np.uint8, _UNKNOWN),  # Bin of the largest value of each of the last days.
         "limit": Column((signals,), np.float32, np.nan),
     }
 
@@ -126,7 +124,8 @@ class SignalLimits:
             state["day"][ended] = day
         for hours, where in zip(state["hours"], _bin_of(most), strict=True):
             hours[where, ended] += np.float16(1.0)
-        state["today"][:, ended] = np.maximum(state["today"][:, ended], np.minimum(most, np.float32(6e4)))
+        today = state["today"]
+        today[:, ended] = np.maximum(today[:, ended], np.minimum(most[: len(today)], np.float32(6e4)))
         state["most"][:, ended] = 0.0
         state["count"][ended] = 0
         state["open"][ended] = _NEVER
@@ -146,46 +145,27 @@ class SignalLimits:
         count = (days[0] != _UNKNOWN).sum(axis=0)
         hours = state["hours"][:, :, rows].astype(np.float32)
         for index, rule in enumerate(self._rules):
-            limit = _limit_of(rule, hours[index], ordered[index], count)
+            limit = _limit_of(rule, hours[index], ordered[index] if rule.days else None, count)
             state["limit"][index, rows] = np.where(count >= READY, limit, np.nan)
         state["hours"][:, :, rows] = hours * np.float32(FADE)
 
 
-def _limit_of(rule: Limit, hours: Array, days: Array, count: Array) -> Array:
+def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array) -> Array:
     """Return the limit of one signal, shape (n,), from its histogram and the sorted bins of `count` days."""
     q50, q75, q90 = (np.maximum(_quantile(hours, share), np.float32(rule.root)) for share in (0.5, 0.75, 0.9))
     limit = np.float32(rule.share) * q50 * _power(q75 / q50, rule.quarter)
     limit = np.maximum(limit, q50 * _power(q90 / q50, rule.tenth))
-    if rule.days:
+    if days is not None:
         every = np.arange(len(count))
         place = np.minimum(((1.0 - rule.days) * count).astype(np.intp), DAYS - 1)
         limit = np.maximum(limit, np.float32(rule.beyond) * _edge(days[place, every], RATIO_OF_DAYS))
-        # The hours of a series that does not move in nearly all of them say nothing: only its days do.
-        last = np.minimum(np.maximum(count - 2, 0), DAYS - 1)
+        # The hours of a series that does not move in most of them say nothing: only its days do.
+        root = np.float32(rule.root)
+        last = np.minimum(np.maximum(count - np.where(q90 <= root, 2, 3), 0), DAYS - 1)
         top = np.float32(STILL) * _edge(days[last, every], RATIO_OF_DAYS)
-        limit = np.where(q90 <= np.float32(rule.root), np.maximum(limit, top), limit)
+        limit = np.where(q75 <= root, np.maximum(limit, top), limit)
     largest: Array = np.maximum(limit, np.float32(rule.least))
     return largest
-
-
-def note_marks(marks: Array, hour: int, anomalous: Array) -> None:
-    """Mark the series, shape (n,), with an anomaly at an hour of the day; a bit a day, today is the lowest."""
-    if anomalous.any():
-        marks[hour] |= anomalous.astype(np.uint8)
-
-
-def shift_marks(marks: Array, rows: npt.NDArray[np.intp]) -> Array:
-    """Begin a new day in the marks of `rows`, and return these marks."""
-    shifted: Array = marks[:, rows] << np.uint8(1)
-    marks[:, rows] = shifted
-    return shifted
-
-
-def recurring(marks: Array, hour: int) -> Array:
-    """Return which series, shape (n,), had an anomaly about this hour on three of the last four days."""
-    days = (marks[(hour - 1) % 24] | marks[hour] | marks[(hour + 1) % 24]) & _EARLIER_DAYS
-    often: Array = _BITS[days] >= OFTEN if days.any() else np.zeros(len(days), np.bool_)
-    return often
 
 
 def _bin_of(size: Array, ratio: float = RATIO, bins_in_all: int = BINS) -> Array:

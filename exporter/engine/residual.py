@@ -36,6 +36,12 @@ NORMAL = np.float32(1.2533)
 """Standard deviation in mean absolute deviations, for a normal distribution."""
 CLIP = np.float32(3.0)
 """Residuals count for the noise at most this many times the noise of their hour: an incident is no noise."""
+CLEAR = np.float32(100.0)
+"""Sum of the squares from which on the correlation is known: that of so many samples that moved."""
+REPEATS = 2016
+"""Samples that the share of those that repeat the one before is a mean of: a week of five minutes."""
+ECHO_FADE = np.float32(0.5 ** (1.0 / 1000.0))
+"""Part of the correlation that is left after a sample: half after three and a half days of five minutes."""
 EMPTY = np.float32(0.05)
 """Part of the mean value that is added before a logarithm is taken, so that a zero is far and not infinitely far."""
 _NO_SAMPLE = 255
@@ -69,6 +75,10 @@ LAYOUT = {
     "noise": Column((2, HOURS), np.float32, np.nan),  # Mean absolute residual of each hour of the day; value and ratio.
     "recent": Column((2, WINDOW + BLOCK), np.float32, np.nan),  # Residuals, up to the end of the block.
     "hour": Column((BLOCK,), np.uint8, _NO_SAMPLE),  # Of the samples of the block.
+    "echo": Column((2,), np.float32),  # Running sums of the products of neighbouring residuals, and of their squares.
+    "last": Column((), np.float32),  # The last residual, in the noise of its hour.
+    "repeats": Column((), np.float32),  # Share of samples that repeat the one before.
+    "same": Column((), np.int16),  # Of the samples of the block.
     "value": Column((), np.float64, np.nan),  # The last sample that was learned.
     "sum": Column((), np.float32),  # Of the distances from zero of the samples of the block.
 }
@@ -131,15 +141,21 @@ class Residuals:
         noise = _noise_about(state["noise"], hour)
         visits = np.clip(stats.weight / HOUR, 1.0, 30.0)
         of_hour = np.where(np.isnan(noise[0]), stats.std, noise[0])
-        variance = (visits * stats.std**2 + VISITS * of_hour**2) / (visits + VISITS) * (1.0 + 1.0 / visits)
+        # What grew for weeks lies in the deviation of the bucket, and not in the noise of the hour.
+        counted = visits if stats.trend is None else (1.0 - stats.trend) * visits
+        variance = (counted * stats.std**2 + VISITS * of_hour**2) / (counted + VISITS) * (1.0 + 1.0 / visits)
         spread = np.sqrt(variance)
         overall = ((sample - levels.mean) / np.maximum(levels.std, batch.resolution)).astype(np.float32)
         previous = self._previous(state["value"], sample, keep, score_only=batch.score_only)
+        change = (sample - previous).astype(np.float32)
+        if not batch.score_only:
+            state["same"] += ((change == 0.0) & keep).sum(axis=0, dtype=np.int16)
         start = WINDOW + index
         if batch.score_only:
             before = np.concatenate([state["recent"][0][start - WINDOW : start], residual])
         else:
             before = state["recent"][0][start - WINDOW : start + len(sample)]
+        product, square = state["echo"]
         residuals = Residual(
             value=residual,
             contrast=contrast[0],
@@ -150,7 +166,9 @@ class Residuals:
             positive=positive,
             overall=overall,
             before=before,
-            change=(sample - previous).astype(np.float32),
+            change=change,
+            correlation=np.where(square > CLEAR, product / square, np.float32(1.0)),
+            repeats=state["repeats"],
             zero=zero,
             step=step,
         )
@@ -209,9 +227,19 @@ class Residuals:
             step = rate * (clipped - np.where(np.isnan(now), np.float32(0.0), now))
             new = np.where(np.isnan(now), size, now + step)
             noise[:, hour] = np.where(noted[index] & ~np.isnan(size), new, now)
+            counts = noted[index] & (now[0] > 0.0)
+            relative = np.copysign(clipped[0] / now[0], recent[0, WINDOW + index])
+            relative = np.where(counts, relative, np.float32(0.0))
+            state["echo"] *= ECHO_FADE
+            state["echo"] += np.stack([relative * state["last"], relative * relative])
+            state["last"][...] = relative
         share = count / np.clip(age + count, 1, HOURS * most).astype(np.float32)
         mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
         state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))
+        share = state["same"] / np.maximum(count, 1).astype(np.float32)
+        share = (share - state["repeats"]) * count / np.clip(age + count, BLOCK, REPEATS).astype(np.float32)
+        state["repeats"] += share.astype(np.float32)
+        state["same"][...] = 0
         age += count
         recent[:, :WINDOW] = recent[:, BLOCK:].copy()
         hours[...] = _NO_SAMPLE

@@ -19,6 +19,7 @@ from exporter.engine.overrides import OverrideContext
 from exporter.engine.residual import Levels
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
+from exporter.engine.seconds import HOUR
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
@@ -126,11 +127,18 @@ class Scorer:
             else detector.score(batch)
             for detector in voters
         ]
+        hour = int(local[0] // HOUR)
+        normal = state.runs.normal(rows, hour)
+        monthly = bool((normal > 1.0).any())
+        if monthly:
+            results = [replace(each, above=each.above / normal, below=each.below / normal) for each in results]
         outage = _outage(voters, results)
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
+        severity = np.fmax(ballot.joint[0], ballot.joint[1])
+        state.runs.note(rows, hour, np.where(learn, severity * normal if monthly else severity, 0.0))
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(

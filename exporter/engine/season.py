@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from exporter.engine.seconds import HOUR
 
-__all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "season_of"]
+__all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "note_errors", "season_of"]
 
 FloatArray = npt.NDArray[np.float64]
 Stats = npt.NDArray[np.float32]
@@ -30,22 +30,37 @@ ENOUGH = 1.8
 SHARE = 0.1
 """Part of the variance that a season must explain, and that a week must explain beyond the day: beyond chance,
 and worth the samples that a finer bucket costs."""
-PEAK = 1.5
+PEAK, PEAK_BY_CHANCE = 1.5, 3.2
 """Standard deviations of an hour of the day. A week in which one hour is so much off has its season, however small its
-share: one dip every Sunday evening."""
+share: one dip every Sunday evening. The second is divided by the square root of the visits: so far the farthest of the
+hours is by chance where the noise lasts for a day."""
 DAY_PEAK = 0.6
 """Standard deviations of an hour of the day. A week in which one day is so much off on average has its season: a
 weekend that is a few per cent lower is a small share of the variance, and lies outside for two days."""
+COMPARED = 300.0
+"""Hours that were predicted by the hour of the week, of the day and by all hours before their errors are compared."""
+TAKEN, KEPT = 0.95, 1.05
+"""Part of the mean square error of the coarser bucket that the finer one must stay below to be taken, and to be kept.
+Where noise lasts for hours or days the hours of the week explain much of the past by chance, and nothing of the
+future."""
+ERRORS = 336.0
+"""Hours that the errors are means of."""
 _MEAN, _STD, _WEIGHT = 0, 1, -1
 
 
-def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int8]:
+def season_of(
+    week: Sequence[Stats], day: Sequence[Stats], errors: Stats, now: npt.NDArray[np.int8]
+) -> npt.NDArray[np.int8]:
     """Return the season of each series, shape (n,): one of `UNKNOWN`, `WEEKLY`, `DAILY`, `NONE`.
 
     Parameters
     ----------
     week, day : sequences of ndarray, shape (m, n), of length 168 and 24
         Statistics of the hours: mean and std first, weight in seconds last.
+    errors : ndarray, shape (4, n)
+        See `note_errors`.
+    now : ndarray, shape (n,)
+        The season so far.
     """
     by_week, visits = _explained(week)
     by_day, days = _explained(day)
@@ -58,9 +73,34 @@ def season_of(week: Sequence[Stats], day: Sequence[Stats]) -> npt.NDArray[np.int
         signed = np.where((bucket[_WEIGHT] > 0.0) & (daily[_STD] > 0.0), bucket[_MEAN] - daily[_MEAN], 0.0)
         days_off[hour // 24] += np.where(daily[_STD] > 0.0, signed / np.where(daily[_STD] > 0.0, daily[_STD], 1.0), 0.0)
     day_peak = np.abs(days_off).max(axis=0) / 24.0
-    weekly = (by_week - np.maximum(by_day, 0.0) > SHARE) | (peak > PEAK) | (day_peak > DAY_PEAK)
-    season = np.where(weekly, WEEKLY, np.where(by_day > SHARE, DAILY, NONE))
+    count, of_week, of_day, of_all = errors.astype(np.float64)
+    unclear = count < COMPARED
+    better = unclear | (of_week < of_day * np.where(now == WEEKLY, KEPT, TAKEN))
+    daily = (by_day > SHARE) & (unclear | (of_day < of_all * np.where(now == NONE, TAKEN, KEPT)))
+    peaks = peak > np.maximum(PEAK, PEAK_BY_CHANCE / np.sqrt(visits))
+    weekly = peaks | (better & ((by_week - np.maximum(by_day, 0.0) > SHARE) | (day_peak > DAY_PEAK)))
+    season = np.where(weekly, WEEKLY, np.where(daily, DAILY, NONE))
     return np.where(visits >= ENOUGH, season, UNKNOWN).astype(np.int8)
+
+
+def note_errors(errors: Stats, value: FloatArray, means: FloatArray, counts: npt.NDArray[np.bool_]) -> None:
+    """Note how well the buckets predicted the beginning of an hour.
+
+    Parameters
+    ----------
+    errors : ndarray, shape (4, n)
+        How many hours were compared, and the mean square errors of the buckets; changed in place.
+    value : ndarray, shape (n,)
+        Mean of the samples.
+    means : ndarray, shape (3, n)
+        Of the hour of the week, the hour of the day and all hours, before the samples were learned.
+    counts : ndarray of bool, shape (n,)
+        Which series have a sample, and a visit of each bucket.
+    """
+    errors[0] += counts
+    np.minimum(errors[0], np.float32(ERRORS), out=errors[0])
+    step = ((value - means) ** 2 - errors[1:]) / np.maximum(errors[0], np.float32(1.0))
+    errors[1:] += np.where(counts, step, 0.0).astype(np.float32)
 
 
 def _explained(buckets: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:

@@ -18,6 +18,7 @@ from exporter.engine.drift import Drift
 from exporter.engine.forecast.forecasts import Forecasts
 from exporter.engine.overrides import Overrides
 from exporter.engine.recent import RecentDeviations
+from exporter.engine.recurrence import Runs
 from exporter.engine.residual import Residuals
 from exporter.engine.scale import Scale
 from exporter.engine.seconds import HOUR
@@ -62,6 +63,8 @@ class EngineState:
         Of the instants in between: the buckets they fall in, and how much history each stands for.
     blocks : int
         How many blocks have ended.
+    learned_hour : int
+        Of the week, that the buckets learned from last.
     instants : int
         Instants that are to be learned or were, not counting those before there was any series.
     detectors : dict of str to DetectorState
@@ -89,6 +92,7 @@ class EngineState:
         self.overrides = Overrides()
         self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
         self.residuals, self.trend, self.young = Residuals(), Trend(), Young()
+        self.runs = Runs()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -104,6 +108,7 @@ class EngineState:
         self.relearned: list[int] = []
         self.pending = np.zeros((BLOCK, 0))
         self.filled = self.flushed = self.blocks = self.instants = 0
+        self.learned_hour = -1
         self.buckets = BucketIndex(0, 0, 0)
         self.seconds = 0.0
         self.capacity = 0
@@ -159,7 +164,7 @@ class EngineState:
             self.trend,
             self.young,
         ]
-        return [*shared, self.recent, *self.detectors.values(), *optional]
+        return [*shared, self.recent, self.runs, *self.detectors.values(), *optional]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -237,9 +242,10 @@ class EngineState:
         """Let the buckets learn what is pending."""
         if self.flushed == self.filled:
             return
+        begins, self.learned_hour = self.buckets.week != self.learned_hour, self.buckets.week
         for rows in self.chunks():
             samples = self.pending[self.flushed : self.filled, rows]
-            self.baseline.learn(self.buckets, rows, samples, self.seconds)
+            self.baseline.learn(self.buckets, rows, samples, self.seconds, begins=begins)
             self.lifetimes.count[rows] += np.isfinite(samples).sum(axis=0)
         self.flushed = self.filled
 
@@ -348,6 +354,7 @@ class EngineState:
             "count": self.lifetimes.count,
             "pending": self.pending,
             "season": self.baseline.season,
+            "season_errors": self.baseline.errors,
             **self.shift.arrays(),
             **self.overrides.arrays(),
             **self.drift.arrays(),
@@ -355,6 +362,7 @@ class EngineState:
             **self.trend.arrays(),
             **self.young.arrays(),
             **self.recent.arrays(),
+            **self.runs.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}

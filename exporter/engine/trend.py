@@ -66,7 +66,7 @@ class Trend:
             return stats
         factor = np.exp((part * level).astype(np.float64)).astype(np.float32).astype(np.float64)
         mean, q1, q3 = (zero + factor * (value - zero) for value in (stats.mean, stats.q1, stats.q3))
-        return replace(stats, mean=mean, q1=q1, q3=q3, std=factor * stats.std)
+        return replace(stats, mean=mean, q1=q1, q3=q3, std=factor * stats.std, trend=part)
 
     def note(self, rows: slice, sample: FloatArray, stats: BucketStats, zero: FloatArray, seconds: float) -> None:
         """Note samples of a block, shape (t, n), NaN where they do not count; `stats` are those of the buckets."""

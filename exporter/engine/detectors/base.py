@@ -82,6 +82,10 @@ class Residual:
         Residuals of the samples before these, and theirs.
     change : ndarray, shape (t, n)
         Distance from the sample before; exactly 0 where it is the same value.
+    correlation : ndarray, shape (n,)
+        Of the residual of a sample with that of the one before; 1 while unknown.
+    repeats : ndarray, shape (n,)
+        Share of the samples that repeat the one before.
     zero : ndarray of float64, shape (n,)
         The value zero in baseline units.
     step : float, seconds
@@ -98,6 +102,8 @@ class Residual:
     overall: Array
     before: Array
     change: Array
+    correlation: Array
+    repeats: Array
     zero: Array
     step: float
 

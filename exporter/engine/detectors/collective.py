@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.detectors.base import (
+    Array,
     Column,
     DetectorResult,
     FloatArray,
@@ -94,6 +95,7 @@ class Collective(StatefulDetector):
     layout: ClassVar[Mapping[str, Column]] = {
         "open": Column((), np.int32, _NEVER),  # Number of the hour that is going on, local time.
         "usual": Column((), np.float32, np.nan),  # Mean of the baseline when that hour began; baseline units.
+        "before": Column((), np.float32, np.nan),  # And when the one before began.
         "sum": Column((), np.float64),  # Of its samples.
         "count": Column((), np.int32),
         "hours": Column((), np.int32),  # That have ended, and were compared.
@@ -112,15 +114,16 @@ class Collective(StatefulDetector):
         """Judge the samples of every series, which lie in one hour, by the hours that have ended."""
         state = batch.state
         hour = int(batch.times[0] // HOUR)
-        if hour != int(state["open"].max()):
-            self._end_hour(state)
-            state["open"][...] = hour
-        # The baseline learns within the hour: the hour is compared with the mean from before it.
-        began = state["count"] == 0
         expected = batch.stats.mean
         if batch.stats.fine is not None:
             # Against a coarser bucket every weekend would be a drift.
             expected = np.where(batch.stats.fine, expected, np.nan)
+        last = int(state["open"].max())
+        if hour != last:
+            self._end_hour(state, expected if hour == last + 1 else state["usual"])
+            state["open"][...] = hour
+        # The baseline learns within the hour: the hour is compared with the mean from before it.
+        began = state["count"] == 0
         state["usual"][...] = np.where(began, expected, state["usual"])
         state["spread"][...] = np.where(began, batch.stats.std, state["spread"])
         if not batch.score_only:
@@ -149,17 +152,25 @@ class Collective(StatefulDetector):
         """Say on which side the hours were."""
         return f"hours a little {context.side} the usual have added up: a drift"
 
-    def _end_hour(self, state: State) -> None:
-        """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample."""
+    def _end_hour(self, state: State, after: Array) -> None:
+        """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample.
+
+        The deviation is that from the nearest usual mean of this hour, the one before and the one `after`: what comes
+        an hour early or late, as after a change of the clock, is no drift.
+        """
         limit = self.limit
         mean = state["sum"] / np.maximum(state["count"], 1)
-        away = (mean - state["usual"]) / state["spread"]
+        beside = np.stack([state["before"], state["usual"], after])
+        nearest = np.clip(mean, np.fmin.reduce(beside), np.fmax.reduce(beside))
+        nearest = np.where(np.isnan(state["usual"]), np.nan, nearest)
+        state["before"][...] = state["usual"]
+        away = (mean - nearest) / state["spread"]
         away = np.where(
             (state["count"] > 0) & ~np.isnan(away), np.clip(away, -_AWAY_MAX, _AWAY_MAX), state["apart"][-1]
         )
         state["apart"][:-1] = state["apart"][1:]
         state["apart"][-1] = away
-        deviation = mean - state["usual"] - state["offset"]
+        deviation = mean - nearest - state["offset"]
         compared = (state["count"] > 0) & np.isfinite(deviation)
         deviation = np.where(compared, deviation, 0.0)
         size, hours = state["size"], state["hours"]

@@ -19,8 +19,8 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.limits import note_marks, recurring
 from exporter.engine.ordered import logarithm
+from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
 __all__ = ["Counts"]
@@ -71,7 +71,7 @@ class Counts(StatefulDetector):
         14.0, gt=0, le=1000, allow_inf_nan=False, description="How improbable the run must be: exp(-evidence)."
     )
 
-    layout: ClassVar[Mapping[str, Column]] = {
+    layout: ClassVar[Mapping[str, Column]] = MARKS | {
         "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
         "seen": Column((2,), np.int16),  # Its samples, and the zeros among them.
         "share": Column((HOURS,), np.float16, np.nan),  # Of zeros at each hour of the day.
@@ -79,7 +79,6 @@ class Counts(StatefulDetector):
         "run": Column((), np.float32),  # Evidence of the zeros in a row so far.
         "longest": Column((), np.float32),  # And of the longest run that has ended.
         "length": Column((), np.float32),  # For how many seconds it goes on.
-        "marks": Column((HOURS,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
         "accepted": Column((), np.bool_),  # Zero counts as normal until something comes.
     }
 
@@ -107,7 +106,8 @@ class Counts(StatefulDetector):
             each = np.where(np.isnan(each), np.float32(0.0), each)
             limit = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
             now, length = run.copy(), state["length"]
-            often = recurring(state["marks"], number % HOURS)
+            marks = DailyMarks(state, int(batch.times[0] // 3600.0))
+            often = marks.often()
             for index, (is_zero, is_other) in enumerate(zip(zero, other, strict=True)):
                 if batch.score_only:
                     now = run
@@ -125,7 +125,7 @@ class Counts(StatefulDetector):
                     state["longest"][...] = np.maximum(state["longest"], ended)
                     state["accepted"] &= ~is_other
                     length = seconds
-                note_marks(state["marks"], number % HOURS, is_zero & young & (now >= limit))
+                marks.note(is_zero & young & (now >= limit))
             if not batch.score_only:
                 run[...] = now
                 state["length"][...] = length
@@ -146,7 +146,7 @@ class Counts(StatefulDetector):
         state["seen"][...] = 0
         if hour == HOURS - 1:
             state["longest"] *= np.float32(FADE)
-            state["marks"][...] = state["marks"] << np.uint8(1)
+            DailyMarks.next_day(state, slice(None))
             state["days"][...] = np.minimum(state["days"] + here, 1000)
 
     def reason(self, context: ReasonContext) -> str:  # noqa: ARG002

@@ -22,26 +22,35 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.limits import Limit, SignalLimits, limit_columns, note_marks, recurring, shift_marks
+from exporter.engine.limits import Limit, SignalLimits, limit_columns
+from exporter.engine.recurrence import BEYOND, MARKS, SIZE_MAX, DailyMarks
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["Far"]
 
 HOURS = 24
 RULES = (
-    Limit(least=1.0, quarter=4.4, tenth=1.3, share=0.66, days=0.7, beyond=1.3),
-    Limit(least=0.8, quarter=4.4, tenth=1.3, share=0.66),
+    Limit(least=1.0, quarter=5.0, tenth=1.6, share=0.677, days=0.7, beyond=1.3),
+    Limit(least=0.8, quarter=4.4, tenth=1.6, share=0.66),
+    Limit(least=1.0, quarter=4.4, tenth=1.3, share=0.95),
+    Limit(least=0.8, quarter=4.4, tenth=1.3, share=0.95),
 )
-"""SignalLimits of the deviation, and of that of the logarithm. With normal noise they are the least ones."""
+"""Limits of the deviation and of that of the logarithm, of single samples and of two in a row: noise with wide tails
+goes far in single samples, and seldom in two in a row. With normal noise they are the least ones."""
+PAIRS = 2
+"""The first of those of two in a row."""
 COARSE = 3000.0
 """Seconds between samples from which on a sample stands for an hour: there is no last hour to compare it with, and a
 single one is no accident. It is far where it is far from its own hour and from the mean of all hours."""
 OVERALL, OF_HOUR = np.float32(4.2), np.float32(3.2)
 """Standard deviations of all hours together, and of the noise of this hour, that are far."""
-BEYOND = 1.3
-"""What recurs at an hour must be this many times as far as the last times."""
 HELD = 6 * HOUR
 """Seconds in which an anomaly that goes on becomes what its samples are compared with."""
+PAIR = np.float32(0.6)
+"""The limit of two in a row is at least this part of that of single samples: what has wide tails is not believed
+twice as easily."""
+HOLDS = np.float32(0.8)
+"""Share of samples that repeat the one before from which on a series holds its values."""
 SIZE_FADE = np.float16(0.93)
 """Part of the size of what recurs that is left after a day."""
 
@@ -51,9 +60,10 @@ class Far(StatefulDetector):
 
     The smaller of the residual and its contrast, in three standard deviations of the noise of this hour, is divided by
     the limit of the series (`exporter.engine.limits`). Where the series is never negative the same is computed of the
-    logarithm, and the smaller of both counts. An incident does not become normal because it happened before. Normal is
-    only what most hours or most days reach, and what came at the same hour on three of the last four days. A single
-    sample must be `alone` times as far as two in a row.
+    logarithm, and the smaller of both counts. Single samples and two in a row have limits of their own, and a single
+    one must be `alone` times as far. A value that is held is one sample, however often it is read. An incident does not
+    become normal because it happened before. Normal is only what most hours or most days reach, and what came at the
+    same hour on three of the last four days.
 
     Fails on what changes slowly. Cannot say in the first week.
 
@@ -77,16 +87,20 @@ class Far(StatefulDetector):
         1.5, ge=1, le=100, allow_inf_nan=False, description="How much farther one sample must be alone."
     )
 
-    layout: ClassVar[Mapping[str, Column]] = limit_columns(len(RULES)) | {
-        "last": Column((2,), np.float32),  # How far above and below the last sample was that is learned.
-        "marks": Column((HOURS,), np.uint8),  # Whether each hour of the day had a far sample; a bit a day, today is 1.
-        "sizes": Column((HOURS,), np.float16),  # And how far, lately.
-        "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
-        "reached": Column((), np.float32),  # How far its farthest sample was.
-        "held": Column(
-            (2,), np.float32, np.nan
-        ),  # Residual and its logarithm in the hour before the anomaly under way.
-    }
+    layout: ClassVar[Mapping[str, Column]] = (
+        limit_columns(RULES)
+        | MARKS
+        | {
+            "last": Column((2,), np.float32),  # How far above and below the last sample was that is learned.
+            "prior": Column((2,), np.float32),  # And the one before it that was another reading.
+            "before": Column((2,), np.float32),  # Its deviation, and that of its logarithm.
+            "sizes": Column((HOURS,), np.float16),  # How far the marked hours were, lately,
+            "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
+            "reached": Column((), np.float32),  # How far its farthest sample was.
+            # Residual and its logarithm in the hour before the anomaly under way.
+            "held": Column((2,), np.float32, np.nan),
+        }
+    )
 
     def score(self, batch: SampleBatch) -> DetectorResult:
         """Judge the samples of every series, and note them."""
@@ -100,28 +114,40 @@ class Far(StatefulDetector):
             state["hour"][...] = number
         limit = state["limit"] * np.float32(self.limit)
         ready = ~np.isnan(limit[0])
-        common = self._common_size(state, number % HOURS)
-        value, ratio = _deviations(residual, residual.contrast, residual.ratio_contrast)
-        far = _far(value, ratio, residual.positive, limit, usable & ready)
-        two = _sides(value, far, common)
+        marks = DailyMarks(state, number)
+        common = _common_size(state, marks, number % HOURS)
+        both = _deviations(residual, residual.contrast, residual.ratio_contrast)
+        counts = usable & ready
+        far = _far(both, residual.positive, limit[PAIRS:], counts)
+        alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], counts), common)
+        two = _sides(both[0], far, common)
+        again = _repeated(batch, residual)
         if batch.score_only:
-            severity = self._severity(two, np.broadcast_to(state["last"][:, None], two.shape))
+            past = np.broadcast_to(state["before"][:, None], two.shape)
+            earlier = np.where(again, state["prior"][:, None], state["last"][:, None])
         else:
-            severity = self._severity(two, np.concatenate([state["last"][:, None], two[:, :-1]], axis=1))
+            past = np.concatenate([state["before"][:, None], both[:, :-1]], axis=1)
+            earlier = np.concatenate([state["last"][:, None], two[:, :-1]], axis=1)
+            for index in np.flatnonzero(again.any(axis=1)).tolist():
+                prior = earlier[:, index - 1] if index else state["prior"]
+                np.copyto(earlier[:, index], prior, where=again[index])
+        severity = self._severity(alone, two, earlier)
         if (severity >= 1.0).any() or not np.isnan(state["held"][0]).all():
             far, severity = self._go_on(batch, residual, limit, common)
         elif not batch.score_only:
-            state["last"][...] = two[:, -1]
+            state["last"][...], state["prior"][...] = two[:, -1], earlier[:, -1]
         most = np.fmax.reduce(far)
         recurs = most >= (self.alone if batch.score_only else 1.0)
         if recurs.any():
             state["reached"][...] = np.where(recurs, np.maximum(state["reached"], most), state["reached"])
-            note_marks(state["marks"], number % HOURS, recurs)
-        sizes = np.stack([np.abs(value), np.abs(ratio)])
+            marks.note(recurs)
+        pairs = np.where(both * past > 0.0, np.minimum(np.abs(both), np.abs(past)), np.float32(0.0))
+        sizes = np.concatenate([np.abs(both), pairs])
         if batch.score_only:
             SignalLimits(state, RULES).note_between(sizes, usable & (far >= 1.0))
         else:
             SignalLimits(state, RULES).note(batch.times, sizes, usable)
+            state["before"][...] = both[:, -1]
         severity = severity.astype(np.float64)
         if residual.step >= COARSE:
             severity = np.maximum(severity, self._coarse(residual, limit))
@@ -131,46 +157,42 @@ class Far(StatefulDetector):
             severity = np.where(usable, severity, CERTAIN * beyond)  # Not finite.
         return severity_result(batch, *np.where(ready, severity, np.nan))
 
-    def _severity(self, two: Array, before: Array) -> Array:
-        """Return the severities of samples, given how far they and the ones before them are; shapes (2, ..., n)."""
-        severity: Array = np.maximum(two / np.float32(self.alone), np.minimum(two, before))
-        return severity
+    def _severity(self, alone: Array, two: Array, before: Array) -> Array:
+        """Return severities; shapes (2, ..., n).
 
-    @staticmethod
-    def _common_size(state: State, hour: int) -> Array:
-        """Return how far is normal at an hour because it recurs there, at least 1; shape (n,)."""
-        marks = state["marks"]
-        size: Array = np.ones(marks.shape[1], np.float32)
-        if (often := recurring(marks, hour)).any():
-            hours = [(hour - 1) % HOURS, hour, (hour + 1) % HOURS]
-            reached = np.float32(BEYOND) * np.maximum.reduce(state["sizes"][hours].astype(np.float32))
-            size = np.where(often, np.maximum(reached, size), size)
-        return size
+        Given how far samples are by the limits of single ones, and how far they and the ones before are by those of
+        two in a row.
+        """
+        severity: Array = np.maximum(alone / np.float32(self.alone), np.minimum(two, before))
+        return severity
 
     def _go_on(self, batch: SampleBatch, residual: Residual, limit: Array, common: Array) -> tuple[Array, Array]:
         """Judge samples one after the other, where anomalies begin or go on; shapes (t, n) and (2, t, n).
 
         An anomaly is compared with the hour before it began, or the last hour would be as far after an hour.
         """
-        held, last = batch.state["held"], batch.state["last"]
+        held, last, prior = (batch.state[name] for name in ("held", "last", "prior"))
         usable = batch.usable & ~np.isnan(limit[0])
         local = np.stack([residual.value - residual.contrast, residual.ratio - residual.ratio_contrast])
         far, severity = np.empty(usable.shape, np.float32), np.empty((2, *usable.shape), np.float32)
         pace = np.float32(min(residual.step / HELD, 1.0))
+        again = _repeated(batch, residual)
         for index, ok in enumerate(usable):
             calm = np.isnan(held)
-            value, ratio = _deviations(
+            both = _deviations(
                 residual,
                 np.where(calm[0], residual.contrast[index], residual.value[index] - held[0]),
                 np.where(calm[1], residual.ratio_contrast[index], residual.ratio[index] - held[1]),
                 index,
             )
-            far[index] = _far(value, ratio, residual.positive, limit, ok)
-            two = _sides(value, far[index], common)
-            severity[:, index] = self._severity(two, last)
+            far[index] = _far(both, residual.positive, limit[PAIRS:], ok)
+            two = _sides(both[0], far[index], common)
+            alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], ok), common)
+            earlier = np.where(again[index], prior, last)
+            severity[:, index] = self._severity(alone, two, earlier)
             if batch.score_only:
                 continue
-            last[...] = two
+            prior[...], last[...] = earlier, two
             begins = (severity[:, index] >= 1.0).any(axis=0)
             # In the noise a sample may be near; only one that is halfway back says that it is over.
             goes_on = begins | (~np.isnan(held[0]) & ~(ok & (far[index] < 0.5)))
@@ -194,18 +216,40 @@ class Far(StatefulDetector):
         """Learn the block that has ended."""
         new = SignalLimits(state, RULES).end_block()
         if len(new):
-            marks = shift_marks(state["marks"], new)
+            kept = DailyMarks.next_day(state, new)
             # A size is kept as long as any of the eight days has a mark.
             sizes = state["sizes"][:, new] * SIZE_FADE
-            state["sizes"][:, new] = np.where(marks != 0, sizes, np.float16(0.0))
+            state["sizes"][:, new] = np.where(kept != 0, sizes, np.float16(0.0))
+            limit = state["limit"]
+            limit[PAIRS:, new] = np.maximum(limit[PAIRS:, new], PAIR * limit[:PAIRS, new])
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """End the anomaly that goes on."""
-        state["last"][:, rows], state["held"][:, rows] = 0.0, np.nan
+        for name, value in (("last", 0.0), ("prior", 0.0), ("before", 0.0), ("held", np.nan)):
+            state[name][:, rows] = value
 
     def relearn(self, state: State, rows: Rows) -> None:
         """Begin anew: the limits were those of deviations from the old baseline."""
         self.reset(state, rows)
+
+
+def _repeated(batch: SampleBatch, residual: Residual) -> Array:
+    """Return which samples, shape (t, n), repeat the reading before, in series that hold their values.
+
+    However often it is read, it is one reading. Zeros are events that do not come, each time anew.
+    """
+    repeated: Array = (residual.change == 0.0) & (residual.repeats > HOLDS) & (batch.sample != residual.zero)
+    return repeated
+
+
+def _common_size(state: State, marks: DailyMarks, hour: int) -> Array:
+    """Return how far is normal now because it recurs, at least 1; shape (n,)."""
+    size: Array = np.ones(state["marks"].shape[1], np.float32)
+    if (often := marks.often()).any():
+        hours = [(hour - 1) % HOURS, hour, (hour + 1) % HOURS]
+        reached = BEYOND * np.maximum.reduce(state["sizes"][hours].astype(np.float32))
+        size = np.where(often, np.maximum(reached, size), size)
+    return size
 
 
 def _end_hour(state: State) -> None:
@@ -213,17 +257,15 @@ def _end_hour(state: State) -> None:
     reached = state["reached"]
     if reached.any():
         sizes = state["sizes"][int(state["hour"].max()) % HOURS]
-        sizes[...] = np.maximum(sizes, np.minimum(reached, np.float32(6e4)).astype(np.float16))
+        sizes[...] = np.maximum(sizes, np.minimum(reached, SIZE_MAX).astype(np.float16))
         reached[...] = 0.0
 
 
-def _deviations(
-    residual: Residual, contrast: Array, ratio_contrast: Array, index: int | None = None
-) -> tuple[Array, Array]:
-    """Return how far values and their logarithms are, given their contrasts; all instants, or one."""
+def _deviations(residual: Residual, contrast: Array, ratio_contrast: Array, index: int | None = None) -> Array:
+    """Return how far values and their logarithms are at all instants, or at one; shape (2, ..., n)."""
     which = slice(None) if index is None else index
     value = _deviation(residual.value[which], contrast, residual.spread)
-    return value, _deviation(residual.ratio[which], ratio_contrast, residual.ratio_spread)
+    return np.stack([value, _deviation(residual.ratio[which], ratio_contrast, residual.ratio_spread)])
 
 
 def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
@@ -234,10 +276,11 @@ def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
     return signed
 
 
-def _far(value: Array, ratio: Array, positive: Array, limit: Array, counts: Array) -> Array:
+def _far(both: Array, positive: Array, limit: Array, counts: Array) -> Array:
     """Return how far samples are beyond the limits of their series: both of value and logarithm, where this counts."""
-    of_ratio = np.where(positive & ~np.isnan(ratio), np.abs(ratio) / limit[1], np.float32(np.inf))
-    far = np.where(counts, np.minimum(np.abs(value) / limit[0], of_ratio), np.float32(0.0))
+    value, ratio = np.abs(both)
+    of_ratio = np.where(positive & ~np.isnan(ratio), ratio / limit[1], np.float32(np.inf))
+    far = np.where(counts, np.minimum(value / limit[0], of_ratio), np.float32(0.0))
     return far.astype(np.float32, copy=False)
 
 

@@ -19,8 +19,9 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.limits import Limit, SignalLimits, limit_columns, note_marks, recurring, shift_marks
+from exporter.engine.limits import Limit, SignalLimits, limit_columns
 from exporter.engine.ordered import logarithm
+from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
 __all__ = ["Texture"]
@@ -85,19 +86,22 @@ class Texture(StatefulDetector):
     )
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="Factor of the limit of the series.")
 
-    layout: ClassVar[Mapping[str, Column]] = limit_columns(len(RULES)) | {
-        "power": Column((), np.float32, 1.0),  # Running mean square of the changes, in typical ones.
-        "usual": Column((HOURS,), np.float32, np.nan),  # Mean size of the changes at each hour of the day.
-        "sum": Column((2,), np.float32),  # Of the changes of the hour that goes on, and their number.
-        "hour": Column((), np.int32, np.iinfo(np.int32).min),
-        "marks": Column((HOURS,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
-        "still": Column((), np.float32),  # Evidence of the samples that repeat each other.
-        "length": Column((), np.int16),  # And their number.
-        "longest": Column((2,), np.float32),  # The largest of both of the runs that have ended.
-        "repeats": Column((), np.float32, 0.5),  # Share of samples that repeat the one before.
-        "samples": Column((), np.int16),  # In that share.
-        "nights": Column((), np.int16),
-    }
+    layout: ClassVar[Mapping[str, Column]] = (
+        limit_columns(RULES)
+        | MARKS
+        | {
+            "power": Column((), np.float32, 1.0),  # Running mean square of the changes, in typical ones.
+            "usual": Column((HOURS,), np.float32, np.nan),  # Mean size of the changes at each hour of the day.
+            "sum": Column((2,), np.float32),  # Of the changes of the hour that goes on, and their number.
+            "hour": Column((), np.int32, np.iinfo(np.int32).min),
+            "still": Column((), np.float32),  # Evidence of the samples that repeat each other.
+            "length": Column((), np.int16),  # And their number.
+            "longest": Column((2,), np.float32),  # The largest of both of the runs that have ended.
+            "repeats": Column((), np.float32, 0.5),  # Share of samples that repeat the one before.
+            "samples": Column((), np.int16),  # In that share.
+            "nights": Column((), np.int16),
+        }
+    )
 
     def score(self, batch: SampleBatch) -> DetectorResult:
         """Judge the samples of every series, which lie in one hour."""
@@ -129,8 +133,9 @@ class Texture(StatefulDetector):
                 state["sum"][1] += ok
         limit = state["limit"][0] * np.float32(self.limit)
         severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), np.float32(0.0) * limit)
-        often = recurring(state["marks"], number % HOURS)
-        note_marks(state["marks"], number % HOURS, ((severity >= 1.0) & usable).any(axis=0))
+        marks = DailyMarks(state, int(batch.times[0] // 3600.0))
+        often = marks.often()
+        marks.note(((severity >= 1.0) & usable).any(axis=0))
         severity = np.where(often, np.float32(0.0) * severity, severity)
         zero = batch.sample == residual.zero
         same, other = comparable & (change == 0.0) & ~zero, comparable & ((change != 0.0) | zero)
@@ -197,7 +202,7 @@ class Texture(StatefulDetector):
         """Learn the block that has ended."""
         new = SignalLimits(state, RULES).end_block()
         if len(new):
-            shift_marks(state["marks"], new)
+            DailyMarks.next_day(state, new)
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """End the anomaly that goes on, and learn the typical changes anew: another level has another noise."""

@@ -19,8 +19,9 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.limits import Limit, SignalLimits, limit_columns, note_marks, recurring, shift_marks
+from exporter.engine.limits import Limit, SignalLimits, limit_columns
 from exporter.engine.ordered import rolling_sum
+from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
 __all__ = ["Window"]
@@ -69,9 +70,7 @@ class Window(StatefulDetector):
     kind: Literal["window"] = Field("window", description="Small deviations that last for 3 or 12 samples.")
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="Factor of the limit of the series.")
 
-    layout: ClassVar[Mapping[str, Column]] = limit_columns(len(RULES)) | {
-        "marks": Column((24,), np.uint8),  # Whether each hour of the day had an anomaly; a bit a day, today is 1.
-    }
+    layout: ClassVar[Mapping[str, Column]] = limit_columns(RULES) | MARKS
 
     def score(self, batch: SampleBatch) -> DetectorResult:
         """Judge the samples of every series, and note them."""
@@ -90,9 +89,9 @@ class Window(StatefulDetector):
             SignalLimits(state, RULES).note_between(sizes, (severity >= 1.0) & usable)
         else:
             SignalLimits(state, RULES).note(batch.times, sizes, usable)
-        hour, marks = int(batch.times[0] // 3600.0) % 24, state["marks"]
-        often = recurring(marks, hour)
-        note_marks(marks, hour, np.any((severity >= 1.0) & usable, axis=0))
+        marks = DailyMarks(state, int(batch.times[0] // 3600.0))
+        often = marks.often()
+        marks.note(np.any((severity >= 1.0) & usable, axis=0))
         severity = np.where(often, np.float32(0.0) * severity, severity)
         above = np.where(signed > 0.0, severity, 0.0 * severity)
         below = np.where(signed < 0.0, severity, 0.0 * severity)
@@ -137,7 +136,7 @@ class Window(StatefulDetector):
         """Learn the block that has ended."""
         new = SignalLimits(state, RULES).end_block()
         if len(new):
-            shift_marks(state["marks"], new)
+            DailyMarks.next_day(state, new)
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:
         """Change nothing: the residuals have followed the level."""

@@ -54,3 +54,10 @@ def test_a_drift_is_found_and_ends_within_days() -> None:
     assert not anomalous[:begin].any()
     # What was accepted of the drift has to be taken back, which looks like a drift the other way for days.
     assert not anomalous[end + 4 * DAY :].any()
+
+
+def test_a_clock_that_is_changed_is_no_drift() -> None:
+    hour = np.arange(6 * WEEK) * 24.0 / DAY
+    hour[5 * WEEK - DAY :] += 1.0
+    shape = 100.0 + 60.0 * np.sin(hour / 24.0 * 2.0 * np.pi)
+    assert not found((shape + 2.0 * np.random.default_rng(8).standard_normal(len(hour)))[:, None]).any()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import _pack, _unpack
+from exporter.engine.detectors import Far
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Verdicts
@@ -19,8 +20,8 @@ STEP = 900.0
 DAY = int(86400 / STEP)
 
 
-def judged(samples: FloatArray) -> Verdicts:
-    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+def judged(samples: FloatArray, detection: DetectionSettings | None = None) -> Verdicts:
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection or DetectionSettings()))
     keys = [b'{"series":"%d"}' % i for i in range(samples.shape[1])]
     times = MONDAY + STEP * np.arange(len(samples))
     return engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP)
@@ -70,9 +71,13 @@ def test_zeros_of_small_counts_add_up() -> None:
 
 
 def test_growth_is_followed_by_what_is_expected() -> None:
-    samples = traffic(56, noise=0.02) * 1.3 ** (np.arange(56 * DAY) / DAY / 30.0)[:, None]
+    samples = traffic(56, noise=0.04) * 1.3 ** (np.arange(56 * DAY) / DAY / 30.0)[:, None]
+    # The variance between the weeks is growth, and hides no dip.
+    begin = 55 * DAY + 56
+    samples[begin : begin + 8] *= 0.7
     verdicts = judged(samples)
-    last = slice(-3 * DAY, None)
+    assert (verdicts.score[begin : begin + 2] >= 0.5).any(axis=0).all()
+    last = slice(-3 * DAY, begin)
     assert np.median(np.abs(verdicts.expected[last] / samples[last] - 1.0)) < 0.04
     assert abs(np.mean(verdicts.expected[last] / samples[last]) - 1.0) < 0.03
 
@@ -85,6 +90,25 @@ def test_a_value_that_stands_still_is_found_and_one_that_always_does_is_not() ->
     found = judged(samples).score >= 0.5
     assert found[begin : begin + 30, :3].any(axis=0).all()
     assert found[8 * DAY :, 3].mean() < 0.005
+
+
+def test_a_value_that_is_held_is_one_sample_however_often_it_is_read() -> None:
+    held = np.random.default_rng(2).normal(1800.0, 120.0, (26, 4))
+    held[22, :2], held[24, 2:] = 1800.0 + 3.9 * 120.0, 1800.0 + 9.0 * 120.0
+    detection = DetectionSettings(detectors=(Far(),), quorum=1)
+    found = judged(np.repeat(held, DAY, axis=0), detection).score >= 0.5
+    assert not found[22 * DAY : 23 * DAY, :2].any()
+    assert found[24 * DAY, 3]
+
+
+def test_wide_tails_are_found_in_pairs_and_not_alone() -> None:
+    """Values of eight deviations are part of the noise; two in a row of six are not."""
+    samples = 100.0 + 5.0 * np.random.default_rng(4).standard_t(4.0, (26 * DAY, 6)) / np.sqrt(2.0)
+    begin = 25 * DAY
+    samples[begin : begin + 4] = 100.0 + 5.0 * 7.0
+    found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1)).score >= 0.5
+    assert found[8 * DAY : begin].sum() <= 6
+    assert found[begin : begin + 4].any(axis=0).sum() >= 5
 
 
 def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:

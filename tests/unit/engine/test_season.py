@@ -69,3 +69,9 @@ def test_the_season_that_was_said_decides() -> None:
     }
     assert [int(one.scope[0]) for one in stats.values()] == [0, 1, 2]
     assert stats["weekly"].std[0] < 2.0 < stats["daily"].std[0]
+
+
+def test_values_that_are_held_for_a_day_have_no_season() -> None:
+    """The hours of the week explain half of four weeks by chance, and nothing of the fifth."""
+    held = np.repeat(np.random.default_rng(6).normal(100.0, 5.0, (44, 24)), DAY, axis=0)
+    assert (learned(held).seasons != WEEKLY).mean() >= 0.8

@@ -17,6 +17,7 @@ from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
     ReasonContext,
+    Residual,
     Rows,
     SampleBatch,
     State,
@@ -53,6 +54,13 @@ OLD, OLD_FROM, OLD_OVER = 0.5, 4032.0, 500.0
 OLDER, OLDER_OVER = 0.3, 8064.0
 """What a series of two weeks of five minutes, and of six, needs in addition: with the number of its samples records
 mean little, and `far` has learned by then how far its hours go."""
+WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(2.0), 2016
+"""Correlation of the noise from sample to sample below which any sample may be a record, so that one needs this many
+times the evidence; from a week of five minutes on, when the correlation is clear."""
+PLAIN = np.float32(4.2)
+"""Standard deviations of the noise, and of its logarithm, beyond which a value is no record of the noise."""
+BESIDE = np.float32(1.5)
+"""Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
 CALM = 3
 """Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
 RECENT = np.float32(2.0 / 11.0)
@@ -174,6 +182,8 @@ class Novelty(StatefulDetector):
         needed *= 1.0 + OLD * np.clip((age - OLD_FROM) / OLD_OVER, 0.0, 1.0)
         needed *= 1.0 + OLDER * np.clip((age - OLD_FROM) / OLDER_OVER, 0.0, 1.0)
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
+        if batch.residual is not None:
+            needed = needed * _more_alone(batch.residual, len(sample), age, score_only=batch.score_only)
         severity = np.where(usable, evidence / needed, CERTAIN)  # Not finite.
         # After an anomaly the slow signals contain it for hours; it is over when the values are usual again.
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
@@ -228,6 +238,21 @@ def _trust_weeks(columns: State, stats: BucketStats) -> None:
     if len(new):
         columns["by_week"][new] = True
         Gaps(columns, RESIDUALS).begin_anew(new, (WITHIN * stats.std[new]).astype(np.float32))
+
+
+def _more_alone(residual: Residual, count: int, age: Array, *, score_only: bool) -> Array:
+    """Return how many times the evidence samples need, shape (t, n): more where noise makes records alone."""
+    white = residual.correlation < WHITE
+    if not white.any():
+        return np.ones((count, len(white)), np.float32)
+    before = residual.before[-count - 1 : -count] if score_only else residual.before[-count - 1 : -1]
+    beside = (before * residual.value > 0.0) & (np.abs(before) > BESIDE * residual.spread)
+    distance = np.abs(residual.value) / residual.spread
+    ratio = np.abs(residual.ratio) / residual.ratio_spread
+    distance = np.where(residual.positive & ~np.isnan(ratio), np.minimum(distance, ratio), distance)
+    record = white & ~beside & (distance < PLAIN) & (age > ALONE_FROM)
+    more: Array = np.where(record, ALONE, np.float32(1.0))
+    return more
 
 
 def _tire(columns: State) -> None:
