@@ -18,7 +18,15 @@ from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.prometheus import HistoryChunk
 
-__all__ = ["COUNTED", "GROUPED", "HISTORY_TIMEOUT", "History", "HistoryRange", "learn", "missing_history"]
+__all__ = [
+    "COUNTED",
+    "HISTORY_TIMEOUT",
+    "History",
+    "HistoryRange",
+    "grouped_slots",
+    "learn",
+    "missing_history",
+]
 
 HISTORY_TIMEOUT = 120.0
 """Seconds that one range query may take; it reads far more than a slot does."""
@@ -31,8 +39,13 @@ COUNTED = 8 * 86400.0
 """Seconds that are read slot by slot where alerts are counted for a budget: a week and what blocks may cut off."""
 _COUNTED_POINTS = 25_000
 """So many slots at most: eight days of half minutes."""
-GROUPED = 1440
-"""So many slots are read one by one where a group learns from them: it smooths and counts slots, not seconds."""
+_GROUPED, _GROUPED_SLOTS = 7 * 86400.0, 10_080
+"""Seconds that are read slot by slot where a group learns from them, because it smooths and counts slots: a week, and
+so many slots at most, one a minute."""
+_GROUPED_VALUES, _GROUPED_LEAST = 2_000_000, 1440
+"""Values of a query in them at most, and slots at least, however many series it has."""
+_SCRAPED = 15.0
+"""Seconds below which slots lie between scrapes: they say nothing new, and so many more of them are not read."""
 _TOGETHER = 500
 """Instants that are learned at once: a reload or the end waits for no more than these, about 0.3 s."""
 
@@ -62,6 +75,18 @@ class HistoryRange:
         return max(0, int((self.end - self.start) // self.step) + 1)
 
 
+def grouped_slots(interval: float, series: int) -> int:
+    """Return how many slots of the past a group learns from.
+
+    >>> [grouped_slots(60.0, series) for series in (1, 500, 100_000)]
+    [10080, 4000, 1440]
+    >>> [grouped_slots(interval, 10) for interval in (1.0, 300.0)]
+    [1440, 2016]
+    """
+    slots = min(int(_GROUPED / interval), _GROUPED_SLOTS) if interval >= _SCRAPED else _GROUPED_LEAST
+    return min(slots, max(_GROUPED_LEAST, _GROUPED_VALUES // max(1, series)))
+
+
 def missing_history(
     newest: float,
     now: float,
@@ -70,7 +95,7 @@ def missing_history(
     interval: float,
     step: float,
     counted: bool = False,
-    grouped: bool = False,
+    grouped: int = 0,
 ) -> list[HistoryRange]:
     """Plan what has to be read so that everything up to the slot `now` is learned.
 
@@ -84,8 +109,8 @@ def missing_history(
         How far back to go, how far slots are apart, and the resolution of history.
     counted : bool
         Alerts are to be counted, so the last days are read slot by slot.
-    grouped : bool
-        A group is to learn from it, so the last slots are read one by one.
+    grouped : int
+        So many of the last slots are read one by one, because a group is to learn from them.
 
     >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
     [10]
@@ -96,7 +121,7 @@ def missing_history(
     if (now - start) / interval <= _FINE_POINTS:
         return [HistoryRange(start, now, interval)]
     slots = min(int(min(COUNTED, now - start) / interval), _COUNTED_POINTS) if counted else 0
-    slots = max(slots, min(int((now - start) / interval), GROUPED)) if grouped else slots
+    slots = max(slots, min(int((now - start) / interval), grouped))
     slots = 0 if interval == step else slots
     # The coarse grid ends where the fine one can meet the grid of the slots.
     until = now - slots * interval

@@ -20,7 +20,14 @@ from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.history import GROUPED, HISTORY_TIMEOUT, History, HistoryRange, learn, missing_history
+from exporter.evaluation.history import (
+    HISTORY_TIMEOUT,
+    History,
+    HistoryRange,
+    grouped_slots,
+    learn,
+    missing_history,
+)
 from exporter.evaluation.query_metrics import count_warnings
 from exporter.prometheus import HistoryChunk, PartSizes, PrometheusApi
 from exporter.settings import format_duration
@@ -69,6 +76,7 @@ class Learner:
         self.remark: str | None = None
         """How history is read and why, where the server does not answer all of it at once."""
         self._planned = 0
+        self._series = 0
         self._sizes = PartSizes(self._note_length)
         self._warned: tuple[str, ...] = ()
         self._reading: PrometheusApi | None = None
@@ -140,6 +148,13 @@ class Learner:
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - stored.at)}
         log.info("learned state restored", extra=more)
 
+    @property
+    def _grouped(self) -> int:
+        """How many slots of the past groups learn from."""
+        if not self.context.ports.groups.wants(self.plan.name):
+            return 0
+        return grouped_slots(self.plan.interval, max(self._series, len(self.engine.table)))
+
     def missing(self, now: float) -> list[HistoryRange]:
         """Plan what has to be read so that every slot up to `now` is learned."""
         plan = self.plan
@@ -150,7 +165,7 @@ class Learner:
             interval=plan.interval,
             step=plan.cadence,
             counted=plan.alert is not None and plan.alert.budget is not None,
-            grouped=self.context.ports.groups.wants(plan.name),
+            grouped=self._grouped,
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:
@@ -207,6 +222,10 @@ class Learner:
             # It decides how much is asked for at once; and a wrong expression shows here.
             at, is_learned = now - self.context.settings.query_offset, self.engine.table.knows
             series = len(api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned).keys)
+        if series > self._series:
+            self._series = series
+            ranges = self.missing(now)
+            total = sum(part.points for part in ranges)
         # A slot or two is what every restart misses; nobody wants to read that.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
@@ -216,7 +235,7 @@ class Learner:
         done = 0
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
-            since = now - GROUPED * plan.interval if part.step == plan.interval else np.inf
+            since = now - self._grouped * plan.interval if part.step == plan.interval else np.inf
             on_verdicts = partial(self._pass_on, since=since)
             for points in learn(
                 self.engine, part, self._history(api, series), self.sample_mask, on_verdicts, self.admit

@@ -16,8 +16,9 @@ from exporter.alerting.storm import RowStates
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
-from exporter.engine.multivariate import GroupMatrix, GroupVerdict
-from exporter.engine.series import Labels, SeriesTable
+from exporter.engine.multivariate import Group, GroupMatrix, GroupVerdict
+from exporter.engine.seconds import HOUR
+from exporter.engine.series import SeriesTable
 from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
@@ -66,7 +67,7 @@ class GroupAlerts:
         self.rows.inquiries = inquiries_of(settings.rule, context, interval=interval)
 
     def evaluate(
-        self, verdict: GroupVerdict, matrix: GroupMatrix, table: SeriesTable, mature: BoolArray, *, complete: bool
+        self, verdict: GroupVerdict, matrix: GroupMatrix, group: Group, mature: BoolArray, *, complete: bool
     ) -> None:
         """Make the alerts of a slot durable and hand them to the senders.
 
@@ -74,8 +75,8 @@ class GroupAlerts:
         ----------
         matrix : GroupMatrix
             The inputs of the verdict.
-        table : SeriesTable
-            Of entities.
+        group : Group
+            That gave it.
         mature : ndarray of bool, shape (n,)
             Whether enough of its metrics are old enough to alert.
         complete : bool
@@ -83,11 +84,12 @@ class GroupAlerts:
         """
         if self._idle:
             return
+        table = group.table
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
         states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
-            return [self._candidate(verdict, matrix, table.labels(request.row), request) for request in requests]
+            return [self._candidate(verdict, matrix, group, request) for request in requests]
 
         step = self.rows.evaluate(SlotResult(states, verdict.score, table, explain, partial=not complete))
         self.alert_store.commit(verdict.at, step)
@@ -116,25 +118,32 @@ class GroupAlerts:
         return self.rows.rule is None and not self.alert_store.alerts
 
     def _candidate(
-        self, verdict: GroupVerdict, matrix: GroupMatrix, entity: Labels, request: ExplanationRequest
+        self, verdict: GroupVerdict, matrix: GroupMatrix, group: Group, request: ExplanationRequest
     ) -> AlertCandidate:
-        row, labels = request.row, self.rows.labels(entity, request.row)
+        row, entity = request.row, group.table.labels(request.row)
+        labels = self.rows.labels(entity, row)
         alert = self.alert_store.alerts.get(fingerprint(labels))
         began = verdict.at if alert is None or not alert.is_open else alert.active_at
         share = verdict.share[row].tolist()
         columns = zip(self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True)
         metrics = [MetricShare(plan.name, *numbers) for plan, *numbers in columns]
+        since = began if request.since is None else request.since
+        worst = int(np.argmax(share))
+        shape = group.shape_of(row, worst) or ""
         source = EntityInput(
             self.group,
             labels,
             dict(entity),
             tuple(sorted(metrics, key=lambda metric: (-metric.share, metric.query))),
             score=float(verdict.score[row]),
-            since=began if request.since is None else request.since,
+            since=since,
             at=verdict.at,
             external_url=self.context.settings.external_url,
             in_storm=request.in_storm,
+            # A jump that lasts is a level.
+            shape="level shift" if shape == "jump" and verdict.at - since >= HOUR else shape,
         )
         explanation = explain_entity(source, {} if self.rows.rule is None else self.rows.rule.annotations)
-        worst = self.plans[int(np.argmax(share))]
-        return AlertCandidate(labels, explanation, generator_url(self.context.settings.source_url, worst.expr))
+        return AlertCandidate(
+            labels, explanation, generator_url(self.context.settings.source_url, self.plans[worst].expr)
+        )

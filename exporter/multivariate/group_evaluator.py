@@ -200,7 +200,7 @@ class GroupEvaluator:
             # What fails under a load has the alert of its query, which says more.
             alerting = mature & ~load.replaced
             whole = all(fresh) and all(part is not None and part.complete for part in inputs)
-            self.alerts.evaluate(verdict, matrix, group.table, alerting, complete=whole)
+            self.alerts.evaluate(verdict, matrix, group, alerting, complete=whole)
             self._loads.update(self.job, member_rows(slot, load, settings.queries, places))
         else:
             self.alerts.hold(slot)

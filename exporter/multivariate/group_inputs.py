@@ -20,8 +20,8 @@ from exporter.engine.verdict import Verdict
 
 __all__ = ["GroupInputs", "HistoryWait", "QueryInput", "replay"]
 
-_KEPT, _KEPT_VALUES = 2000, 2_000_000
-"""Inputs of a query that are kept at most, and values in them: 24 MB."""
+_KEPT, _KEPT_VALUES = 10_080, 2_000_000
+"""Inputs of a query that are kept at most, a week of minutes, and values in them: 50 MB while history is read."""
 _PATIENCE = 300.0
 """Seconds for which reading history may come no further before a group begins without it."""
 

@@ -10,6 +10,8 @@ import numpy as np
 from exporter import __version__
 from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
+from exporter.alerting.suppressed import suppression_code
+from exporter.correlation.loads import LOAD
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.multivariate.group_status import WORST, GroupStatus
@@ -204,13 +206,15 @@ class Views:
     def _query_row(self, evaluator: QueryEvaluator) -> QueryRow:
         plan, trouble = evaluator.plan, evaluator.trouble
         latest = self._program.latest.get(plan.name)
-        present = scored = anomalous = provisional = 0
+        present = scored = anomalous = held = provisional = 0
         if latest is not None and trouble is None:
             verdict = latest.verdict
             present = int(np.count_nonzero(~np.isnan(verdict.observed)))
             scored = int(np.count_nonzero(verdict.ready))
             provisional = int(np.count_nonzero(~np.isnan(verdict.score) & ~verdict.ready))
-            anomalous = int(np.count_nonzero(verdict.anomalous))
+            under_load = verdict.anomalous & (latest.suppressed == suppression_code(LOAD))
+            held = int(np.count_nonzero(under_load))
+            anomalous = int(np.count_nonzero(verdict.anomalous)) - held
         state = QueryState.SCORED
         if trouble is not None:
             state = QueryState.FAILED
@@ -231,6 +235,7 @@ class Views:
             scored=scored,
             warming_up=present - scored,
             anomalous=anomalous,
+            held=held,
             alerting=plan.alert is not None,
             judged_at=evaluator.judged if np.isfinite(evaluator.judged) else None,
             interval=plan.interval,

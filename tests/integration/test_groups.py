@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 QUERIES = ("cpu", "requests", "sent")
 PODS = 20
-RECENT = 1500.0
+RECENT = 2400.0
 
 
 class Pods:

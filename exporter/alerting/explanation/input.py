@@ -236,6 +236,8 @@ class EntityInput:
         Where people reach this exporter; empty where it is not configured.
     in_storm : bool
         It represents a storm, which says for how long.
+    shape : str
+        How the metric with the largest share came to be where it is; empty where that is not known.
     """
 
     group: str
@@ -247,6 +249,7 @@ class EntityInput:
     at: float
     external_url: str = ""
     in_storm: bool = False
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,12 @@ ENTITY: tuple[Annotation[EntityInput], ...] = (
     Annotation(
         "metrics", group.metrics, "A line for each metric: its part in the score, and how far it is from its mean."
     ),
+    Annotation(
+        "shape",
+        lambda source: source.shape,
+        "How the metric with the largest share came about: `jump`, `build-up`, `drop`, `missing`, `level shift`, "
+        "`frozen` or `noisier`. Where its newest samples do not say, it is left out.",
+    ),
     Annotation("score", lambda source: f"{source.score:.2f}", "0 to 1; 0.5 is the threshold."),
     Annotation(
         "since", lambda source: format_instant(source.since), "When the entity became anomalous (ISO 8601, UTC)."

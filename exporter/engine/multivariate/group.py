@@ -11,12 +11,13 @@ import numpy.typing as npt
 from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.isolation_forest import JointForest
 from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, JointDetector, Rows
-from exporter.engine.multivariate.load import load_of
+from exporter.engine.multivariate.load import NOISES, load_of
 from exporter.engine.multivariate.members import MemberLoad, MemberLoads
 from exporter.engine.multivariate.noise import GrowthNoise
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.multivariate.whitened import Whitened
 from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.shape import ShapeKind, shape_of
 from exporter.engine.vote import score_of
 
 __all__ = ["AlertsUnderLoad", "Group", "GroupVerdict", "alerts_under_load"]
@@ -25,6 +26,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 _FARTHEST = 1e6
 """Standard deviations that a metric counts at most in that mean, so that it stays finite."""
+_SHAPED = 16
+"""Instants from which the shape of an anomaly is read."""
 _LEAST = 1e-6
 """Part of the expected value that is left at least, where a deviation was accepted."""
 
@@ -119,6 +122,8 @@ class Group:
         """Running mean of each metric's distance from its mean."""
         self._accepted = np.zeros((0, metrics), np.float32)
         """The part of it that feedback accepted as normal."""
+        self._newest = np.full((_SHAPED, 0, metrics), np.nan, np.float32)
+        """Distances of the newest instants, oldest first. Nothing of it need survive a restart."""
 
     def admit(self, keys: Sequence[bytes], at: float) -> Rows:
         """Return the row of each entity, shape (m,), -1 where there are too many; new ones are admitted.
@@ -137,6 +142,8 @@ class Group:
                 self._seen = np.append(self._seen, np.zeros(more))
                 empty = np.zeros((more, self._recent.shape[1]), np.float32)
                 self._recent, self._accepted = (np.concatenate([old, empty]) for old in (self._recent, self._accepted))
+                nothing = np.full((_SHAPED, more, empty.shape[1]), np.nan, np.float32)
+                self._newest = np.concatenate([self._newest, nothing], axis=1)
                 self.detector.grow(capacity)
                 self._noise.grow(capacity)
             again = np.array(admitted, np.intp)
@@ -145,6 +152,7 @@ class Group:
             self._noise.forget(again)
             self._seen[again] = at
             self._recent[again] = self._accepted[again] = 0.0
+            self._newest[:, again] = np.nan
         return rows
 
     def step(self, at: float, matrix: GroupMatrix, seconds: float) -> GroupVerdict:
@@ -161,6 +169,8 @@ class Group:
         present = ~np.isnan(matrix.z)
         recent, accepted = self._recent[: len(matrix.z)], self._accepted[: len(matrix.z)]
         recent += np.where(present, NEWEST * (np.clip(matrix.z, -_FARTHEST, _FARTHEST) - recent), 0.0)
+        self._newest[:-1] = self._newest[1:]
+        self._newest[-1, : len(matrix.z)] = np.clip(matrix.z, -_FARTHEST, _FARTHEST)
         with np.errstate(all="ignore"):
             adjusted = _without(matrix, accepted) if accepted.any() else matrix
             adjusted = replace(adjusted, noise=self._noise.of(adjusted))
@@ -171,6 +181,14 @@ class Group:
         self.at = at
         factor = np.where(members.named, members.factor, np.where(joint.excused, load, np.nan))
         return GroupVerdict(at, score_of(joint.severity), joint.share, factor, members)
+
+    def shape_of(self, row: int, metric: int) -> ShapeKind | None:
+        """Return how the metric of an entity came to be where it is; None where its newest samples do not say."""
+        z = self._newest[:, row, metric].astype(np.float64)
+        if np.isnan(z[-1]):
+            return "missing" if not np.isnan(z).all() else None
+        shape = shape_of(z / NOISES, z, np.zeros(0), adds_up=False)
+        return None if shape is None else shape.kind
 
     def accept(self, rows: Rows) -> None:
         """Accept the present level of the metrics of `rows`, shape (m,), as normal."""
@@ -207,6 +225,7 @@ class Group:
             return False
         self._recent, self._accepted = (array.astype(np.float32) for array in own)
         self._noise.restore(parts, len(seen))
+        self._newest = np.full((_SHAPED, *shape), np.nan, np.float32)
         self._seen = seen.astype(np.float64)
         self.table.restore(entities, max((row + 1 for row, _ in entities), default=0))
         self.at = at

@@ -81,6 +81,8 @@ class QueryRow:
         When the first of its series is expected to have a score; None where one has, or that is not known.
     provisional
         How many series have a score and are too young to alert.
+    held
+        How many series are anomalous by a load that a group recognises; they are not among the anomalous.
     """
 
     name: str
@@ -100,6 +102,7 @@ class QueryRow:
     mature_at: float | None = None
     first_score_at: float | None = None
     provisional: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

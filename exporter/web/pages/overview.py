@@ -61,6 +61,8 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
     ]
     parts = [_count(len(page.anomalies), "open anomaly", "open anomalies")]
     parts.append(f"{anomalous:,} of {page.total:,} series anomalous now" if page.total else "no series so far")
+    if held := sum(query.held for query in page.queries):
+        parts.append(f"{held:,} held by a load")
     if failed:
         whose = "its" if failed == 1 else "their"
         parts.append(f"{_count(failed, 'query', 'queries')} failing: {whose} series are unknown, not fine")

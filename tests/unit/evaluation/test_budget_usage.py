@@ -18,7 +18,7 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.calibration import Calibration
 from exporter.evaluation.budget_usage import BudgetUsage
-from exporter.evaluation.history import missing_history
+from exporter.evaluation.history import grouped_slots, missing_history
 from exporter.exposition import SelfMetrics
 from exporter.prometheus.shard import Shard
 from tests.contexts import context_of
@@ -228,10 +228,10 @@ def test_where_alerts_are_counted_the_last_days_are_read_slot_by_slot() -> None:
     assert [one.step for one in missing_history(now - 10 * HOUR, now, counted=True, **ask)] == [60.0]
 
 
-@pytest.mark.parametrize(("interval", "points"), [(60.0, [1440]), (300.0, []), (900.0, [1440]), (86400.0, [31])])
+@pytest.mark.parametrize(("interval", "points"), [(60.0, [10_080]), (300.0, []), (900.0, [672]), (86400.0, [31])])
 def test_what_a_group_learns_from_is_read_slot_by_slot(interval: float, points: list[int]) -> None:
     ask = {"window": 30 * DAY, "interval": interval, "step": 300.0}
-    plans = missing_history(-float("inf"), 100 * DAY, grouped=True, **ask)
+    plans = missing_history(-float("inf"), 100 * DAY, grouped=grouped_slots(interval, 10), **ask)
     assert [one.points for one in plans if one.step == interval and interval != 300.0] == points
     assert plans[-1].end == 100 * DAY
 

@@ -426,7 +426,9 @@ class TestTemplates:
         assert "error" not in explain_entity(entity, {"own": template}).annotations["own"]
 
     def test_a_variable_has_the_text_of_the_annotation(self) -> None:
-        source = EntityInput("api", {}, {"pod": "a"}, (MetricShare("cpu", 1.0, 4.0, 0.1),), 0.8, 0.0, 60.0, "http://x")
+        source = EntityInput(
+            "api", {}, {"pod": "a"}, (MetricShare("cpu", 1.0, 4.0, 0.1),), 0.8, 0.0, 60.0, "http://x", shape="jump"
+        )
         storm = StormInput("api", ["a is high"], 5, 7, 40, [FrequentLabel("zone", "b", 5, 9)], 0.0, 60.0)
         own = {f"own_{name}": "{{ " + name + " }}" for name in VARIABLES}
         explanation = explain_entity(source, own).add(

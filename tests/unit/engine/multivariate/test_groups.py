@@ -296,3 +296,20 @@ def test_what_is_kept_for_training_is_bounded_and_not_older_than_the_memory() ->
     training = forest.training(300 * MINUTE)
     assert 2000 < len(training) <= 8192
     assert len(forest.arrays()["kept"]) == 8192
+
+
+def test_how_a_metric_came_to_be_where_it_is() -> None:
+    joint = whitened()
+    now = 0.1 * history(16, seed=6)
+    now[8:, 4, 0] = 9.0
+    now[:, 5, 0] = np.linspace(0.0, 9.0, 16)
+    now[8:, 5, 1] = -9.0
+    now[-1, 5, 2] = np.nan
+    play(joint, now, STEPS)
+    assert joint.shape_of(4, 0) == "jump"
+    assert joint.shape_of(5, 0) == "build-up"
+    assert joint.shape_of(5, 1) == "drop"
+    assert joint.shape_of(5, 2) == "missing"
+    again = group(things=0)
+    assert again.restore(joint.at, joint.arrays(), joint.entities())
+    assert again.shape_of(4, 0) is None, "the newest samples are not stored"

@@ -96,6 +96,7 @@ def test_the_overview_says_what_is_wrong_first(serve):
     ("changes", "says"),
     [
         ({"queries": [], "anomalies": [], "series": [], "matching": 0, "total": 0}, "no series so far"),
+        ({"queries": [query(anomalous=0, held=2), query(anomalous=1)]}, "2 held by a load"),
         ({"queries": [query(state=QueryState.LEARNING, progress=0.42)], "series": [], "matching": 0}, "42%"),
         ({"queries": [query(state=QueryState.LEARNING)], "series": [], "matching": 0}, "History is being read"),
         ({"queries": [query(state=QueryState.FAILED, trouble="timeout: 30 s")]}, "unknown, not fine"),
