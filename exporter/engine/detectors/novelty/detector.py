@@ -57,7 +57,7 @@ mean little, and `far` has learned by then how far its hours go."""
 WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(2.0), 2016
 """Correlation of the noise from sample to sample below which any sample may be a record, so that one needs this many
 times the evidence; from a week of five minutes on, when the correlation is clear."""
-PLAIN = np.float32(4.2)
+PLAIN = np.float32(5.0)
 """Standard deviations of the noise, and of its logarithm, beyond which a value is no record of the noise."""
 BESIDE = np.float32(1.5)
 """Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
