@@ -240,6 +240,7 @@ class Scorer:
         for side in each >= 1.0:
             cast = np.maximum(cast, sum(count * passed for count, passed in zip(votes, side, strict=True)))
         severity = np.where(can, np.maximum(above, below), np.nan)
+        voted = ~np.isnan(severity)
         age = verdicts.times[when, None] - state.lifetimes.first[rows]
         old = age >= settings.baseline.min_history
         if not old.all():
@@ -250,14 +251,16 @@ class Scorer:
         has_band = can
         if (young := scored.young) is not None:
             first_day = np.fmax(_counting(young.above, upward), _counting(young.below, downward))
-            severity = np.where(young.governs, first_day, severity)
+            # Detectors that somebody chose decide as soon as as many as are needed can.
+            governs = young.governs & ~(voted & settings.detection.chosen)
+            severity = np.where(governs, first_day, severity)
             quorum = settings.detection.quorum
-            cast = np.where(young.governs, np.where(severity >= 1.0, quorum, np.minimum(cast, quorum - 1)), cast)
-            expected = np.where(young.governs, young.expected, expected)
-            lower = np.where(young.governs, young.lower, lower)
-            upper = np.where(young.governs, young.upper, upper)
-            verdicts.first_day[when, rows] = young.governs & ~np.isnan(severity)
-            has_band = np.where(young.governs, here & ~np.isnan(young.expected), can)
+            cast = np.where(governs, np.where(severity >= 1.0, quorum, np.minimum(cast, quorum - 1)), cast)
+            expected = np.where(governs, young.expected, expected)
+            lower = np.where(governs, young.lower, lower)
+            upper = np.where(governs, young.upper, upper)
+            verdicts.first_day[when, rows] = governs & ~np.isnan(severity)
+            has_band = np.where(governs, here & ~np.isnan(young.expected), can)
         severity = np.where(overridden, np.fmax(severity, scored.override), severity)
         has_score = ~np.isnan(severity)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -88,6 +89,11 @@ class DetectionSettings(Section):
         True, description="Whether it is an anomaly that a value is zero which never was at this hour of the week."
     )
     quorum: int = Field(3, ge=1, description="Votes needed to call a sample anomalous.")
+
+    @cached_property
+    def chosen(self) -> bool:
+        """Whether the detectors are others than those of the default."""
+        return bool(self.detectors != type(self).model_fields["detectors"].default)
 
 
 class DriftSettings(Section):

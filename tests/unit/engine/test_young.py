@@ -13,10 +13,12 @@ import pytest
 
 from exporter.engine.cadence import cadence_of
 from exporter.engine.contract import copied, equal, keys
+from exporter.engine.detectors import ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.verdict import Verdicts
+from exporter.engine.vote import score_of
 from exporter.engine.young import FEW
 from exporter.evaluation.history import learn, missing_history
 from exporter.prometheus import HistoryChunk
@@ -226,3 +228,16 @@ def test_when_the_first_score_is_expected() -> None:
         expected.append(young.first_score_at(young.step(at, rows[index], 60.0), 60.0))
     assert expected[:FEW] == [START + 60.0 * FEW] * FEW
     assert np.isnan(expected[FEW:]).all()
+
+
+def test_detectors_that_somebody_chose_decide_as_soon_as_they_can() -> None:
+    samples = noisy(300.0 * np.arange(100.0))
+    samples[90] = 140.0
+    detection = DetectionSettings(detectors=(ZScore(),), quorum=1)
+    chosen = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
+    times = START + 300.0 * np.arange(len(samples))
+    verdicts = chosen.run(times, chosen.align(keys(3), samples, START).samples, 300.0)
+    assert verdicts.first_day[FEW:12].all()
+    assert not verdicts.first_day[40:].any()
+    assert (verdicts.score[40:] == score_of(verdicts.each[40:, 0])).all()
+    assert (verdicts.score[90] >= 0.5).all()
