@@ -36,7 +36,8 @@ def metrics_for(exprs: list[str], times: np.ndarray) -> Iterator[Series]:
             for le in _BUCKETS if metric.endswith("_bucket") else ("",):
                 number += 1
                 own = {"__name__": metric, **variant} | ({"le": le} if le else {})
-                size = 1.0 if le == "0.1" else 2.0
+                # What is a maximum is not reached.
+                size = 1.0 if le == "0.1" else 4.0 if "_max_" in metric else 2.0
                 yield own, times, (times - times[0]) * size + 5.0 + number
 
 

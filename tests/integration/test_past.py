@@ -70,7 +70,7 @@ def subject(server: Prometheus, instance: str = ODD, expr: str = "load", of: int
 def test_the_outage_is_judged_again_whether_the_expression_can_be_narrowed_or_not(past, server, expr):
     chart = drawn_from(past, subject(server, expr=expr), RANGE, ChartPart.BAND)
     outage = chart.times > END - 7200
-    assert "computed again" in chart.source
+    assert "judged anew" in chart.source
     assert chart.times[-1] == END
     assert len(chart.times) == 145
     assert np.all(chart.lines["score"][outage] >= 0.5)
@@ -114,7 +114,7 @@ def test_what_was_said_at_the_time_is_shown_where_it_was_scraped(past, server):
     assert np.all(np.isnan(chart.lines["upper"]))
     # It was not scraped before.
     earlier = TimeRange(RANGE.start - DAY, RANGE.end - DAY)
-    assert "computed again" in drawn_from(past, subject(server, "b"), earlier, ChartPart.BAND).source
+    assert "judged anew" in drawn_from(past, subject(server, "b"), earlier, ChartPart.BAND).source
 
 
 def test_four_weeks_lie_under_the_present_one(past, server):

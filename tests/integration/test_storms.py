@@ -149,7 +149,7 @@ def test_a_cascade_over_queries_and_a_group_is_one_notification_with_the_shipped
     prometheus: Prometheus, run_alertmanager: RunAlertmanager, webhook: Webhook, stack: ExitStack, tmp_path: Path
 ) -> None:
     services = ("checkout", "payments", "index", "mail")
-    feed = stack.enter_context(Feed(prometheus, labels=[{"service": name} for name in services], days=2.0))
+    feed = stack.enter_context(Feed(prometheus, labels=[{"service": name} for name in services], days=2.0, step=1.0))
     shipped = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
     hook = {"name": "pager", "webhook_configs": [{"url": webhook.url, "send_resolved": True}]}
     others = [{"name": each["name"]} for each in shipped["receivers"] if each["name"] != "pager"]
