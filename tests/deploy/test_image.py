@@ -78,7 +78,8 @@ def test_container_is_scraped_scores_and_ends_well(images: Store, tmp_path: Path
     folder.mkdir()
     (folder / "config.yaml").write_text(CONFIG)
     tmp_path.chmod(0o755)
-    container = Container(images, "one", folder)
+    # A name of its own: another attempt would find the container of the first.
+    container = Container(images, tmp_path.name, folder)
     process = container.status()
     assert set(process["Uid"].split()) == {"65532"}
     assert (int(process["CapBnd"], 16), process["NoNewPrivs"]) == (0, "1")
@@ -94,9 +95,9 @@ def test_container_is_scraped_scores_and_ends_well(images: Store, tmp_path: Path
             rows = eventually(lambda: json.loads(container.get(ask))["data"]["result"], timeout=120.0, every=0.5)
             assert {row["metric"]["job"] for row in rows} <= {"ae", "prometheus"}
             assert all(0.0 <= float(row["value"][1]) <= 1.0 for row in rows)
-            images.podman("healthcheck", "run", "one")
+            eventually(lambda: images.podman("healthcheck", "run", container.name) is not None, timeout=60.0, every=1.0)
             refused = images.podman(
-                "exec", "one", "/usr/bin/python3", "-c",
+                "exec", container.name, "/usr/bin/python3", "-c",
                 "try: open('/app/x', 'w')\nexcept OSError as fault: print(fault.strerror)",
             )  # fmt: skip
             assert refused.strip() == "Read-only file system"
