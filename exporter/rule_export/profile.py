@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
+from exporter.engine.replay import Replay, lasting
 from exporter.engine.seconds import DAY, HOUR, WEEK
-from exporter.engine.verdict import Verdicts
 
 __all__ = ["HOURS", "Comparison", "Profile", "profile_of"]
 
@@ -27,8 +27,6 @@ _COMPARED = 0.3
 """Part of the history, the newest, that is not in the profile that is compared."""
 _MIN_DAYS = 3.0
 """Of history before anything is said of an hour."""
-_TOGETHER = 500
-"""Instants that are replayed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +94,20 @@ def profile_of(
     if not len(present) or (len(values) - present[0]) * step < _MIN_DAYS * DAY:
         return None
     samples = values[present[0] :].astype(np.float64)
-    times = end - step * np.arange(len(samples) - 1.0, -1.0, -1.0)
-    # Every sample is one alert decision: what a budget allows is counted by the daemon.
-    settings = replace(engine_settings(plan), budget=None, max_series=samples.shape[1])
-    engine = Engine(settings)
-    engine.align([b'{"series":"%d"}' % index for index in range(samples.shape[1])], samples[0], float(times[0]))
+    history = Replay(engine_settings(plan), samples, end=end, step=step)
     half = int(len(samples) * (1.0 - _COMPARED))
     half = half if half * step >= _MIN_DAYS * DAY else len(samples)
-    _learn(engine, times[:half], samples[:half], step)
-    earlier = _hours(engine, float(times[half - 1]))
-    anomalous = _learn(engine, times[half:], samples[half:], step)
+    for _ in history.run(0, half):
+        pass
+    earlier = _hours(history.engine, float(history.times[half - 1]))
+    alertable = [(verdicts.score >= 0.5) & verdicts.ready for verdicts in history.run(half)]
     width, comparison = _WIDTHS[0], None
     if half < len(samples):
         needed = math.ceil((0.0 if plan.alert is None else plan.alert.for_) / step) + 1
-        width, comparison = _compared(plan, earlier, times[half:], samples[half:], anomalous, needed)
-    lower, upper = _band(plan, *_hours(engine, end), width)
+        mine = lasting(np.concatenate(alertable), needed)
+        width, comparison = _compared(plan, earlier, history.times[half:], samples[half:], mine, needed)
+    lower, upper = _band(plan, *_hours(history.engine, end), width)
     return Profile(plan, labels, lower, upper, end, width, comparison)
-
-
-def _learn(engine: Engine, times: FloatArray, samples: FloatArray, step: float) -> BoolArray:
-    """Replay samples; return which would count for an alert, shape (t, n)."""
-    parts: list[BoolArray] = [np.zeros((0, samples.shape[1]), np.bool_)]
-    for begin in range(0, len(times), _TOGETHER):
-        part = slice(begin, begin + _TOGETHER)
-        verdicts: Verdicts = engine.run(times[part], samples[part], step)
-        parts.append((verdicts.score >= 0.5) & verdicts.ready)
-    return np.concatenate(parts)
 
 
 def _hours(engine: Engine, at: float) -> tuple[FloatArray, FloatArray]:
@@ -155,29 +141,21 @@ def _compared(
     hours: tuple[FloatArray, FloatArray],
     times: FloatArray,
     samples: FloatArray,
-    anomalous: BoolArray,
+    mine: BoolArray,
     needed: int,
 ) -> tuple[float, Comparison]:
-    """Return the narrowest band that alerts no more often than the exporter, and what it would have done."""
-    mine = _alerting(anomalous, needed)
+    """Return the narrowest band that alerts no more often than the exporter, and what it would have done.
+
+    `mine` is where the exporter alerts, shape (t, n), and `needed` how many samples in a row make an alert.
+    """
     index = (times % WEEK // HOUR).astype(np.intp)
     for width in _WIDTHS:
         lower, upper = _band(plan, *hours, width)
-        rules = _alerting((samples < lower[:, index].T) | (samples > upper[:, index].T), needed)
+        rules = lasting((samples < lower[:, index].T) | (samples > upper[:, index].T), needed)
         counts = _begun(mine), _begun(rules), _met(mine, rules)
         if counts[1] <= counts[0] or width == _WIDTHS[-1]:
             break
     return width, Comparison(len(times) * (times[-1] - times[0]) / max(len(times) - 1, 1) / DAY, *counts)
-
-
-def _alerting(anomalous: BoolArray, needed: int) -> BoolArray:
-    """Return where so many samples in a row are anomalous, shape (t, n)."""
-    run = np.zeros(anomalous.shape[1], np.intp)
-    alerting = np.zeros_like(anomalous)
-    for index, here in enumerate(anomalous):
-        run = np.where(here, run + 1, 0)
-        alerting[index] = run >= needed
-    return alerting
 
 
 def _begun(alerting: BoolArray) -> int:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
+from exporter.engine.replay import Replay
 from exporter.engine.season import SEASONS, UNKNOWN
 from exporter.engine.seconds import DAY, WEEK
 from exporter.engine.verdict import Verdicts
@@ -34,8 +35,6 @@ MOST_SAMPLES = 2_000_000
 STEP = 300.0
 """Seconds between samples of history: as the daemon learns."""
 _TIMEOUT = 60.0
-_TOGETHER = 500
-"""Instants that are replayed at once."""
 _MIN_DAYS = 3.0
 _MIN_WEEKS = 0.5
 """Weeks in which a replay could have alerted, below which a rate of alerts is not worth saying."""
@@ -180,22 +179,17 @@ def _replay(values: FloatArray, end: float, trackers: Sequence[_Tracker]) -> Non
     settings = engine_settings(trackers[0].history.plan)
     # The widest settings: each query narrows the verdicts down to its own.
     settings = replace(
-        settings, direction="both", min_deviation=0.0, min_relative_deviation=0.0, valid_range=(-np.inf, np.inf),
-        max_series=values.shape[1], budget=None,
-    )  # fmt: skip
-    engine = Engine(settings)
-    times = end - STEP * np.arange(len(values) - 1.0, -1.0, -1.0)
-    engine.align([b'{"series":"%d"}' % index for index in range(values.shape[1])], values[0], float(times[0]))
-    used = 0.0
-    for begin in range(0, len(values), _TOGETHER):
-        part = slice(begin, begin + _TOGETHER)
-        started = time.process_time()
-        verdicts = engine.run(times[part], values[part], STEP)
+        settings, direction="both", min_deviation=0.0, min_relative_deviation=0.0, valid_range=(-np.inf, np.inf)
+    )
+    history = Replay(settings, values, end=end, step=STEP)
+    used, started = 0.0, time.process_time()
+    for verdicts in history.run():
         used += time.process_time() - started
         for tracker in trackers:
             tracker.update(verdicts)
+        started = time.process_time()
     for tracker in trackers:
-        tracker.finish(engine, used / len(values) / values.shape[1])
+        tracker.finish(history.engine, used / len(values) / values.shape[1])
 
 
 class _Tracker:

@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
-from exporter.engine.engine import Engine
+from exporter.engine.replay import Replay
 
 __all__ = ["Evidence", "evidence_of"]
-
-_TOGETHER = 500
-"""Instants that are judged at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +68,10 @@ def evidence_of(
     if not len(present):
         return None
     samples = values[present[0] :].astype(np.float64)
-    times = end - step * np.arange(len(samples) - 1.0, -1.0, -1.0)
-    settings = replace(
-        engine_settings(plan), direction="both", min_deviation=0.0, min_relative_deviation=0.0, budget=None,
-        max_series=samples.shape[1],
-    )  # fmt: skip
-    engine = Engine(settings)
-    engine.align([b'{"series":"%d"}' % index for index in range(samples.shape[1])], samples[0], float(times[0]))
+    settings = replace(engine_settings(plan), direction="both", min_deviation=0.0, min_relative_deviation=0.0)
+    history = Replay(settings, samples, end=end, step=step)
     parts = []
-    for begin in range(0, len(times), _TOGETHER):
-        part = slice(begin, begin + _TOGETHER)
-        verdicts = engine.run(times[part], samples[part], step)
+    for verdicts in history.run():
         anomalous = verdicts.score >= 0.5
         parts.append(
             (
@@ -93,4 +83,4 @@ def evidence_of(
                 verdicts.ready,
             )
         )
-    return Evidence(plan, labels, times, step, *(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return Evidence(plan, labels, history.times, step, *(np.concatenate(each) for each in zip(*parts, strict=True)))

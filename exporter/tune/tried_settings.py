@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from exporter.backtest.recorder import RecordedAlert
 from exporter.config.plan import QueryPlan
+from exporter.engine.replay import lasting
 from exporter.tune.evidence import Evidence
 
 __all__ = ["TriedSettings"]
@@ -76,7 +77,7 @@ class TriedSettings:
 
     def alerts(self, evidence: Evidence, part: slice) -> list[RecordedAlert]:
         """Return the alerts in a part of the instants; series that turn at the same instant are one."""
-        alerting = _lasting(self._anomalous(evidence, part), math.ceil(self.for_ / evidence.step) + 1)
+        alerting = lasting(self._anomalous(evidence, part), math.ceil(self.for_ / evidence.step) + 1)
         alerting &= evidence.ready[part]
         begins = alerting & ~np.concatenate([np.zeros_like(alerting[:1]), alerting[:-1]])
         times = evidence.times[part]
@@ -99,13 +100,3 @@ class TriedSettings:
         with np.errstate(invalid="ignore"):
             counts = (size > 0.0) & (size >= least) & (evidence.votes[part] >= self.quorum)
         return (evidence.anomalous[part] & counts) | evidence.certain[part]
-
-
-def _lasting(anomalous: BoolArray, needed: int) -> BoolArray:
-    """Return where so many samples in a row are anomalous, shape (t, n)."""
-    run = np.zeros(anomalous.shape[1], np.intp)
-    lasting = np.zeros_like(anomalous)
-    for index, here in enumerate(anomalous):
-        run = np.where(here, run + 1, 0)
-        lasting[index] = run >= needed
-    return lasting
