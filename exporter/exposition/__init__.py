@@ -1,7 +1,7 @@
 """The ``/metrics`` page: scores of all series, and the exporter's own metrics."""
 
 from exporter.exposition.labels import PageRows, page_labels, row_prefix
-from exporter.exposition.page import Exposition, Scrape, group_scores, scores_of
+from exporter.exposition.page import Exposition, Scrape, group_scores, scores_of, values_of
 from exporter.exposition.selfmetrics import SERIES_STATES, SelfMetrics
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "page_labels",
     "row_prefix",
     "scores_of",
+    "values_of",
 ]

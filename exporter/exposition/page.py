@@ -19,13 +19,13 @@ from prometheus_client import CollectorRegistry
 
 from exporter.alerting.suppressed import SUPPRESSION_REASONS, SuppressionCodes, suppression_reason
 from exporter.engine.forecast.forecast import LEVELS, Forecast
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.exposition.formats import ALLOW_UTF8, Format, gzip_accepted, negotiate
 from exporter.exposition.fragment import Fragment, RenderedMetric, join_checksums, render_rows
 from exporter.exposition.registry_writer import RegistryWriter
 from exporter.settings import format_duration
 
-__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_of", "split_metric"]
+__all__ = ["FAMILIES", "Exposition", "Page", "Scrape", "group_scores", "scores_of", "values_of", "split_metric"]
 
 FloatArray = NDArray[np.float64]
 
@@ -70,7 +70,13 @@ def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
     The key is the name of the metric, or the name, a comma and a label that all its rows have:
     ``forecast_value,horizon="1h"``.
     """
-    scores = {
+    scores = values_of(verdict)
+    return scores if verdict.forecast is None else scores | _forecasts_of(verdict.forecast)
+
+
+def values_of(verdict: Verdict | Verdicts) -> dict[str, FloatArray]:
+    """Return the values of the metrics that every verdict has, shape (n,), or (t, n) of several instants."""
+    return {
         "anomaly_score": verdict.score,
         "expected_value": verdict.expected,
         "expected_value_lower": verdict.lower,
@@ -78,7 +84,6 @@ def scores_of(verdict: Verdict) -> dict[str, FloatArray]:
         "observed_value": verdict.observed,
         "anomaly_votes": verdict.votes,
     }
-    return scores if verdict.forecast is None else scores | _forecasts_of(verdict.forecast)
 
 
 def _forecasts_of(forecast: Forecast) -> dict[str, FloatArray]:

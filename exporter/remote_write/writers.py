@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import RemoteWriteError
-from exporter.exposition import scores_of
+from exporter.exposition import scores_of, values_of
 from exporter.exposition.page import split_metric
 from exporter.http_client import Client
 from exporter.remote_write.encode import encode_range, encode_slot
@@ -99,7 +99,7 @@ class RemoteWrites:
             series = self._rows_of(settings, query).of(table, verdicts.score[-1])
             messages = (
                 message
-                for metric, values in _values_of(verdicts).items()
+                for metric, values in values_of(verdicts).items()
                 if metric in settings.metrics
                 for message in encode_range(
                     metric,
@@ -143,17 +143,6 @@ def _queue(sender: RemoteWriter, requests: Sequence[tuple[bytes, int]], query: s
             sender.queue.put(requests, query, at)
     except OSError as error:
         log.error("a remote write cannot be queued", extra={"url": sender.settings.url, "error": str(error)})
-
-
-def _values_of(verdicts: Verdicts) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    return {
-        "anomaly_score": verdicts.score,
-        "expected_value": verdicts.expected,
-        "expected_value_lower": verdicts.lower,
-        "expected_value_upper": verdicts.upper,
-        "observed_value": verdicts.observed,
-        "anomaly_votes": verdicts.votes,
-    }
 
 
 def _compressed(body: bytes) -> bytes:

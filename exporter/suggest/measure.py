@@ -17,6 +17,7 @@ import numpy.typing as npt
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
+from exporter.engine.poisson import poisson_interval
 from exporter.engine.replay import Replay
 from exporter.engine.season import SEASONS, UNKNOWN
 from exporter.engine.seconds import DAY, WEEK
@@ -107,10 +108,7 @@ class Measurement:
         """Return the expected alerts a week and their 90 % interval; None where nothing could be counted."""
         if self.weeks < _MIN_WEEKS:
             return None
-        from scipy.special import gammaincinv  # Heavy, and only this needs it.
-
-        lower = float(gammaincinv(self.alerts, 0.05)) if self.alerts else 0.0
-        upper = float(gammaincinv(self.alerts + 1.0, 0.95))
+        lower, upper = poisson_interval(self.alerts)
         return self.alerts / self.weeks, lower / self.weeks, upper / self.weeks
 
 

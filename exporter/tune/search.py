@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.backtest.incidents import Incident, match
+from exporter.engine.poisson import poisson_interval
 from exporter.engine.seconds import WEEK
 from exporter.tune.evidence import Evidence
 from exporter.tune.tried_settings import TriedSettings
@@ -70,10 +71,8 @@ class Outcome:
     @property
     def interval(self) -> tuple[float, float]:
         """The 90 % interval of the alerts a week, as of a Poisson distribution."""
-        from scipy.special import gammaincinv  # Heavy, and only this needs it.
-
-        low = float(gammaincinv(self.alerts, 0.05)) if self.alerts else 0.0
-        return low / self.weeks, float(gammaincinv(self.alerts + 1.0, 0.95)) / self.weeks
+        lower, upper = poisson_interval(self.alerts)
+        return lower / self.weeks, upper / self.weeks
 
 
 @dataclass(frozen=True, slots=True)
