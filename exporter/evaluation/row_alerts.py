@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step, fingerprint
-from exporter.alerting.explanation.input import SharedAlertInput, StormInput
-from exporter.alerting.explanation.registry import SHARED, STORM
+from exporter.alerting.explanation.input import SharedAlertInput
+from exporter.alerting.explanation.registry import SHARED
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
@@ -32,7 +32,8 @@ from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.sent_alerts import disagreement, taken_over
 from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incident
-from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, without_load
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, silent_alerts, without_load
+from exporter.evaluation.storm_candidates import since_of_members, storm_candidate, worst_of_storm
 from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
@@ -43,8 +44,6 @@ log = logging.getLogger(__name__)
 
 _MOST_SHARE = 0.8
 """Part of a storm's members that have a label value by which the storm can be a cause or an effect."""
-_WORST = 5
-"""Members of a storm that are explained one by one."""
 _NO_HASHES: Hashes = np.zeros(0, np.uint64)
 
 
@@ -77,6 +76,7 @@ class RowAlerts:
         self.rule = rule
         self.context = context
         self.alert_store = alert_store
+        self._owner: tuple[Kind, str] = (kind, name)
         self._shard = shard
         self.inquiries = Inquiries((), None, interval=alert_store.interval)
         self.identities = RowIdentities(name, kind)
@@ -145,7 +145,7 @@ class RowAlerts:
         single, worst_members = self._explain(slot, assignment)
         quiet = {identity: members for identity, members in rows.items() if identity not in single}
         members = self._members(slot, rows)
-        missing, unknown = self._silent(slot, assignment, {identity: members[identity] for identity in quiet})
+        missing, unknown = silent_alerts(slot, assignment, {identity: members[identity] for identity in quiet})
         candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
         sent, self._fresh = ports.sent_alerts(), False
         candidates = taken_over(candidates, store.alerts, sent, waited=rule.for_, at=slot.states.at)
@@ -171,9 +171,7 @@ class RowAlerts:
         ports = self.context.ports
         if self.rule is None or not ports.paired():
             return None
-        return disagreement(
-            self.alert_store.alerts, ports.sent_alerts(), self.identities.rows_of, (self.kind, self.name)
-        )
+        return disagreement(self.alert_store.alerts, ports.sent_alerts(), self.identities.rows_of, self._owner)
 
     def _moved(self, elsewhere: Callable[[], Sequence[bytes]] | None) -> set[str]:
         """Return the alerts whose series are in the answer and belong to another shard."""
@@ -191,19 +189,6 @@ class RowAlerts:
         """Return the labels of the series of an alert; none where it is about several."""
         rows = self.identities.rows_of(identity).tolist()
         return table.labels(rows[0]) if len(rows) == 1 else ()
-
-    def _silent(
-        self, slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, Rows]
-    ) -> tuple[set[str], set[str]]:
-        """Return the open alerts that are missing, and those whose state is unknown; `rows` are not anomalous."""
-        missing, unknown = set(assignment.missing), set(assignment.unknown)
-        states = slot.states
-        for identity, members in rows.items():
-            if not states.present[members].all() or not len(members):
-                missing.add(identity)
-            elif not states.scored[members].all():
-                unknown.add(identity)
-        return (set(), missing | unknown) if slot.partial else (missing, unknown)
 
     def _members(self, slot: SlotResult, rows: Mapping[str, Rows]) -> dict[str, Rows]:
         """Return the rows that decide whether each open alert goes on.
@@ -249,7 +234,9 @@ class RowAlerts:
         for storm in assignment.storms:
             members = assignment.rows[storm.identity]
             if len(members):
-                candidates[storm.identity] = self._storm(slot, assignment, storm, worst_members[storm.identity])
+                candidates[storm.identity] = storm_candidate(
+                    slot, assignment, storm, worst_members[storm.identity], store.alerts, self._index, self._owner
+                )
                 scores[storm.identity] = float(slot.score[members].max())
                 storm_labels[storm.identity] = self._index.common_labels(members, _MOST_SHARE)
         correlated = SlotCandidates(
@@ -364,12 +351,12 @@ class RowAlerts:
         """Return the candidates of single rows by identity, and by identity of a storm those of its worst members."""
         worst, parts = self.identities.worst(assignment.alone, slot.score)
         requests = [
-            ExplanationRequest(row, self._since(assignment, part))
+            ExplanationRequest(row, since_of_members(assignment, part))
             for row, part in zip(worst.tolist(), parts, strict=True)
         ]
         count, ends = len(requests), {}
         for storm in assignment.storms:
-            requests += self._worst(slot, assignment.rows[storm.identity], storm)
+            requests += worst_of_storm(slot, assignment.rows[storm.identity], storm, self._index.hashes)
             ends[storm.identity] = len(requests)
         candidates = slot.explain(requests) if requests else []
         single = {}
@@ -380,41 +367,6 @@ class RowAlerts:
             single[fingerprint(candidate.labels)] = replace(candidate, since=request.since)
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
         return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}
-
-    @staticmethod
-    def _since(assignment: StormAssignment, rows: Rows) -> float | None:
-        """Return since when the members of a dissolved storm among `rows` are anomalous."""
-        return min((assignment.since[row] for row in rows.tolist() if row in assignment.since), default=None)
-
-    def _storm(
-        self, slot: SlotResult, assignment: StormAssignment, storm: OpenStorm, worst: Sequence[AlertCandidate]
-    ) -> AlertCandidate:
-        """Return the candidate of a storm, from those of its worst members."""
-        rows, alert = assignment.rows[storm.identity], self.alert_store.alerts.get(storm.identity)
-        labels, since = ({}, slot.states.at) if alert is None else (alert.labels, alert.active_at)
-        labels, since = assignment.begun.get(storm.identity, (labels, since))
-        source = StormInput(
-            self.name,
-            [candidate.explanation.annotations.get("summary", "") for candidate in worst],
-            now=len(rows),
-            total=storm.total,
-            series=len(slot.table),
-            frequent=self._index.frequent_labels(rows, besides=[name for name, _ in storm.key]),
-            since=since,
-            at=slot.states.at,
-            members="series" if self.kind == "query" else "things",
-        )
-        return replace(worst[0], labels=labels, explanation=worst[0].explanation.add(STORM, source), since=since)
-
-    def _worst(self, slot: SlotResult, rows: Rows, storm: OpenStorm) -> list[ExplanationRequest]:
-        # By hash where scores are equal, because rows differ after a restart.
-        hashes = self._index.hashes[rows]
-        order = np.lexsort((hashes, -slot.score[rows]))[:_WORST].tolist()
-        joined = [float(storm.joined[storm.members == hashes[place]][0]) for place in order]
-        return [
-            ExplanationRequest(int(rows[place]), since, in_storm=True)
-            for place, since in zip(order, joined, strict=True)
-        ]
 
     def _update_index(self, table: SeriesTable) -> None:
         now = (table, table.version)

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate
-from exporter.alerting.storm import RowStates
+from exporter.alerting.storm import RowStates, StormAssignment
 from exporter.engine.series import SeriesTable
 from exporter.suppression.sample_masks import RowMask
 
-__all__ = ["ExplanationRequest", "SlotResult", "masked", "without_load"]
+__all__ = ["ExplanationRequest", "SlotResult", "masked", "silent_alerts", "without_load"]
 
 Rows = npt.NDArray[np.intp]
 
@@ -90,6 +90,24 @@ def without_load(
         elif len(members) and (quiet | slot.held)[members].all():
             waiting.add(identity)
     return replace(slot, states=replace(slot.states, anomalous=anomalous & ~quiet & ~slot.held)), held, waiting
+
+
+def silent_alerts(slot: SlotResult, assignment: StormAssignment, rows: Mapping[str, Rows]) -> tuple[set[str], set[str]]:
+    """Return the open alerts that are missing, and those whose state is unknown.
+
+    Parameters
+    ----------
+    rows : mapping of str to ndarray
+        Those that decide about each alert that is not anomalous.
+    """
+    missing, unknown = set(assignment.missing), set(assignment.unknown)
+    states = slot.states
+    for identity, members in rows.items():
+        if not states.present[members].all() or not len(members):
+            missing.add(identity)
+        elif not states.scored[members].all():
+            unknown.add(identity)
+    return (set(), missing | unknown) if slot.partial else (missing, unknown)
 
 
 def masked(mask: RowMask, slot: SlotResult) -> SlotResult:
