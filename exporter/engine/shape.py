@@ -88,9 +88,10 @@ def shape_of(deviations: FloatArray, values: FloatArray, hours: FloatArray, *, a
         if not len(inside):
             return None
     way = way[inside[-1] :]
-    if len(way) < 2:
-        return None
+    # It went nowhere: no samples since, or the last one inside was nearly as far out as those since.
     end = int(np.argmax(way >= _THERE * way.max()))
+    if end == 0:
+        return None
     sudden = np.diff(way[: end + 1]).max() >= _SUDDEN * (way[end] - way[0])
     if side < 0.0:
         return Shape("drop")

@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
@@ -42,6 +45,20 @@ def kind(last: Sequence[float], hours: np.ndarray = CALM, *, adds_up: bool = Fal
 )
 def test_the_newest_samples_say_how_it_came_about(last: list[float], expected: str) -> None:
     assert kind(last) == expected
+
+
+REACH = st.floats(-3.0, 3.0) | st.just(np.nan) | st.sampled_from([0.45, 0.5, -0.45, -0.5, 0.0])
+
+
+@given(arrays(float, 16, elements=REACH), arrays(float, HOURS, elements=REACH), st.booleans())
+def test_whatever_the_samples_were_there_is_a_shape_or_none(last: np.ndarray, hours: np.ndarray, adds_up: bool) -> None:
+    shape = shape_of(last, last, hours, adds_up=adds_up)
+    assert shape is None or shape.kind in {"jump", "build-up", "drop", "drift", "frozen", "noisier"}
+
+
+def test_a_sample_that_barely_left_the_band_has_no_shape() -> None:
+    # The last one inside is nearly as far out as those after it.
+    assert kind([0.0, 0.48, 0.5, 0.52]) is None
 
 
 def ramp(hours: int, to: float) -> np.ndarray:
