@@ -165,6 +165,10 @@ class Covariances:
         own["mean"][rows] += step * number / np.maximum(after, 1.0)
         own["count"][rows] = after
 
+    def limit(self, rows: Rows, count: float) -> None:
+        """Let what the entities in `rows` have learned weigh as much as so many vectors at most."""
+        self._own["count"][rows] = np.minimum(self._own["count"][rows], np.float32(count))
+
     def refit(self, rows: Rows) -> None:
         """Whiten the entities in `rows` anew."""
         if len(rows):

@@ -68,6 +68,10 @@ _LONGEST = 64.0
 is so far out would deafen the entity for weeks."""
 _LATE = 1.5
 """Intervals after which the sample before is too old for a change."""
+_HOLDS = 0.3
+"""Share of slots in which no metric of an entity moves from which on it holds its values between readings."""
+_RECENT = 1.0 / 48.0
+"""Part of the newest slot in that share."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
 _FARTHEST = 1e3
@@ -96,6 +100,8 @@ class Whitened:
             "plain": np.ones((0, 2)),  # As `smooth`, without regard to load.
             "previous": np.full((0, metrics), np.nan),
             "previous_at": np.full(0, -np.inf),
+            "repeats": np.zeros(0),  # Share of slots in which no metric moved,
+            "moved": np.zeros(0, np.int8),  # and whether one ever did.
             "factor": np.full(0, np.nan),  # Of the newest load,
             "factor_at": np.full(0, -np.inf),  # and when it was.
             "lengths": np.zeros((0, BINS), np.float32),
@@ -104,6 +110,7 @@ class Whitened:
         }
         self._steps = np.zeros(1)
         self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
+        self._start |= {"repeats": _HOLDS, "moved": 0}
         self._start |= {"factor": np.nan, "factor_at": -np.inf, "lengths": 0.0, "limit": np.nan, "high": 0.0}
 
     def grow(self, capacity: int) -> None:
@@ -131,6 +138,7 @@ class Whitened:
         """Judge one instant, then learn it; see `JointDetector`."""
         own = {name: array[: len(matrix.z)] for name, array in self._own.items()}
         vectors = self._vectors(at, matrix, own, seconds)
+        held = self._held(vectors[1], own)
         lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
         measures = (_deviating, _changing)
         loaded = self._loaded(at, load, own, seconds)
@@ -157,7 +165,7 @@ class Whitened:
         part = np.where((own["smooth"][:, 1] > own["smooth"][:, 0])[:, None], parts[1], parts[0])
         total = part.sum(axis=1, keepdims=True)
         share = np.divide(part, total, out=np.zeros_like(part), where=can[:, None] & (total > 0.0))
-        self._count(np.where(can, joint, np.nan), severity, own, seconds)
+        self._count(np.where(can & ~held, joint, np.nan), severity, own, seconds)
         for covariances, vector, length in zip(self._covariances, vectors, lengths[1], strict=True):
             # While an event lasts, what is learned is as long as usual: what stays for hours must not become typical.
             far = np.fmax(length, 1.0)
@@ -165,7 +173,7 @@ class Whitened:
             short = np.where(event, 1.0 / np.sqrt(far), 1.0)[:, None]
             mean = covariances.scale(len(vector))[0]
             covariances.learn(
-                np.where(excused[:, None], np.nan, mean + short * (vector - mean)), matrix.expected, seconds
+                np.where((excused | held)[:, None], np.nan, mean + short * (vector - mean)), matrix.expected, seconds
             )
         return Joint(severity, share, excused)
 
@@ -178,6 +186,22 @@ class Whitened:
         own["previous"][...] = observed
         own["previous_at"][present.any(axis=1)] = at
         return [observed - matrix.expected, change]
+
+    def _held(self, change: FloatArray, own: Mapping[str, Array]) -> BoolArray:
+        """Return which entities hold the values of their last reading, shape (n,): it is judged, and not learned again.
+
+        Where metrics are read less often than they are judged, or their history was, no metric moves between two
+        readings. An entity that never moved is constant.
+        """
+        compared = ~np.isnan(change).all(axis=1)
+        moves = (np.nan_to_num(change) != 0.0).any(axis=1)
+        first = moves & (own["moved"] == 0)
+        for covariances in self._covariances:
+            covariances.limit(np.flatnonzero(first), 1.0)
+        own["moved"] |= moves
+        own["repeats"] += np.where(compared, _RECENT * (~moves - own["repeats"]), 0.0)
+        held: BoolArray = compared & ~moves & (own["moved"] > 0) & (own["repeats"] > _HOLDS)
+        return held
 
     @staticmethod
     def _loaded(at: float, load: FloatArray, own: Mapping[str, Array], seconds: float) -> FloatArray:
@@ -270,6 +294,8 @@ class Whitened:
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
         """Restore stored state; see `JointDetector`."""
+        # What an earlier version did not store: its entities are old enough to have moved.
+        parts = {"repeats": np.full(size, _HOLDS), "moved": np.ones(size, np.int8), **parts}
         for name, array in self._own.items():
             if name not in parts or parts[name].shape != (size, *array.shape[1:]):
                 return False

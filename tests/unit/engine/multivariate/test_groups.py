@@ -236,6 +236,31 @@ def test_things_that_are_gone_are_forgotten_and_their_rows_used_again() -> None:
     assert joint.admit([b'{"pod":"new"}'], 1e6).tolist() == [3]
 
 
+@pytest.mark.parametrize(
+    ("slots", "live"), [((1, 2), 1), ((2, 3), 2), ((5, 6), 5), ((5, 6), 1), ((1, 10), 1), ((20, 21), 1)]
+)
+def test_a_value_that_is_held_over_several_slots_is_one_reading(slots: tuple[int, int], live: int) -> None:
+    """The history holds each reading for so many slots, at least and at most less one; then readings come faster."""
+    joint = group()
+    readings = history(62, seed=6)
+    past = np.repeat(readings, np.random.default_rng(7).integers(*slots, size=len(readings)), axis=0)
+    scores = play(joint, past)
+    assert np.isfinite(scores[-1]).all()
+    now = np.repeat(history(60, seed=8), live, axis=0)
+    begin, end = 10 * live, 30 * live
+    now[begin:end, 4] = [12.0, -12.0, 0.0]
+    after = play(joint, now, len(past))
+    assert not (scores >= 0.5).any()
+    assert (np.delete(after, 4, axis=1) < 0.5).all()
+    assert (after[begin + 1 : end, 4] >= 0.5).all()
+    assert (after[end + 25 :, 4] < 0.5).all(), "and it ends"
+
+
+def test_readings_that_are_held_do_not_make_a_group_ready_sooner() -> None:
+    joint = group()
+    assert np.isnan(play(joint, np.repeat(history(40), 5, axis=0))).all()
+
+
 def test_a_long_event_does_not_become_usual_while_it_lasts() -> None:
     joint = whitened()
     now = history(60, seed=6)
