@@ -117,6 +117,7 @@ def _input() -> Iterator[timeseries.Panel]:
         "Cycles failed and missed",
         query(_rate("cycles_failed_total", "query"), "{{query}} failed"),
         query(_rate("cycles_missed_total", "query"), "{{query}} missed"),
+        query(_rate("cycle_parts_failed_total", "query"), "{{query}} in part"),
         unit="cps",
     )
     errors = _rate("query_errors_total", "query", "reason")

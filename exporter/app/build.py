@@ -24,6 +24,7 @@ from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Discovery, ReceiverClocks, Senders
 from exporter.evaluation.admission import Admission
 from exporter.evaluation.cgroup import memory_limit
+from exporter.evaluation.containment import Containment
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback
@@ -129,6 +130,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             senders=senders,
             suppression=suppression,
             evaluators=evaluators,
+            containment=Containment(lambda owner: metrics.cycle_parts_failed_total.labels(query=owner).inc()),
             admission=Admission(evaluators.engines, metrics, memory_limit=memory_limit),
             groups=Groups(evaluators.progress),
             latest=LatestVerdicts(),

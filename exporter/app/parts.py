@@ -11,6 +11,7 @@ from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Discovery, Senders
 from exporter.evaluation.admission import Admission
+from exporter.evaluation.containment import Containment
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
@@ -52,6 +53,7 @@ class Parts:
     suppression: Suppression
     evaluators: Evaluators
     admission: Admission
+    containment: Containment
     groups: Groups
     latest: LatestVerdicts
     co_occurrence: CoOccurrence

@@ -20,7 +20,7 @@ from exporter.config.plan import QueryPlan, sharded
 from exporter.config.watch import ConfigWatch
 from exporter.delivery import AlertmanagerSettings
 from exporter.engine.series import SeriesTable
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import ExporterError
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -263,6 +263,7 @@ class Reloader:
             alert_snapshots=parts.alert_snapshots,
             metrics=parts.metrics,
             admission=parts.admission,
+            containment=parts.containment,
             masks=masks,
             feedback=parts.feedback,
             groups=parts.groups,
@@ -273,16 +274,21 @@ class Reloader:
             changes=parts.changes,
             cover_incidents=partial(queries.cover, name),
             inquiry_api=sources.apis[name],
-            on_history=parts.remote_writes.put_history,
+            on_history=self._on_history,
             sent_alerts=parts.suppression.sent_alerts,
             paired=parts.suppression.paired,
         )
         return EvaluationContext(ports, EvaluationSettings.of(config, name, external_url=self._external_url))
 
     def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, suppressed: SuppressionCodes) -> None:
-        self._parts.latest.put(plan, verdict, table, suppressed)
-        keep(self._parts.store.verdicts, self._parts.latest.get(plan.name))
-        self._parts.remote_writes.put(plan.name, verdict, table)
+        parts, name, run = self._parts, plan.name, self._parts.containment.run
+        run("page", name, partial(parts.latest.put, plan, verdict, table, suppressed), None)
+        run("kept verdicts", name, lambda: keep(parts.store.verdicts, parts.latest.get(name)), None)
+        run("remote write", name, partial(parts.remote_writes.put, name, verdict, table), None)
+
+    def _on_history(self, query: str, verdicts: Verdicts, table: SeriesTable) -> None:
+        put = partial(self._parts.remote_writes.put_history, query, verdicts, table)
+        self._parts.containment.run("remote write", query, put, None)
 
     def end_evaluators(self) -> bool:
         """End the evaluators of all queries; False where a run hangs and is left behind."""

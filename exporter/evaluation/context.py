@@ -25,6 +25,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import StateError
 from exporter.evaluation.admission import Admission
+from exporter.evaluation.containment import Containment
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.prometheus import Frame, PrometheusApi
@@ -181,6 +182,8 @@ class Ports:
         Returns whether another exporter may have the same series.
     inquiry_api : PrometheusApi or None
         Asked when an alert fires; None where nobody can be asked, as in a backtest.
+    containment : Containment
+        Runs what a slot can do without.
     on_verdict : callable
         Called with every verdict: the plan of its query, the verdict, the series of its rows, and which of them do not
         alert whatever their score.
@@ -204,6 +207,7 @@ class Ports:
     on_verdict: Callable[[QueryPlan, Verdict, SeriesTable, SuppressionCodes], None]
     co_occurrence: CoOccurrence
     root_causes: RootCauses
+    containment: Containment = field(default_factory=Containment)
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
     changes: ChangeLog = field(default_factory=ChangeLog)
     cover_incidents: Callable[[float, float], None] = lambda start, end: None  # noqa: ARG005

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from time import monotonic
@@ -245,7 +245,7 @@ class QueryEvaluator:
             self.alerts.alert_store.rewind(slot - plan.interval)
         if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
-        apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True)
+        self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True))
         with self._phase("score"):
             complete = not frame.partial
             aligned = learner.admit(frame.keys, frame.values, slot, complete=complete and not frame.unreadable.rows)
@@ -264,13 +264,12 @@ class QueryEvaluator:
             suppressed = self.alerts.suppressed(verdict, engine.table)
             utf8 = self._rows.utf8_prefixes(prefixes)
             context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed, utf8)
-            context.ports.groups.add(plan, verdict, engine.table)
+            self._contain("groups", lambda: context.ports.groups.add(plan, verdict, engine.table))
             context.ports.on_verdict(plan, verdict, engine.table, suppressed)
         self.alerts.alert_store.send()
         self.alerts.alert_store.succeeded = self.judged = slot
         self.mature_at = engine.first_at + plan.baseline.min_history
         self.first_score_at = engine.first_score_at(verdict, plan.interval)
-        self._metrics.beginning(self.first_score_at, self.mature_at if plan.alert is not None else np.nan)
         self._metrics.judged(
             verdict,
             aligned,
@@ -281,12 +280,9 @@ class QueryEvaluator:
             never_empty=not self._filters and not slot - engine.first_at >= _KNOWS_ABSENCE,
             history=learner.unread_points < np.inf,
         )
-        self._metrics.alerts(self.alerts.alerts.values())
-        self._metrics.disagrees(self.alerts.rows.disagreement())
-        self._metrics.expect(engine.calibration)
-        self._budget_usage.update(slot, step.transitions, engine.calibration)
-        apply_feedback(learner, self.alerts.rows, at=slot)
-        self._drift.update(engine, slot)
+        self._contain("metrics", lambda: self._note(slot, step))
+        self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))
+        self._contain("drift", lambda: self._drift.update(engine, slot))
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
@@ -296,6 +292,18 @@ class QueryEvaluator:
         if learner.due(slot):
             with self._phase("checkpoint"):
                 learner.checkpoint()
+
+    def _contain(self, part: str, call: Callable[[], None]) -> None:
+        self.context.ports.containment.run(part, self.plan.name, call, None)
+
+    def _note(self, slot: float, step: Step) -> None:
+        """Set the metrics that do not say how much was judged."""
+        calibration, alerting = self.learner.engine.calibration, self.plan.alert is not None
+        self._metrics.beginning(self.first_score_at, self.mature_at if alerting else np.nan)
+        self._metrics.alerts(self.alerts.alerts.values())
+        self._metrics.disagrees(self.alerts.rows.disagreement())
+        self._metrics.expect(calibration)
+        self._budget_usage.update(slot, step.transitions, calibration)
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""

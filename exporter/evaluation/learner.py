@@ -257,8 +257,12 @@ class Learner:
             return
         self.context.ports.on_history(self.plan.name, verdicts, self.engine.table)
         if self.context.ports.groups.wants(self.plan.name):
-            for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
-                self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)
+            add = partial(self._add_to_groups, verdicts, since)
+            self.context.ports.containment.run("groups", self.plan.name, add, None)
+
+    def _add_to_groups(self, verdicts: Verdicts, since: float) -> None:
+        for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
+            self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)
 
     def _progress(self, share: float) -> None:
         self.progress = share

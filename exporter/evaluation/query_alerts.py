@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate, Step, fingerprint
+from exporter.alerting.explanation.explanation import unexplained
 from exporter.alerting.storm import RowStates
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.plan import QueryPlan
@@ -72,8 +74,9 @@ class AlertEvaluator:
             Returns the label sets of the answer that belong to other shards.
         """
         table = engine.table
-        self.context.ports.co_occurrence.update(self.plan.name, verdict, table)
-        self.context.ports.likely_causes.update(self.plan.name, verdict, table)
+        ports, name, run = self.context.ports, self.plan.name, self.context.ports.containment.run
+        run("co-occurrence", name, partial(ports.co_occurrence.update, name, verdict, table), None)
+        run("likely causes", name, partial(ports.likely_causes.update, name, verdict, table), None)
         present = ~np.isnan(verdict.observed) | verdict.absent
         if self.plan.alert is None or self.plan.alert.no_data != "resolve":
             # The alert of an overdue series continues until the series is back, or until the alert says that it is
@@ -87,10 +90,11 @@ class AlertEvaluator:
         builder = ExplanationBuilder(self.plan, self.context, verdict, engine)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
-            builder.prepare([request.row for request in requests])
+            run("explanation", name, lambda: builder.prepare([request.row for request in requests]), None)
             return [self._candidate(builder, table.labels(request.row), request) for request in requests]
 
-        held, waiting = self._loads(verdict, table)
+        load: tuple[BoolArray, BoolArray] | tuple[None, None] = (None, None)
+        held, waiting = run("load", name, partial(self._loads, verdict, table), load)
         return self.rows.evaluate(
             SlotResult(
                 states,
@@ -124,11 +128,14 @@ class AlertEvaluator:
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(series, request.row)
         alert = self.alerts.get(fingerprint(labels))
-        since = self.context.ports.co_occurrence.since(self.plan.name, row, builder.at)
+        ports, name, run = self.context.ports, self.plan.name, self.context.ports.containment.run
+        since = run("co-occurrence", name, partial(ports.co_occurrence.since, name, row, builder.at), builder.at)
         # An earlier run may have seen the beginning.
         if request.since is not None:
             since = request.since
         elif alert is not None and alert.is_open:
             since = min(since, alert.active_at)
-        explanation = builder.explain(row, labels, since, in_storm=request.in_storm)
+        otherwise = unexplained(name, labels, series, {} if self.plan.alert is None else self.plan.alert.annotations)
+        explain = partial(builder.explain, row, labels, since, in_storm=request.in_storm)
+        explanation = run("explanation", name, explain, otherwise)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))

@@ -119,7 +119,7 @@ class RowAlerts:
 
     def evaluate(self, slot: SlotResult) -> Step:
         """Return the step that follows from a slot."""
-        rule, store, ports = self.rule, self.alert_store, self.context.ports
+        rule, store, ports, run = self.rule, self.alert_store, self.context.ports, self.context.ports.containment.run
         if rule is None:
             return self._without_rule(slot.states.at)
         # As of the slot before, so that this slot counts for the alerts that take their place.
@@ -148,7 +148,8 @@ class RowAlerts:
         missing, unknown = silent_alerts(slot, assignment, {identity: members[identity] for identity in quiet})
         candidates, traces = self._correlate(slot, assignment, single, worst_members, missing | unknown)
         sent, self._fresh = ports.sent_alerts(), False
-        candidates = taken_over(candidates, store.alerts, sent, waited=rule.for_, at=slot.states.at)
+        take_over = partial(taken_over, candidates, store.alerts, sent, waited=rule.for_, at=slot.states.at)
+        candidates = run("pair", store.name, take_over, candidates)
         evaluated = EvaluatedSlot(
             slot.states.at,
             candidates := self.inquiries.carried(store.alerts, candidates),
@@ -160,8 +161,9 @@ class RowAlerts:
             endings={identity: "ignored" for identity, members in quiet.items() if anomalous[members].any()},
         )
         step = evaluate(rule, self.context.settings.alerting, store.name, store.alerts, evaluated)
-        step = self.inquiries.complete(step, candidates, partial(self._series_of, slot.table))
-        step = with_recovery(step, slot, self.identities.rows_of)
+        complete = partial(self.inquiries.complete, step, candidates, partial(self._series_of, slot.table))
+        step = run("inquiries", store.name, complete, step)
+        step = run("recovery", store.name, partial(with_recovery, step, slot, self.identities.rows_of), step)
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
@@ -235,7 +237,14 @@ class RowAlerts:
             members = assignment.rows[storm.identity]
             if len(members):
                 candidates[storm.identity] = storm_candidate(
-                    slot, assignment, storm, worst_members[storm.identity], store.alerts, self._index, self._owner
+                    slot,
+                    assignment,
+                    storm,
+                    worst_members[storm.identity],
+                    store.alerts,
+                    self._index,
+                    self._owner,
+                    self.context.ports.containment,
                 )
                 scores[storm.identity] = float(slot.score[members].max())
                 storm_labels[storm.identity] = self._index.common_labels(members, _MOST_SHARE)
@@ -250,8 +259,9 @@ class RowAlerts:
             silent,
             self._storm_incidents(assignment.storms),
         )
-        traces = root_causes.extend_traces(correlated, self._saved_context().traces)
-        explained = root_causes.explain(correlated, traces)
+        run, before = self.context.ports.containment.run, self._saved_context().traces
+        traces = run("causes", store.name, partial(root_causes.extend_traces, correlated, before), dict(before))
+        explained = run("causes", store.name, partial(root_causes.explain, correlated, traces), candidates)
         ports, at, below = self.context.ports, slot.states.at, None if self.rule is None else self.rule.digest_below
         more = why_now(
             ports, self.name, at, store.interval, store.alerts, explained, store=store.name, digest_below=below
@@ -363,7 +373,10 @@ class RowAlerts:
         for request, part, candidate in zip(requests[:count], parts, candidates[:count], strict=True):
             if len(part) > 1:
                 source = SharedAlertInput([dict(slot.table.labels(row)) for row in part.tolist()])
-                candidate = replace(candidate, explanation=candidate.explanation.add(SHARED, source))
+                add = partial(candidate.explanation.add, SHARED, source)
+                run = self.context.ports.containment.run
+                explanation = run("explanation", self.alert_store.name, add, candidate.explanation)
+                candidate = replace(candidate, explanation=explanation)
             single[fingerprint(candidate.labels)] = replace(candidate, since=request.since)
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
         return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate
+from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.explanation.input import StormInput
 from exporter.alerting.explanation.registry import STORM
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.storm import OpenStorm, StormAssignment
+from exporter.evaluation.containment import Containment
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 
 __all__ = ["since_of_members", "storm_candidate", "worst_of_storm"]
@@ -52,6 +54,7 @@ def storm_candidate(
     alerts: Mapping[str, Alert],
     index: LabelIndex,
     owner: tuple[Kind, str],
+    containment: Containment,
 ) -> AlertCandidate:
     """Return the candidate of a storm.
 
@@ -68,15 +71,20 @@ def storm_candidate(
     rows, alert = assignment.rows[storm.identity], alerts.get(storm.identity)
     labels, since = ({}, slot.states.at) if alert is None else (alert.labels, alert.active_at)
     labels, since = assignment.begun.get(storm.identity, (labels, since))
-    source = StormInput(
-        name,
-        [candidate.explanation.annotations.get("summary", "") for candidate in worst],
-        now=len(rows),
-        total=storm.total,
-        series=len(slot.table),
-        frequent=index.frequent_labels(rows, besides=[label for label, _ in storm.key]),
-        since=since,
-        at=slot.states.at,
-        members="series" if kind == "query" else "things",
-    )
-    return replace(worst[0], labels=labels, explanation=worst[0].explanation.add(STORM, source), since=since)
+
+    def explain() -> Explanation:
+        source = StormInput(
+            name,
+            [candidate.explanation.annotations.get("summary", "") for candidate in worst],
+            now=len(rows),
+            total=storm.total,
+            series=len(slot.table),
+            frequent=index.frequent_labels(rows, besides=[label for label, _ in storm.key]),
+            since=since,
+            at=slot.states.at,
+            members="series" if kind == "query" else "things",
+        )
+        return worst[0].explanation.add(STORM, source)
+
+    explanation = containment.run("explanation of a storm", name, explain, worst[0].explanation)
+    return replace(worst[0], labels=labels, explanation=explanation, since=since)

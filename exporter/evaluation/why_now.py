@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.registry import VERDICTS
@@ -43,12 +44,23 @@ def why_now(
     digest_below : float or None
         Share of real alerts below which alerts like those are for a digest.
     """
-    judged = {
-        identity: _judged(ports.feedback, store, identity, candidate, digest_below)
-        for identity, candidate in candidates.items()
-    }
-    explained = ports.likely_causes.explain(name, at, interval, alerts, judged, ports.root_causes.graph)
-    return ports.changes.explain(at, alerts, explained, slack=max(_SLACK, interval))
+
+    def with_verdicts(candidates: Mapping[str, AlertCandidate]) -> dict[str, AlertCandidate]:
+        return {
+            identity: _judged(ports.feedback, store, identity, candidate, digest_below)
+            for identity, candidate in candidates.items()
+        }
+
+    def with_causes(candidates: Mapping[str, AlertCandidate]) -> dict[str, AlertCandidate]:
+        return ports.likely_causes.explain(name, at, interval, alerts, candidates, ports.root_causes.graph)
+
+    def with_changes(candidates: Mapping[str, AlertCandidate]) -> dict[str, AlertCandidate]:
+        return ports.changes.explain(at, alerts, candidates, slack=max(_SLACK, interval))
+
+    explained = dict(candidates)
+    for part, add in (("verdicts", with_verdicts), ("likely causes", with_causes), ("changes", with_changes)):
+        explained = ports.containment.run(part, store, partial(add, explained), explained)
+    return explained
 
 
 def _judged(

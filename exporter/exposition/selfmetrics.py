@@ -96,6 +96,7 @@ class SelfMetrics:
             self.cycles_total,
             self.cycles_failed_total,
             self.cycles_missed_total,
+            self.cycle_parts_failed_total,
             self.query_warnings_total,
             self.partial_answers_total,
             self.series_given_way_total,
@@ -149,6 +150,12 @@ class SelfMetrics:
         self.cycles_missed_total = self._counter(
             "cycles_missed_total",
             "Cycles skipped because the one before was still running or the host was asleep.",
+            "query",
+        )
+        self.cycle_parts_failed_total = self._counter(
+            "cycle_parts_failed_total",
+            "Parts of cycles that failed by an internal error and that a cycle can do without, such as the text of an "
+            "alert, of a query, or of a group as `(group) NAME`. The log has the traceback of the first.",
             "query",
         )
         self.cycle_duration_seconds = Histogram(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import AlertCandidate, AlertState, Step, fingerprint
-from exporter.alerting.explanation.explanation import explain_entity
+from exporter.alerting.explanation.explanation import explain_entity, unexplained
 from exporter.alerting.explanation.input import EntityInput, MetricShare
 from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.storm import RowStates
@@ -124,26 +124,47 @@ class GroupAlerts:
         labels = self.rows.labels(entity, row)
         alert = self.alert_store.alerts.get(fingerprint(labels))
         began = verdict.at if alert is None or not alert.is_open else alert.active_at
+        templates = {} if self.rows.rule is None else self.rows.rule.annotations
+        since = began if request.since is None else request.since
+        explanation = self.context.ports.containment.run(
+            "explanation",
+            self.alert_store.name,
+            lambda: explain_entity(
+                self._explained(verdict, matrix, group, row, labels, since, in_storm=request.in_storm), templates
+            ),
+            unexplained(self.group, labels, entity, templates),
+        )
+        worst = int(np.argmax(verdict.share[row]))
+        return AlertCandidate(
+            labels, explanation, generator_url(self.context.settings.source_url, self.plans[worst].expr)
+        )
+
+    def _explained(
+        self,
+        verdict: GroupVerdict,
+        matrix: GroupMatrix,
+        group: Group,
+        row: int,
+        labels: Mapping[str, str],
+        since: float,
+        *,
+        in_storm: bool,
+    ) -> EntityInput:
+        """Return what the texts of an entity are made of."""
         share = verdict.share[row].tolist()
         columns = zip(self.plans, share, matrix.z[row].tolist(), matrix.growth[row].tolist(), strict=True)
         metrics = [MetricShare(plan.name, *numbers) for plan, *numbers in columns]
-        since = began if request.since is None else request.since
-        worst = int(np.argmax(share))
-        shape = group.shape_of(row, worst) or ""
-        source = EntityInput(
+        shape = group.shape_of(row, int(np.argmax(share))) or ""
+        return EntityInput(
             self.group,
             labels,
-            dict(entity),
+            dict(group.table.labels(row)),
             tuple(sorted(metrics, key=lambda metric: (-metric.share, metric.query))),
             score=float(verdict.score[row]),
             since=since,
             at=verdict.at,
             external_url=self.context.settings.external_url,
-            in_storm=request.in_storm,
+            in_storm=in_storm,
             # A jump that lasts is a level.
             shape="level shift" if shape == "jump" and verdict.at - since >= HOUR else shape,
-        )
-        explanation = explain_entity(source, {} if self.rows.rule is None else self.rows.rule.annotations)
-        return AlertCandidate(
-            labels, explanation, generator_url(self.context.settings.source_url, self.plans[worst].expr)
         )

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -188,7 +189,7 @@ class GroupEvaluator:
         newest = [None if part is None else part.values for part in inputs]
         # Of this round only: metrics read at different times disagree whenever all of them change.
         matrix = join(newest, places, group.table.size, since=slot - _ROUND * self.interval)
-        self._train(slot)
+        self.context.ports.containment.run("training", self.job, lambda: self._train(slot), None)
         verdict = group.step(slot, matrix, self.interval)
         self._rows.claim((row for row, _ in group.table.items()), group.table)
         if self._retired:
@@ -209,9 +210,14 @@ class GroupEvaluator:
         self.context.ports.exposition.publish_group(
             settings.name, prefixes, verdict.score, verdict.load, suppressed, self._rows.utf8_prefixes(prefixes)
         )
-        self.status = status_of(settings.name, settings.queries, verdict, group.table)
-        self._log(verdict)
-        apply_group_feedback(self.context.ports.feedback, self.alerts.rows, group, self._save, at=slot)
+        ports = self.context.ports
+        run = ports.containment.run
+        self.status = run(
+            "page", self.job, lambda: status_of(settings.name, settings.queries, verdict, group.table), None
+        )
+        run("log", self.job, lambda: self._log(verdict), None)
+        feedback = partial(apply_group_feedback, ports.feedback, self.alerts.rows, group, self._save, at=slot)
+        run("feedback", self.job, feedback, None)
         self._rows.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()

@@ -9,9 +9,10 @@ from exporter.alerting.explanation.input import EntityInput, ExplanationInput
 from exporter.alerting.explanation.query import SeriesTexts
 from exporter.alerting.explanation.registry import ENTITY, SERIES, UNSENT, VARIABLES, Annotation, Source, build
 from exporter.alerting.explanation.template import expand
+from exporter.alerting.label_index import Labels
 from exporter.alerting.limits import bounded_annotations
 
-__all__ = ["Explanation", "explain_entity", "explain_series"]
+__all__ = ["Explanation", "explain_entity", "explain_series", "unexplained"]
 
 _EMPTY = dict.fromkeys(VARIABLES, "")
 
@@ -71,6 +72,26 @@ def explain_series(source: ExplanationInput, templates: Mapping[str, str]) -> Ex
     '0.72 s above expected, 0.58 s above the band'
     """
     return Explanation(build(SERIES, SeriesTexts(source)), templates, source.labels)
+
+
+def unexplained(name: str, labels: Mapping[str, str], series: Labels, templates: Mapping[str, str]) -> Explanation:
+    """Return what an alert says whose explanation failed: what it is about, and what the user wrote.
+
+    Parameters
+    ----------
+    name : str
+        Of the query or group.
+    labels : mapping
+        Of the alert.
+    series : sequence of pairs
+        The labels of the series or entity.
+
+    >>> unexplained("load", {}, (("__name__", "load"), ("instance", "a")), {"runbook_url": "http://wiki/load"}).annotations
+    {'summary': 'load of instance=a is anomalous', 'runbook_url': 'http://wiki/load'}
+    """
+    of = ", ".join(f"{label}={value}" for label, value in series if label != "__name__")
+    summary = f"{name} of {of} is anomalous" if of else f"{name} is anomalous"
+    return Explanation({"summary": summary}, templates, labels)
 
 
 def explain_entity(source: EntityInput, templates: Mapping[str, str]) -> Explanation:
