@@ -75,7 +75,7 @@ def _postable(outgoing: Outgoing, now: float, theirs: float | None, *, utf8: boo
         starts = min(starts, theirs + _EXACT)
     if alert.state is AlertState.RESOLVED:
         # An end in the future would keep it firing until then.
-        latest = now if theirs is None else min(now, theirs)
+        latest = now if theirs is None or abs(theirs - now) <= _EXACT else min(now, theirs)
         ends = latest if alert.resolved_at is None else min(alert.resolved_at, latest)
     else:
         from_now = max(now, starts)

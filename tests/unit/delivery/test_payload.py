@@ -61,6 +61,12 @@ def test_validity_outlasts_two_failures(interval: float, resend_delay: float, ex
             ("08:00:00.000", "08:00:30.000"),
             id="resolved-now-by-their-clock",
         ),
+        pytest.param(
+            {"state": RESOLVED, "resolved_at": T0 + 99.9},
+            {"theirs": T0 + 99.2},
+            ("08:00:00.000", "08:01:39.900"),
+            id="their-clock-is-known-to-a-second",
+        ),
         pytest.param({"fired_at": T0 + 0.9996}, {}, ("08:00:01.000", "08:05:40.000"), id="milliseconds-are-rounded"),
         pytest.param(
             {"state": RESOLVED, "resolved_at": T0 + 60}, {}, ("08:00:00.000", "08:01:00.000"), id="resolved-when-it-was"
