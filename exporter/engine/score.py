@@ -158,7 +158,7 @@ class Scorer:
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young))
-        self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero)
+        self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero, young)
         state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
     def _with_residuals(self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray) -> SampleBatch:
@@ -202,6 +202,7 @@ class Scorer:
         ballot: Ballot,
         of_buckets: BucketStats,
         zero: FloatArray,
+        young: YoungVerdicts | None,
     ) -> None:
         """Note samples for the level shifts and, if they are to be learned, for the trend and the buckets."""
         state, span, sample, stats = self.state, self.span, batch.sample, batch.stats
@@ -218,6 +219,9 @@ class Scorer:
         # was emptied in a night has seen no day.
         clip = settled & (fine | (of_buckets.std > batch.resolution)) & ~state.drift.restarted(rows)
         lower, upper = (edge + np.where(fine, 0.0, LENIENCE) * (edge - ballot.expected) for edge in band[::2])
+        if young is not None:
+            # An incident of the first day would widen the band of its hour for weeks. A level that lasts is none.
+            usable &= ~(young.governs & ((young.above >= 1.0) | (young.below >= 1.0)))
         clipped = np.where(clip, np.fmin(np.fmax(sample, lower), upper), sample)
         state.trend.note(rows, np.where(usable, sample, np.nan), of_buckets, zero, span.seconds)
         block = slice(state.filled, state.filled + len(sample))

@@ -241,3 +241,17 @@ def test_detectors_that_somebody_chose_decide_as_soon_as_they_can() -> None:
     assert not verdicts.first_day[40:].any()
     assert (verdicts.score[40:] == score_of(verdicts.each[40:, 0])).all()
     assert (verdicts.score[90] >= 0.5).all()
+
+
+def test_an_incident_of_the_first_day_does_not_widen_the_band_of_its_hour() -> None:
+    step, days = 900.0, 9
+    times = START + step * np.arange(int(days * 24 * HOUR / step))
+    values = 100.0 + 2.0 * RNG(2).standard_normal((len(times), 1)) * np.ones((1, 2))
+    # An hour, three hours after the beginning; the same series without it beside it.
+    values[12:16, 0] *= 3.0
+    both = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), cadence=step))
+    verdicts = both.run(times, both.align(keys(2), values, times[0]).samples, step)
+    assert (verdicts.score[12:16, 0] >= 0.5).all()
+    width = verdicts.upper - verdicts.lower
+    a_week_later = slice(12 + 7 * 96, 16 + 7 * 96)
+    assert width[a_week_later, 0].mean() < 2.0 * width[a_week_later, 1].mean()
