@@ -98,6 +98,8 @@ def _band(history: SeriesHistory, subject: ChartSubject, within: TimeRange, *, a
 def _source(scored: ScoredSamples, subject: ChartSubject) -> str:
     """Say where the verdicts come from."""
     decided = _DECIDED + (_SCRAPED if scored.scraped else "")
+    if scored.partial and not np.isfinite(scored.lines["score"]).any():
+        return "Band, score and votes are being judged anew from history ..."
     if scored.partial:
         return f"{decided}; what is older is being judged anew ..."
     if not scored.anew.any():

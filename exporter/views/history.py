@@ -7,6 +7,7 @@ by a second engine that replays the history, each sample judged by what came bef
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from exporter.charts.tasks import TRAINING_STEP, ReplayTask, replay
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
+from exporter.engine.engine import EngineSettings
 from exporter.engine.series import key_of, labels_of
 from exporter.errors import PrometheusError, Reason
 from exporter.exposition.labels import page_labels, row_prefix
@@ -27,7 +29,7 @@ from exporter.store import KeptVerdicts
 from exporter.views.kept_verdicts import GridVerdicts, on_grid
 from exporter.web.pages.models import DisplayError, Labels
 
-__all__ = ["ChartSubject", "ScoredSamples", "SeriesHistory", "SeriesSamples"]
+__all__ = ["ChartSubject", "ReplayedRange", "ScoredSamples", "SeriesHistory", "SeriesSamples"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,6 +44,8 @@ _TRAINING_GRID = 6 * 3600.0
 """Seconds; an engine trained up to a multiple of it serves every range that begins after it."""
 _UNDER_WAY = 2
 """Instants at the end of a chart that may have no verdict so far."""
+_REPLAYS = 64
+"""Judgements of ranges that are kept: the next reading of a chart, and a zoom, ask for a part of the one before."""
 _METRICS = {
     "anomaly_score": "score",
     "expected_value": "expected",
@@ -74,6 +78,29 @@ class SeriesSamples:
 
     times: FloatArray
     values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRange:
+    """Samples that were judged anew, and the verdicts on them."""
+
+    settings: EngineSettings
+    samples: SeriesSamples
+    lines: dict[str, FloatArray]
+
+    def part(self, settings: EngineSettings, samples: SeriesSamples) -> dict[str, FloatArray] | None:
+        """Return the verdicts on samples that are among these, by these settings; None where some are not."""
+        times = self.samples.times
+        begin = int(np.searchsorted(times, samples.times[0] - 1e-3))
+        within = slice(begin, begin + len(samples.times))
+        if (
+            settings != self.settings
+            or len(times[within]) != len(samples.times)
+            or not np.allclose(times[within], samples.times, rtol=0.0, atol=1e-3)
+            or not np.array_equal(self.samples.values[within], samples.values, equal_nan=True)
+        ):
+            return None
+        return {name: line[within] for name, line in self.lines.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +153,7 @@ class SeriesHistory:
         self._kept = kept
         self._lock = threading.Lock()
         self._api: tuple[PrometheusSettings, PrometheusApi] | None = None
+        self._replays: OrderedDict[tuple[object, ...], ReplayedRange] = OrderedDict()
 
     def close(self) -> None:
         """Abort the requests, and close the connections."""
@@ -185,10 +213,12 @@ class SeriesHistory:
             first = int(covered[0]) if len(covered) else len(grid)
             if first:
                 scraped, first = self._fill_scraped(subject, own, grid, first)
-            if first and not anew:
-                return ScoredSamples(own.times, own.lines, replayed, scraped, own.severities, partial=True)
+            verdicts = None
             if first:
-                verdicts = self._replayed(subject, SeriesSamples(grid[:first], observed[:first]))
+                verdicts = self._replayed(subject, SeriesSamples(grid[:first], observed[:first]), anew=anew)
+            if first and verdicts is None:
+                return ScoredSamples(own.times, own.lines, replayed, scraped, own.severities, partial=True)
+            if verdicts is not None:
                 for name, line in verdicts.items():
                     own.lines[name][:first] = line
                 replayed[:first] = True
@@ -237,20 +267,28 @@ class SeriesHistory:
                 line[places[inside]] = np.where(np.isnan(line[places[inside]]), values[inside], line[places[inside]])
         return lines
 
-    def _replayed(self, subject: ChartSubject, samples: SeriesSamples) -> dict[str, FloatArray]:
-        """Score the samples by a second engine, each by what came before it."""
+    def _replayed(self, subject: ChartSubject, samples: SeriesSamples, *, anew: bool) -> dict[str, FloatArray] | None:
+        """Score the samples by a second engine, each by what came before it; not `anew`: only where that was done."""
         times, step = samples.times, _step(samples, subject)
+        # A budget is that of all series of the query: one alone says nothing about its threshold.
+        settings = replace(engine_settings(subject.plan), budget=None)
+        key = (subject.source.url, subject.plan.name, tuple(sorted(subject.labels)), step)
+        with self._lock:
+            before = self._replays.get(key)
+        if before is not None and (part := before.part(settings, samples)) is not None:
+            return part
+        if not anew:
+            return None
         until = float(times[0]) - step
         trained_until = until // _TRAINING_GRID * _TRAINING_GRID
         first = self.samples(subject, trained_until - _TRAINING, trained_until, TRAINING_STEP)
         then = SeriesSamples(np.zeros(0), np.zeros(0))
         if until - trained_until >= TRAINING_STEP:
             then = self.samples(subject, trained_until + TRAINING_STEP, until, TRAINING_STEP)
-        return self._run(
+        lines = self._run(
             replay,
             ReplayTask(
-                # A budget is that of all series of the query: one alone says nothing about its threshold.
-                settings=replace(engine_settings(subject.plan), budget=None),
+                settings=settings,
                 source=subject.source.url,
                 series=key_of(tuple(sorted(subject.labels))),
                 trained_until=trained_until,
@@ -261,6 +299,12 @@ class SeriesHistory:
                 step=step,
             ),
         )
+        with self._lock:
+            self._replays[key] = ReplayedRange(settings, samples, lines)
+            self._replays.move_to_end(key)
+            while len(self._replays) > _REPLAYS:
+                self._replays.popitem(last=False)
+        return lines
 
     def _read(
         self,

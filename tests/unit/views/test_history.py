@@ -49,8 +49,10 @@ def kept(times: np.ndarray, score: float = 0.4) -> KeptVerdicts:
     return KeptVerdicts(times, lines, {"zscore": np.full(len(times), 0.7)}, np.full(len(times), 2.0))
 
 
-def history(source: Source, own: KeptVerdicts | None = None) -> SeriesHistory:
+def history(source: Source, own: KeptVerdicts | None = None, replays: list[Any] | None = None) -> SeriesHistory:
     def replayed(_: Any, task: Any) -> dict[str, np.ndarray]:
+        if replays is not None:
+            replays.append(task)
         return {name: np.full(len(task.times), 0.9) for name in ("expected", "lower", "upper", "score", "votes")}
 
     return SeriesHistory(lambda _: source, replayed, lambda *_: own)  # type: ignore[arg-type, return-value]
@@ -82,6 +84,22 @@ def test_only_what_was_before_it_is_judged_anew() -> None:
     assert scored.anew.tolist() == [True] * 10 + [False] * 10
     assert scored.lines["score"].tolist() == [0.9] * 10 + [0.4] * 10
     assert scored.lines["observed"].tolist() == [0.0] * 10 + [7.0] * 10
+
+
+def test_a_part_of_what_was_judged_anew_is_not_judged_again() -> None:
+    replays: list[Any] = []
+    source = Source("load")
+    past = history(source, replays=replays)
+    whole = past.scored(SUBJECT, 0.0, 19 * 60.0, 60.0)
+    part = past.scored(SUBJECT, 3 * 60.0, 19 * 60.0, 60.0)
+    assert len(replays) == 1
+    assert part.lines["score"].tolist() == whole.lines["score"][3:].tolist()
+    past.scored(SUBJECT, 3 * 60.0, 20 * 60.0, 60.0)
+    assert len(replays) == 2
+    # A late sample is judged.
+    source.names = ("anomaly_score", "load")
+    past.scored(SUBJECT, 3 * 60.0, 20 * 60.0, 60.0)
+    assert len(replays) == 3
 
 
 def test_a_gap_has_samples_and_no_verdict() -> None:
