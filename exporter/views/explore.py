@@ -99,7 +99,7 @@ class Explorer:
         if form.quorum is not None:
             detection["quorum"] = form.quorum
         fields |= {"detection": detection} if detection else {}
-        fields["alert"] = {"for": form.for_}
+        fields["alert"] = {"for": form.for_} | ({"budget": form.budget} if form.budget else {})
         try:
             trial = Config.model_validate({"queries": [fields]})
         except ValidationError as error:

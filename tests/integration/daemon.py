@@ -54,17 +54,24 @@ class Exporter:
     ----------
     auth : pair of str, optional
         User and password of the tests, where the flags name a file that wants them.
+    port : int, optional
+        Where others have to know it before.
     """
 
     def __init__(
-        self, directory: Path, config: Mapping[str, Any], *flags: str, auth: tuple[str, str] | None = None
+        self,
+        directory: Path,
+        config: Mapping[str, Any],
+        *flags: str,
+        auth: tuple[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self._auth = auth
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.config_file = directory / "config.yaml"
         self.write(config)
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self.url = f"http://127.0.0.1:{self.port}"
         argv = [
             sys.executable,

@@ -74,7 +74,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         web = home / "web.yml"
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         web.write_text(yaml.safe_dump({"basic_auth_users": {USER: hashed}}))
-        exporter = Exporter(home / "exporter", config, f"--web.config.file={web}", auth=(USER, PASSWORD))
+        flags = (f"--web.config.file={web}", "--web.enable-explore")
+        exporter = Exporter(home / "exporter", config, *flags, auth=(USER, PASSWORD))
         one = Stack(stack.enter_context(exporter), feed)
         eventually(lambda: len(exporter.samples("anomaly_score")) == 8, 60.0, what="scores of both queries")
         feed.slow = {"checkout"}
@@ -331,6 +332,34 @@ def test_an_incident_can_be_followed_from_the_list(visit, picture, running: Stac
     expect(page.locator("h1")).to_have_text("What would change: latency_p99")
 
 
+def test_an_expression_is_tried_to_its_end(visit, running: Stack) -> None:
+    page = visit(viewport=SCREEN).open("/")
+    page.get_by_role("link", name="Explore").click()
+    page.get_by_role("textbox", name="Expression").fill('latency{service="checkout"}')
+    page.get_by_label("Direction").select_option("above")
+    page.get_by_label("Least relative deviation").fill("0.5")
+    page.get_by_label("Budget").fill("2/week")
+    page.get_by_label("Time").select_option("1")
+    page.get_by_role("button", name="Try").click()
+    expect(page.locator("#result")).to_contain_text("It would have alerted", timeout=4 * PATIENCE)
+    # The slow hours of today.
+    expect(page.locator("#result")).not_to_contain_text("0 times")
+    chart = page.locator("figure").first
+    drawn(chart)
+    expect(chart).to_have_attribute("data-state", "complete", timeout=4 * PATIENCE)
+    expect(chart.locator(".source")).to_contain_text("judged anew from history")
+    expect(page.locator("#query")).to_contain_text("budget: 2/week")
+
+
+def test_what_other_settings_would_change_is_written_in(visit, running: Stack) -> None:
+    page = visit(viewport=SCREEN).open("/graph?query=latency_p99&service=checkout")
+    page.locator("[data-what-if]").scroll_into_view_if_needed()
+    written = page.locator("section", has=page.locator("#others")).locator(".outcome")
+    expect(written).to_contain_text(
+        re.compile("alerts would not have been|would have spared an alert|nothing to compare")
+    )
+
+
 def test_the_baseline_is_a_map_and_numbers(visit, running: Stack) -> None:
     page = visit(viewport=SCREEN).open("/graph?query=latency_p99&service=checkout")
     week = page.locator(".week")
@@ -384,6 +413,14 @@ def test_on_a_phone_nothing_has_to_be_scrolled_sideways(visit, picture, scheme, 
     options = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
     page = visit(color_scheme=scheme, **options).open("/")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # Whether something is wrong, and what, is on the first screen; a series takes a few lines.
+    for answer in (page.get_by_text("1 open anomaly"), page.locator(".cards li p:has-text('expected')").first):
+        box = answer.bounding_box()
+        assert box["y"] + box["height"] < options["viewport"]["height"]
+    rows = page.locator(".verdicts tbody tr").evaluate_all(
+        "rows => rows.map(row => row.offsetHeight).sort((a, b) => a - b)"
+    )
+    assert 0 < rows[len(rows) // 2] < 140, rows
     page.locator(".cards a.name").first.click()
     drawn(page.locator("figure").first)
     chart = page.locator("figure").last

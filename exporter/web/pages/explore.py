@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import yaml
 
+from exporter.alerting.budget import AlertBudget
 from exporter.settings import parse_duration
 from exporter.web.pages.explore_models import ExploreForm, ExplorePage
 from exporter.web.pages.models import DisplayError, Viewer
@@ -36,6 +37,8 @@ def read_form(parameters: Mapping[str, str]) -> ExploreForm:
     try:
         waits = text.get("for") or "5m"
         parse_duration(waits)
+        if text.get("budget"):
+            AlertBudget.parse(text["budget"])
         quorum, days = int(text.get("quorum") or 0), int(text.get("days") or 7)
         deviation, relative = number("min_deviation"), number("min_relative_deviation")
     except ValueError as error:
@@ -53,6 +56,7 @@ def read_form(parameters: Mapping[str, str]) -> ExploreForm:
         for_=waits,
         days=days,
         series=text.get("series", ""),
+        budget=text.get("budget", ""),
     )
 
 
@@ -68,6 +72,19 @@ def explore_page(page: ExplorePage, viewer: Viewer) -> str:
         days=_DAYS,
         address=_address(page.form),
         yaml=_as_yaml(page.form) if page.trial else "",
+        budget=_budget(page),
+    )
+
+
+def _budget(page: ExplorePage) -> str:
+    """Compare the alerts of the trial with the budget; empty without one."""
+    if not page.form.budget or page.trial is None:
+        return ""
+    budget = AlertBudget.parse(page.form.budget)
+    rate = len(page.trial.alerts) / page.form.days * budget.seconds / 86400.0
+    return (
+        f"At the default threshold this series alone has {rate:.1f} alerts a {budget.period}; a budget of {budget} is "
+        "for all series of the query together, and sets the threshold by their history."
     )
 
 
@@ -83,6 +100,7 @@ def _address(form: ExploreForm) -> str:
         "for": form.for_,
         "days": form.days,
         "series": form.series,
+        "budget": form.budget,
     }
     return urlencode({name: value for name, value in parameters.items() if value})
 
@@ -94,6 +112,6 @@ def _as_yaml(form: ExploreForm) -> str:
     detection: dict[str, Any] = {"detectors": list(form.detectors)} if form.detectors else {}
     detection |= {"quorum": form.quorum} if form.quorum else {}
     entry |= {"detection": detection} if detection else {}
-    entry["alert"] = {"for": form.for_}
+    entry["alert"] = {"for": form.for_} | ({"budget": form.budget} if form.budget else {})
     text: str = yaml.safe_dump({"queries": [entry]}, sort_keys=False, allow_unicode=True)
     return text

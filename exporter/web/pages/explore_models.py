@@ -12,7 +12,10 @@ __all__ = ["ExploreForm", "ExplorePage", "Trial"]
 
 @dataclass(frozen=True, slots=True)
 class ExploreForm:
-    """What is to be tried; what is None or empty is as configured. `for_` is a duration, `series` a label set."""
+    """What is to be tried; what is None or empty is as configured.
+
+    `for_` is a duration, `series` a label set, `budget` as in a file.
+    """
 
     expr: str = ""
     direction: str = "both"
@@ -23,6 +26,7 @@ class ExploreForm:
     for_: str = "5m"
     days: int = 7
     series: str = ""
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,14 @@ _KINDS = {"firing": "bad", "pending": "warn", "acknowledged": "warn", "resolved"
 _ENTRY_KINDS = {**_KINDS, "change": "learning", "silence": "learning", "notification": "", "member": "warn"}
 
 
-def anomalies_page(page: AnomaliesPage, filters: AnomalyFilter, *, assets: str) -> str:
-    """Return the HTML; `assets` is the version of style sheet and script."""
+def anomalies_page(page: AnomaliesPage, filters: AnomalyFilter, viewer: Viewer) -> str:
+    """Return the HTML."""
     return TEMPLATES.render(
         "anomalies.html",
         page=page,
         filters=filters,
-        assets=assets,
+        viewer=viewer,
+        assets=viewer.assets,
         statuses=STATUSES,
         verdicts=VERDICTS,
         lengths=LENGTHS,

@@ -350,9 +350,12 @@ class Viewer:
         Version of style sheet and scripts.
     interactive
         Whether the library for charts that can be moved in is there.
+    explore
+        Whether any expression may be tried.
     """
 
     assets: str
     may_write: bool = False
     named: bool = False
     interactive: bool = False
+    explore: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from exporter.web.pages.models import OverviewPage, QueryState, SeriesFilter, StateFilter
+from exporter.web.pages.models import OverviewPage, QueryState, SeriesFilter, SeriesRow, StateFilter, Viewer
 from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["overview_page"]
@@ -28,13 +29,14 @@ _SMALLEST_SHARE = 0.05
 """Share in the score of an entity below which a metric is not named."""
 
 
-def overview_page(page: OverviewPage, filters: SeriesFilter, *, assets: str) -> str:
-    """Return the HTML; `assets` is the version of style sheet and script."""
+def overview_page(page: OverviewPage, filters: SeriesFilter, viewer: Viewer) -> str:
+    """Return the HTML."""
     return TEMPLATES.render(
         "overview.html",
         page=page,
         filters=filters,
-        assets=assets,
+        viewer=viewer,
+        assets=viewer.assets,
         summary=_summary(page),
         queries=sorted(page.queries, key=lambda query: (_ORDER.index(query.state), -query.anomalous)),
         last_page=max(1, -(-page.matching // filters.size)),
@@ -44,7 +46,18 @@ def overview_page(page: OverviewPage, filters: SeriesFilter, *, assets: str) -> 
         query_kinds=_QUERY_KINDS,
         smallest_share=_SMALLEST_SHARE,
         lead=_LEAD,
+        shared_labels=_shared_labels(page.series),
     )
+
+
+def _shared_labels(rows: Sequence[SeriesRow]) -> dict[str, set[tuple[str, str]]]:
+    """Return by query the labels that all of its rows have, where it has several: they tell none from the others."""
+    count = Counter(row.query for row in rows)
+    shared: dict[str, set[tuple[str, str]]] = {}
+    for row in rows:
+        labels = set(row.labels) if count[row.query] > 1 else set()
+        shared[row.query] = shared.get(row.query, labels) & labels
+    return shared
 
 
 def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
@@ -52,6 +65,8 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
     states = Counter(query.state for query in page.queries)
     failed, learning, empty = (states[state] for state in (QueryState.FAILED, QueryState.LEARNING, QueryState.EMPTY))
     warming = states[QueryState.WARMING_UP]
+    # Those of a failing query are unknown.
+    judged = page.total - sum(query.series for query in page.queries if query.state is QueryState.FAILED)
     anomalous = sum(query.anomalous for query in page.queries)
     scored = sum(query.scored for query in page.queries)
     unjudged = [
@@ -60,7 +75,10 @@ def _summary(page: OverviewPage) -> tuple[str, str, list[str]]:
         if query.state in (QueryState.SCORED, QueryState.WARMING_UP) and query.judged_ratio < _ENOUGH
     ]
     parts = [_count(len(page.anomalies), "open anomaly", "open anomalies")]
-    parts.append(f"{anomalous:,} of {page.total:,} series anomalous now" if page.total else "no series so far")
+    if judged > 0:
+        parts.append(f"{anomalous:,} of {judged:,} series anomalous now")
+    elif not page.total:
+        parts.append("no series so far")
     if held := sum(query.held for query in page.queries):
         parts.append(f"{held:,} held by a load")
     if failed:

@@ -17,7 +17,7 @@ from exporter.web.pages.models import Labels, SeriesRow, TimeRange
 from exporter.web.pages.urls import overview_url, series_url
 from exporter.web.templating import Templates
 
-__all__ = ["TEMPLATES", "Sparkline", "ago", "duration", "sparkline"]
+__all__ = ["TEMPLATES", "Sparkline", "ago", "below_threshold", "duration", "sparkline"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,6 +69,24 @@ def _metric_first(labels: Labels) -> Labels:
 
 def _number_texts(series: SeriesRow) -> Sequence[str]:
     return format_numbers([series.observed, series.expected, series.lower, series.upper], series.unit)
+
+
+def below_threshold(value: float, threshold: float) -> str:
+    """Write a score or a severity by two digits; what is below its threshold is written as below it.
+
+    >>> below_threshold(0.4976, 0.5), below_threshold(0.5, 0.5), below_threshold(0.123, 0.5)
+    ('0.49', '0.50', '0.12')
+    """
+    text = f"{value:.2f}"
+    return f"{threshold - 0.01:.2f}" if value < threshold <= float(text) else text
+
+
+def _label_text(labels: Labels) -> str:
+    return " ".join(value if name == "__name__" else f"{name}={value}" for name, value in _metric_first(labels))
+
+
+def _named_in(labels: Labels, text: str) -> bool:
+    return all(value in text for _, value in labels)
 
 
 def _is_address(text: str) -> bool:
@@ -132,9 +150,12 @@ TEMPLATES = Templates(
     },
     filters={
         "ago": ago,
+        "below_threshold": below_threshold,
         "duration": duration,
+        "label_text": _label_text,
         "local": _local_time,
         "metric_first": _metric_first,
+        "named_in": _named_in,
         "number_texts": _number_texts,
         "percent": "{:.0%}".format,
         "sparkline": sparkline,

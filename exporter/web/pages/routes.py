@@ -71,7 +71,7 @@ def add_pages(
     explore : bool
         Whether any expression may be tried, which reads Prometheus through this program.
     """
-    handlers = _Handlers(data, actions=actions)
+    handlers = _Handlers(data, actions=actions, explore=explore)
     add = app.router.add_get
     add(prefix + "/", partial(handlers.page, handlers.overview))
     add(prefix + "/graph", partial(handlers.page, handlers.graph))
@@ -91,9 +91,9 @@ def add_pages(
 
 
 class _Handlers:
-    def __init__(self, data: PageData, *, actions: bool) -> None:
+    def __init__(self, data: PageData, *, actions: bool, explore: bool) -> None:
         self._data = data
-        self._actions = actions
+        self._actions, self._explore = actions, explore
         # What needs no judging does not wait for what does.
         self._charts, self._quick = ChartCache(), ChartCache()
         static = files("exporter.web.pages") / "static"
@@ -132,7 +132,7 @@ class _Handlers:
         filters = _series_filter(request.query)
         page = await asyncio.to_thread(self._data.overview, filters)
         self._preload()
-        return await asyncio.to_thread(overview_page, page, filters, assets=self._assets)
+        return await asyncio.to_thread(overview_page, page, filters, self._viewer(request))
 
     async def graph(self, request: web.Request) -> str:
         query, labels = _query_and_labels(request)
@@ -144,7 +144,7 @@ class _Handlers:
     async def anomalies(self, request: web.Request) -> str:
         filters = _anomaly_filter(request.query)
         page = await asyncio.to_thread(self._data.anomalies, filters)
-        return await asyncio.to_thread(anomalies_page, page, filters, assets=self._assets)
+        return await asyncio.to_thread(anomalies_page, page, filters, self._viewer(request))
 
     async def incident(self, request: web.Request) -> str:
         page = await asyncio.to_thread(self._data.incident, request.query.get("id", ""))
@@ -154,11 +154,11 @@ class _Handlers:
     async def what_if(self, request: web.Request) -> str:
         query, settings = request.query.get("query", ""), _other_settings(request.query)
         page = await asyncio.to_thread(self._data.what_if, query, settings)
-        return what_if_page(page, assets=self._assets)
+        return what_if_page(page, self._viewer(request))
 
     def _viewer(self, request: web.Request) -> Viewer:
         named = identity_of(request) is not None
-        return Viewer(self._assets, self._actions or named, named, self._interactive)
+        return Viewer(self._assets, self._actions or named, named, self._interactive, self._explore)
 
     def _preload(self) -> None:
         """Prepare for charts: a page is likely to be followed by one."""

@@ -8,17 +8,20 @@ from exporter.alerting.explanation.formatting import format_span
 from exporter.settings import format_duration
 from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfOutcome
 from exporter.web.pages.incident_models import WhatIfPage
+from exporter.web.pages.models import Viewer
 from exporter.web.pages.rendering import TEMPLATES
 
 __all__ = ["sentence", "what_if_page"]
 
 
-def what_if_page(page: WhatIfPage, *, assets: str) -> str:
-    """Return the HTML; `assets` is the version of style sheet and script."""
+def what_if_page(page: WhatIfPage, viewer: Viewer) -> str:
+    """Return the HTML."""
     outcomes = [
         (named(each.settings), sentence(each), as_yaml(page.result.query, each)) for each in page.result.outcomes
     ]
-    return TEMPLATES.render("what_if.html", page=page, outcomes=outcomes, summary=_summary(page.result), assets=assets)
+    return TEMPLATES.render(
+        "what_if.html", page=page, outcomes=outcomes, summary=_summary(page.result), viewer=viewer, assets=viewer.assets
+    )
 
 
 def named(settings: OtherSettings) -> str:

@@ -318,7 +318,8 @@ class BandChart extends SeriesChart {
       }
       [time, ...columns.map((line) => line[i]), this.votes[i]].forEach((value, k) => joined[k].push(value));
     });
-    this.index = joined[0].map((time) => times.indexOf(time));
+    const places = new Map(times.map((time, i) => [time, i]));
+    this.index = joined[0].map((time) => places.get(time) ?? -1);
     this.ranged = this.ranged.map((line) => this.index.map((i) => (i < 0 ? null : line[i])));
     return [joined.slice(0, -1), [joined[0], joined.at(-1)]];
   }

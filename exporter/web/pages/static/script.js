@@ -146,11 +146,44 @@ async function refresh(main) {
       return;
     }
     main.replaceChildren(...page.querySelector("main").childNodes);
+    // The target of the address was replaced, too.
+    main.querySelector(".verdicts")?.classList.toggle("all", location.hash === "#all-series");
     document.querySelector("footer").replaceWith(page.querySelector("footer"));
   } catch {
     // The exporter does not answer; the page shows how old it is.
   }
 }
+
+// What other settings would have made of the alerts takes up to two seconds, so it is asked for once it comes into view.
+async function compare(part) {
+  try {
+    const answer = await fetch(part.dataset.whatIf, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const best = page.querySelector("[aria-labelledby=outcomes] .cards p, [aria-labelledby=outcomes] .empty");
+    if (answer.ok && best) {
+      const text = document.createElement("p");
+      text.className = "outcome";
+      text.append(...document.adoptNode(best).childNodes);
+      part.before(text);
+    }
+  } catch {
+    // The link is there.
+  }
+}
+
+const inView = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+  inView.unobserve(entry.target);
+  compare(entry.target);
+}));
+document.querySelectorAll("[data-what-if]").forEach((part) => inView.observe(part));
+
+// What takes seconds says so, and for how long.
+document.querySelectorAll("form[data-slow]").forEach((form) => form.addEventListener("submit", () => {
+  const began = performance.now();
+  form.querySelector("button").disabled = true;
+  setInterval(() => say(`${form.dataset.slow} ${Math.round((performance.now() - began) / 1000)} s`, "muted"), 500);
+}));
+addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 begin();
 const main = document.querySelector("main[data-fresh]");
