@@ -6,6 +6,7 @@ repeated hour happens once, the first time, unless the expression names every ho
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _SHORT = {
     "@annually": "0 0 1 1 *",
 }
 _LONGEST_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_OF_MONTH_END = re.compile(r"l(?:-(?P<before>[0-9]{1,2}))?")
+_WORKDAY = re.compile(r"(?P<day>[0-9]{1,2}|l)w")
+_NTH_WEEKDAY = re.compile(r"(?P<day>[0-9a-z]+?)(?:#(?P<nth>[0-9]+)|(?P<last>l))")
+_LAST = -1
 _PART = re.compile(r"(?P<begin>\*|[0-9a-z]+)(?:-(?P<end>[0-9a-z]+))?(?:/(?P<step>[0-9]+))?")
 
 
@@ -45,6 +50,13 @@ class Cron:
         Of the month from 1, of the year from 1, of the week with Sunday as 0.
     any_day, any_weekday : bool
         The field is ``*``. Where neither is, a day that is in one of them counts, as cron has it.
+    before_end : frozenset of int
+        How many days before the last day of the month: ``L`` is 0.
+    workdays : frozenset of int
+        Days of the month in whose place the nearest day from Monday to Friday of the same month counts, ``15W``; -1 is
+        the last day, ``LW``.
+    nth : frozenset of (int, int)
+        Weekdays that count once a month: ``fri#2`` is (5, 2), and the last one, ``friL``, (5, -1).
     """
 
     minutes: tuple[int, ...]
@@ -54,15 +66,36 @@ class Cron:
     weekdays: frozenset[int]
     any_day: bool
     any_weekday: bool
+    before_end: frozenset[int] = frozenset()
+    workdays: frozenset[int] = frozenset()
+    nth: frozenset[tuple[int, int]] = frozenset()
 
     def falls_on(self, day: date) -> bool:
         """Return whether there is a start on this day."""
         if day.month not in self.months:
             return False
-        by_date, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        by_date, by_weekday = self._by_date(day), self._by_weekday(day)
         if self.any_day or self.any_weekday:
             return by_date and by_weekday
         return by_date or by_weekday
+
+    def _by_date(self, day: date) -> bool:
+        if day.day in self.days:
+            return True
+        if not (self.before_end or self.workdays):
+            return False
+        last = _length(day)
+        if last - day.day in self.before_end:
+            return True
+        return any(day.day == _nearest_workday(day, last if of == _LAST else of) for of in self.workdays if of <= last)
+
+    def _by_weekday(self, day: date) -> bool:
+        weekday = day.isoweekday() % 7
+        if weekday in self.weekdays:
+            return True
+        return bool(self.nth) and (
+            (weekday, (day.day + 6) // 7) in self.nth or ((weekday, _LAST) in self.nth and day.day + 7 > _length(day))
+        )
 
     def starts(self, begin: float, end: float, zone: ZoneInfo) -> Iterator[float]:
         """Yield every start from `begin` to `end`, both included, in Unix seconds, ascending."""
@@ -119,9 +152,9 @@ def parse_cron(text: str) -> Cron:
         )
     minute, hour, day, month, weekday = fields
     minutes, hours = _field(minute, "minute", 0, 59), _field(hour, "hour", 0, 23)
-    days, months = _field(day, "day of the month", 1, 31), _field(month, "month", 1, 12, _MONTHS)
-    # Sunday is 0 and 7.
-    weekdays = frozenset(number % 7 for number in _field(weekday, "day of the week", 0, 7, _DAYS))
+    months = _field(month, "month", 1, 12, _MONTHS)
+    days, before_end, workdays = _days(day)
+    weekdays, nth = _weekdays(weekday)
     cron = Cron(
         tuple(sorted(minutes)),
         tuple(sorted(hours)),
@@ -130,10 +163,66 @@ def parse_cron(text: str) -> Cron:
         weekdays,
         day.startswith("*"),
         weekday.startswith("*"),
+        before_end,
+        workdays,
+        nth,
     )
-    if cron.any_weekday and all(min(days) > _LONGEST_MONTH[number - 1] for number in months):
-        raise CronError(f"{text[:60]!r} never comes: no such month has a day {min(days)}")
+    longest = max(_LONGEST_MONTH[number - 1] for number in months)
+    first = min((*days, *workdays, *(longest - before for before in before_end if before < longest)), default=32)
+    if cron.any_weekday and first > longest:
+        what = f"has a day {min(days | workdays)}" if days or workdays else "is so long"
+        raise CronError(f"{text[:60]!r} never comes: no such month {what}")
     return cron
+
+
+def _days(text: str) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
+    """Read days of the month: those with a number, days before the last one, and those moved to a working day."""
+    plain, before_end, workdays = [], set(), set()
+    for part in text.split(","):
+        if end := _OF_MONTH_END.fullmatch(part):
+            before = int(end["before"] or 0)
+            if before > 30:
+                raise CronError(f"day of the month: {part!r} is no day of any month: L-1 to L-30")
+            before_end.add(before)
+        elif workday := _WORKDAY.fullmatch(part):
+            workdays.add(_LAST if workday["day"] == "l" else _number(workday["day"], "day of the month", 1, 31, ()))
+        else:
+            plain.append(part)
+    days = _field(",".join(plain), "day of the month", 1, 31) if plain else frozenset()
+    return days, frozenset(before_end), frozenset(workdays)
+
+
+def _weekdays(text: str) -> tuple[frozenset[int], frozenset[tuple[int, int]]]:
+    """Read days of the week: those that count in every week, and those that count once a month."""
+    plain, nth = [], set()
+    for part in text.split(","):
+        match = None if part in _DAYS else _NTH_WEEKDAY.fullmatch(part)
+        if match is None:
+            plain.append(part)
+            continue
+        # Sunday is 0 and 7.
+        weekday = _number(match["day"], "day of the week", 0, 7, _DAYS) % 7
+        number = _LAST if match["last"] else int(match["nth"][:6])
+        if number != _LAST and not 1 <= number <= 5:
+            raise CronError(f"day of the week: {part[:20]!r}: a month has a first to a fifth, #1 to #5")
+        nth.add((weekday, number))
+    every = _field(",".join(plain), "day of the week", 0, 7, _DAYS) if plain else frozenset()
+    return frozenset(number % 7 for number in every), frozenset(nth)
+
+
+def _length(day: date) -> int:
+    """Return how many days the month has."""
+    return calendar.monthrange(day.year, day.month)[1]
+
+
+def _nearest_workday(month: date, of: int) -> int:
+    """Return the day from Monday to Friday that is nearest to the day `of` a month, in the same month."""
+    weekday = month.replace(day=of).weekday()
+    if weekday == 5:
+        return of - 1 if of > 1 else of + 2
+    if weekday == 6:
+        return of + 1 if of < _length(month) else of - 2
+    return of
 
 
 def _field(text: str, what: str, low: int, high: int, names: tuple[str, ...] = ()) -> frozenset[int]:
@@ -141,7 +230,7 @@ def _field(text: str, what: str, low: int, high: int, names: tuple[str, ...] = (
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if match is None:
-            raise CronError(f"{what}: not understood: {part[:20]!r}; write *, 5, 1-5, */15 or 1,15")
+            raise CronError(f"{what}: not understood: {part[:20]!r}; write *, 5, 1-5, */15 or 1,15{_also(what)}")
         begin, end, step = match["begin"], match["end"], match["step"]
         if begin == "*":
             first, last = low, high
@@ -158,6 +247,11 @@ def _field(text: str, what: str, low: int, high: int, names: tuple[str, ...] = (
         numbers.update(range(first, last + 1, int(step or 1)))
     # `0-7` and `*` name Sunday twice; the caller folds it.
     return frozenset(numbers)
+
+
+def _also(what: str) -> str:
+    """Return what else a field takes."""
+    return {"day of the month": ", L, L-3, LW or 15W", "day of the week": ", fri#2 or friL"}.get(what, "")
 
 
 def _number(text: str, what: str, low: int, high: int, names: tuple[str, ...]) -> int:

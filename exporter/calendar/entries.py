@@ -82,7 +82,10 @@ class CalendarEntry(Section):
 
     name: EntryName = Field(description="Unique. It is named in silences and explanations.")
     cron: Annotated[str, parsed_by(parse_cron)] | None = Field(
-        None, description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`."
+        None,
+        description="When it begins: minute, hour, day of the month, month, day of the week; in `timezone`. Days may "
+        "be `L` (the last), `L-3`, `LW` (the last from Monday to Friday) or `15W` (the nearest of these to the 15th), "
+        "days of the week `fri#2` (the second Friday) or `friL` (the last).",
     )
     duration: Duration | None = Field(None, gt=0, le=_LONGEST_CRON, description="How long it lasts from then on.")
     starts_at: DateTimeText | None = Field(
