@@ -32,6 +32,7 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         budget=_budget(plan),
         cadence=plan.cadence,
         drifting=plan.drift.anomalous_ratio if plan.drift.relearn else None,
+        peers=plan.peers,
         forecast=plan.forecast,
         forecast_step=plan.cadence,
     )

@@ -27,6 +27,7 @@ from exporter.delivery.settings import AlertmanagerEntry
 from exporter.engine.cadence import cadence_of
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.multivariate.settings import GroupSettings
+from exporter.engine.peers.settings import PeerSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import UsageError
 from exporter.prometheus.settings import DEFAULT_SOURCE, PrometheusSettings, SourceSettings
@@ -161,6 +162,11 @@ class QuerySettings(Section):
         description="Labels such as `[version, region]` by which the aggregate is split, once, when its alert fires: "
         "docs/annotations.md.",
     )
+    peers: PeerSettings | None = Field(
+        None,
+        description="Adds the detector `peers`: what is unlike its siblings, the other series of the query or those "
+        "with the same labels `by`: docs/peers.md. `peers: {}` takes the defaults.",
+    )
     forecast: ForecastSettings | None = Field(
         None,
         description="What is forecast of its series, and the limit that they should not reach: docs/forecast.md. Takes "
@@ -278,7 +284,7 @@ class Config(Section):
             min_relative_deviation=query.min_relative_deviation,
             valid_range=query.valid_range,
             baseline=baseline,
-            detection=detection,
+            detection=detection if query.peers is None else detection.with_peers(),
             drift=overlay(self.drift, query.drift),
             alert=query.rule,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
@@ -292,11 +298,13 @@ class Config(Section):
                 # The state of an only server stays when it gets a name, and others beside it.
                 source if source != self.default_source else None,
                 forecasts=query.forecast is not None,
+                peers=None if query.peers is None else query.peers.by,
             ),
             source=source,
             unit=query.unit,
             drill_down=query.drill_down,
             forecast=query.forecast,
+            peers=query.peers,
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

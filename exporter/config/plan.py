@@ -14,6 +14,7 @@ from exporter.correlation.settings import DrillDownSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.multivariate.settings import GroupSettings
+from exporter.engine.peers.settings import PeerSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import ExporterError
 from exporter.prometheus.settings import DEFAULT_SOURCE
@@ -66,6 +67,7 @@ class QueryPlan:
     shard: Shard | None = None
     drill_down: DrillDownSettings | None = None
     forecast: ForecastSettings | None = None
+    peers: PeerSettings | None = None
 
     @property
     def cadence(self) -> float:
@@ -121,6 +123,7 @@ def state_identity(
     source: str | None = None,
     *,
     forecasts: bool = False,
+    peers: Sequence[str] | None = None,
 ) -> str:
     """Hash what learned state depends on.
 
@@ -135,6 +138,9 @@ def state_identity(
         The server that is asked; None: the default one.
     forecasts : bool
         Whether there are any: what they are made of is read back from history.
+    peers : sequence of str or None
+        The labels that siblings have in common, because places among siblings are read back as well; None: nothing is
+        compared with siblings.
     """
     detectors = [detector.model_dump(mode="json", exclude=set(_SCORING_ONLY)) for detector in detection.detectors]
     basis: dict[str, object] = {
@@ -150,6 +156,8 @@ def state_identity(
         basis["source"] = source
     if forecasts:
         basis["forecasts"] = True
+    if peers is not None:
+        basis["peers"] = sorted(peers)
     if baseline.holidays is not None:
         basis["holidays"] = baseline.holidays
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:32]

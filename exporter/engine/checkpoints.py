@@ -15,7 +15,7 @@ from exporter.engine.verdict import Checkpoint
 
 __all__ = ["Checkpoints"]
 
-_LATER = ("residual/", "trend/", "young/")
+_LATER = ("residual/", "trend/", "young/", "peers/")
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex, BucketSummary
+from exporter.engine.beside import beside_peers
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
@@ -231,7 +232,8 @@ class Engine:
         with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
             for span in state.spans(times, every, seconds, single=single):
                 siblings = Siblings.of(samples[span.when], state.lifetimes.first[: samples.shape[1]], times[span.when])
-                scorer = Scorer(state, verdicts, span, self.calibration.threshold, siblings)
+                peers = beside_peers(state, verdicts, span, mask)
+                scorer = Scorer(state, verdicts, span, self.calibration.threshold, siblings, peers)
                 for rows in state.chunks():
                     scorer.score(rows, None if mask is None else mask.part(span.when, rows))
                 state.overrides.clear_replaced(span.when, verdicts, state.table, state.lifetimes)

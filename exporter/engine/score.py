@@ -16,9 +16,10 @@ from exporter.engine.cadence import Span
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
 from exporter.engine.overrides import OverrideContext
+from exporter.engine.peers.samples import PeerVerdicts
 from exporter.engine.residual import Levels
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
-from exporter.engine.scale import LARGEST
+from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.seconds import HOUR
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
@@ -53,6 +54,8 @@ class _Scored:
         Whether the series has been below zero by then.
     young : YoungVerdicts, optional
         Of the series in their first day; None: there is none.
+    peers : PeerVerdicts, optional
+        What their siblings say, divided by the threshold of the query, in baseline units.
     """
 
     rows: slice
@@ -62,6 +65,7 @@ class _Scored:
     factor: FloatArray | None
     negative: BoolArray
     young: YoungVerdicts | None
+    peers: PeerVerdicts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Scorer:
         Severity that makes a sample anomalous.
     siblings : Siblings
         Of the instants of the span.
+    peers : PeerVerdicts, optional
+        Of the instants of the span, source units.
     """
 
     state: EngineState
@@ -85,6 +91,7 @@ class Scorer:
     span: Span
     threshold: float
     siblings: Siblings
+    peers: PeerVerdicts | None = None
 
     def score(self, rows: slice, mask: SampleMask | None) -> None:
         """Score the samples of some series, and note what the end of the block will learn.
@@ -120,7 +127,7 @@ class Scorer:
         batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
-        voters, keep = settings.detection.detectors, learn | ~here
+        voters, keep = settings.detection.alone, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)
             if isinstance(detector, StatefulDetector)
@@ -157,7 +164,8 @@ class Scorer:
         override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
-        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young))
+        peers = None if self.peers is None else _inward(self.peers.part(rows), state.scale, rows, threshold)
+        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young, peers))
         self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero, young)
         state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
@@ -235,11 +243,14 @@ class Scorer:
         upward, downward = settings.direction != "below", settings.direction != "above"
         here, overridden = ~np.isnan(verdicts.observed[when, rows]), scored.override > 0.0
         can = here & (state.lifetimes.count[rows] >= MIN_SAMPLES)
-        votes = [detector.votes for detector in settings.detection.detectors]
+        votes = [detector.votes for detector in settings.detection.alone]
         above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
         each = ballot.each
         if not (upward and downward):
             each = np.array([_counting(each[0], upward), _counting(each[1], downward)])
+        beside: FloatArray | None = None
+        if (peers := scored.peers) is not None:
+            beside = np.fmax(_counting(peers.above, upward), _counting(peers.below, downward))
         cast = np.zeros(above.shape)
         for side in each >= 1.0:
             cast = np.maximum(cast, sum(count * passed for count, passed in zip(votes, side, strict=True)))
@@ -265,19 +276,34 @@ class Scorer:
             upper = np.where(governs, young.upper, upper)
             verdicts.first_day[when, rows] = governs & ~np.isnan(severity)
             has_band = np.where(governs, here & ~np.isnan(young.expected), can)
+        alertable = old
+        if peers is not None and beside is not None:
+            # A series need not be old, nor have any past, to be unlike its siblings.
+            decides = (beside >= 1.0) & ~(severity >= 1.0)
+            severity = np.fmax(severity, beside)
+            cast = np.where(beside >= 1.0, np.maximum(cast, settings.detection.quorum), cast)
+            expected = np.where(decides, peers.expected, expected)
+            lower, upper = np.where(decides, peers.lower, lower), np.where(decides, peers.upper, upper)
+            verdicts.first_day[when, rows] &= ~decides
+            has_band, alertable = has_band | decides, old | decides
         severity = np.where(overridden, np.fmax(severity, scored.override), severity)
         has_score = ~np.isnan(severity)
 
         verdicts.score[when, rows] = score_of(severity)
         verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, sum(votes), cast), np.nan)
         larger = np.maximum(*each)
-        verdicts.each[when, :, rows] = np.where(can, larger, np.nan).swapaxes(0, 1)
-        verdicts.ready[when, rows] = has_score & old
+        larger = np.where(can, larger, np.nan)
+        if beside is not None:
+            larger = np.concatenate([larger, beside[None]])
+        verdicts.each[when, :, rows] = larger.swapaxes(0, 1)
+        verdicts.ready[when, rows] = has_score & alertable
         counts = state.counts_of(self.span.seconds)
         if counts is not None:
             # What cannot be is anomalous at any threshold; it says nothing about where one should be.
             joint = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
             joint = np.maximum(_counting(joint[0], upward), _counting(joint[1], downward))
+            if beside is not None:
+                joint = np.fmax(joint, beside * self.threshold)
             settled = old & (age >= SETTLED) & ~verdicts.masked[when, rows]
             counts.update(rows, np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan))
         has_band = has_band | verdicts.absent[when, rows]
@@ -304,6 +330,12 @@ class Scorer:
 def _counting(severity: FloatArray, counts: bool) -> FloatArray:
     """Return the severity of one direction: none where that direction does not count, NaN kept."""
     return severity if counts else np.minimum(severity, 0.0)
+
+
+def _inward(peers: PeerVerdicts, scale: Scale, rows: slice, threshold: float | FloatArray) -> PeerVerdicts:
+    """Return what siblings say of `rows` in baseline units, and the severities divided by the threshold."""
+    edges = {name: scale.inward(rows, getattr(peers, name)) for name in ("expected", "lower", "upper")}
+    return replace(peers, above=peers.above / threshold, below=peers.below / threshold, **edges)
 
 
 def _outage(detectors: Sequence[Detector], results: Sequence[DetectorResult]) -> BoolArray:

@@ -12,9 +12,22 @@ from pydantic import Field, SerializeAsAny, WrapValidator
 
 from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
-from exporter.engine.detectors import AnyDetector, Collective, Counts, Far, Iqr, Novelty, Texture, Window, ZScore
+from exporter.engine.detectors import (
+    AnyDetector,
+    Collective,
+    Counts,
+    Detector,
+    Far,
+    Iqr,
+    Novelty,
+    Peers,
+    Texture,
+    Window,
+    ZScore,
+)
 from exporter.engine.external import validate_detector
 from exporter.engine.forecast.settings import ForecastSettings
+from exporter.engine.peers.settings import PeerSettings
 from exporter.settings import Duration, Items, Section
 
 __all__ = ["BaselineSettings", "DetectionSettings", "Direction", "DriftSettings", "EngineSettings"]
@@ -93,7 +106,17 @@ class DetectionSettings(Section):
     @cached_property
     def chosen(self) -> bool:
         """Whether the detectors are others than those of the default."""
-        return bool(self.detectors != type(self).model_fields["detectors"].default)
+        return bool(self.alone != type(self).model_fields["detectors"].default)
+
+    @cached_property
+    def alone(self) -> tuple[Detector, ...]:
+        """The detectors that judge a series without its siblings."""
+        detectors: tuple[Detector, ...] = self.detectors
+        return tuple(detector for detector in detectors if not isinstance(detector, Peers))
+
+    def with_peers(self) -> DetectionSettings:
+        """Return the same with the detector of what is unlike its siblings, which decides alone."""
+        return self.model_copy(update={"detectors": (*self.alone, Peers(votes=self.quorum))})
 
 
 class DriftSettings(Section):
@@ -144,6 +167,8 @@ class EngineSettings:
         How far samples that are learned are apart; those in between are only judged. None: all are learned.
     drifting : float, optional
         Share of a day's samples; a series of which more are anomalous is learned anew in the end. None: it is not.
+    peers : PeerSettings, optional
+        What the siblings of a series are; None: it is judged without them.
     forecast : ForecastSettings, optional
         What is forecast; None: nothing, and nothing is kept for it.
     forecast_step : float, seconds
@@ -162,5 +187,6 @@ class EngineSettings:
     budget: Budget | None = None
     cadence: float | None = None
     drifting: float | None = 0.05
+    peers: PeerSettings | None = None
     forecast: ForecastSettings | None = None
     forecast_step: float = 300.0

@@ -17,6 +17,7 @@ from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector
 from exporter.engine.drift import Drift
 from exporter.engine.forecast.forecasts import Forecasts
 from exporter.engine.overrides import Overrides
+from exporter.engine.peers.state import PeerState
 from exporter.engine.recent import RecentDeviations
 from exporter.engine.recurrence import Runs
 from exporter.engine.residual import Residuals
@@ -73,6 +74,8 @@ class EngineState:
         How many alerts each threshold would have raised, where there is a budget.
     forecasts : Forecasts or None
         Where the query asks for them.
+    peers : PeerState or None
+        Places of series among their siblings, where the query asks for them.
     shifts : list of Shift
         Level shifts that were accepted, in source units; the reader empties the list.
     relearned : list of int
@@ -104,6 +107,7 @@ class EngineState:
         if settings.forecast is not None:
             step, zone = settings.forecast_step, settings.zone
             self.forecasts = Forecasts(settings.forecast, zone, step, settings.valid_range)
+        self.peers = None if settings.peers is None else PeerState(settings.peers)
         self.shifts: list[Shift] = []
         self.relearned: list[int] = []
         self.pending = np.zeros((BLOCK, 0))
@@ -123,6 +127,8 @@ class EngineState:
         self.drift.ratio = settings.drifting
         if self.forecasts is not None and settings.forecast is not None:
             self.forecasts.configure(settings.forecast, settings.valid_range)
+        if self.peers is not None and settings.peers is not None:
+            self.peers.settings = settings.peers
         if self.alert_counts is not None and settings.budget is not None:
             self.alert_counts.configure(settings.budget)
         for detector in settings.detection.detectors:
@@ -151,8 +157,8 @@ class EngineState:
         self.renamed.update(rows.tolist())
 
     def _parts(self) -> list[_Part]:
-        optional: list[AlertCounts | Forecasts] = [
-            part for part in (self.alert_counts, self.forecasts) if part is not None
+        optional: list[AlertCounts | Forecasts | PeerState] = [
+            part for part in (self.alert_counts, self.forecasts, self.peers) if part is not None
         ]
         shared: list[_Part] = [
             self.scale,
@@ -288,6 +294,8 @@ class EngineState:
         expected = self.stats(self.buckets_at(at), rows).mean
         self._move(self.shift.accept(rows, expected))
         self.young.accept(rows)
+        if self.peers is not None:
+            self.peers.accept(rows)
         self.overrides.accept(rows)
 
     def _move(self, shifts: list[Shift]) -> None:
@@ -366,6 +374,8 @@ class EngineState:
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}
+        if self.peers is not None:
+            columns |= self.peers.arrays()
         if self.forecasts is not None:
             columns |= self.forecasts.arrays()
         if self.alert_counts is not None:

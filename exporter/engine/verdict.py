@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.forecast.forecast import Forecast
+from exporter.engine.peers.samples import PeerVerdicts
 
 __all__ = ["Aligned", "Checkpoint", "Verdict", "Verdicts"]
 
@@ -48,6 +49,8 @@ class Verdict:
         From this instant on, where the query asks for it.
     first_day : ndarray of bool, optional
         Rows that were judged by their own few samples, and not by the detectors; None: no row.
+    peers : PeerVerdicts, optional
+        What the siblings of each row say of it, where the query asks for that; arrays of shape (size,).
     near_limit : ndarray of bool, optional
         Rows that are anomalous because a limit is near, if for nothing else. None: no row.
     """
@@ -71,6 +74,7 @@ class Verdict:
     forecast: Forecast | None = None
     near_limit: npt.NDArray[np.bool_] | None = None
     first_day: npt.NDArray[np.bool_] | None = None
+    peers: PeerVerdicts | None = None
 
     @property
     def anomalous(self) -> npt.NDArray[np.bool_]:
@@ -101,6 +105,7 @@ class Verdicts:
         self.complete = np.ones(t, np.bool_)
         self.unread: npt.NDArray[np.bool_] | None = None
         """By row, for all instants."""
+        self.peers: PeerVerdicts | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -124,6 +129,7 @@ class Verdicts:
             bool(self.complete[index]),
             self.unread,
             first_day=self.first_day[index],
+            peers=None if self.peers is None else self.peers.at(index),
         )
 
 

@@ -128,13 +128,23 @@ class ExplanationBuilder:
         if verdict.first_day is not None and verdict.first_day[row]:
             severity = float(severity_of(verdict.score[row]))
             return (DetectorVote("first_day", severity, int(verdict.votes[row]), _FIRST_DAY, alone=True),)
-        votes = votes_of(self._plan.detection.detectors, verdict.each[:, row].tolist(), source)
+        detectors = self._plan.detection.detectors
+        votes = votes_of(detectors, verdict.each[:, row].tolist(), source, self._siblings(row))
         if source.limit is None:
             return votes
         alone = not source.cast >= source.quorum
         severity = float(severity_of(verdict.score[row])) if alone else 1.0
         reached = DetectorVote("limit", severity, self._plan.detection.quorum, limit_reason(source), alone=alone)
         return (reached,) if alone else (*votes, reached)
+
+    def _siblings(self, row: int) -> str:
+        """Return where the siblings of a row are, and where it would be among them, as a clause; empty: unknown."""
+        peers = self._verdict.peers
+        if peers is None or not peers.size[row] > 1.0:
+            return ""
+        middle, expected = format_numbers([float(peers.middle[row]), float(peers.expected[row])], self._plan.unit)
+        place = "where it usually is as well" if middle == expected else f"and {expected} is its usual place then"
+        return f"the median of the {int(peers.size[row])} is {middle}, {place}"
 
     def _limit(self, row: int) -> LimitAhead | None:
         """Return the limit that a row will reach, where it is near."""
@@ -210,7 +220,7 @@ def _hour_of(hour: int) -> str:
 
 
 def votes_of(
-    detectors: Sequence[Detector], severities: Sequence[float], case: ExplanationInput
+    detectors: Sequence[Detector], severities: Sequence[float], case: ExplanationInput, siblings: str = ""
 ) -> tuple[DetectorVote, ...]:
     """Return the votes of all detectors, each with its reason, from what else is in the explanation."""
     past = case.past
@@ -220,6 +230,7 @@ def votes_of(
         z=case.z,
         hours=_compared_hours(case),
         quartiles=None if quartiles is None else (quartiles[0], quartiles[1]),
+        siblings=siblings,
     )
     return tuple(
         DetectorVote(detector.kind, severity, detector.votes, detector.reason(context))

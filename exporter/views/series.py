@@ -12,12 +12,14 @@ from exporter.alerting.explanation.limit import time_range
 from exporter.alerting.suppressed import suppression_reason
 from exporter.calendar.matchers import all_match
 from exporter.engine.forecast.forecast import LEVELS, Forecast
+from exporter.engine.peers.samples import PeerVerdicts
 from exporter.settings import format_duration
 from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
 from exporter.web.api.anomalies import parse_matchers
 from exporter.web.api.series import (
     ForecastAnswer,
     HorizonForecast,
+    PeerAnswer,
     SeriesCursor,
     SeriesPage,
     SeriesParameters,
@@ -210,7 +212,16 @@ def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> S
         suppressed=suppression_reason(int(query.suppressed[row])) or None,
         **{name: _finite(value) for name, value in numbers.items()},
         forecast=None if verdict.forecast is None else _forecast(verdict.forecast, row),
+        peers=None if verdict.peers is None else _beside_peers(verdict.peers, row),
     )
+
+
+def _beside_peers(peers: PeerVerdicts, row: int) -> PeerAnswer | None:
+    if np.isnan(peers.size[row]):
+        return None
+    severity = max(float(peers.above[row]), float(peers.below[row]))
+    numbers = (getattr(peers, name)[row] for name in ("middle", "expected", "lower", "upper"))
+    return PeerAnswer(_finite(severity), int(peers.size[row]), *map(_finite, numbers))
 
 
 def _forecast(forecast: Forecast, row: int) -> ForecastAnswer:

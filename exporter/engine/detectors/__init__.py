@@ -22,6 +22,7 @@ from exporter.engine.detectors.far import Far
 from exporter.engine.detectors.iqr import Iqr
 from exporter.engine.detectors.isolation_forest import IsolationForest
 from exporter.engine.detectors.novelty import Novelty
+from exporter.engine.detectors.peers import Peers
 from exporter.engine.detectors.stl import Stl
 from exporter.engine.detectors.texture import Texture
 from exporter.engine.detectors.window import Window
@@ -40,6 +41,7 @@ __all__ = [
     "Iqr",
     "IsolationForest",
     "Novelty",
+    "Peers",
     "ReasonContext",
     "Residual",
     "SampleBatch",

@@ -183,12 +183,15 @@ class ReasonContext:
         Which hours the sample was compared with, such as ``Mondays 14:00-15:00``.
     quartiles : pair of str, optional
         Lower and upper quartile of these hours, with their unit; None: unknown.
+    siblings : str
+        Where the siblings are and where the series would be among them, as a clause; empty: unknown.
     """
 
     below: bool = False
     z: float = np.nan
     hours: str = "this time of the week"
     quartiles: tuple[str, str] | None = None
+    siblings: str = ""
 
     @property
     def side(self) -> str:

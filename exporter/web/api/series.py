@@ -16,6 +16,7 @@ from exporter.web.api.envelope import ApiError, ErrorType
 __all__ = [
     "ForecastAnswer",
     "HorizonForecast",
+    "PeerAnswer",
     "SeriesCursor",
     "SeriesPage",
     "SeriesParameters",
@@ -84,11 +85,27 @@ class ForecastAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """A series among its siblings, in source units.
+
+    `severity` is how unlike them it is: 1 is at the limit. `size` is how many have a sample, itself among them,
+    `median` is theirs, and `expected` is where it would usually be among them, between `lower` and `upper`.
+    """
+
+    severity: float | None
+    size: int
+    median: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesVerdict:
     """One series as of the newest slot of its query, in source units. `at` is the slot, in Unix seconds.
 
     `suppressed` is why it does not alert whatever its score: the label `reason` of `anomaly_suppressed`; null: it may.
-    `forecast` is null where the query has none.
+    `forecast` is null where the query has none, and `peers` where it has none or nothing can be said.
     """
 
     query: str
@@ -105,6 +122,7 @@ class SeriesVerdict:
     votes: float | None
     z: float | None
     forecast: ForecastAnswer | None = None
+    peers: PeerAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
