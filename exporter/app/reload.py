@@ -14,6 +14,7 @@ from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.app.parts import Lifecycle, Parts
+from exporter.config.ics_files import included_patterns
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan, sharded
@@ -105,7 +106,7 @@ class Reloader:
         self._budget = AnswerBudget(parts.admission.answer_room)
         with Sources.trial(self.config.servers, self._new_api) as self._sources:
             self._apply(self.config, self._sources, restored, at=now)
-        watch.included(self.config.query_files)
+        watch.included(included_patterns(self.config))
         parts.discovery.follow(self.follow_alertmanagers)
         # What was found after the start gave up waiting, and before somebody listened.
         self.follow_alertmanagers()
@@ -171,7 +172,7 @@ class Reloader:
         new, now = loaded.config, self._parts.clock()
         with Sources.trial(new.servers, self._new_api, self._sources) as sources:
             self._apply(new, sources, {}, at=now)
-        self._watch.included(new.query_files)
+        self._watch.included(included_patterns(new))
         log.info("configuration reloaded", extra={"queries": len(self._parts.evaluators.by_query)})
 
     def _new_api(self, server: PrometheusSettings) -> PrometheusApi:

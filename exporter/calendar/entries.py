@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from exporter.calendar.cron import Cron, parse_cron
 from exporter.calendar.events import Action, AnnouncedEvent, Occurrence, TimeWindow
+from exporter.calendar.ics import FileEvent
 from exporter.calendar.matchers import Matcher, parse_matcher
 from exporter.settings import Duration, Items, Section, Timezone, format_duration
 
@@ -78,7 +80,10 @@ DateTimeText = Annotated[str, parsed_by(lambda text: parse_date_time(text, ZoneI
 
 
 class CalendarEntry(Section):
-    """A known event: one that comes again (`cron` and `duration`) or one with dates (`starts_at` and `ends_at`)."""
+    """A known event.
+
+    It comes again (`cron` and `duration`), or has dates (`starts_at` and `ends_at`), or stands in an `ics_file`.
+    """
 
     name: EntryName = Field(description="Unique. It is named in silences and explanations.")
     cron: Annotated[str, parsed_by(parse_cron)] | None = Field(
@@ -92,6 +97,14 @@ class CalendarEntry(Section):
         None, description="When it begins, such as `2026-11-27T00:00:00Z`; without an offset, in `timezone`."
     )
     ends_at: DateTimeText | None = Field(None, description="When it ends.")
+    ics_file: Annotated[Path, Field(strict=False)] | None = Field(
+        None,
+        description="iCalendar file whose events are its times, such as the school holidays of a state; read again "
+        "when it changes.",
+    )
+    summary: str | None = Field(
+        None, min_length=1, max_length=200, description="Only events of the file that have this text in their summary."
+    )
     timezone: Timezone | None = Field(None, description="IANA time zone. Default: `global.timezone`.")
     match: Match = Field(
         description="Matchers as in Alertmanager, all of which must hold for the labels of a series' alert, such as "
@@ -106,11 +119,17 @@ class CalendarEntry(Section):
         None, max_length=500, description="For people: added to the silence and to explanations."
     )
 
+    _events: tuple[FileEvent, ...] = PrivateAttr(())
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         recurs, dated = self.cron is not None, self.starts_at is not None or self.ends_at is not None
-        if recurs == dated:
-            raise ValueError("give either cron and duration, or starts_at and ends_at")
+        if recurs + dated + (self.ics_file is not None) != 1:
+            raise ValueError("give either cron and duration, or starts_at and ends_at, or ics_file")
+        if self.summary is not None and self.ics_file is None:
+            raise ValueError("summary goes with ics_file")
+        if self.duration is not None and self.ics_file is not None:
+            raise ValueError("duration goes with cron; the file says how long its events last")
         if recurs and self.duration is None:
             raise ValueError("cron says when it begins; give its duration too")
         if dated and (self.starts_at is None or self.ends_at is None):
@@ -132,6 +151,13 @@ class CalendarEntry(Section):
     @cached_property
     def _starts(self) -> Cron | None:
         return None if self.cron is None else parse_cron(self.cron)
+
+    def with_events(self, events: Iterable[FileEvent]) -> CalendarEntry:
+        """Return the entry with the events of its file."""
+        entry = self.model_copy()
+        text = (self.summary or "").casefold()
+        entry._events = tuple(event for event in events if text in event.summary.casefold())  # noqa: SLF001
+        return entry
 
     @cached_property
     def _plain_day(self) -> list[TimeWindow]:
@@ -163,7 +189,10 @@ class CalendarEntry(Section):
             IANA time zone, for an entry that names none.
         """
         local = ZoneInfo(self.timezone or zone)
-        if self._starts is None or self.duration is None:
+        if self.ics_file is not None:
+            inside = (each for event in self._events for each in event.windows(begin, end, self.timezone or zone))
+            windows = merged(sorted(inside, key=lambda window: window.start))
+        elif self._starts is None or self.duration is None:
             assert self.starts_at is not None and self.ends_at is not None  # noqa: S101, PT018 - validated.
             windows = [TimeWindow(parse_date_time(self.starts_at, local), parse_date_time(self.ends_at, local))]
         else:

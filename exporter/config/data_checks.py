@@ -164,6 +164,11 @@ def check_holidays(data: dict[str, Any]) -> Iterator[Diagnostic]:
         baseline = owner.get("baseline")
         region = baseline.get("holidays") if isinstance(baseline, dict) else None
         if not isinstance(region, str):
+            common = data.get("baseline")
+            anywhere = region is None and isinstance(common, dict) and isinstance(common.get("holidays"), str)
+            if isinstance(baseline, dict) and baseline.get("bridge_days") is True and not anywhere:
+                message = "without holidays there are no bridge days; say which with holidays, such as DE"
+                yield Diagnostic((*loc, "baseline", "bridge_days"), message, warning=True)
             continue
         try:
             holidays_of(region)

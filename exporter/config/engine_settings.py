@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +13,7 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.baseline import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.engine import EngineSettings
+from exporter.engine.settings import BaselineSettings
 
 __all__ = ["engine_settings", "holidays_of"]
 
@@ -28,7 +30,7 @@ def engine_settings(plan: QueryPlan) -> EngineSettings:
         min_relative_deviation=plan.min_relative_deviation,
         valid_range=(-np.inf if low is None else low, np.inf if high is None else high),
         max_series=plan.max_series,
-        holidays=None if plan.baseline.holidays is None else holidays_of(plan.baseline.holidays),
+        holidays=_holidays(plan.baseline),
         budget=_budget(plan),
         cadence=plan.cadence,
         drifting=plan.drift.anomalous_ratio if plan.drift.relearn else None,
@@ -49,9 +51,18 @@ def _budget(plan: QueryPlan) -> Budget:
     return Budget(None if rule.budget is None else rule.budget.rate / shards, needed, kept, plan.interval)
 
 
+def _holidays(baseline: BaselineSettings) -> Holidays | None:
+    return None if baseline.holidays is None else holidays_of(baseline.holidays, bridge_days=baseline.bridge_days)
+
+
 @functools.lru_cache(maxsize=64)
-def holidays_of(region: str) -> Holidays:
+def holidays_of(region: str, *, bridge_days: bool = False) -> Holidays:
     """Return the holidays of `region`, such as ``DE`` or ``US-CA``.
+
+    Parameters
+    ----------
+    bridge_days : bool
+        Whether a day between a holiday and another day of rest is one.
 
     Raises
     ------
@@ -62,6 +73,17 @@ def holidays_of(region: str) -> Holidays:
 
     country, _, part = region.partition("-")
     calendar = holidays.country_holidays(country, subdiv=part or None)
-    return Holidays(
-        region, rest_day=max(calendar.weekend, default=6), falls_on=functools.lru_cache(4096)(calendar.__contains__)
-    )
+    weekend = frozenset(calendar.weekend)
+
+    def rests(day: date) -> bool:
+        return day.weekday() in weekend or day in calendar
+
+    def falls_on(day: date) -> bool:
+        if day in calendar:
+            return True
+        if not bridge_days or day.weekday() in weekend:
+            return False
+        before, after = day - timedelta(days=1), day + timedelta(days=1)
+        return rests(before) and rests(after)
+
+    return Holidays(region, rest_day=max(weekend, default=6), falls_on=functools.lru_cache(4096)(falls_on))

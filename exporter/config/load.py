@@ -22,6 +22,7 @@ from exporter.config.data_checks import (
 )
 from exporter.config.environment import expand_secrets, resolve_files, resolve_patterns, unexpanded
 from exporter.config.foreign import foreign_file
+from exporter.config.ics_files import with_ics_files
 from exporter.config.includes import Included, include
 from exporter.config.messages import Diagnostic, SectionFields, sentence
 from exporter.config.model import Config
@@ -113,6 +114,9 @@ def load_text(
         diagnostics += check(part)
     problems = included.problems + [problem for problems in document.problems.values() for problem in problems]
     problems += _problems((each for each in diagnostics if not each.warning), included)
+    if config is not None:
+        config, in_files = with_ics_files(config)
+        problems += in_files
     if problems or config is None:
         raise ConfigError(str(path), problems)
     warnings = sorted(_problems((each for each in diagnostics if each.warning), included))

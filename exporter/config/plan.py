@@ -160,6 +160,8 @@ def state_identity(
         basis["peers"] = sorted(peers)
     if baseline.holidays is not None:
         basis["holidays"] = baseline.holidays
+        if baseline.bridge_days:
+            basis["bridge_days"] = True
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:32]
 
 

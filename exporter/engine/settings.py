@@ -69,6 +69,9 @@ class BaselineSettings(Section):
         description="Country, or a part of it, whose public holidays are learned and judged as its Sundays: `DE`, "
         "`US-CA`.",
     )
+    bridge_days: bool = Field(
+        False, description="Whether a working day between a holiday and another day of rest is one of them, too."
+    )
 
 
 class DetectionSettings(Section):
