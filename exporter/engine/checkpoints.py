@@ -15,7 +15,7 @@ from exporter.engine.verdict import Checkpoint
 
 __all__ = ["Checkpoints"]
 
-_LATER = ("residual/", "trend/", "young/", "peers/")
+_LATER = ("residual/", "trend/", "young/", "peers/", "within/")
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 
 
@@ -53,6 +53,7 @@ class Checkpoints:
             ]
         )
         parts["drift"] = state.drift.state()
+        parts |= state.within.patterns()
         if state.forecasts is not None:
             parts |= state.forecasts.changed(state.at, size)
         if state.alert_counts is not None:
@@ -106,6 +107,7 @@ class Checkpoints:
         for name, column in state.columns().items():
             if name in columns and name not in unfit:
                 column[..., :size] = parts[name]
+        state.within.restore_patterns(parts)
         for index in range(BUCKETS):
             stats = parts.get(f"bucket/{index:03}")
             if stats is None or stats.ndim != 2 or stats.shape[0] not in (4, 5) or stats.shape[1] > size:

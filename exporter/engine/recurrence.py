@@ -18,13 +18,17 @@ OFTEN = 3
 _EARLIER_DAYS = np.uint8(0x1E)
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 MONTHS = ((28, 31), (59, 62))
-"""Days from one month to the next, and to the one after, at least and at most."""
+"""Days from one month to the next, and to the one after, at least and at most: of the same day, or of the last one.
+
+The first and the last working day of a month are farther apart: they are compared as such."""
 KEPT = 12
 """Runs of anomalies that are kept: two months may have an incident a week beside the batch."""
 GAP = 6
 """Hours after which an anomaly is another run."""
 BEYOND = np.float32(1.3)
 """What recurs must be this many times as severe as before."""
+VARIES = np.float32(2.0)
+"""What recurs may have been so many times as severe in a month as in the other."""
 SIZE_MAX = np.float32(6e4)
 _NEVER = np.iinfo(np.int32).min // 2
 
@@ -75,22 +79,28 @@ class Runs(Columns):
         super().__init__(
             {
                 "run_hours": Column((2, KEPT), np.int32, _NEVER),  # First and last hour of each, newest first.
-                "run_sizes": Column((KEPT,), np.float16),  # How severe they were.
+                "run_sizes": Column((KEPT,), np.float16),  # How severe they were; negative: below the expected value.
                 "run_hour": Column((), np.int32, _NEVER),  # Number of the hour that goes on, local time.
-                "run_normal": Column((), np.float32, 1.0),
+                "run_normal": Column((), np.float32, 1.0),  # What months had; negative: below.
             }
         )
 
     def normal(self, rows: slice, hour: int) -> Array:
-        """Return the severity that is normal in an hour of that number, shape (n,), at least 1: what months had."""
+        """Return the severities above and below that are normal in an hour of that number: what months had.
+
+        Shape (2, n), at least 1. A batch of the end of the month does not hide an outage that comes with it.
+        """
         state = self.views(rows)
         if hour != int(state["run_hour"].max()):
-            state["run_normal"][...] = np.maximum(BEYOND * _of_months(state, hour), np.float32(1.0))
+            sides = BEYOND * np.stack([_of_months(state, hour, side) for side in (1.0, -1.0)])
+            state["run_normal"][...] = np.where(sides[0] >= sides[1], np.maximum(sides[0], 1.0), -sides[1])
             state["run_hour"][...] = hour
-        return state["run_normal"]
+        normal = state["run_normal"]
+        return np.asarray(np.maximum(np.stack([normal, -normal]), np.float32(1.0)))
 
-    def note(self, rows: slice, hour: int, severity: Array) -> None:
+    def note(self, rows: slice, hour: int, above: Array, below: Array) -> None:
         """Note the severities of samples of an hour, shape (t, n), without what is normal."""
+        severity = np.fmax(above, below)
         anomalous = severity >= 1.0
         if not anomalous.any():
             return
@@ -103,19 +113,51 @@ class Runs(Columns):
                 kept[1:, new] = kept[:-1, new]
                 kept[0, new] = value
         hours[1, 0, which] = hour
-        size = np.minimum(np.fmax.reduce(severity[:, which]), SIZE_MAX).astype(np.float16)
-        sizes[0, which] = np.maximum(sizes[0, which], size)
+        up, down = (np.fmax.reduce(np.nan_to_num(side[:, which])) for side in (above, below))
+        size = np.minimum(np.maximum(up, down), SIZE_MAX).astype(np.float16)
+        signed = np.where(up >= down, size, -size)
+        sizes[0, which] = np.where(size > np.abs(sizes[0, which]), signed, sizes[0, which])
 
 
-def _of_months(state: dict[str, Array], hour: int) -> Array:
-    """Return how severe it was about this hour both a month ago and two months ago, shape (n,); else 0."""
+def _of_months(state: dict[str, Array], hour: int, side: float) -> Array:
+    """Return how severe it was about this hour both a month ago and two months ago on a side, shape (n,); else 0."""
     begin, end = state["run_hours"]
-    severity = np.full(begin.shape[1], np.inf, np.float32)
-    for least, most in MONTHS:
+    least_severe, most_severe = np.full((2, begin.shape[1]), np.inf, np.float32)
+    most_severe[:] = 0.0
+    sizes = np.maximum(np.float32(side) * state["run_sizes"].astype(np.float32), np.float32(0.0))
+    if not sizes.any():
+        return np.zeros(begin.shape[1], np.float32)
+    workdays = _workdays_before(hour // HOURS)
+    for (least, most), days in zip(MONTHS, workdays, strict=True):
         here = (begin + HOURS * least <= hour + 1) & (end + HOURS * most >= hour - 1)
+        for day in days:
+            here |= (begin <= HOURS * (day + 1)) & (end >= HOURS * day)
+        here &= sizes > 0.0
         if not here.any():
             return np.zeros(begin.shape[1], np.float32)
         here &= (hour - begin + 1) % HOURS <= end - begin + 2
-        sizes = np.where(here, state["run_sizes"].astype(np.float32), np.float32(0.0))
-        severity = np.minimum(severity, np.maximum.reduce(sizes))
-    return severity
+        severity = np.maximum.reduce(np.where(here, sizes, np.float32(0.0)))
+        least_severe, most_severe = np.minimum(least_severe, severity), np.maximum(most_severe, severity)
+    return np.asarray(np.minimum(most_severe, VARIES * least_severe))
+
+
+def _workdays_before(day: int) -> tuple[list[int], list[int]]:
+    """Return days of the month before and of the one before that which are as `day` is: its first or last working day.
+
+    All are days since 1970, local time; empty where `day` is neither.
+    """
+    date = np.datetime64(day, "D")
+    month = date.astype("datetime64[M]")
+    before: tuple[list[int], list[int]] = ([], [])
+    for first in (True, False):
+        if _workday_of(month, first=first) == date:
+            for back, days in enumerate(before, start=1):
+                days.append(int(_workday_of(month - back, first=first).astype(np.int64)))
+    return before
+
+
+def _workday_of(month: np.datetime64, *, first: bool) -> np.datetime64:
+    """Return the first or the last day of a month from Monday to Friday."""
+    if first:
+        return np.busday_offset(month.astype("datetime64[D]"), 0, roll="forward")
+    return np.busday_offset((month + 1).astype("datetime64[D]"), -1, roll="forward")

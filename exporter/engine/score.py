@@ -54,6 +54,8 @@ class _Scored:
         Whether the series has been below zero by then.
     young : YoungVerdicts, optional
         Of the series in their first day; None: there is none.
+    within : ndarray, shape (t, n), optional
+        What is expected of the minutes of the hour, baseline units; it was subtracted from the samples.
     peers : PeerVerdicts, optional
         What their siblings say, divided by the threshold of the query, in baseline units.
     """
@@ -65,6 +67,7 @@ class _Scored:
     factor: FloatArray | None
     negative: BoolArray
     young: YoungVerdicts | None
+    within: FloatArray | None
     peers: PeerVerdicts | None
 
 
@@ -123,10 +126,14 @@ class Scorer:
         factor = None if mask is None else mask.factor
         sample = state.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
         local = times + _offset(float(times[0]), settings.zone)
+        if (within := state.within.shift(rows, local)) is not None:
+            sample = sample - within
         resolution = state.scale.resolution(rows, mean)
         batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
+        if batch.residual is not None:
+            state.within.note(rows, local, batch.residual.value, batch.residual.spread, within, usable & learn)
         voters, keep = settings.detection.alone, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)
@@ -138,14 +145,14 @@ class Scorer:
         normal = state.runs.normal(rows, hour)
         monthly = bool((normal > 1.0).any())
         if monthly:
-            results = [replace(each, above=each.above / normal, below=each.below / normal) for each in results]
+            results = [replace(each, above=each.above / normal[0], below=each.below / normal[1]) for each in results]
         outage = _outage(voters, results)
         least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
-        severity = np.fmax(ballot.joint[0], ballot.joint[1])
-        state.runs.note(rows, hour, np.where(learn, severity * normal if monthly else severity, 0.0))
+        severity = ballot.joint * normal[:, None] if monthly else ballot.joint
+        state.runs.note(rows, hour, *np.where(learn, severity, 0.0))
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
@@ -165,7 +172,7 @@ class Scorer:
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         peers = None if self.peers is None else _inward(self.peers.part(rows), state.scale, rows, threshold)
-        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young, peers))
+        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young, within, peers))
         self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero, young)
         state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
@@ -263,6 +270,8 @@ class Scorer:
             agreed = np.fmax.reduce(np.fmin.reduce(each, axis=1), axis=0)
             severity = np.where(can & ~old & np.isnan(severity), agreed, severity)
         expected, lower, upper = ballot.expected, ballot.published_lower, ballot.published_upper
+        if scored.within is not None:
+            expected, lower, upper = (edge + scored.within for edge in (expected, lower, upper))
         has_band = can
         if (young := scored.young) is not None:
             first_day = np.fmax(_counting(young.above, upward), _counting(young.below, downward))

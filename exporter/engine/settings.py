@@ -111,9 +111,10 @@ class DetectionSettings(Section):
         """Whether the detectors are others than those of the default."""
         return bool(self.alone != type(self).model_fields["detectors"].default)
 
-    @cached_property
+    @property
     def alone(self) -> tuple[Detector, ...]:
         """The detectors that judge a series without its siblings."""
+        # Not cached: pydantic takes what is cached into copies with other detectors.
         detectors: tuple[Detector, ...] = self.detectors
         return tuple(detector for detector in detectors if not isinstance(detector, Peers))
 

@@ -27,6 +27,7 @@ from exporter.engine.series import SeriesLifetimes, SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import LevelShift, Shift
 from exporter.engine.trend import Trend
+from exporter.engine.within_hour import WithinHour
 from exporter.engine.young import Young
 
 __all__ = ["EngineState"]
@@ -95,7 +96,7 @@ class EngineState:
         self.overrides = Overrides()
         self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
         self.residuals, self.trend, self.young = Residuals(), Trend(), Young()
-        self.runs = Runs()
+        self.runs, self.within = Runs(), WithinHour()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -170,7 +171,7 @@ class EngineState:
             self.trend,
             self.young,
         ]
-        return [*shared, self.recent, self.runs, *self.detectors.values(), *optional]
+        return [*shared, self.recent, self.runs, self.within, *self.detectors.values(), *optional]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -371,6 +372,7 @@ class EngineState:
             **self.young.arrays(),
             **self.recent.arrays(),
             **self.runs.arrays(),
+            **self.within.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}
@@ -392,6 +394,6 @@ class EngineState:
     @property
     def bytes_per_series(self) -> float:
         """Bytes of learned arrays that a series takes."""
-        total = self.baseline.nbytes + sum(column.nbytes for column in self.columns().values())
+        total = self.baseline.nbytes + self.within.nbytes + sum(column.nbytes for column in self.columns().values())
         total += 0 if self.forecasts is None else self.forecasts.nbytes
         return total / max(1, self.capacity)
