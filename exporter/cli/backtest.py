@@ -110,7 +110,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     from exporter.backtest.openmetrics import written
     from exporter.backtest.report import BacktestReport, ReportLimits, broken, side, to_json
     from exporter.backtest.text import to_text
-    from exporter.cli.progress import replay_progress
+    from exporter.cli.replay_progress import replay_progress
     from exporter.config.load import load
 
     if args.incidents is not None and args.against_alerts is not None:

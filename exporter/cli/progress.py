@@ -1,17 +1,12 @@
-"""Progress bars in a terminal: history at the start of the daemon, and the replays of a backtest."""
+"""Progress bars in a terminal while the daemon reads history."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from exporter.backtest.replay import Watcher
-
-__all__ = ["history_progress", "replay_progress"]
+__all__ = ["history_progress"]
 
 
 @contextmanager
@@ -20,6 +15,9 @@ def history_progress(shares: Callable[[], Mapping[str, float]]) -> Iterator[Call
     if not sys.stderr.isatty():
         yield lambda: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("reading history"), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     # Log lines pass through this console meanwhile; they must not be wrapped.
     console = Console(stderr=True, soft_wrap=True)
@@ -37,33 +35,3 @@ def history_progress(shares: Callable[[], Mapping[str, float]]) -> Iterator[Call
 
     with bars:
         yield draw
-
-
-@contextmanager
-def replay_progress(count: int) -> Iterator[Sequence[Watcher]]:
-    """Yield a watcher for each replay; on a terminal they draw bars."""
-    if not sys.stderr.isatty():
-        yield [Watcher() for _ in range(count)]
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield [_Bars(bars, name) for name in (("",) if count == 1 else ("new: ", "old: "))]
-
-
-class _Bars(Watcher):
-    """Draws the progress of a replay."""
-
-    def __init__(self, bars: Progress, name: str) -> None:
-        self._bars, self._name = bars, name
-        self._tasks: dict[str, TaskID] = {}
-
-    def on_learning(self, query: str, share: float) -> None:
-        self._draw(f"{self._name}learning {query}", share)
-
-    def on_progress(self, share: float) -> None:
-        self._draw(f"{self._name}replaying", share)
-
-    def _draw(self, what: str, share: float) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=1.0)
-        self._bars.update(self._tasks[what], completed=share)

@@ -29,6 +29,7 @@ BAD, USAGE = 1, 2
 
 _FRAME, _TICK = 1.0, 5.0
 """Seconds between two calls of `App.watch`: while bars are drawn, a reload waits or files are watched; otherwise."""
+_NO_FILE = "to have one written for what Prometheus has: anomaly-exporter suggest --prometheus.url=URL --output {}"
 _GRACE = 2.0
 """Seconds that threads of libraries have to end when everything is written and sent."""
 _LONGEST_STOP = 9.5
@@ -100,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         code = USAGE if isinstance(fault, UsageError) else BAD
         # A position in a file is at the beginning of the line, where editors expect it.
         message = str(fault) if isinstance(fault, ConfigError) else f"anomaly-exporter: {fault}"
+        if isinstance(fault, ConfigError) and not args.config_file.exists():
+            message += f"\n{_NO_FILE.format(args.config_file)}"
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()

@@ -83,7 +83,8 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
         chosen = _candidates(Inventory(settings, client), args.preset)
         measured = list(zip(chosen, _measure(api, chosen, clock()), strict=True))
     except PrometheusError as error:
-        return _say([f"{error.url}: {error.message}"], BAD)
+        hint = [] if args.url or args.config_file else ["where is Prometheus? --prometheus.url=URL"]
+        return _say([f"{error.url}: {error.message}", *hint], BAD)
     finally:
         api.close()
         client.close()

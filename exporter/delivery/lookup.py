@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import dns.exception
-import dns.resolver
 import msgspec
 
 from exporter.delivery.settings import AlertmanagerEntry, AlertmanagerSettings, DnsDiscovery
@@ -160,9 +158,13 @@ def _places(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _services(name: str) -> list[tuple[str, int]]:
+    # Few need it, and it takes a tenth of the time of a start.
+    from dns import resolver
+    from dns.exception import DNSException
+
     try:
-        answer = dns.resolver.resolve(name, "SRV", lifetime=_DNS_LIFETIME, search=True)
-    except (dns.exception.DNSException, OSError) as error:
+        answer = resolver.resolve(name, "SRV", lifetime=_DNS_LIFETIME, search=True)
+    except (DNSException, OSError) as error:
         raise LookupFailedError(f"{name}: {' '.join(str(error).split())[:300]}") from None
     return sorted((record.target.to_text(omit_final_dot=True), record.port) for record in answer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from exporter.alerting.alert import Alert
@@ -15,7 +15,7 @@ from exporter.evaluation.explanation_builder import votes_of
 from exporter.silences import AlertStatus, Silencing
 from exporter.web.pages.models import AnomalyCard, Labels, SeriesRow
 
-__all__ = ["alert_card", "concerns", "episode_card", "explanation", "notes_of", "series_labels"]
+__all__ = ["alert_card", "concerns", "distinct_labels", "episode_card", "explanation", "notes_of", "series_labels"]
 
 _SHOWN_ELSEWHERE = frozenset(
     {"summary", "observed", "expected", "band", "score", "since", "lasted", "chart_url", "chart_image"}
@@ -23,6 +23,8 @@ _SHOWN_ELSEWHERE = frozenset(
 """Annotations that the page shows elsewhere, or that lead to it."""
 _EXPIRED = "expired"
 _UNSENT = "It is not known to be over: its alert is not sent any more, and Alertmanager ends it by itself."
+_ANY_ALERT = frozenset({"alertname", "query", "severity", "incident", "incident_role"})
+"""Labels that say nothing about what an alert is about."""
 _ALERT_LABELS = frozenset({"alertname", "query"})
 """Labels that every alert has; where a series has such a label, its alert has it as ``exported_<name>``."""
 
@@ -41,20 +43,21 @@ def alert_card(
     plan : QueryPlan, optional
         Of its query; None for the alert of a group.
     names : frozenset of str
-        Of the labels that the series of the query have.
+        Of the labels that the series of the query have; empty where they are not known: of a group, and after a start.
     episode : Episode, optional
         Its episode, where the store has it.
     alert_status : sequence of AlertStatus
         Its status in every Alertmanager.
     """
     rule = None if plan is None else plan.alert
-    labels = series_labels(alert.labels, names - set(() if rule is None else rule.labels))
+    added = set(() if rule is None else rule.labels)
+    labels = series_labels(alert.labels, names - added) if names else distinct_labels(alert.labels, added)
     acknowledged = episode is not None and episode.acknowledged_at is not None
     return AnomalyCard(
         query=alert.query,
         labels=labels,
         state="acknowledged" if acknowledged else str(alert.state),
-        since=alert.active_at,
+        since=alert.active_at if episode is None else episode.opened_at,
         summary=alert.annotations.get("summary", ""),
         id=alert.episode,
         notes=notes_of(alert.annotations),
@@ -63,6 +66,15 @@ def alert_card(
         acknowledged=acknowledged,
         verdict="" if episode is None else str(episode.feedback or ""),
     )
+
+
+def distinct_labels(alert: Mapping[str, str], added: Collection[str] = ()) -> Labels:
+    """Return the labels of an alert that tell it from others, without those that `added` names.
+
+    >>> distinct_labels({"alertname": "A", "query": "cpu", "pod": "a", "severity": "page", "team": "x"}, ["team"])
+    (('pod', 'a'),)
+    """
+    return tuple(sorted((name, value) for name, value in alert.items() if name not in _ANY_ALERT and name not in added))
 
 
 def series_labels(alert: Mapping[str, str], names: frozenset[str]) -> Labels:

@@ -11,7 +11,7 @@ from exporter.config.plan import QueryPlan
 from exporter.correlation.changes import Change
 from exporter.silences import AlertStatus
 from exporter.store import AuditEntry, EpisodeFilter, EpisodeLog
-from exporter.views.anomalies import alert_status_texts, series_labels
+from exporter.views.anomalies import alert_status_texts, distinct_labels, series_labels
 from exporter.web.api import ApiError
 from exporter.web.api.anomalies import cursor_of, read_cursor
 from exporter.web.pages.incident_models import AnomalyFilter, TimelineEntry
@@ -25,7 +25,6 @@ _BEFORE, _AFTER = 3 * 3600.0, 3600.0
 _CHANGES_BEFORE = 6 * 3600.0
 _MOST_MEMBERS, _MOST_CHANGES = 100, 20
 _INCIDENT = "incident"
-_ANY_ALERT = frozenset({"alertname", "query", "severity", _INCIDENT, "incident_role"})
 
 _OUTCOMES = {
     "normal": "back to normal",
@@ -65,7 +64,8 @@ def labels_by(plans: Mapping[str, QueryPlan], names: Callable[[str], frozenset[s
     def labels(episode: Episode) -> tuple[Labels, bool]:
         plan, own = plans.get(episode.query), names(episode.query)
         if plan is None or not own:
-            return tuple(sorted((k, v) for k, v in episode.labels.items() if k not in _ANY_ALERT)), plan is not None
+            added = () if plan is None or plan.alert is None else plan.alert.labels
+            return distinct_labels(episode.labels, added), plan is not None
         return series_labels(episode.labels, own - set(() if plan.alert is None else plan.alert.labels)), True
 
     return labels
@@ -201,4 +201,4 @@ def _of_transition(entry: AuditEntry) -> TimelineEntry:
 
 
 def _text(labels: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(labels.items()) if name not in _ANY_ALERT)
+    return " ".join(f"{name}={value}" for name, value in distinct_labels(labels))
