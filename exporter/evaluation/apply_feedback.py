@@ -41,7 +41,7 @@ def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float, adopted: b
         return
     for pending in feedback.pending(learner.plan.name):
         if pending not in learner.applied and (pending.adopted or not adopted):
-            _apply(pending, partial(learner.engine.accept, at=at), alerts, learner.engine.table, feedback, at=at)
+            _apply(pending, partial(learner.accept, at=at), alerts, learner.engine.table, feedback, at=at)
             learner.applied.append(pending)
     if not learner.applied:
         return

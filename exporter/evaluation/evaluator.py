@@ -185,6 +185,7 @@ class QueryEvaluator:
                 return
             self.learner, self._rows = fresh, PageRows("query", self.plan.name)
             fresh.beat = self._history_goes_on
+            fresh.accept_again()
             self.context.ports.co_occurrence.forget(self.plan.name)
             self._history_read()
             fresh.replace_stored()

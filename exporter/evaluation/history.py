@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -137,11 +138,13 @@ def learn(
     mask: Masking = lambda _: None,
     on_verdicts: Callable[[Verdicts], None] = lambda _: None,
     align: Align | None = None,
+    breaks: Sequence[float] = (),
 ) -> Iterator[int]:
     """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
     `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
-    the verdicts of each piece; `align` puts samples into rows; by default the engine does.
+    the verdicts of each piece; `align` puts samples into rows; by default the engine does. A piece ends at
+    each of `breaks`, Unix seconds.
     """
     for whole in history(plan.start, plan.end, plan.step):
         empty = 0 if math.isfinite(engine.first_at) else _empty_start(whole.values)
@@ -154,9 +157,10 @@ def learn(
         else:
             aligned = align(block.keys, block.values, begin, complete=not block.partial)
         # Of a few series, a chunk is the whole window.
-        for first in range(0, len(block.times), _TOGETHER):
-            times = block.times[first : first + _TOGETHER]
-            samples = aligned.samples[first : first + _TOGETHER]
+        size, stops = len(block.times), np.searchsorted(block.times, breaks, side="right").tolist()
+        edges = sorted({*range(0, size, _TOGETHER), *stops, size})
+        for first, last in pairwise(edges):
+            times, samples = block.times[first:last], aligned.samples[first:last]
             # What a partial answer lacks is not missing.
             complete = np.zeros(len(times), np.bool_) if block.partial else None
             on_verdicts(engine.run(times, samples, plan.step, mask(times), complete=complete))

@@ -17,8 +17,10 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.series import Labels
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
+from exporter.evaluation.accepted_levels import AcceptedLevels
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.history import (
     HISTORY_TIMEOUT,
@@ -38,6 +40,10 @@ __all__ = ["Abandoned", "Learner"]
 log = logging.getLogger(__name__)
 
 _WORTH_A_LINE = 10
+_WORTH_READING_AGAIN = 0.05
+"""Part of the window that a gap must be for another reading of all of history, where the answers to it were partial."""
+_ACCEPTED = "accepted"
+"""Name of the part of the stored state that says which levels people called normal, and when."""
 _UNREAD = "unread"
 """Name of the part of the stored state that says how much of history could not be read."""
 
@@ -63,6 +69,9 @@ class Learner:
         """Rows whose series gave way to new ones; the reader empties the list."""
         self.applied: list[PendingFeedback] = []
         """Feedback that was applied, while the state is not on disk."""
+        self.accepted = AcceptedLevels()
+        """Levels that people called normal; shared with the learner `beside`."""
+        self._accepted_here: dict[Labels, float] = {}
         self._abandoned = False
         self.history_refused = False
         """Whether the newest attempt to read history failed though the query itself was answered."""
@@ -71,7 +80,7 @@ class Learner:
         self.unread_points = 0.0
         """How many of its instants are missing or incomplete; inf where nothing could be read."""
         self._skipped_to = -np.inf
-        self._from_scratch = True
+        self._from_scratch = self._counts_unread = True
         self._is_beside = False
         self.remark: str | None = None
         """How history is read and why, where the server does not answer all of it at once."""
@@ -97,7 +106,7 @@ class Learner:
         """Return a learner that reads all of history anew, while this one goes on to judge slots."""
         fresh = Learner(self.plan, self.context)
         fresh._is_beside = True
-        fresh._sizes = self._sizes
+        fresh._sizes, fresh.accepted = self._sizes, self.accepted
         return fresh
 
     def replace_stored(self) -> None:
@@ -135,6 +144,7 @@ class Learner:
             return
         if stored is None:
             return
+        self.accepted = AcceptedLevels.decode(stored.parts.get(_ACCEPTED), stored.series)
         if stored.damaged:
             log.warning("damaged state is learned again", extra={"query": name, "parts": ",".join(stored.damaged)})
         if not self.engine.restore(stored.at, stored.parts, stored.series):
@@ -142,6 +152,7 @@ class Learner:
             return
         self.saved = stored.at
         self._from_scratch = False
+        self._accepted_here = self.accepted.by_series
         if (points := stored.parts.get(_UNREAD)) is not None and points.shape == (1,) and points[0] > 0:
             self.unread, self.unread_points = "not all of history could be read when it was learned", float(points[0])
         self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - stored.at))
@@ -185,6 +196,8 @@ class Learner:
         self.history_refused = False
         ranges = self.missing(now)
         total = sum(part.points for part in ranges)
+        gap = now - max(self.newest, now - self.plan.baseline.window)
+        self._counts_unread = self._from_scratch or gap >= _WORTH_READING_AGAIN * self.plan.baseline.window
         if not total:
             self._progress(1.0)
             return
@@ -237,9 +250,17 @@ class Learner:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - self._grouped * plan.interval if part.step == plan.interval else np.inf
             on_verdicts = partial(self._pass_on, since=since)
-            for points in learn(
-                self.engine, part, self._history(api, series), self.sample_mask, on_verdicts, self.admit
-            ):
+            pieces = learn(
+                self.engine,
+                part,
+                self._history(api, series),
+                self.sample_mask,
+                on_verdicts,
+                self.admit,
+                self.accepted.instants,
+            )
+            for points in pieces:
+                self.accept_again()
                 done += points
                 self._progress(1.0 - (total - done) / self._planned)
                 self.beat()
@@ -250,6 +271,18 @@ class Learner:
         until = {"seconds": took, "until": format_instant(now)}
         more = {"query": plan.name, "points": total, "series": len(self.engine.table), **until}
         log.log(level, "history learned", extra=more)
+
+    def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
+        """Take the present of some series, shape (m,), as normal, because people say so."""
+        self.engine.accept(rows, at)
+        labels = [self.engine.table.labels(row) for row in rows.tolist()]
+        self.accepted.note(labels, at)
+        self._accepted_here |= dict.fromkeys(labels, at)
+
+    def accept_again(self) -> None:
+        """Accept what was accepted before the newest instant, and that this learner has not seen yet."""
+        for at, rows in self.accepted.due(self.engine, self._accepted_here):
+            self.accept(rows, at)
 
     def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass verdicts on, those on slots also to the groups that learn from them."""
@@ -294,7 +327,7 @@ class Learner:
 
     def _note_warnings(self, block: HistoryChunk) -> None:
         count_warnings(self.context.ports.metrics, self.plan.name, block)
-        if block.partial and not block.refused and self._from_scratch:
+        if block.partial and not block.refused and self._counts_unread:
             self.unread_points += len(block.times)
             self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {block.warnings[0]}"
         if block.warnings and block.warnings != self._warned:
@@ -347,6 +380,9 @@ class Learner:
             return
         name, changed = self.plan.name, self.engine.checkpoint()
         parts = {**changed.parts, _UNREAD: np.array([self.unread_points])}
+        self.accepted.forget(self.engine.at - self.plan.baseline.window)
+        if self.accepted:
+            parts[_ACCEPTED] = self.accepted.encode(self.engine)
         try:
             with self.context.storing(name):
                 self.context.ports.store.learned_arrays.save(

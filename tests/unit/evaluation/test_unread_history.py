@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exporter.alerting.episode import Feedback
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus import HistoryChunk
 from tests.faults.cycling import Source, World, refused
@@ -21,6 +23,12 @@ class Server(Source):
 
     refusal: PrometheusError | None = None
     lacks: frozenset[str] = frozenset()
+    level: tuple[float, float] = (math.inf, 0.0)
+    """From when on host1 has how much more."""
+
+    def value(self, name: str, at: float) -> float:
+        since, more = self.level
+        return super().value(name, at) + (more if name == "host1" and at >= since else 0.0)
 
     def history(self, *args: Any, **options: Any) -> Iterator[HistoryChunk]:
         if self.refusal is not None:
@@ -170,3 +178,47 @@ def test_a_restart_remembers_that_history_is_incomplete(world: World, source: Se
     clock[0] += 300.0
     world.prepare()
     assert world.sample("history_incomplete") == 0.0
+
+
+def test_what_was_called_normal_is_normal_after_another_reading(
+    world: World, source: Server, clock: list[float]
+) -> None:
+    source.lacks = frozenset({"host2"})
+    assert world.prepare()
+    source.level = (world.now + 60.0, 300.0)
+    world.slot(3)
+    (episode,) = world.store.episodes.page().episodes
+    world.store.episodes.give_feedback(episode.id, Feedback.NEW_NORMAL, at=world.now, who="ada", comment="")
+    world.slot(3)
+    assert [str(state) for state in world.states().values()] == ["resolved"]
+    # Also where a restart lies between.
+    world.restart()
+    assert world.prepare()
+    world.slot()
+    source.lacks = frozenset()
+    clock[0] += 300.0
+    world.prepare()
+    assert world.sample("history_incomplete") == 0.0
+    world.slot(3)
+    assert [str(state) for state in world.states().values()] == ["resolved"]
+    source.level = (world.now + 60.0, 0.0)
+    world.slot()
+    assert "firing" in {str(state) for state in world.states().values()}
+
+
+@pytest.mark.parametrize(("minutes", "again"), [(20, 0.0), (120, 1.0)])
+def test_a_gap_that_was_answered_in_part_is_read_again_where_it_is_long(
+    minutes: int, again: float, world: World, source: Server, clock: list[float]
+) -> None:
+    assert world.prepare()
+    world.slot()
+    source.lacks = frozenset({"host2"})
+    world.restart(downtime=60.0 * minutes)
+    assert world.prepare()
+    assert world.sample("history_incomplete") == again
+    source.lacks = frozenset()
+    clock[0] += 300.0
+    world.prepare()
+    world.slot()
+    assert world.sample("history_incomplete") == 0.0
+    assert world.scores() == 2
