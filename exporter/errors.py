@@ -30,6 +30,8 @@ __all__ = [
     "StateError",
     "UpstreamError",
     "UsageError",
+    "WorkersClosedError",
+    "WorkersError",
 ]
 
 
@@ -122,6 +124,14 @@ class ConfigError(ExporterError):
 
 class StateError(ExporterError):
     """The state directory or the database in it cannot be used as it is."""
+
+
+class WorkersError(ExporterError):
+    """Workers are not there, or die again and again."""
+
+
+class WorkersClosedError(WorkersError):
+    """The work was given up."""
 
 
 class UpstreamError(ExporterError):

@@ -48,6 +48,7 @@ from exporter.web.api import (
     series_endpoint,
     what_if_endpoint,
 )
+from exporter.worker_pool import open_pool
 from exporter.workers import Evaluators, Workers, pools
 
 __all__ = ["Options", "build"]
@@ -68,6 +69,7 @@ class Options:
     enable_explore: bool = False
     auto_reload: bool = False
     shard: tuple[int, int] = (0, 1)
+    workers: str = "1"
 
 
 def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
@@ -116,6 +118,8 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks, shard=options.shard
         )
         undo.callback(suppression.stop)
+        pool = open_pool(options.workers)
+        undo.callback(pool.close)
         remote_writes = RemoteWrites(options.storage_path / "remote_write", clock=clock, registry=registry)
         undo.callback(remote_writes.stop)
         evaluators = Evaluators()
@@ -140,6 +144,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             remote_writes=remote_writes,
+            pool=pool,
             workers=Workers(pools(loaded.config), clock=clock, metrics=metrics),
         )
         reloader = Reloader(

@@ -20,6 +20,7 @@ from exporter.remote_write import RemoteWrites
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 from exporter.views.latest_verdicts import LatestVerdicts
+from exporter.worker_pool import WorkerPool
 from exporter.workers import Evaluators, Workers
 
 __all__ = ["Lifecycle", "Parts"]
@@ -62,4 +63,5 @@ class Parts:
     changes: ChangeLog
     maintenance: Maintenance
     remote_writes: RemoteWrites
+    pool: WorkerPool
     workers: Workers

@@ -182,8 +182,13 @@ class Reloader:
     def _apply(self, config: Config, sources: Sources, restored: Mapping[str, Step], *, at: float) -> None:
         """Put a configuration into force, with the alerts of an earlier process. What can fail is built first."""
         parts, evaluators = self._parts, self._parts.evaluators.by_query
-        plans = {plan.name: plan for plan in sharded(config.plans(), config.groups, *self._shard)}
-        jobs = {job_of(group) for group in config.groups}
+        everywhere = config.plans()
+        plans = {plan.name: plan for plan in sharded(everywhere, config.groups, *self._shard)}
+        # Those of queries that another shard has go with them.
+        groups = [group for group in config.groups if plans.keys() >= set(group.queries)]
+        jobs = {job_of(group) for group in groups}
+        elsewhere = {plan.name for plan in everywhere} | {job_of(group) for group in config.groups}
+        elsewhere -= plans.keys() | jobs
         self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
         parts.senders.apply(alertmanagers, config.alerting)
         parts.remote_writes.apply(config.remote_write)
@@ -207,7 +212,7 @@ class Reloader:
         masks = parts.suppression.apply(config, alertmanagers)
         contexts = {name: self._new_context(config, sources, name, masks, queries) for name in sources.apis}
         context = contexts[sources.default]
-        parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, config.groups))
+        parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, groups))
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.changes.configure(config.changes)
         parts.metrics.dependencies.set(len(parts.root_causes.graph))
@@ -220,11 +225,11 @@ class Reloader:
         }
         for name, old in evaluators.items():
             if name not in plans:
-                self._removed.add(name, old.alerts.alert_store.left, context, at=at)
+                self._removed.add(name, old.alerts.alert_store.left, context, at=at, moved=name in elsewhere)
                 parts.exposition.withdraw(name)
                 parts.metrics.forget(name)
         for name in restored.keys() - plans.keys() - jobs:
-            self._removed.add(name, restored[name], context, at=at)
+            self._removed.add(name, restored[name], context, at=at, moved=name in elsewhere)
 
         def last_step(name: str) -> Step:
             return restored.get(name) or self._removed.take(name)
@@ -235,7 +240,7 @@ class Reloader:
         parts.co_occurrence.keep(plans)
         parts.latest.keep(plans)
         removed = partial(self._removed.add, context=context, at=at)
-        parts.groups.apply(config.groups, plans, contexts, at=at, last_step=last_step, removed=removed)
+        parts.groups.apply(groups, plans, contexts, at=at, last_step=last_step, removed=removed)
         parts.maintenance.delete_state_of_others(plans.keys() | parts.groups.evaluators.keys())
 
         if sources is not self._sources:
@@ -276,6 +281,7 @@ class Reloader:
             cover_incidents=partial(queries.cover, name),
             inquiry_api=sources.apis[name],
             on_history=self._on_history,
+            pool=parts.pool,
             sent_alerts=parts.suppression.sent_alerts,
             paired=parts.suppression.paired,
         )

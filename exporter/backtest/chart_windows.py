@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.backtest.recorder import AlertRecorder, RecordedAlert
-from exporter.backtest.replay import Watcher
+from exporter.backtest.watcher import Watcher
 from exporter.engine.series import Labels
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -85,7 +85,7 @@ class ChartWindows(Watcher):
     def _begin(
         self, alert: RecordedAlert, evaluator: QueryEvaluator, verdict: Verdict, near: deque[tuple[float, FloatArray]]
     ) -> None:
-        table, plan = evaluator.learner.engine.table, evaluator.plan
+        table, plan = evaluator.table, evaluator.plan
         rows = evaluator.alerts.rows.rows_of(alert.fingerprint, table)
         if not rows:
             return

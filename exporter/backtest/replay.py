@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from exporter.alerting.alert import Step
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
+from exporter.backtest.scored_ahead import ScoredAhead
+from exporter.backtest.simulated import InPlace, SimulatedClock
+from exporter.backtest.watcher import Watcher
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.changes import ChangeLog
@@ -33,7 +36,7 @@ from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
-from exporter.evaluation.admission import Admission
+from exporter.evaluation.admission import Admission, Occupied
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.scheduled_queries import ScheduledQueries
@@ -46,8 +49,9 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import slot_at
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
+from exporter.worker_pool import WorkerPool
 
-__all__ = ["ReplayResult", "TimeSpan", "Watcher", "replay"]
+__all__ = ["ReplayResult", "TimeSpan", "replay"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,10 @@ _DEPENDENCIES_EVERY = 86400.0
 """Seconds between two queries for dependencies: who calls whom changes with releases."""
 _PROGRESS_EVERY = 50
 """Slots between two reports of progress."""
+_SMALL = 30_000
+"""Instants of all queries that are judged sooner than processes have started."""
+_READERS = 2
+"""Queries that are read at the same time from one server, as by a daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,44 +107,6 @@ class ReplayResult:
 Write = Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], None]
 
 
-class Watcher:
-    """Observer of a replay; every method does nothing unless it is overridden."""
-
-    def on_learning(self, query: str, share: float) -> None:
-        """History is read: 0 to 1."""
-
-    def on_progress(self, share: float) -> None:
-        """So much of the range is done: 0 to 1."""
-
-    def on_verdict(self, evaluator: QueryEvaluator, verdict: Verdict) -> None:
-        """A slot of a query was evaluated; its alerts are recorded."""
-
-    def on_start(self, record: AlertRecorder, evaluators: Mapping[str, QueryEvaluator]) -> None:
-        """Everything is learned, and the first slot comes next."""
-
-
-class _Clock:
-    """The time of the replay."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class _AtOnce(Executor):
-    """Runs in place what the daemon runs in the background, so that a replay is deterministic."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as fault:
-            done.set_exception(fault)
-        return done
-
-
 def replay(
     config: Config,
     within: TimeSpan,
@@ -146,6 +116,7 @@ def replay(
     sleep: Callable[[float], None],
     watchers: Sequence[Watcher] = (),
     page: Write | None = None,
+    pool: WorkerPool | None = None,
 ) -> ReplayResult:
     """Evaluate a range of the past as a daemon would have that was started at its beginning without state.
 
@@ -160,6 +131,8 @@ def replay(
     watchers : sequence of Watcher
     page : callable, optional
         Takes the rows of ``/metrics``, slot by slot: the slot, metrics by name, and label texts.
+    pool : WorkerPool, optional
+        Where history is learned and slots are scored; the result is the same. By default in this process.
 
     Raises
     ------
@@ -167,7 +140,14 @@ def replay(
         Prometheus did not answer; there are no partial results.
     """
     with closing(Sources(config.servers, connect)) as sources:
-        return _Replay(config, within, only, sources, sleep, watchers, page).run()
+        whole = _Replay(config, within, only, sources, sleep, watchers, page, pool or WorkerPool())
+        try:
+            return whole.run()
+        except BaseException:
+            # Threads that read for other queries end with it.
+            whole.over = True
+            sources.cancel()
+            raise
 
 
 class _Replay:
@@ -180,10 +160,13 @@ class _Replay:
         sleep: Callable[[float], None],
         watchers: Sequence[Watcher],
         page: Write | None,
+        pool: WorkerPool,
     ) -> None:
         self._within, self._sources, self._sleep, self._watchers = within, sources, sleep, watchers
         self._config = config
-        self._clock = clock = _Clock(within.start)
+        self.over = False
+        """Whether it was broken off."""
+        self._clock = clock = SimulatedClock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
         self._plans = tuple(_without_search(plan) for plan in config.plans() if only is None or plan.name in only)
         names = {plan.name for plan in self._plans}
@@ -193,7 +176,7 @@ class _Replay:
         self.record = AlertRecorder(events.rules)
         self._evaluators: dict[str, QueryEvaluator] = {}
         self._answers: dict[str, HistoryReplay] = {}
-        self._groups = Groups(lambda query: self._evaluators[query].progress, training=_AtOnce())
+        self._groups = Groups(lambda query: self._evaluators[query].progress, training=InPlace())
         causes = RootCauses()
         jobs = names.union(map(job_of, self._configured))
         causes.configure(config.dependencies, jobs, map(members_of, self._configured))
@@ -215,7 +198,9 @@ class _Replay:
         )
         # All at once: a slot only sees those before it.
         self._queries.read_changes(within.start - _BEFORE, within.end)
-        admission = Admission(lambda: [evaluator.learner.engine for evaluator in self._evaluators.values()], metrics)
+        self._pool = pool.for_work(small=self._instants() < _SMALL)
+        self._occupied: dict[str, Occupied] = {}
+        self._admission = admission = Admission(self._occupied.values, metrics)
         admission.configure(config.limits)
         for name in sources.apis:
             self._queries.cover(name, within.start, within.end)
@@ -239,6 +224,7 @@ class _Replay:
             likely_causes=likely,
             changes=changes,
             needs_history=True,
+            pool=self._pool,
         )
         self._contexts = {name: self._context_of(name, ports) for name in sources.apis}
 
@@ -249,6 +235,7 @@ class _Replay:
             api=self._sources.apis[name],
             connect=partial(self._sources.connect, name),
             cover_incidents=partial(self._queries.cover, name),
+            reading=threading.BoundedSemaphore(_READERS),
         )
         settings = EvaluationSettings.of(self._config, name, external_url="")
         # Nothing is ever restored, so no state is written.
@@ -268,7 +255,8 @@ class _Replay:
             answers = HistoryReplay(api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep)
             context = replace(context, ports=replace(context.ports, api=answers))
             self._answers[plan.name] = answers
-            self._evaluators[plan.name] = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
+            evaluator = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
+            self._evaluators[plan.name], self._occupied[plan.name] = evaluator, evaluator.learner.engine
         plans = {plan.name: plan for plan in self._plans}
         self._groups.apply(
             self._configured,
@@ -278,11 +266,16 @@ class _Replay:
             last_step=lambda _: Step(alerts={}),
             removed=lambda *_: None,
         )
-        for name, evaluator in self._evaluators.items():
-            self._learn(evaluator, slots[name][0] - plans[name].interval)
-        for watcher in self._watchers:
-            watcher.on_start(self.record, self._evaluators)
-        self._run_slots(slots)
+        with self._pool.threads() as threads:
+            begins = [slots[name][0] - plans[name].interval for name in self._evaluators]
+            # Without other processes in this thread, which Ctrl-C ends.
+            learn = map if self._pool.count == 1 else threads.map
+            for _ in learn(self._learn, self._evaluators.values(), begins):
+                pass
+            self._check_limits()
+            for watcher in self._watchers:
+                watcher.on_start(self.record, self._evaluators)
+            self._run_slots(slots, threads)
         for scores in self.record.scores.values():
             scores.settle()
         warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
@@ -304,13 +297,49 @@ class _Replay:
                 for watcher in self._watchers:
                     watcher.on_learning(name, 1.0)
                 return
+            if self.over:
+                return
             # Where it came further, or asks for less from now on, this was no attempt in vain.
             before, state = state, (evaluator.learner.progress, evaluator.learner.remark)
             tries = 1 if state != before else tries + 1
             self._sleep(max(2.0**tries, evaluator.resting))
         raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 
-    def _run_slots(self, slots: Mapping[str, Sequence[float]]) -> None:
+    def _instants(self) -> float:
+        """Return about how many instants the engines of all queries have to judge."""
+        span = self._within.end - self._within.start
+        return sum(plan.baseline.window / plan.cadence + span / plan.interval for plan in self._plans)
+
+    def _check_limits(self) -> None:
+        """Raise where series were refused because of other queries: which these are depends on the order."""
+        full = self._admission.reached or any(self._admission.left(each) < 0 for each in self._occupied.values())
+        if full and self._pool.count > 1:
+            raise ExporterError(
+                "there are more series than limits.max_series or limits.max_memory allows: which of them have room "
+                "depends on the order of the queries, so they have to be judged by one process: --workers=1"
+            )
+
+    def _ahead(self, slots: Mapping[str, Sequence[float]], threads: Executor) -> dict[str, ScoredAhead]:
+        """Return what scores the slots of each query elsewhere; of none where that is done here."""
+        if self._pool.count == 1:
+            return {}
+        return {
+            name: ScoredAhead(
+                evaluator.plan,
+                evaluator.learner.engine,
+                self._answers[name],
+                evaluator.context.ports.masks,
+                slots[name],
+                query_offset=evaluator.context.settings.query_offset,
+                reading=evaluator.context.ports.reading,
+                pool=self._pool,
+                threads=threads,
+            )
+            for name, evaluator in self._evaluators.items()
+        }
+
+    def _run_slots(self, slots: Mapping[str, Sequence[float]], threads: Executor) -> None:
+        ahead = self._ahead(slots, threads)
         queries = [[(slot, 0, name) for slot in instants] for name, instants in slots.items()]
         groups = [
             [(slot, 1, job) for slot in self._within.slots(group.interval, group.offset)]
@@ -326,16 +355,24 @@ class _Replay:
             if kind:
                 self._groups.evaluators[name].run(slot)
             else:
-                self._answers[name].fetch(slot)
-                evaluator = self._evaluators[name]
-                evaluator.run(slot)
-                if evaluator.judged != slot:
-                    raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")
+                self._run_slot(name, slot, ahead.get(name))
             if number % _PROGRESS_EVERY == 0:
                 for watcher in self._watchers:
                     watcher.on_progress(number / total)
         for watcher in self._watchers:
             watcher.on_progress(1.0)
+
+    def _run_slot(self, name: str, slot: float, ahead: ScoredAhead | None) -> None:
+        evaluator = self._evaluators[name]
+        if ahead is not None:
+            self._occupied[name] = result = ahead.next()
+            self._check_limits()
+            evaluator.follow(result.scored, result.expired)
+            return
+        self._answers[name].fetch(slot)
+        evaluator.run(slot)
+        if evaluator.judged != slot:
+            raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")
 
     def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, _: SuppressionCodes) -> None:
         self.record.add_verdict(plan, verdict, table)

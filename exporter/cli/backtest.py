@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.backtest.incidents import Incident
-    from exporter.backtest.replay import ReplayResult, TimeSpan, Watcher, Write
+    from exporter.backtest.replay import ReplayResult, TimeSpan, Write
+    from exporter.backtest.watcher import Watcher
     from exporter.config.model import Config
     from exporter.prometheus import PrometheusApi
     from exporter.prometheus.settings import PrometheusSettings
+    from exporter.worker_pool import WorkerPool
 
 __all__ = ["add_parser", "run"]
 
@@ -78,6 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     limit("--min-lead-time", metavar="DURATION",
           help="every incident that is found is told of so long before it begins; "
           "--min-lead-time=-5m: five minutes late at most")  # fmt: skip
+    add_workers(add)
     add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="error",
         help="of what the replay logs, to standard error (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -112,6 +115,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
     from exporter.backtest.text import to_text
     from exporter.cli.replay_progress import replay_progress
     from exporter.config.load import load
+    from exporter.worker_pool import open_pool
 
     if args.incidents is not None and args.against_alerts is not None:
         raise UsageError("--incidents and --against-alerts: choose one")
@@ -138,11 +142,12 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
         _check_writable(args.html)
     sides, windows = [], [ChartWindows() for _ in configs]
     with ExitStack() as stack:
+        pool = stack.enter_context(open_pool(args.workers))
         bars = stack.enter_context(replay_progress(len(configs)))
         page = None if args.openmetrics is None else stack.enter_context(written(args.openmetrics))
         for file, config, bar, window in zip(files, configs, bars, windows, strict=True):
             watchers = [bar] if args.html is None else [bar, window]
-            outcome = _replay(config, within, chosen, watchers, page if config is configs[0] else None)
+            outcome = _replay(config, within, chosen, watchers, page if config is configs[0] else None, pool)
             sides.append(side(str(file), outcome, incidents, ahead=ahead))
     report = BacktestReport(
         within,
@@ -217,11 +222,18 @@ def _check_writable(file: Path) -> None:
 
 
 def _replay(
-    config: Config, within: TimeSpan, chosen: frozenset[str] | None, watchers: Sequence[Watcher], page: Write | None
+    config: Config,
+    within: TimeSpan,
+    chosen: frozenset[str] | None,
+    watchers: Sequence[Watcher],
+    page: Write | None,
+    pool: WorkerPool,
 ) -> ReplayResult:
     from exporter.backtest.replay import replay
 
-    return replay(config, within, only=chosen, connect=_connect, sleep=time.sleep, watchers=watchers, page=page)
+    return replay(
+        config, within, only=chosen, connect=_connect, sleep=pool.sleep, watchers=watchers, page=page, pool=pool
+    )
 
 
 def _connect(server: PrometheusSettings) -> PrometheusApi:

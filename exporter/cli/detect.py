@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="and when a value is reached: above:0.95 or below:10 (JSON; default: of the query)")  # fmt: skip
     add("--fail-on-anomaly", nargs="?", choices=("any", "newest"), const="any",
         help="exit with 1 if any sample is anomalous, or with =newest, if the newest is")  # fmt: skip
+    add_workers(add, "as many as there are cores; the series of a query are scored by one")
     detect.set_defaults(run=run)
 
 
@@ -131,9 +133,11 @@ def _detect(args: argparse.Namespace) -> int:
         scored = score_series(series, settings, step)
     else:
         from exporter.detect.group_scoring import score_queries
+        from exporter.worker_pool import open_pool
 
         plans = {plan.name: plan for plan in config.plans()}
-        scored, groups = score_queries(_of_queries(series, plans, args), plans, config.groups, step)
+        with open_pool(args.workers) as pool:
+            scored, groups = score_queries(_of_queries(series, plans, args), plans, config.groups, step, pool)
     _write(args.output, to_csv(scored, groups) if as_csv else to_json(scored, step, groups, every=args.rows))
     if args.fail_on_anomaly == "newest":
         return ANOMALY if is_anomaly_now(scored, step, groups) else GOOD

@@ -11,7 +11,8 @@ from exporter import __version__
 __all__ = ["main", "parser"]
 
 COMMANDS = (
-    "anomalies", "backtest", "check", "detect", "mcp", "migrate", "rules", "scale-hint", "schema", "suggest", "tune"
+    "anomalies", "backtest", "check", "detect", "mcp", "migrate", "rules", "scale-hint", "schema", "state", "suggest",
+    "tune",
 )  # fmt: skip
 
 
@@ -58,6 +59,8 @@ def _module_of(name: str) -> ModuleType:
         from exporter.cli import rules as command
     elif name == "schema":
         from exporter.cli import schema as command
+    elif name == "state":
+        from exporter.cli import state as command
     elif name == "suggest":
         from exporter.cli import suggest as command
     elif name == "tune":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from exporter.backtest.replay import Watcher
+from exporter.backtest.watcher import Watcher
 
 __all__ = ["replay_progress"]
 

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from exporter.cli.progress import history_progress
+from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 from exporter.log import set_up
 
@@ -59,14 +62,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="allow anybody to acknowledge anomalies and give feedback, as on a loopback address")  # fmt: skip
     add("--web.enable-explore", dest="enable_explore", action="store_true",
         help="serve a page on which any expression can be tried: whoever opens it reads Prometheus")  # fmt: skip
-    add("--shard.index", dest="shard_index", metavar="INDEX", type=int, default=0,
-        help="which part of the series this process takes, from 0 (default: %(default)s)")  # fmt: skip
+    add("--shard.index", dest="shard_index", metavar="INDEX", type=_shard_index, default=0,
+        help="which part this process takes, from 0; auto: the number at the end of the name of the host, "
+        "or of the pod if POD_NAME is set (default: %(default)s)")  # fmt: skip
     add("--shard.count", dest="shard_count", metavar="COUNT", type=int, default=1,
-        help="into how many parts the series of every query are split (default: %(default)s)")  # fmt: skip
+        help="into how many parts queries and series are split (default: %(default)s)")  # fmt: skip
+    add_workers(add, "history is learned in this process")
     add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="info",
         help="(default: %(default)s)")  # fmt: skip
     add("--log.format", dest="log_format", choices=("logfmt", "json"), default="logfmt",
         help="(default: %(default)s)")  # fmt: skip
+
+
+def _shard_index(text: str) -> int:
+    if text != "auto":
+        return int(text)
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    number = re.search(r"-(\d+)$", name.partition(".")[0])
+    if number is None:
+        raise argparse.ArgumentTypeError(f"auto: {name!r} does not end in a number, as the pods of a StatefulSet do")
+    return int(number[1])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         enable_explore=args.enable_explore,
         auto_reload=args.auto_reload,
         shard=(args.shard_index, args.shard_count),
+        workers=args.workers or "1",
     )
     try:
         app = build(options)

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
+from exporter.cli.workers_flag import add_workers
 from exporter.config.load import load
 from exporter.config.model import Config
-from exporter.errors import ConfigError, PrometheusError, UsageError
+from exporter.errors import ConfigError, ExporterError, PrometheusError, UsageError
 from exporter.http_client import Client
 from exporter.presets import preset_names
 from exporter.prometheus import PrometheusApi
@@ -25,10 +25,12 @@ from exporter.suggest.candidates import Candidate, candidates
 from exporter.suggest.measure import STEP, History, Measurement, measure, read
 from exporter.suggest.proposal import Proposal, propose
 from exporter.suggest.render import as_table, as_yaml, cost_lines
+from exporter.worker_pool import WorkerPool, open_pool
 
 __all__ = ["add_parser", "run"]
 
 GOOD, BAD, UNUSABLE = 0, 1, 2
+INTERRUPTED = 130
 _ABOUT = """\
 Asks a Prometheus which metrics it has, recognises common exporters, replays a little history of each query, and writes
 a commented configuration: directions, units, smallest deviations, groups, and for each query its series, season,
@@ -60,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--max-series", type=_positive, default=2000, metavar="N",
         help="series of all queries together (default: %(default)s)")  # fmt: skip
     add("--dry-run", action="store_true", help="print a table of what would be written, and nothing else")
+    add_workers(add)
     add("--explain", action="store_true", help="also list what was left out, and why")
     suggest.set_defaults(run=run)
 
@@ -80,11 +83,16 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
     api = PrometheusApi(settings)
     client = Client(settings, pool=1, error=PrometheusError)
     try:
-        chosen = _candidates(Inventory(settings, client), args.preset)
-        measured = list(zip(chosen, _measure(api, chosen, clock()), strict=True))
+        with open_pool(args.workers) as pool:
+            chosen = _candidates(Inventory(settings, client), args.preset)
+            measured = list(zip(chosen, _measure(api, chosen, clock(), pool), strict=True))
     except PrometheusError as error:
         hint = [] if args.url or args.config_file else ["where is Prometheus? --prometheus.url=URL"]
         return _say([f"{error.url}: {error.message}", *hint], BAD)
+    except ExporterError as error:
+        return _say([str(error)], UNUSABLE if isinstance(error, UsageError) else BAD)
+    except KeyboardInterrupt:
+        return _say(["interrupted"], INTERRUPTED)
     finally:
         api.close()
         client.close()
@@ -122,7 +130,7 @@ def _candidates(inventory: Inventory, presets: Sequence[str] | None) -> list[Can
     return candidates(names, inventory.metadata() if presets is None else {}, labels_of, presets=presets)
 
 
-def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float) -> list[Measurement]:
+def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float, pool: WorkerPool) -> list[Measurement]:
     end = math.floor(now / STEP) * STEP
     histories: list[History] = []
     for number, candidate in enumerate(chosen, 1):
@@ -133,9 +141,9 @@ def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float) -> lis
         except PrometheusError as error:
             if error.reason.retryable and number == 1:
                 raise
-            histories.append(History(plan, 0, 0.0, np.zeros((0, 0), np.float32), error.message))
+            histories.append(History.none(plan, error.message))
     _progress("")
-    return measure(histories, end)
+    return measure(histories, end, pool)
 
 
 def _check(text: str) -> None:

@@ -7,22 +7,26 @@ import difflib
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.config.plan import QueryPlan
     from exporter.evaluation.sources import Sources
     from exporter.prometheus import PrometheusApi
-    from exporter.tune import Evidence, Goal, Tuned
+    from exporter.suggest.measure import History
+    from exporter.tune import Goal, Tuned
+    from exporter.worker_pool import WorkerPool
 
 __all__ = ["add_parser", "run"]
 
 GOOD, BAD, USAGE = 0, 1, 2
+INTERRUPTED = 130
 _ABOUT = """\
 Reads the history of every query, judges it once, and tries other settings on it: direction, smallest deviations,
 quorum and for. Proposed is what raises fewer alerts and finds as many incidents. What it is worth is reported on weeks
@@ -60,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--warning-time", metavar="DURATION", default="30m",
         help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
     add("--output", metavar="FILE", type=Path, help="write the patch of the configuration there (default: print it)")
+    add_workers(add)
     parser.set_defaults(run=run)
 
 
@@ -75,18 +80,22 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
         lines, code = [f"anomaly-exporter tune: {line}" for line in str(error).splitlines()], USAGE
     except ExporterError as error:
         lines, code = [f"anomaly-exporter tune: {error}"], BAD
+    except KeyboardInterrupt:
+        lines, code = ["interrupted"], INTERRUPTED
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     return code
 
 
 def _tune(args: argparse.Namespace, now: float) -> int:
     from exporter.backtest.incidents import past_alerts, read_incidents
+    from exporter.cli.progress import progress
     from exporter.config.load import load
     from exporter.evaluation.sources import Sources
     from exporter.prometheus import PrometheusApi
     from exporter.settings import parse_duration
     from exporter.suggest.measure import STEP
     from exporter.tune import Goal, as_text
+    from exporter.worker_pool import open_pool
 
     if args.incidents is not None and args.against_alerts is not None:
         raise UsageError("--incidents and --against-alerts: choose one")
@@ -109,41 +118,53 @@ def _tune(args: argparse.Namespace, now: float) -> int:
         if not incidents and args.alerts_per_week is None:
             raise UsageError("there are no incidents in the time of the history; give --alerts-per-week")
         goal = Goal(incidents, args.alerts_per_week, ahead)
-        results = _results(sources, [plans[name] for name in args.query or plans], goal, end)
+        with open_pool(args.workers) as pool, progress("queries", len(args.query or plans)) as done:
+            results = _results(sources, [plans[name] for name in args.query or plans], goal, end, pool, done)
     if not results:
         return BAD
     sys.stdout.write(as_text(results))
     return _write_patch(args, results)
 
 
-def _results(sources: Sources, plans: Sequence[QueryPlan], goal: Goal, end: float) -> list[Tuned]:
-    from exporter.tune import tune
+def _results(
+    sources: Sources, plans: Sequence[QueryPlan], goal: Goal, end: float, pool: WorkerPool, done: Callable[[], None]
+) -> list[Tuned]:
+    def histories() -> Iterator[tuple[History, Goal, float]]:
+        # Read here, one after the other: the server is asked as often as by one process.
+        for plan in plans:
+            yield _read(sources.apis[plan.source], plan, end), goal, end
 
     results = []
-    for plan in plans:
-        evidence = _evidence(sources.apis[plan.source], plan, end)
-        proposed = tune(evidence, goal) if not isinstance(evidence, str) else None
-        if proposed is None:
-            reason = evidence if isinstance(evidence, str) else "no series is old enough to alert"
-            sys.stderr.write(f"{plan.name}: {reason}\n")
+    for plan, proposed in zip(plans, pool.map(_tuned, histories()), strict=True):
+        done()
+        if isinstance(proposed, str):
+            sys.stderr.write(f"{plan.name}: {proposed}\n")
         else:
             results.append(proposed)
     return results
 
 
-def _evidence(api: PrometheusApi, plan: QueryPlan, end: float) -> Evidence | str:
-    """Return what the engine makes of the history of a query, or why there is nothing."""
+def _read(api: PrometheusApi, plan: QueryPlan, end: float) -> History:
     from exporter.errors import PrometheusError
-    from exporter.suggest.measure import STEP, read
-    from exporter.tune import evidence_of
+    from exporter.suggest.measure import History, read
 
     try:
-        history = read(api, plan, end, now=end)
+        return read(api, plan, end, now=end)
     except PrometheusError as error:
-        return f"{error.url}: {error.message}"
+        return History.none(plan, f"{error.url}: {error.message}")
+
+
+def _tuned(task: tuple[History, Goal, float]) -> Tuned | str:
+    """Return what is proposed for the query of a history, or why nothing is: the task of a worker."""
+    from exporter.suggest.measure import STEP
+    from exporter.tune import evidence_of, tune
+
+    history, goal, end = task
     labels = [json.loads(key) for key in history.keys]
-    evidence = evidence_of(plan, labels, history.values, end=end, step=STEP)
-    return history.trouble or "there is no history" if evidence is None else evidence
+    evidence = evidence_of(history.plan, labels, history.values, end=end, step=STEP)
+    if evidence is None:
+        return history.trouble or "there is no history"
+    return tune(evidence, goal) or "no series is old enough to alert"
 
 
 def _write_patch(args: argparse.Namespace, results: Sequence[Tuned]) -> int:

@@ -15,7 +15,7 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertingSettings, AlertSettings, DependencySettings
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
-from exporter.config.plan import QueryPlan, offsets, state_identity
+from exporter.config.plan import QueryPlan, ShardBy, offsets, state_identity
 from exporter.correlation.settings import (
     AfterChangeSettings,
     CauseSettings,
@@ -88,6 +88,9 @@ class GlobalSettings(Section):
         description="Total deadline of one query. A query with a shorter interval gets at most 0.8 of its interval.",
     )
     timezone: Timezone = Field("UTC", description="IANA time zone of the hour-of-week buckets.")
+    shard_by: ShardBy = Field(
+        "series", description="What is split between shards where a query does not say otherwise: `series` or `query`."
+    )
     external_labels: dict[LabelName, str] = Field(
         {}, description="Labels added to every alert that has no label of that name, as in Prometheus."
     )
@@ -171,6 +174,11 @@ class QuerySettings(Section):
         None,
         description="What is forecast of its series, and the limit that they should not reach: docs/forecast.md. Takes "
         "14 kB of memory a series.",
+    )
+    shard_by: ShardBy | None = Field(
+        None,
+        description="What is split between shards: `series`, so that each of them asks and keeps its part of the "
+        "answer, or `query`, so that one of them asks and has all of it. Default: `global.shard_by`.",
     )
     max_series: int | None = Field(
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
@@ -288,6 +296,7 @@ class Config(Section):
             drift=overlay(self.drift, query.drift),
             alert=query.rule,
             max_series=self.limits.max_series_per_query if query.max_series is None else query.max_series,
+            shard_by=query.shard_by or self.global_.shard_by,
             identity=state_identity(
                 query.expr.strip(),
                 zone,

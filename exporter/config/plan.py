@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertSettings
@@ -18,9 +19,11 @@ from exporter.engine.peers.settings import PeerSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
 from exporter.errors import ExporterError
 from exporter.prometheus.settings import DEFAULT_SOURCE
-from exporter.prometheus.shard import Shard
+from exporter.prometheus.shard import Shard, owner_of
 
-__all__ = ["QueryPlan", "offset_of", "offsets", "sharded", "state_identity"]
+__all__ = ["QueryPlan", "ShardBy", "offset_of", "offsets", "sharded", "state_identity"]
+
+ShardBy = Literal["series", "query"]
 
 _SCORING_ONLY = frozenset({"threshold", "multiplier", "votes", "limit", "allowance", "usual", "alone", "evidence"})
 """Detector parameters that change how a sample is scored, never what is learned."""
@@ -44,6 +47,8 @@ class QueryPlan:
         The name of the server that is asked.
     shard : Shard or None
         The part of its series that belongs to this process; None: all of them.
+    shard_by : "series" or "query"
+        What is split between processes.
     """
 
     name: str
@@ -65,6 +70,7 @@ class QueryPlan:
     source: str = DEFAULT_SOURCE
     unit: Unit | None = None
     shard: Shard | None = None
+    shard_by: ShardBy = "series"
     drill_down: DrillDownSettings | None = None
     forecast: ForecastSettings | None = None
     peers: PeerSettings | None = None
@@ -99,13 +105,7 @@ def offsets(intervals: Mapping[str, float], groups: Sequence[Sequence[str]]) -> 
     dict of str to float
         Seconds, below the interval of the query.
     """
-    leader = {name: name for name in intervals}
-    for group in groups:
-        members = [name for name in group if name in leader]
-        joined = {leader[name] for name in members}
-        if joined:
-            first = min(joined)
-            leader = {name: first if old in joined else old for name, old in leader.items()}
+    leader = _leaders(intervals, groups)
     # By the shortest interval, because slots of the longer ones are then among those of the shorter.
     shortest: dict[str, float] = {}
     for name, first in leader.items():
@@ -168,9 +168,10 @@ def state_identity(
 def sharded(
     plans: tuple[QueryPlan, ...], groups: Sequence[GroupSettings], index: int, count: int
 ) -> tuple[QueryPlan, ...]:
-    """Return the plans for process `index` of the `count` that split the series between them.
+    """Return the plans for process `index` of the `count` that split queries and series between them.
 
-    The labels that select the shard of a series are such that the members of a group meet in one process.
+    A query by itself is in one process, and so are the queries of groups all of which are such. Of another query all
+    processes have series; the labels that select the shard of a series are such that the members of a group meet.
 
     Raises
     ------
@@ -179,14 +180,38 @@ def sharded(
     """
     if count == 1:
         return plans
-    by = _shard_labels([plan.name for plan in plans], groups)
+    whole = _whole(plans, groups)
+    split = [group for group in groups if not whole.keys() >= set(group.queries)]
+    by = _shard_labels([plan.name for plan in plans], split)
     result = []
     for plan in plans:
+        if plan.name in whole:
+            if owner_of(whole[plan.name], count) == index:
+                result.append(plan)
+            continue
         shard = Shard(index, count, frozenset(by[plan.name] or ()))
         # Another shard is another set of series: those that are new here have to be learned from history.
         identity = f"{plan.identity}/{index}/{count}/{','.join(sorted(shard.by))}"
         result.append(replace(plan, shard=shard, identity=identity))
     return tuple(result)
+
+
+def _whole(plans: Sequence[QueryPlan], groups: Sequence[GroupSettings]) -> dict[str, str]:
+    """Return the queries that one process has all of, each with the name by which that process is chosen."""
+    leader = _leaders([plan.name for plan in plans], [group.queries for group in groups])
+    split = {leader[plan.name] for plan in plans if plan.shard_by == "series"}
+    return {name: first for name, first in leader.items() if first not in split}
+
+
+def _leaders(names: Iterable[str], groups: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the first name of the queries that groups join each query with."""
+    leader = {name: name for name in names}
+    for group in groups:
+        joined = {leader[name] for name in group if name in leader}
+        if joined:
+            first = min(joined)
+            leader = {name: first if old in joined else old for name, old in leader.items()}
+    return leader
 
 
 def _shard_labels(queries: Sequence[str], groups: Sequence[GroupSettings]) -> Mapping[str, tuple[str, ...] | None]:

@@ -30,6 +30,7 @@ from exporter.engine.multivariate import (
 )
 from exporter.engine.series import SeriesTable, labels_of
 from exporter.engine.verdict import Verdicts
+from exporter.worker_pool import WorkerPool
 
 __all__ = ["QUERY_LABELS", "query_of", "score_queries"]
 
@@ -39,6 +40,8 @@ Rows = npt.NDArray[np.intp]
 
 QUERY_LABELS = ("column", "query", "__name__")
 """Labels that may name the query of a series; the first that a series has counts."""
+_SMALL = 500_000
+"""Samples that are scored sooner than processes have started."""
 _ROUND = 0.95
 """Part of the step within which inputs belong to one instant, as in the daemon."""
 
@@ -75,7 +78,11 @@ def query_of(series: RecordedSeries) -> str | None:
 
 
 def score_queries(
-    series: Sequence[RecordedSeries], plans: Mapping[str, QueryPlan], groups: Sequence[AlertingGroup], step: float
+    series: Sequence[RecordedSeries],
+    plans: Mapping[str, QueryPlan],
+    groups: Sequence[AlertingGroup],
+    step: float,
+    pool: WorkerPool | None = None,
 ) -> tuple[list[ScoredSeries], list[ScoredGroup]]:
     """Score series by their queries, and groups of which there are two queries at least.
 
@@ -87,17 +94,18 @@ def score_queries(
         By name; of every name that a series has.
     step : float, seconds
         What a sample stands for.
+    pool : WorkerPool, optional
+        Where queries are scored; by default in this process.
     """
+    pool = (pool or WorkerPool()).for_work(small=sum(len(each.times) for each in series) < _SMALL)
     by_query: dict[str, list[int]] = {}
     for index, each in enumerate(series):
         by_query.setdefault(query_of(each) or "", []).append(index)
     scored: dict[int, ScoredSeries] = {}
     inputs: dict[str, _QueryInputs] = {}
-    for query, members in by_query.items():
-        inputs[query] = _QueryInputs(plans[query])
-        part = score_series(
-            [series[index] for index in members], engine_settings(plans[query]), step, inputs[query].observe
-        )
+    tasks = [([series[index] for index in members], plans[query], step) for query, members in by_query.items()]
+    for (query, members), (part, own) in zip(by_query.items(), pool.map(_scored, tasks), strict=True):
+        inputs[query] = own
         scored |= zip(members, part, strict=True)
     results = []
     for group in groups:
@@ -110,6 +118,13 @@ def score_queries(
                 _hold(scored, by_query[query], inputs[query].grids)
             results += run.results([series[index] for query in queries for index in by_query[query]])
     return [scored[index] for index in range(len(series))], results
+
+
+def _scored(task: tuple[Sequence[RecordedSeries], QueryPlan, float]) -> tuple[list[ScoredSeries], _QueryInputs]:
+    """Return the scores of the series of a query, and what it contributes to groups: the task of a worker."""
+    series, plan, step = task
+    inputs = _QueryInputs(plan)
+    return score_series(series, engine_settings(plan), step, inputs.observe), inputs
 
 
 def _hold(scored: dict[int, ScoredSeries], members: Sequence[int], grids: Sequence[_Grid]) -> None:

@@ -289,7 +289,7 @@ class Baseline:
             bucket[...] = new
         self.touched.update(index)
 
-    def all_times(self, rows: slice) -> npt.NDArray[np.float32]:
+    def all_times(self, rows: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight."""
         return _unpack(self._stats[BUCKETS - 1][:, rows]).astype(np.float32)
 

@@ -24,11 +24,11 @@ from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
 from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.forecast.near_limit import with_limits
+from exporter.engine.row_details import RowDetails
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import Scorer
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
-from exporter.engine.shape import Shape, shape_of
 from exporter.engine.shift import Shift
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
@@ -241,31 +241,21 @@ class Engine:
                 state.forecasts.note(times[new:], np.where(verdicts.masked, np.nan, verdicts.observed)[new:])
         return verdicts
 
-    def shift_under_way(self, row: int) -> Shift | None:
-        """Return where the level of a series has gone, source units, or None where it is inside its band.
+    def details(self, rows: npt.NDArray[np.intp]) -> RowDetails:
+        """Return what explanations of the newest instant say of `rows`, shape (m,), ascending."""
+        state, buckets = self._state, self.buckets_at(self.at)
+        scale, shift = state.scale, state.shift.under_way(rows)
+        with np.errstate(all="ignore"):
+            shift[:2] = scale.possible(rows, scale.outward(rows, shift[:2]))
+            deviations, values, hours = state.recent.of(rows)
+            mean = state.shift.offset[rows] + state.shift.gain[rows] * state.baseline.all_times(rows)[0]
+            level = scale.outward(rows, mean.astype(np.float64))
+        unit, summary = scale.unit_of(rows), self._summary(rows, buckets)
+        return RowDetails(rows, buckets.week, summary, shift, deviations * unit, values, hours * unit, level)
 
-        "Moved from `before` to `after`, `seconds` ago": what an alert says while the shift is not accepted.
-        """
-        shift = self._state.shift.under_way(row)
-        return None if shift is None else self._state.outward(shift)
-
-    def shape_of(self, row: int, half: float, *, adds_up: bool) -> tuple[Shape, float] | None:
-        """Return the shape of an anomaly and the level that a drift is measured from, or None where it is not known.
-
-        Parameters
-        ----------
-        half : float, source units
-            Half the width of the band.
-        adds_up : bool
-            Whether a detector of sums calls it anomalous.
-        """
-        state = self._state
-        deviations, values, hours = state.recent.of(row)
-        deviations, hours = (state.scale.outward_lengths(row, each) / half for each in (deviations, hours))
-        shape = shape_of(deviations, values, hours, adds_up=adds_up)
-        rows = np.array([row])
-        mean = state.shift.offset[row] + state.shift.gain[row] * state.baseline.all_times(slice(row, row + 1))[0]
-        return None if shape is None else (shape, float(state.scale.outward(rows, mean.astype(np.float64))[0]))
+    def become(self, other: Engine) -> None:
+        """Take over the state of a copy that went on in another process."""
+        self._state, self._checkpoints = other._state, other._checkpoints
 
     @property
     def first_at(self) -> float:

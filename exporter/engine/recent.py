@@ -79,16 +79,16 @@ class RecentDeviations(Columns):
             state[name][:, rows] -= by.astype(np.float32)
         state["recent_sum"][rows] -= by * state["recent_count"][rows]
 
-    def of(self, row: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return deviations and values of the newest samples of a row, shape (16,), and the deviations of its hours.
+    def of(self, rows: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return deviations and values of the newest samples of `rows`, (16, m), and the deviations of their hours.
 
-        These have shape (48,), and the last one is going on. All are oldest first; NaN: none.
+        These have shape (48, m), and the last one is going on. All are oldest first; NaN: none.
         """
         state = self.arrays()
         hour = int(state["recent_hour"].max())
-        count = int(state["recent_count"][row])
-        now = state["recent_sum"][row] / count if count else np.nan
-        hours = np.roll(state["recent_hours"][:, row], -(hour % HOURS) - 1)
-        columns = (state["recent_samples"][:, row], state["recent_values"][:, row], np.append(hours[:-1], now))
+        count = state["recent_count"][rows].astype(np.int64)
+        now = np.where(count > 0, state["recent_sum"][rows] / np.maximum(count, 1), np.nan)
+        hours = np.roll(state["recent_hours"][:, rows], -(hour % HOURS) - 1, axis=0)
+        columns = (state["recent_samples"][:, rows], state["recent_values"][:, rows], np.vstack([hours[:-1], now]))
         samples, values, means = (column.astype(np.float64) for column in columns)
         return samples, values, means

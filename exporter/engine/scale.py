@@ -105,11 +105,6 @@ class Scale:
         units: FloatArray = length / self.unit_of(rows)
         return np.minimum(units, _LARGEST_BASELINE)
 
-    def outward_lengths(self, row: int, length: FloatArray) -> FloatArray:
-        """Return lengths of one series in baseline units in source units."""
-        source: FloatArray = length * (self.unit[row] or 1.0)
-        return source
-
     def resolution(self, rows: slice, value: FloatArray) -> FloatArray:
         """Return the smallest length that has a meaning at the magnitude of `value` (source units, NaN: none)."""
         magnitude = np.fmax(np.abs(value), np.abs(self.origin[rows]))

@@ -67,6 +67,13 @@ class SeriesTable:
     def __len__(self) -> int:
         return len(self._row_of)
 
+    def copy(self) -> SeriesTable:
+        """Return the rows as they are now, to be read."""
+        table = SeriesTable(self.limit)
+        table.size, table.version, table._row_of = self.size, self.version, dict(self._row_of)
+        table._labels, table._free = list(self._labels), list(self._free)
+        return table
+
     def labels(self, row: int) -> Labels:
         """Return the label set of a row in use."""
         labels = self._labels[row]

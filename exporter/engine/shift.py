@@ -203,14 +203,16 @@ class LevelShift:
         seconds: npt.NDArray[np.float32] = np.abs(self.run[_LASTED, rows])
         return seconds
 
-    def under_way(self, row: int) -> Shift | None:
-        """Return how the level of a series has moved if its run under way goes on, or None where there is none."""
-        run, block = self.run[:, row].astype(np.float64), float(self.block[_SECONDS, row])
-        lasted = abs(float(run[_LASTED]))
-        if not lasted:
-            return None
-        e, d = (float(run[which]) / (lasted + block) for which in (_E, _D))
-        return Shift(row, e, e + d, lasted + block)
+    def under_way(self, rows: npt.NDArray[np.intp]) -> FloatArray:
+        """Return how the levels of `rows` have moved if their runs under way go on: (3, m), NaN where there is none.
+
+        Level before, level after, and the seconds since.
+        """
+        run = self.run[:, rows].astype(np.float64)
+        lasted = np.abs(run[_LASTED])
+        seconds = np.where(lasted > 0.0, lasted + self.block[_SECONDS, rows], np.nan)
+        e, d = run[_E] / seconds, run[_D] / seconds
+        return np.stack([e, e + d, seconds])
 
     def _reset(self, rows: npt.NDArray[np.intp]) -> None:
         """Reset the run statistics of `rows`."""

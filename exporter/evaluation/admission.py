@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from exporter.config.model import LimitsSettings
 from exporter.engine.engine import Engine
+from exporter.engine.series import SeriesTable
 from exporter.exposition import SelfMetrics
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Occupied"]
 
 _PROGRAM = 128 * 2**20
 """Bytes of the program itself, without any series."""
@@ -20,6 +22,22 @@ _BESIDE = 3072
 
 _OF_AN_ANSWER = 768
 """Those of them that are its part of an answer."""
+
+
+class Occupied(Protocol):
+    """What the series of a query take up; see `Engine`."""
+
+    @property
+    def table(self) -> SeriesTable:
+        """The series."""
+
+    @property
+    def capacity(self) -> int:
+        """Rows that there is room for."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
 
 
 class Admission:
@@ -38,7 +56,7 @@ class Admission:
 
     def __init__(
         self,
-        engines: Callable[[], Iterable[Engine]],
+        engines: Callable[[], Iterable[Occupied]],
         metrics: SelfMetrics,
         *,
         memory_limit: Callable[[], int | None] = lambda: None,
@@ -52,6 +70,8 @@ class Admission:
         self.lock = threading.Lock()
         """Held from `left` until its series are admitted, so that two queries do not both get the rest."""
         self._refused: dict[int, int] = {}
+        self.reached = False
+        """Whether the limits of all queries together have left no room for a series."""
 
     def configure(self, limits: LimitsSettings) -> None:
         """Set the limits; series that were admitted stay."""
@@ -68,7 +88,7 @@ class Admission:
             engine.capacity * engine.row_bytes + len(engine.table) * _BESIDE for engine in self._engines()
         )
 
-    def left(self, engine: Engine) -> int:
+    def left(self, engine: Occupied) -> int:
         """Return how many more series an engine may admit; negative by how many there are too many."""
         room = self._limits.max_series - sum(len(other.table) for other in self._engines())
         if self._max_memory is not None:
@@ -89,6 +109,7 @@ class Admission:
     def note(self, engine: Engine, refused: int) -> None:
         """Note how many series of the newest answer an engine had no room for."""
         self._refused[id(engine)] = refused
+        self.reached |= refused > 0
 
     def claimed(self, engine: Engine) -> int:
         """Return for how many series of other queries there is no room, because the number of all is at its limit.

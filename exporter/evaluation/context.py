@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from exporter.prometheus import Frame, PrometheusApi
 from exporter.silences import SentAlert
 from exporter.store import AuditCursor, AuditPage, LearnedState
 from exporter.suppression.sample_masks import SampleMasks
+from exporter.worker_pool import WorkerPool
 
 __all__ = [
     "AlertWriter",
@@ -191,6 +192,10 @@ class Ports:
         Called with the verdicts on a part of history that is learned: query, verdicts, and the series of their rows.
     needs_history : bool
         Whether nothing may be judged without history: a backtest fails instead.
+    pool : WorkerPool
+        Where history is learned.
+    reading : context manager
+        Held while a part of history is read: of so many queries at the same time.
     """
 
     api: QueryApi
@@ -214,6 +219,8 @@ class Ports:
     inquiry_api: PrometheusApi | None = None
     on_history: Callable[[str, Verdicts, SeriesTable], None] = lambda query, verdicts, table: None  # noqa: ARG005
     needs_history: bool = False
+    pool: WorkerPool = field(default_factory=WorkerPool)
+    reading: AbstractContextManager[Any] = field(default_factory=nullcontext)
     sent_alerts: Callable[[], Mapping[str, SentAlert]] = dict
     paired: Callable[[], bool] = lambda: False
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from exporter.alerting.alert import Step
 from exporter.config.plan import QueryPlan
-from exporter.errors import PrometheusError
+from exporter.engine.series import SeriesTable
+from exporter.errors import PrometheusError, WorkersError
 from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
 from exporter.evaluation.claimed_rows import claim
@@ -29,9 +30,11 @@ from exporter.evaluation.learner import Abandoned, Learner
 from exporter.evaluation.pauses import HistoryPauses, Pauses
 from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
+from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.evaluation.second_reading import SecondReading
+from exporter.evaluation.slot_outputs import SlotOutputs
 from exporter.evaluation.watchdog import Watchdog
-from exporter.exposition import PageRows, scores_of
+from exporter.exposition import PageRows
 from exporter.promql.filters import filters_series
 
 __all__ = ["QueryEvaluator"]
@@ -40,8 +43,6 @@ log = logging.getLogger(__name__)
 
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before the state is restored from the store."""
-_KNOWS_ABSENCE = 14 * 86400.0
-"""Seconds of history after which the engine knows at which hours of the week a series is away."""
 _IN_PASSING = 100
 """Slots that are read within an evaluation; more of them are read as history, while slots go on."""
 
@@ -82,6 +83,8 @@ class QueryEvaluator:
         self._pauses, self._history_pauses = Pauses(), HistoryPauses()
         self._second_reading = SecondReading(self._history_pauses)
         self._disowned = False
+        self._table: SeriesTable | None = None
+        """Where slots are scored elsewhere."""
         self._watchdog = Watchdog()
         self._clock_skew = ClockSkew()
         self._metrics = QueryMetrics(context.ports.metrics, plan.name, plan.source)
@@ -95,6 +98,11 @@ class QueryEvaluator:
         self.learner = Learner(self.plan, self.context)
         self.learner.beat = self._history_goes_on
         self._rows = PageRows("query", self.plan.name)
+
+    @property
+    def table(self) -> SeriesTable:
+        """The series of the rows of the newest verdict."""
+        return self.learner.engine.table if self._table is None else self._table
 
     @property
     def series(self) -> int:
@@ -151,7 +159,9 @@ class QueryEvaluator:
                 learner.go_on_without(now, fault)
             except Abandoned:
                 return False
-            except Exception:
+            except Exception as fault:
+                if isinstance(fault, WorkersError) and self.context.ports.needs_history:
+                    raise
                 self._metrics.failed()
                 log.exception("history could not be learned", extra={"query": self.plan.name})
                 self._mistakes += 1
@@ -250,38 +260,12 @@ class QueryEvaluator:
         with self._phase("score"):
             complete = not frame.partial
             aligned = learner.admit(frame.keys, frame.values, slot, complete=complete and not frame.unreadable.rows)
-            self._claim(aligned.admitted)
+            given_way, learner.given_way = learner.given_way, []
+            self._claim(aligned.admitted, given_way)
             mask = learner.sample_mask(np.array([slot]))
             unread = learner.rows_of(frame.unreadable.keys)
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete, unread=unread)
-        with self._phase("judge"):
-            step = self.alerts.evaluate(verdict, engine, elsewhere)
-        with self._phase("commit"):
-            if self._disowned:
-                raise Abandoned
-            self.alerts.alert_store.commit(slot, step)
-        with self._phase("publish"):
-            prefixes = self._rows.prefixes(verdict.score)
-            suppressed = self.alerts.suppressed(verdict, engine.table)
-            utf8 = self._rows.utf8_prefixes(prefixes)
-            context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed, utf8)
-            self._contain("groups", lambda: context.ports.groups.add(plan, verdict, engine.table))
-            context.ports.on_verdict(plan, verdict, engine.table, suppressed)
-        self.alerts.alert_store.send()
-        self.alerts.alert_store.succeeded = self.judged = slot
-        self.mature_at = engine.first_at + plan.baseline.min_history
-        self.first_score_at = engine.first_score_at(verdict, plan.interval)
-        self._metrics.judged(
-            verdict,
-            aligned,
-            frame,
-            self._rows,
-            series=self.series,
-            interval=plan.interval,
-            never_empty=not self._filters and not slot - engine.first_at >= _KNOWS_ABSENCE,
-            history=learner.unread_points < np.inf,
-        )
-        self._contain("metrics", lambda: self._note(slot, step))
+        self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way, elsewhere))
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))
         self._contain("drift", lambda: self._drift.update(engine, slot))
         if engine.shifts:
@@ -297,14 +281,29 @@ class QueryEvaluator:
     def _contain(self, part: str, call: Callable[[], None]) -> None:
         self.context.ports.containment.run(part, self.plan.name, call, None)
 
-    def _note(self, slot: float, step: Step) -> None:
-        """Set the metrics that do not say how much was judged."""
-        calibration, alerting = self.learner.engine.calibration, self.plan.alert is not None
-        self._metrics.beginning(self.first_score_at, self.mature_at if alerting else np.nan)
-        self._metrics.alerts(self.alerts.alerts.values())
-        self._metrics.disagrees(self.alerts.rows.disagreement())
-        self._metrics.expect(calibration)
-        self._budget_usage.update(slot, step.transitions, calibration)
+    def follow(self, scored: ScoredSlot, expired: Sequence[int]) -> None:
+        """Do what follows from a slot that was scored elsewhere: alerts, page, groups; rows that expired end with it.
+
+        Slots come in the order of time, and those of all queries too: alerts of one query explain those of another.
+        """
+        self._table = scored.table
+        self._claim(scored.aligned.admitted, scored.given_way)
+        self._follow(scored)
+        self._rows.release(expired)
+
+    def _follow(self, scored: ScoredSlot) -> None:
+        plan, alerts = self.plan, self.alerts
+        outputs = SlotOutputs(plan, self.context, alerts, self._rows, self._metrics, self._budget_usage)
+        has_history = self.learner.unread_points < np.inf
+        outputs.put(scored, self._output_phase, filtered=self._filters, has_history=has_history)
+        self.judged = scored.verdict.at
+        self.mature_at = scored.first_at + plan.baseline.min_history
+        self.first_score_at = scored.first_score_at
+
+    def _output_phase(self, phase: str) -> AbstractContextManager[None]:
+        if phase == "commit" and self._disowned:
+            raise Abandoned
+        return self._phase(phase)
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
@@ -337,8 +336,10 @@ class QueryEvaluator:
         self._metrics.alerts(self.alerts.alerts.values())
         self._metrics.disagrees(self.alerts.rows.disagreement())
 
-    def _claim(self, rows: Sequence[int] | None = None) -> None:
-        claim(self._rows, self.learner, self.alerts, self._metrics, rows)
+    def _claim(self, rows: Sequence[int] | None = None, given_way: Sequence[int] | None = None) -> None:
+        if given_way is None:
+            given_way, self.learner.given_way = self.learner.given_way, []
+        claim(self._rows, self.table, self.alerts, self._metrics, rows, given_way)
 
     def _history_goes_on(self) -> None:
         """Note that a part of history was answered and learned."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.alerting.alert import Observation
 from exporter.alerting.explanation.explanation import Explanation, explain_series
@@ -24,14 +25,16 @@ from exporter.alerting.explanation.limit import limit_reason
 from exporter.alerting.explanation.links import generator_url
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrences
-from exporter.engine.baseline import BucketSummary
 from exporter.engine.detectors import Collective, Detector, ReasonContext
-from exporter.engine.engine import Engine
+from exporter.engine.row_details import RowDetails
+from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.engine.vote import severity_of
 from exporter.evaluation.context import EvaluationContext
 
 __all__ = ["ExplanationBuilder", "votes_of"]
+
+Rows = npt.NDArray[np.intp]
 
 _SCOPES: tuple[Literal["week", "day", "all"], ...] = ("week", "day", "all")
 _DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
@@ -48,28 +51,35 @@ class ExplanationBuilder:
 
     Parameters
     ----------
-    engine : Engine
-        That gave it.
+    details : callable
+        Returns what is known of anomalous rows, shape (m,), ascending, beside their verdict.
     """
 
-    def __init__(self, plan: QueryPlan, context: EvaluationContext, verdict: Verdict, engine: Engine) -> None:
-        self._plan, self._context, self._verdict, self._engine = plan, context, verdict, engine
+    def __init__(
+        self,
+        plan: QueryPlan,
+        context: EvaluationContext,
+        verdict: Verdict,
+        table: SeriesTable,
+        details: Callable[[Rows], RowDetails],
+    ) -> None:
+        self._plan, self._context, self._verdict, self._table = plan, context, verdict, table
         self.at = verdict.at
         self.generator_url = generator_url(context.settings.source_url, plan.expr)
         """The page of the expression in Prometheus."""
         self._templates = {} if plan.alert is None else plan.alert.annotations
-        self._when = _hour_of(engine.buckets_at(verdict.at).week)
-        self._summary: BucketSummary | None = None
-        self._place: dict[int, int] = {}
+        self._look_up = details
+        self._details: RowDetails | None = None
         self._co_occurrences: dict[float, CoOccurrences] = {}
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Look up the bucket summary of all rows that will be explained at once."""
-        unique = np.unique(np.array(rows, np.intp))
-        self._summary = self._engine.bucket_summary(unique, self._verdict.at)
-        self._place = {row: place for place, row in enumerate(unique.tolist())}
+        """Look up at once what is known of all anomalous rows that will be explained."""
+        if rows:
+            self._details = self._look_up(np.unique(np.array(rows, np.intp)))
 
-    def explain(self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False) -> Explanation:
+    def explain(
+        self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False, recovered: bool = False
+    ) -> Explanation:
         """Explain the alert of a row.
 
         Parameters
@@ -80,6 +90,8 @@ class ExplanationBuilder:
             When the series became anomalous.
         in_storm : bool
             It represents many series of its query, so only those of other queries count as co-occurring.
+        recovered : bool
+            The alert is over: what the series was compared with is not of interest.
         """
         plan, verdict = self._plan, self._verdict
         near = self._near(since)
@@ -87,7 +99,7 @@ class ExplanationBuilder:
         source = ExplanationInput(
             query=plan.name,
             labels=labels,
-            series=dict(self._engine.table.labels(row)),
+            series=dict(self._table.labels(row)),
             at=verdict.at,
             since=since,
             observed=float(verdict.observed[row]),
@@ -100,9 +112,9 @@ class ExplanationBuilder:
             quorum=plan.detection.quorum,
             unit=plan.unit,
             zone=plan.zone,
-            when=self._when,
-            past=self._past(row),
-            moved=self._moved(row, since),
+            when="" if recovered else _hour_of(self._of(row).week),
+            past=None if recovered else self._past(row),
+            moved=None if recovered else self._moved(row, since),
             co_occurrent=co_occurrent,
             co_occurrent_count=count,
             external_url=self._context.settings.external_url,
@@ -111,7 +123,7 @@ class ExplanationBuilder:
             limit=self._limit(row),
         )
         source = replace(source, votes=self._votes(row, source))
-        return explain_series(replace(source, **self._shape(row, source)), self._templates)
+        return explain_series(source if recovered else replace(source, **self._shape(row, source)), self._templates)
 
     def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""
@@ -163,18 +175,22 @@ class ExplanationBuilder:
             limit.within,
         )
 
-    def _past(self, row: int) -> HourStatistics:
-        if self._summary is None or row not in self._place:
+    def _of(self, row: int) -> RowDetails:
+        if self._details is None or row not in self._details.rows:
             self.prepare([row])
-        summary, place = self._summary, self._place[row]
-        assert summary is not None  # noqa: S101 - looked up above.
+        assert self._details is not None  # noqa: S101 - looked up above.
+        return self._details
+
+    def _past(self, row: int) -> HourStatistics:
+        details = self._of(row)
+        summary, place = details.summary, details.place(row)
         columns = (summary.visits, summary.mean, summary.std, summary.q1, summary.q3)
         return HourStatistics(_SCOPES[summary.scope[place]], *(float(column[place]) for column in columns))
 
     def _moved(self, row: int, since: float) -> LevelChange | None:
         if self._verdict.at - since < _LASTING:
             return None
-        shift = self._engine.shift_under_way(row)
+        shift = self._of(row).shift_of(row)
         return None if shift is None else LevelChange(shift.before, shift.after, shift.seconds)
 
     def _shape(self, row: int, source: ExplanationInput) -> dict[str, Any]:
@@ -192,7 +208,7 @@ class ExplanationBuilder:
         if not 0.0 < half < math.inf:
             return {"shape": "level shift"} if source.moved is not None else {}
         adds_up = any(vote.kind == _ADDS_UP and vote.severity >= 1.0 for vote in source.votes)
-        shape = self._engine.shape_of(row, float(half), adds_up=adds_up)
+        shape = self._of(row).shape_of(row, float(half), adds_up=adds_up)
         if shape is not None and shape[0].kind == "drift":
             drift, level = shape
             since = 3600.0 * (source.at // 3600.0 - drift.hours)

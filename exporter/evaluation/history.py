@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
@@ -60,6 +61,21 @@ class Align(Protocol):
 
     def __call__(self, keys: Sequence[bytes], values: FloatArray, at: float, *, complete: bool) -> Aligned:
         """Return them by row."""
+
+
+class Run(Protocol):
+    """Judges and learns samples; see `Engine.run`."""
+
+    def __call__(
+        self,
+        times: FloatArray,
+        samples: FloatArray,
+        seconds: float,
+        mask: SampleMask | None,
+        *,
+        complete: npt.NDArray[np.bool_] | None,
+    ) -> Verdicts:
+        """Return the verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +155,15 @@ def learn(
     on_verdicts: Callable[[Verdicts], None] = lambda _: None,
     align: Align | None = None,
     breaks: Sequence[float] = (),
+    run: Run | None = None,
 ) -> Iterator[int]:
     """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
 
     `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
-    the verdicts of each piece; `align` puts samples into rows; by default the engine does. A piece ends at
-    each of `breaks`, Unix seconds.
+    the verdicts of each piece; `align` puts samples into rows, and `run` judges and learns them; by default the engine
+    does. A piece ends at each of `breaks`, Unix seconds.
     """
+    run = engine.run if run is None else run
     for whole in history(plan.start, plan.end, plan.step):
         empty = 0 if math.isfinite(engine.first_at) else _empty_start(whole.values)
         block = replace(whole, times=whole.times[empty:], values=whole.values[empty:]) if empty else whole
@@ -163,7 +181,7 @@ def learn(
             times, samples = block.times[first:last], aligned.samples[first:last]
             # What a partial answer lacks is not missing.
             complete = np.zeros(len(times), np.bool_) if block.partial else None
-            on_verdicts(engine.run(times, samples, plan.step, mask(times), complete=complete))
+            on_verdicts(run(times, samples, plan.step, mask(times), complete=complete))
             yield len(times)
 
 

@@ -22,6 +22,7 @@ from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.accepted_levels import AcceptedLevels
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.engine_task import Abandoned, run_in
 from exporter.evaluation.history import (
     HISTORY_TIMEOUT,
     History,
@@ -46,10 +47,6 @@ _ACCEPTED = "accepted"
 """Name of the part of the stored state that says which levels people called normal, and when."""
 _UNREAD = "unread"
 """Name of the part of the stored state that says how much of history could not be read."""
-
-
-class Abandoned(Exception):  # noqa: N818 - not an error: it was asked for.
-    """Reading history was given up, because the query ends or changes."""
 
 
 class Learner:
@@ -258,6 +255,7 @@ class Learner:
                 on_verdicts,
                 self.admit,
                 self.accepted.instants,
+                partial(run_in, self.context.ports.pool, self.engine),
             )
             for points in pieces:
                 self.accept_again()
@@ -309,15 +307,25 @@ class Learner:
         def read(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
             begin, until = start - offset, end - offset
             # The expression was answered for a slot.
-            for block in api.history(
+            chunks = api.history(
                 expr, begin, until, step, timeout=HISTORY_TIMEOUT, series=series, sizes=self._sizes, answered=True
-            ):
+            )
+            for block in self._in_turn(chunks):
                 self._note_warnings(block)
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
                 block = replace(block, times=np.round(block.times + offset, 3))
                 yield block if shard is None else shard.block(block)
 
         return read
+
+    def _in_turn(self, chunks: Iterator[HistoryChunk]) -> Iterator[HistoryChunk]:
+        """Yield chunks, each of which is read when it is the turn of this query."""
+        while True:
+            with self.context.ports.reading:
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def _note_length(self, seconds: float, error: PrometheusError) -> None:
         part = format_duration(max(1.0, round(seconds)))
@@ -358,6 +366,7 @@ class Learner:
             admission.note(engine, aligned.refused if table.limit < self.plan.max_series else 0)
         if gone:
             self.given_way += gone
+            admission.reached |= table.limit < self.plan.max_series
             self.context.ports.metrics.series_given_way_total.labels(query=self.plan.name).inc(len(gone))
         return aligned
 

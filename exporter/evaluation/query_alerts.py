@@ -13,7 +13,7 @@ from exporter.alerting.explanation.explanation import unexplained
 from exporter.alerting.storm import RowStates
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.plan import QueryPlan
-from exporter.engine.engine import Engine
+from exporter.engine.row_details import RowDetails
 from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_inquiries import inquiries_of
@@ -27,6 +27,7 @@ from exporter.suppression.suppressed_rows import suppressed_rows
 __all__ = ["AlertEvaluator"]
 
 BoolArray = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 
 class AlertEvaluator:
@@ -62,18 +63,21 @@ class AlertEvaluator:
         self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
 
     def evaluate(
-        self, verdict: Verdict, engine: Engine, elsewhere: Callable[[], Sequence[bytes]] | None = None
+        self,
+        verdict: Verdict,
+        table: SeriesTable,
+        details: Callable[[Rows], RowDetails],
+        elsewhere: Callable[[], Sequence[bytes]] | None = None,
     ) -> Step:
         """Return the step that follows from a verdict.
 
         Parameters
         ----------
-        engine : Engine
-            That gave the verdict.
+        details : callable
+            Returns what explanations say of anomalous rows, shape (m,), ascending.
         elsewhere : callable, optional
             Returns the label sets of the answer that belong to other shards.
         """
-        table = engine.table
         ports, name, run = self.context.ports, self.plan.name, self.context.ports.containment.run
         run("co-occurrence", name, partial(ports.co_occurrence.update, name, verdict, table), None)
         run("likely causes", name, partial(ports.likely_causes.update, name, verdict, table), None)
@@ -87,10 +91,11 @@ class AlertEvaluator:
             present |= verdict.unread
         scored = present & ~np.isnan(verdict.score)
         states = RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
-        builder = ExplanationBuilder(self.plan, self.context, verdict, engine)
+        builder = ExplanationBuilder(self.plan, self.context, verdict, table, details)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
-            run("explanation", name, lambda: builder.prepare([request.row for request in requests]), None)
+            rows = [request.row for request in requests if not request.recovered]
+            run("explanation", name, lambda: builder.prepare(rows), None)
             return [self._candidate(builder, table.labels(request.row), request) for request in requests]
 
         load: tuple[BoolArray, BoolArray] | tuple[None, None] = (None, None)
@@ -136,6 +141,6 @@ class AlertEvaluator:
         elif alert is not None and alert.is_open:
             since = min(since, alert.active_at)
         otherwise = unexplained(name, labels, series, {} if self.plan.alert is None else self.plan.alert.annotations)
-        explain = partial(builder.explain, row, labels, since, in_storm=request.in_storm)
+        explain = partial(builder.explain, row, labels, since, in_storm=request.in_storm, recovered=request.recovered)
         explanation = run("explanation", name, explain, otherwise)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))

@@ -28,7 +28,7 @@ def with_recovery(step: Step, slot: SlotResult, rows_of: Callable[[str], Rows]) 
     }
     if not ended:
         return step
-    candidates = slot.explain([ExplanationRequest(int(row)) for (row,) in ended.values()])
+    candidates = slot.explain([ExplanationRequest(int(row), recovered=True) for (row,) in ended.values()])
     alerts = dict(step.alerts)
     for identity, candidate in zip(ended, candidates, strict=True):
         texts = {name: text for name, text in build(RECOVERED, candidate.explanation.texts).items() if text}

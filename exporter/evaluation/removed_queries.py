@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 from exporter.alerting.alert import Step
-from exporter.alerting.state_machine import hold, withdraw
+from exporter.alerting.state_machine import hold, release, withdraw
 from exporter.errors import StateError
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.transition_log import log_transitions
@@ -23,9 +23,9 @@ class RemovedQueries:
         self._left: dict[str, Step] = {}
         self._lock = threading.Lock()
 
-    def add(self, query: str, last: Step, context: EvaluationContext, *, at: float) -> None:
-        """Resolve the alerts that the last step of a removed query left."""
-        ended = withdraw(last.alerts, at=at, why="rule_removed")
+    def add(self, query: str, last: Step, context: EvaluationContext, *, at: float, moved: bool = False) -> None:
+        """Resolve the alerts that the last step of a removed query left; drop those that another shard goes on with."""
+        ended = release(last.alerts, at=at) if moved else withdraw(last.alerts, at=at, why="rule_removed")
         log_transitions(ended.transitions, last.alerts)
         with self._lock:
             self._keep(query, replace(ended, transitions=last.transitions + ended.transitions), context)

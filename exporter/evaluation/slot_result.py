@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class ExplanationRequest:
-    """An anomalous row to explain.
+    """An anomalous row to explain, or one that was.
 
     Attributes
     ----------
@@ -28,11 +28,14 @@ class ExplanationRequest:
         Since when it is anomalous, where the alert of the row does not know.
     in_storm : bool
         It represents a storm, so other series of its query are no news.
+    recovered : bool
+        It is normal again, and its alert is over.
     """
 
     row: int
     since: float | None = None
     in_storm: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

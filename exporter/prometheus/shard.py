@@ -12,7 +12,7 @@ import numpy.typing as npt
 from exporter.engine.series import key_of, labels_of
 from exporter.prometheus.frame import Frame, HistoryChunk
 
-__all__ = ["Shard"]
+__all__ = ["Shard", "owner_of"]
 
 _STRIDE, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 """The golden ratio in 64 bits: multiples of it differ in all bits."""
@@ -79,18 +79,36 @@ class Shard:
            on Networking 6(1).
         """
         digests = np.array([self._digest(key) for key in keys], np.uint64)
-        best, owner = np.zeros(len(keys), np.uint64), np.zeros(len(keys), np.intp)
-        for index in range(self.count):
-            weight = _mixed(digests ^ np.uint64(_STRIDE * (index + 1) & _MASK))
-            higher = weight > best
-            best, owner = np.where(higher, weight, best), np.where(higher, index, owner)
-        belong: npt.NDArray[np.bool_] = owner == self.index
+        belong: npt.NDArray[np.bool_] = _owners(digests, self.count) == self.index
         return belong
 
     def _digest(self, key: bytes) -> int:
         labels = labels_of(key)
         chosen = tuple(pair for pair in labels if pair[0] in self.by) if self.by else labels
-        return int.from_bytes(hashlib.blake2b(key_of(chosen), digest_size=8).digest(), "big")
+        return _digest_of(key_of(chosen))
+
+
+def owner_of(name: str, count: int) -> int:
+    """Return which of `count` processes has a query that is not split, from 0.
+
+    >>> [owner_of(name, 3) for name in ("cpu", "errors", "latency", "memory")]
+    [0, 1, 1, 2]
+    """
+    return int(_owners(np.array([_digest_of(name.encode())], np.uint64), count)[0])
+
+
+def _digest_of(text: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _owners(digests: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.intp]:
+    """Return the process of each digest: the one with the highest weight."""
+    best, owner = np.zeros(len(digests), np.uint64), np.zeros(len(digests), np.intp)
+    for index in range(count):
+        weight = _mixed(digests ^ np.uint64(_STRIDE * (index + 1) & _MASK))
+        higher = weight > best
+        best, owner = np.where(higher, weight, best), np.where(higher, index, owner)
+    return owner
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

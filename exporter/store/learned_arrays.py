@@ -21,7 +21,7 @@ from exporter.store.errors import primary_code
 from exporter.store.opening import Schema, migration
 from exporter.store.rows import seal
 
-__all__ = ["LEARNED_SCHEMA", "LearnedState", "LearnedArrays"]
+__all__ = ["LEARNED_SCHEMA", "LearnedArrays", "LearnedState", "read_head", "read_state"]
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class LearnedArrays:
         before = self._written.pop(query, {})
 
         def write(con: sqlite3.Connection) -> dict[str, Written]:
-            stored, written = _head(con, query), before
+            stored, written = read_head(con, query), before
             if stored is None or stored[1] != version:
                 _forget(con, query)
                 written = {}
@@ -173,7 +173,7 @@ class LearnedArrays:
         StoreError
             The file cannot be read; damaged parts are in `LearnedState.damaged`.
         """
-        return self.database.read(lambda con: _load(con, query, version))
+        return self.database.read(lambda con: read_state(con, query, version))
 
     def forget(self, query: str) -> None:
         """Delete the state of a query."""
@@ -191,7 +191,8 @@ class LearnedArrays:
         self.database.close()
 
 
-def _head(con: sqlite3.Connection, query: str) -> tuple[Any, ...] | None:
+def read_head(con: sqlite3.Connection, query: str) -> tuple[Any, ...] | None:
+    """Return query, version, newest slot and checksum of what is stored of a query; None where there is nothing."""
     row: tuple[Any, ...] | None = con.execute("SELECT * FROM learned WHERE query=?", (query,)).fetchone()
     # An unreadable head counts as another version: a part of it would be kept without knowing what it belongs to.
     return row if row is None or seal(*row[:-1]) == row[-1] else (query, None, None, None)
@@ -202,8 +203,9 @@ def _forget(con: sqlite3.Connection, query: str) -> None:
         con.execute(f"DELETE FROM {table} WHERE query=?", (query,))  # noqa: S608 - our own names.
 
 
-def _load(con: sqlite3.Connection, query: str, version: str) -> LearnedState | None:
-    head = _head(con, query)
+def read_state(con: sqlite3.Connection, query: str, version: str) -> LearnedState | None:
+    """Return what is stored of a query; see `LearnedArrays.load`."""
+    head = read_head(con, query)
     if head is None:
         return None
     if head[1] != version:

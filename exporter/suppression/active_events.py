@@ -45,6 +45,14 @@ class ActiveEvents:
         self._last: tuple[object, ...] = ()
         self._rules: tuple[SuppressionRule, ...] = ()
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the rules without what holds them together in this process."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
     @property
     def calendar(self) -> Calendar:
         """The calendar in force."""

@@ -82,6 +82,10 @@ class SampleMasks:
         self._lock = threading.Lock()
         self._masks: dict[tuple[str, str], _Masks] = {}
 
+    def __reduce__(self) -> tuple[type[SampleMasks], tuple[ActiveEvents, Mapping[str, str]]]:
+        """Return what a worker makes its own from."""
+        return SampleMasks, (self._events, self._external_labels)
+
     def row_mask(
         self, kind: AlertKind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
     ) -> RowMask | None:

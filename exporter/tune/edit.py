@@ -28,7 +28,7 @@ def with_settings(text: str, file: Path, results: Sequence[Tuned]) -> tuple[str,
     """
     by_hand = []
     for tuned in results:
-        name, different = tuned.evidence.plan.name, changes(tuned)
+        name, different = tuned.plan.name, changes(tuned)
         edited: str | None = text
         for field, (_, value) in different.items():
             edited = None if edited is None else _with(edited, file, name, _PLACES[field], value)

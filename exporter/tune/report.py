@@ -27,7 +27,7 @@ def as_text(results: Sequence[Tuned]) -> str:
 
 
 def _lines(tuned: Tuned) -> Iterator[str]:
-    name, different = tuned.evidence.plan.name, changes(tuned)
+    name, different = tuned.plan.name, changes(tuned)
     if not different:
         yield f"{name}: no change; {_sentence(tuned.unseen[0])}"
         if not tuned.searched[0].leads and tuned.searched[0].incidents:

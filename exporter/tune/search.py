@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.backtest.incidents import Incident, match
+from exporter.config.plan import QueryPlan
 from exporter.engine.poisson import poisson_interval
 from exporter.engine.seconds import WEEK
 from exporter.tune.evidence import Evidence
@@ -89,7 +90,7 @@ class Tuned:
         Of both, in the rest of the past.
     """
 
-    evidence: Evidence
+    plan: QueryPlan
     before: TriedSettings
     after: TriedSettings
     searched: tuple[Outcome, Outcome]
@@ -124,7 +125,7 @@ def tune(evidence: Evidence, goal: Goal) -> Tuned | None:
             break
         best, chosen = min(kept, key=lambda entry: _preference(entry[0], goal))
     outcomes = [tuple(_outcome(evidence, each, part, goal) for each in (before, chosen)) for part in (early, late)]
-    return Tuned(evidence, before, chosen, *outcomes)  # type: ignore[arg-type]
+    return Tuned(evidence.plan, before, chosen, *outcomes)  # type: ignore[arg-type]
 
 
 def _preference(outcome: Outcome, goal: Goal) -> tuple[float, float]:

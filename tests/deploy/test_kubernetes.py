@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from exporter import __version__
 from exporter.cli.main import parser
 from exporter.config.load import load
 from tests.deploy.tools import DEPLOY, ROOT, documents, npm_tool, run
@@ -56,8 +57,29 @@ def container(name: str, title: str = "anomaly-exporter") -> dict[str, Any]:
 @pytest.mark.parametrize("name", BUILT)
 def test_resources_are_what_kubernetes_wants(name: str, version: str) -> None:
     for resource in build(name):
-        if resource["kind"] not in CUSTOM:
+        if resource["kind"] not in {*CUSTOM, "DaskCluster"}:
             kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pods_and_service_of_a_dask_cluster_are_what_kubernetes_wants(version: str) -> None:
+    cluster = only("workers", "DaskCluster")
+    assert cluster["apiVersion"] == "kubernetes.dask.org/v1"
+    assert cluster["spec"].keys() == {"worker", "scheduler"}
+    worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
+    assert (worker.keys(), scheduler.keys()) == ({"replicas", "spec"}, {"spec", "service"})
+    head = {"apiVersion": "v1", "metadata": {"name": "made-by-the-operator"}}
+    for part in (worker, scheduler):
+        kubernetes_validate.validate({**head, "kind": "Pod", "spec": part["spec"]}, version, strict=True)
+        [only_container] = part["spec"]["containers"]
+        assert only_container["image"] == f"anomaly-exporter-workers:{__version__}"
+    kubernetes_validate.validate({**head, "kind": "Service", "spec": scheduler["service"]}, version, strict=True)
+    labels = {"dask.org/cluster-name": cluster["metadata"]["name"], "dask.org/component": "scheduler"}
+    assert scheduler["service"]["selector"] == labels
+    # As the operator names the service.
+    [job] = only("workers", "Job")["spec"]["template"]["spec"]["containers"]
+    address = f"tcp://{cluster['metadata']['name']}-scheduler:{scheduler['service']['ports'][0]['port']}"
+    assert parser("backtest").parse_args(job["args"]).workers == address
 
 
 def judge(resources: list[dict[str, Any]], folder: Path, code: int = 0) -> str:

@@ -110,7 +110,7 @@ def test_the_engine_knows_a_drift_of_a_day_in_source_units_also_after_a_restart(
     first = engine()
     verdicts = first.run(times, first.align(keys(2), samples, times[0]).samples, STEP)
     half = float(verdicts.upper[-1, 1] - verdicts.lower[-1, 1]) / 2.0
-    found = first.shape_of(1, half, adds_up=True)
+    found = first.details(np.array([1])).shape_of(1, half, adds_up=True)
     assert found is not None
     shape, level = found
     assert shape.kind == "drift"
@@ -119,7 +119,7 @@ def test_the_engine_knows_a_drift_of_a_day_in_source_units_also_after_a_restart(
     assert level == pytest.approx(samples[: -2 * DAY, 1].mean(), rel=0.1)
     restored, checkpoint = engine(), first.checkpoint()
     assert restored.restore(checkpoint.at, checkpoint.parts, checkpoint.series)
-    assert restored.shape_of(1, half, adds_up=True) == found
+    assert restored.details(np.array([1])).shape_of(1, half, adds_up=True) == found
 
 
 def test_samples_one_by_one_leave_what_all_at_once_leave() -> None:

@@ -6,7 +6,6 @@ import copy
 import functools
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.engine.contract import START, keys
 from exporter.engine.detectors import DETECTORS, Collective, Detector, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
+from exporter.engine.row_details import RowDetails
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.explanation_builder import ExplanationBuilder, votes_of
 from tests.contexts import context_of
@@ -43,7 +43,8 @@ class Told:
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
         since = self.context.ports.co_occurrence.since("q", row, verdict.at)
-        return ExplanationBuilder(self.plan, self.context, verdict, self.engine).explain(row, {}, since).annotations
+        builder = ExplanationBuilder(self.plan, self.context, verdict, self.engine.table, self.engine.details)
+        return builder.explain(row, {}, since).annotations
 
 
 @functools.cache
@@ -91,12 +92,15 @@ def test_since_and_level_shift_follow_the_series() -> None:
     assert float(after) == 900.0
 
 
-def test_a_level_shift_is_named_once_an_anomaly_lasts_for_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_shift_is_named_once_an_anomaly_lasts_for_an_hour() -> None:
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 100.0, 100.0])
-    shift = SimpleNamespace(before=100.0, after=900.0, seconds=3600.0)
-    monkeypatch.setattr(told.engine, "shift_under_way", lambda row: shift)
-    builder = ExplanationBuilder(told.plan, told.context, verdict, told.engine)
+    shift = np.array([[100.0], [900.0], [3600.0]])
+
+    def details(rows: np.ndarray) -> RowDetails:
+        return replace(told.engine.details(rows), shift=shift)
+
+    builder = ExplanationBuilder(told.plan, told.context, verdict, told.engine.table, details)
     assert "level_shift" not in builder.explain(0, {}, verdict.at - 3599.0).annotations
     assert "level_shift" in builder.explain(0, {}, verdict.at - 3600.0).annotations
 
@@ -152,7 +156,7 @@ def test_a_series_is_not_told_of_itself_and_not_of_what_is_over() -> None:
 def test_ten_thousand_alerts_at_once_stay_within_a_slot() -> None:
     told = Told()
     verdict = told.slot(told.at + STEP, [900.0, 900.0, 900.0])
-    telling = ExplanationBuilder(told.plan, told.context, verdict, told.engine)
+    telling = ExplanationBuilder(told.plan, told.context, verdict, told.engine.table, told.engine.details)
     since = told.context.ports.co_occurrence.since("q", 0, verdict.at)
     begin = time.process_time()
     for _ in range(1000):

@@ -109,3 +109,44 @@ def test_another_share_learns_anew() -> None:
     assert (
         len({shard_plans(config(), index, count)[0].identity for index, count in [(0, 1), (0, 2), (1, 2), (0, 3)]}) == 4
     )
+
+
+def names_by_shard(config: Config, count: int) -> list[set[str]]:
+    return [{plan.name for plan in shard_plans(config, index, count)} for index in range(count)]
+
+
+def test_a_query_that_is_not_split_is_asked_by_one_shard() -> None:
+    queries = [{"name": f"q{number}", "expr": "up", "shard_by": "query"} for number in range(300)]
+    whole = Config.model_validate({"queries": [*queries, {"name": "large", "expr": "up"}]})
+    shards = names_by_shard(whole, 3)
+    assert set.intersection(*shards) == {"large"}
+    assert sorted(name for names in shards for name in names - {"large"}) == sorted(each["name"] for each in queries)
+    assert all(70 < len(names) < 130 for names in shards)
+    # It is as with one process: the same state, storms and budgets.
+    alone = {plan.name: plan for plan in whole.plans()}
+    for index in range(3):
+        assert all(plan == alone[plan.name] for plan in shard_plans(whole, index, 3) if plan.name != "large")
+
+
+def test_only_the_share_of_a_new_shard_moves() -> None:
+    queries = [{"name": f"q{number}", "expr": "up"} for number in range(300)]
+    whole = Config.model_validate({"global": {"shard_by": "query"}, "queries": queries})
+    before, after = names_by_shard(whole, 3), names_by_shard(whole, 4)
+    for index in range(3):
+        assert after[index] <= before[index]
+    assert 45 < len(after[3]) < 105
+
+
+def test_queries_of_a_group_stay_together_and_are_split_with_one_that_is() -> None:
+    queries = [{"name": name, "expr": "up"} for name in "abcdef"]
+    queries[5]["shard_by"] = "series"
+    groups = [
+        {"name": "one", "by": ["pod"], "queries": ["a", "b"]},
+        {"name": "two", "by": ["node"], "queries": ["b", "c"]},
+        {"name": "three", "by": ["pod"], "queries": ["e", "f"]},
+    ]
+    config = Config.model_validate({"global": {"shard_by": "query"}, "queries": queries, "groups": groups})
+    shards = names_by_shard(config, 5)
+    assert set.intersection(*shards) == {"e", "f"}
+    assert sum({"a", "b", "c"} <= names for names in shards) == 1
+    assert sum(bool({"a", "b", "c"} & names) for names in shards) == 1

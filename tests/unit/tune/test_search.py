@@ -135,7 +135,7 @@ def test_a_file_is_edited_line_by_line(text: str) -> None:
     plan = plan_of()
     before = TriedSettings.of(plan)
     after = TriedSettings("above", 3.5, 0.2, 4, 600.0)
-    result = Tuned(evidence(), before, after, (), ())  # type: ignore[arg-type]
+    result = Tuned(plan, before, after, (), ())  # type: ignore[arg-type]
     new, by_hand = with_settings(text, Path("config.yaml"), [result])
     assert by_hand == []
     (query,) = yaml.safe_load(new)["queries"]
@@ -149,7 +149,7 @@ def test_a_file_is_edited_line_by_line(text: str) -> None:
 @pytest.mark.parametrize("text", ["queries: [{name: requests, expr: a}]\n", "queries:\n  - preset: node\n"])
 def test_what_is_not_a_line_each_is_left_to_a_person(text: str) -> None:
     after = TriedSettings("above", 0.0, 0.0, 3, 300.0)
-    result = Tuned(evidence(), TriedSettings.of(plan_of()), after, (), ())  # type: ignore[arg-type]
+    result = Tuned(plan_of(), TriedSettings.of(plan_of()), after, (), ())  # type: ignore[arg-type]
     assert with_settings(text, Path("config.yaml"), [result]) == (text, ["requests"])
 
 
