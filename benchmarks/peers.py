@@ -7,6 +7,7 @@ minutes, and false alerts in 1,000 weeks of a replica. ``--cost`` times an insta
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 
@@ -47,7 +48,7 @@ class Fleet:
             self.state.grow(self.capacity)
         samples = np.full((len(values), self.table.size), np.nan)
         samples[:, rows] = values
-        times = self.at + step * np.arange(1, len(values) + 1)
+        times = self.at + step * np.arange(1, len(values) + 1, dtype=np.float64)
         self.at = float(times[-1])
         here = np.isfinite(samples)
         batch = PeerSamples(times, samples, here, here, step, STEP, False, 0.0, 0.0, 86400.0)
@@ -61,17 +62,17 @@ class Fleet:
 def noise_of(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
     """Return factors around 1 with a standard deviation of 3 %."""
     if kind == "normal":
-        return 1.0 + 0.03 * rng.standard_normal(shape)
+        return np.asarray(1.0 + 0.03 * rng.standard_normal(shape), np.float64)
     if kind == "log-normal":
-        return np.exp(0.03 * rng.standard_normal(shape))
+        return np.asarray(np.exp(0.03 * rng.standard_normal(shape)), np.float64)
     if kind == "t4":
-        return np.exp(0.03 / np.sqrt(2.0) * rng.standard_t(4, shape))
+        return np.asarray(np.exp(0.03 / np.sqrt(2.0) * rng.standard_t(4, shape)), np.float64)
     steps = rng.standard_normal(shape) * np.sqrt(1.0 - 0.8**2)
-    wandering = np.empty(shape)
+    wandering: FloatArray = np.empty(shape)
     wandering[0] = rng.standard_normal(shape[1])
     for index in range(1, len(steps)):
         wandering[index] = 0.8 * wandering[index - 1] + steps[index]
-    return np.exp(0.03 * wandering)
+    return np.asarray(np.exp(0.03 * wandering), np.float64)
 
 
 def fleet(kind: str, size: int, weeks: float, seed: int) -> FloatArray:
@@ -84,7 +85,7 @@ def fleet(kind: str, size: int, weeks: float, seed: int) -> FloatArray:
     surges = 1.0 + 2.0 * (rng.random(count // 288 + 1) < 0.2)[np.arange(count) // 288] * (np.arange(count) % 288 < 24)
     places = np.exp(0.05 * np.random.default_rng(size).standard_normal(size))
     places[0] *= 1.3
-    return 0.120 * (season * load * surges)[:, None] * places * noise_of(kind, rng, (count, size))
+    return np.asarray(0.120 * (season * load * surges)[:, None] * places * noise_of(kind, rng, (count, size)))
 
 
 def episodes(anomalous: npt.NDArray[np.bool_]) -> int:
@@ -96,29 +97,33 @@ def episodes(anomalous: npt.NDArray[np.bool_]) -> int:
     return count
 
 
-def measure(kind: str, size: int, seed: int, training: float, weeks: float, trials: int) -> tuple[float, float, float]:
-    """Return recall within three samples, false alerts and replica-weeks watched."""
-    values = fleet(kind, size, training + weeks, seed)
-    here = Fleet(size)
-    begin = int(training * WEEK)
-    here.run(values[:begin])
-    verdicts = here.run(values[begin:])
-    false = episodes(np.fmax(verdicts.above, verdicts.below) >= 1.0)
-    rng = np.random.default_rng(seed + 1)
-    hits = 0
-    kept = {name: array.copy() for name, array in here.state.arrays().items()}
-    at = here.at
-    more = fleet(kind, size, 24 * trials / WEEK + 0.1, seed + 2)  # The same places, other noise.
-    for trial in range(trials):
-        which = int(rng.integers(size))
-        window = more[24 * trial : 24 * trial + 3].copy()
+def measure(kind: str, size: int, groups: int, training: float, weeks: float) -> tuple[float, int, float]:
+    """Return recall of canaries within three samples, false alerts, and the weeks of a replica that were watched."""
+    fleets = [fleet(kind, size, training + weeks, seed) for seed in range(groups)]
+    # Series of a group are `groups` apart.
+    values = np.stack(fleets, axis=2).reshape(len(fleets[0]), size * groups)
+    here, begin = Fleet(size * groups, groups), int(training * WEEK)
+    for first in range(0, begin, WEEK):
+        here.run(values[first : min(first + WEEK, begin)])
+    trained = copy.deepcopy(here)
+    false = 0
+    for first in range(begin, len(values), WEEK):
+        verdicts = here.run(values[first : first + WEEK])
+        false += episodes(np.fmax(verdicts.above, verdicts.below) >= 1.0)
+    rng = np.random.default_rng(1)
+    hits = trials = 0
+    for _ in range(max(1, 200 // groups)):
+        canary = copy.deepcopy(trained)
+        # Some hours later, so that each trial has other noise.
+        first = begin + int(rng.integers(0, 200))
+        canary.at = START + STEP * first
+        which = rng.integers(0, size, groups) * groups + np.arange(groups)
+        window = values[first : first + 3].copy()
         window[:, which] *= 1.15
-        answer = here.run(window)
-        hits += bool((answer.above[:, which] >= 1.0).any())
-        here.at = at
-        for name, array in here.state.arrays().items():
-            array[...] = kept[name]
-    return hits / trials, false, size * weeks
+        verdicts = canary.run(window)
+        hits += int((verdicts.above[:, which] >= 1.0).any(axis=0).sum())
+        trials += groups
+    return hits / trials, false, size * groups * weeks
 
 
 def cost(count: int) -> None:
@@ -142,17 +147,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--quick", action="store_true", help="a tenth of the weeks")
+    parser.add_argument("--noise", action="append", choices=NOISES)
+    parser.add_argument("--size", action="append", type=int)
     args = parser.parse_args()
     if args.cost:
         cost(100_000)
         return
     sys.stdout.write("noise       size  recall  false alerts  replica-weeks\n")
-    for kind in NOISES:
-        for size in (5, 20, 200):
-            weeks = (0.1 if args.quick else 1.0) * 400 / size if size < 200 else 2.0
-            weeks = min(weeks, 20.0)
-            recall, false, watched = measure(kind, size, 3, 4.0, weeks, 100)
-            sys.stdout.write(f"{kind:11} {size:4}  {recall:6.2f}  {false:12.0f}  {watched:13.0f}\n")
+    for kind in args.noise or NOISES:
+        for size in args.size or (5, 20, 200):
+            groups = max(1, (100 if args.quick else 1000) // size)
+            recall, false, watched = measure(kind, size, groups, 4.0, 1.0)
+            sys.stdout.write(f"{kind:11} {size:4}  {recall:6.2f}  {false:12}  {watched:13.0f}\n")
             sys.stdout.flush()
 
 

@@ -75,6 +75,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
         help="take time zone, detectors, quorum, groups and the rest from the queries of this file")  # fmt: skip
     add("--query", metavar="NAME", help="all series are of this query")
+    add("--peers", nargs="?", const="", metavar="LABELS",
+        help="also judge each series beside its siblings: all of the file, or those with the same values of these "
+        "labels, such as job,zone")  # fmt: skip
     add("--forecast", metavar="DURATION",
         help="write forecasts so far ahead, such as 1d, from the newest sample on, instead of scores")  # fmt: skip
     add("--limit", metavar="SIDE:VALUE",
@@ -198,13 +201,29 @@ def _settings(config: Config | None, args: argparse.Namespace, zone: ZoneInfo) -
     from exporter.engine.settings import BaselineSettings, DetectionSettings
 
     if config is None:
-        return EngineSettings(zone=zone, baseline=BaselineSettings(), detection=DetectionSettings())
+        settings = EngineSettings(zone=zone, baseline=BaselineSettings(), detection=DetectionSettings())
+        return settings if args.peers is None else _with_peers(settings, args.peers)
+    if args.peers is not None:
+        raise UsageError("--peers: write `peers` into the query of the configuration instead")
     from exporter.config.engine_settings import engine_settings
 
     plans = {plan.name: plan for plan in config.plans()}
     if args.query is None and len(plans) > 1 and args.forecast is not None:
         raise UsageError(f"{args.config_file} has several queries; choose one with --query: {', '.join(plans)}")
     return engine_settings(plans[args.query] if args.query is not None else next(iter(plans.values())))
+
+
+def _with_peers(settings: EngineSettings, labels: str) -> EngineSettings:
+    """Return settings with the siblings of ``--peers``."""
+    from pydantic import ValidationError
+
+    from exporter.engine.peers.settings import PeerSettings
+
+    try:
+        peers = PeerSettings(by=tuple(label.strip() for label in labels.split(",") if label.strip()))
+    except ValidationError:
+        raise UsageError(f"--peers: write labels such as job,zone; got {labels!r}") from None
+    return replace(settings, peers=peers, detection=settings.detection.with_peers())
 
 
 def _duration(flag: str, text: str | None) -> float | None:

@@ -92,8 +92,10 @@ class Runs(Columns):
         """
         state = self.views(rows)
         if hour != int(state["run_hour"].max()):
-            sides = BEYOND * np.stack([_of_months(state, hour, side) for side in (1.0, -1.0)])
-            state["run_normal"][...] = np.where(sides[0] >= sides[1], np.maximum(sides[0], 1.0), -sides[1])
+            state["run_normal"][...] = 1.0
+            if state["run_sizes"].any():
+                above, below = (BEYOND * _of_months(state, hour, side) for side in (1.0, -1.0))
+                state["run_normal"][...] = np.where(above >= below, np.maximum(above, 1.0), -below)
             state["run_hour"][...] = hour
         normal = state["run_normal"]
         return np.asarray(np.maximum(np.stack([normal, -normal]), np.float32(1.0)))
