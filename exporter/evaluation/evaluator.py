@@ -407,7 +407,7 @@ class QueryEvaluator:
             new.learner.configure(plan, context)
             new.learner.beat = new._history_goes_on
             new._rows, new._metrics, new._mistakes = self._rows, self._metrics, self._mistakes
-            new._metrics.asks(plan.source)
+            new._metrics.resume(plan.source)
             new._history_pauses = self._history_pauses
             new._second_reading = SecondReading(self._history_pauses)
         return new

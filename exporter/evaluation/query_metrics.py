@@ -63,6 +63,11 @@ class QueryMetrics:
         """Name the server that is asked from now on."""
         self._source_up = self._metrics.source_up.labels(source=source)
 
+    def resume(self, source: str) -> None:
+        """Go on under another configuration: what the newest slot has shown holds until the next."""
+        self.asks(source)
+        self._metrics.judged_ratio.labels(query=self._query).set(self.judged_ratio)
+
     def begin(self) -> None:
         """Count an evaluation that begins."""
         self._metrics.cycles_total.labels(query=self._query).inc()

@@ -551,6 +551,7 @@ def test_a_reload_keeps_what_was_learned_and_what_fires(world: World, source: So
     world.slot(2)
     ranges = len(source.ranges)
     world.reload(plan_of(min_deviation=1.0))
+    assert world.sample("judged_ratio") == 1.0
     world.slot()
     assert world.cycle.ready
     assert len(source.ranges) == ranges
