@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from exporter.cli.workers_flag import add_workers
-from exporter.config.load import load
+from exporter.config.load import load, load_text
 from exporter.config.model import Config
-from exporter.errors import ConfigError, ExporterError, PrometheusError, UsageError
+from exporter.errors import ConfigError, ExporterError, PrometheusError, Reason, UsageError
 from exporter.http_client import Client
 from exporter.presets import preset_names
 from exporter.prometheus import PrometheusApi
@@ -26,11 +25,18 @@ from exporter.suggest.measure import STEP, History, Measurement, measure, read
 from exporter.suggest.proposal import Proposal, propose
 from exporter.suggest.render import as_table, as_yaml, cost_lines
 from exporter.worker_pool import WorkerPool, open_pool
+from exporter.yaml_reader import parse, read_text
 
 __all__ = ["add_parser", "run"]
 
 GOOD, BAD, UNUSABLE = 0, 1, 2
 INTERRUPTED = 130
+_ANY_QUERY = "queries: [{name: any, expr: up}]\n"
+"""What makes a file of a server alone one that can be loaded."""
+_WITH_FILE = (
+    "credentials and certificates: write `prometheus: {url: ..., basic_auth: ..., tls_config: ...}` into a file and "
+    "give it as --config.file; it is taken over as it is"
+)
 _ABOUT = """\
 Asks a Prometheus which metrics it has, recognises common exporters, replays a little history of each query, and writes
 a commented configuration: directions, units, smallest deviations, groups, and for each query its series, season,
@@ -70,14 +76,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) -> int:
     """Write a configuration; returns the exit code."""
     try:
-        settings, alertmanagers = _server(args)
+        settings, alertmanagers, head = _server(args)
     except ConfigError as error:
         return _say(error.lines(), UNUSABLE)
     except UsageError as error:
         return _say([f"--source: {error}"], UNUSABLE)
     except ValidationError as error:
         messages = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
-        return _say([f"--prometheus.url: {message}" for message in messages], UNUSABLE)
+        return _say([*(f"--prometheus.url: {message}" for message in messages), _WITH_FILE], UNUSABLE)
     if args.output is not None and args.output.exists():
         return _say([f"{args.output} is there already and stays as it is; give another name"], UNUSABLE)
     api = PrometheusApi(settings)
@@ -87,8 +93,7 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
             chosen = _candidates(Inventory(settings, client), args.preset)
             measured = list(zip(chosen, _measure(api, chosen, clock(), pool), strict=True))
     except PrometheusError as error:
-        hint = [] if args.url or args.config_file else ["where is Prometheus? --prometheus.url=URL"]
-        return _say([f"{error.url}: {error.message}", *hint], BAD)
+        return _say([f"{error.url}: {error.message}", *_hints(args, error)], BAD)
     except ExporterError as error:
         return _say([str(error)], UNUSABLE if isinstance(error, UsageError) else BAD)
     except KeyboardInterrupt:
@@ -102,19 +107,36 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
     if args.dry_run:
         sys.stdout.write(as_table(proposals))
         return GOOD
-    text = as_yaml(proposals, url=settings.url, alertmanagers=alertmanagers, explain=args.explain)
-    _check(text)
+    text = as_yaml(proposals, url=settings.url, alertmanagers=alertmanagers, head=head, explain=args.explain)
+    _check(text, args.config_file)
     return _write(text, args.output, proposals)
 
 
-def _server(args: argparse.Namespace) -> tuple[PrometheusSettings, Sequence[str]]:
+def _hints(args: argparse.Namespace, error: PrometheusError) -> list[str]:
+    if args.config_file is not None:
+        return []
+    if args.url is None:
+        return ["where is Prometheus? --prometheus.url=URL"]
+    return [_WITH_FILE] if error.reason in (Reason.UNAUTHORIZED, Reason.TLS) else []
+
+
+def _server(args: argparse.Namespace) -> tuple[PrometheusSettings, Sequence[str], str]:
+    """Return the server, the Alertmanagers, and the text of a file that has these and no queries; else empty."""
     if args.config_file is None:
-        return PrometheusSettings.model_validate({} if args.url is None else {"url": args.url}), args.alertmanagers
-    config = load(args.config_file).config
+        return PrometheusSettings.model_validate({} if args.url is None else {"url": args.url}), args.alertmanagers, ""
+    text = read_text(args.config_file)
+    data = parse(text, args.config_file).data
+    is_head = isinstance(data, dict) and bool(data) and not data.keys() & {"queries", "query_files", "groups"}
+    if is_head:
+        config = load_text(f"{text.rstrip()}\n{_ANY_QUERY}", args.config_file).config
+        # What the flags say is not in the file.
+        is_head = args.url is None and not args.alertmanagers
+    else:
+        config = load(args.config_file).config
     settings = config.server(args.source)
     if args.url is not None:
         settings = PrometheusSettings.model_validate({**settings.model_dump(by_alias=True), "url": args.url})
-    return settings, args.alertmanagers or [each.url for each in config.alertmanagers]
+    return settings, args.alertmanagers or [each.url for each in config.alertmanagers], text if is_head else ""
 
 
 def _candidates(inventory: Inventory, presets: Sequence[str] | None) -> list[Candidate]:
@@ -146,12 +168,9 @@ def _measure(api: PrometheusApi, chosen: Sequence[Candidate], now: float, pool: 
     return measure(histories, end, pool)
 
 
-def _check(text: str) -> None:
+def _check(text: str, beside: Path | None) -> None:
     """Load what is written: a fault is one of this program."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(text, encoding="utf-8")
-        load(file)
+    load_text(text, beside or Path("config.yaml"))
 
 
 def _write(text: str, output: Path | None, proposals: Sequence[Proposal]) -> int:

@@ -25,19 +25,25 @@ def as_yaml(
     *,
     url: str,
     alertmanagers: Sequence[str] = (),
+    head: str = "",
     explain: bool = False,
 ) -> str:
     """Return a configuration file that says of each query what was seen.
 
     Parameters
     ----------
+    head : str
+        Text of a file with the server and the Alertmanagers, which is taken as it is.
     explain : bool
         Also list what was left out, and why.
     """
     lines = ["# Written by anomaly-exporter suggest. Check it with: anomaly-exporter check config FILE"]
     lines += [f"# {line}" for line in cost_lines(proposals)]
-    lines += ["", "prometheus:", f"  url: {_scalar(url)}"]
-    lines += _alertmanagers(alertmanagers)
+    if head:
+        lines += ["", *head.rstrip().splitlines()]
+    else:
+        lines += ["", "prometheus:", f"  url: {_scalar(url)}"]
+        lines += _alertmanagers(alertmanagers)
     lines += ["", "queries:"]
     source = ""
     for proposal in proposals:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import bcrypt
 import numpy as np
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from exporter.config.load import load
 from exporter.config.model import Config
 from exporter.presets import preset, preset_names
+from tests.integration.conftest import RunPrometheus
 from tests.integration.exporter_metrics import metrics_for
 from tests.integration.remote_write import Series
 from tests.integration.servers import Prometheus
@@ -130,6 +132,25 @@ def test_a_table_is_printed_and_nothing_is_written(prometheus: Prometheus) -> No
     assert head.split()[:3] == ["query", "series", "season"]
     assert sum("left out: 1 series are more than the 0 that --max-series leaves" in row for row in rows) == 3
     assert "2 queries, 2 series" in done.stdout
+
+
+def test_the_file_of_a_server_behind_a_login_is_taken_over(run_prometheus: RunPrometheus, tmp_path: Path) -> None:
+    users = {"basic_auth_users": {"bob": bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode()}}
+    prometheus = run_prometheus(web_config=users, auth=("bob", "s3cret"), prefix="/prom")
+    prometheus.push(shop(time.time(), days=0.2))
+    refused = suggest(f"--prometheus.url={prometheus.url}")
+    assert refused.returncode == 1
+    assert "--config.file" in refused.stderr
+    (tmp_path / "password").write_text("s3cret\n")
+    server = tmp_path / "server.yaml"
+    server.write_text(
+        f"# Ours.\nprometheus:\n  url: {prometheus.url}\n  basic_auth: {{username: bob, password_file: password}}\n"
+    )
+    done = suggest(f"--config.file={server}", f"--output={tmp_path / 'config.yaml'}")
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "config.yaml").read_text()
+    assert server.read_text() in written
+    assert load(tmp_path / "config.yaml").config.queries
 
 
 def test_a_server_that_is_away_or_empty_is_said(prometheus: Prometheus) -> None:
