@@ -193,5 +193,7 @@ class Schedule:
             self._scheduler.shutdown(wait=False)
 
     def _on_error(self, event: JobExecutionEvent) -> None:
-        log.error("a run failed", extra={"query": event.job_id, "error": repr(event.exception)}, exc_info=False)
+        log.error(
+            "a run failed", extra={"query": event.job_id, "error": repr(event.exception)}, exc_info=event.exception
+        )
         self._failed(event.job_id)

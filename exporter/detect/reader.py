@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Literal
 
 from exporter.detect.csv_samples import read_csv
 from exporter.detect.json_samples import read_json
-from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries
+from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries, format_labels
 from exporter.detect.text_samples import looks_like_promtool, read_promtool
+from exporter.prometheus.unreadable import is_own
 
 __all__ = ["InputFormat", "read"]
 
@@ -57,7 +59,20 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
             raise
     if not series:
         raise problems.stop(f"no samples in it (read as {form})")
-    return series
+    return _without_own(series, problems)
+
+
+def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[RecordedSeries]:
+    """Return the series without what the exporter wrote, as slots have them: scores of scores say nothing."""
+    own = [each for each in series if is_own(each.labels)]
+    if not own:
+        return series
+    others = [each for each in series if not is_own(each.labels)]
+    if not others:
+        raise problems.stop(f"only series that this exporter wrote, such as {format_labels(own[0].labels)}")
+    text = f"{len(own)} series that this exporter wrote are left out, such as {format_labels(own[0].labels)}"
+    warning = "\n".join(filter(None, (text, others[0].warning)))
+    return [replace(others[0], warning=warning), *others[1:]]
 
 
 def _text(data: bytes, problems: InputProblems) -> str:

@@ -129,11 +129,13 @@ def test_a_slow_run_is_never_overtaken_and_what_it_cost_is_counted(time, schedul
     assert failures == []
 
 
-def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures, new_runs) -> None:
+def test_a_failing_job_is_told_and_the_others_go_on(schedule, failures, new_runs, caplog) -> None:
     runs = new_runs()
     schedule.set({"bad": Job(0.25, 0.0, lambda _: 1 / 0, runs.miss), "good": Job(0.25, 0.0, runs.run, runs.miss)})
     runs.wait(3)
     assert set(failures) == {"bad"}
+    assert caplog.records
+    assert {record.exc_info[0] for record in caplog.records} == {ZeroDivisionError}
 
 
 def test_a_removed_job_does_not_run(schedule, new_runs) -> None:

@@ -316,3 +316,16 @@ def test_a_format_that_was_given_is_not_guessed() -> None:
 @pytest.mark.parametrize("deep", ["[" * 100_000, '{"data":' * 100_000, '{"data":' * 500 + "1" + "}" * 500])
 def test_deep_json_is_refused(deep: str) -> None:
     assert len(problems(deep)) == 1
+
+
+def test_what_the_exporter_wrote_is_left_out_and_named() -> None:
+    def answer(*metrics: dict[str, str]) -> bytes:
+        rows = [{"metric": metric, "values": [[1, "1"], [2, "2"]]} for metric in metrics]
+        return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}}).encode()
+
+    own = {"__name__": "anomaly_score", "query": "load", "instance": "a"}
+    (only,) = read(answer(own, {"instance": "a"}), "auto", source="s")
+    assert only.labels == {"instance": "a"}
+    assert only.warning.startswith("1 series that this exporter wrote are left out, such as anomaly_score{")
+    with pytest.raises(InputError, match="only series that this exporter wrote"):
+        read(answer(own), "auto", source="s")
