@@ -133,7 +133,7 @@ class Scorer:
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
         if batch.residual is not None:
-            state.within.note(rows, local, batch.residual.value, batch.residual.spread, within, usable & learn)
+            state.within.note(rows, local, batch.residual.contrast, batch.residual.spread, within, usable & learn)
         voters, keep = settings.detection.alone, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)

@@ -136,7 +136,7 @@ class WithinHour(Columns):
         self,
         rows: slice,
         times: npt.NDArray[np.float64],
-        residual: Array,
+        contrast: Array,
         spread: Array,
         shift: Array | None,
         keep: Array,
@@ -147,15 +147,16 @@ class WithinHour(Columns):
         ----------
         times : ndarray, shape (t,)
             Local seconds.
-        residual : ndarray, shape (t, n)
-            Distance from the expected value with what `shift` returned, baseline units.
+        contrast : ndarray, shape (t, n)
+            Distance from the expected value with what `shift` returned, less that of the last hour; baseline units. A
+            day that is higher altogether is no pattern of its hours.
         spread : ndarray, shape (n,)
         shift : ndarray, shape (t, n), optional
         keep : ndarray of bool, shape (t, n)
             Which of them may be learned.
         """
         state = self.views(rows)
-        far = keep & (np.abs(residual) > FAR * spread)
+        far = keep & (np.abs(contrast) > FAR * spread)
         if far.any():
             part = (times % HOUR // (HOUR / PARTS)).astype(np.uint16)
             bits = np.left_shift(np.uint16(1), part)[:, None]
@@ -163,7 +164,7 @@ class WithinHour(Columns):
         slot = state["slot"]
         if self._slots.arrays()["row"].size and (slot >= 0).any():
             which = np.flatnonzero(slot >= 0)
-            plain = residual[:, which].astype(np.float64)
+            plain = contrast[:, which].astype(np.float64)
             plain = plain if shift is None else plain + shift[:, which]
             self._learn(slot[which], _minutes(times), plain, keep[:, which])
 
