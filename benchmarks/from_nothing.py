@@ -47,13 +47,52 @@ def main() -> int:
     """Measure and print; returns the exit code."""
     flags = argparse.ArgumentParser(prog="python -m benchmarks.from_nothing", description=__doc__)
     flags.add_argument("--installed", action="store_true", help="use this Python instead of a fresh environment")
+    flags.add_argument("--young", action="store_true", help="on a Prometheus that was started a minute ago instead")
     flags.add_argument("--keep", type=Path, metavar="DIR", help="leave configuration and logs here")
     args = flags.parse_args()
     with ExitStack() as running:
         home = args.keep or Path(running.enter_context(tempfile.TemporaryDirectory()))
         home.mkdir(parents=True, exist_ok=True)
-        _measure(running, home.resolve(), installed=args.installed)
+        if args.young:
+            _measure_young(running, home.resolve())
+        else:
+            _measure(running, home.resolve(), installed=args.installed)
     return 0
+
+
+def _measure_young(running: ExitStack, home: Path) -> None:
+    """Start a Prometheus, wait a minute, and watch a quarter of an hour of what is suggested, at slots of 5 s."""
+    now = time.time() // 5.0 * 5.0
+    fleet = Fleet(now - 60.0, now + DAY / 4, now, step=5.0)
+    server = _prometheus(running, home, fleet, interval="5s", history=False)
+    am = _started(running, alertmanager(home, free_port()))
+    time.sleep(60.0)
+    config, program = home / "config.yaml", [sys.executable, "-m", "exporter"]
+    with _timed("suggest"):
+        urls = [f"--prometheus.url={server.url}", f"--alertmanager.url={am.url}"]
+        print(_run([*program, "suggest", *urls, "--output", str(config)]).strip())
+    written = yaml.safe_load(config.read_text())
+    for query in written["queries"]:
+        query["interval"] = "5s"
+    config.write_text(yaml.safe_dump(written))
+    port = free_port()
+    flags = [f"--config.file={config}", f"--storage.path={home / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    daemon = Process("anomaly-exporter", [*program, *flags], port, home / "anomaly-exporter.log")
+    running.callback(daemon.stop)
+    daemon.wait(seconds=120)
+    begin, slots, first = time.monotonic(), 5.0, {}
+    names = {query["name"] for query in written["queries"]}
+    while time.monotonic() - begin < 900.0 and daemon.check() is None:
+        page = str(ask(daemon.url + "/metrics"))
+        cycles = dict(re.findall(r'^anomaly_exporter_cycles_total\{query="([^"]+)"\} (\S+)', page, re.MULTILINE))
+        for name in set(re.findall(r'^anomaly_score\{.*query="([^"]+)"', page, re.MULTILINE)) - first.keys():
+            first[name] = float(cycles[name])
+        time.sleep(slots / 2)
+    late = ", ".join(f"{name} {count:.0f}" for name, count in sorted(first.items()) if count > 12)
+    print(f"{len(first)} of {len(names)} queries have scores; first after more than 12 slots: {late or 'none'}")
+    print(f"no score: {', '.join(sorted(names - first.keys())) or 'none'}")
+    high = set(re.findall(r'^anomaly_score\{.*query="([^"]+)".*\} (?:0\.[5-9]|1)', page, re.MULTILINE))
+    print(f"anomalous now: {', '.join(sorted(high)) or 'none'}; alerts: {len(ask(am.url + '/api/v2/alerts'))}")
 
 
 def _measure(running: ExitStack, home: Path, *, installed: bool) -> None:
@@ -90,11 +129,14 @@ def _measure(running: ExitStack, home: Path, *, installed: bool) -> None:
     _week(program, home, config, fleet)
 
 
-def _prometheus(running: ExitStack, home: Path, fleet: Fleet) -> Process:
+def _prometheus(
+    running: ExitStack, home: Path, fleet: Fleet, interval: str = "60s", *, history: bool = True
+) -> Process:
     data, text = home / "prometheus", home / "history.om"
-    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=800h"]
-    _run([*command, str(text), str(data)])
-    text.unlink()
+    if history:
+        command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+        _run([*command, "--max-block-duration=800h", str(text), str(data)])
+        text.unlink()
 
     def job(name: str, address: str, instance: str) -> dict[str, Any]:
         static = {"targets": [address], "labels": {"instance": instance}}
@@ -113,7 +155,7 @@ def _prometheus(running: ExitStack, home: Path, fleet: Fleet) -> Process:
         jobs.append(job("node-here", address, "here:9100"))
     except Stopped as fault:
         print(fault)
-    config = {"global": {"scrape_interval": "60s", "scrape_timeout": "10s"}, "scrape_configs": jobs}
+    config = {"global": {"scrape_interval": interval, "scrape_timeout": "5s"}, "scrape_configs": jobs}
     server = _started(running, prometheus(home, data, config, port))
     end = time.monotonic() + 120
     while time.monotonic() < end and not ask(f"{server.url}/api/v1/metadata?limit=1")["data"]:

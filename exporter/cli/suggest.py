@@ -183,6 +183,8 @@ def _write(text: str, output: Path | None, proposals: Sequence[Proposal]) -> int
     except OSError as error:
         return _say([f"{output}: {error.strerror}"], UNUSABLE)
     lines = [f"{output}: {line}" for line in cost_lines(proposals)[:1]]
+    if left := sum(bool(proposal.left_out) for proposal in proposals):
+        lines.append(f"left out: {left} queries that have no series or are too many; --explain says why")
     lines += [f"next: anomaly-exporter check config {output}", f"then: anomaly-exporter --config.file={output}"]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return GOOD

@@ -39,6 +39,8 @@ _PART = 200
 STEP = 300.0
 """Seconds between samples of history: as the daemon learns."""
 _TIMEOUT = 60.0
+_GAP = 600.0
+"""Seconds: where the server or a target was away until just now, a rate has no series for some minutes."""
 _MIN_DAYS = 3.0
 _MIN_WEEKS = 0.5
 """Weeks in which a replay could have alerted, below which a rate of alerts is not worth saying."""
@@ -140,6 +142,8 @@ def read(api: PrometheusApi, plan: QueryPlan, end: float, *, now: float) -> Hist
     begin = time.perf_counter()
     frame = api.instant(plan.expr, now, timeout=_TIMEOUT)
     seconds = time.perf_counter() - begin
+    if not len(frame.keys):
+        frame = api.instant(plan.expr, now - _GAP, timeout=_TIMEOUT)
     count = len(frame.keys)
     nothing = History(plan, count, seconds, np.zeros((0, 0), np.float32))
     if not count:

@@ -134,6 +134,12 @@ def test_a_table_is_printed_and_nothing_is_written(prometheus: Prometheus) -> No
     assert "2 queries, 2 series" in done.stdout
 
 
+def test_what_was_away_until_just_now_is_proposed(prometheus: Prometheus) -> None:
+    prometheus.push(shop(time.time() - 400.0, days=0.2))
+    done = suggest(f"--prometheus.url={prometheus.url}", "--dry-run")
+    assert "shop_orders_rate" in done.stdout, done.stderr
+
+
 def test_the_file_of_a_server_behind_a_login_is_taken_over(run_prometheus: RunPrometheus, tmp_path: Path) -> None:
     users = {"basic_auth_users": {"bob": bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode()}}
     prometheus = run_prometheus(web_config=users, auth=("bob", "s3cret"), prefix="/prom")
