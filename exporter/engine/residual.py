@@ -209,6 +209,10 @@ class Residuals:
             np.copyto(last, row, where=ok)
         return previous
 
+    def held(self, rows: slice) -> Array:
+        """Return how many samples of the block repeat the one before, shape (n,)."""
+        return self._columns.views(rows)["same"]
+
     def end_block(self, rows: slice) -> None:
         """Learn the block that has ended."""
         state = self._columns.views(rows)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.awakening import Awakening
 from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline, BucketIndex, BucketStats, buckets_at
 from exporter.engine.budget import AlertCounts
 from exporter.engine.cadence import LearningGrid, Span
@@ -80,7 +81,7 @@ class EngineState:
     shifts : list of Shift
         Level shifts that were accepted, in source units; the reader empties the list.
     relearned : list of int
-        Rows that are learned anew because they were anomalous too often; the reader empties the list.
+        Rows that are learned anew: anomalous too often, or awake. The reader empties the list.
     renamed : set of int
         Rows that were given to another series, or to none; the reader empties the set.
     """
@@ -96,7 +97,7 @@ class EngineState:
         self.overrides = Overrides()
         self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
         self.residuals, self.trend, self.young = Residuals(), Trend(), Young()
-        self.runs, self.within = Runs(), WithinHour()
+        self.runs, self.within, self.awakening = Runs(), WithinHour(), Awakening()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -171,7 +172,8 @@ class EngineState:
             self.trend,
             self.young,
         ]
-        return [*shared, self.recent, self.runs, self.within, *self.detectors.values(), *optional]
+        shared += [self.recent, self.runs, self.within, self.awakening]
+        return [*shared, *self.detectors.values(), *optional]
 
     def chunks(self) -> Iterator[slice]:
         """Yield all rows in pieces that are worked on together."""
@@ -259,16 +261,21 @@ class EngineState:
     def _end_block(self) -> None:
         self._flush()
         new_day = self.drift.begin_day(self.at)
+        after, awake = self.settings.baseline.accept_level_shift_after, list[int]()
         for rows in self.chunks():
             if new_day:
                 self.baseline.find_seasons(rows)
             for detector in self.detectors.values():
                 detector.learn(rows, self.blocks)
+            held = self.residuals.held(rows)
+            awake += self.awakening.end_block(rows, self.pending[:, rows], held, self.seconds, after).tolist()
             self.residuals.end_block(rows)
             self.trend.end_block(rows)
             self.overrides.fade(rows, BLOCK * self.seconds)
             # One sample of a block is enough for the distribution of the values.
             self.drift.learn(rows, self.pending[-1, rows], self.baseline.all_times(rows))
+        if awake and self.drift.ratio is not None:
+            self._begin_anew(np.array(awake, np.intp))
         self.filled = self.flushed = 0
         self.blocks += 1
 
@@ -327,10 +334,7 @@ class EngineState:
         self.lifetimes.count[rows] = 0
 
     def relearn(self, rows: Rows) -> None:
-        """Begin anew for `rows`, shape (m,), whose buckets do not fit any more.
-
-        Detectors keep what they learned, but for those that add up distances from the buckets.
-        """
+        """Begin anew for `rows`, shape (m,), whose buckets do not fit; other detectors keep what they learned."""
         self._flush()
         self.relearned += rows.tolist()
         self._empty(rows)
@@ -338,6 +342,13 @@ class EngineState:
         self.overrides.accept(rows)
         for detector in self.detectors.values():
             detector.relearn(rows)
+
+    def _begin_anew(self, rows: Rows) -> None:
+        """Learn `rows`, shape (m,), as new series: what was learned of a constant says nothing about what moves."""
+        for part in self._parts():
+            part.forget(rows)
+        self.lifetimes.count[rows] = 0
+        self.relearned += rows.tolist()
 
     def expire(self, before: float) -> list[int]:
         """Forget the series whose last sample came before an instant; return their rows."""
@@ -373,6 +384,7 @@ class EngineState:
             **self.recent.arrays(),
             **self.runs.arrays(),
             **self.within.arrays(),
+            **self.awakening.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}

@@ -1,0 +1,81 @@
+"""Series that stood still for days and then move: what was learned of a constant says nothing about them.
+
+A new level is normal once it has lasted as long, in proportion, as the one before: two hours after a week, a day after
+twelve weeks. Then the series begins anew, like a new one. A constant at another level is a level shift.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.engine.columns import Column, Columns
+from exporter.engine.seconds import DAY
+
+__all__ = ["Awakening"]
+
+LEAST = DAY
+"""Seconds that a series must have stood still."""
+PART = np.float32(1.0 / 84.0)
+"""Part of that time for which it must move."""
+MOSTLY, HELD = 0.8, 0.5
+"""Share of the samples of a block that must differ from the constant, and that may repeat the one before."""
+OFTEN = np.float32(0.02)
+"""Part of that time for which a series may have moved before: more, and moving now and then is its nature."""
+_ORDINARY = np.float32(-1.0)
+
+
+class Awakening(Columns):
+    """For how long each series stood still since its first sample, and moves now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "still_for": Column((), np.float32),  # Seconds; below 0: an ordinary series.
+                "moves_for": Column((), np.float32),  # Of the run under way,
+                "moved_for": Column((), np.float32),  # and of those that have ended.
+            }
+        )
+
+    def end_block(
+        self,
+        rows: slice,
+        samples: npt.NDArray[np.float64],
+        held: npt.NDArray[np.generic],
+        seconds: float,
+        after: float,
+    ) -> npt.NDArray[np.intp]:
+        """Note the samples of a block; return which of `rows` have moved for long enough.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (t, n)
+            Distance from the first value of the series, which is 0 exactly as long as it stands still; NaN: none.
+        held : ndarray of int, shape (n,)
+            How many samples repeat the one before.
+        seconds : float
+            How much history a sample stands for.
+        after : float, seconds
+            Moving for so long is always enough.
+        """
+        state = self.views(rows)
+        watched = np.flatnonzero(state["still_for"] >= 0.0)
+        if not len(watched):
+            return watched
+        block = samples[:, watched]
+        moved = (block != 0.0) & ~np.isnan(block)
+        here = (~np.isnan(block)).sum(axis=0)
+        moves = (moved.sum(axis=0) >= MOSTLY * here) & (held[watched] <= HELD * here)
+        still, now, before = (state[name][watched] for name in ("still_for", "moves_for", "moved_for"))
+        length = (here * seconds).astype(np.float32)
+        rests = ~moves & (here > 0)
+        before += np.where(rests, now, np.float32(0.0))
+        before += np.where(rests & moved.any(axis=0), length, np.float32(0.0))
+        now = np.where(rests, np.float32(0.0), now + length)
+        still += np.where(moved.any(axis=0), np.float32(0.0), length)
+        ordinary = ((now > 0.0) & (still < LEAST)) | (before > np.maximum(OFTEN * still, PART * LEAST))
+        due = ~ordinary & (now > 0.0) & (now >= np.minimum(PART * still, np.float32(after)))
+        state["still_for"][watched] = np.where(ordinary, _ORDINARY, still)
+        state["moves_for"][watched], state["moved_for"][watched] = now, before
+        awake: npt.NDArray[np.intp] = rows.start + watched[due]
+        return awake
