@@ -32,6 +32,8 @@ DAYS = 28
 STILL = 1.6
 """A series that does not move in three quarters of the hours must be so many times beyond all but two of its days; one
 that does not in nearly all hours, beyond all but one."""
+WHITE_MOST = 2.0
+"""How much farther than without correlation the limit is at most: the upper tenth of a few weeks is not exact."""
 READY = 7
 """Days before there is a limit."""
 _NEVER = np.iinfo(np.int32).min
@@ -53,6 +55,8 @@ class Limit(NamedTuple):
         Share of the days, and factor of what they reach; 0: days do not count.
     root : float
         Quantiles count as at least this.
+    white, white_share : float
+        Power of the ratio of the upper tenth to the median, and factor, where samples are not correlated; 0: none.
     """
 
     least: float
@@ -62,6 +66,8 @@ class Limit(NamedTuple):
     days: float = 0.0
     beyond: float = 1.0
     root: float = 0.2
+    white: float = 0.0
+    white_share: float = 0.0
 
 
 def limit_columns(rules: tuple[Limit, ...]) -> dict[str, Column]:
@@ -111,8 +117,12 @@ class SignalLimits:
             most = self._columns["most"]
             np.fmax(most, np.fmax.reduce(np.where(anomalous, signals, np.float32(0.0)), axis=1), out=most)
 
-    def end_block(self) -> npt.NDArray[np.intp]:
-        """Count the blocks that have ended, and return the series whose day has ended with it."""
+    def end_block(self, white: Array | None = None) -> npt.NDArray[np.intp]:
+        """Count the blocks that have ended, and return the series whose day has ended with it.
+
+        Of series that are `white`, shape (n,), samples are not correlated: incidents are few of their hours, and wide
+        tails are in the upper tenth.
+        """
         state = self._columns
         ended = np.flatnonzero((state["count"] >= BLOCK_SAMPLES) & (state["now"] - state["open"] >= BLOCK_MINUTES))
         if not len(ended):
@@ -120,7 +130,7 @@ class SignalLimits:
         most, day = state["most"][:, ended], state["now"][ended] // DAY
         new: npt.NDArray[np.intp] = ended[day != state["day"][ended]]
         if len(new):
-            self._end_day(new)
+            self._end_day(new, None if white is None else white[new])
             state["day"][ended] = day
         for hours, where in zip(state["hours"], _bin_of(most), strict=True):
             hours[where, ended] += np.float16(1.0)
@@ -131,7 +141,7 @@ class SignalLimits:
         state["open"][ended] = _NEVER
         return new
 
-    def _end_day(self, rows: npt.NDArray[np.intp]) -> None:
+    def _end_day(self, rows: npt.NDArray[np.intp], white: Array | None) -> None:
         """Keep the largest values of the day of `rows`, and compute their limits."""
         state = self._columns
         begun = state["day"][rows] != _NEVER
@@ -145,12 +155,12 @@ class SignalLimits:
         count = (days[0] != _UNKNOWN).sum(axis=0)
         hours = state["hours"][:, :, rows].astype(np.float32)
         for index, rule in enumerate(self._rules):
-            limit = _limit_of(rule, hours[index], ordered[index] if rule.days else None, count)
+            limit = _limit_of(rule, hours[index], ordered[index] if rule.days else None, count, white)
             state["limit"][index, rows] = np.where(count >= READY, limit, np.nan)
         state["hours"][:, :, rows] = hours * np.float32(FADE)
 
 
-def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array) -> Array:
+def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array, white: Array | None) -> Array:
     """Return the limit of one signal, shape (n,), from its histogram and the sorted bins of `count` days."""
     q50, q75, q90 = (np.maximum(_quantile(hours, share), np.float32(rule.root)) for share in (0.5, 0.75, 0.9))
     limit = np.float32(rule.share) * q50 * _power(q75 / q50, rule.quarter)
@@ -165,6 +175,12 @@ def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array) -> Ar
         top = np.float32(STILL) * _edge(days[last, every], RATIO_OF_DAYS)
         limit = np.where(q75 <= root, np.maximum(limit, top), limit)
     largest: Array = np.maximum(limit, np.float32(rule.least))
+    if white is not None and rule.white:
+        # Less one standard error of the ratio, about: a limit that chance has raised hides much.
+        doubt = np.float32(1.0) - np.float32(1.0) / np.sqrt(np.maximum(hours.sum(axis=0), np.float32(4.0)))
+        tail = np.float32(rule.white_share) * q50 * _power(doubt * q90 / q50, rule.white)
+        most = np.minimum(tail, np.float32(WHITE_MOST) * largest)
+        largest = np.where(white, np.maximum(largest, most), largest)
     return largest
 
 

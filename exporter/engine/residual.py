@@ -32,6 +32,9 @@ DAYS = 14.0
 """Memory of the noise of an hour."""
 VISITS = 4.0
 """Visits of a bucket that the noise of its hour of the day weighs as much as."""
+WHITE, INDEPENDENT = np.float32(0.3), 4.0
+"""Correlation from sample to sample below which a visit counts so many times: its samples are not one reading, so they
+say what the noise of the bucket is."""
 NORMAL = np.float32(1.2533)
 """Standard deviation in mean absolute deviations, for a normal distribution."""
 CLIP = np.float32(3.0)
@@ -143,8 +146,15 @@ class Residuals:
         of_hour = np.where(np.isnan(noise[0]), stats.std, noise[0])
         # What grew for weeks lies in the deviation of the bucket, and not in the noise of the hour.
         counted = visits if stats.trend is None else (1.0 - stats.trend) * visits
+        product, square = state["echo"]
+        correlation = np.where(square > CLEAR, product / square, np.float32(1.0))
+        white = correlation < WHITE
+        counted = np.where(white, INDEPENDENT * counted, counted)
         variance = (counted * stats.std**2 + VISITS * of_hour**2) / (counted + VISITS) * (1.0 + 1.0 / visits)
         spread = np.sqrt(variance)
+        # The noise of the logarithm has no bucket: it is at most what that of the value is near the mean.
+        near = (spread / expected).astype(np.float32)
+        ratio_spread = np.where(white, np.fmin(noise[1], near), noise[1])
         overall = ((sample - levels.mean) / np.maximum(levels.std, batch.resolution)).astype(np.float32)
         previous = self._previous(state["value"], sample, keep, score_only=batch.score_only)
         change = (sample - previous).astype(np.float32)
@@ -155,19 +165,18 @@ class Residuals:
             before = np.concatenate([state["recent"][0][start - WINDOW : start], residual])
         else:
             before = state["recent"][0][start - WINDOW : start + len(sample)]
-        product, square = state["echo"]
         residuals = Residual(
             value=residual,
             contrast=contrast[0],
             spread=np.maximum(spread, batch.resolution).astype(np.float32),
             ratio=ratio,
             ratio_contrast=contrast[1],
-            ratio_spread=noise[1],
+            ratio_spread=ratio_spread,
             positive=positive,
             overall=overall,
             before=before,
             change=change,
-            correlation=np.where(square > CLEAR, product / square, np.float32(1.0)),
+            correlation=correlation,
             repeats=state["repeats"],
             zero=zero,
             step=step,

@@ -30,7 +30,7 @@ __all__ = ["Far"]
 
 HOURS = 24
 RULES = (
-    Limit(least=1.0, quarter=5.0, tenth=1.6, share=0.677, days=0.7, beyond=1.3),
+    Limit(least=1.0, quarter=5.0, tenth=1.6, share=0.677, days=0.7, beyond=1.3, white=5.2, white_share=0.317),
     Limit(least=0.8, quarter=4.4, tenth=1.6, share=0.66),
     Limit(least=1.0, quarter=4.4, tenth=1.3, share=0.95),
     Limit(least=0.8, quarter=4.4, tenth=1.3, share=0.95),
@@ -42,13 +42,15 @@ PAIRS = 2
 COARSE = 3000.0
 """Seconds between samples from which on a sample stands for an hour: there is no last hour to compare it with, and a
 single one is no accident. It is far where it is far from its own hour and from the mean of all hours."""
-OVERALL, OF_HOUR = np.float32(4.2), np.float32(3.2)
+OVERALL, OF_HOUR = np.float32(3.6), np.float32(3.2)
 """Standard deviations of all hours together, and of the noise of this hour, that are far."""
 HELD = 6 * HOUR
 """Seconds in which an anomaly that goes on becomes what its samples are compared with."""
-PAIR = np.float32(0.6)
+PAIR, PAIR_WHITE = np.float32(0.6), np.float32(0.4)
 """The limit of two in a row is at least this part of that of single samples: what has wide tails is not believed
-twice as easily."""
+twice as easily. Where samples are not correlated two are never the same accident."""
+WHITE = np.float32(0.3)
+"""Correlation from sample to sample below which any sample may be the farthest of the noise."""
 HOLDS = np.float32(0.8)
 """Share of samples that repeat the one before from which on a series holds its values."""
 SIZE_FADE = np.float16(0.93)
@@ -97,6 +99,7 @@ class Far(StatefulDetector):
             "sizes": Column((HOURS,), np.float16),  # How far the marked hours were, lately,
             "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
             "reached": Column((), np.float32),  # How far its farthest sample was.
+            "white": Column((), np.bool_),  # Whether its samples are not correlated.
             # Residual and its logarithm in the hour before the anomaly under way.
             "held": Column((2,), np.float32, np.nan),
         }
@@ -112,6 +115,7 @@ class Far(StatefulDetector):
         if number != int(state["hour"].max()):
             _end_hour(state)
             state["hour"][...] = number
+            state["white"][...] = residual.correlation < WHITE
         limit = state["limit"] * np.float32(self.limit)
         ready = ~np.isnan(limit[0])
         marks = DailyMarks(state, number)
@@ -214,14 +218,15 @@ class Far(StatefulDetector):
 
     def learn(self, state: State, block: int) -> None:  # noqa: ARG002
         """Learn the block that has ended."""
-        new = SignalLimits(state, RULES).end_block()
+        new = SignalLimits(state, RULES).end_block(state["white"])
         if len(new):
             kept = DailyMarks.next_day(state, new)
             # A size is kept as long as any of the eight days has a mark.
             sizes = state["sizes"][:, new] * SIZE_FADE
             state["sizes"][:, new] = np.where(kept != 0, sizes, np.float16(0.0))
             limit = state["limit"]
-            limit[PAIRS:, new] = np.maximum(limit[PAIRS:, new], PAIR * limit[:PAIRS, new])
+            part = np.where(state["white"][new], PAIR_WHITE, PAIR)
+            limit[PAIRS:, new] = np.maximum(limit[PAIRS:, new], part * limit[:PAIRS, new])
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """End the anomaly that goes on."""

@@ -111,13 +111,25 @@ def test_wide_tails_are_found_in_pairs_and_not_alone() -> None:
     assert found[begin : begin + 4].any(axis=0).sum() >= 5
 
 
+def test_a_single_sample_far_beyond_normal_noise_is_found_though_weekends_differ() -> None:
+    """In the first weeks a weekend is noise; where samples are not correlated, the hours of the week know better."""
+    rng, days = np.random.default_rng(6), 38
+    level = traffic(days, 8, noise=0.0) * np.where(np.arange(days * DAY) // DAY % 7 >= 5, 0.8, 1.0)[:, None]
+    samples = level + 5.0 * rng.standard_normal(level.shape)
+    at = 37 * DAY + 14 * DAY // 24 + 2
+    samples[at] = level[at] + 8.0 * 5.0
+    found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1)).score >= 0.5
+    assert found[at].sum() >= 7
+    assert found[8 * DAY : at].sum() <= 2
+
+
 def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:
     stats = np.array([[1e9, -3.0], [2.0, 0.0], [1e9 - 1.3, -3.0], [1e9 + 1.4, -3.0], [3600.0, 60.0]])
     np.testing.assert_allclose(_unpack(_pack(stats)), stats, rtol=1e-7, atol=2e-3)
 
 
-def test_a_series_that_stood_still_for_a_week_is_known_on_the_day_after_it_moved() -> None:
-    """What never moved has no noise: its first values are learned as they are, and not at the edge of a band."""
+def test_a_series_that_stood_still_for_a_week_is_known_hours_after_it_moved() -> None:
+    """What never moved has no noise: it begins anew, and its first values are learned as they are."""
     day, step = 1440, 60.0
     samples = np.zeros((9 * day, 1))
     moved = 7 * day + day // 3
@@ -126,5 +138,5 @@ def test_a_series_that_stood_still_for_a_week_is_known_on_the_day_after_it_moved
     engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
     times = MONDAY + step * np.arange(len(samples))
     score = engine.run(times, engine.align([b"{}"], samples, MONDAY).samples, step).score
-    assert (score[moved] >= 0.5).all()
-    assert (score[8 * day :] >= 0.5).mean() < 0.01
+    assert (score[moved : moved + 60] >= 0.5).all()
+    assert (score[moved + 150 :] >= 0.5).mean() < 0.01

@@ -54,11 +54,9 @@ OLD, OLD_FROM, OLD_OVER = 0.5, 4032.0, 500.0
 OLDER, OLDER_OVER = 0.3, 8064.0
 """What a series of two weeks of five minutes, and of six, needs in addition: with the number of its samples records
 mean little, and `far` has learned by then how far its hours go."""
-WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(2.0), 2016
+WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(3.0), 2016
 """Correlation of the noise from sample to sample below which any sample may be a record, so that one needs this many
 times the evidence; from a week of five minutes on, when the correlation is clear."""
-PLAIN = np.float32(5.0)
-"""Standard deviations of the noise, and of its logarithm, beyond which a value is no record of the noise."""
 BESIDE = np.float32(1.5)
 """Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
 CALM = 3
@@ -247,10 +245,7 @@ def _more_alone(residual: Residual, count: int, age: Array, *, score_only: bool)
         return np.ones((count, len(white)), np.float32)
     before = residual.before[-count - 1 : -count] if score_only else residual.before[-count - 1 : -1]
     beside = (before * residual.value > 0.0) & (np.abs(before) > BESIDE * residual.spread)
-    distance = np.abs(residual.value) / residual.spread
-    ratio = np.abs(residual.ratio) / residual.ratio_spread
-    distance = np.where(residual.positive & ~np.isnan(ratio), np.minimum(distance, ratio), distance)
-    record = white & ~beside & (distance < PLAIN) & (age > ALONE_FROM)
+    record = white & ~beside & (age > ALONE_FROM)
     more: Array = np.where(record, ALONE, np.float32(1.0))
     return more
 
