@@ -54,20 +54,16 @@ class EngineState:
 
     Attributes
     ----------
-    at : float, Unix seconds
-        The newest instant that was scored.
-    grid_at : float, Unix seconds
-        The newest instant that is to be learned.
+    at, grid_at : float, Unix seconds
+        The newest instant that was scored, and that is to be learned.
     pending : ndarray, shape (12, capacity)
         Samples of the block under way, as they will be learned.
     filled, flushed : int
         Instants in `pending`, and how many of them the buckets have learned.
     buckets, seconds
         Of the instants in between: the buckets they fall in, and how much history each stands for.
-    blocks : int
-        How many blocks have ended.
-    learned_hour : int
-        Of the week, that the buckets learned from last.
+    blocks, learned_hour : int
+        How many blocks have ended, and the hour of the week that the buckets learned from last.
     instants : int
         Instants that are to be learned or were, not counting those before there was any series.
     detectors : dict of str to DetectorState
@@ -162,17 +158,8 @@ class EngineState:
         optional: list[AlertCounts | Forecasts | PeerState] = [
             part for part in (self.alert_counts, self.forecasts, self.peers) if part is not None
         ]
-        shared: list[_Part] = [
-            self.scale,
-            self.baseline,
-            self.shift,
-            self.overrides,
-            self.drift,
-            self.residuals,
-            self.trend,
-            self.young,
-        ]
-        shared += [self.recent, self.runs, self.within, self.awakening]
+        shared: list[_Part] = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals]
+        shared += [self.trend, self.young, self.recent, self.runs, self.within, self.awakening]
         return [*shared, *self.detectors.values(), *optional]
 
     def chunks(self) -> Iterator[slice]:
