@@ -19,6 +19,8 @@ PLOT = Path("docs/performance.svg")
 RUNS = (
     ("A cycle", "cycle", ["--plot", str(PLOT)],
      "Fetch, decode, score, learn, judge, commit and render, beside the CPU that Prometheus needs for the query."),
+    ("From ten series to a hundred million", "capacity", [],
+     "One cycle at every size, and what more would take, from the slopes: [the plan in words](scaling.md#how-many)."),
     ("Recording rules", "rules", [],
      "Bands by recording rules, as Grafana's adaptive rules make them, beside asking, judging and being scraped."),
     ("Tools that fit each series", "per_series", [], "Prophet and statsmodels, as one would call them in a loop."),
@@ -27,6 +29,8 @@ RUNS = (
     ("A million series", "engine", ["--series", "1000000", "--instants", "24", "--alone", "0"],
      "The same for a million series: the mean is a cycle, the worst one ends a block."),
     ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
+    ("Backtests by several processes", "workers", [],
+     "The same backtest by one process and by two, on two cores: [workers](workers.md)."),
     ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Drill-down", "drill_down", [], "Label values that carry a change, in cubes of 80,000 leaves."),
     ("Forecasts", "forecast", [], "What forecasts cost, and disks that fill beside the rule that most people have."),

@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,39 @@ from exporter.prometheus import Frame, PrometheusApi
 from exporter.prometheus.decode import LabelCheck, decode_response, decode_vector
 from exporter.prometheus.settings import PrometheusSettings
 
-__all__ = ["main"]
+__all__ = ["CycleCost", "main", "measure"]
 
 PHASES = ("fetch", "score", "judge", "commit", "publish")
 INTERVAL = 15.0
 """Seconds between cycles; a scrape answers for five minutes."""
 PER_CHECKPOINT = 15
 """Cycles between two checkpoints with the default settings: every 15 minutes, once a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleCost:
+    """What one cycle costs, with its part of a checkpoint.
+
+    Attributes
+    ----------
+    ours, worst, theirs : float, seconds of CPU
+        Of the exporter, in the mean and in the worst cycle, and of Prometheus for the query.
+    answer, page : int
+        Bytes of an answer and of a scrape, compressed.
+    row_bytes : float
+        Bytes of learned arrays a series.
+    table : Table
+        All of it in phases.
+    """
+
+    series: int
+    ours: float
+    worst: float
+    theirs: float
+    answer: int
+    page: int
+    row_bytes: float
+    table: Table
 
 
 def main() -> int:
@@ -56,9 +82,9 @@ def main() -> int:
     for count in args.series:
         with tempfile.TemporaryDirectory() as home, ExitStack() as running:
             try:
-                table, ours, theirs = _measure(running, Path(home), count, args.cycles)
-                console.print(table)
-                costs.append((count, ours, theirs))
+                cost = measure(running, Path(home), count, args.cycles)
+                console.print(cost.table)
+                costs.append((count, cost.ours, cost.theirs))
             except Stopped as fault:
                 console.print(f"[red]{fault}")
                 return 1
@@ -92,7 +118,8 @@ def _plot(costs: list[tuple[int, float, float]], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[Table, float, float]:
+def measure(running: ExitStack, home: Path, count: int, cycles: int) -> CycleCost:
+    """Run cycles over so many series of a Prometheus of its own."""
     server = scraped(running, home, count)
     connect = partial(_Moving, PrometheusSettings(url=server.url), user_agent="benchmark")
     first = float(int(time.time()) + 1)
@@ -151,7 +178,15 @@ def _measure(running: ExitStack, home: Path, count: int, cycles: int) -> tuple[T
     table.add_row("scrape of /metrics, gzip (wall)", f"{1000 * statistics.median(scrapes):.1f}")
     table.add_row("state on disk, bytes a series", f"{context.ports.store.size_bytes() / count:.0f}")
     table.add_row("learned arrays in memory, bytes a series", f"{cycle.learner.engine.bytes_per_series:.0f}")
-    return table, cost, reference
+    page = sum(len(piece) for piece in context.ports.exposition.scrape("", "gzip").body)
+    row_bytes = cycle.learner.engine.bytes_per_series
+    return CycleCost(count, cost, max(ours), reference, _answer_bytes(server), page, row_bytes, table)
+
+
+def _answer_bytes(server: Process) -> int:
+    request = urllib.request.Request(f"{server.url}/api/v1/query?query={NAME}", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return len(answer.read())
 
 
 def _decode_seconds(server: Process) -> float:

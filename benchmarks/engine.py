@@ -15,7 +15,7 @@ import numpy as np
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
-__all__ = ["main"]
+__all__ = ["main", "step_seconds"]
 
 MONDAY = 1_760_313_600.0
 MINUTE = 60.0
@@ -40,22 +40,33 @@ def _engine(count: int) -> tuple[Engine, list[bytes]]:
 
 
 def _many(count: int, instants: int) -> None:
-    rng = np.random.default_rng(1)
-    engine, keys = _engine(count)
-    level = rng.uniform(1.0, 10.0, count)
-    engine.align(keys, level, MONDAY)
-    spent = []
-    for index in range(instants + 72):
-        samples = level * (10.0 + np.sin(index / 50.0)) + rng.standard_normal(count)
-        begin = time.perf_counter()
-        engine.step(MONDAY + MINUTE * index, samples, MINUTE)
-        spent.append(time.perf_counter() - begin)
+    engine, spent = _steps(count, instants + 72)
     counted = np.array(spent[72:])
     print(f"{count} series: {engine.bytes_per_series:.0f} bytes a series")
     print(
         f"seconds an instant: mean {counted.mean():.3f}, median {np.median(counted):.3f}, worst {counted.max():.3f}, "
         f"worst of the first 72 {max(spent[:72]):.3f}"
     )
+
+
+def step_seconds(count: int, *, instants: int, before: int) -> tuple[float, float]:
+    """Return the mean and the worst of some instants, after others that are not counted, in seconds."""
+    spent = _steps(count, instants + before)[1][before:]
+    return sum(spent) / len(spent), max(spent)
+
+
+def _steps(count: int, instants: int) -> tuple[Engine, list[float]]:
+    rng = np.random.default_rng(1)
+    engine, keys = _engine(count)
+    level = rng.uniform(1.0, 10.0, count)
+    engine.align(keys, level, MONDAY)
+    spent = []
+    for index in range(instants):
+        samples = level * (10.0 + np.sin(index / 50.0)) + rng.standard_normal(count)
+        begin = time.perf_counter()
+        engine.step(MONDAY + MINUTE * index, samples, MINUTE)
+        spent.append(time.perf_counter() - begin)
+    return engine, spent
 
 
 def _alone(instants: int) -> None:

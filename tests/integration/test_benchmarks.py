@@ -14,6 +14,8 @@ pytestmark = pytest.mark.integration
 RUNS = {
     "forecast": (["--series", "40", "--disks", "1"], r"predict_linear"),
     "cycle": (["--series", "20", "--cycles", "8"], r"ours with its part of a checkpoint / Prometheus"),
+    "capacity": (["--series", "10", "20", "--cycles", "1", "--engine", "10"], r"100,000,000 .*600,000,000"),
+    "workers": (["--queries", "1", "--series", "2", "--days", "1", "--workers", "1"], r"the reports are equal"),
     "rules": (["--series", "20", "--minutes", "2", "--warm-up", "8"], r"20 series, .* ratio 1/"),
     "per_series": (["--series", "3", "--fits", "1"], r"statsmodels' STL: .* times as much"),
     "stl": (["--series", "4", "--reference", "1", "--live", "10"], r"largest difference"),
