@@ -7,13 +7,15 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+from exporter.evaluation.containment import Containment
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -100,6 +102,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
+@pytest.fixture(autouse=True)
+def _no_part_failed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which a part of a cycle failed: the cycle goes on without it, and would hide the mistake."""
+    if request.node.get_closest_marker("parts_fail"):
+        yield
+        return
+    errors: list[Exception] = []
+    monkeypatch.setattr(Containment, "failed", lambda self, part, owner, error: errors.append(error))
+    yield
+    if errors:
+        raise errors[0]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
-from exporter.engine.engine import Engine
+from exporter.engine.row_details import RowDetails
 from exporter.evaluation import evaluator, row_alerts, storm_candidates, why_now
 from exporter.evaluation.budget_usage import BudgetUsage
 from exporter.evaluation.containment import Containment
@@ -21,6 +21,8 @@ from exporter.evaluation.drift_metrics import DriftMetrics
 from exporter.evaluation.explanation_builder import ExplanationBuilder
 from exporter.evaluation.inquiries import Inquiries
 from tests.faults.cycling import Source, World, plan_of
+
+pytestmark = pytest.mark.parts_fail
 
 FIRING, RESOLVED = AlertState.FIRING, AlertState.RESOLVED
 
@@ -84,7 +86,7 @@ def world(learned: World, source: Source, counted: list[str]) -> World:
     [
         (ExplanationBuilder, "explain"),
         (ExplanationBuilder, "prepare"),
-        (Engine, "shape_of"),
+        (RowDetails, "shape_of"),
         (CoOccurrence, "update"),
         (CoOccurrence, "near"),
         (CoOccurrence, "since"),
@@ -134,7 +136,7 @@ def test_a_part_that_fails_takes_nothing_else_with_it(
 def test_an_alert_whose_explanation_fails_says_what_it_is_about(
     world: World, source: Source, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Engine, "shape_of", fails)
+    monkeypatch.setattr(RowDetails, "shape_of", fails)
     source.loud = {name}
     world.slot()
     (alert,) = (alert for alert in world.cycle.alerts.alerts.values() if alert.is_open)
