@@ -152,9 +152,9 @@ class QueryEvaluator:
                 learner.catch_up(now)
             except PrometheusError as fault:
                 self._metrics.refused(fault, history=learner.history_refused)
-                self._pauses.failed(fault)
+                self._pauses.failed(fault, asks_less=learner.asks_less)
                 in_vain = learner.history_refused and not self.context.ports.needs_history
-                if not (in_vain and self._history_pauses.refused()):
+                if not (in_vain and self._history_pauses.refused(asks_less=learner.asks_less)):
                     return False
                 learner.go_on_without(now, fault)
             except Abandoned:

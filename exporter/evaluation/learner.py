@@ -19,7 +19,7 @@ from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels
 from exporter.engine.verdict import Aligned, Verdicts
-from exporter.errors import PrometheusError, StateError
+from exporter.errors import PrometheusError, Reason, StateError
 from exporter.evaluation.accepted_levels import AcceptedLevels
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.engine_task import Abandoned, run_in
@@ -72,6 +72,8 @@ class Learner:
         self._abandoned = False
         self.history_refused = False
         """Whether the newest attempt to read history failed though the query itself was answered."""
+        self.asks_less = False
+        """Whether the newest attempt found that the next one has to ask for shorter parts."""
         self.unread: str | None = None
         """Why not all of history was read; None: it was, or the rest is not missed. It is read again: see `beside`."""
         self.unread_points = 0.0
@@ -190,7 +192,7 @@ class Learner:
         PrometheusError, Abandoned
             What was learned so far stays; call it again.
         """
-        self.history_refused = False
+        self.history_refused = self.asks_less = False
         ranges = self.missing(now)
         total = sum(part.points for part in ranges)
         gap = now - max(self.newest, now - self.plan.baseline.window)
@@ -328,6 +330,8 @@ class Learner:
             yield chunk
 
     def _note_length(self, seconds: float, error: PrometheusError) -> None:
+        # So often at most: `PartSizes` halves gently for this reason.
+        self.asks_less |= error.reason is Reason.RATE_LIMITED
         part = format_duration(max(1.0, round(seconds)))
         self.remark = f"history is read in parts of {part}, longer ones are refused: {error.message}"
         more = {"query": self.plan.name, "part": part, "reason": str(error.reason), "error": error.message}

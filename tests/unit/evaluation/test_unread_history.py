@@ -222,3 +222,24 @@ def test_a_gap_that_was_answered_in_part_is_read_again_where_it_is_long(
     world.slot()
     assert world.sample("history_incomplete") == 0.0
     assert world.scores() == 2
+
+
+class LimitedServer(Server):
+    """Refuses ranges of more than two hours as too many requests."""
+
+    def history(self, expr: str, start: float, end: float, step: float, **options: Any) -> Iterator[HistoryChunk]:
+        points = options["sizes"].points(step, int((end - start) // step) + 1)
+        if points * step > 7200.0:
+            error = PrometheusError("u", Reason.RATE_LIMITED, "too many outstanding requests", status=429)
+            options["sizes"].refused(step, points, error)
+            raise error
+        return super().history(expr, start, end, step, **options)
+
+
+def test_shorter_ranges_are_asked_for_without_ever_longer_pauses(tmp_path: Path, clock: list[float]) -> None:
+    world = World(tmp_path, LimitedServer("host1"))
+    assert give_up(world, clock) == [5.0] * 4
+    world.slot()
+    assert world.sample("history_incomplete") == 0.0
+    assert world.sample("judged_ratio") == 1.0
+    world.store.close()
