@@ -91,7 +91,7 @@ def _measure_young(running: ExitStack, home: Path) -> None:
     late = ", ".join(f"{name} {count:.0f}" for name, count in sorted(first.items()) if count > 12)
     print(f"{len(first)} of {len(names)} queries have scores; first after more than 12 slots: {late or 'none'}")
     print(f"no score: {', '.join(sorted(names - first.keys())) or 'none'}")
-    high = set(re.findall(r'^anomaly_score\{.*query="([^"]+)".*\} (?:0\.[5-9]|1)', page, re.MULTILINE))
+    high = set(re.findall(r'^anomaly_score\{.*query="([^"]+)".*\} (?:0\.[5-9]\S*|1\.0)$', page, re.MULTILINE))
     print(f"anomalous now: {', '.join(sorted(high)) or 'none'}; alerts: {len(ask(am.url + '/api/v2/alerts'))}")
 
 

@@ -1,7 +1,8 @@
-"""What the pages cost with 10,000 series: the overview, the charts, and whether they slow scoring.
+"""What the pages cost with 10,000 series: overview, charts, redraws, what-if, and whether they slow scoring.
 
 A real Prometheus scrapes 10,000 series; eight of the same metric have four weeks of history, for the charts. The time
-that Prometheus itself needs for a chart is what it says of it.
+that Prometheus itself needs for a chart is what it says of it. Redraws are measured in Chromium, from the key to the
+second frame after it. What-if follows 300 alerts of a store with a day of a thousand series.
 """
 
 from __future__ import annotations
@@ -27,11 +28,22 @@ from rich.table import Table
 
 from benchmarks.sources import NAME, cpu
 from demo.servers import Process, Stopped, ask, exporter, find, free_port, prometheus, target
+from exporter.alerting.alert import AlertTransition, AuditEvent, Step
+from exporter.config.model import Config
+from exporter.engine.verdict import Verdict
+from exporter.store import ChunkHeader, Store
+from exporter.views.what_if import follow, what_if
 
 __all__ = ["main"]
 
 INTERVAL = 15
 DAYS, STEP = 29.0, 300.0
+_ALERTS = 300
+_REDRAW = """key => new Promise(done => {
+  const begin = performance.now();
+  document.querySelector(".plot").dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begin)));
+})"""
 PARTS = ("band", "weeks", "decomposition")
 
 
@@ -40,6 +52,7 @@ def main() -> int:
     flags = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     flags.add_argument("--series", type=int, default=10_000)
     flags.add_argument("--rounds", type=int, default=20)
+    flags.add_argument("--readers", type=int, default=10, help="of pages and charts while scoring is watched")
     flags.add_argument("--seconds", type=float, default=60.0, help="how long scoring is watched, idle and busy")
     args = flags.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
@@ -81,9 +94,15 @@ def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
         table.add_row(f"{label} (of that Prometheus {1000 * (_own(source) - before) / len(paths):.0f} ms)", *row)
     for what, path in {"overview": "/", "overview, filtered": "/?text=item/77", "its last page": "/?page=200"}.items():
         table.add_row(what, *_request(daemon, [path] * args.rounds))
+    at = time.time()
+    kept = [f"/chart.json?query=bench&item=2&quick=yes&from={at - 600 - i:.0f}" for i in range(args.rounds)]
+    table.add_row("chart of what was decided, as data", *_request(daemon, kept))
+    for what, times in _redraws(daemon).items():
+        table.add_row(what, f"{statistics.median(times):.0f}", f"{max(times):.0f}", "")
+    table.add_row(f"what-if of {_ALERTS} alerts", f"{_what_if(home):.0f}", "", "")
     idle = _cycle(daemon, args.seconds)
     stop = Event()
-    readers = [Thread(target=_read, args=(daemon, stop, number)) for number in range(2)]
+    readers = [Thread(target=_read, args=(daemon, stop, number)) for number in range(args.readers)]
     for reader in readers:
         reader.start()
     busy = _cycle(daemon, args.seconds)
@@ -91,8 +110,65 @@ def _measure(running: ExitStack, home: Path, args: argparse.Namespace) -> Table:
     for reader in readers:
         reader.join()
     table.add_row("a cycle", f"{1000 * idle:.0f}", "", "")
-    table.add_row("a cycle while two people read pages and charts", f"{1000 * busy:.0f}", "", "")
+    table.add_row(f"a cycle while {args.readers} people read pages and charts", f"{1000 * busy:.0f}", "", "")
     return table
+
+
+def _redraws(daemon: Process) -> dict[str, list[float]]:
+    """Return milliseconds until a chart is drawn first, and from a key to the second frame after it."""
+    try:
+        from playwright.sync_api import sync_playwright
+
+        browser = find("chromium")
+    except (ImportError, Stopped) as fault:
+        print(f"no redraws: {fault}")
+        return {}
+    first, redraws = [], []
+    with sync_playwright() as playwright:
+        tab = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        for item in range(3, 6):
+            begin = time.perf_counter()
+            tab.goto(f"{daemon.url}/graph?query=bench&item={item}")
+            tab.wait_for_selector("figure[data-part=band][data-state]", timeout=60_000)
+            first.append(1000 * (time.perf_counter() - begin))
+        tab.wait_for_selector("figure[data-part=band][data-state=complete]", timeout=120_000)
+        for key in ("+", "-", "+", "+", "Escape", "ArrowLeft", "PageUp"):
+            redraws.append(tab.evaluate(_REDRAW, key))
+            tab.wait_for_timeout(500)
+    return {"page of a series until its chart is drawn, in Chromium": first, "redraw in Chromium": redraws}
+
+
+def _what_if(home: Path) -> float:
+    """Return milliseconds that other settings of a query take, from verdicts and episodes of a store."""
+    plan = Config.model_validate({"queries": [{"name": "q", "expr": "x", "alert": {"for": "1m"}}]}).plans()[0]
+    names = [(("item", str(i)),) for i in range(1000)]
+    rng, no = np.random.default_rng(1), np.zeros(len(names), np.bool_)
+    with Store.open(home / "what-if", clock=lambda: 1e5) as store:
+        store.verdicts.configure(retention=1e9, most_bytes=1e10)
+        header = ChunkHeader("q", plan.identity, 2, 60.0, ("zscore",))
+        for slot in range(1440):
+            bad = rng.random(len(names)) < 0.3
+            score, votes = np.where(bad, 0.9, 0.1), np.where(bad, 4.0, 0.0)
+            observed, nan = 10.0 + bad * rng.random(len(names)), np.full(len(names), np.nan)
+            expected = np.full(len(names), 10.0)
+            verdict = Verdict(slot * 60.0, observed, score, expected, expected - 0.5, expected + 0.5, votes, nan,
+                              votes[None], ~no, no, nan, no, no)  # fmt: skip
+            store.verdicts.add(header, names, verdict, no.astype(np.int8))
+        for number in range(_ALERTS):
+            details = {"labels": json.dumps({"alertname": "A", "query": "q", "item": str(number)})}
+            begin, end = 60.0 * (60 + number), 60.0 * (80 + number)
+            steps = [(AuditEvent.OPEN, begin), (AuditEvent.FIRING, begin + 60.0), (AuditEvent.RESOLVED, end)]
+            transitions = [
+                AlertTransition(str(number), "q", f"e{number}", event, at, "normal", details=details)
+                for event, at in steps
+            ]
+            store.alerts.record("q", Step({}, tuple(transitions)))
+        store.verdicts.flush()
+        begin = time.perf_counter()
+        followed, alerts = follow(plan, store.episodes, store.verdicts, lambda: names, 1440 * 60.0)
+        what_if(plan, followed, alerts, None)
+        print(f"what-if: {len(followed)} of {alerts} alerts were followed")
+        return 1000 * (time.perf_counter() - begin)
 
 
 def _source(running: ExitStack, home: Path, count: int) -> Process:

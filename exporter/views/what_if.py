@@ -24,7 +24,7 @@ __all__ = ["Followed", "compare", "follow", "suggestions", "what_if"]
 FloatArray = npt.NDArray[np.float64]
 
 _RANGE = 30 * 86400.0
-_MOST_ALERTS, _BUDGET = 500, 1.5
+_MOST_ALERTS, _BUDGET = 500, 1.2
 """Alerts that are followed, and seconds for it."""
 _BEFORE = 3600.0
 """Seconds of verdicts that are read before an anomaly began."""
