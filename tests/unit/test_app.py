@@ -138,6 +138,23 @@ def test_a_dead_scheduler_is_started_again_and_one_that_keeps_dying_ends_the_pro
         app.watch()
 
 
+@pytest.mark.parts_fail
+def test_a_page_that_cannot_be_shown_takes_neither_scores_nor_remote_write(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise RuntimeError("a mistake")
+
+    written: list[str] = []
+    monkeypatch.setattr(app._parts.latest, "put", wrong)
+    monkeypatch.setattr(app._parts.remote_writes, "put", lambda query, *_: written.append(query))
+    slots(app)
+    assert scored(app) == {"load", "other"}
+    assert "load" in written
+    assert value(app, "cycle_parts_failed_total", query="load") >= 1
+    assert value(app, "cycles_failed_total", query="load") == 0
+
+
 def test_a_reload_that_fails_half_way_ends_the_process(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake")
