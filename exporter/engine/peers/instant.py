@@ -32,6 +32,10 @@ CHANCE = 1.2
 """Standard error of how far siblings are apart, times the root of their number."""
 GOES_ON = 0.5
 """Part of the limit beyond which an anomaly goes on."""
+FOLLOW = 0.2
+"""Weight of a sample in the level of late,"""
+STRIDE = 4.0
+"""for which it counts so many standard deviations at most."""
 STALE = 4.0
 """Intervals after which the sample before says nothing any more."""
 PART = 0.02
@@ -52,6 +56,7 @@ LAYOUT = {
     "spread": Column((), np.float32),  # and standard deviation from it.
     "count": Column((), np.float32),  # Samples in them.
     "last": Column((2,), np.float32, np.nan),  # The last deviation and the one before, in standard deviations,
+    "level": Column((), np.float32),  # their level of late,
     "at": Column((), np.float64, np.nan),  # and when it was, Unix seconds.
     "since": Column((), np.float64, np.nan),  # Begin of the anomaly under way,
     "away": Column((), np.float32, np.nan),  # and how far from its place the series has been since.
@@ -107,10 +112,11 @@ class PeerInstant:
         chance = 1.0 + CHANCE / np.sqrt(np.maximum(number, 1))
         widened = np.fmax(NORMAL * medians(np.abs(ratio))[:, None] / chance, 1.0)
         ratio /= widened
-        last = np.where(
-            self._at - block.take(state["at"]) <= STALE * samples.seconds, block.take(state["last"]), np.nan
-        )
-        sizes = _sizes(ratio, last.astype(np.float64))
+        recent = self._at - block.take(state["at"]) <= STALE * samples.seconds
+        last = np.where(recent, block.take(state["last"]), np.nan)
+        level = np.where(recent, block.take(state["level"]), 0.0)
+        level = level + FOLLOW * (np.clip(ratio, -STRIDE, STRIDE) - level)
+        sizes = _sizes(ratio, last.astype(np.float64), level)
         # Where nothing has ever moved only what lasts is sure.
         still = warm & ~(pooled[_SPREAD] > 0.0)
         severity = np.where(still, sizes[2] / limit[2], np.maximum.reduce(sizes / limit)) / self._settings.limit
@@ -139,9 +145,10 @@ class PeerInstant:
         here = ~np.isnan(ratio)
         learn = here & block.take(samples.learn[index])
         noted = learn & (judged | ~warm)
-        block.put(
-            state["last"], np.where(noted, np.stack([ratio, last[0]]), block.take(state["last"])).astype(np.float32)
-        )
+        newest = np.stack([np.where(judged, ratio, np.nan), last[0]])
+        block.put(state["last"], np.where(noted, newest, block.take(state["last"])).astype(np.float32))
+        level = np.where(judged, level, 0.0)
+        block.put(state["level"], np.where(noted, level, block.take(state["level"])).astype(np.float32))
         block.put(state["at"], np.where(noted, self._at, block.take(state["at"])))
         if not samples.score_only and noted.any():
             away = place - centre - np.where(count > 0.0, offset, 0.0)
@@ -246,6 +253,7 @@ def accept(state: dict[str, Array], rows: npt.NDArray[np.intp]) -> None:
     state["offset"][rows] += state["away"][rows]
     state["count"][rows] = np.maximum(state["count"][rows], ENOUGH)
     state["since"][rows] = state["away"][rows] = state["last"][:, rows] = np.nan
+    state["level"][rows] = 0.0
 
 
 def _of_group(columns: Array, member: BoolArray) -> Array:
@@ -270,8 +278,8 @@ def _expected_place(
     return np.where(warm, trust, 1.0) * offset, variance
 
 
-def _sizes(ratio: Array, last: Array) -> Array:
-    """Return how far one sample, two and three in a row are out on one side; shape (3, g, m)."""
+def _sizes(ratio: Array, last: Array, level: Array) -> Array:
+    """Return how far one sample, two and three in a row and the level of late are out on one side; shape (4, g, m)."""
     sizes = [np.abs(ratio)]
     total, least = ratio, np.abs(ratio)
     same_side = ~np.isnan(ratio)
@@ -279,4 +287,4 @@ def _sizes(ratio: Array, last: Array) -> Array:
         total, least = total + before, np.minimum(least, np.abs(before))
         same_side = same_side & (before * ratio > 0.0)
         sizes.append(np.where(same_side, np.minimum(np.abs(total) / number, HOLD * least), 0.0))
-    return np.stack(sizes)
+    return np.stack([*sizes, np.where(level * ratio > 0.0, np.abs(level), 0.0)])

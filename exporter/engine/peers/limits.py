@@ -1,8 +1,8 @@
 """How far siblings are apart by chance: limits of deviations, from the tails of those that were seen.
 
-Of a deviation that lasts for one, two or three samples, the excesses over a base are kept as counts and moments: one
-for each run of samples beyond it, because what lasts is one event. A generalised Pareto distribution is fitted to them
-by moments [1]_, and the limit is what so few samples exceed as are wanted.
+Of deviations that last for one sample, for two, three or more, the excesses over a base are kept as counts and moments:
+one for each run of samples beyond it, because what lasts is one event. A generalised Pareto distribution is fitted to
+them by moments [1]_, and the limit is what so few samples exceed as are wanted.
 
 References
 ----------
@@ -19,33 +19,35 @@ from exporter.engine.seconds import DAY
 
 __all__ = ["BASES", "RULES", "limits_of"]
 
-RULES = 3
-"""One sample, two and three in a row."""
-BASES = np.array([3.0, 2.5, 2.0])
+RULES = 4
+"""One sample, two and three in a row, and a level of the last eight or so."""
+BASES = np.array([3.0, 2.5, 2.0, 1.0])
 """Standardised deviations beyond which a tail begins, by rule."""
 TARGET = 3e-4
 """Samples of a series beyond its limit in a week, by all rules together."""
+_PARTS = np.array([0.02, 0.1, 0.5, 0.38])
+"""Of these, by rule: what is unlike its siblings stays so, and a single sample is soon two."""
 _WEEK = 7 * DAY
 _PRIOR = 4032.0
 """Samples that the tails below weigh as much as: two weeks of one series."""
-_PRIOR_SHARE = np.array([5e-3, 1.5e-3, 1e-3])
-_PRIOR_EXCESS = np.array([0.6, 0.4, 0.3])
+_PRIOR_SHARE = np.array([5e-3, 1.5e-3, 1e-3, 1e-3])
+_PRIOR_EXCESS = np.array([0.6, 0.4, 0.3, 0.2])
 _OF_QUERY = 4032.0
 """Samples that the tails of all groups weigh as much as for one of them."""
-_LEAST = np.array([5.0, 3.6, 3.0])
-_MOST = 30.0
-_SHAPE_MIN, _SHAPE_MAX = -0.1, np.array([0.4, 0.2, 0.1])
+_LEAST = np.array([6.5, 3.9, 3.0, 1.8])
+_MOST = 300.0
+_SHAPE_MIN, _SHAPE_MAX = -0.1, np.array([0.4, 0.2, 0.1, 0.1])
 """What lasts has a lighter tail, whatever the noise is."""
 
 
 def limits_of(seen: Array, tails: Array, seconds: float) -> Array:
-    """Return the limits of groups, shape (3, g).
+    """Return the limits of groups, shape (4, g).
 
     Parameters
     ----------
     seen : ndarray, shape (g,)
         Samples of each group.
-    tails : ndarray, shape (3, 3, g)
+    tails : ndarray, shape (4, 3, g)
         By rule: how many runs were beyond the base, and the sums of their excesses and of the squares.
     seconds : float
         How far samples are apart that are judged.
@@ -63,6 +65,6 @@ def limits_of(seen: Array, tails: Array, seconds: float) -> Array:
     # A tail that few runs speak for is taken as wider.
     caution = 1.0 + 1.0 / np.sqrt(count * (seen + _OF_QUERY))
     scale = mean * (1.0 - shape) * caution
-    times = np.maximum(count / (TARGET / RULES * seconds / _WEEK), 1.0)
+    times = np.maximum(count / (TARGET * _PARTS[:, None] * seconds / _WEEK), 1.0)
     limit: Array = BASES[:, None] + scale / shape * (times**shape - 1.0)
     return np.asarray(np.clip(limit, _LEAST[:, None], _MOST))
