@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
-from exporter import __version__
 from exporter.errors import UsageError, WorkersClosedError, WorkersError
 
 __all__ = ["WorkerPool", "open_pool"]
@@ -225,18 +224,24 @@ class _Cluster:
     def _check(self, address: str) -> None:
         """Raise where workers cannot give the same results: another version, or none."""
 
-        def version_of() -> str:
+        def versions() -> dict[str, str]:
             # Within a function, so that it is sent whole to a worker that may not have this module.
             try:
+                from importlib.metadata import version
+
                 import exporter
             except ImportError:
-                return ""
-            return str(exporter.__version__)
+                return {}
+            return {"anomaly-exporter": str(exporter.__version__), "numpy": version("numpy")}
 
-        for worker, version in self._client.run(version_of).items():
-            if version != __version__:
-                what = f"runs anomaly-exporter {version}" if version else "has no anomaly-exporter"
-                raise WorkersError(f"--workers={address}: the worker {worker} {what}; this is {__version__}")
+        own = versions()
+        for worker, theirs in self._client.run(versions).items():
+            what = next((f"runs {name} {theirs[name]}" for name in theirs if theirs[name] != own[name]), None)
+            if not theirs:
+                what = "has no anomaly-exporter"
+            if what is not None:
+                here = ", ".join(f"{name} {version}" for name, version in own.items())
+                raise WorkersError(f"--workers={address}: the worker {worker} {what}; here is {here}")
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         from distributed import KilledWorker

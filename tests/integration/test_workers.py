@@ -140,7 +140,7 @@ def test_four_processes_of_which_one_is_killed_say_what_one_says(
 
 
 @contextlib.contextmanager
-def cluster(workers: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+def cluster(workers: int, **environment: str) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """Start a scheduler and workers, each a process, as on several machines."""
     address = f"tcp://127.0.0.1:{free_port()}"
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--no-show"]
@@ -149,7 +149,9 @@ def cluster(workers: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "text": True}
     processes = [subprocess.Popen([*start, f"--host={address}"], **quiet)]
     try:
-        processes += [subprocess.Popen(work, **quiet) for _ in range(workers)]
+        processes += [
+            subprocess.Popen(work, **quiet, env={**os.environ, **environment}, cwd="/") for _ in range(workers)
+        ]
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=60)
         yield address, processes[1:]
@@ -167,6 +169,16 @@ def test_a_cluster_of_which_a_worker_is_killed_says_what_one_process_says(
         run.wait_for_scores()
         workers[0].kill()
         assert run.result() == alone
+
+
+def test_a_worker_of_another_version_is_refused(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "exporter").mkdir()
+    (tmp_path / "exporter" / "__init__.py").write_text('__version__ = "9.9"')
+    with cluster(1, PYTHONPATH=str(tmp_path)) as (address, _):
+        run = Run(config, tmp_path / "out", f"--workers={address}")
+        _, err = run.process.communicate(timeout=60)
+    assert run.process.returncode == 1
+    assert re.search(r"the worker tcp://\S+ runs anomaly-exporter 9\.9; here is anomaly-exporter \d", err)
 
 
 def test_ctrl_c_ends_a_backtest_and_its_processes(config: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.main import parser
+
 GOOD = "queries: [{name: up, expr: up}]\n"
 BAD = "quories: []\nqueries: [{name: up, exprr: up}]\n"
 
@@ -57,3 +59,19 @@ def test_a_start_does_not_import_heavy_packages(tmp_path: Path, program: str) ->
     program += f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("pod", "index"), [("anomaly-exporter-2", 2), ("anomaly-exporter-10.anomaly.svc", 10)])
+def test_a_shard_is_the_number_of_its_pod(pod: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAME", pod)
+    args = parser().parse_args(["--shard.index=auto", "--shard.count=12"])
+    assert (args.shard_index, args.shard_count) == (index, 12)
+
+
+def test_a_host_without_a_number_is_no_shard(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POD_NAME", "laptop")
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--shard.index=auto"])
+    assert "auto: 'laptop' does not end in a number" in capsys.readouterr().err
