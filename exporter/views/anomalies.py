@@ -35,6 +35,7 @@ def alert_card(
     names: frozenset[str],
     episode: Episode | None,
     alert_status: Sequence[AlertStatus] = (),
+    external: Collection[str] = (),
 ) -> AnomalyCard:
     """Return the card of an open alert.
 
@@ -48,10 +49,15 @@ def alert_card(
         Its episode, where the store has it.
     alert_status : sequence of AlertStatus
         Its status in every Alertmanager.
+    external : collection of str
+        Names of labels that every alert has.
     """
     rule = None if plan is None else plan.alert
     added = set(() if rule is None else rule.labels)
-    labels = series_labels(alert.labels, names - added) if names else distinct_labels(alert.labels, added)
+    if names:
+        labels = series_labels(alert.labels, names - added)
+    else:
+        labels = distinct_labels(alert.labels, added.union(external))
     acknowledged = episode is not None and episode.acknowledged_at is not None
     return AnomalyCard(
         query=alert.query,

@@ -263,6 +263,7 @@ class Views:
                 frozenset() if (latest := program.latest.get(alert.query)) is None else latest.names.label_names,
                 episodes.get(alert.episode),
                 () if alert.fired_at is None else program.alert_status(alert.labels, alert.fired_at),
+                program.config().global_.external_labels,
             )
             for name, query_alerts in program.alert_snapshots.read().by_query.items()
             if name in evaluators or name not in program.evaluators()
