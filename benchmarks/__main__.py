@@ -31,6 +31,7 @@ RUNS = (
     ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
     ("Backtests by several processes", "workers", [],
      "The same backtest by one process and by two, on two cores: [workers](workers.md)."),
+    ("Small queries", "together", [], "The first start of many small queries: each alone, and in passes they share."),
     ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Drill-down", "drill_down", [], "Label values that carry a change, in cubes of 80,000 leaves."),
     ("Forecasts", "forecast", [], "What forecasts cost, and disks that fill beside the rule that most people have."),

@@ -1,17 +1,18 @@
-"""The threads that run evaluators: the schedule, and those that read history; replaced where one hangs or dies."""
+"""What runs evaluators: the schedule, whose threads are replaced where it dies, and the reader of histories."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from exporter.config.model import Config
 from exporter.engine.engine import Engine
+from exporter.engine.together import Steps
 from exporter.errors import ExporterError
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.history_reader import HistoryReader
 from exporter.exposition import SelfMetrics
 from exporter.schedule import Job, Schedule, slot_at
 
@@ -23,8 +24,6 @@ _REVIVALS, _REVIVAL_PERIOD = 5, 600.0
 """Threads are replaced so many times in so many seconds; then the process gives up."""
 PATIENCE = 2.0
 """Seconds that a reload or the end waits for slots under way before their queries are broken off, and then again."""
-_PREPARERS = 2
-"""Queries whose history is read at the same time from one server: gentle on a Prometheus that others use too."""
 
 
 class Evaluators:
@@ -87,7 +86,7 @@ class Workers:
         self._revivals: list[float] = []
         self._stopping = False
         self._schedule = self._new_schedule()
-        self._preparing: dict[str, ThreadPoolExecutor] = {}
+        self._reader = HistoryReader()
 
     def start(self) -> None:
         """Begin to run slots, and to read history."""
@@ -153,14 +152,10 @@ class Workers:
     def stop(self) -> None:
         """Start no more runs; those under way go on."""
         self._stopping = True
-        for preparers in self._preparing.values():
-            preparers.shutdown(wait=False, cancel_futures=True)
+        self._reader.stop()
         self._schedule.stop()
 
     def _replace_threads(self) -> None:
-        for preparers in self._preparing.values():
-            preparers.shutdown(wait=False)
-        self._preparing = {}
         self._schedule.stop()
         self._schedule = self._new_schedule()
         self._schedule.set(self._jobs)
@@ -186,23 +181,18 @@ class Workers:
             return
         self._in_preparation.add(evaluator)
 
-        def prepare() -> None:
+        def prepare() -> Steps[bool]:
             try:
-                evaluator.prepare(slot_at(self._clock(), evaluator.plan.interval, evaluator.plan.offset))
+                plan = evaluator.plan
+                return (yield from evaluator.preparing(slot_at(self._clock(), plan.interval, plan.offset)))
             finally:
                 self._in_preparation.discard(evaluator)
 
         try:
-            self._preparers(evaluator.plan.source).submit(prepare)
+            self._reader.submit(evaluator.plan.source, prepare(), lambda: evaluator.retired)
         except RuntimeError:
             # The end came in between, or the system has no more threads; then the next slot tries again.
             self._in_preparation.discard(evaluator)
-
-    def _preparers(self, source: str) -> ThreadPoolExecutor:
-        # Each server has its own, so that one that hangs holds up no history of another.
-        if source not in self._preparing:
-            self._preparing[source] = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="history")
-        return self._preparing[source]
 
 
 def pools(config: Config) -> dict[str, int]:

@@ -34,11 +34,13 @@ from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
+from exporter.engine.together import alone
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission, Occupied
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.evaluation.history_reader import learn_together
 from exporter.evaluation.scheduled_queries import ScheduledQueries
 from exporter.evaluation.sources import Sources
 from exporter.exposition import SelfMetrics
@@ -267,11 +269,8 @@ class _Replay:
             removed=lambda *_: None,
         )
         with self._pool.threads() as threads:
-            begins = [slots[name][0] - plans[name].interval for name in self._evaluators]
-            # Without other processes in this thread, which Ctrl-C ends.
-            learn = map if self._pool.count == 1 else threads.map
-            for _ in learn(self._learn, self._evaluators.values(), begins):
-                pass
+            begins = {name: slots[name][0] - plans[name].interval for name in self._evaluators}
+            self._learn(begins, threads)
             self._check_limits()
             for watcher in self._watchers:
                 watcher.on_start(self.record, self._evaluators)
@@ -281,28 +280,34 @@ class _Replay:
         warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
         return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
 
-    def _learn(self, evaluator: QueryEvaluator, at: float) -> None:
+    def _learn(self, until: Mapping[str, float], threads: Executor) -> None:
+        """Learn the history of all queries, each up to an instant."""
+        for name, evaluator in self._evaluators.items():
+            evaluator.learner.beat = partial(self._report_learning, name, evaluator.learner.beat)
+        work = [self._evaluators[name].preparing(at) for name, at in until.items()]
+        # Without other processes in this thread, which Ctrl-C ends.
+        done = learn_together(work) if self._pool.count == 1 else list(threads.map(alone, work))
+        for (name, at), success in zip(until.items(), done, strict=True):
+            if not success:
+                self._learn_again(self._evaluators[name], at)
+
+    def _report_learning(self, name: str, beat: Callable[[], None]) -> None:
+        beat()
+        for watcher in self._watchers:
+            watcher.on_learning(name, self._evaluators[name].learner.progress)
+
+    def _learn_again(self, evaluator: QueryEvaluator, at: float) -> None:
         name = evaluator.plan.name
-        beat = evaluator.learner.beat
-
-        def report_progress() -> None:
-            beat()
-            for watcher in self._watchers:
-                watcher.on_learning(name, evaluator.learner.progress)
-
-        evaluator.learner.beat = report_progress
         tries, state = 0, None
         while tries < _TRIES:
-            if evaluator.prepare(at):
-                for watcher in self._watchers:
-                    watcher.on_learning(name, 1.0)
+            self._sleep(max(2.0**tries, evaluator.resting))
+            if alone(evaluator.preparing(at)):
                 return
             if self.over:
                 return
             # Where it came further, or asks for less from now on, this was no attempt in vain.
             before, state = state, (evaluator.learner.progress, evaluator.learner.remark)
             tries = 1 if state != before else tries + 1
-            self._sleep(max(2.0**tries, evaluator.resting))
         raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 
     def _instants(self) -> float:

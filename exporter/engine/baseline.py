@@ -68,11 +68,10 @@ _DISAGREE_HOUR, _DISAGREE_DAY = 6.0, 1.5
 this many of the hour of the day: an incident, not a week that differs (docs/detection.md)."""
 _SOME = 3.0
 """Samples of a visit whose standard deviation means something: two may be equal by chance."""
-
 _QUARTILE_GAIN = 2.3
 """Step of the quartiles, in interquartile ranges: 1 / density at the quartile of a normal distribution."""
 _QUARTILE_START = 10
-"""Until so many samples the quartiles are those of a normal distribution: a start that later steps can correct."""
+"""Until so many samples the quartiles are those of a normal distribution."""
 _NORMAL_QUARTILE = 0.6745
 """Standard deviations from the mean of a normal distribution to its quartiles."""
 
@@ -167,7 +166,6 @@ class Baseline:
     window : float, seconds
         Memory: the weight of a bucket ends at its share of this.
     season : "auto", "weekly", "daily" or "none"
-        Of all series; ``auto``: it is found.
     """
 
     def __init__(self, window: float, season: str = "auto") -> None:
@@ -319,6 +317,11 @@ class Baseline:
         """Return one bucket as it is stored, shape (4, size): mean, std, packed quartiles, weight; a view."""
         return self._stats[index][:, :size]
 
+    def copy(self, rows: slice, target: Baseline, place: slice) -> None:
+        """Copy the buckets of some rows into other rows of another baseline."""
+        for own, other in zip(self._stats, target._stats, strict=True):
+            other[:, place] = own[:, rows]
+
     def put(self, index: int, stats: npt.NDArray[np.float32], fresh: npt.NDArray[np.bool_]) -> None:
         """Set one bucket from what `bucket` gave; rows that are `fresh`, shape (size,), stay empty."""
         here = self._stats[index][:, : stats.shape[1]]
@@ -328,7 +331,7 @@ class Baseline:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buckets, with the room that no series uses yet."""
+        """Bytes of all buckets."""
         return sum(stats.nbytes for stats in self._stats)
 
 

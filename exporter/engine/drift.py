@@ -172,19 +172,36 @@ class Drift:
             self._days[ended % (DAYS + 1)] = 0.0
         if day * DAY - self._since > PINNED:
             self._since, self._pinned[:] = np.inf, 0.0
-            for name in ("mean", "std"):
-                self._columns.arrays()[name][:] = np.nan
+            self.unpin(slice(None))
         self._day = day
         return True
 
-    def learn(self, rows: slice, sample: FloatArray, every: npt.NDArray[np.float32]) -> None:
-        """Learn one sample of every series, shape (n,); `every` is the bucket of all times, shape (5, n)."""
+    @property
+    def since(self) -> float:
+        """When the profile was pinned, Unix seconds; inf where it is to be pinned anew."""
+        return self._since
+
+    def unpin(self, rows: slice) -> None:
+        """Pin `rows` anew."""
+        for name in ("mean", "std"):
+            self._columns.arrays()[name][rows] = np.nan
+
+    def learn(self, rows: slice, sample: FloatArray, every: npt.NDArray[np.float32]) -> FloatArray:
+        """Pin the series that are old enough, and return how far a sample of each, shape (n,), is from the pinned mean.
+
+        `every` is the bucket of all times, shape (5, n); what is returned, in pinned standard deviations, is for
+        `count`.
+        """
         state = self._columns.views(rows)
         mean, std, _, _, weight = every
         new = np.isnan(state["mean"]) & (weight >= PIN_AFTER) & (std > 0.0)
         np.copyto(state["mean"], mean, where=new)
         np.copyto(state["std"], std, where=new)
-        away = (sample - state["mean"]) / state["std"]
+        away: FloatArray = (sample - state["mean"]) / state["std"]
+        return away
+
+    def count(self, away: FloatArray) -> None:
+        """Count samples in the histogram of today."""
         counts = np.bincount(np.searchsorted(EDGES, away[np.isfinite(away)]), minlength=BINS)
         if counts.any():
             today = self._day * DAY

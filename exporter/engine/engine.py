@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex, BucketSummary
-from exporter.engine.beside import beside_peers
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState
@@ -26,15 +25,14 @@ from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.forecast.near_limit import with_limits
 from exporter.engine.row_details import RowDetails
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
-from exporter.engine.score import Scorer
+from exporter.engine.score import score_instants
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
-from exporter.engine.young import Siblings
 
-__all__ = ["Engine", "EngineSettings"]
+__all__ = ["Engine", "EngineSettings", "present"]
 
 
 class Engine:
@@ -43,6 +41,11 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self._state = EngineState(settings)
         self._checkpoints = Checkpoints(self._state)
+
+    @property
+    def state(self) -> EngineState:
+        """What is learned, for what works on several engines; see `exporter.engine.together`."""
+        return self._state
 
     @property
     def settings(self) -> EngineSettings:
@@ -81,8 +84,7 @@ class Engine:
     @property
     def calibration(self) -> Calibration:
         """The threshold that severities are divided by, and how far it can be trusted."""
-        counts = self._state.alert_counts
-        return Calibration() if counts is None else counts.calibration
+        return self._state.calibration
 
     @property
     def capacity(self) -> int:
@@ -225,20 +227,9 @@ class Engine:
         verdicts.unread = unread
         if complete is not None:
             verdicts.complete[:] = complete
-        every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
-        # What is not learned of an instant must not reach the next one by way of a batch that both are in.
-        single = mask is not None and not mask.learn.all()
         new = int(np.searchsorted(times, state.at, side="right"))
-        with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
-            for span in state.spans(times, every, seconds, single=single):
-                siblings = Siblings.of(samples[span.when], state.lifetimes.first[: samples.shape[1]], times[span.when])
-                peers = beside_peers(state, verdicts, span, mask)
-                scorer = Scorer(state, verdicts, span, self.calibration.threshold, siblings, peers)
-                for rows in state.chunks():
-                    scorer.score(rows, None if mask is None else mask.part(span.when, rows))
-                state.overrides.clear_replaced(span.when, verdicts, state.table, state.lifetimes)
-            if state.forecasts is not None:
-                state.forecasts.note(times[new:], np.where(verdicts.masked, np.nan, verdicts.observed)[new:])
+        score_instants(state, verdicts, present(samples, complete), seconds, mask)
+        state.finish(verdicts, new)
         return verdicts
 
     def details(self, rows: npt.NDArray[np.intp]) -> RowDetails:
@@ -359,3 +350,9 @@ class Engine:
         Returns False, with the engine unchanged, where they do not fit.
         """
         return self._checkpoints.restore(at, parts, series)
+
+
+def present(samples: FloatArray, complete: BoolArray | None) -> BoolArray:
+    """Return the instants at which a series without a sample is away, shape (t,): those that are complete, if known."""
+    every: BoolArray = np.any(~np.isnan(samples), axis=1) if complete is None else complete
+    return every

@@ -44,9 +44,9 @@ class OverrideContext:
     stats : BucketStats
     zero : ndarray, shape (n,)
         The value zero in the units of `stats`.
-    low, high : float
+    low, high : float, or ndarray of shape (n,)
         What can be, in source units.
-    downward : bool
+    downward : bool, or ndarray of shape (n,)
         Whether a value that is too low counts.
     step, after : float, seconds
         What a sample stands for, and how long it takes until what is unusual is accepted.
@@ -58,9 +58,9 @@ class OverrideContext:
     last: FloatArray
     stats: BucketStats
     zero: FloatArray
-    low: float
-    high: float
-    downward: bool
+    low: float | FloatArray
+    high: float | FloatArray
+    downward: bool | BoolArray
     step: float
     after: float
 
@@ -161,8 +161,9 @@ class Overrides:
         value = verdicts.observed[when, rows]
         here = ~np.isnan(value)
         severity = np.where(here & ~((value >= context.low) & (value <= context.high)), CERTAIN, 0.0)
-        if detection.never_zero and context.downward and ((value == 0.0).any() or self._zeros.going_on(rows)):
-            for index, (now, ok) in enumerate(zip(value, learn, strict=True)):
+        low = value if context.downward is True else np.where(context.downward, value, np.nan)
+        if detection.never_zero and ((low == 0.0).any() or self._zeros.going_on(rows)):
+            for index, (now, ok) in enumerate(zip(low, learn, strict=True)):
                 odd = self._zeros.update(
                     rows, context.hour, now, ok, context.stats, context.zero, step=context.step, after=context.after
                 )

@@ -92,8 +92,8 @@ class Residuals:
 
     def __init__(self) -> None:
         self._columns = Columns(LAYOUT)
-        # Not stored: the step of the last batch.
-        self._step = 300.0
+        self.step = 300.0
+        """Seconds between the samples of the newest batch; not stored."""
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
@@ -129,7 +129,7 @@ class Residuals:
             batch.stats,
             levels.zero,
         )
-        self._step = step
+        self.step = step
         residual = _nearest_residual(sample, stats, levels.single_visit)
         add = EMPTY * state["size"]
         expected = np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
@@ -228,7 +228,7 @@ class Residuals:
         age, noise, recent, hours = state["age"], state["noise"], state["recent"], state["hour"]
         noted = hours != _NO_SAMPLE
         count = noted.sum(axis=0, dtype=np.int32)
-        most = DAYS * max(1.0, HOUR / self._step)
+        most = DAYS * max(1.0, HOUR / self.step)
         rate = (1.0 / np.clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
         for index in range(BLOCK):
             hour = int(hours[index].min())
@@ -243,9 +243,10 @@ class Residuals:
             counts = noted[index] & (now[0] > 0.0)
             relative = np.copysign(clipped[0] / now[0], recent[0, WINDOW + index])
             relative = np.where(counts, relative, np.float32(0.0))
-            state["echo"] *= ECHO_FADE
-            state["echo"] += np.stack([relative * state["last"], relative * relative])
-            state["last"][...] = relative
+            echo = state["echo"] * ECHO_FADE + np.stack([relative * state["last"], relative * relative])
+            # Whether other series have a sample must not matter.
+            np.copyto(state["echo"], echo, where=noted[index])
+            np.copyto(state["last"], relative, where=noted[index])
         share = count / np.clip(age + count, 1, HOURS * most).astype(np.float32)
         mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
         state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))

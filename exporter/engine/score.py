@@ -11,6 +11,7 @@ import numpy as np
 
 from exporter.engine.absence import Attendance
 from exporter.engine.baseline import BucketStats
+from exporter.engine.beside import beside_peers
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
@@ -18,15 +19,16 @@ from exporter.engine.detectors.base import SEVERITY_MAX
 from exporter.engine.overrides import OverrideContext
 from exporter.engine.peers.samples import PeerVerdicts
 from exporter.engine.residual import Levels
+from exporter.engine.row_settings import RowSettings
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.seconds import HOUR
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, score_of, vote
-from exporter.engine.young import UNTIL, Siblings, YoungSamples, YoungVerdicts
+from exporter.engine.young import UNTIL, YoungSamples, YoungVerdicts
 
-__all__ = ["Scorer"]
+__all__ = ["score_instants"]
 
 MIN_SAMPLES = 12
 """Samples that a series must have before the next one has a score: a block, which is when something is learned."""
@@ -44,6 +46,8 @@ class _Scored:
     Attributes
     ----------
     rows : slice
+    own : RowSettings
+        Of these rows.
     ballot : Ballot
     override : ndarray, shape (t, n)
         Severity of what is anomalous whatever the votes; 0 elsewhere.
@@ -61,6 +65,7 @@ class _Scored:
     """
 
     rows: slice
+    own: RowSettings
     ballot: Ballot
     override: FloatArray
     mean: FloatArray
@@ -83,8 +88,8 @@ class Scorer:
     span : Span
     threshold : float > 0
         Severity that makes a sample anomalous.
-    siblings : Siblings
-        Of the instants of the span.
+    siblings : ndarray, shape (3, t, 1) or (3, t, size), source units
+        Of the instants of the span; see `exporter.engine.young`.
     peers : PeerVerdicts, optional
         Of the instants of the span, source units.
     """
@@ -93,7 +98,7 @@ class Scorer:
     verdicts: Verdicts
     span: Span
     threshold: float
-    siblings: Siblings
+    siblings: FloatArray
     peers: PeerVerdicts | None = None
 
     def score(self, rows: slice, mask: SampleMask | None) -> None:
@@ -109,9 +114,9 @@ class Scorer:
         when = span.when
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
         value = np.clip(observed, -LARGEST, LARGEST)
-        low, high = settings.valid_range
+        own = state.row_settings.part(rows)
         here = ~np.isnan(value)
-        usable = np.isfinite(observed) & (value >= low) & (value <= high)
+        usable = np.isfinite(observed) & (value >= own.low) & (value <= own.high)
         learn = here if mask is None else here & mask.learn
         state.scale.update(rows, np.where(usable & learn, value, np.nan))
         negative = state.scale.note_signs(rows, np.where(usable, value, np.nan))
@@ -147,7 +152,7 @@ class Scorer:
         if monthly:
             results = [replace(each, above=each.above / normal[0], below=each.below / normal[1]) for each in results]
         outage = _outage(voters, results)
-        least = np.fmax(settings.min_deviation, settings.min_relative_deviation * np.abs(mean))
+        least = np.fmax(own.min_deviation, own.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
@@ -162,9 +167,9 @@ class Scorer:
             last=last,
             stats=stats,
             zero=zero,
-            low=low,
-            high=high,
-            downward=settings.direction != "above",
+            low=own.low,
+            high=own.high,
+            downward=own.downward,
             step=span.seconds,
             after=settings.baseline.accept_level_shift_after,
         )
@@ -172,7 +177,7 @@ class Scorer:
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         peers = None if self.peers is None else _inward(self.peers.part(rows), state.scale, rows, threshold)
-        self._emit_verdicts(_Scored(rows, ballot, override, mean, factor, negative, young, within, peers))
+        self._emit_verdicts(_Scored(rows, own, ballot, override, mean, factor, negative, young, within, peers))
         self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero, young)
         state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
 
@@ -194,6 +199,7 @@ class Scorer:
         if (age >= UNTIL).all():
             return None
         observed = self.verdicts.observed[when, rows]
+        siblings = self.siblings if self.siblings.shape[-1] == 1 else self.siblings[..., rows]
         samples = YoungSamples(
             times=self.verdicts.times[when],
             age=age,
@@ -205,7 +211,7 @@ class Scorer:
             unit=state.scale.unit_of(rows),
             resolution=batch.resolution,
             smallest=smallest,
-            siblings=state.scale.inward(rows, self.siblings.quantiles[..., None]),
+            siblings=state.scale.inward(rows, siblings),
         )
         return state.young.judge(rows, samples)
 
@@ -246,14 +252,13 @@ class Scorer:
         """Write score, votes and band, in source units, into the verdicts; count alerts and drift."""
         state, verdicts, settings = self.state, self.verdicts, self.state.settings
         when, rows, ballot = self.span.when, scored.rows, scored.ballot
-        low, high = settings.valid_range
-        upward, downward = settings.direction != "below", settings.direction != "above"
+        upward, downward = scored.own.upward, scored.own.downward
         here, overridden = ~np.isnan(verdicts.observed[when, rows]), scored.override > 0.0
         can = here & (state.lifetimes.count[rows] >= MIN_SAMPLES)
         votes = [detector.votes for detector in settings.detection.alone]
         above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
         each = ballot.each
-        if not (upward and downward):
+        if upward is not True or downward is not True:
             each = np.array([_counting(each[0], upward), _counting(each[1], downward)])
         beside: FloatArray | None = None
         if (peers := scored.peers) is not None:
@@ -306,16 +311,17 @@ class Scorer:
             larger = np.concatenate([larger, beside[None]])
         verdicts.each[when, :, rows] = larger.swapaxes(0, 1)
         verdicts.ready[when, rows] = has_score & alertable
-        counts = state.counts_of(self.span.seconds)
-        if counts is not None:
+        if state.counts_alerts(self.span.seconds):
             # What cannot be is anomalous at any threshold; it says nothing about where one should be.
             joint = np.where(ballot.counts >= 1.0, ballot.joint, np.minimum(ballot.joint, 0.0))
             joint = np.maximum(_counting(joint[0], upward), _counting(joint[1], downward))
             if beside is not None:
                 joint = np.fmax(joint, beside * self.threshold)
             settled = old & (age >= SETTLED) & ~verdicts.masked[when, rows]
-            counts.update(rows, np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan))
+            severities = np.where(has_score & settled & here, np.where(overridden, 0.0, joint), np.nan)
+            state.count_alerts(rows, severities, self.span.seconds)
         has_band = has_band | verdicts.absent[when, rows]
+        low, high = scored.own.low, scored.own.high
         expected = state.scale.possible(rows, state.scale.outward(rows, expected), scored.negative)
         expected = np.clip(expected, low, high)
         verdicts.expected[when, rows] = np.where(has_band, expected, np.nan)
@@ -323,12 +329,11 @@ class Scorer:
             (verdicts.lower, lower, low, downward),
             (verdicts.upper, upper, high, upward),
         ):
-            outer = state.scale.outward(rows, edge) if alerts else np.full(edge.shape, bound)
-            if scored.factor is not None and alerts:
+            outer = state.scale.outward(rows, edge)
+            if scored.factor is not None:
                 outer = widen(outer, scored.mean, scored.factor)
-            if alerts:
-                outer = state.scale.possible(rows, outer, scored.negative)
-            outer = np.clip(outer, low, high)
+            outer = np.clip(state.scale.possible(rows, outer, scored.negative), low, high)
+            outer = outer if alerts is True else np.where(alerts, outer, bound)
             edges[when, rows] = np.where(has_band & np.isfinite(outer), outer, np.nan)
         counted = has_score & old & here & ~verdicts.masked[when, rows] & ~verdicts.zero[when, rows]
         observed = verdicts.observed[when, rows]
@@ -336,9 +341,12 @@ class Scorer:
         state.drift.update(rows, verdicts.score[when, rows] >= 0.5, counted, beyond, self.span.seconds)
 
 
-def _counting(severity: FloatArray, counts: bool) -> FloatArray:
+def _counting(severity: FloatArray, counts: bool | BoolArray) -> FloatArray:
     """Return the severity of one direction: none where that direction does not count, NaN kept."""
-    return severity if counts else np.minimum(severity, 0.0)
+    if counts is True:
+        return severity
+    none = np.minimum(severity, 0.0)
+    return none if counts is False else np.where(counts, severity, none)
 
 
 def _inward(peers: PeerVerdicts, scale: Scale, rows: slice, threshold: float | FloatArray) -> PeerVerdicts:
@@ -364,3 +372,28 @@ def _whole(complete: BoolArray, unread: BoolArray | None, rows: slice) -> BoolAr
 def _offset(at: float, zone: ZoneInfo) -> float:
     offset = datetime.fromtimestamp(at, zone).utcoffset()
     return 0.0 if offset is None else offset.total_seconds()
+
+
+def score_instants(
+    state: EngineState, verdicts: Verdicts, every: BoolArray, seconds: float, mask: SampleMask | None
+) -> None:
+    """Score and learn the samples in `verdicts`, and write what follows from them there.
+
+    Parameters
+    ----------
+    every : ndarray of bool, shape (t,) or (t, size)
+        Instants at which a series without a sample is away.
+    seconds : float
+        How far instants are apart.
+    mask : SampleMask, optional
+    """
+    times, samples = verdicts.times, verdicts.observed
+    # What is not learned of an instant must not reach the next one by way of a batch that both are in.
+    single = mask is not None and not mask.learn.all()
+    with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
+        for span in state.spans(times, every, seconds, single=single):
+            siblings = state.siblings(samples[span.when], times[span.when])
+            peers = beside_peers(state, verdicts, span, mask)
+            scorer = Scorer(state, verdicts, span, state.threshold, siblings, peers)
+            for rows in state.chunks():
+                scorer.score(rows, None if mask is None else mask.part(span.when, rows))

@@ -65,7 +65,11 @@ class Trend:
         if not part.any():
             return stats
         factor = np.exp((part * level).astype(np.float64)).astype(np.float32).astype(np.float64)
-        mean, q1, q3 = (zero + factor * (value - zero) for value in (stats.mean, stats.q1, stats.q3))
+        # Without a trend a value stays the same to its last bit, whatever other series have.
+        moved = part != 0.0
+        mean, q1, q3 = (
+            np.where(moved, zero + factor * (value - zero), value) for value in (stats.mean, stats.q1, stats.q3)
+        )
         return replace(stats, mean=mean, q1=q1, q3=q3, std=factor * stats.std, trend=part)
 
     def note(self, rows: slice, sample: FloatArray, stats: BucketStats, zero: FloatArray, seconds: float) -> None:

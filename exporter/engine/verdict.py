@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,13 @@ class Verdict:
         return self.score >= 0.5  # NaN compares false
 
 
+_BY_ROW = (
+    *("observed", "score", "expected", "lower", "upper", "votes", "z", "each"),
+    *("ready", "masked", "absent", "zero", "first_day", "missing_since"),
+)
+"""Arrays of `Verdicts` that have the rows as last axis."""
+
+
 class Verdicts:
     """Verdicts at several instants: the same arrays with the instants as first axis, (t, size) and (t, d, size).
 
@@ -109,6 +117,14 @@ class Verdicts:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def part(self, rows: slice) -> Verdicts:
+        """Return the verdicts on some rows, in arrays of their own."""
+        part = copy.copy(self)
+        part.complete = self.complete.copy()
+        for name in _BY_ROW:
+            setattr(part, name, getattr(self, name)[..., rows].copy())
+        return part
 
     def __getitem__(self, index: int) -> Verdict:
         return Verdict(

@@ -101,6 +101,18 @@ class WithinHour(Columns):
         taken = np.flatnonzero(rows >= 0)
         rows[taken[slot[rows[taken]] != taken]] = -1
 
+    def copy_patterns(self, rows: slice, target: WithinHour, place: slice) -> None:
+        """Copy the patterns of some rows to other rows of another object, in place of what these have."""
+        own, there = self._arrays["slot"][rows], target._arrays["slot"][place]
+        target._release(there[there >= 0])
+        which = np.flatnonzero(own >= 0)
+        if len(which):
+            target._admit(place.start + which)
+            which = which[there[which] >= 0]
+            for name, array in target._slots.arrays().items():
+                if name != "row":
+                    array[..., there[which]] = self._slots.arrays()[name][..., own[which]]
+
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`, shape (m,)."""
         slots = self._arrays["slot"][rows]

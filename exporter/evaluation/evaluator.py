@@ -18,6 +18,7 @@ import numpy as np
 from exporter.alerting.alert import Step
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import SeriesTable
+from exporter.engine.together import Steps
 from exporter.errors import PrometheusError, WorkersError
 from exporter.evaluation.apply_feedback import apply_feedback
 from exporter.evaluation.budget_usage import BudgetUsage
@@ -33,7 +34,7 @@ from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.evaluation.second_reading import SecondReading
 from exporter.evaluation.slot_outputs import SlotOutputs
-from exporter.evaluation.watchdog import Watchdog
+from exporter.evaluation.watchdog import HISTORY, SLOT, Watchdog
 from exporter.exposition import PageRows
 from exporter.promql.filters import filters_series
 
@@ -50,8 +51,7 @@ _IN_PASSING = 100
 class QueryEvaluator:
     """Evaluates one query; owns its learned state, its rows on the page, its alerts.
 
-    A reload makes a new evaluator from the old (`take_over`). Slots run one at a time: the scheduler sees to that, and
-    a lock during a reload.
+    A reload makes a new evaluator from the old (`take_over`). Slots run one at a time.
 
     Parameters
     ----------
@@ -70,15 +70,13 @@ class QueryEvaluator:
         """Whether it has left and nothing of it runs any more, so that another evaluator can take over its state."""
         self.judged = -np.inf
         """The newest slot that was judged, Unix seconds."""
-        self.mature_at = np.nan
-        """When the first series was or will be old enough to alert, Unix seconds; NaN where there is none."""
+        self.mature_at = self.first_score_at = np.nan
+        """When the first series is old enough to alert, and when the first score is expected; NaN: there is none."""
         self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
-        self.first_score_at = np.nan
-        """When the first score is expected, Unix seconds; NaN where a series has one, or where there is none."""
         # A slot never waits for history: what fires is sent on meanwhile.
         self._slot, self._history = threading.Lock(), threading.Lock()
         self._filters = filters_series(plan.expr)
-        self._retired = False
+        self.retired = False  # No slot and no history from now on.
         self._mistakes = 0
         self._pauses, self._history_pauses = Pauses(), HistoryPauses()
         self._second_reading = SecondReading(self._history_pauses)
@@ -130,26 +128,19 @@ class QueryEvaluator:
         learner, metrics = self.learner, self._metrics
         return (metrics.remark or metrics.unjudged or learner.unread) if self.ready else learner.remark
 
-    def prepare(self, now: float) -> bool:
-        """Restore the learned state and read the history that is missing; return whether it worked.
-
-        Parameters
-        ----------
-        now : float, Unix seconds
-            The newest slot of the query.
-        """
-        with self._history, self._watchdog.working(HISTORY_TIMEOUT):
-            if self._retired or self._pauses.left or self._history_pauses.left:
+    def preparing(self, now: float) -> Steps[bool]:
+        """Restore the learned state, read the history up to the slot `now`, Unix seconds; return whether it worked."""
+        with self._history, self._watchdog.working(HISTORY, HISTORY_TIMEOUT):
+            if self.retired or self._pauses.left or self._history_pauses.left:
                 return self.ready
             learner = self.learner
             if self.ready:
-                if learner.unread is not None:
-                    self._read_again(now)
+                self._read_again(now)
                 return True
             try:
                 if learner.engine.at == -np.inf:
                     learner.restore(now)
-                learner.catch_up(now)
+                yield from learner.catching_up(now)
             except PrometheusError as fault:
                 self._metrics.refused(fault, history=learner.history_refused)
                 self._pauses.failed(fault, asks_less=learner.asks_less)
@@ -175,8 +166,7 @@ class QueryEvaluator:
         """Begin to judge by what was learned."""
         self._claim()
         learner = self.learner
-        # They are of long ago: no news.
-        learner.engine.shifts.clear()
+        learner.engine.shifts.clear()  # They are of long ago: no news.
         learner.engine.relearned.clear()
         self.ready = True
         self._metrics.history(incomplete=learner.unread is not None)
@@ -187,11 +177,13 @@ class QueryEvaluator:
 
     def _read_again(self, now: float) -> None:
         """Go on with what another reading of all of history gives, where that is better."""
-        fresh = self._second_reading.read(self.learner, now, lambda: self._watchdog.beat(HISTORY_TIMEOUT))
+        if self.learner.unread is None:
+            return
+        fresh = self._second_reading.read(self.learner, now, lambda: self._watchdog.beat(HISTORY, HISTORY_TIMEOUT))
         if fresh is None:
             return
         with self._slot:
-            if self._retired:
+            if self.retired:
                 return
             self.learner, self._rows = fresh, PageRows("query", self.plan.name)
             fresh.beat = self._history_goes_on
@@ -202,8 +194,8 @@ class QueryEvaluator:
 
     def run(self, slot: float) -> None:
         """Evaluate one slot; no failure here reaches another query."""
-        with self._slot, self._watchdog.working(self.plan.timeout):
-            if self._retired:
+        with self._slot, self._watchdog.working(SLOT, self.plan.timeout):
+            if self.retired:
                 return
             if not self.ready or self.learner.engine.at == slot:
                 # History is being read, or has come this far. What fires is sent again meanwhile.
@@ -221,7 +213,7 @@ class QueryEvaluator:
             except Abandoned:
                 return
             except PrometheusError as fault:
-                if not self._retired:
+                if not self.retired:
                     self._metrics.refused(fault)
                     self._pauses.failed(fault)
                     self._hold(slot)
@@ -236,7 +228,6 @@ class QueryEvaluator:
                 self._hold(slot)
                 self._mistakes += 1
                 if self._mistakes >= _MISTAKES:
-                    # The error may have left the arrays in a state that they cannot leave by themselves.
                     log.error("what was learned is taken up from the store again", extra={"query": self.plan.name})
                     self._pauses.pause(self.plan.interval * self._mistakes)
                     self._reset()
@@ -271,7 +262,7 @@ class QueryEvaluator:
         if engine.shifts:
             self._metrics.shifted(len(engine.shifts))
             engine.shifts.clear()
-        # What a partial answer lacks may be there, and so may be what cannot be read.
+        # What a partial answer lacks may be there.
         if complete and not frame.unreadable.rows and (expired := engine.expire(slot)):
             self._rows.release(expired)
         if learner.due(slot):
@@ -343,14 +334,14 @@ class QueryEvaluator:
 
     def _history_goes_on(self) -> None:
         """Note that a part of history was answered and learned."""
-        self._watchdog.beat(HISTORY_TIMEOUT)
+        self._watchdog.beat(HISTORY if self._history.locked() else SLOT, HISTORY_TIMEOUT)
         self._pauses.answered()
         self._history_pauses.answered()
         if not self.ready:
             self._metrics.trouble = None
 
     def _phase(self, phase: str, allowed: float = 0.0) -> AbstractContextManager[None]:
-        return self._metrics.timed(phase, self._watchdog.beat, allowed)
+        return self._metrics.timed(phase, partial(self._watchdog.beat, SLOT), allowed)
 
     @property
     def resting(self) -> float:
@@ -369,7 +360,7 @@ class QueryEvaluator:
 
     def leave(self) -> None:
         """Evaluate no further slot, and break off reading history; see `join`."""
-        self._retired = True
+        self.retired = True
         self.learner.abandon()
         self._second_reading.abandon()
 
@@ -391,10 +382,7 @@ class QueryEvaluator:
         self.learner.checkpoint()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
-        """Return an evaluator that goes on where this evaluator, which has left, stops.
-
-        Where a run of this evaluator still goes on, nothing that it may change is shared.
-        """
+        """Return an evaluator that goes on where this one stops; what a run may still change is not shared."""
         new = QueryEvaluator(plan, context, self.alerts.alert_store.left, started=self.alerts.alert_store.succeeded)
         new.judged = self.judged
         if not self.ended:

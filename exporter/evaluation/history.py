@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.together import EngineRun, Steps
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.prometheus import HistoryChunk
 
@@ -48,8 +48,11 @@ _GROUPED_VALUES, _GROUPED_LEAST = 2_000_000, 1440
 """Values of a query in them at most, and slots at least, however many series it has."""
 _SCRAPED = 15.0
 """Seconds below which slots lie between scrapes: they say nothing new, and so many more of them are not read."""
-_TOGETHER = 500
-"""Instants that are learned at once: a reload or the end waits for no more than these, about 0.3 s."""
+_TOGETHER = 480
+"""Instants that are learned at once: a reload or the end waits for no more than these, about 0.3 s. They begin at
+multiples of so many steps, for all queries alike; forty blocks of learning."""
+ALIGNED = 48
+"""Steps at multiples of which history begins: four blocks, and where steps are five minutes a block is an hour."""
 
 
 History = Callable[[float, float, float], Iterator[HistoryChunk]]
@@ -123,28 +126,43 @@ def missing_history(
     now : float, Unix seconds
         The newest slot that has passed.
     window, interval, step : float, seconds
-        How far back to go, how far slots are apart, and the resolution of history.
+        How far back to go, how far slots are gap, and the resolution of history.
     counted : bool
         Alerts are to be counted, so the last days are read slot by slot.
     grouped : int
         So many of the last slots are read one by one, because a group is to learn from them.
 
+    What is read in steps lies on a grid of its own, multiples of the step: queries with equal steps then learn at the
+    same instants, so that they can share a pass (`exporter.engine.together`).
+
     >>> [plan.points for plan in missing_history(0.0, 600.0, window=1e6, interval=60.0, step=300.0)]
     [10]
     """
-    start = max(newest + interval, now - window)
-    if start > now:
-        return []
-    if (now - start) / interval <= _FINE_POINTS:
-        return [HistoryRange(start, now, interval)]
-    slots = min(int(min(COUNTED, now - start) / interval), _COUNTED_POINTS) if counted else 0
-    slots = max(slots, min(int((now - start) / interval), grouped))
-    slots = 0 if interval == step else slots
-    # The coarse grid ends where the fine one can meet the grid of the slots.
-    until = now - slots * interval
-    points = int((until - start) // step)
-    coarse = HistoryRange(until - points * step, until, step)
-    return [coarse, HistoryRange(until + interval, now, interval)] if slots else [coarse]
+    # Counted back from the newest slot: the newest that was learned may lie on the grid of the steps.
+    slots = _slots_between(max(newest, now - window - interval), now, interval)
+    if slots <= _FINE_POINTS + 1:
+        return [HistoryRange(now - (slots - 1) * interval, now, interval)] if slots else []
+    fine = min(int(min(COUNTED, slots * interval) / interval), _COUNTED_POINTS) if counted else 0
+    fine = max(fine, min(slots - 1, grouped))
+    if interval == step:
+        fine = 0
+    until = math.floor((now - fine * interval) / step) * step
+    gap = 0.0
+    if interval == step and 0.0 < now - until < 0.5 * step:
+        # Slots are learned, too, and not much nearer to the last step than to each other.
+        until, gap = until - step, 0.4 * step
+    if newest == -math.inf:
+        start = math.floor((now - window) / (ALIGNED * step)) * ALIGNED * step
+    else:
+        start = math.ceil(newest / step + 0.5) * step
+    rest = _slots_between(until + gap, now, interval)
+    ranges = [HistoryRange(start, until, step), HistoryRange(now - (rest - 1) * interval, now, interval)]
+    return [part for part in ranges if part.points]
+
+
+def _slots_between(newest: float, now: float, interval: float) -> int:
+    """Return how many slots there are after `newest` and up to the slot `now`."""
+    return max(0, math.ceil((now - newest) / interval - 0.01))
 
 
 def learn(
@@ -156,39 +174,52 @@ def learn(
     align: Align | None = None,
     breaks: Sequence[float] = (),
     run: Run | None = None,
-) -> Iterator[int]:
-    """Let `engine` learn a range; yields, piece by piece, how many instants were learned.
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Steps[None]:
+    """Let `engine` learn a range: the work of `exporter.engine.together.alone`, or of a pass with others.
 
     `mask` returns the mask of the samples at some instants, once their series have rows; `on_verdicts` is called with
-    the verdicts of each piece; `align` puts samples into rows, and `run` judges and learns them; by default the engine
-    does. A piece ends at each of `breaks`, Unix seconds.
+    the verdicts of each piece, and then `on_progress` with how many instants it had; `align` puts samples into rows; by
+    default the engine does. A piece ends at each of `breaks`, Unix seconds. `run` makes the calls of the engine, where
+    another process does that.
     """
-    run = engine.run if run is None else run
     for whole in history(plan.start, plan.end, plan.step):
-        empty = 0 if math.isfinite(engine.first_at) else _empty_start(whole.values)
+        empty = 0
+        if not math.isfinite(engine.first_at):
+            empty = _empty_start(whole.values, _first_piece(whole.times, plan.step))
         block = replace(whole, times=whole.times[empty:], values=whole.values[empty:]) if empty else whole
         if empty:
-            yield empty
+            on_progress(empty)
         begin = float(block.times[0])
         if align is None:
             aligned = engine.align(block.keys, block.values, begin)
         else:
             aligned = align(block.keys, block.values, begin, complete=not block.partial)
         # Of a few series, a chunk is the whole window.
-        size, stops = len(block.times), np.searchsorted(block.times, breaks, side="right").tolist()
-        edges = sorted({*range(0, size, _TOGETHER), *stops, size})
-        for first, last in pairwise(edges):
+        first, stops = 0, np.searchsorted(block.times, breaks, side="right").tolist()
+        while first < len(block.times):
+            last = min(
+                [first + _first_piece(block.times[first:], plan.step), *(stop for stop in stops if stop > first)]
+            )
             times, samples = block.times[first:last], aligned.samples[first:last]
             # What a partial answer lacks is not missing.
             complete = np.zeros(len(times), np.bool_) if block.partial else None
-            on_verdicts(run(times, samples, plan.step, mask(times), complete=complete))
-            yield len(times)
+            on_verdicts((yield EngineRun(engine, times, samples, plan.step, mask(times), complete, run)))
+            on_progress(len(times))
+            first = last
 
 
-def _empty_start(values: FloatArray) -> int:
-    """Return how many instants there are before the first sample, all but the last where there is none.
+def _first_piece(times: FloatArray, step: float) -> int:
+    """Return how many instants are learned at once: up to a multiple of `_TOGETHER` steps."""
+    left = _TOGETHER - round(float(times[0]) / step) % _TOGETHER
+    return min(left, len(times))
+
+
+def _empty_start(values: FloatArray, first: int) -> int:
+    """Return how many instants there are before the piece with the first sample; `first` are in the first piece.
 
     Nothing can be learned of them, and a month of them takes seconds: a server that was started a minute ago has one.
     """
     present = np.flatnonzero(~np.isnan(values).all(axis=1))
-    return int(present[0]) if len(present) else max(0, len(values) - 1)
+    index = int(present[0]) if len(present) else len(values) - 1
+    return 0 if index < first else first + (index - first) // _TOGETHER * _TOGETHER

@@ -18,6 +18,7 @@ from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels
+from exporter.engine.together import Steps, alone
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.errors import PrometheusError, Reason, StateError
 from exporter.evaluation.accepted_levels import AcceptedLevels
@@ -179,6 +180,10 @@ class Learner:
         )
 
     def catch_up(self, now: float, *, series: int | None = None) -> None:
+        """Learn from history so that every slot up to `now` is learned: `catching_up` by itself."""
+        alone(self.catching_up(now, series=series))
+
+    def catching_up(self, now: float, *, series: int | None = None) -> Steps[None]:
         """Learn from history so that every slot up to `now` is learned.
 
         Parameters
@@ -206,7 +211,7 @@ class Learner:
         try:
             with self._reader() as api:
                 self.context.ports.cover_incidents(min(part.start for part in ranges), now)
-                self._read(api, ranges, total, now, series)
+                yield from self._read(api, ranges, total, now, series)
         except PrometheusError:
             if self._abandoned:
                 raise Abandoned from None
@@ -228,7 +233,9 @@ class Learner:
             self._reading = None
             api.close()
 
-    def _read(self, api: PrometheusApi, ranges: list[HistoryRange], total: int, now: float, series: int | None) -> None:
+    def _read(
+        self, api: PrometheusApi, ranges: list[HistoryRange], total: int, now: float, series: int | None
+    ) -> Steps[None]:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
@@ -245,27 +252,32 @@ class Learner:
         # Whatever fails from here on, the query itself was answered.
         self.history_refused = True
         done = 0
+
+        def on_progress(points: int) -> None:
+            nonlocal done
+            self.accept_again()
+            done += points
+            self._progress(1.0 - (total - done) / self._planned)
+            self.beat()
+            if self._abandoned:
+                raise Abandoned
+
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - self._grouped * plan.interval if part.step == plan.interval else np.inf
             on_verdicts = partial(self._pass_on, since=since)
-            pieces = learn(
+            history, pool = self._history(api, series), self.context.ports.pool
+            yield from learn(
                 self.engine,
                 part,
-                self._history(api, series),
+                history,
                 self.sample_mask,
                 on_verdicts,
                 self.admit,
                 self.accepted.instants,
-                partial(run_in, self.context.ports.pool, self.engine),
+                None if pool.count == 1 else partial(run_in, pool, self.engine),
+                on_progress,
             )
-            for points in pieces:
-                self.accept_again()
-                done += points
-                self._progress(1.0 - (total - done) / self._planned)
-                self.beat()
-                if self._abandoned:
-                    raise Abandoned
         self.history_refused = False
         took = round(perf_counter() - begin, 3)
         until = {"seconds": took, "until": format_instant(now)}

@@ -13,6 +13,9 @@ __all__ = ["SecondReading"]
 
 log = logging.getLogger(__name__)
 
+_BETTER = 0.95
+"""Part of the incomplete instants that must be left at most: how many there are differs a little from time to time."""
+
 
 class SecondReading:
     """Learns the history of a query anew. An attempt that is broken off by the server is gone on with.
@@ -67,7 +70,7 @@ class SecondReading:
             self._pauses.later()
             return None
         self._learner = None
-        if learner.unread_points >= old.unread_points:
+        if learner.unread_points >= _BETTER * old.unread_points:
             log.info("history is as incomplete as before", extra={**query, "reason": str(learner.unread)})
             self._pauses.later()
             return None

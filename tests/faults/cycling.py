@@ -21,6 +21,7 @@ from exporter.alerting.state_machine import restore
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
+from exporter.engine.together import alone
 from exporter.errors import PrometheusError, Reason
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.evaluator import QueryEvaluator
@@ -196,7 +197,7 @@ class World:
         )
 
     def prepare(self) -> bool:
-        return self.cycle.prepare(self.now)
+        return alone(self.cycle.preparing(self.now))
 
     def slot(self, count: int = 1) -> None:
         for _ in range(count):

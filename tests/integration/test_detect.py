@@ -17,6 +17,7 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.load import load
 from exporter.detect.recorded_series import format_labels
 from exporter.engine.engine import Engine
+from exporter.engine.together import alone as drive
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.history import grid
@@ -317,7 +318,9 @@ def test_scores_are_bit_for_bit_those_of_the_daemon(prometheus: Prometheus, tmp_
                 expected[format_labels(dict(labels)), float(block.times[index])] = scored
     # It is what the daemon runs when it reads history back.
     again = Engine(engine_settings(plan))
-    assert sum(learn(again, HistoryRange(START, end, STEP), history)) == len(grid(START, end, STEP))
+    points: list[int] = []
+    drive(learn(again, HistoryRange(START, end, STEP), history, on_progress=points.append))
+    assert sum(points) == len(grid(START, end, STEP))
     assert again.at == engine.at
     api.close()
     assert sum(score >= 0.5 for score, _ in expected.values()) >= 30

@@ -164,7 +164,7 @@ def test_the_profile_is_pinned_after_a_week_for_twelve_weeks() -> None:
     for day in range(100):
         every[4] = 86400.0 * day
         drift.begin_day(START + 86400.0 * day)
-        drift.learn(slice(0, 1), np.ones(1), every if not 89 < day < 95 else 0.0 * every)
+        drift.count(drift.learn(slice(0, 1), np.ones(1), every if not 89 < day < 95 else 0.0 * every))
         pinned.append(bool(np.isfinite(drift.measure(every).moved[0])))
     # Pinned anew at once, unless the series is too young by then.
     assert [day for day in range(1, 100) if pinned[day] != pinned[day - 1]] == [7, 92, 95]

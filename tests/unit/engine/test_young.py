@@ -17,6 +17,7 @@ from exporter.engine.detectors import ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask
 from exporter.engine.settings import BaselineSettings, DetectionSettings
+from exporter.engine.together import alone
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import score_of
 from exporter.engine.young import FEW
@@ -53,7 +54,9 @@ def born(values: Callable[[FloatArray], FloatArray], interval: float, hours: flo
     if begun:
         ranges = missing_history(-np.inf, now, window=30 * 86400.0, interval=interval, step=cadence_of(interval, 300.0))
         for part in ranges:
-            assert sum(learn(young, part, read)) == part.points
+            points: list[int] = []
+            alone(learn(young, part, read, on_progress=points.append))
+            assert sum(points) == part.points
     live = samples[begun:]
     times = START + interval * np.arange(begun, len(samples))
     return young.run(times, young.align(keys(live.shape[1]), live, times[0]).samples, interval)
