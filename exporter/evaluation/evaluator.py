@@ -143,9 +143,11 @@ class QueryEvaluator:
                 yield from learner.catching_up(now)
             except PrometheusError as fault:
                 self._metrics.refused(fault, history=learner.history_refused)
-                self._pauses.failed(fault, asks_less=learner.asks_less)
+                self._pauses.failed(fault)
                 in_vain = learner.history_refused and not self.context.ports.needs_history
-                if not (in_vain and self._history_pauses.refused(asks_less=learner.asks_less)):
+                # A server that said when, and is asked for less then, need not be waited for any longer.
+                less = learner.asks_less and fault.retry_after is not None
+                if less or not (in_vain and self._history_pauses.refused()):
                     return False
                 learner.go_on_without(now, fault)
             except Abandoned:

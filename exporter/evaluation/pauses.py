@@ -35,13 +35,13 @@ class Pauses:
         """Send no query for so long."""
         self._until = monotonic() + min(seconds, _LONGEST)
 
-    def failed(self, fault: PrometheusError, *, asks_less: bool = False) -> None:
-        """Pause where a server wants it, or has too many requests; `asks_less`: the next request asks for less."""
+    def failed(self, fault: PrometheusError) -> None:
+        """Pause where a server wants it, or has too many requests."""
         if fault.retry_after is not None:
             self.pause(fault.retry_after)
         elif fault.reason is Reason.RATE_LIMITED:
-            self._rate_limited += not asks_less
-            self.pause(_FIRST * 2.0 ** min(max(0, self._rate_limited - 1), 16))
+            self._rate_limited += 1
+            self.pause(_FIRST * 2.0 ** min(self._rate_limited - 1, 16))
 
     def answered(self) -> None:
         """Note that the server answered."""
@@ -60,14 +60,8 @@ class HistoryPauses:
         """Seconds; 0 where history may be asked for."""
         return max(0.0, self._until - monotonic())
 
-    def refused(self, *, asks_less: bool = False) -> bool:
-        """Note an attempt that came no further; return whether it is time to go on without history.
-
-        `asks_less`: the next attempt asks for less, so it need not wait for longer than this one.
-        """
-        if asks_less:
-            self._until = monotonic() + _FIRST
-            return False
+    def refused(self) -> bool:
+        """Note an attempt that came no further; return whether it is time to go on without history."""
         self._refused += 1
         self._until = monotonic() + min(_FIRST * 2.0 ** (self._refused - 1), _LONGEST_OF_HISTORY)
         return self._refused >= _ENOUGH

@@ -230,15 +230,15 @@ class LimitedServer(Server):
     def history(self, expr: str, start: float, end: float, step: float, **options: Any) -> Iterator[HistoryChunk]:
         points = options["sizes"].points(step, int((end - start) // step) + 1)
         if points * step > 7200.0:
-            error = PrometheusError("u", Reason.RATE_LIMITED, "too many outstanding requests", status=429)
+            error = PrometheusError("u", Reason.RATE_LIMITED, "too many requests", status=429, retry_after=7.0)
             options["sizes"].refused(step, points, error)
             raise error
         return super().history(expr, start, end, step, **options)
 
 
-def test_shorter_ranges_are_asked_for_without_ever_longer_pauses(tmp_path: Path, clock: list[float]) -> None:
+def test_shorter_ranges_are_asked_for_when_the_server_says(tmp_path: Path, clock: list[float]) -> None:
     world = World(tmp_path, LimitedServer("host1"))
-    assert give_up(world, clock) == [5.0] * 4
+    assert give_up(world, clock) == [7.0] * 4
     world.slot()
     assert world.sample("history_incomplete") == 0.0
     assert world.sample("judged_ratio") == 1.0
