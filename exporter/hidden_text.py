@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escape_hidden", "escape_hidden_json"]
+__all__ = ["escape_control", "escape_hidden", "escape_hidden_json"]
 
-_HIDDEN = re.compile("[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
-"""Direction marks, separators of lines and paragraphs, signs of no width, tags; not the joiners, which some scripts
-and symbols need."""
+_HIDDEN = re.compile(
+    "[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Control characters beyond ASCII, direction marks, separators of lines and paragraphs, signs of no width, tags; not
+the joiners, which some scripts and symbols need."""
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 # All of them are in these blocks, so that most texts are not decoded.
-_HIDDEN_BYTES = re.compile(rb"[\xd8\xe2\xef\xf3]")
+_HIDDEN_BYTES = re.compile(rb"[\xc2\xd8\xe2\xef\xf3]")
 
 
 def escape_hidden(text: str) -> str:
@@ -24,6 +27,15 @@ def escape_hidden(text: str) -> str:
     """
     # No ASCII text has any.
     return text if text.isascii() else _HIDDEN.sub(_escape, text)
+
+
+def escape_control(text: str) -> str:
+    r"""Return a line of text with hidden characters and all control characters as escapes, for terminals and files.
+
+    >>> escape_control("a\u202eb\x1b[31m\nc")
+    'a\\u202eb\\x1b[31m\\nc'
+    """
+    return text if text.isascii() and text.isprintable() else _CONTROL.sub(_escape, escape_hidden(text))
 
 
 def escape_hidden_json(body: bytes) -> bytes:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
 from exporter.errors import ExporterError
-from exporter.hidden_text import escape_hidden
+from exporter.hidden_text import escape_control
 from exporter.http_client.client import Client
 
 __all__ = ["add_parser", "run"]
@@ -133,4 +133,4 @@ def _line(anomaly: Mapping[str, Any]) -> str:
 
 def _print(line: str) -> None:
     # Labels and comments may hold control characters: they must not reach the terminal.
-    sys.stdout.write("".join(sign if sign.isprintable() else "\ufffd" for sign in escape_hidden(line)) + "\n")
+    sys.stdout.write(escape_control(line) + "\n")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
+from exporter.hidden_text import escape_control
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         lines = str(error).splitlines()
     except KeyboardInterrupt:
         return INTERRUPTED
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.write("".join(f"{escape_control(line)}\n" for line in lines))
     return UNUSABLE
 
 
@@ -120,7 +121,8 @@ def _detect(args: argparse.Namespace) -> int:
 
     series = read(data, args.input_format, source=_name(args.input), zone=zone)
     for each in series:
-        sys.stderr.write("".join(f"{_name(args.input)}: {line}\n" for line in each.warning.splitlines()))
+        for line in each.warning.splitlines():
+            sys.stderr.write(f"{_name(args.input)}: {escape_control(line)}\n")
     step = given or detect_step(series)
     as_csv = args.output_format == "csv" or (args.output_format == "auto" and args.output.lower().endswith(".csv"))
     if args.rows and (as_csv or ahead is not None):

@@ -16,6 +16,7 @@ from exporter.engine.forecast.forecast import LEVELS
 from exporter.engine.forecast.forecasts import Forecasts
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.settings import EngineSettings
+from exporter.hidden_text import escape_hidden_json
 from exporter.settings import format_duration
 
 __all__ = ["SeriesForecast", "forecast_series", "forecasts_to_csv", "forecasts_to_json"]
@@ -99,7 +100,7 @@ def forecasts_to_json(forecasts: Sequence[SeriesForecast], settings: EngineSetti
     """Write the forecasts, and when the limit is reached; of several series as a list, `results`."""
     answers = [_answer(each, settings) for each in forecasts]
     answer = answers[0] if len(answers) == 1 else {"results": answers}
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+    return escape_hidden_json(msgspec.json.format(msgspec.json.encode(answer), indent=2)) + b"\n"
 
 
 def _answer(forecast: SeriesForecast, settings: EngineSettings) -> dict[str, Any]:

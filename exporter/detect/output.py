@@ -14,6 +14,7 @@ from msgspec import Raw
 from exporter.detect.recorded_series import format_labels
 from exporter.detect.scoring import ScoredGroup, ScoredSeries
 from exporter.detect.timestamps import is_json_number
+from exporter.hidden_text import escape_hidden_json
 
 __all__ = ["is_anomaly_now", "to_csv", "to_json"]
 
@@ -213,4 +214,4 @@ def _number(value: float) -> float | str:
 
 
 def _encoded(answer: dict[str, Any]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+    return escape_hidden_json(msgspec.json.format(msgspec.json.encode(answer), indent=2)) + b"\n"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from exporter.detect.timestamps import parse_times
 from exporter.errors import ExporterError
+from exporter.hidden_text import escape_control
 
 __all__ = [
     "NATIVE_HISTOGRAM",
@@ -201,15 +202,17 @@ def parse_value(text: str) -> float | None:
 
 
 def format_labels(labels: Mapping[str, str]) -> str:
-    """Write a label set as in PromQL.
+    """Write a label set as in PromQL, hidden and control characters as its escapes.
 
     >>> format_labels({"__name__": "up", "job": "node"})
     'up{job="node"}'
     """
-    pairs = ", ".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items()) if name != "__name__")
-    name = labels.get("__name__", "")
+    pairs = ", ".join(
+        f'{escape_control(name)}="{_escaped(value)}"' for name, value in sorted(labels.items()) if name != "__name__"
+    )
+    name = escape_control(labels.get("__name__", ""))
     return name if name and not pairs else f"{name}{{{pairs}}}"
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return escape_control(value.replace("\\", "\\\\").replace('"', '\\"'))

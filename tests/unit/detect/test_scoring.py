@@ -161,6 +161,16 @@ def test_csv_of_several_series_says_which() -> None:
     assert names == ["series", *['"up{job=""a\\""b""}"'] * 2, *["up"] * 3]
 
 
+def test_characters_that_are_not_seen_are_written_as_escapes() -> None:
+    value = "a\u202eb\x1b[31m\x9bc\r\n\U000e0041é"
+    results = scored(series(*daily(2), job=value), series(*daily(2), job="b"))
+    written, answer = to_csv(results).decode(), to_json(results, 300.0).decode()
+    for text in (written, answer):
+        assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert r"""{job=""a\u202eb\x1b[31m\x9bc\r\n\U000e0041é""}""" in written
+    assert json.loads(answer)["results"][0]["series"] == {"job": value}
+
+
 def test_json_is_the_verdict_on_the_newest_sample() -> None:
     answer = json.loads(to_json(scored(spiked(slice(1498, 1500), job="a")), 300.0))
     assert next(iter(answer)) == "is_anomaly"

@@ -332,7 +332,7 @@ def test_a_user_without_a_password_is_told(shell, monkeypatch: pytest.MonkeyPatc
 
 def test_other_peoples_text_does_not_steer_the_terminal(store: Store, shell) -> None:
     append(store, [a_transition("a", AuditEvent.OPEN, 1.0, details={"labels": json.dumps({"instance": "\x1b[2J\n"})})])
-    assert shell("list")[1].endswith('{instance="\ufffd[2J\ufffd"}\n')
+    assert shell("list")[1].endswith('{instance="\\x1b[2J\\n"}\n')
 
 
 def test_an_acknowledgement_and_a_verdict_are_taken_back_by_further_transitions(store: Store, api: Api) -> None:
