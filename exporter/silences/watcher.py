@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
 from exporter.delivery import AlertmanagerSettings, ReceiverClocks
-from exporter.errors import AlertmanagerError, ExporterError
+from exporter.errors import AlertmanagerError
 from exporter.http_client import Client
 from exporter.silences.alert_status import AlertListing, AlertStatus, SentAlert
 from exporter.silences.alertmanager_api import AlertmanagerApi
+from exporter.silences.created import CreatedSilences
 from exporter.silences.messages import Exchange, Message
 from exporter.silences.metrics import SilenceMetrics
 from exporter.silences.peer import Peer, clusters
@@ -79,7 +80,7 @@ class SilenceWatcher:
     ) -> None:
         self._connect = connect
         self._calendar = calendar
-        self._log = created_log
+        self._created = CreatedSilences(created_log)
         self._clock = clock
         self._alertnames = alertnames
         self._on_read = on_read
@@ -90,8 +91,6 @@ class SilenceWatcher:
         self._metrics = SilenceMetrics(registry)
         self._settings = SilenceSettings()
         self._peers: dict[str, Peer] = {}
-        self._created: dict[str, CreatedSilence] | None = None
-        self._unwritten: dict[str, CreatedSilence] = {}
         self._index = SilenceIndex()
         self._change = threading.Condition()
         self._wake = self._stopping = False
@@ -237,7 +236,7 @@ class SilenceWatcher:
         peers = list(self._peers.values())
         self._calendar().prepare(self._clock())
         plan = plan_silences(self._calendar(), self._clock())
-        created = self._load_created()
+        created = self._created.load(self._calendar(), self._peers.values())
         # Clusters only matter where there is a silence to create or to end.
         reconciling = bool(plan.needed) or any(not silence.removed for silence in created.values())
         at = self._clock()
@@ -258,7 +257,7 @@ class SilenceWatcher:
                 for step in steps(plan, list(present.values()), created, at=self._clock())[:_MOST_STEPS]:
                     self._apply_step(step, cluster)
                 self._posting.post(messages, cluster, at=self._clock(), mono=self._monotonic())
-            self._write_created()
+            self._created.write(self._clock())
 
     def _share(self, peers: Sequence[Peer]) -> list[Message]:
         """Take the messages of other exporters; return those of this one that an Alertmanager does not list."""
@@ -355,49 +354,18 @@ class SilenceWatcher:
 
     def _end(self, silence: Silence, peer: Peer) -> None:
         peer.api.end_silence(silence)
-        self._add_created(CreatedSilence(silence.id, silence.entry or "", silence.window.end, True))
+        self._created.add(CreatedSilence(silence.id, silence.entry or "", silence.window.end, True))
         log.info("a silence was ended", extra=_log_fields(peer, silence.entry, silence.id))
 
     def _put(self, step: PutSilence, peer: Peer) -> None:
         occurrence = step.occurrence
         before = step.replaces if step.replaces in peer.silences else None
         identity = peer.api.put_silence(body_of(PutSilence(occurrence, before), at=self._clock()))
-        self._add_created(CreatedSilence(identity, occurrence.name, occurrence.window.end))
+        self._created.add(CreatedSilence(identity, occurrence.name, occurrence.window.end))
         if before is not None and before.id != identity:
             # It could not be updated, so the Alertmanager ended it and created another.
-            self._add_created(CreatedSilence(before.id, occurrence.name, before.window.end, True))
+            self._created.add(CreatedSilence(before.id, occurrence.name, before.window.end, True))
         log.info("a silence was made", extra=_log_fields(peer, occurrence.name, identity))
-
-    def _load_created(self) -> dict[str, CreatedSilence]:
-        if self._created is None:
-            try:
-                self._created = dict(self._log.load())
-            except ExporterError as fault:
-                log.warning("silences that were made are not known", extra={"error": str(fault)})
-                return dict(self._unwritten)
-        # Those of our entries that another replica created, or that we could not write down, count as created by us.
-        calendar = self._calendar()
-        entries = {entry.name for entry in calendar.entries} | {event.name for event in calendar.announced}
-        for peer in self._peers.values():
-            for silence in peer.silences:
-                if silence.entry in entries and not silence.expired and silence.id not in self._created:
-                    self._add_created(CreatedSilence(silence.id, silence.entry or "", silence.window.end))
-        return self._created
-
-    def _add_created(self, silence: CreatedSilence) -> None:
-        if self._created is not None:
-            self._created[silence.id] = silence
-        self._unwritten[silence.id] = silence
-
-    def _write_created(self) -> None:
-        if not self._unwritten:
-            return
-        try:
-            self._log.record(list(self._unwritten.values()), at=self._clock())
-        except ExporterError as fault:
-            log.warning("silences that were made could not be noted", extra={"error": str(fault)})
-        else:
-            self._unwritten = {}
 
 
 def _log_fields(peer: Peer, entry: str | None, identity: str) -> dict[str, object]:

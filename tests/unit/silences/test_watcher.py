@@ -197,7 +197,7 @@ def test_a_restart_goes_on_with_what_the_ledger_has() -> None:
     world.calendar = Calendar([], "UTC", [SALE])
     world.round()
     again = World(A)
-    again.log, again.watch._log = world.log, world.log
+    again.log, again.watch._created._log = world.log, world.log
     again.servers[A].silences = world.servers[A].silences
     again.round()
     # Its entry is gone meanwhile, so it goes too; there is nothing else to tell that it was ours.
