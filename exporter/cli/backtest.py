@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.incident_flags import add_query_and_incidents
 from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 
@@ -61,13 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--compare", metavar="FILE", type=Path, help="configuration to hold it against: the old one")
     add("--from", dest="start", metavar="TIME", default="7d", help="(default: 7d, which is seven days ago)")
     add("--to", dest="end", metavar="TIME", default="now", help="(default: %(default)s)")
-    add("--query", action="append", metavar="NAME", help="only this query; may be repeated")
-    add("--incidents", metavar="FILE", type=Path,
-        help="CSV of what really happened: start,end and, if wanted, name, query and any other label")  # fmt: skip
-    add("--against-alerts", metavar="MATCHERS",
-        help="take past ALERTS of the first source for what really happened, as '{alertname=~\"Api.*\"}'")  # fmt: skip
-    add("--warning-time", metavar="DURATION", default="30m",
-        help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
+    add_query_and_incidents(parser)
     add("--format", choices=("text", "json"), default="text", dest="form",
         help="of standard output (default: %(default)s)")  # fmt: skip
     add("--output.html", dest="html", metavar="FILE", type=Path, help="write the report with charts as one HTML file")

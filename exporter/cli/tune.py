@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.incident_flags import add_query_and_incidents
 from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
 
@@ -55,14 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--config.file", dest="config_file", metavar="FILE", type=Path, default=Path("config.yaml"),
         help="configuration to start from (default: %(default)s)")  # fmt: skip
-    add("--query", action="append", metavar="NAME", help="only this query; may be repeated")
-    add("--incidents", metavar="FILE", type=Path,
-        help="CSV of what really happened: start,end and, if wanted, name, query and any other label")  # fmt: skip
-    add("--against-alerts", metavar="MATCHERS",
-        help="take past ALERTS of Prometheus for what really happened, such as '{alertname=~\"Api.*\"}'")  # fmt: skip
+    add_query_and_incidents(parser)
     add("--alerts-per-week", metavar="N", type=float, help="alerts of a query that are few enough")
-    add("--warning-time", metavar="DURATION", default="30m",
-        help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
     add("--output", metavar="FILE", type=Path, help="write the patch of the configuration there (default: print it)")
     add_workers(add)
     parser.set_defaults(run=run)
