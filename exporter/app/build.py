@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
+from exporter.correlation.damage import SLOTS, SPACING
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Discovery, ReceiverClocks, Senders
@@ -140,7 +142,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
             root_causes=RootCauses(sent_labels=suppression.incident_labels, elsewhere=suppression.sent_elsewhere),
-            likely_causes=LikelyCauses(),
+            likely_causes=LikelyCauses(partial(store.verdicts.read_rows, spacing=SPACING, most=SLOTS)),
             changes=ChangeLog(suppression.events.all),
             maintenance=Maintenance(store, feedback, suppression, metrics),
             remote_writes=remote_writes,

@@ -11,18 +11,22 @@ import numpy.typing as npt
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 
-__all__ = ["Component", "DamageHistory", "Damages"]
+__all__ = ["Component", "DamageHistory", "Damages", "PastVerdicts", "SLOTS", "SPACING"]
 
 FloatArray = npt.NDArray[np.float64]
 Component = tuple[str, ...]
+PastVerdicts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+"""Times, shape (t,), observed and expected values and scores, shape (t, n)."""
 
-_SLOTS = 128
-_SPACING = 10.0
+SLOTS = 128
+SPACING = 10.0
 """Seconds between two slots at least. With slots of a minute two hours are kept."""
 _MOST = 5000
 """Components; more are left out."""
 _UNUSUAL = 3.0
 """Standard deviations from which a component can be a cause."""
+_HIGHEST = 1.0 - 2.0**-20
+"""Score from which it is not said how far a component was from its expected value."""
 _NOISE = 3.0
 """How many times the largest excess of the hours before an excess has to be,"""
 _ENOUGH = 12
@@ -80,19 +84,31 @@ class DamageHistory:
         self._rows: tuple[SeriesTable | None, int, npt.NDArray[np.intp]] = (None, -1, np.zeros(0, np.intp))
         self._index: dict[Component, int] = {}
         self._count = 0
-        self._times = np.full(_SLOTS, np.nan)
+        self._times = np.full(SLOTS, np.nan)
         # Excess, value, deviation.
-        self._slots = np.full((3, _SLOTS, 0), np.nan, np.float32)
+        self._slots = np.full((3, SLOTS, 0), np.nan, np.float32)
         self._expected = np.zeros(0)
 
     def add(self, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict of a slot."""
-        last = self._times[(self._count - 1) % _SLOTS]
-        if verdict.at - last < _SPACING:
+        last = self._times[(self._count - 1) % SLOTS]
+        if verdict.at - last < SPACING:
             return
         place = self._place(table)
         rows = np.flatnonzero((place >= 0) & ~np.isnan(verdict.observed[: len(place)]))
         self.put(verdict.at, place[rows], verdict.observed[rows], verdict.expected[rows], verdict.z[rows])
+
+    def restore(self, past: PastVerdicts, table: SeriesTable) -> None:
+        """Take slots of the past, as an earlier process judged them, before the first one of this process."""
+        times, observed, expected, score = past
+        place = self._place(table)
+        # A score is kept in steps: the highest is rounded to 1.
+        deviation = -_UNUSUAL * np.log2(1.0 - np.minimum(score, _HIGHEST))
+        for index, at in enumerate(times.tolist()):
+            if at - self._times[(self._count - 1) % SLOTS] < SPACING:
+                continue
+            rows = np.flatnonzero((place >= 0) & ~np.isnan(observed[index, : len(place)]))
+            self.put(at, place[rows], observed[index, rows], expected[index, rows], deviation[index, rows])
 
     def put(
         self, at: float, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
@@ -101,7 +117,7 @@ class DamageHistory:
         n = self._slots.shape[2]
         count = np.bincount(place, minlength=n).astype(np.float64)
         shared = np.where(count > 0, count, np.nan) if self._mean else np.where(count > 0, 1.0, np.nan)
-        slot = self._count % _SLOTS
+        slot = self._count % SLOTS
         self._slots[0, slot] = np.bincount(place, observed - expected, n) / shared
         self._slots[1, slot] = np.bincount(place, observed, n) / shared
         deviation = np.full(n, -np.inf)
@@ -111,6 +127,11 @@ class DamageHistory:
         self._expected = np.where(np.isnan(newest), self._expected, newest)
         self._times[slot] = at
         self._count += 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no slot yet."""
+        return self._count == 0
 
     def admit(self, component: Component) -> int:
         """Return the place of a component; -1 where there is no room for it."""
@@ -125,13 +146,13 @@ class DamageHistory:
         more = len(self._index) - self._slots.shape[2]
         if more:
             # Another array: somebody may be reading this one.
-            self._slots = np.concatenate([self._slots, np.full((3, _SLOTS, more), np.nan, np.float32)], axis=2)
+            self._slots = np.concatenate([self._slots, np.full((3, SLOTS, more), np.nan, np.float32)], axis=2)
             self._expected = np.concatenate([self._expected, np.full(more, np.nan)])
 
     def covers(self, at: float) -> bool:
         """Whether an instant, Unix seconds, is not too long ago."""
         kept = self._times[~np.isnan(self._times)]
-        return len(kept) > 0 and (at >= kept.min() or self._count < _SLOTS)
+        return len(kept) > 0 and (at >= kept.min() or self._count < SLOTS)
 
     def since(self, began: float, *, worse: str = "above", slack: float = 0.0) -> Damages:
         """Return the damage since an alert began, Unix seconds.
@@ -143,10 +164,10 @@ class DamageHistory:
         slack : float, seconds
             How long before the alert a component may have become unusual because of it.
         """
-        slots, expected, oldest = self._slots, self._expected, self._count % _SLOTS
+        slots, expected, oldest = self._slots, self._expected, self._count % SLOTS
         n = min(slots.shape[2], len(expected))
         used = np.flatnonzero(~np.isnan(self._times))
-        used = used[used != oldest] if self._count >= _SLOTS else used
+        used = used[used != oldest] if self._count >= SLOTS else used
         used = used[np.argsort(self._times[used])]
         times = self._times[used]
         excess, level, deviation = slots[:, used, :n].astype(np.float64)

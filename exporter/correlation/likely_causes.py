@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +13,10 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.explanation.registry import LIKELY_CAUSES
 from exporter.alerting.explanation.why_input import LikelyCause, LikelyCausesInput
 from exporter.alerting.root_cause import HORIZON, DependencyGraph
-from exporter.correlation.damage import Component, DamageHistory, Damages
+from exporter.correlation.damage import Component, DamageHistory, Damages, PastVerdicts
 from exporter.correlation.ranking import FloatArray, own_damage, ranked, reached
 from exporter.correlation.settings import CauseSettings
-from exporter.engine.series import SeriesTable
+from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 
 __all__ = ["LikelyCauses", "Ranking", "edges_among", "rank_causes"]
@@ -96,9 +96,18 @@ def rank_causes(
 
 
 class LikelyCauses:
-    """Ranks the components behind the alerts of all queries. Each query has one writer; anybody may read."""
+    """Ranks the components behind the alerts of all queries. Each query has one writer; anybody may read.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    past : callable, optional
+        Returns what was decided of the rows of a query before an instant, Unix seconds; None where that is not kept.
+    """
+
+    def __init__(
+        self, past: Callable[[str, Sequence[Labels | None], float], PastVerdicts | None] | None = None
+    ) -> None:
+        self._past = past
         self._settings: dict[str, CauseSettings] = {}
         self._histories: dict[tuple[str, tuple[str, ...], bool], DamageHistory] = {}
         self._units: Mapping[str, Unit | None] = {}
@@ -122,7 +131,18 @@ class LikelyCauses:
         """Take the verdict of a slot."""
         for (name, *_), history in self._histories.items():
             if name == query:
+                if history.empty and self._past is not None:
+                    self._restore(history, query, verdict.at, table)
                 history.add(verdict, table)
+
+    def _restore(self, history: DamageHistory, query: str, at: float, table: SeriesTable) -> None:
+        """Go on from what an earlier process, or an earlier configuration, saw of the query."""
+        labels: list[Labels | None] = [None] * table.size
+        for row, each in table.items():
+            labels[row] = each
+        past = None if self._past is None else self._past(query, labels, at)
+        if past is not None:
+            history.restore(past, table)
 
     def explain(
         self,

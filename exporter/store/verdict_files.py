@@ -27,8 +27,10 @@ __all__ = [
     "pack",
     "read_journal",
     "read_sealed",
+    "read_sealed_rows",
     "seal",
     "unpack",
+    "unpack_rows",
     "write_header",
     "write_slot",
 ]
@@ -89,9 +91,7 @@ def pack(verdict: Verdict, suppressed: npt.NDArray[np.int8]) -> Columns:
 
 def unpack(columns: Columns) -> dict[str, FloatArray]:
     """Return the numbers of one series: columns of shape (t,), and `each` of shape (d, t)."""
-    lines = {name: columns[name].astype(np.float64) for name in _FLOATS}
-    score = columns["score"].astype(np.float64)
-    lines["score"] = np.where(score == _NO_SCORE, np.nan, score / _SCORE_STEPS)
+    lines = unpack_rows(columns)
     votes, each = columns["votes"].astype(np.float64), columns["each"].astype(np.float64)
     lines["votes"] = np.where(votes == _NO_BYTE, np.nan, votes)
     lines["each"] = np.where(each == _NO_BYTE, np.nan, np.exp2(each / _SEVERITY_STEPS) - 1.0)
@@ -114,6 +114,13 @@ def write_slot(file: BinaryIO, at: float, new: Keys, columns: Columns) -> int:
     file.write(_RECORD.pack(_SLOT, at, len(columns["score"]), len(new), length, crc))
     file.writelines(payload)
     return _RECORD.size + length
+
+
+def unpack_rows(columns: Columns) -> dict[str, FloatArray]:
+    """Return the numbers of values, bands and scores, in the shape of the columns."""
+    lines = {name: columns[name].astype(np.float64) for name in _FLOATS}
+    score = columns["score"].astype(np.float64)
+    return lines | {"score": np.where(score == _NO_SCORE, np.nan, score / _SCORE_STEPS)}
 
 
 def _sizes(detectors: int) -> list[tuple[str, np.dtype[np.generic], int]]:
@@ -213,6 +220,45 @@ def empty(name: str) -> float:
 
 def read_sealed(path: Path, key: int) -> tuple[ChunkHeader, FloatArray, Columns] | None:
     """Read what a sealed file has of one series: times of shape (t,), columns, and `each` of shape (d, t)."""
+    index = _index_of(path)
+    if index is None or not len(rows := np.flatnonzero(index.keys == np.uint64(key))):
+        return None
+    group, row = divmod(int(rows[0]), _GROUP)
+    decoded = _group_of(index, group)
+    if decoded is None:
+        return None
+    return index.header, index.times, {name: part[:, row] if name == "each" else part[0, row] for name, part in decoded}
+
+
+def read_sealed_rows(path: Path, most: int) -> tuple[FloatArray, Keys, Columns] | None:
+    """Read the times, shape (t,), keys, shape (n,), and columns, shape (n, t), of all series; not of more than `most`.
+
+    `votes`, `flags` and `each` are left out.
+    """
+    index = _index_of(path)
+    if index is None or not 0 < len(index.keys) <= most:
+        return None
+    groups = [_group_of(index, group) for group in range(len(index.ends) - 1)]
+    columns: Columns = {}
+    for name in (*_FLOATS, "score"):
+        parts = [dict(group)[name][0] for group in groups if group is not None]
+        columns[name] = np.concatenate(parts) if len(parts) == len(groups) else np.zeros(0)
+    return None if any(group is None for group in groups) else (index.times, index.keys, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _SealedIndex:
+    """What a sealed file has, and where: compressed groups of series between `ends`, after `place`."""
+
+    header: ChunkHeader
+    raw: npt.NDArray[np.uint8]
+    place: int
+    times: FloatArray
+    keys: Keys
+    ends: npt.NDArray[np.uint64]
+
+
+def _index_of(path: Path) -> _SealedIndex | None:
     try:
         raw = np.memmap(path, np.uint8, mode="r")
     except (ValueError, OSError):
@@ -222,32 +268,28 @@ def read_sealed(path: Path, key: int) -> tuple[ChunkHeader, FloatArray, Columns]
         return None
     header, place = begun
     count, size = struct.unpack("<II", raw[place : place + 8].tobytes())
-    groups = -(-size // _GROUP)
-    parts = []
     place += 8
-    for kind, length in (("<f8", count), ("<u8", size), ("<u8", groups + 1)):
+    parts = []
+    for kind, length in (("<f8", count), ("<u8", size), ("<u8", -(-size // _GROUP) + 1)):
         parts.append(np.frombuffer(raw[place : place + 8 * length].tobytes(), kind))
         place += 8 * length
-    times, keys, ends = parts
-    rows = np.flatnonzero(keys == np.uint64(key))
-    if not len(rows):
-        return None
-    group, row = divmod(int(rows[0]), _GROUP)
+    return _SealedIndex(header, raw, place, *parts)
+
+
+def _group_of(index: _SealedIndex, group: int) -> list[tuple[str, npt.NDArray[np.generic]]] | None:
+    """Return the columns of a group of series, shape (each, rows, t); None where it is damaged."""
+    begin, end = (index.place + int(index.ends[group + more]) for more in (0, 1))
     try:
-        block = zlib.decompress(raw[place + int(ends[group]) : place + int(ends[group + 1])].data)
+        block = zlib.decompress(index.raw[begin:end].data)
     except zlib.error:
         return None
-    return header, times, _row_of(block, row, min(_GROUP, size - group * _GROUP), count, len(header.detectors))
-
-
-def _row_of(block: bytes, row: int, rows: int, count: int, detectors: int) -> Columns:
-    columns: Columns = {}
+    rows, count = min(_GROUP, len(index.keys) - group * _GROUP), len(index.times)
+    columns = []
     place = 0
-    for name, kind, each in _sizes(detectors):
+    for name, kind, each in _sizes(len(index.header.detectors)):
         length = each * rows * count
         end = place + length * kind.itemsize
         pieces = np.frombuffer(block[place:end], np.uint8).reshape(kind.itemsize, length)
-        numbers = np.ascontiguousarray(pieces.T).view(kind).reshape(each, rows, count)[:, row]
-        columns[name] = numbers if name == "each" else numbers[0]
+        columns.append((name, np.ascontiguousarray(pieces.T).view(kind).reshape(each, rows, count)))
         place = end
     return columns

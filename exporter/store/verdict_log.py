@@ -32,8 +32,10 @@ from exporter.store.verdict_files import (
     pack,
     read_journal,
     read_sealed,
+    read_sealed_rows,
     seal,
     unpack,
+    unpack_rows,
     write_header,
     write_slot,
 )
@@ -46,6 +48,8 @@ _MOST_SLOTS, _MOST_BYTES = 240, 64 * 2**20
 """Of a journal, before it is sealed."""
 _MOST_PENDING = 2_000_000
 """Series in slots that wait to be written; further slots are dropped."""
+_MOST_ROWS = 20_000
+"""Series of which the past is read at once at most: some seconds, and 100 MB."""
 _JOURNAL, _SEALED = ".journal", ".verdicts"
 
 
@@ -164,6 +168,28 @@ class VerdictLog:
             with contextlib.suppress(FileNotFoundError):
                 parts = list(self._parts(self._home(query), key, start, end))
                 return _joined(parts, start, end)
+        return None
+
+    def read_rows(
+        self, query: str, series: Sequence[Labels | None], end: float, *, spacing: float, most: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
+        """Return times, shape (t,), and what was observed and expected and the score, shape (t, n), of all series.
+
+        None where there are none, or there are more series than is quick to read.
+
+        Parameters
+        ----------
+        end, spacing : float, seconds
+            Slots before this instant, so far apart at least.
+        most : int
+            Slots at most, the newest.
+        """
+        if len(series) > _MOST_ROWS:
+            return None
+        keys = np.array([0 if labels is None else _key(labels) for labels in series], np.uint64)
+        for _ in range(2):
+            with contextlib.suppress(FileNotFoundError):
+                return _newest_rows(_files(self._home(query)), keys, end, spacing, most)
         return None
 
     def _parts(
@@ -349,6 +375,54 @@ def _from_journal(path: Path, key: int) -> tuple[ChunkHeader, FloatArray, Column
     since = [slot for slot in slots if row < len(slot.columns["score"])]
     columns = {name: np.stack([_of_row(slot, name, row) for slot in since], axis=-1) for name in since[0].columns}
     return header, np.array([slot.at for slot in since]), columns
+
+
+def _rows_of_journal(path: Path) -> tuple[FloatArray, Keys, Columns] | None:
+    """Read a journal as `read_sealed_rows` does a sealed file."""
+    content = read_journal(path)
+    if content is None or not content[1]:
+        return None
+    slots = content[1]
+    keys: Keys = np.concatenate([slot.new for slot in slots])
+    columns: Columns = {}
+    for name in ("observed", "expected", "lower", "upper", "score"):
+        column = np.full((len(keys), len(slots)), empty(name), slots[0].columns[name].dtype)
+        for index, slot in enumerate(slots):
+            column[: len(slot.columns[name]), index] = slot.columns[name]
+        columns[name] = column
+    return np.array([slot.at for slot in slots]), keys, columns
+
+
+def _newest_rows(
+    files: Sequence[Path], keys: Keys, end: float, spacing: float, most: int
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
+    parts: list[tuple[FloatArray, ...]] = []
+    for path in reversed(files):
+        if _begin(path) >= end or sum(len(part[0]) for part in parts) >= most:
+            continue
+        read = read_sealed_rows(path, 2 * _MOST_ROWS) if path.suffix == _SEALED else _rows_of_journal(path)
+        if read is not None:
+            times = read[0]
+            slots = np.flatnonzero(times < end)
+            _, first = np.unique(np.floor(times[slots] / spacing), return_index=True)
+            parts.insert(0, _by_key(read, keys, slots[first][-most:]))
+        elif not path.exists():
+            raise FileNotFoundError(path)
+    if not parts:
+        return None
+    times, observed, expected, score = (np.concatenate(each)[-most:] for each in zip(*parts, strict=True))
+    return times, observed, expected, score
+
+
+def _by_key(read: tuple[FloatArray, Keys, Columns], keys: Keys, slots: npt.NDArray[np.intp]) -> tuple[FloatArray, ...]:
+    """Return times, and observed, expected and score by the series of `keys`, shape (t, n), NaN = absent."""
+    times, present, columns = read
+    order = np.argsort(present)
+    rows = order[np.minimum(np.searchsorted(present, keys, sorter=order), len(present) - 1)]
+    absent = present[rows] != keys
+    values = unpack_rows({name: column[np.ix_(rows, slots)] for name, column in columns.items()})
+    parts = (np.where(absent, np.nan, values[name].T) for name in ("observed", "expected", "score"))
+    return times[slots], *parts
 
 
 def _of_row(slot: PackedSlot, name: str, row: int) -> npt.NDArray[np.generic]:

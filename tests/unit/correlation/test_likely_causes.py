@@ -10,10 +10,10 @@ from exporter.alerting.alert import AlertCandidate
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.root_cause import DependencyGraph
 from exporter.alerting.settings import DependencySettings
-from exporter.correlation.damage import DamageHistory
+from exporter.correlation.damage import DamageHistory, PastVerdicts
 from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.settings import CauseSettings
-from exporter.engine.series import SeriesTable, key_of
+from exporter.engine.series import Labels, SeriesTable, key_of
 from exporter.engine.verdict import Verdict, Verdicts
 
 SERVICES = ("shop", "cart", "stock", "mail")
@@ -47,14 +47,24 @@ class Shop:
         self.at = 0.0
         self.began = 0.0
         self.rng = np.random.default_rng(0)
+        self.kept: list[Verdict] = []
+
+    def past(self, labels: list[Labels | None], at: float) -> PastVerdicts:
+        """Return what was decided, as it is read from disk; the rows are in another order there."""
+        own = {each: row for row, each in self.table.items()}
+        rows = [own[each] for each in labels if each is not None]
+        kept = [each for each in self.kept if each.at < at]
+        z = np.array([np.abs(each.z)[rows] for each in kept])
+        observed = np.array([each.observed[rows] for each in kept])
+        expected = np.array([each.expected[rows] for each in kept])
+        return np.array([each.at for each in kept]), observed, expected, 1.0 - 2.0 ** (-z / 3.0)
 
     def slots(self, count: int, *more: float, expected: np.ndarray = USUAL, query: str = "seconds") -> None:
         extra = np.array(more or [0.0] * 4)
         for _ in range(count):
             self.at += STEP
-            self.causes.update(
-                query, verdict(self.at, expected + extra + 0.02 * self.rng.normal(size=4), expected), self.table
-            )
+            self.kept.append(verdict(self.at, expected + extra + 0.02 * self.rng.normal(size=4), expected))
+            self.causes.update(query, self.kept[-1], self.table)
 
     def text(self, graph: DependencyGraph = GRAPH, earlier: dict | None = None, **labels: str) -> str:
         labels = labels or {"service": "shop"}
@@ -75,6 +85,20 @@ def test_the_callee_that_does_the_damage_comes_first() -> None:
     (line, *others) = failing(30.0, 29.5, 29.0, 0.0).text().splitlines()
     assert line.startswith("stock: 29 s of 30 s more than expected are its own (97 %), since ")
     assert not others
+
+
+def test_after_a_restart_the_past_is_read_from_what_was_kept() -> None:
+    before = failing(30.0, 29.5, 29.0, 0.0)
+    after = Shop()
+    after.causes = LikelyCauses(lambda query, labels, at: before.past(labels, at) if query == "seconds" else None)
+    after.causes.configure([after.settings], {"seconds": "seconds"})
+    after.at, after.began = before.at, before.began
+    after.slots(1, 30.0, 29.5, 29.0, 0.0)
+    assert after.text().partition("since")[2] == before.text().partition("since")[2]
+    alone = Shop()
+    alone.at, alone.began = before.at, before.began
+    alone.slots(1, 30.0, 29.5, 29.0, 0.0)
+    assert "5 min after this alert" in alone.text(), "nobody knows when it began"
 
 
 def test_the_component_that_alerts_can_be_the_cause_itself() -> None:

@@ -63,6 +63,22 @@ def test_every_slot_is_read_back_also_those_of_sealed_files(verdict_log: Verdict
         assert ((kept.severities["zscore"] >= 1.0) == (scores[:, row] >= 0.5)).all()
 
 
+def test_the_newest_slots_of_all_series_are_read_at_once(verdict_log: VerdictLog) -> None:
+    names = series(*(f"host{number}" for number in range(70)))
+    scores = np.random.default_rng(1).uniform(size=(300, 70)) * 0.9
+    for slot, score in enumerate(scores):
+        add(verdict_log, names, slot * 5.0, score.tolist())
+    verdict_log.flush()
+    rows = [names[69], None, series("new")[0], names[3]]
+    times, observed, _, score = verdict_log.read_rows("cpu", rows, 1490.0, spacing=10.0, most=100)
+    assert times.tolist() == [10.0 * slot for slot in range(49, 149)]  # Of the sealed file and the journal.
+    chosen = scores[np.intp(times / 5.0)]
+    np.testing.assert_allclose(score[:, [0, 3]], chosen[:, [69, 3]], atol=2e-5)
+    np.testing.assert_allclose(observed[:, [0, 3]], chosen[:, [69, 3]] * 10, rtol=1e-6)
+    assert np.isnan(score[:, [1, 2]]).all()
+    assert verdict_log.read_rows("other", rows, 1490.0, spacing=10.0, most=100) is None
+
+
 @pytest.mark.parametrize("score", [0.5, np.nextafter(0.5, 0.0), 0.49999])
 def test_a_score_stays_on_its_side_of_the_threshold(verdict_log: VerdictLog, score: float) -> None:
     add(verdict_log, series("a"), 60.0, [score])
