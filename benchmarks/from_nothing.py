@@ -208,13 +208,13 @@ def _week(program: Sequence[str], home: Path, config: Path, fleet: Fleet) -> Non
 
 def verdict(alerts: Sequence[Mapping[str, Any]], incidents: Sequence[Incident]) -> Iterator[str]:
     """Say which alerts were about an incident, and which about none. One ends an hour after the metrics are well."""
-    notified = [alert for alert in alerts if alert["told_at"] is not None]
+    notified = [alert for alert in alerts if alert["notified_at"] is not None]
     left = list(notified)
     for incident in incidents:
-        about = [alert for alert in notified if incident.start <= alert["told_at"] <= incident.end + 3600.0]
+        about = [alert for alert in notified if incident.start <= alert["notified_at"] <= incident.end + 3600.0]
         left = [alert for alert in left if alert not in about]
         names = ", ".join(sorted({alert["query"] for alert in about}))
-        late = f", first after {(about[0]['told_at'] - incident.start) / 60:.0f} min" if about else ""
+        late = f", first after {(about[0]['notified_at'] - incident.start) / 60:.0f} min" if about else ""
         yield f"{incident.name}: {len(about)} alerts ({names or 'MISSED'}){late}"
     yield f"false alarms: {len(left)}" + "".join(f"\n  {alert['query']} {alert['labels']}" for alert in left)
 

@@ -71,7 +71,7 @@ class _ChartImages:
 class _Card:
     title: str
     when: str
-    summary: str
+    text: str
     chart: _ChartImages | None
 
 
@@ -114,7 +114,8 @@ def _lists(report: BacktestReport, windows: Mapping[int, ChartWindow]) -> list[_
 def _card(alert: RecordedAlert, report: BacktestReport, window: ChartWindow | None, charted: Iterator[int]) -> _Card:
     begin, lasted, name, labels = alert_row(alert, report)
     chart = _chart(window) if window is not None and next(charted, None) is not None else None
-    return _Card(f"{name}: {labels}", f"{begin} {report.zone}, {lasted}", alert.summary, chart)
+    text = "\n".join([alert.summary, *alert.reasons.values()])
+    return _Card(f"{name}: {labels}", f"{begin} {report.zone}, {lasted}", text, chart)
 
 
 def _chart(window: ChartWindow) -> _ChartImages:

@@ -21,6 +21,7 @@ __all__ = ["AlertRecorder", "MetricsRecorder", "RecordedAlert", "ReplayStore", "
 
 _ENDS = frozenset({AuditEvent.RESOLVED, AuditEvent.EXPIRED_SOURCE_DOWN, AuditEvent.EXPIRED})
 _EFFECT = "effect"
+_REASONS = ("drill_down", "likely_causes")
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class RecordedAlert:
         Of the query; the job of a group.
     summary : str
         What its annotation says when it fires.
+    reasons : mapping of str to str
+        What the annotations about its cause say then, by name: `drill_down`, `likely_causes`.
     since : float
         Since when its series is anomalous.
     notified_at : float or None
@@ -52,6 +55,7 @@ class RecordedAlert:
     notified_at: float | None = None
     resolved_at: float | None = None
     score: float = float("nan")
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_effect(self) -> bool:
@@ -219,7 +223,8 @@ class ReplayStore:
 
 def _recorded(query: str, alert: Alert, at: float) -> RecordedAlert:
     summary = alert.annotations.get("summary", "")
-    return RecordedAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at)
+    reasons = {name: alert.annotations[name] for name in _REASONS if alert.annotations.get(name)}
+    return RecordedAlert(query, alert.fingerprint, dict(alert.labels), summary, alert.active_at, at, reasons=reasons)
 
 
 class MetricsRecorder:

@@ -235,6 +235,7 @@ class _Replay:
         own = replace(
             ports,
             api=self._sources.apis[name],
+            inquiry_api=self._sources.apis[name],
             connect=partial(self._sources.connect, name),
             cover_incidents=partial(self._queries.cover, name),
             reading=threading.BoundedSemaphore(_READERS),

@@ -246,7 +246,8 @@ def _alert_json(alert: RecordedAlert) -> dict[str, Any]:
         "summary": alert.summary,
         "since": alert.since,
         "fired_at": alert.fired_at,
-        "told_at": alert.notified_at,
+        "notified_at": alert.notified_at,
         "resolved_at": alert.resolved_at,
         "score": score,
+        **alert.reasons,
     }

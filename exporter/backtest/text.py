@@ -17,7 +17,7 @@ from exporter.backtest.tables import (
     query_table,
     verdicts,
 )
-from exporter.hidden_text import escape_hidden
+from exporter.hidden_text import escape_control
 
 __all__ = ["to_text"]
 
@@ -58,7 +58,9 @@ def _alerts(title: str, report: BacktestReport, alerts: Sequence[RecordedAlert])
     for alert in alerts[:_MOST]:
         begin, lasted, name, labels = alert_row(alert, report)
         yield f"  {begin}  {lasted:>11}  {name}  {labels}"
-        yield from _wrapped(alert.summary, " " * 20)
+        for text in (alert.summary, *alert.reasons.values()):
+            for line in text.splitlines():
+                yield from _wrapped(line, " " * 20)
     if len(alerts) > _MOST:
         yield f"  and {len(alerts) - _MOST} more, see --output.html or --format json"
 
@@ -81,4 +83,4 @@ def _wrapped(text: str, indent: str = "") -> Iterable[str]:
 
 def _clean(line: str) -> str:
     # Labels are untrusted text: no control character of theirs reaches the terminal.
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in escape_hidden(line))
+    return escape_control(line)

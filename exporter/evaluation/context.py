@@ -182,7 +182,7 @@ class Ports:
     paired : callable
         Returns whether another exporter may have the same series.
     inquiry_api : PrometheusApi or None
-        Asked when an alert fires; None where nobody can be asked, as in a backtest.
+        Asked when an alert fires; None where nobody can be asked.
     containment : Containment
         Runs what a slot can do without.
     on_verdict : callable

@@ -67,7 +67,7 @@ class Inquiries:
     Parameters
     ----------
     api : PrometheusApi or None
-        None where nobody can be asked, as in a backtest.
+        None where nobody can be asked.
     interval : float, seconds
         Between slots.
     """

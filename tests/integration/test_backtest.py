@@ -195,6 +195,13 @@ def test_alerts_and_past_alerts_in_words(run: Run) -> None:
     assert all(len(line) <= 110 for line in done.stdout.splitlines())
 
 
+def test_an_alert_of_an_aggregate_says_which_label_values_carried_the_change(run: Run) -> None:
+    total = {"name": "total", "expr": "sum(latency)", "drill_down": ["service"], "alert": {"for": "5m"}}
+    done = run(f"--from={BAD - 1800.0}", "--format=json", queries=[total])
+    (alert,) = json.loads(done.stdout)["new"]["alerts"]
+    assert alert["drill_down"].startswith("service=<script>")
+
+
 def test_limits_that_are_broken_are_exit_code_1(run: Run, tmp_path: Path) -> None:
     incidents = tmp_path / "incidents.csv"
     quiet, bad = "2026-03-01T07:00:00Z,2026-03-01T07:30:00Z,quiet", "2026-03-01T10:10:00Z,2026-03-01T11:00:00Z,bad"

@@ -43,9 +43,9 @@ def test_presets_cover_the_golden_signals(exporter: str) -> None:
 def test_alerts_are_about_an_incident_or_false() -> None:
     incidents = (Incident("slow", 1000.0, 2000.0), Incident("stuck", 9000.0, 10_000.0))
     alerts = [
-        {"query": "latency", "labels": {}, "told_at": 1600.0},
-        {"query": "disk", "labels": {"instance": "a"}, "told_at": 7000.0},
-        {"query": "silenced", "labels": {}, "told_at": None},
+        {"query": "latency", "labels": {}, "notified_at": 1600.0},
+        {"query": "disk", "labels": {"instance": "a"}, "notified_at": 7000.0},
+        {"query": "silenced", "labels": {}, "notified_at": None},
     ]
     assert list(verdict(alerts, incidents)) == [
         "slow: 1 alerts (latency), first after 10 min",

@@ -6,7 +6,7 @@ from exporter.backtest.html import to_html
 from exporter.backtest.incidents import Incident
 from exporter.backtest.recorder import AlertRecorder, RecordedAlert, ScoreCounts
 from exporter.backtest.replay import ReplayResult, TimeSpan
-from exporter.backtest.report import BacktestReport, ReportLimits, broken, side
+from exporter.backtest.report import BacktestReport, ReportLimits, broken, side, to_json
 from exporter.backtest.text import to_text
 from exporter.config.model import Config
 
@@ -81,10 +81,22 @@ def test_text_of_two_configurations() -> None:
     assert "The new configuration tells 1 alert more than the old one." in text
     assert "2 (1)" in text
     assert "told at the same time by both" in to_text(report(outcome(alert(HOUR)), outcome(alert(HOUR)), outage))
-    assert "host=a\ufffd[1m" in text
+    assert "host=a\\x1b[1m" in text
     assert "new: q: 5 of 100 slots (5.0 %) had no sample" in text
     assert "new: q: Prometheus warns: something is missing" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_why_an_alert_fired_stands_below_its_summary() -> None:
+    fired = alert(HOUR, service="shop")
+    fired.reasons = {"drill_down": "version=1.4.2 carries 91 %\nwithout it 34/s of 35/s"}
+    only_here = report(outcome(fired), outcome())
+    lines = [line.strip() for line in to_text(only_here).splitlines()]
+    place = lines.index("it is bad")
+    assert lines[place + 1 : place + 3] == ["version=1.4.2 carries 91 %", "without it 34/s of 35/s"]
+    (written,) = to_json(only_here)["new"]["alerts"]
+    assert written["drill_down"].startswith("version=1.4.2")
+    assert "<p>version=1.4.2 carries 91 %</p>" in to_html(only_here, {})
 
 
 def test_nothing_to_say() -> None:
