@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from exporter.alerting.budget import AlertBudget
 from exporter.config.model import Config
 from exporter.config.schema_walk import models_in
+from exporter.correlation.canary_settings import CanaryAlertSettings
 from exporter.settings import format_duration
 
 __all__ = ["render"]
@@ -89,6 +90,8 @@ def _sections() -> dict[str, type[BaseModel]]:
 def _placeholder(field: str, model: type[BaseModel]) -> str:
     if "kind" in model.model_fields:
         return f"detector: {model.model_fields['kind'].default}"
+    if model is CanaryAlertSettings:
+        return "canary_alert"
     return {"queries": "query", "alertmanagers": "alertmanager"}.get(field, field)
 
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from exporter.app.daemon import App
 from exporter.app.parts import Lifecycle, Parts
 from exporter.app.reload import Reloader
+from exporter.canary.canaries import Canaries
 from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
 from exporter.config.watch import ConfigWatch
@@ -38,6 +39,7 @@ from exporter.schedule import wall_clock
 from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 from exporter.views import Program, Views, events_between, upcoming_events
+from exporter.views.canaries import canary_reports
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.views.series import list_series
 from exporter.web import Site, WebConfigFile, WebServer, build_app, is_loopback, path_prefixes
@@ -45,6 +47,7 @@ from exporter.web.api import (
     Endpoint,
     anomaly_endpoints,
     baseline_endpoint,
+    canaries_endpoint,
     event_endpoints,
     github_endpoint,
     series_endpoint,
@@ -139,6 +142,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             containment=Containment(lambda owner: metrics.cycle_parts_failed_total.labels(query=owner).inc()),
             admission=Admission(evaluators.engines, metrics, memory_limit=memory_limit),
             groups=Groups(evaluators.progress),
+            canaries=Canaries(),
             latest=LatestVerdicts(),
             co_occurrence=CoOccurrence(),
             root_causes=RootCauses(sent_labels=suppression.incident_labels, elsewhere=suppression.sent_elsewhere),
@@ -174,6 +178,7 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             episodes=store.episodes,
             store_bytes=store.size_bytes,
             group_status=parts.groups.statuses,
+            canary_status=parts.canaries.statuses,
             events=lambda at: upcoming_events(suppression.calendar, at),
             alert_status=suppression.statuses,
             alertmanagers=suppression.alertmanagers,
@@ -216,6 +221,7 @@ def _endpoints(program: Program, views: Views, suppression: Suppression) -> tupl
         ),
         series_endpoint(lambda request: list_series(views.latest(), request)),
         baseline_endpoint(views.baseline),
+        canaries_endpoint(lambda: canary_reports(program.canary_status())),
         what_if_endpoint(views.what_if_of),
         *event_endpoints(events, lambda: suppression.calendar, clock),
         github_endpoint(events, lambda: program.config().webhooks.github, clock),

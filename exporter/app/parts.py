@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporter.canary.canaries import Canaries
 from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.likely_causes import LikelyCauses
@@ -56,6 +57,7 @@ class Parts:
     admission: Admission
     containment: Containment
     groups: Groups
+    canaries: Canaries
     latest: LatestVerdicts
     co_occurrence: CoOccurrence
     root_causes: RootCauses

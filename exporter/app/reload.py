@@ -14,6 +14,7 @@ from exporter.alerting.alert import Step
 from exporter.alerting.state_machine import restore
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.app.parts import Lifecycle, Parts
+from exporter.canary.canary_evaluator import canary_job
 from exporter.config.ics_files import included_patterns
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
@@ -187,7 +188,9 @@ class Reloader:
         # Those of queries that another shard has go with them.
         groups = [group for group in config.groups if plans.keys() >= set(group.queries)]
         jobs = {job_of(group) for group in groups}
+        jobs |= {canary_job(plan) for plan in plans.values() if plan.canary is not None}
         elsewhere = {plan.name for plan in everywhere} | {job_of(group) for group in config.groups}
+        elsewhere |= {canary_job(plan) for plan in everywhere if plan.canary is not None}
         elsewhere -= plans.keys() | jobs
         self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
         parts.senders.apply(alertmanagers, config.alerting)
@@ -241,7 +244,9 @@ class Reloader:
         parts.latest.keep(plans)
         removed = partial(self._removed.add, context=context, at=at)
         parts.groups.apply(groups, plans, contexts, at=at, last_step=last_step, removed=removed)
-        parts.maintenance.delete_state_of_others(plans.keys() | parts.groups.evaluators.keys())
+        parts.canaries.apply(plans, contexts, at=at, last_step=last_step, removed=removed)
+        jobs = parts.groups.evaluators.keys() | parts.canaries.evaluators.keys()
+        parts.maintenance.delete_state_of_others(plans.keys() | jobs)
 
         if sources is not self._sources:
             self._sources.close(besides=sources)
@@ -273,6 +278,7 @@ class Reloader:
             masks=masks,
             feedback=parts.feedback,
             groups=parts.groups,
+            canaries=parts.canaries,
             on_verdict=self._on_verdict,
             co_occurrence=parts.co_occurrence,
             root_causes=parts.root_causes,

@@ -270,6 +270,20 @@ class MetricsRecorder:
         if self._write is not None:
             self._write(self._clock(), group_scores(score, load), prefixes)
 
+    def publish_canary(
+        self,
+        query: str,  # noqa: ARG002 - as above.
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, NDArray[np.float64]],
+        utf8_prefixes: Sequence[bytes],  # noqa: ARG002 - as above.
+    ) -> None:
+        """Pass on the rows of the comparisons of a query."""
+        if self._write is not None:
+            self._write(self._clock(), metrics, prefixes)
+
+    def withdraw_canary(self, query: str) -> None:
+        """Do nothing, as `withdraw`."""
+
     def withdraw(self, query: str) -> None:
         """Do nothing: there is no page."""
 

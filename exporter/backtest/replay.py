@@ -26,6 +26,8 @@ from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplaySto
 from exporter.backtest.scored_ahead import ScoredAhead
 from exporter.backtest.simulated import InPlace, SimulatedClock
 from exporter.backtest.watcher import Watcher
+from exporter.canary.canaries import Canaries
+from exporter.canary.canary_evaluator import canary_job
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
 from exporter.correlation.changes import ChangeLog
@@ -94,7 +96,7 @@ class ReplayResult:
     Attributes
     ----------
     groups : tuple of str
-        The jobs of the groups, under which their alerts are recorded.
+        The jobs of groups and canaries, under which their alerts are recorded.
     warnings : mapping of str to tuple of str
         Warnings of Prometheus by query.
     """
@@ -178,9 +180,11 @@ class _Replay:
         self.record = AlertRecorder(events.rules)
         self._evaluators: dict[str, QueryEvaluator] = {}
         self._answers: dict[str, HistoryReplay] = {}
+        self._canaries = Canaries()
         self._groups = Groups(lambda query: self._evaluators[query].progress, training=InPlace())
         causes = RootCauses()
-        jobs = names.union(map(job_of, self._configured))
+        compared = [canary_job(plan) for plan in self._plans if plan.canary is not None]
+        jobs = names.union(map(job_of, self._configured), compared)
         causes.configure(config.dependencies, jobs, map(members_of, self._configured))
         likely = LikelyCauses()
         likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
@@ -220,6 +224,7 @@ class _Replay:
             masks=SampleMasks(events, settings.external_labels),
             feedback=None,
             groups=self._groups,
+            canaries=self._canaries,
             on_verdict=self._on_verdict,
             co_occurrence=CoOccurrence(),
             root_causes=causes,
@@ -269,6 +274,9 @@ class _Replay:
             last_step=lambda _: Step(alerts={}),
             removed=lambda *_: None,
         )
+        self._canaries.apply(
+            plans, self._contexts, at=within.start, last_step=lambda _: Step(alerts={}), removed=lambda *_: None
+        )
         with self._pool.threads() as threads:
             begins = {name: slots[name][0] - plans[name].interval for name in self._evaluators}
             self._learn(begins, threads)
@@ -279,7 +287,8 @@ class _Replay:
         for scores in self.record.scores.values():
             scores.settle()
         warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
-        return ReplayResult(within, self._plans, tuple(self._groups.evaluators), self.record, warnings)
+        jobs = (*self._groups.evaluators, *self._canaries.evaluators)
+        return ReplayResult(within, self._plans, jobs, self.record, warnings)
 
     def _learn(self, until: Mapping[str, float], threads: Executor) -> None:
         """Learn the history of all queries, each up to an instant."""

@@ -16,6 +16,7 @@ from exporter.alerting.settings import AlertingSettings, AlertSettings, Dependen
 from exporter.calendar.entries import CalendarEntry
 from exporter.calendar.github import WebhookSettings
 from exporter.config.plan import QueryPlan, ShardBy, offsets, state_identity
+from exporter.correlation.canary_settings import CanarySettings
 from exporter.correlation.settings import (
     AfterChangeSettings,
     CauseSettings,
@@ -180,6 +181,9 @@ class QuerySettings(Section):
         description="What is split between shards: `series`, so that each of them asks and keeps its part of the "
         "answer, or `query`, so that one of them asks and has all of it. Default: `global.shard_by`.",
     )
+    canary: CanarySettings | None = Field(
+        None, description="Two selections of its series, such as two versions, that are compared: docs/canary.md."
+    )
     max_series: int | None = Field(
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
     )
@@ -314,6 +318,7 @@ class Config(Section):
             drill_down=query.drill_down,
             forecast=query.forecast,
             peers=query.peers,
+            canary=query.canary,
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

@@ -152,6 +152,10 @@ def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnost
         yield from _timing(loc, part, query)
     if query.forecast is not None:
         yield from _forecast(loc, part, query, query.forecast)
+    rules = (query.rule, None if query.canary is None else query.canary.rule)
+    if rules[0] is not None and rules[1] is not None and rules[0].alertname == rules[1].alertname:
+        message = "the alert of the query has the same name, so the two would be one alert"
+        yield Diagnostic((*loc, "canary", "alert", "alertname"), message)
     if query.max_series is not None and query.max_series > config.limits.max_series and part.has(("limits",)):
         yield Diagnostic(
             (*loc, "max_series"), f"more than limits.max_series ({config.limits.max_series}), which holds for all"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.settings import AlertSettings
+from exporter.correlation.canary_settings import CanarySettings
 from exporter.correlation.settings import DrillDownSettings
 from exporter.engine.cadence import cadence_of
 from exporter.engine.forecast.settings import ForecastSettings
@@ -74,6 +75,7 @@ class QueryPlan:
     drill_down: DrillDownSettings | None = None
     forecast: ForecastSettings | None = None
     peers: PeerSettings | None = None
+    canary: CanarySettings | None = None
 
     @property
     def cadence(self) -> float:
@@ -182,7 +184,13 @@ def sharded(
         return plans
     whole = _whole(plans, groups)
     split = [group for group in groups if not whole.keys() >= set(group.queries)]
-    by = _shard_labels([plan.name for plan in plans], split)
+    together = [_Together(f"group {group.name!r}", group.by, group.queries) for group in split]
+    together += [
+        _Together(f"the canary of {plan.name}", plan.canary.by, (plan.name,))
+        for plan in plans
+        if plan.canary is not None and plan.name not in whole
+    ]
+    by = _shard_labels([plan.name for plan in plans], together)
     result = []
     for plan in plans:
         if plan.name in whole:
@@ -214,7 +222,16 @@ def _leaders(names: Iterable[str], groups: Sequence[Sequence[str]]) -> dict[str,
     return leader
 
 
-def _shard_labels(queries: Sequence[str], groups: Sequence[GroupSettings]) -> Mapping[str, tuple[str, ...] | None]:
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """Series that have to meet in one process: those with the same values of `by`."""
+
+    name: str
+    by: tuple[str, ...]
+    queries: tuple[str, ...]
+
+
+def _shard_labels(queries: Sequence[str], groups: Sequence[_Together]) -> Mapping[str, tuple[str, ...] | None]:
     """Return the labels that select the shard of each query: those that all groups over it have in common."""
     labels: dict[str, tuple[str, ...] | None] = dict.fromkeys(queries)
     for _ in groups:  # So many rounds carry a label over any chain of groups.
@@ -223,7 +240,7 @@ def _shard_labels(queries: Sequence[str], groups: Sequence[GroupSettings]) -> Ma
             common = set(group.by).intersection(*restricted)
             if not common:
                 raise ExporterError(
-                    f"group {group.name!r} cannot be split into shards: it shares no label with another group"
+                    f"{group.name} cannot be split into shards: it has no `by`, or shares no label with another group"
                 )
             labels |= dict.fromkeys(group.queries, tuple(sorted(common)))
     return labels

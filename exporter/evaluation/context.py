@@ -38,6 +38,7 @@ __all__ = [
     "AlertWriter",
     "ArrayStore",
     "AuditReader",
+    "CanaryFeed",
     "EvaluationContext",
     "EvaluationSettings",
     "GroupFeed",
@@ -135,6 +136,18 @@ class MetricsPage(Protocol):
     ) -> None:
         """Replace all rows of a group."""
 
+    def publish_canary(
+        self,
+        query: str,
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, NDArray[Any]],
+        utf8_prefixes: Sequence[bytes],
+    ) -> None:
+        """Replace all rows of the comparisons of a query."""
+
+    def withdraw_canary(self, query: str) -> None:
+        """Remove all rows of the comparisons of a query."""
+
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query."""
 
@@ -156,6 +169,26 @@ class GroupFeed(Protocol):
 
     def loads(self, query: str, at: float, size: int) -> RowLoads | None:
         """Return which rows of a query are under a load that a group recognises; None where it is in no group."""
+
+
+class CanaryFeed(Protocol):
+    """Takes the verdicts whose samples are compared; see `Canaries`."""
+
+    def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Compare the samples of the newest slot."""
+
+    def hold(self, plan: QueryPlan, slot: float) -> None:
+        """Note that a slot has no answer."""
+
+
+class NoCanaries:
+    """Where nothing is compared."""
+
+    def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
+        """Do nothing."""
+
+    def hold(self, plan: QueryPlan, slot: float) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +246,7 @@ class Ports:
     co_occurrence: CoOccurrence
     root_causes: RootCauses
     containment: Containment = field(default_factory=Containment)
+    canaries: CanaryFeed = field(default_factory=NoCanaries)
     likely_causes: LikelyCauses = field(default_factory=LikelyCauses)
     changes: ChangeLog = field(default_factory=ChangeLog)
     cover_incidents: Callable[[float, float], None] = lambda start, end: None  # noqa: ARG005

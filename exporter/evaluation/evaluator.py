@@ -319,6 +319,7 @@ class QueryEvaluator:
         if self._disowned:
             return
         self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
+        self.context.ports.canaries.hold(self.plan, slot)
         self._show_nothing()
 
     def _show_nothing(self) -> None:

@@ -64,6 +64,7 @@ class SlotOutputs:
             utf8 = self.page.utf8_prefixes(prefixes)
             context.ports.exposition.publish(plan.name, prefixes, scores_of(verdict), suppressed, utf8)
             self._contain("groups", lambda: context.ports.groups.add(plan, verdict, table))
+            self._contain("canary", lambda: context.ports.canaries.add(plan, verdict, table))
             context.ports.on_verdict(plan, verdict, table, suppressed)
         self.alerts.alert_store.send()
         self.alerts.alert_store.succeeded = verdict.at

@@ -50,6 +50,12 @@ FAMILIES: Mapping[str, str] = {
     "anomalous (as of the last evaluation of the group).",
     "anomaly_group_load_factor": "The factor by which the metrics of a group are up together while a load holds back "
     "their alerts (as of the last evaluation of the group).",
+    "anomaly_canary_score": "How sure it is that the candidate of a canary differs from its baseline, from 0 to 1; 0.5 "
+    f"and above: it does ({_AS_OF}).",
+    "anomaly_canary_p_value": "The highest probability that so much evidence of a difference ever comes together where "
+    f"there is none ({_AS_OF}).",
+    "anomaly_canary_candidate_value": f"The candidate of a canary of late, in the unit of the query ({_AS_OF}).",
+    "anomaly_canary_baseline_value": f"Its baseline of late ({_AS_OF}).",
     SUPPRESSED: "1 exactly while the series does not alert whatever its score, and why; otherwise absent. Reasons: "
     + "; ".join(f"{reason} ({text})" for reason, text in SUPPRESSION_REASONS.items())
     + ".",
@@ -306,6 +312,20 @@ class Exposition:
     ) -> None:
         """Replace all rows of a group; arrays of shape (n,), NaN = absent; the other parameters as of `publish`."""
         self._publish(("group", group), prefixes, group_scores(score, load), suppressed, utf8_prefixes)
+
+    def publish_canary(
+        self,
+        query: str,
+        prefixes: Sequence[bytes],
+        metrics: Mapping[str, FloatArray],
+        utf8_prefixes: Sequence[bytes] | None = None,
+    ) -> None:
+        """Replace all rows of the comparisons of a query; the parameters as of `publish`."""
+        self._publish(("canary", query), prefixes, metrics, None, utf8_prefixes)
+
+    def withdraw_canary(self, query: str) -> None:
+        """Remove all rows of the comparisons of a query."""
+        self._replace(("canary", query), None)
 
     def withdraw(self, query: str) -> None:
         """Remove all rows of a query that failed or was removed."""

@@ -80,7 +80,7 @@ class SampleMasks:
         self._events = events
         self._external_labels = external_labels
         self._lock = threading.Lock()
-        self._masks: dict[tuple[str, str], _Masks] = {}
+        self._masks: dict[tuple[str, str, str], _Masks] = {}
 
     def __reduce__(self) -> tuple[type[SampleMasks], tuple[ActiveEvents, Mapping[str, str]]]:
         """Return what a worker makes its own from."""
@@ -126,10 +126,12 @@ class SampleMasks:
 
     def _of(self, kind: AlertKind, name: str, rule: AlertSettings | None) -> _Masks:
         with self._lock:
-            masks = self._masks.get((kind, name))
+            # Alerts of a query and of its canary are of different tables.
+            key = (kind, name, "" if rule is None else rule.alertname)
+            masks = self._masks.get(key)
             if masks is None:
                 masks = _Masks(_naming(kind, name, rule, self._external_labels))
-                self._masks[kind, name] = masks
+                self._masks[key] = masks
             return masks
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from exporter.canary.canary_status import CanaryStatus
 from exporter.config.model import Config
 from exporter.correlation.changes import Change
 from exporter.delivery import AlertSnapshots, DiscoveryState
@@ -35,6 +36,8 @@ class Program:
         The configuration in force.
     group_status : callable
         The newest status of every group.
+    canary_status : callable
+        The newest comparisons of every canary.
     events : callable
         From an instant to the known events that are in effect or come soon.
     alert_status : callable
@@ -60,6 +63,7 @@ class Program:
     episodes: EpisodeLog
     store_bytes: Callable[[], int]
     group_status: Callable[[], Sequence[GroupStatus]]
+    canary_status: Callable[[], Sequence[CanaryStatus]]
     events: Callable[[float], Sequence[EventRow]]
     alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
     alertmanagers: Callable[[], Mapping[str, str | None]]

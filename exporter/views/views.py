@@ -20,6 +20,7 @@ from exporter.prometheus.settings import PrometheusSettings
 from exporter.store import EpisodeFilter
 from exporter.views.anomalies import alert_card, concerns, episode_card, explanation
 from exporter.views.baseline import baseline_of, read_baseline
+from exporter.views.canaries import canary_reports
 from exporter.views.explore import Explorer
 from exporter.views.health import component_health
 from exporter.views.latest_verdicts import LatestVerdict
@@ -114,6 +115,7 @@ class Views:
             ],
             entities=_worst_entities(group_status.values()),
             past=self._past.rows(AnomalyFilter(), at, limit=_RECENT)[0],
+            canaries=canary_reports(program.canary_status()),
         )
 
     def anomalies(self, filters: AnomalyFilter) -> AnomaliesPage:

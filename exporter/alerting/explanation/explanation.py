@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.alerting.explanation.input import EntityInput, ExplanationInput
+from exporter.alerting.explanation.input import CanaryInput, EntityInput, ExplanationInput
 from exporter.alerting.explanation.query import SeriesTexts
-from exporter.alerting.explanation.registry import ENTITY, SERIES, UNSENT, VARIABLES, Annotation, Source, build
+from exporter.alerting.explanation.registry import CANARY, ENTITY, SERIES, UNSENT, VARIABLES, Annotation, Source, build
 from exporter.alerting.explanation.template import expand
 from exporter.alerting.label_index import Labels
 from exporter.alerting.limits import bounded_annotations
 
-__all__ = ["Explanation", "explain_entity", "explain_series", "unexplained"]
+__all__ = ["Explanation", "explain_canary", "explain_entity", "explain_series", "unexplained"]
 
 _EMPTY = dict.fromkeys(VARIABLES, "")
 
@@ -110,3 +110,17 @@ def explain_entity(source: EntityInput, templates: Mapping[str, str]) -> Explana
     cpu: 30% of the score, 2.5 standard deviations above its mean, 1.00 times what is expected
     """
     return Explanation(build(ENTITY, source), templates, source.labels)
+
+
+def explain_canary(source: CanaryInput, templates: Mapping[str, str]) -> Explanation:
+    """Explain a candidate that differs from its baseline.
+
+    >>> source = CanaryInput("latency", {}, {"service": "cart"}, "1.4.1", "version=1.4.2", 0.2, 0.23, 0.01, (20, 2),
+    ...     since=50520.0, at=52000.0, p_value=4e-4, alpha=0.001, slots=25, zone="UTC", unit="seconds")
+    >>> texts = explain_canary(source, {}).annotations
+    >>> texts["summary"]
+    'latency of service=cart: version=1.4.2 is 15 % above 1.4.1 since 14:02 (0.23 s against 0.20 s), p < 0.001'
+    >>> print(texts["compared"])
+    the mean of 2 series of version=1.4.2 with that of 20 of 1.4.1, in 25 slots; differences up to 10 ms do not count
+    """
+    return Explanation(build(CANARY, source), templates, source.labels)

@@ -11,6 +11,7 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.label_index import FrequentLabel
 
 __all__ = [
+    "CanaryInput",
     "CauseInput",
     "CoOccurrentSeries",
     "DetectorVote",
@@ -329,3 +330,57 @@ class SharedAlertInput:
     """
 
     series: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryInput:
+    """A candidate that differs from its baseline, source units.
+
+    Attributes
+    ----------
+    query : str
+    labels : mapping
+        Of the alert.
+    group : mapping
+        Which comparison it is, by the labels of `by`.
+    baseline_name, candidate_name : str
+        What the sides are called.
+    baseline, candidate : float
+        Their values of late.
+    floor : float
+        Differences up to this size count as none.
+    counts : tuple of int
+        Series of baseline and candidate.
+    since, at : float, Unix seconds
+        When the difference began, as far as that is known, and the slot.
+    p_value : float
+    alpha : float
+        The highest p at which a difference counts.
+    slots : int
+        How many slots were compared.
+    zone : str
+        IANA zone of the instants.
+    quantile : float or None
+        Which quantile of the series is compared; None: their mean.
+    external_url : str
+        Of this exporter; empty where it is not configured.
+    """
+
+    query: str
+    labels: Mapping[str, str]
+    group: Mapping[str, str]
+    baseline_name: str
+    candidate_name: str
+    baseline: float
+    candidate: float
+    floor: float
+    counts: tuple[int, int]
+    since: float
+    at: float
+    p_value: float
+    alpha: float
+    slots: int
+    zone: str
+    quantile: float | None = None
+    unit: Unit | None = None
+    external_url: str = ""

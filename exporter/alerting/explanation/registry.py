@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from exporter.alerting.explanation import cause, change, drill_down, group, limit, query, storm, verdicts
+from exporter.alerting.explanation import canary, cause, change, drill_down, group, limit, query, storm, verdicts
 from exporter.alerting.explanation.formatting import format_instant
 from exporter.alerting.explanation.input import (
+    CanaryInput,
     CauseInput,
     EntityInput,
     SharedAlertInput,
@@ -23,6 +24,7 @@ from exporter.alerting.explanation.query import SeriesTexts
 from exporter.alerting.explanation.why_input import ChangeInput, DrillDownInput, LikelyCausesInput, VerdictsInput
 
 __all__ = [
+    "CANARY",
     "CAUSE",
     "CHANGE",
     "DRILL_DOWN",
@@ -173,6 +175,27 @@ ENTITY: tuple[Annotation[EntityInput], ...] = (
 )
 """Of the alert of one entity of a group."""
 
+CANARY: tuple[Annotation[CanaryInput], ...] = (
+    Annotation(
+        "summary",
+        canary.summary,
+        "One sentence: which candidate, how far from which baseline, since when, and p: the highest probability that "
+        "so much evidence ever comes together where there is no difference.",
+    ),
+    Annotation("observed", canary.candidate, "The candidate of late."),
+    Annotation("expected", canary.baseline, "The baseline of late."),
+    Annotation("deviation", canary.difference, "How far they are apart."),
+    Annotation(
+        "compared", canary.compared, "Of how many series, in how many slots, and from which difference on that counts."
+    ),
+    Annotation("since", lambda source: format_instant(source.since), "When the difference began, as far as known."),
+    Annotation("lasted", canary.lasted, "How long ago that is."),
+    Annotation("chart_url", lambda source: canary.chart(source)[0], "The page with the chart of the candidate."),
+    Annotation("chart_image", lambda source: canary.chart(source)[1], "The same chart as a PNG."),
+    Annotation("query", lambda source: source.query, "The name of the query.", sent=False),
+)
+"""Of the alert of a comparison."""
+
 STORM: tuple[Annotation[StormInput], ...] = (
     Annotation(
         "summary", storm.storm_summary, "One sentence: how many, what most have in common, and the worst member."
@@ -270,6 +293,7 @@ RECOVERED: tuple[Annotation[Mapping[str, str]], ...] = (
 _TABLES: dict[str, tuple[Annotation[Any], ...]] = {
     "alert of a series": SERIES,
     "alert of a group": ENTITY,
+    "alert of a canary": CANARY,
     "storm, beside those of its worst member": STORM,
     "several series with the same labels, in addition": SHARED,
     "incident, in addition": CAUSE,

@@ -6,6 +6,7 @@ needed, and is what the OpenAPI document at ``/api/v1/openapi.json`` is generate
 
 from exporter.web.api.anomalies import anomaly_endpoints
 from exporter.web.api.baseline import baseline_endpoint
+from exporter.web.api.canaries import canaries_endpoint
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant, NoParameters
 from exporter.web.api.envelope import ApiError, ErrorType
 from exporter.web.api.events import event_endpoints
@@ -24,6 +25,7 @@ __all__ = [
     "add_endpoints",
     "anomaly_endpoints",
     "baseline_endpoint",
+    "canaries_endpoint",
     "event_endpoints",
     "github_endpoint",
     "series_endpoint",

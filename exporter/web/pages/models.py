@@ -12,6 +12,7 @@ import numpy.typing as npt
 from exporter.alerting.explanation.formatting import Unit
 from exporter.charts.chart import Chart, ChartPart, ChartStyle, DisplayError
 from exporter.web.api.baseline import SeriesBaseline
+from exporter.web.api.canaries import CanaryReport
 
 __all__ = [
     "AnomalyCard",
@@ -298,6 +299,7 @@ class OverviewPage:
     groups: Sequence[GroupRow] = ()
     entities: Sequence[EntityRow] = ()
     past: Sequence[EpisodeRow] = ()
+    canaries: Sequence[CanaryReport] = ()
 
 
 @dataclass(frozen=True, slots=True)

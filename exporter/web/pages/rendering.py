@@ -89,6 +89,17 @@ def _named_in(labels: Labels, text: str) -> bool:
     return all(value in text for _, value in labels)
 
 
+def _canary_numbers(numbers: Sequence[float | None]) -> list[str]:
+    known = iter(format_numbers([number for number in numbers if number is not None]))
+    return ["-" if number is None else next(known) for number in numbers]
+
+
+def _canary_share(sides: tuple[float | None, float | None]) -> str:
+    """Return how far a candidate is from its baseline, in per cent of that."""
+    candidate, baseline = sides
+    return f"{candidate / baseline - 1.0:+.1%}" if candidate is not None and baseline else "-"
+
+
 def _is_address(text: str) -> bool:
     return text.startswith(("https://", "http://")) and not set(text) & set(" \n")
 
@@ -151,6 +162,8 @@ TEMPLATES = Templates(
     filters={
         "ago": ago,
         "below_threshold": below_threshold,
+        "canary_numbers": _canary_numbers,
+        "canary_share": _canary_share,
         "duration": duration,
         "label_text": _label_text,
         "local": _local_time,

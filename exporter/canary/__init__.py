@@ -1,0 +1,1 @@
+"""Canaries at run time: the comparisons of each query, their alerts, status and state."""
