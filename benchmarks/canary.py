@@ -83,8 +83,8 @@ def main() -> None:
         print(f"{name:42} false alarms at {shares}; {cost:.1f} us a comparison and slot", flush=True)
         few = differences[:, :300] / (np.median(np.abs(differences)) / 0.6745)
         for size in (1.0, 3.0, 10.0):
-            found = evidence_of(few + size)[0] >= np.log(2.0 / 0.001)
-            when = np.where(found.any(axis=0), found.argmax(axis=0) + 1.0, np.inf)
+            proven = evidence_of(few + size)[0] >= np.log(2.0 / 0.001)
+            when = np.where(proven.any(axis=0), proven.argmax(axis=0) + 1.0, np.inf)
             print(
                 f"  {size:4g} sigma: {np.isfinite(when).mean():.2f} found, median {np.median(when):g} slots", flush=True
             )

@@ -151,6 +151,7 @@ class App:
             if evaluator.ended:
                 _try(evaluator.close)
         _try(self._parts.groups.close)
+        _try(self._parts.canaries.retire)
 
 
 def _watched(config: Config) -> dict[str, object]:

@@ -81,6 +81,7 @@ class CanaryEvaluator:
         self._lock = threading.Lock()
         self._retired = False
         self._sides: dict[int, ComparedSides] = {}
+        self._different: frozenset[int] = frozenset()
         self._owners: list[Labels | None] = []
         self._owners_of: tuple[SeriesTable | None, int] = (None, -1)
         self.comparisons, self.roles = Comparisons(_complete(plan, settings)), CanaryRoles(settings)
@@ -132,6 +133,11 @@ class CanaryEvaluator:
         placed = [(sides, row) for sides, row in zip(roles.sides, rows.tolist(), strict=True) if row >= 0]
         self._sides = {row: sides for sides, row in placed}
         self._page.claim((row for row, _ in comparisons.table.items()), comparisons.table)
+        different = frozenset(np.flatnonzero(result.different).tolist())
+        if different != self._different:
+            # An alert lives on what was seen: a restart must not take it from under one.
+            self._different = different
+            self._save()
         self._alert(result, complete=verdict.complete)
         self._publish(result)
         chosen = [(sides, row) for sides, row in placed if result.compared[row] or result.slots[row]]

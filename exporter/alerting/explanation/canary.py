@@ -12,6 +12,8 @@ from exporter.alerting.explanation.links import chart_links
 __all__ = ["baseline", "candidate", "chart", "compared", "difference", "lasted", "probability", "summary"]
 
 _DAY = 86400.0
+_MANY = 20.0
+"""Times the baseline beyond which a share of it is no help."""
 _LEAST_P = 1e-12
 
 
@@ -27,17 +29,13 @@ def summary(source: CanaryInput) -> str:
 
 def difference(source: CanaryInput) -> str:
     """Return how far apart they are: in per cent of the baseline where that says something, else in its unit."""
-    apart = abs(source.candidate - source.baseline)
+    distance, size = abs(source.candidate - source.baseline), abs(source.baseline)
     if is_share(source.unit):
-        points = 100.0 * apart if source.unit == "ratio" else apart
-        return f"{points:.2g} percentage points"
-    if source.baseline and apart < 20.0 * abs(source.baseline):
-        return f"{100.0 * apart / abs(source.baseline):.2g} %" if apart < abs(source.baseline) else _percent(source)
-    return format_numbers([apart], source.unit, [source.candidate, source.baseline])[0]
-
-
-def _percent(source: CanaryInput) -> str:
-    return f"{100.0 * abs(source.candidate - source.baseline) / abs(source.baseline):.0f} %"
+        return f"{100.0 * distance if source.unit == 'ratio' else distance:.2g} percentage points"
+    if size and distance < _MANY * size:
+        share = 100.0 * distance / size
+        return f"{share:.2g} %" if share < 100.0 else f"{share:.0f} %"
+    return format_numbers([distance], source.unit, [source.candidate, source.baseline])[0]
 
 
 def baseline(source: CanaryInput) -> str:

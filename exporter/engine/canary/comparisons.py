@@ -150,7 +150,8 @@ class Comparisons:
         compared: BoolArray = np.all(sides.count > 0, axis=0)
         floor = self._floor(sides.value[0], state["baseline"], place, side, n)
         # In units of the baseline before this slot: with it a difference of ten per cent grows and falls.
-        unit = np.maximum(np.nan_to_num(np.abs(state["baseline"])), _LEAST * state["typical"])
+        before = np.where(np.isnan(state["baseline"]), sides.value[0], state["baseline"])
+        unit = np.maximum(np.nan_to_num(np.abs(before)), _LEAST * state["typical"])
         unit = np.where(unit > 0.0, unit, 1.0)
         pairs = np.full((sides.pairs.shape[0], self._capacity), np.nan)
         pairs[:, :n] = sides.pairs / unit
@@ -212,18 +213,18 @@ class Comparisons:
         every = np.arange(n)
         strongest = evidence[which, every]
         sign = np.where(np.isnan(state["since"]), np.array(DIRECTIONS)[which], state["sign"])
-        found = strongest >= needed
-        newly = found & np.isnan(state["since"])
+        proven = strongest >= needed
+        newly = proven & np.isnan(state["since"])
         state["since"][newly] = self._test.began[which, every][newly]
-        state["sign"][...] = np.where(found, sign, 0.0)
-        over = found & (np.nan_to_num(state["candidate"] - state["baseline"]) * sign <= floor)
+        state["sign"][...] = np.where(proven, sign, 0.0)
+        over = proven & (np.nan_to_num(state["candidate"] - state["baseline"]) * sign <= floor)
         state["calm"][...] = np.where(over, state["calm"] + compared, 0.0)
         ended = state["calm"] >= _CALM
         if ended.any():
             self._test.begin_again(np.flatnonzero(ended))
             for name in ("since", "calm", "sign"):
                 state[name][ended] = _LAYOUT[name].initial
-            found = found & ~ended
+            proven = proven & ~ended
             strongest = np.where(ended, 0.0, strongest)
         judged = compared & np.isfinite(strongest)
         positive = np.maximum(strongest, 0.0)
@@ -238,7 +239,7 @@ class Comparisons:
             score,
             p_value,
             sign,
-            np.where(found, state["since"], np.nan),
+            np.where(proven, state["since"], np.nan),
             count,
             self._test.count[:n].copy(),
         )

@@ -90,8 +90,8 @@ def _named_in(labels: Labels, text: str) -> bool:
 
 
 def _canary_numbers(numbers: Sequence[float | None]) -> list[str]:
-    known = iter(format_numbers([number for number in numbers if number is not None]))
-    return ["-" if number is None else next(known) for number in numbers]
+    texts = iter(format_numbers([number for number in numbers if number is not None]))
+    return ["-" if number is None else next(texts) for number in numbers]
 
 
 def _canary_share(sides: tuple[float | None, float | None]) -> str:

@@ -117,7 +117,7 @@ def test_a_worse_version_alerts_and_the_text_says_it(rollout: Rollout) -> None:
     rollout.step(25)
     assert rollout.alerts == []
     assert rollout.page()["anomaly_canary_score"] < 0.5
-    rollout.step(50, 1.5)
+    rollout.step(60, 1.5)
     [alert] = rollout.alerts
     assert alert.state is AlertState.FIRING
     assert dict(alert.labels) == {"alertname": "CanaryDiffers", "query": "latency", "version": "1.4.2"}
@@ -142,7 +142,7 @@ def test_load_on_both_versions_is_silent(rollout: Rollout) -> None:
 
 def test_the_alert_ends_with_the_rollout(rollout: Rollout) -> None:
     rollout.step(10)
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     assert [alert.state for alert in rollout.alerts] == [AlertState.FIRING]
     rollout.step(5, 1.6, new=0)
     assert [alert.state for alert in rollout.alerts] == [AlertState.RESOLVED]
@@ -152,14 +152,14 @@ def test_the_alert_ends_with_the_rollout(rollout: Rollout) -> None:
 
 
 def test_a_query_that_fails_holds_the_alert(rollout: Rollout) -> None:
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     rollout.canaries.hold(rollout.plan, rollout.slot + 60.0)
     assert [alert.state for alert in rollout.alerts] == [AlertState.FIRING]
     assert rollout.page() == {}
 
 
 def test_a_restart_neither_ends_the_alert_nor_loses_evidence(rollout: Rollout) -> None:
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     [before] = rollout.alerts
     score = rollout.page()["anomaly_canary_score"]
     rollout.stop()
@@ -171,8 +171,21 @@ def test_a_restart_neither_ends_the_alert_nor_loses_evidence(rollout: Rollout) -
     assert rollout.page()["anomaly_canary_score"] == pytest.approx(score, abs=0.05)
 
 
+def test_a_crash_does_not_end_the_alert(rollout: Rollout) -> None:
+    while not rollout.alerts:
+        rollout.step(1, 1.6)
+    [before] = rollout.alerts
+    # Nothing is written at the end, and the next checkpoint was not due.
+    rollout.store.close()
+    rollout.table = SeriesTable(100)
+    rollout.start()
+    rollout.step(1, 1.6)
+    [after] = rollout.alerts
+    assert (after.episode, after.state) == (before.episode, AlertState.FIRING)
+
+
 def test_a_reload_keeps_evidence_and_another_name_ends_the_alert(rollout: Rollout) -> None:
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     [before] = rollout.alerts
     rollout.canary = {"label": "version", "alpha": 0.01, "alert": {"for": "5m"}}
     rollout.apply()
@@ -186,7 +199,7 @@ def test_a_reload_keeps_evidence_and_another_name_ends_the_alert(rollout: Rollou
 
 
 def test_a_canary_that_is_removed_leaves_its_alerts_to_be_resolved(rollout: Rollout) -> None:
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     rollout.canary = None
     rollout.apply()
     assert [alert.state for alert in rollout.left["(canary) latency"].alerts.values()] == [AlertState.FIRING]
@@ -194,7 +207,7 @@ def test_a_canary_that_is_removed_leaves_its_alerts_to_be_resolved(rollout: Roll
 
 
 def test_state_that_cannot_be_read_begins_anew(rollout: Rollout, caplog: pytest.LogCaptureFixture) -> None:
-    rollout.step(45, 1.6)
+    rollout.step(70, 1.6)
     rollout.canaries.retire()
     canary = rollout.canaries.evaluators["(canary) latency"]
     broken = {"roles": np.frombuffer(json.dumps([1]).encode(), np.uint8).copy()}

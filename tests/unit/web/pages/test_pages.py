@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
+from exporter.web.api.canaries import CanaryReport, ComparisonReport
 from exporter.web.api.what_if import OtherSettings
 from exporter.web.pages.models import (
     ChartPart,
@@ -398,3 +399,25 @@ def test_an_expression_is_tried_only_where_that_is_enabled(serve):
     page(served, f"/explore?{urlencode({'expr': EVIL})}")
     page(served, "/explore?expr=up&days=1000", 400)
     page(served, "/explore?expr=up&quorum=many", 400)
+
+
+def test_canaries_are_listed_with_both_sides_and_what_is_not_known_so_far(serve):
+    worse = ComparisonReport(
+        {"service": "cart", "version": "1.4.2"}, "1.4.1", "version=1.4.2", different=True, score=0.8, p_value=0.0004,
+        direction="above", baseline=0.2, candidate=0.23, smallest=0.01, since=AT - 600.0, series=(20, 2), slots=25,
+    )  # fmt: skip
+    new = replace(
+        worse, labels={"version": "2"}, different=False, score=None, p_value=None, baseline=None, candidate=None,
+        since=None, series=(0, 1), slots=0,
+    )  # fmt: skip
+    canaries = [CanaryReport("latency", AT, (worse, new)), CanaryReport("errors", None, ())]
+    served = serve()
+    served.program.pages.front = overview(canaries=canaries)
+    text = " ".join(page(served).text.split())
+    assert "2 of version=1.4.2 with 20 of 1.4.1, above since" in text
+    assert "+15.0%" in text
+    assert "0.0004" in text
+    assert "one side has no series now" in text
+    assert "errors has nothing to compare: nothing was judged so far" in text
+    served.program.pages.front = overview()
+    assert "Canaries" not in page(served).text
