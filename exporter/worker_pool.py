@@ -54,17 +54,19 @@ class WorkerPool:
     ----------
     count : int
         Tasks that run at the same time.
+    chosen : bool
+        Whether somebody said how many workers there are.
     """
 
     def __init__(self, runner: _Runner | None = None, *, chosen: bool = True) -> None:
         self._runner = runner
-        self._chosen = chosen
+        self.chosen = chosen
         self._closed = threading.Event()
         self.count = 1 if runner is None else runner.count
 
     def for_work(self, *, small: bool) -> WorkerPool:
         """Return the pool for some work: that which is `small` is done here, unless somebody chose the workers."""
-        return WorkerPool() if small and not self._chosen else self
+        return WorkerPool() if small and not self.chosen else self
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a task; safe for several threads.

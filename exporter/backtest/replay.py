@@ -143,15 +143,23 @@ def replay(
     ExporterError
         Prometheus did not answer; there are no partial results.
     """
+    pool = WorkerPool() if pool is None else pool
     with closing(Sources(config.servers, connect)) as sources:
-        whole = _Replay(config, within, only, sources, sleep, watchers, page, pool or WorkerPool())
+        whole = _Replay(config, within, only, sources, sleep, watchers, page, pool)
         try:
             return whole.run()
-        except BaseException:
+        except BaseException as error:
             # Threads that read for other queries end with it.
             whole.over = True
             sources.cancel()
-            raise
+            if not isinstance(error, _CrowdedError) or pool.chosen or whole.begun:
+                raise
+    # Nobody asked for several processes, and nothing was written.
+    return replay(config, within, only=only, connect=connect, sleep=sleep, watchers=watchers, page=page)
+
+
+class _CrowdedError(ExporterError):
+    """All series together are more than the limits allow."""
 
 
 class _Replay:
@@ -170,6 +178,8 @@ class _Replay:
         self._config = config
         self.over = False
         """Whether it was broken off."""
+        self.begun = False
+        """Whether slots are judged, and what they say was written."""
         self._clock = clock = SimulatedClock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
         self._plans = tuple(_without_search(plan) for plan in config.plans() if only is None or plan.name in only)
@@ -283,6 +293,7 @@ class _Replay:
             self._check_limits()
             for watcher in self._watchers:
                 watcher.on_start(self.record, self._evaluators)
+            self.begun = True
             self._run_slots(slots, threads)
         for scores in self.record.scores.values():
             scores.settle()
@@ -329,7 +340,7 @@ class _Replay:
         """Raise where series were refused because of other queries: which these are depends on the order."""
         full = self._admission.reached or any(self._admission.left(each) < 0 for each in self._occupied.values())
         if full and self._pool.count > 1:
-            raise ExporterError(
+            raise _CrowdedError(
                 "there are more series than limits.max_series or limits.max_memory allows: which of them have room "
                 "depends on the order of the queries, so they have to be judged by one process: --workers=1"
             )

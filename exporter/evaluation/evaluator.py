@@ -288,15 +288,10 @@ class QueryEvaluator:
         plan, alerts = self.plan, self.alerts
         outputs = SlotOutputs(plan, self.context, alerts, self._rows, self._metrics, self._budget_usage)
         has_history = self.learner.unread_points < np.inf
-        outputs.put(scored, self._output_phase, filtered=self._filters, has_history=has_history)
+        outputs.put(scored, self._phase, filtered=self._filters, has_history=has_history)
         self.judged = scored.verdict.at
         self.mature_at = scored.first_at + plan.baseline.min_history
         self.first_score_at = scored.first_score_at
-
-    def _output_phase(self, phase: str) -> AbstractContextManager[None]:
-        if phase == "commit" and self._disowned:
-            raise Abandoned
-        return self._phase(phase)
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
@@ -344,6 +339,8 @@ class QueryEvaluator:
             self._metrics.trouble = None
 
     def _phase(self, phase: str, allowed: float = 0.0) -> AbstractContextManager[None]:
+        if phase == "commit" and self._disowned:
+            raise Abandoned
         return self._metrics.timed(phase, partial(self._watchdog.beat, SLOT), allowed)
 
     @property
