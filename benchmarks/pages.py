@@ -256,7 +256,7 @@ def _wait(check: Callable[[], object], what: str) -> None:
 
 def _text(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
+        with urllib.request.urlopen(url, timeout=300) as answer:
             body: bytes = answer.read()
     except urllib.error.HTTPError as fault:
         raise Stopped(f"{url}: {fault.read().decode(errors='replace')[:500]}") from fault
