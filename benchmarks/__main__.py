@@ -19,7 +19,7 @@ PLOT = Path("docs/performance.svg")
 RUNS = (
     ("A cycle", "cycle", ["--plot", str(PLOT)],
      "Fetch, decode, score, learn, judge, commit and render, beside the CPU that Prometheus needs for the query."),
-    ("From ten series to a hundred million", "capacity", ["--engine", "0"],
+    ("From ten series to a hundred million", "capacity", ["--engine", "0", "--series", "10", "100", "1000", "10000"],
      "One cycle at every size, and what more would take, from the slopes: [the plan in words](scaling.md#how-many)."),
     ("Recording rules", "rules", [],
      "Bands by recording rules, as Grafana's adaptive rules make them, beside asking, judging and being scraped."),
