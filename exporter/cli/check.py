@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+
+import numpy as np
 
 from exporter.alerting.labels import alert_labels
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.canary_roles import CanaryRoles
 from exporter.engine.series import Labels, SeriesTable, key_of, labels_of
 from exporter.errors import ConfigError, PrometheusError, Reason
 from exporter.evaluation.sources import Sources
@@ -20,7 +23,7 @@ from exporter.prometheus import Frame, PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from exporter.schedule import wall_clock
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "nothing_compared", "run"]
 
 GOOD, BAD = 0, 1
 _OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
@@ -95,9 +98,24 @@ def _evaluate(plan: QueryPlan, config: Config, prometheus: PrometheusApi, at: fl
     elif series > plan.max_series:
         _print(sys.stderr.write, [f"{plan.name}: warning: only {plan.max_series} of these will be scored (max_series)"])
     warnings = [*frame.warnings, *_left_out(frame), *_collisions(plan, config, list(map(labels_of, frame.keys)))]
+    warnings += nothing_compared(plan, frame.keys)
     _print(sys.stderr.write, [f"{plan.name}: warning: {warning}" for warning in warnings])
     _print(sys.stderr.write, [f"{plan.name}: {info}" for info in frame.infos])
     return True
+
+
+def nothing_compared(plan: QueryPlan, keys: Sequence[bytes]) -> Iterator[str]:
+    """Yield that the canary of a query has nothing to compare among series, which are JSON objects of labels."""
+    if plan.canary is None:
+        return
+    table = SeriesTable(len(keys))
+    table.find(keys)
+    if CanaryRoles(plan.canary).assign(table, np.ones(table.size, np.bool_), 0.0).sides:
+        return
+    label = plan.canary.label
+    what = "on both sides" if label is None else f"with two values of {label}"
+    by = f" and the same {', '.join(plan.canary.by)}" if plan.canary.by else ""
+    yield f"canary: there are no series {what}{by}, so nothing is compared now"
 
 
 def _left_out(frame: Frame) -> Iterator[str]:

@@ -18,6 +18,7 @@ from exporter.alerting.alert import Alert, AlertState, Step
 from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
 from exporter.canary.canaries import Canaries
+from exporter.cli.check import nothing_compared
 from exporter.config.model import Config
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
@@ -204,6 +205,13 @@ def test_a_canary_that_is_removed_leaves_its_alerts_to_be_resolved(rollout: Roll
     rollout.apply()
     assert [alert.state for alert in rollout.left["(canary) latency"].alerts.values()] == [AlertState.FIRING]
     assert rollout.page() == {}
+
+
+def test_check_config_says_where_nothing_is_compared(rollout: Rollout) -> None:
+    pods = [b'{"pod":"a","version":"1"}', b'{"pod":"b","version":"2"}']
+    assert list(nothing_compared(rollout.plan, pods)) == []
+    text = "canary: there are no series with two values of version, so nothing is compared now"
+    assert list(nothing_compared(rollout.plan, pods[:1])) == [text]
 
 
 def test_state_that_cannot_be_read_begins_anew(rollout: Rollout, caplog: pytest.LogCaptureFixture) -> None:
