@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.ordered import add_up
+from exporter.engine.ordered import add_up, clip
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, season_of
 from exporter.engine.seconds import HOUR
 
@@ -358,7 +358,7 @@ def _pack(stats: FloatArray) -> npt.NDArray[np.float32]:
     halves = np.zeros((stats.shape[1], 2), np.float16)
     for index, quartile in enumerate((_Q1, _Q3)):
         distance = np.divide(stats[quartile] - mean, std, out=np.zeros_like(std), where=std > 0.0)
-        halves[:, index] = np.clip(distance, -_QUARTILE_MAX, _QUARTILE_MAX)
+        halves[:, index] = clip(distance, -_QUARTILE_MAX, _QUARTILE_MAX)
     stored[_QUARTILES] = halves.view(np.float32).ravel()
     return stored
 
@@ -391,9 +391,13 @@ def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
     # The quartiles step by the spread seen so far. The interquartile range alone could close for good on
     # repeated values, so a part of the standard deviation keeps it open.
     spread = np.maximum(_QUARTILE_GAIN * (q3 - q1), new_std)
-    for sample, here in zip(batch.samples, batch.here, strict=True):
-        weight = weight + np.where(here, batch.each, 0.0)
-        step = np.where(here, spread * (batch.each / np.minimum(weight, full)), 0.0)
+    # Shapes (k, b, n): the weight with each sample, and its step.
+    added = np.where(batch.here, batch.each, 0.0)[:, None]
+    weights = np.add.accumulate(
+        np.concatenate([weight[None] + added[:1], np.broadcast_to(added, (len(added), *weight.shape))[1:]])
+    )
+    steps = np.where(batch.here[:, None], spread * (batch.each / np.minimum(weights, full)), 0.0)
+    for sample, step in zip(batch.samples, steps, strict=True):
         q1 = q1 + step * (0.25 - (sample < q1))
         q3 = q3 + step * (0.75 - (sample < q3))
     low, high = np.where(young, new_mean - reach, q1), np.where(young, new_mean + reach, q3)

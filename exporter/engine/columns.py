@@ -35,12 +35,18 @@ class Columns:
 
     def __init__(self, layout: Mapping[str, Column]) -> None:
         self._layout = dict(layout)
+        self._views: dict[tuple[int | None, int], dict[str, Array]] = {}
         self._arrays = {
             name: np.full((*column.shape, 0), column.initial, column.dtype) for name, column in layout.items()
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the views: in another process they would be arrays of their own."""
+        return self.__dict__ | {"_views": {}}
+
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` series; the new ones have the initial values."""
+        self._views.clear()
         for name, column in self._layout.items():
             old = self._arrays[name]
             new = np.full((*column.shape, capacity), column.initial, column.dtype)
@@ -53,8 +59,12 @@ class Columns:
             self._arrays[name][..., rows] = column.initial
 
     def views(self, rows: slice) -> dict[str, Array]:
-        """Return views of the arrays of some series."""
-        return {name: array[..., rows] for name, array in self._arrays.items()}
+        """Return views of the arrays of some series; the dictionary itself is not to be changed."""
+        place = (rows.start, rows.stop)
+        views = self._views.get(place)
+        if views is None:
+            views = self._views[place] = {name: array[..., rows] for name, array in self._arrays.items()}
+        return views
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays themselves."""

@@ -133,11 +133,14 @@ class Drift:
         """
         state, share = self._columns.views(rows), np.float32(min(1.0, seconds / DAY))
         often, over = state["often"], state["over"]
-        for odd, count, out in zip(anomalous, counted, beyond, strict=True):
+        odd_and_out = anomalous & beyond
+        # With nothing in the sum, and nothing to add, it stays as it is.
+        summed = self.ratio is not None and (bool(over.any()) or bool(odd_and_out.any()))
+        for odd, count, out in zip(anomalous, counted, odd_and_out, strict=True):
             often += np.where(count, share * (odd - often), np.float32(0.0))
-            if self.ratio is not None:
+            if summed:
                 resting = over < 0.0
-                over += np.where(count & (resting | (odd & out)), np.float32(seconds), np.float32(0.0))
+                over += np.where(count & (resting | out), np.float32(seconds), np.float32(0.0))
                 over *= resting | (often > self.ratio)
 
     def due(self, rows: slice, after: float) -> npt.NDArray[np.intp]:

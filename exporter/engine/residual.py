@@ -18,7 +18,7 @@ import numpy.typing as npt
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.detectors.base import BLOCK, BoolArray, FloatArray, Residual, SampleBatch
-from exporter.engine.ordered import logarithm, rolling_sum
+from exporter.engine.ordered import add_to, clip, logarithm, rolling_sum
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Levels", "Residuals"]
@@ -142,7 +142,7 @@ class Residuals:
             _note_sizes(state, sample, zero, keep)
             state["hour"][index : index + len(sample)] = np.where(keep, np.uint8(hour), np.uint8(_NO_SAMPLE))
         noise = _noise_about(state["noise"], hour)
-        visits = np.clip(stats.weight / HOUR, 1.0, 30.0)
+        visits = clip(stats.weight / HOUR, 1.0, 30.0)
         of_hour = np.where(np.isnan(noise[0]), stats.std, noise[0])
         # What grew for weeks lies in the deviation of the bucket, and not in the noise of the hour.
         counted = visits if stats.trend is None else (1.0 - stats.trend) * visits
@@ -229,29 +229,29 @@ class Residuals:
         noted = hours != _NO_SAMPLE
         count = noted.sum(axis=0, dtype=np.int32)
         most = DAYS * max(1.0, HOUR / self.step)
-        rate = (1.0 / np.clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
-        for index in range(BLOCK):
-            hour = int(hours[index].min())
+        rate = (1.0 / clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
+        sizes, last = np.abs(recent[:, WINDOW:]), state["last"]
+        usable, echo = noted & ~np.isnan(sizes), state["echo"]
+        for index, hour in enumerate(hours.min(axis=1).tolist()):
             if hour == _NO_SAMPLE:
                 continue
-            now = noise[:, hour]
-            size = np.abs(recent[:, WINDOW + index])
+            now, size, here = noise[:, hour], sizes[:, index], noted[index]
             clipped = np.where(now > 0.0, np.minimum(size, CLIP * now), size)
-            step = rate * (clipped - np.where(np.isnan(now), np.float32(0.0), now))
-            new = np.where(np.isnan(now), size, now + step)
-            noise[:, hour] = np.where(noted[index] & ~np.isnan(size), new, now)
-            counts = noted[index] & (now[0] > 0.0)
+            new = np.where(np.isnan(now), size, now + rate * (clipped - now))
+            np.copyto(now, new, where=usable[:, index])
             relative = np.copysign(clipped[0] / now[0], recent[0, WINDOW + index])
-            relative = np.where(counts, relative, np.float32(0.0))
-            echo = state["echo"] * ECHO_FADE + np.stack([relative * state["last"], relative * relative])
+            relative = np.where(here & (now[0] > 0.0), relative, np.float32(0.0))
             # Whether other series have a sample must not matter.
-            np.copyto(state["echo"], echo, where=noted[index])
-            np.copyto(state["last"], relative, where=noted[index])
-        share = count / np.clip(age + count, 1, HOURS * most).astype(np.float32)
+            products = np.empty(echo.shape, np.float32)
+            np.multiply(relative, last, out=products[0])
+            np.multiply(relative, relative, out=products[1])
+            np.copyto(echo, echo * ECHO_FADE + products, where=here)
+            np.copyto(last, relative, where=here)
+        share = count / clip(age + count, 1, HOURS * most).astype(np.float32)
         mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
         state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))
         share = state["same"] / np.maximum(count, 1).astype(np.float32)
-        share = (share - state["repeats"]) * count / np.clip(age + count, BLOCK, REPEATS).astype(np.float32)
+        share = (share - state["repeats"]) * count / clip(age + count, BLOCK, REPEATS).astype(np.float32)
         state["repeats"] += share.astype(np.float32)
         state["same"][...] = 0
         age += count
@@ -282,10 +282,10 @@ def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, k
     """Note how far samples are from zero, and whether any is negative."""
     distance = np.where(keep, sample - zero, 0.0)
     state["negative"] |= (distance < 0.0).any(axis=0)
-    for size, row, ok in zip(distance.astype(np.float32), sample, keep, strict=True):
-        # Before a series has moved it has no unit.
-        state["moved"] |= (row != 0.0) & ok
-        state["sum"] += np.where(state["moved"], size, np.float32(0.0))
+    # Before a series has moved it has no unit.
+    moved = np.logical_or.accumulate((sample != 0.0) & keep, axis=0) | state["moved"]
+    state["moved"][...] = moved[-1]
+    add_to(state["sum"], np.where(moved, distance.astype(np.float32), np.float32(0.0)))
 
 
 def _noise_about(noise: Array, hour: int) -> Array:

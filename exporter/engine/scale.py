@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.ordered import clip
+
 __all__ = ["LARGEST", "Scale"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -93,7 +95,7 @@ class Scale:
         """Return source values in baseline units."""
         origin, unit = self.origin[rows], self.unit_of(rows)
         units: FloatArray = (value - origin) / unit
-        return np.clip(units, -_LARGEST_BASELINE, _LARGEST_BASELINE)
+        return clip(units, -_LARGEST_BASELINE, _LARGEST_BASELINE)
 
     def outward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return baseline values in source units."""

@@ -16,6 +16,7 @@ from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
+from exporter.engine.ordered import clip
 from exporter.engine.overrides import OverrideContext
 from exporter.engine.peers.samples import PeerVerdicts
 from exporter.engine.residual import Levels
@@ -113,7 +114,7 @@ class Scorer:
         state, verdicts, span, settings = self.state, self.verdicts, self.span, self.state.settings
         when = span.when
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
-        value = np.clip(observed, -LARGEST, LARGEST)
+        value = clip(observed, -LARGEST, LARGEST)
         own = state.row_settings.part(rows)
         here = ~np.isnan(value)
         usable = np.isfinite(observed) & (value >= own.low) & (value <= own.high)
@@ -159,7 +160,7 @@ class Scorer:
         severity = ballot.joint * normal[:, None] if monthly else ballot.joint
         state.runs.note(rows, hour, *np.where(learn, severity, 0.0))
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
-        verdicts.z[when, rows] = np.clip(z, -SEVERITY_MAX, SEVERITY_MAX)
+        verdicts.z[when, rows] = clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
             hour=span.buckets.week,
             complete=_whole(span.complete, verdicts.unread, rows),
@@ -323,7 +324,7 @@ class Scorer:
         has_band = has_band | verdicts.absent[when, rows]
         low, high = scored.own.low, scored.own.high
         expected = state.scale.possible(rows, state.scale.outward(rows, expected), scored.negative)
-        expected = np.clip(expected, low, high)
+        expected = clip(expected, low, high)
         verdicts.expected[when, rows] = np.where(has_band, expected, np.nan)
         for edges, edge, bound, alerts in (
             (verdicts.lower, lower, low, downward),
@@ -332,7 +333,7 @@ class Scorer:
             outer = state.scale.outward(rows, edge)
             if scored.factor is not None:
                 outer = widen(outer, scored.mean, scored.factor)
-            outer = np.clip(state.scale.possible(rows, outer, scored.negative), low, high)
+            outer = clip(state.scale.possible(rows, outer, scored.negative), low, high)
             outer = outer if alerts is True else np.where(alerts, outer, bound)
             edges[when, rows] = np.where(has_band & np.isfinite(outer), outer, np.nan)
         counted = has_score & old & here & ~verdicts.masked[when, rows] & ~verdicts.zero[when, rows]

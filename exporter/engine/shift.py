@@ -139,10 +139,9 @@ class LevelShift:
         lower, expected, upper = band
         least, most = lower - expected, upper - expected
         recent = self.recent[rows]
-        for row in sample:
-            deviation = row - expected
+        deviations = sample - expected
+        for deviation, inside in zip(deviations, (deviations >= least) & (deviations <= most), strict=True):
             # A mean over the edge of the band would be between the levels, at none of them.
-            inside = (deviation >= least) & (deviation <= most)
             part = np.where(inside == ((recent >= least) & (recent <= most)), RECENT, 1.0)
             step = part * (deviation - recent)
             recent += np.where(np.isnan(step), 0.0, step)
@@ -161,17 +160,20 @@ class LevelShift:
         lower, expected, upper = band
         has_band = ~np.isnan(lower + upper)
         half = np.where(has_band, 0.5 * (upper - lower), 0.0)
-        block, run = self.block[:, rows], self.run[:, rows]
-        for row in sample:  # One by one, so that the sums do not depend on how many come together.
-            counts = has_band & ~np.isnan(row)
-            if not counts.any():
-                continue
-            weight = np.where(counts, seconds, 0.0)
-            d, e = np.where(counts, row - expected, 0.0), np.where(counts, expected, 0.0)
-            for total, value in zip(block, (1.0, row > upper, row < lower), strict=True):
-                total += weight * value
-            for total, value in zip(run[_HALF:], (half, d, e, d * d, e * e, d * e), strict=True):
-                total += weight * value
+        block, run = self.block[:, rows], self.run[_HALF:, rows]
+        counts = has_band & ~np.isnan(sample)
+        if not counts.any():
+            return
+        weight = np.where(counts, seconds, 0.0)
+        d, e = np.where(counts, sample - expected, 0.0), np.where(counts, expected, 0.0)
+        sides, sums = np.empty((3, *d.shape)), np.empty((6, *d.shape))
+        for total, value in zip(sides, (weight, weight * (sample > upper), weight * (sample < lower)), strict=True):
+            total[...] = value
+        for total, value in zip(sums, (half, d, e, d * d, e * e, d * e), strict=True):
+            np.multiply(weight, value, out=total)
+        for index in range(len(sample)):  # One by one, so that the sums do not depend on how many come together.
+            block += sides[:, index]
+            run += sums[:, index]
 
     def end_block(self, rows: slice, after: float) -> list[Shift]:
         """End a block; accept the shifts that have lasted for `after` seconds, and return them."""

@@ -22,14 +22,14 @@ from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
 from exporter.engine.seconds import HOUR
 from exporter.engine.settings import EngineSettings
-from exporter.engine.state import CHUNK, EngineState
+from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.young import UNTIL, Siblings
 
 __all__ = ["MOST_ROWS", "EngineRun", "Steps", "alone", "joinable", "run_together"]
 
-MOST_ROWS = CHUNK
-"""Rows of a pass: what is worked on together fits into the processor's cache."""
+MOST_ROWS = 2048
+"""Rows of a pass, at most as many as are worked on together: with more, a pass saves nothing."""
 _CYCLE = 4
 """Detectors may do their work in turns of so many blocks: those of engines that run together must be in step."""
 

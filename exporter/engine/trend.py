@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
-from exporter.engine.ordered import logarithm
+from exporter.engine.ordered import add_to, clip, logarithm
 from exporter.engine.seconds import DAY
 
 __all__ = ["Trend"]
@@ -60,7 +60,7 @@ class Trend:
         """Return bucket statistics at the level of the last day; `zero` is the value zero, shape (n,)."""
         columns = self._columns.arrays()
         level, side = columns["level"][rows], columns["side"][rows]
-        part = np.clip((side * np.sign(level) - NONE) / (ALL - NONE), 0.0, 1.0)
+        part = clip((side * np.sign(level) - NONE) / (ALL - NONE), 0.0, 1.0)
         part *= ~columns["negative"][rows]
         if not part.any():
             return stats
@@ -77,13 +77,13 @@ class Trend:
         state = self._columns.views(rows)
         mean = stats.mean - zero
         comparable = ~np.isnan(mean) if stats.fine is None else stats.fine & ~np.isnan(mean)
+        sizes = sample - zero
+        counts = comparable & ~np.isnan(sizes)
+        state["negative"] |= (sizes < 0.0).any(axis=0)
         total, expected = state["sums"]
-        for size in sample - zero:
-            counts = comparable & ~np.isnan(size)
-            state["negative"] |= size < 0.0
-            total += np.where(counts, size, 0.0).astype(np.float32)
-            expected += np.where(counts, mean, 0.0).astype(np.float32)
-            state["seconds"] += np.where(counts, np.float32(seconds), np.float32(0.0))
+        add_to(total, np.where(counts, sizes, 0.0).astype(np.float32))
+        add_to(expected, np.where(counts, mean, 0.0).astype(np.float32))
+        add_to(state["seconds"], np.where(counts, np.float32(seconds), np.float32(0.0)))
 
     def end_block(self, rows: slice) -> None:
         """Learn the block that has ended."""
@@ -93,7 +93,7 @@ class Trend:
         ratio = logarithm(total / expected)
         counts = (seconds > 0.0) & np.isfinite(ratio)
         level, side = state["level"], state["side"]
-        step = np.clip(ratio - level, -MOST, MOST) * (seconds / np.float32(DAY))
+        step = clip(ratio - level, -MOST, MOST) * (seconds / np.float32(DAY))
         level += np.where(counts, step, 0.0).astype(np.float32)
         now = np.where(np.abs(ratio) > ASIDE, np.sign(ratio), 0.0)
         side += np.where(counts, (now - side) * (seconds / np.float32(LASTING)), 0.0).astype(np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors import Detector, DetectorResult
+from exporter.engine.ordered import clip
 
 __all__ = ["Ballot", "score_of", "severity_of", "vote"]
 
@@ -91,7 +92,7 @@ def vote(
     plain = isinstance(threshold, float) and threshold == 1.0
     published = band if plain else _band(results, votes, needed, threshold)
     # The mean of the detectors may lie a little outside the band of some of them.
-    expected = np.clip(expected, np.minimum(*band), np.maximum(*band))
+    expected = clip(expected, np.minimum(*band), np.maximum(*band))
     lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))
     upper, published_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], published[1]))
 

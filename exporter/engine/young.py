@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.detectors.base import CERTAIN, SEVERITY_MAX, BoolArray, FloatArray
+from exporter.engine.ordered import clip
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["FEW", "UNTIL", "Siblings", "Young", "YoungSamples", "YoungVerdicts"]
@@ -304,7 +305,7 @@ def _note(
             _widen(state, ended)
         since = np.where(anomalous & ~under_way, at, state["since"])
         state["since"][...] = np.where(ended, np.nan, since)
-        held = np.clip(state["since"] - state["born"], SHORTEST, LONGEST)
+        held = clip(state["since"] - state["born"], SHORTEST, LONGEST)
         lasted = anomalous & (at - state["since"] >= held)
         if lasted.any():
             _restart(state, lasted, value, np.where(lasted, state["since"], state["born"]))
@@ -318,7 +319,7 @@ def _note(
     extremes[0] = np.where(normal, np.fmax(extremes[0], reached), extremes[0])
     extremes[1] = np.where(normal, np.fmin(extremes[1], reached), extremes[1])
     most = STRIDE * spread.astype(np.float32)
-    step = np.clip(value - state["level"], -most, most)
+    step = clip(value - state["level"], -most, most)
     level = np.where(np.isnan(step), value, state["level"] + FOLLOW * step)
     state["level"][...] = np.where(normal, level, state["level"])
     _keep(state, value, normal)

@@ -20,7 +20,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.ordered import add_to, add_up
+from exporter.engine.ordered import add_to, add_up, clip
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Collective"]
@@ -161,13 +161,11 @@ class Collective(StatefulDetector):
         limit = self.limit
         mean = state["sum"] / np.maximum(state["count"], 1)
         beside = np.stack([state["before"], state["usual"], after])
-        nearest = np.clip(mean, np.fmin.reduce(beside), np.fmax.reduce(beside))
+        nearest = clip(mean, np.fmin.reduce(beside), np.fmax.reduce(beside))
         nearest = np.where(np.isnan(state["usual"]), np.nan, nearest)
         state["before"][...] = state["usual"]
         away = (mean - nearest) / state["spread"]
-        away = np.where(
-            (state["count"] > 0) & ~np.isnan(away), np.clip(away, -_AWAY_MAX, _AWAY_MAX), state["apart"][-1]
-        )
+        away = np.where((state["count"] > 0) & ~np.isnan(away), clip(away, -_AWAY_MAX, _AWAY_MAX), state["apart"][-1])
         state["apart"][:-1] = state["apart"][1:]
         state["apart"][-1] = away
         deviation = mean - nearest - state["offset"]
@@ -177,10 +175,10 @@ class Collective(StatefulDetector):
         reach = CLIP * size
 
         typical = NORMAL * size.astype(np.float64)
-        counted = np.where(typical > 0.0, np.clip(deviation / np.where(typical > 0.0, typical, 1.0), -CLIP, CLIP), 0.0)
+        counted = np.where(typical > 0.0, clip(deviation / np.where(typical > 0.0, typical, 1.0), -CLIP, CLIP), 0.0)
         begun = compared & (hours >= SETTLED)
         for name, toward in (("above", counted), ("below", -counted)):
-            total = np.clip(state[name] + toward - self.allowance, 0.0, _SUM_MAX * limit)
+            total = clip(state[name] + toward - self.allowance, 0.0, _SUM_MAX * limit)
             state[name][...] = np.where(begun, total, state[name])
         farther = np.maximum(state["above"], state["below"])
         ended = farther <= 0.0
@@ -191,7 +189,7 @@ class Collective(StatefulDetector):
         # The first day is learned as it is. After that deviations are clipped: else one spike would move the offset,
         # and the hours after it would seem to drift the other way. While a drift is suspected the size stays, or
         # the drift would count as typical.
-        clipped = np.where(hours > 24, np.clip(deviation, -reach, reach), deviation)
+        clipped = np.where(hours > 24, clip(deviation, -reach, reach), deviation)
         suspected = farther >= 0.5 * np.maximum(limit, MARGIN * state["longest"])
         rate = np.maximum(RATE, 1.0 / (hours + 1.0))
         steady = compared & ~suspected

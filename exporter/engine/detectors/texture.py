@@ -20,7 +20,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import logarithm
+from exporter.engine.ordered import add_to, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -120,17 +120,18 @@ class Texture(StatefulDetector):
         square = np.minimum(size / typical, MOST) ** 2 * np.float32(2.0 / np.pi)
         square = np.where(comparable & ~(size > JUMP * typical), square, np.float32(np.nan))
         power, powers = state["power"], np.empty_like(square)
-        for index, row in enumerate(square):
-            now = power + np.where(np.isnan(row), np.float32(0.0), RATE * (row - power))
-            powers[index] = now
+        counts = ~np.isnan(square)
+        every = bool(counts.all())
+        for index, (row, ok) in enumerate(zip(square, counts, strict=True)):
+            step = RATE * (row - power)
+            now = np.add(power, step if every else np.where(ok, step, np.float32(0.0)), out=powers[index])
             if not batch.score_only:
                 power = now
         if not batch.score_only:
             state["power"][...] = power
             SignalLimits(state, RULES).note(batch.times, powers[None], usable)
-            for row, ok in zip(size, comparable, strict=True):
-                state["sum"][0] += np.where(ok, row, np.float32(0.0))
-                state["sum"][1] += ok
+            add_to(state["sum"][0], np.where(comparable, size, np.float32(0.0)))
+            add_to(state["sum"][1], comparable.astype(np.float32))
         limit = state["limit"][0] * np.float32(self.limit)
         severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), np.float32(0.0) * limit)
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
@@ -152,8 +153,7 @@ class Texture(StatefulDetector):
             severity[...] = np.where(same, self._run_severity(state), np.float32(0.0))
             return severity
         if not same.any() and not state["length"].any():
-            for moves in other:
-                _count_repeats(state, same[0], moves)
+            _count_moves(state, other)
             return severity
         for index, (repeats, moves) in enumerate(zip(same, other, strict=True)):
             anomalous = self._run_severity(state) >= 1.0
@@ -216,6 +216,16 @@ def _count_repeats(state: State, repeats: Array, counts: Array) -> None:
     rate = np.float32(1.0) / np.minimum(samples + np.float32(2.0), np.float32(REPEATS))
     state["repeats"] += np.where(counts, rate * (repeats - state["repeats"]), np.float32(0.0))
     samples[...] = np.minimum(samples + counts, LENGTH_MAX)
+
+
+def _count_moves(state: State, counts: Array) -> None:
+    """Learn the share of samples that repeat the one before where none does; shape (t, n)."""
+    samples, share = state["samples"], state["repeats"]
+    before = np.minimum(samples + np.add.accumulate(counts, axis=0, dtype=np.int16) - counts, LENGTH_MAX)
+    rates = np.float32(1.0) / np.minimum(before.astype(np.int16) + np.float32(2.0), np.float32(REPEATS))
+    for rate, counted in zip(rates, counts, strict=True):
+        share += np.where(counted, rate * (np.float32(0.0) - share), np.float32(0.0))
+    samples[...] = np.minimum(samples + counts.sum(axis=0, dtype=np.int16), LENGTH_MAX)
 
 
 def _typical_about(changes: Array, hour: int) -> Array:

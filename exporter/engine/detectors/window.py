@@ -20,7 +20,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import rolling_sum
+from exporter.engine.ordered import clip, rolling_sum
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -79,7 +79,7 @@ class Window(StatefulDetector):
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
         state, usable = batch.state, batch.usable
         most = CLIP * residual.spread
-        before = np.clip(residual.before, -most, most)
+        before = clip(residual.before, -most, most)
         signed = self._means(before, residual.spread, usable.shape, score_only=batch.score_only)
         sizes = np.maximum.reduce(np.abs(signed))[None]
         signed = np.where(np.abs(signed[0]) >= np.abs(signed[1]), signed[0], signed[1])

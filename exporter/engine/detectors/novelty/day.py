@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import add_to, median
+from exporter.engine.ordered import add_to, clip, median
 
 __all__ = ["DayProfile", "day_columns"]
 
@@ -127,11 +127,11 @@ class DayProfile:
             rows = np.flatnonzero(largest)
             codes, before = self._codes[:, rows], self._quantum[rows]
             quantum = (_ROOM / _MOST * largest[rows]).astype(np.float32)
-            rounded = np.clip(np.rint(codes * (before.astype(np.float64) / quantum)), -_MOST, _MOST)
+            rounded = clip(np.rint(codes * (before.astype(np.float64) / quantum)), -_MOST, _MOST)
             self._codes[:, rows] = np.where(codes == _UNKNOWN, _UNKNOWN, rounded)
             self._quantum[rows] = quantum
         code = np.rint(np.divide(mean, self._quantum, out=np.zeros(len(mean)), where=self._quantum > 0.0))
-        return np.where(np.isnan(mean), _UNKNOWN, np.clip(code, -_MOST, _MOST)).astype(np.int16)
+        return np.where(np.isnan(mean), _UNKNOWN, clip(code, -_MOST, _MOST)).astype(np.int16)
 
     def _distance(self, last: int) -> Array:
         """Return how unlike all earlier days the slots up to `last` are; NaN where none can be compared."""

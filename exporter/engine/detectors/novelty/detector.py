@@ -28,7 +28,7 @@ from exporter.engine.detectors.novelty.day import DayProfile, day_columns
 from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
 from exporter.engine.detectors.novelty.recent import FEATURES, RESIDUALS, Recent, recent_columns
 from exporter.engine.detectors.novelty.surprise import Surprise, surprise_columns
-from exporter.engine.ordered import add_up
+from exporter.engine.ordered import add_up, clip
 
 __all__ = ["Novelty"]
 
@@ -164,12 +164,15 @@ class Novelty(StatefulDetector):
         surprises *= np.sqrt(np.sqrt(surprises))  # One that is twice as strong says more than two.
         evidence = add_up(surprises) / np.float32(SIGNALS)
         level, every = columns["level"], usable.all()
-        for row, ok in zip(evidence, usable, strict=True):
+        levels = np.empty_like(evidence)
+        for row, ok, now in zip(evidence, usable, levels, strict=True):
             step = RECENT * (row - level)
-            now = level + (step if every else np.where(ok, step, np.float32(0.0)))
-            row += LASTING * now
+            np.add(level, step if every else np.where(ok, step, np.float32(0.0)), out=now)
             if not batch.score_only:
-                level[...] = now
+                level = now
+        evidence += LASTING * levels
+        if not batch.score_only:
+            columns["level"][...] = level
         if batch.score_only:
             age = columns["age"] + usable.astype(np.int32)
         else:
@@ -177,8 +180,8 @@ class Novelty(StatefulDetector):
             age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
             columns["age"][...] = age[-1]
         needed = self.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
-        needed *= 1.0 + OLD * np.clip((age - OLD_FROM) / OLD_OVER, 0.0, 1.0)
-        needed *= 1.0 + OLDER * np.clip((age - OLD_FROM) / OLDER_OVER, 0.0, 1.0)
+        needed *= 1.0 + OLD * clip((age - OLD_FROM) / OLD_OVER, 0.0, 1.0)
+        needed *= 1.0 + OLDER * clip((age - OLD_FROM) / OLDER_OVER, 0.0, 1.0)
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
         if batch.residual is not None:
             needed = needed * _more_alone(batch.residual, len(sample), age, score_only=batch.score_only)

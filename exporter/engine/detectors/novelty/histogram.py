@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import add_up
+from exporter.engine.ordered import add_up, clip
 
 __all__ = ["BINS", "MISSING", "Histogram", "histogram_columns"]
 
@@ -66,8 +66,8 @@ class Histogram:
             self._scale[fresh] = first[fresh] * _NOT_ON_AN_EDGE
             self._lowest[fresh] = -(BINS // 2)
         scale = np.where(self._scale > 0.0, self._scale, np.float32(1.0))[:, None]
-        ratio = np.clip(np.where(valid, signals, scale) / scale, 1.0 / _REACH, _REACH)
-        bins = np.clip(_half_octave(ratio) - self._lowest[:, None], 1, BINS - 1)
+        ratio = clip(np.where(valid, signals, scale) / scale, 1.0 / _REACH, _REACH)
+        bins = clip(_half_octave(ratio) - self._lowest[:, None], 1, BINS - 1)
         return np.where(valid, bins, np.where(signals == 0.0, 0, UNKNOWN)).astype(np.uint8)
 
     def count(self, noted: Array) -> None:
@@ -107,7 +107,7 @@ class Histogram:
         new[:, 0] = old[:, 0]
         every = np.arange(len(signal))
         for index in range(1, BINS):
-            new[every, np.clip(index - move, 1, BINS - 1)] += old[:, index]
+            new[every, clip(index - move, 1, BINS - 1)] += old[:, index]
         self._counts[signal, :, series] = np.minimum(new, np.iinfo(np.uint16).max)
         self._lowest[signal, series] += move.astype(np.int16)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.engine.columns import Array
-from exporter.engine.ordered import add_up, count_of, pick, suffix_sums
+from exporter.engine.ordered import add_up, clip, count_of, pick, suffix_sums
 
 __all__ = ["TAIL", "TailFit", "fit_tail"]
 
@@ -97,7 +97,7 @@ def _fall(survival: Array, levels: Sequence[float]) -> tuple[Array, Array]:
     before = pick(survival, reached - 1)
     inside = (reached > 1) & (before > level)
     part = np.log(np.where(inside, before / level, 1.0)) / np.maximum(np.log(before / after), 1e-9)
-    position = reached - 1 + np.where(inside, np.clip(part, 0.0, 1.0), 1.0)
+    position = reached - 1 + np.where(inside, clip(part, 0.0, 1.0), 1.0)
     position, value = np.where(reached == 1, 0.0, position), np.where(inside, level, after)
     return position.reshape(-1, *shape), value.reshape(-1, *shape)
 
@@ -109,7 +109,7 @@ def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
     """
     bins = np.arange(len(by_bin), dtype=np.float32)[:, None, None]
     begin = start.astype(np.float32)
-    part = np.clip(bins + 1 - begin, 0, 1)
+    part = clip(bins + 1 - begin, 0, 1)
     part[0] = 0
     weight = by_bin * part
     origin = np.where(begin > 0.0, np.exp2(0.5 * begin), np.float32(0.0))
@@ -123,7 +123,7 @@ def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
     spread = mean - 2.0 * second
     bent = spread > 1e-12 * mean
     shape = np.where(bent, 2.0 - mean / np.where(bent, spread, 1.0), _BEND_MAX)
-    shape = np.clip(shape, 0.0, _BEND_MAX)
+    shape = clip(shape, 0.0, _BEND_MAX)
     scale = mean * np.maximum(1.0 - shape, _SCALE_MIN)
     usable = (number >= _ENOUGH) & (scale > 0.0)
     return shape, np.where(usable, scale, np.inf)
