@@ -1,7 +1,7 @@
 """Series that stood still for days and then move: what was learned of a constant says nothing about them.
 
-A new level is normal once it has lasted as long, in proportion, as the one before: two hours after a week, a day after
-twelve weeks. Then the series begins anew, like a new one. A constant at another level is a level shift.
+A new level is normal once it has lasted as long, in proportion, as the one before: half a day after a week, a day after two
+weeks. Sooner would end the alert of an outage that is still going on. Then the series begins anew, like a new one. A constant at another level is a level shift.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["Awakening"]
 
 LEAST = DAY
 """Seconds that a series must have stood still."""
-PART = np.float32(1.0 / 84.0)
+PART = np.float32(1.0 / 14.0)
 """Part of that time for which it must move."""
 MOSTLY, HELD = 0.8, 0.5
 """Share of the samples of a block that must differ from the constant, and that may repeat the one before."""
-OFTEN = np.float32(0.02)
-"""Part of that time for which a series may have moved before: more, and moving now and then is its nature."""
+OFTEN, SELDOM = np.float32(0.02), np.float32(DAY / 84.0)
+"""Part of that time, and seconds, for which a series may have moved before: more, and moving now and then is its nature."""
 _ORDINARY = np.float32(-1.0)
 
 
@@ -73,7 +73,7 @@ class Awakening(Columns):
         before += np.where(rests & moved.any(axis=0), length, np.float32(0.0))
         now = np.where(rests, np.float32(0.0), now + length)
         still += np.where(moved.any(axis=0), np.float32(0.0), length)
-        ordinary = ((now > 0.0) & (still < LEAST)) | (before > np.maximum(OFTEN * still, PART * LEAST))
+        ordinary = ((now > 0.0) & (still < LEAST)) | (before > np.maximum(OFTEN * still, SELDOM))
         due = ~ordinary & (now > 0.0) & (now >= np.minimum(PART * still, np.float32(after)))
         state["still_for"][watched] = np.where(ordinary, _ORDINARY, still)
         state["moves_for"][watched], state["moved_for"][watched] = now, before

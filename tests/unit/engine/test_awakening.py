@@ -31,10 +31,10 @@ class Feed:
 STILL, MOVING = np.zeros(1), np.array([3.0, 4.0, 5.0])
 
 
-def test_what_stood_still_for_a_week_has_awoken_after_two_hours() -> None:
+def test_what_stood_still_for_a_week_has_awoken_after_half_a_day() -> None:
     feed = Feed()
     assert feed.blocks(STILL, 7 * 24, held=BLOCK) is None
-    assert feed.blocks(MOVING, 48) == 2
+    assert feed.blocks(MOVING, 48) == 12
     assert feed.blocks(MOVING, 48) is None  # Like any series from now on.
 
 
@@ -70,4 +70,4 @@ def test_a_block_without_samples_changes_nothing() -> None:
     feed.blocks(STILL, 7 * 24, held=BLOCK)
     assert feed.blocks(MOVING, 1) is None
     feed.blocks(np.array([np.nan]), 5)
-    assert feed.blocks(MOVING, 5) == 1
+    assert feed.blocks(MOVING, 20) == 11
