@@ -1,7 +1,8 @@
 """Series that stood still for days and then move: what was learned of a constant says nothing about them.
 
-A new level is normal once it has lasted as long, in proportion, as the one before: half a day after a week, a day after two
-weeks. Sooner would end the alert of an outage that is still going on. Then the series begins anew, like a new one. A constant at another level is a level shift.
+A new level is normal once it has lasted as long, in proportion, as the one before: half a day after a week, a day
+after two weeks. Sooner would end the alert of an outage that is still going on. Then the series begins anew, like a
+new one. A constant at another level is a level shift.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PART = np.float32(1.0 / 14.0)
 MOSTLY, HELD = 0.8, 0.5
 """Share of the samples of a block that must differ from the constant, and that may repeat the one before."""
 OFTEN, SELDOM = np.float32(0.02), np.float32(DAY / 84.0)
-"""Part of that time, and seconds, for which a series may have moved before: more, and moving now and then is its nature."""
+"""Part of that time, and seconds, for which a series may have moved before: with more, that is its nature."""
 _ORDINARY = np.float32(-1.0)
 
 
