@@ -12,12 +12,13 @@ from exporter.store.episodes import (
 from exporter.store.errors import StoreError, StoreReason
 from exporter.store.events import CreatedSilence, EventLog, SilenceLog
 from exporter.store.feedback_rows import PendingFeedback, SilenceComment
+from exporter.store.kept_verdicts import KeptVerdicts
 from exporter.store.learned_arrays import LearnedState
 from exporter.store.opening import Recovery
 from exporter.store.rows import AuditEntry, Delivery
 from exporter.store.store import Store
 from exporter.store.verdict_files import ChunkHeader
-from exporter.store.verdict_log import KeptVerdicts, VerdictLog
+from exporter.store.verdict_log import VerdictLog
 
 __all__ = [
     "AuditCursor",
