@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from types import SimpleNamespace
 from typing import Any
+
+from prometheus_client import CollectorRegistry
 
 from exporter.alerting.settings import AlertingSettings
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
+from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
+from exporter.exposition import SelfMetrics
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
 
@@ -35,9 +38,7 @@ def context_of(**given: Any) -> EvaluationContext:
         "exposition": None,
         "alert_snapshots": SimpleNamespace(open_alerts=lambda besides: 0),
         "metrics": None,
-        "admission": SimpleNamespace(
-            left=lambda _: 1000, claimed=lambda _: 0, note=lambda *_: None, lock=threading.Lock()
-        ),
+        "admission": Admission(lambda: (), SelfMetrics(CollectorRegistry())),
         "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,
         "groups": SimpleNamespace(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,7 @@ from exporter.alerting.alert import Step
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
+from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.backtest.scored_ahead import ScoredAhead
 from exporter.backtest.simulated import InPlace, SimulatedClock
 from exporter.backtest.watcher import Watcher
@@ -50,12 +51,11 @@ from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.multivariate.groups import Groups
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
-from exporter.schedule import slot_at
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
 from exporter.worker_pool import WorkerPool
 
-__all__ = ["ReplayResult", "TimeSpan", "replay"]
+__all__ = ["replay"]
 
 log = logging.getLogger(__name__)
 
@@ -71,41 +71,6 @@ _SMALL = 30_000
 """Instants of all queries that are judged sooner than processes have started."""
 _READERS = 2
 """Queries that are read at the same time from one server, as by a daemon."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimeSpan:
-    """The slots from `start` to `end`, both included, Unix seconds."""
-
-    start: float
-    end: float
-
-    def slots(self, interval: float, offset: float) -> Iterator[float]:
-        """Yield the instants of a grid."""
-        number = round((slot_at(self.start, interval, offset) - offset) / interval)
-        while (slot := round(number * interval + offset, 3)) <= self.end:
-            if slot >= self.start:
-                yield slot
-            number += 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayResult:
-    """What a replay recorded.
-
-    Attributes
-    ----------
-    groups : tuple of str
-        The jobs of groups and canaries, under which their alerts are recorded.
-    warnings : mapping of str to tuple of str
-        Warnings of Prometheus by query.
-    """
-
-    within: TimeSpan
-    plans: tuple[QueryPlan, ...]
-    groups: tuple[str, ...]
-    record: AlertRecorder
-    warnings: Mapping[str, tuple[str, ...]]
 
 
 Write = Callable[[float, Mapping[str, NDArray[np.float64]], Sequence[bytes]], None]

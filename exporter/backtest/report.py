@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.backtest.incidents import Incident, IncidentMatch, match
 from exporter.backtest.recorder import RecordedAlert, ScoreCounts
-from exporter.backtest.replay import ReplayResult, TimeSpan
+from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.engine.series import Labels
 
 __all__ = ["QueryReport", "ReportLimits", "BacktestReport", "ConfigReport", "broken", "side", "to_json", "series_text"]

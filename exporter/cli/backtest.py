@@ -16,7 +16,8 @@ from exporter.errors import ConfigError, ExporterError, UsageError
 
 if TYPE_CHECKING:
     from exporter.backtest.incidents import Incident
-    from exporter.backtest.replay import ReplayResult, TimeSpan, Write
+    from exporter.backtest.replay import Write
+    from exporter.backtest.replay_result import ReplayResult, TimeSpan
     from exporter.backtest.watcher import Watcher
     from exporter.config.model import Config
     from exporter.prometheus import PrometheusApi
@@ -162,7 +163,7 @@ def _backtest(args: argparse.Namespace, now: float) -> int:
 
 
 def _within(start: str, end: str, now: float) -> TimeSpan:
-    from exporter.backtest.replay import TimeSpan
+    from exporter.backtest.replay_result import TimeSpan
 
     within = TimeSpan(_instant("--from", start, now), _instant("--to", end, now))
     if within.start >= within.end:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from exporter.config.plan import QueryPlan
-from exporter.engine.baseline import Holidays
+from exporter.engine.buckets import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.engine import EngineSettings
 from exporter.engine.settings import BaselineSettings

@@ -16,38 +16,27 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex
 from exporter.engine.ordered import add_up, clip
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, season_of
 from exporter.engine.seconds import HOUR
 
 __all__ = [
-    "BUCKETS",
     "BUCKET_BYTES",
-    "DAY_BUCKETS",
-    "WEEK_BUCKETS",
     "Baseline",
-    "BucketIndex",
     "BucketStats",
     "BucketSummary",
-    "Holidays",
-    "buckets_at",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Rows = slice | npt.NDArray[np.intp]
 
-WEEK_BUCKETS, DAY_BUCKETS = 168, 24
-BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
 BUCKET_BYTES = 4 * 4
 """Of one series in one bucket: mean, std and weight as float32, and both quartiles as float16 in one more float32."""
 _MEAN, _STD, _Q1, _Q3, _WEIGHT = range(5)
@@ -77,47 +66,6 @@ _NORMAL_QUARTILE = 0.6745
 
 WEEK, DAY, EVERY = range(3)
 """Which bucket a series is judged against: this hour of the week, of the day, or all times."""
-
-
-class BucketIndex(NamedTuple):
-    """The three buckets that an instant falls in."""
-
-    week: int
-    day: int
-    all: int
-
-
-@dataclass(frozen=True, slots=True)
-class Holidays:
-    """Days that are like a day of rest.
-
-    Attributes
-    ----------
-    region : str
-        Whose they are, such as ``DE`` or ``US-CA``.
-    rest_day : int
-        The last day of the weekend there; 0 is Monday.
-    falls_on : callable
-        Whether a date is a holiday.
-    """
-
-    region: str
-    rest_day: int
-    falls_on: Callable[[date], bool]
-
-
-def buckets_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> BucketIndex:
-    """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
-
-    A holiday is like the last day of a weekend.
-
-    >>> buckets_at(1774747800.0, ZoneInfo("Europe/Berlin"))  # Sunday 2026-03-29 03:30, just after the clocks went on
-    BucketIndex(week=147, day=171, all=192)
-    """
-    local = datetime.fromtimestamp(at, zone)
-    rests = holidays is not None and holidays.falls_on(local.date())
-    weekday = holidays.rest_day if holidays is not None and rests else local.weekday()
-    return BucketIndex(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BucketIndex
+from exporter.engine.buckets import BucketIndex
 
 __all__ = ["YOUNG", "LearningGrid", "Span", "cadence_of"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKETS, BucketIndex
+from exporter.engine.buckets import BUCKETS, BucketIndex
 from exporter.engine.columns import Array
 from exporter.engine.series import key_of
 from exporter.engine.state import EngineState

@@ -17,7 +17,8 @@ from dataclasses import fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex, BucketSummary
+from exporter.engine.baseline import BucketSummary
+from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.drift import DriftState

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.awakening import Awakening
-from exporter.engine.baseline import BUCKET_BYTES, BUCKETS, Baseline
+from exporter.engine.baseline import BUCKET_BYTES, Baseline
+from exporter.engine.buckets import BUCKETS
 from exporter.engine.budget import AlertCounts
 from exporter.engine.columns import Array, Columns
 from exporter.engine.detectors import BLOCK, DetectorState, StatefulDetector

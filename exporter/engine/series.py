@@ -106,6 +106,15 @@ class SeriesTable:
             rows[index] = self._row_of.get(labels_of(keys[index]), -1)
         return rows
 
+    def mask_of(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_] | None:
+        """Return which rows have these series, shape (size,); None without keys."""
+        if not len(keys):
+            return None
+        rows = self.rows(keys)
+        chosen = np.zeros(self.size, np.bool_)
+        chosen[rows[rows >= 0]] = True
+        return chosen
+
     def knows(self, key: bytes) -> bool:
         """Return whether a label set as a JSON object, or any text in its place, is that of a series in the table."""
         if key in self._row_of_key:

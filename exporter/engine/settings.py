@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from pydantic import Field, SerializeAsAny, WrapValidator
 
-from exporter.engine.baseline import Holidays
+from exporter.engine.buckets import Holidays
 from exporter.engine.calibration import Budget
 from exporter.engine.detectors import (
     AnyDetector,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.baseline import BucketIndex, BucketStats, buckets_at
+from exporter.engine.baseline import BucketStats
+from exporter.engine.buckets import BucketIndex, buckets_at
 from exporter.engine.cadence import LearningGrid, Span
 from exporter.engine.calibration import Calibration
 from exporter.engine.detectors import BLOCK

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from exporter.config.model import LimitsSettings
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
+from exporter.engine.verdict import Aligned
 from exporter.exposition import SelfMetrics
 
 __all__ = ["Admission", "Occupied"]
@@ -67,8 +71,7 @@ class Admission:
         self._max_memory: int | None = None
         self._metrics = metrics
         metrics.memory_expected_bytes.set_function(self.memory)
-        self.lock = threading.Lock()
-        """Held from `left` until its series are admitted, so that two queries do not both get the rest."""
+        self._lock = threading.Lock()
         self._refused: dict[int, int] = {}
         self.reached = False
         """Whether the limits of all queries together have left no room for a series."""
@@ -106,12 +109,42 @@ class Admission:
         own = _OF_AN_ANSWER * sum(len(engine.table) for engine in self._engines())
         return self._max_memory - self.memory() + own
 
-    def note(self, engine: Engine, refused: int) -> None:
-        """Note how many series of the newest answer an engine had no room for."""
-        self._refused[id(engine)] = refused
-        self.reached |= refused > 0
+    def admit(
+        self,
+        engine: Engine,
+        keys: Sequence[bytes],
+        values: npt.NDArray[np.float64],
+        at: float,
+        *,
+        most: int,
+        complete: bool,
+    ) -> tuple[Aligned, Sequence[int]]:
+        """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted.
 
-    def claimed(self, engine: Engine) -> int:
+        Series that are gone give way; of an answer that is not `complete` nobody knows which these are.
+
+        Parameters
+        ----------
+        most : int
+            Series that the query may have.
+
+        Returns
+        -------
+        Aligned, and the rows of the series that gave way
+        """
+        table = engine.table
+        # Held until the series are admitted, so that two queries do not both get the rest.
+        with self._lock:
+            table.limit = max(0, min(most, len(table) + self.left(engine)))
+            by_all = table.limit < most
+            gone = engine.give_way(keys, self._claimed(engine)) if complete else []
+            aligned = engine.align(keys, values, at)
+            # How many series of the newest answer there was no room for.
+            self._refused[id(engine)] = refused = aligned.refused if by_all else 0
+            self.reached |= refused > 0 or (by_all and bool(gone))
+        return aligned, gone
+
+    def _claimed(self, engine: Engine) -> int:
         """Return for how many series of other queries there is no room, because the number of all is at its limit.
 
         A query forgets so many of its own that are gone; series of others that live take their place.

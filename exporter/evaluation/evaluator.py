@@ -238,8 +238,7 @@ class QueryEvaluator:
         context, plan, learner = self.context, self.plan, self.learner
         engine = learner.engine
         with self._phase("fetch", plan.timeout):
-            at = slot - context.settings.query_offset
-            is_learned = engine.table.knows
+            at, is_learned = slot - context.settings.query_offset, engine.table.knows
             frame = context.ports.api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned)
         elsewhere = None
         if plan.shard is not None:
@@ -256,7 +255,7 @@ class QueryEvaluator:
             given_way, learner.given_way = learner.given_way, []
             self._claim(aligned.admitted, given_way)
             mask = learner.sample_mask(np.array([slot]))
-            unread = learner.rows_of(frame.unreadable.keys)
+            unread = engine.table.mask_of(frame.unreadable.keys)
             verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete, unread=unread)
         self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way, elsewhere))
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))

@@ -44,10 +44,8 @@ log = logging.getLogger(__name__)
 _WORTH_A_LINE = 10
 _WORTH_READING_AGAIN = 0.05
 """Part of the window that a gap must be for another reading of all of history, where the answers to it were partial."""
-_ACCEPTED = "accepted"
-"""Name of the part of the stored state that says which levels people called normal, and when."""
-_UNREAD = "unread"
-"""Name of the part of the stored state that says how much of history could not be read."""
+_ACCEPTED, _UNREAD = "accepted", "unread"
+"""Parts of the stored state: which levels people called normal, and when; and how much of history was not read."""
 
 
 class Learner:
@@ -370,30 +368,13 @@ class Learner:
         self.saved = min(self.saved, at)
 
     def admit(self, keys: Sequence[bytes], values: FloatArray, at: float, *, complete: bool = True) -> Aligned:
-        """Put the samples of an answer into rows, as `Engine.align` does, as far as new series are admitted.
-
-        Series that are gone give way; of an answer that is not `complete` nobody knows which these are.
-        """
-        admission, engine, table = self.context.ports.admission, self.engine, self.engine.table
-        with admission.lock:
-            table.limit = max(0, min(self.plan.max_series, len(table) + admission.left(engine)))
-            gone = engine.give_way(keys, admission.claimed(engine)) if complete else []
-            aligned = engine.align(keys, values, at)
-            admission.note(engine, aligned.refused if table.limit < self.plan.max_series else 0)
+        """Put the samples of an answer into rows as far as new series are admitted, see `Admission.admit`."""
+        admission = self.context.ports.admission
+        aligned, gone = admission.admit(self.engine, keys, values, at, most=self.plan.max_series, complete=complete)
         if gone:
             self.given_way += gone
-            admission.reached |= table.limit < self.plan.max_series
             self.context.ports.metrics.series_given_way_total.labels(query=self.plan.name).inc(len(gone))
         return aligned
-
-    def rows_of(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_] | None:
-        """Return which rows have these series, shape (size,); None where there is none."""
-        rows = self.engine.table.rows(keys)
-        if not len(rows):
-            return None
-        chosen = np.zeros(self.engine.table.size, np.bool_)
-        chosen[rows[rows >= 0]] = True
-        return chosen
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

@@ -19,7 +19,7 @@ from exporter.alerting.explanation.registry import SHARED
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
-from exporter.alerting.saved_context import SavedContext, decode_context, encode_context
+from exporter.alerting.saved_context import SavedContext
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import evaluate, withdraw
 from exporter.alerting.storm import OpenStorm, RowAlert, StormAssignment, assign_storms
@@ -31,8 +31,9 @@ from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.sent_alerts import disagreement, taken_over
-from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incident
+from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incidents
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, silent_alerts, without_load
+from exporter.evaluation.stored_context import StoredContext
 from exporter.evaluation.storm_candidates import since_of_members, storm_candidate, worst_of_storm
 from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
@@ -89,8 +90,9 @@ class RowAlerts:
         """Whether no slot was judged since the start."""
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
-        self._saved, self._encoded = decode_context(alert_store.notes), alert_store.notes
-        context.ports.root_causes.update(alert_store.name, alert_store.alerts, self._saved.traces, alert_store.interval)
+        self._stored = StoredContext(alert_store)
+        traces = self._stored.read().traces
+        context.ports.root_causes.update(alert_store.name, alert_store.alerts, traces, alert_store.interval)
 
     def configure(
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float
@@ -103,11 +105,12 @@ class RowAlerts:
 
     def _end_renamed(self, table: SeriesTable, at: float) -> None:
         """End the alerts whose labels follow from another configuration: after a reload, or after a start."""
-        before = self._saved_context().naming
+        saved = self._stored.read()
+        before = saved.naming
         alerts = self.alert_store.alerts
         if self.rule is None or not before or before == self.identities.naming:
             return
-        self._saved = replace(self._saved, naming=self.identities.naming)
+        self._stored.assume(replace(saved, naming=self.identities.naming))
         self.identities.update(table, {})
         renamed = {
             identity
@@ -127,7 +130,7 @@ class RowAlerts:
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
         anomalous = slot.states.anomalous
         slot = slot if mask is None else masked(mask, slot)
-        storms = self._open_storms()
+        storms = self._stored.open_storms()
         storm_identities = {storm.identity for storm in storms}
         open_alerts = {
             identity: alert
@@ -198,7 +201,7 @@ class RowAlerts:
         Of an alert that several series have these are the series that were anomalous under it, and while that is not
         known of those of which something is seen.
         """
-        shared = self._saved_context().shared
+        shared = self._stored.read().shared
         members = dict(rows)
         for identity, group in rows.items():
             if len(group) < 2:
@@ -257,9 +260,9 @@ class RowAlerts:
             scores,
             storm_labels,
             silent,
-            self._storm_incidents(assignment.storms),
+            {} if self._shard is None else storm_incidents(assignment.storms, self.rule, self.kind, self.name),
         )
-        run, before = self.context.ports.containment.run, self._saved_context().traces
+        run, before = self.context.ports.containment.run, self._stored.read().traces
         traces = run("causes", store.name, partial(root_causes.extend_traces, correlated, before), dict(before))
         explained = run("causes", store.name, partial(root_causes.explain, correlated, traces), candidates)
         ports, at, below = self.context.ports, slot.states.at, None if self.rule is None else self.rule.digest_below
@@ -282,7 +285,7 @@ class RowAlerts:
         shared: dict[str, Hashes] = {}
         if self._sharing:
             self._update_index(slot.table)
-            before, hashes = self._saved_context().shared, self._index.hashes
+            before, hashes = self._stored.read().shared, self._index.hashes
             for identity in opened:
                 rows = self.identities.rows_of(identity)
                 if len(rows) > 1:
@@ -296,21 +299,9 @@ class RowAlerts:
             self.identities.naming if opened else "",
         )
         self.context.ports.root_causes.update(store.name, step.alerts, saved.traces, store.interval)
-        self._saved, self._encoded = saved, encode_context(saved)
-        return self._encoded
+        return self._stored.encode(saved)
 
     # ------------------------------------------------------------------ storms
-
-    def _saved_context(self) -> SavedContext:
-        if self._encoded is not self.alert_store.notes:
-            self._saved, self._encoded = decode_context(self.alert_store.notes), self.alert_store.notes
-        return self._saved
-
-    def _open_storms(self) -> tuple[OpenStorm, ...]:
-        """Return the storms whose alerts are open."""
-        alerts = self.alert_store.alerts
-        storms = self._saved_context().storms
-        return tuple(storm for storm in storms if storm.identity in alerts and alerts[storm.identity].is_open)
 
     def _assign(
         self, rule: AlertSettings, slot: SlotResult, storms: Collection[OpenStorm], rows: Mapping[str, Rows]
@@ -348,12 +339,6 @@ class RowAlerts:
             sent={identity: storm.starts_at for identity, storm in sent.items() if identity not in alerts},
             joins_any=self._fresh,
         )
-
-    def _storm_incidents(self, storms: Collection[OpenStorm]) -> dict[str, str]:
-        if self._shard is None or self.rule is None:
-            return {}
-        name = self.rule.alertname
-        return {storm.identity: storm_incident(storm, name, self.kind, self.name) for storm in storms}
 
     def _explain(
         self, slot: SlotResult, assignment: StormAssignment
@@ -397,7 +382,7 @@ class RowAlerts:
         """Return the rows of an alert: that of its series, or those of the members of an open storm."""
         if self.rule is None:
             return []
-        for storm in self._open_storms():
+        for storm in self._stored.open_storms():
             if storm.identity == identity:
                 self._update_index(table)
                 members = np.flatnonzero(np.isin(self._index.hashes[: table.size], storm.members))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from exporter.alerting.alert import fingerprint
+from exporter.alerting.identity import Kind
 from exporter.alerting.root_cause import incident_of
-from exporter.alerting.settings import StormSettings
+from exporter.alerting.settings import AlertSettings, StormSettings
 from exporter.alerting.storm import OpenStorm
 from exporter.silences import SentAlert
 
-__all__ = ["part_of_storms", "sent_storms", "storm_incident"]
+__all__ = ["part_of_storms", "sent_storms", "storm_incidents"]
 
 
 def part_of_storms(settings: StormSettings, shards: int, sent: Collection[SentAlert], *, at: float) -> StormSettings:
@@ -40,14 +41,18 @@ def sent_storms(sent: Mapping[str, SentAlert], label: str, name: str) -> dict[st
     }
 
 
-def storm_incident(storm: OpenStorm, alertname: str, label: str, name: str) -> str:
-    """Return the incident of which a storm is the root: the same for its parts in all shards.
+def storm_incidents(storms: Collection[OpenStorm], rule: AlertSettings | None, kind: Kind, name: str) -> dict[str, str]:
+    """Return by identity the incidents of which storms are the root: the same for their parts in all shards.
 
     Parameters
     ----------
-    label, name : str
-        What says of which query or group it is.
+    kind, name : str
+        What says of which query or group they are.
     """
-    return incident_of(
-        fingerprint({**dict(storm.key), "alertname": alertname, label: name, "storm": str(storm.number)})
-    )
+    if rule is None:
+        return {}
+    own = {"alertname": rule.alertname, kind: name}
+    return {
+        storm.identity: incident_of(fingerprint({**dict(storm.key), **own, "storm": str(storm.number)}))
+        for storm in storms
+    }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +16,12 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
-from exporter.config.model import Config
+from exporter.config.model import Config, LimitsSettings
 from exporter.config.plan import QueryPlan
 from exporter.delivery import AlertSnapshots
 from exporter.engine.together import alone
 from exporter.errors import PrometheusError, Reason
+from exporter.evaluation.admission import Admission
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import Exposition, SelfMetrics
@@ -183,18 +182,18 @@ class World:
             exposition=self.exposition,
             alert_snapshots=self.alert_snapshots,
             metrics=self.metrics,
-            admission=SimpleNamespace(
-                left=lambda _: self.max_series - self.cycle.series,
-                claimed=lambda _: 0,
-                note=lambda *_: None,
-                lock=threading.Lock(),
-            ),
+            admission=self.admission(),
             feedback=self.feedback,
             alerting=self.limits,
             external_labels=self.external_labels,
             checkpoint_interval=self.checkpoint_interval,
             **self.ports,
         )
+
+    def admission(self) -> Admission:
+        admission = Admission(lambda: (self.cycle.learner.engine,), SelfMetrics(CollectorRegistry()))
+        admission.configure(LimitsSettings(max_series=self.max_series, max_series_per_query=self.max_series))
+        return admission
 
     def prepare(self) -> bool:
         return alone(self.cycle.preparing(self.now))

@@ -77,7 +77,7 @@ def test_every_anomalous_series_is_spoken_for_and_nothing_resolves_before_it_is_
         before = {alert.fingerprint for alert in stage.open()}
         step = stage.slot(**parts(said))
         alone = {who(alert) for alert in stage.open() if "storm" not in alert.labels}
-        storms = {storm.identity: storm for storm in stage.rows._open_storms()}
+        storms = {storm.identity: storm for storm in stage.rows._stored.open_storms()}
         members = {row for storm in storms.values() for row in stage.rows._index.rows_of(storm.members).tolist()}
         names = {stage.names[row] for row in members if row >= 0}
         assert set(parts(said)["anomalous"]) <= alone | names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.backtest.html import to_html
 from exporter.backtest.incidents import Incident
 from exporter.backtest.recorder import AlertRecorder, RecordedAlert, ScoreCounts
-from exporter.backtest.replay import ReplayResult, TimeSpan
+from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.backtest.report import BacktestReport, ReportLimits, broken, side, to_json
 from exporter.backtest.text import to_text
 from exporter.config.model import Config

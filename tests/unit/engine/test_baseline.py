@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.engine.baseline import BUCKETS, Baseline, BucketIndex, buckets_at
+from exporter.engine.baseline import Baseline
+from exporter.engine.buckets import BUCKETS, BucketIndex, buckets_at
 
 DAY = 86400.0
 WEEK = 7 * DAY
