@@ -16,6 +16,7 @@ import requests
 from benchmarks.sources import NAME, evaluation_context, with_history
 from exporter.alerting.alert import Step
 from exporter.config.model import Config
+from exporter.engine.together import alone
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.http_client import HttpResponse
 from exporter.prometheus import PrometheusApi
@@ -55,7 +56,7 @@ def _measure(running: ExitStack, home: Path, count: int, days: int) -> None:
     now = time.time() // 300.0 * 300.0
 
     begin = time.perf_counter()
-    assert cycle.prepare(now)
+    assert alone(cycle.preparing(now))
     learning = time.perf_counter() - begin
 
     # The same requests, their answers read to the end and dropped.

@@ -53,7 +53,8 @@ def release(root: Path, version: str, today: date) -> list[Path]:
 
 def _deployed(version: str) -> re.Pattern[str]:
     """Return a pattern of the places in deploy/ that have the version of the program."""
-    return re.compile(rf"(anomaly-exporter:|newTag: |appVersion: \"?|^version: ){re.escape(version)}\b", re.MULTILINE)
+    before = r"(anomaly-exporter(?:-workers)?:|newTag: |appVersion: \"?|^version: )"
+    return re.compile(before + rf"{re.escape(version)}\b", re.MULTILINE)
 
 
 def main() -> int:

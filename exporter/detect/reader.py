@@ -10,7 +10,7 @@ from exporter.detect.csv_samples import read_csv
 from exporter.detect.json_samples import read_json
 from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries, format_labels
 from exporter.detect.text_samples import looks_like_promtool, read_promtool
-from exporter.prometheus.unreadable import is_own
+from exporter.own_metrics import is_own
 
 __all__ = ["InputFormat", "read"]
 

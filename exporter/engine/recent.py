@@ -89,6 +89,7 @@ class RecentDeviations(Columns):
         count = state["recent_count"][rows].astype(np.int64)
         now = np.where(count > 0, state["recent_sum"][rows] / np.maximum(count, 1), np.nan)
         hours = np.roll(state["recent_hours"][:, rows], -(hour % HOURS) - 1, axis=0)
-        columns = (state["recent_samples"][:, rows], state["recent_values"][:, rows], np.vstack([hours[:-1], now]))
+        hours = np.concatenate([hours[:-1], now[None]])
+        columns = (state["recent_samples"][:, rows], state["recent_values"][:, rows], hours)
         samples, values, means = (column.astype(np.float64) for column in columns)
         return samples, values, means

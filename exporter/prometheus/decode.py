@@ -18,8 +18,9 @@ from msgspec import Raw, Struct
 from exporter.completeness import Marks
 from exporter.errors import Reason
 from exporter.http_client import Fault
+from exporter.own_metrics import is_own
 from exporter.prometheus.frame import FloatArray
-from exporter.prometheus.unreadable import LeftOut, is_own, left_out
+from exporter.prometheus.unreadable import LeftOut, left_out
 
 __all__ = [
     "ApiResponse",

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Raw, Struct
 
-__all__ = ["OWN_METRIC", "LeftOut", "is_own", "left_out"]
+__all__ = ["LeftOut", "left_out"]
 
-OWN_METRIC = re.compile(
-    r"(?:.*:)?(?:anomaly_(?:score|votes|suppressed|detector_severity|group_score|group_load_factor|exporter_.*)"
-    r"|expected_value(?:_lower|_upper)?|observed_value|forecast_(?:value(?:_lower|_upper)?|time_to_limit_seconds|limit_probability))(?::.*)?"
-)
-"""Names of metrics that the exporter writes, and of what the shipped rules record of them."""
-_OWN_LABELS = ("query", "group")
-"""Every score has one of them: a metric of somebody else may be called `observed_value`."""
 _HISTOGRAMS = (
     "{} native histograms: take numbers from them by histogram_quantile, histogram_avg, histogram_fraction, "
     "histogram_sum or histogram_count"
@@ -89,15 +81,3 @@ def left_out(broken: Iterable[Raw], keys: Sequence[bytes], bad_keys: int) -> Lef
         readable.append(bytes(loose.metric))
         histograms += bool(bytes(loose.histogram))
     return LeftOut(tuple(readable), rows, histograms)
-
-
-def is_own(labels: Mapping[str, str]) -> bool:
-    """Return whether a series is what this exporter wrote.
-
-    >>> is_own({"__name__": "anomaly_score", "query": "cpu"}), is_own({"__name__": "observed_value", "site": "a"})
-    (True, False)
-    """
-    name = labels.get("__name__", "")
-    if OWN_METRIC.fullmatch(name) is None:
-        return False
-    return "anomaly_exporter_" in name or any(label in labels for label in _OWN_LABELS)

@@ -14,6 +14,7 @@ from typing import Any
 
 import promql_parser as promql
 
+from exporter.own_metrics import is_own_name
 from exporter.promql.misplaced import misplaced
 from exporter.promql.tokens import (
     MalformedError,
@@ -32,9 +33,6 @@ __all__ = ["Remark", "examine"]
 _SERVER_DECIDES = "; if your server knows it, this is fine"
 _TYPES = {"matrix": "a range vector", "vector": "an instant vector", "scalar": "a scalar", "string": "a string"}
 _TYPE = re.compile(r"(expected |got )(?:type )?(matrix|vector|scalar|string)\b")
-_OWN_METRICS = re.compile(
-    r"anomaly_.*|expected_value(_lower|_upper)?|observed_value|forecast_(value(_lower|_upper)?|time_to_limit_seconds|limit_probability)"
-)
 _COUNTS_SERIES = frozenset({"count", "group", "absent", "timestamp", "count_values"})
 
 
@@ -104,7 +102,7 @@ def _lint(expr: str, tokens: list[Token], tree: Any) -> Iterator[Remark]:
                 "scraped; such rows are left out, but the server reads them",
                 fatal=False,
             )
-        if _OWN_METRICS.fullmatch(name):
+        if is_own_name(name):
             yield Remark(
                 f"{at}: {name} is written by this exporter; scoring a score can feed back, so do not alert on it",
                 fatal=False,

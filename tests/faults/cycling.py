@@ -147,7 +147,8 @@ class World:
         self.plan = plan or plan_of()
         self.limits = AlertingSettings().model_copy(update=limits)
         self.now = start
-        self.max_series = 1000
+        self.admission = Admission(lambda: (self.cycle.learner.engine,), SelfMetrics(CollectorRegistry()))
+        self.limit(1000)
         self.skew = 0.0
         if isinstance(self.source, Source):
             # It keeps the time, and lives when the slots are.
@@ -182,7 +183,7 @@ class World:
             exposition=self.exposition,
             alert_snapshots=self.alert_snapshots,
             metrics=self.metrics,
-            admission=self.admission(),
+            admission=self.admission,
             feedback=self.feedback,
             alerting=self.limits,
             external_labels=self.external_labels,
@@ -190,10 +191,9 @@ class World:
             **self.ports,
         )
 
-    def admission(self) -> Admission:
-        admission = Admission(lambda: (self.cycle.learner.engine,), SelfMetrics(CollectorRegistry()))
-        admission.configure(LimitsSettings(max_series=self.max_series, max_series_per_query=self.max_series))
-        return admission
+    def limit(self, series: int) -> None:
+        """Set for how many series there is room."""
+        self.admission.configure(LimitsSettings(max_series=series, max_series_per_query=series))
 
     def prepare(self) -> bool:
         return alone(self.cycle.preparing(self.now))

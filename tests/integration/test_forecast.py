@@ -67,7 +67,7 @@ def test_a_disk_that_fills_alerts_before_it_is_full(
     eventually(lambda: left("full") is not None, PATIENCE, what="a time to the limit")
     assert left("full") == pytest.approx(3 * DAY, rel=0.15)
     assert left("cleaned") == float("inf")
-    assert exporter.sample("forecast_value", instance="full", horizon="1d") == pytest.approx(0.89, abs=0.01)
+    assert exporter.sample("forecast_value", instance="full", horizon="1d") == pytest.approx(0.89, abs=0.02)
     (alert,) = eventually(alertmanager.alerts, PATIENCE, what="the alert")
     assert alert["labels"]["instance"] == "full"
     assert "will reach 95" in alert["annotations"]["summary"]

@@ -33,10 +33,10 @@ def tune(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def config(prometheus: Prometheus, tmp_path: Path) -> Path:
-    """Sixteen days with a harmless peak twice a day at any time, and an incident every other day."""
+    """Sixteen days until midnight with a harmless peak twice a day at any time, and an incident every other day."""
     rng = np.random.default_rng(1)
-    now = time.time() // 300 * 300
-    times = np.arange(now - 16 * DAY, now + 1, 300.0)
+    now = time.time()
+    times = np.arange(now // DAY * DAY - 16 * DAY, now, 300.0)
     values = 100.0 + rng.normal(0.0, 1.0, len(times))
     incidents = []
     for day in range(16):

@@ -182,11 +182,12 @@ def test_a_level_that_is_moving_can_be_told(learned: Engine) -> None:
     samples[MONDAY:, 0] += 100.0
     one = learned
     run(one, samples[MONDAY : MONDAY + 48], first=MONDAY)
-    shift = one.shift_under_way(0)
+    details = one.details(np.array([0, 1]))
+    shift = details.shift_of(0)
     assert shift is not None
     assert shift.by == pytest.approx(100.0, rel=0.1)
     assert shift.seconds == 48 * STEP
-    assert one.shift_under_way(1) is None
+    assert details.shift_of(1) is None
     assert replace(shift, row=1).by == shift.by
 
 

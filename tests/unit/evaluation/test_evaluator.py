@@ -255,7 +255,7 @@ def test_a_remark_on_the_expression_is_not_a_partial_answer(world: World, source
 
 def test_known_series_stay_when_there_is_no_room(world: World, source: Source) -> None:
     world.slot()
-    world.max_series = 2
+    world.limit(2)
     source.series = ["new1", "new2", "a", "b"]
     world.slot(15)
     page = world.page()

@@ -69,7 +69,7 @@ def test_what_is_not_judged_is_said(world: World, changes: dict[str, Any], ratio
 
 
 def test_series_without_room_are_not_judged(world: World) -> None:
-    world.max_series = 4
+    world.limit(4)
     world.source.series += ["e", "f", "g", "h"]
     world.slot()
     assert world.sample("judged_ratio") == 0.5

@@ -13,6 +13,7 @@ from exporter.engine.series import labels_of
 from exporter.errors import Reason
 from exporter.exposition.page import FAMILIES
 from exporter.http_client import Fault
+from exporter.own_metrics import is_own
 from exporter.prometheus.decode import (
     InstantVector,
     LabelCheck,
@@ -20,7 +21,7 @@ from exporter.prometheus.decode import (
     decode_response,
     decode_vector,
 )
-from exporter.prometheus.unreadable import LeftOut, is_own
+from exporter.prometheus.unreadable import LeftOut
 
 
 def vector(*rows: str) -> InstantVector:
