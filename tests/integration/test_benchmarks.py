@@ -24,7 +24,7 @@ RUNS = {
     "causes": ([], r"dependencies known +1\.0"),
     "drill_down": ([], r"with exactly the label values that were planted"),
     "scrape": (["--series", "20", "--seconds", "0.2"], r"gzip: \d+ scrapes"),
-    "together": (["--queries", "3", "--series", "2", "--days", "1"], r"3 queries of 2 series, .* s together"),
+    "together": (["--queries", "3", "--series", "2", "--days", "4"], r"3 queries of 2 series, .* s together"),
     "restart": (["--series", "20"], r"after SIGKILL: .* all 20 series judged"),
 }
 
