@@ -42,6 +42,11 @@ class Evaluators:
         """Return the engines of all queries."""
         return [evaluator.learner.engine for evaluator in self.by_query.values()]
 
+    def shadow_engines(self) -> list[Engine]:
+        """Return the engines of the shadows of queries."""
+        shadows = [evaluator.shadow for evaluator in self.by_query.values()]
+        return [shadow.learner.engine for shadow in shadows if shadow is not None]
+
     def progress(self, query: str) -> float:
         """Return how much of its history a query has learned, 0 to 1; 0 where it is not there."""
         evaluator = self.by_query.get(query)

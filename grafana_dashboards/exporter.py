@@ -44,6 +44,10 @@ NOT_SHOWN = {
     "expected_false_alerts_per_week_lower": "the upper end is what to look at",
     "pair_disagreement_ratio": "of pairs only, and what it is about is an alert of one of them",
     "query_interval_seconds": "in the age of the scores",
+    "shadow_alerts_firing": "of trials only; on the overview page beside the alerts of the query",
+    "shadow_alerts_total": "of trials only; on the overview page beside the alerts of the query",
+    "shadow_disagreement_ratio": "of trials only; on the overview page",
+    "shadow_disagreements_total": "of trials only; the samples behind the ratio",
     "verdicts_bytes": "bounded as configured",
     "verdicts_dropped_total": "charts have gaps, and nothing else has",
 }

@@ -42,6 +42,7 @@ from exporter.views import Program, Views, events_between, upcoming_events
 from exporter.views.canaries import canary_reports
 from exporter.views.latest_verdicts import LatestVerdicts
 from exporter.views.series import list_series
+from exporter.views.shadows import shadow_reports
 from exporter.web import Site, WebConfigFile, WebServer, build_app, is_loopback, path_prefixes
 from exporter.web.api import (
     Endpoint,
@@ -51,6 +52,7 @@ from exporter.web.api import (
     event_endpoints,
     github_endpoint,
     series_endpoint,
+    shadows_endpoint,
     what_if_endpoint,
 )
 from exporter.worker_pool import open_pool
@@ -140,7 +142,9 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             suppression=suppression,
             evaluators=evaluators,
             containment=Containment(lambda owner: metrics.cycle_parts_failed_total.labels(query=owner).inc()),
-            admission=Admission(evaluators.engines, metrics, memory_limit=memory_limit),
+            admission=Admission(
+                evaluators.engines, metrics, shadows=evaluators.shadow_engines, memory_limit=memory_limit
+            ),
             groups=Groups(evaluators.progress),
             canaries=Canaries(),
             latest=LatestVerdicts(),
@@ -222,6 +226,7 @@ def _endpoints(program: Program, views: Views, suppression: Suppression) -> tupl
         series_endpoint(lambda request: list_series(views.latest(), request)),
         baseline_endpoint(views.baseline),
         canaries_endpoint(lambda: canary_reports(program.canary_status())),
+        shadows_endpoint(lambda: shadow_reports(program.evaluators().values())),
         what_if_endpoint(views.what_if_of),
         *event_endpoints(events, lambda: suppression.calendar, clock),
         github_endpoint(events, lambda: program.config().webhooks.github, clock),

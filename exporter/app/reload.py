@@ -28,6 +28,7 @@ from exporter.evaluation.context import EvaluationContext, EvaluationSettings, P
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.evaluation.scheduled_queries import ScheduledQueries
+from exporter.evaluation.shadow import promote_stored, shadow_job
 from exporter.evaluation.sources import Sources
 from exporter.multivariate.group_evaluator import job_of, members_of
 from exporter.prometheus import AnswerBudget, PrometheusApi
@@ -237,6 +238,7 @@ class Reloader:
         def last_step(name: str) -> Step:
             return restored.get(name) or self._removed.take(name)
 
+        promote_stored(parts.store.learned_arrays, [plans[name] for name in plans.keys() - new.keys()])
         for name in plans.keys() - new.keys():
             new[name] = QueryEvaluator(plans[name], contexts[plans[name].source], last_step(name), started=at)
         parts.evaluators.by_query = new
@@ -246,6 +248,7 @@ class Reloader:
         parts.groups.apply(groups, plans, contexts, at=at, last_step=last_step, removed=removed)
         parts.canaries.apply(plans, contexts, at=at, last_step=last_step, removed=removed)
         jobs = parts.groups.evaluators.keys() | parts.canaries.evaluators.keys()
+        jobs |= {shadow_job(name) for name, plan in plans.items() if plan.shadow is not None}
         parts.maintenance.delete_state_of_others(plans.keys() | jobs)
 
         if sources is not self._sources:

@@ -208,6 +208,12 @@ class ReplayArrays:
     def load(self, *_: object, **__: object) -> None:
         """Return None."""
 
+    def version(self, query: str) -> None:
+        """Return None."""
+
+    def rename(self, *_: object, **__: object) -> None:
+        """Do nothing."""
+
     def forget(self, *_: object) -> None:
         """Do nothing."""
 

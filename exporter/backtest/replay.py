@@ -147,7 +147,7 @@ class _Replay:
         """Whether slots are judged, and what they say was written."""
         self._clock = clock = SimulatedClock(within.start)
         # Chosen from the plans of all, because where slots lie depends on groups.
-        self._plans = tuple(_without_search(plan) for plan in config.plans() if only is None or plan.name in only)
+        self._plans = tuple(_bare(plan) for plan in config.plans() if only is None or plan.name in only)
         names = {plan.name for plan in self._plans}
         self._configured = [group for group in config.groups if names.issuperset(group.queries)]
         events = ActiveEvents()
@@ -371,6 +371,6 @@ class _Replay:
             watcher.on_verdict(self._evaluators[plan.name], verdict)
 
 
-def _without_search(plan: QueryPlan) -> QueryPlan:
-    """Return a plan without the search for changepoints, which only appear in metrics of the daemon."""
-    return replace(plan, drift=plan.drift.model_copy(update={"changepoints": False}))
+def _bare(plan: QueryPlan) -> QueryPlan:
+    """Return a plan without a shadow and the search for changepoints, which only appear in metrics of the daemon."""
+    return replace(plan, drift=plan.drift.model_copy(update={"changepoints": False}), shadow=None)

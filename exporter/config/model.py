@@ -37,7 +37,7 @@ from exporter.settings import Duration, Items, LabelName, Section, Timezone, ove
 from exporter.silences.settings import SilenceSettings
 from exporter.store.settings import StorageSettings
 
-__all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QuerySettings"]
+__all__ = ["AlertingGroup", "Config", "GlobalSettings", "LimitsSettings", "QuerySettings", "ShadowSettings"]
 
 _QUERY_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 _TIMEOUT_SHARE = 0.8
@@ -113,6 +113,26 @@ class LimitsSettings(Section):
     )
 
 
+class ShadowSettings(Section):
+    """What differs from the query in a second configuration of it, which judges the same samples and never alerts."""
+
+    direction: Direction | None = Field(None, description="Which deviations count. Default: as in the query.")
+    min_deviation: float | None = Field(None, ge=0, allow_inf_nan=False, description="Default: as in the query.")
+    min_relative_deviation: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Default: as in the query."
+    )
+    valid_range: Range | None = Field(None, description="Default: as in the query.")
+    baseline: BaselineSettings | None = Field(
+        None, description="Fields that differ; `window` and `backfill_step` cannot, because the samples are the same."
+    )
+    detection: DetectionSettings | None = Field(None, description="Fields that differ; the others stay.")
+    drift: DriftSettings | None = Field(None, description="Fields that differ; the others stay.")
+    peers: PeerSettings | None = Field(None, description="Adds the detector `peers`, or fields of it that differ.")
+    alert: Annotated[AlertSettings | None, BeforeValidator(_alert_not_empty)] = Field(
+        None, description="Fields that differ in when it would alert. Without a rule here and there nothing would."
+    )
+
+
 class QuerySettings(Section):
     """One PromQL expression whose series are learned and scored."""
 
@@ -184,6 +204,9 @@ class QuerySettings(Section):
     canary: CanarySettings | None = Field(
         None, description="Two selections of its series, such as two versions, that are compared: docs/canary.md."
     )
+    shadow: ShadowSettings | None = Field(
+        None, description="A second configuration, which judges the same samples and never alerts: docs/shadow.md."
+    )
     max_series: int | None = Field(
         None, ge=1, description="Series scored at most. Default: `limits.max_series_per_query`."
     )
@@ -192,6 +215,16 @@ class QuerySettings(Section):
     def rule(self) -> AlertSettings | None:
         """The `alert` section, if it is not switched off."""
         return _enabled(self.alert)
+
+    @property
+    def shadowed(self) -> QuerySettings:
+        """The query with the fields of its shadow in place of its own: what it is once the shadow is promoted."""
+        changes: dict[str, Any] = {"shadow": None}
+        for name in () if self.shadow is None else self.shadow.model_fields_set:
+            own, other = getattr(self, name), getattr(self.shadow, name)
+            if other is not None:
+                changes[name] = overlay(own, other) if isinstance(own, Section) else other
+        return self.model_copy(update=changes)
 
 
 class AlertingGroup(GroupSettings):
@@ -319,6 +352,7 @@ class Config(Section):
             forecast=query.forecast,
             peers=query.peers,
             canary=query.canary,
+            shadow=None if query.shadow is None else self.plan(query.shadowed, offset=offset),
         )
 
     def plans(self) -> tuple[QueryPlan, ...]:

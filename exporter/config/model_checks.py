@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from exporter.config.messages import Diagnostic, duplicates
-from exporter.config.model import Config, QuerySettings
+from exporter.config.model import Config, QuerySettings, ShadowSettings
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.settings import Section, format_duration, overlay
@@ -141,13 +141,7 @@ def _limits(config: Config) -> Iterator[Diagnostic]:
 
 def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnostic]:
     config = part.config
-    low, high = query.valid_range
-    if low is not None and high is not None and low >= high:
-        yield Diagnostic((*loc, "valid_range"), f"the lower end {low:g} is not below the upper end {high:g}")
-    if query.min_relative_deviation > _MOST_RELATIVE:
-        share = f"{query.min_relative_deviation:g} is {100 * query.min_relative_deviation:g} % of the expected value"
-        message = f"{share}; write {query.min_relative_deviation / 100:g} if per cent were meant"
-        yield Diagnostic((*loc, "min_relative_deviation"), message, warning=True)
+    yield from _values(loc, query)
     if part.has(("global",), (*loc, "interval")):
         yield from _timing(loc, part, query)
     if query.forecast is not None:
@@ -164,6 +158,38 @@ def _query(loc: Loc, part: ValidPart, query: QuerySettings) -> Iterator[Diagnost
         yield from _baseline((*loc, "baseline"), config.baseline, query.baseline)
     if query.detection is not None and part.has(("detection",)):
         yield from _detection((*loc, "detection"), config.detection, query.detection)
+    if query.shadow is not None:
+        yield from _shadow((*loc, "shadow"), part, query, query.shadow)
+
+
+def _values(loc: Loc, query: QuerySettings | ShadowSettings) -> Iterator[Diagnostic]:
+    low, high = query.valid_range or (None, None)
+    if low is not None and high is not None and low >= high:
+        yield Diagnostic((*loc, "valid_range"), f"the lower end {low:g} is not below the upper end {high:g}")
+    if query.min_relative_deviation is not None and query.min_relative_deviation > _MOST_RELATIVE:
+        share = f"{query.min_relative_deviation:g} is {100 * query.min_relative_deviation:g} % of the expected value"
+        message = f"{share}; write {query.min_relative_deviation / 100:g} if per cent were meant"
+        yield Diagnostic((*loc, "min_relative_deviation"), message, warning=True)
+
+
+def _shadow(loc: Loc, part: ValidPart, query: QuerySettings, shadow: ShadowSettings) -> Iterator[Diagnostic]:
+    config = part.config
+    yield from _values(loc, shadow)
+    fixed = () if shadow.baseline is None else shadow.baseline.model_fields_set & {"window", "backfill_step"}
+    for name in sorted(fixed):
+        message = "a shadow learns from the samples that the query reads, so this can only differ from query to query"
+        yield Diagnostic((*loc, "baseline", name), message)
+    if shadow.baseline is not None and not fixed and part.has(("baseline",), (*loc[:-1], "baseline")):
+        base = overlay(config.baseline, query.baseline)
+        yield from _baseline((*loc, "baseline"), base, shadow.baseline)
+    if shadow.detection is not None and part.has(("detection",), (*loc[:-1], "detection")):
+        base_detection = overlay(config.detection, query.detection)
+        yield from _detection((*loc, "detection"), base_detection, shadow.detection)
+    sections = [("global",), ("baseline",), ("detection",), ("drift",)]
+    if part.has(loc, *sections) and not any(bad[: len(loc) - 1] == loc[:-1] for bad in part.bad):
+        same = query.model_copy(update={"shadow": None})
+        if config.plan(query.shadowed) == config.plan(same):
+            yield Diagnostic(loc, "nothing here differs from the query, so there is nothing to compare", at_key=True)
 
 
 def _forecast(

@@ -50,6 +50,8 @@ class QueryPlan:
         The part of its series that belongs to this process; None: all of them.
     shard_by : "series" or "query"
         What is split between processes.
+    shadow : QueryPlan or None
+        The second configuration that judges the same samples: the plan that the query has once it is promoted.
     """
 
     name: str
@@ -76,6 +78,7 @@ class QueryPlan:
     forecast: ForecastSettings | None = None
     peers: PeerSettings | None = None
     canary: CanarySettings | None = None
+    shadow: QueryPlan | None = None
 
     @property
     def cadence(self) -> float:
@@ -198,10 +201,15 @@ def sharded(
                 result.append(plan)
             continue
         shard = Shard(index, count, frozenset(by[plan.name] or ()))
-        # Another shard is another set of series: those that are new here have to be learned from history.
-        identity = f"{plan.identity}/{index}/{count}/{','.join(sorted(shard.by))}"
-        result.append(replace(plan, shard=shard, identity=identity))
+        shadow = None if plan.shadow is None else _in_shard(plan.shadow, shard)
+        result.append(replace(_in_shard(plan, shard), shadow=shadow))
     return tuple(result)
+
+
+def _in_shard(plan: QueryPlan, shard: Shard) -> QueryPlan:
+    # Another shard is another set of series: those that are new here have to be learned from history.
+    identity = f"{plan.identity}/{shard.index}/{shard.count}/{','.join(sorted(shard.by))}"
+    return replace(plan, shard=shard, identity=identity)
 
 
 def _whole(plans: Sequence[QueryPlan], groups: Sequence[GroupSettings]) -> dict[str, str]:

@@ -54,6 +54,8 @@ class Admission:
     ----------
     engines : callable
         Returns the engines of all queries.
+    shadows : callable
+        Returns the engines of shadows: they take memory, and no series from a query.
     memory_limit : callable
         Returns the bytes that the process may have, or None: the default of `limits.max_memory` follows from it.
     """
@@ -63,9 +65,10 @@ class Admission:
         engines: Callable[[], Iterable[Occupied]],
         metrics: SelfMetrics,
         *,
+        shadows: Callable[[], Iterable[Occupied]] = tuple,
         memory_limit: Callable[[], int | None] = lambda: None,
     ) -> None:
-        self._engines = engines
+        self._engines, self._shadows = engines, shadows
         self._limits = LimitsSettings()
         self._memory_limit = memory_limit
         self._max_memory: int | None = None
@@ -88,12 +91,15 @@ class Admission:
     def memory(self) -> int:
         """Return how many bytes the program takes once all of its series have learned everything they can."""
         return _PROGRAM + sum(
-            engine.capacity * engine.row_bytes + len(engine.table) * _BESIDE for engine in self._engines()
+            engine.capacity * engine.row_bytes + len(engine.table) * _BESIDE
+            for engine in (*self._engines(), *self._shadows())
         )
 
     def left(self, engine: Occupied) -> int:
         """Return how many more series an engine may admit; negative by how many there are too many."""
-        room = self._limits.max_series - sum(len(other.table) for other in self._engines())
+        return self._by_memory(engine, self._limits.max_series - sum(len(other.table) for other in self._engines()))
+
+    def _by_memory(self, engine: Occupied, room: int) -> int:
         if self._max_memory is not None:
             bytes_left, free = self._max_memory - self.memory(), engine.capacity - len(engine.table)
             # The arrays of free rows are there already.
@@ -143,6 +149,24 @@ class Admission:
             self._refused[id(engine)] = refused = aligned.refused if by_all else 0
             self.reached |= refused > 0 or (by_all and bool(gone))
         return aligned, gone
+
+    def admit_beside(
+        self,
+        engine: Engine,
+        keys: Sequence[bytes],
+        values: npt.NDArray[np.float64],
+        at: float,
+        *,
+        most: int,
+        complete: bool,
+    ) -> Aligned:
+        """Put samples into the rows of a shadow, as `admit` does; only memory and `most` limit how many there are."""
+        table = engine.table
+        with self._lock:
+            table.limit = len(table) + max(0, self._by_memory(engine, most - len(table)))
+            if complete:
+                engine.give_way(keys)
+            return engine.align(keys, values, at)
 
     def _claimed(self, engine: Engine) -> int:
         """Return for how many series of other queries there is no room, because the number of all is at its limit.

@@ -95,6 +95,12 @@ class ArrayStore(Protocol):
     def forget(self, query: str) -> None:
         """Delete the state of a query."""
 
+    def version(self, query: str) -> str | None:
+        """Return of which version the stored state of a query is; None where there is none."""
+
+    def rename(self, query: str, to: str) -> None:
+        """Put the state of a query in place of what is stored under another name."""
+
 
 class StateStore(Protocol):
     """The parts of `Store` that an evaluation uses."""

@@ -33,6 +33,7 @@ from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.evaluation.second_reading import SecondReading
+from exporter.evaluation.shadow import JudgedSlot, Shadow
 from exporter.evaluation.slot_outputs import SlotOutputs
 from exporter.evaluation.watchdog import HISTORY, SLOT, Watchdog
 from exporter.exposition import PageRows
@@ -81,6 +82,8 @@ class QueryEvaluator:
         self._pauses, self._history_pauses = Pauses(), HistoryPauses()
         self._second_reading = SecondReading(self._history_pauses)
         self._disowned = False
+        self.shadow = None if plan.shadow is None else Shadow(plan.shadow, context)
+        """The second configuration that judges the same samples."""
         self._table: SeriesTable | None = None
         """Where slots are scored elsewhere."""
         self._watchdog = Watchdog()
@@ -136,10 +139,15 @@ class QueryEvaluator:
             learner = self.learner
             if self.ready:
                 self._read_again(now)
+                if self.shadow is not None and not self.retired:
+                    self.shadow.catch_up(self.learner, now, lambda: self._watchdog.beat(HISTORY, HISTORY_TIMEOUT))
                 return True
             try:
                 if learner.engine.at == -np.inf:
                     learner.restore(now)
+                if (shadow := self.shadow) is not None:
+                    self._contain("shadow", partial(shadow.restore, now))
+                self._read_along(now)
                 yield from learner.catching_up(now)
             except PrometheusError as fault:
                 self._metrics.refused(fault, history=learner.history_refused)
@@ -163,6 +171,11 @@ class QueryEvaluator:
                 return False
             self._history_read()
             return True
+
+    def _read_along(self, now: float) -> None:
+        """Let the shadow learn the history that is read up to `now`, Unix seconds, if it is the one that it needs."""
+        if self.shadow is not None:
+            self.learner.along = self.shadow.read_along(self.learner, now)
 
     def _history_read(self) -> None:
         """Begin to judge by what was learned."""
@@ -246,6 +259,8 @@ class QueryEvaluator:
         if self._clock_skew.is_rewound(plan, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)
+            if self.shadow is not None:
+                self.shadow.rewind(slot - plan.interval)
         if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True))
@@ -266,6 +281,10 @@ class QueryEvaluator:
         # What a partial answer lacks may be there.
         if complete and not frame.unreadable.rows and (expired := engine.expire(slot)):
             self._rows.release(expired)
+        if self.shadow is not None:
+            # Last, so that it delays nothing of the query.
+            with self._phase("shadow"):
+                self.shadow.add(learner, JudgedSlot(frame, verdict, engine.table, self.alerts))
         if learner.due(slot):
             with self._phase("checkpoint"):
                 learner.checkpoint()
@@ -302,6 +321,7 @@ class QueryEvaluator:
             self._hold(slot)
             return False
         try:
+            self._read_along(before)
             with self._phase("catch_up", HISTORY_TIMEOUT):
                 self.learner.catch_up(before, series=series)
         finally:
@@ -314,6 +334,8 @@ class QueryEvaluator:
             return
         self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
         self.context.ports.canaries.hold(self.plan, slot)
+        if self.shadow is not None:
+            self.shadow.hold(slot)
         self._show_nothing()
 
     def _show_nothing(self) -> None:
@@ -350,7 +372,9 @@ class QueryEvaluator:
     @property
     def history_due(self) -> bool:
         """Whether history is to be read: before the first slot, or because not all of it was answered."""
-        return not self.ready or (self.learner.unread is not None and not self._history_pauses.left)
+        if not self.ready or (self.learner.unread is not None and not self._history_pauses.left):
+            return True
+        return self.shadow is not None and self.shadow.is_behind(self.learner)
 
     @property
     def stuck(self) -> bool:
@@ -362,6 +386,8 @@ class QueryEvaluator:
         self.retired = True
         self.learner.abandon()
         self._second_reading.abandon()
+        if self.shadow is not None:
+            self.shadow.learner.abandon()
 
     def join(self, timeout: float) -> bool:
         """Wait for what is under way; return whether it ended."""
@@ -379,6 +405,8 @@ class QueryEvaluator:
         """Write the state and the alerts that are not written yet; only when it has ended."""
         self.alerts.alert_store.flush()
         self.learner.checkpoint()
+        if self.shadow is not None:
+            self.shadow.close()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
         """Return an evaluator that goes on where this one stops; what a run may still change is not shared."""
@@ -397,4 +425,19 @@ class QueryEvaluator:
             new._metrics.resume(plan.source)
             new._history_pauses = self._history_pauses
             new._second_reading = SecondReading(self._history_pauses)
+        elif self.shadow is not None and (promoted := self.shadow.promoted(plan, context)) is not None:
+            log.info("the shadow is promoted", extra={"query": plan.name, "series": len(promoted.engine.table)})
+            new.learner, new._metrics = promoted, self._metrics
+            new._metrics.resume(plan.source)
+            promoted.beat = new._history_goes_on
+            context.ports.co_occurrence.forget(plan.name)
+            if self.ready:
+                new._history_read()
+            if plan.shadow is None:
+                context.ports.metrics.forget_shadow(plan.name)
+            return new
+        if self.shadow is not None and plan.shadow is not None:
+            new.shadow = self.shadow.take_over(plan.shadow, context, at=at)
+        elif self.shadow is not None:
+            context.ports.metrics.forget_shadow(plan.name)
         return new

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +50,19 @@ _ACCEPTED, _UNREAD = "accepted", "unread"
 
 
 class Learner:
-    """The engine of one query and its state on disk."""
+    """The engine of one query and its state on disk.
 
-    def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
+    Parameters
+    ----------
+    stored_as : str, optional
+        The name under which its state is kept, of a learner whose verdicts nobody else sees. Default: the query's.
+    """
+
+    def __init__(self, plan: QueryPlan, context: EvaluationContext, *, stored_as: str | None = None) -> None:
         self.plan = plan
+        self.stored_as = stored_as or plan.name
+        self.along: Callable[[HistoryChunk, float], None] | None = None
+        """Called with every chunk of history that was learned, and its step, seconds."""
         self.context = context
         self.engine = Engine(engine_settings(plan))
         self.saved = -np.inf
@@ -92,6 +102,12 @@ class Learner:
         """Go on under a configuration of the same identity."""
         self.plan, self.context, self._abandoned = plan, context, False
         self.engine.configure(engine_settings(plan))
+
+    def take_from(self, other: Learner) -> None:
+        """Go on with what another learner has learned, whose state is stored under the name of this one now."""
+        self.engine, self.saved, self.accepted = other.engine, other.saved, other.accepted
+        self._accepted_here, self._from_scratch = other._accepted_here, False
+        self.unread, self.unread_points, self._skipped_to = other.unread, other.unread_points, other._skipped_to
 
     def abandon(self) -> None:
         """End `catch_up` from another thread, now and whenever it is called before `configure`."""
@@ -134,7 +150,7 @@ class Learner:
 
     def restore(self, now: float) -> None:
         """Restore the state of an earlier process, if it can be used."""
-        name = self.plan.name
+        name = self.stored_as
         try:
             with self.context.storing(name):
                 stored = self.context.ports.store.learned_arrays.load(name, self.plan.identity)
@@ -153,9 +169,23 @@ class Learner:
         self._accepted_here = self.accepted.by_series
         if (points := stored.parts.get(_UNREAD)) is not None and points.shape == (1,) and points[0] > 0:
             self.unread, self.unread_points = "not all of history could be read when it was learned", float(points[0])
-        self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - stored.at))
+        self._restore_more(stored.parts, now)
+        if not self._quiet:
+            self.context.ports.metrics.state_restore_age_seconds.set(max(0.0, now - stored.at))
         more = {"query": name, "series": len(self.engine.table), "age_seconds": round(now - stored.at)}
         log.info("learned state restored", extra=more)
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether nobody else sees what it learns."""
+        return self._is_beside or self.stored_as != self.plan.name
+
+    def _restore_more(self, parts: Mapping[str, npt.NDArray[np.generic]], now: float) -> None:
+        """Restore what else was stored, see `_more_parts`; `now` in Unix seconds."""
+
+    def _more_parts(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what else is stored, by names that the engine does not use."""
+        return {}
 
     @property
     def _grouped(self) -> int:
@@ -296,7 +326,7 @@ class Learner:
 
     def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass verdicts on, those on slots also to the groups that learn from them."""
-        if self._is_beside:
+        if self._quiet:
             return
         self.context.ports.on_history(self.plan.name, verdicts, self.engine.table)
         if self.context.ports.groups.wants(self.plan.name):
@@ -309,7 +339,7 @@ class Learner:
 
     def _progress(self, share: float) -> None:
         self.progress = share
-        if self._is_beside:
+        if self._quiet:
             return
         self.context.ports.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
 
@@ -326,7 +356,10 @@ class Learner:
                 self._note_warnings(block)
                 # To the millisecond, as slots are: adding and taking away must not make it another instant.
                 block = replace(block, times=np.round(block.times + offset, 3))
-                yield block if shard is None else shard.block(block)
+                block = block if shard is None else shard.block(block)
+                yield block
+                if self.along is not None:
+                    self.along(block, step)
 
         return read
 
@@ -384,8 +417,8 @@ class Learner:
         """Write the state that changed since the last time; where the store fails, the next time writes it too."""
         if self.engine.at <= self.saved or self._is_beside:
             return
-        name, changed = self.plan.name, self.engine.checkpoint()
-        parts = {**changed.parts, _UNREAD: np.array([self.unread_points])}
+        name, changed = self.stored_as, self.engine.checkpoint()
+        parts = {**changed.parts, _UNREAD: np.array([self.unread_points]), **self._more_parts()}
         self.accepted.forget(self.engine.at - self.plan.baseline.window)
         if self.accepted:
             parts[_ACCEPTED] = self.accepted.encode(self.engine)

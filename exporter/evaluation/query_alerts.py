@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate, Step, fingerprint
 from exporter.alerting.explanation.explanation import unexplained
+from exporter.alerting.settings import AlertSettings
 from exporter.alerting.storm import RowStates
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.config.plan import QueryPlan
@@ -24,10 +25,23 @@ from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 from exporter.suppression.suppressed_rows import suppressed_rows
 
-__all__ = ["AlertEvaluator"]
+__all__ = ["AlertEvaluator", "row_states"]
 
 BoolArray = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
+
+
+def row_states(rule: AlertSettings | None, verdict: Verdict) -> RowStates:
+    """Return what a verdict says of each row to a rule."""
+    present = ~np.isnan(verdict.observed) | verdict.absent
+    if rule is None or rule.no_data != "resolve":
+        # The alert of an overdue series continues until the series is back, or until the alert says that it is missing.
+        present |= ~np.isnan(verdict.missing_since)
+    if verdict.unread is not None:
+        # An alert of such a series is neither missing nor normal: it goes on.
+        present |= verdict.unread
+    scored = present & ~np.isnan(verdict.score)
+    return RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
 
 
 class AlertEvaluator:
@@ -81,16 +95,7 @@ class AlertEvaluator:
         ports, name, run = self.context.ports, self.plan.name, self.context.ports.containment.run
         run("co-occurrence", name, partial(ports.co_occurrence.update, name, verdict, table), None)
         run("likely causes", name, partial(ports.likely_causes.update, name, verdict, table), None)
-        present = ~np.isnan(verdict.observed) | verdict.absent
-        if self.plan.alert is None or self.plan.alert.no_data != "resolve":
-            # The alert of an overdue series continues until the series is back, or until the alert says that it is
-            # missing.
-            present |= ~np.isnan(verdict.missing_since)
-        if verdict.unread is not None:
-            # An alert of such a series is neither missing nor normal: it goes on.
-            present |= verdict.unread
-        scored = present & ~np.isnan(verdict.score)
-        states = RowStates(verdict.at, verdict.anomalous & verdict.ready, scored, present)
+        states = row_states(self.plan.alert, verdict)
         builder = ExplanationBuilder(self.plan, self.context, verdict, table, details)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
@@ -99,7 +104,7 @@ class AlertEvaluator:
             return [self._candidate(builder, table.labels(request.row), request) for request in requests]
 
         load: tuple[BoolArray, BoolArray] | tuple[None, None] = (None, None)
-        held, waiting = run("load", name, partial(self._loads, verdict, table), load)
+        held, waiting = run("load", name, partial(self.loads, verdict, table), load)
         return self.rows.evaluate(
             SlotResult(
                 states,
@@ -113,7 +118,7 @@ class AlertEvaluator:
             )
         )
 
-    def _loads(self, verdict: Verdict, table: SeriesTable) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
+    def loads(self, verdict: Verdict, table: SeriesTable) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
         """Return the rows that are anomalous by a load of their group, and those of which it does not know yet."""
         ports = self.context.ports
         loads = ports.groups.loads(self.plan.name, verdict.at, table.size)

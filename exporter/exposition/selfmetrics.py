@@ -86,6 +86,7 @@ class SelfMetrics:
             "shards", "Number of processes that share the series of every query, by `--shard.count`."
         )
         self._cycles()
+        self._of_shadows()
         self._samples()
         self._state()
         self._budgets()
@@ -194,6 +195,31 @@ class SelfMetrics:
         )
         for worker in _WORKERS:
             self.worker_restarts_total.labels(worker=worker)
+
+    def forget_shadow(self, query: str) -> None:
+        """Drop what the shadow of a query has shown, which has gone."""
+        for instrument in (self.shadow_disagreement_ratio, self.shadow_alerts_firing, self.shadow_alerts_total):
+            instrument.remove_by_labels({"query": query})
+        self.shadow_disagreements_total.remove_by_labels({"query": query})
+
+    def _of_shadows(self) -> None:
+        self.shadow_disagreement_ratio = self._gauge(
+            "shadow_disagreement_ratio",
+            "Part of the series of the newest answer, of those that a query and its shadow both scored, that is "
+            "anomalous to only one of them. Only while both judge.",
+            "query",
+        )
+        self.shadow_disagreements_total = self._counter(
+            "shadow_disagreements_total",
+            "Samples that were anomalous only to the query, or only to its shadow, by `anomalous_to`.",
+            *("query", "anomalous_to"),
+        )
+        self.shadow_alerts_firing = self._gauge(
+            "shadow_alerts_firing", "Alerts that would be firing now if the shadow of a query were the query.", "query"
+        )
+        self.shadow_alerts_total = self._counter(
+            "shadow_alerts_total", "Alerts that the shadow of a query would have fired since the start.", "query"
+        )
 
     def _samples(self) -> None:
         self.source_up = self._gauge("source_up", "Whether the last request to a source was answered.", "source")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.store.rows import seal
 
-__all__ = ["DamagedPartError", "Written", "read_part", "write_part"]
+__all__ = ["DamagedPartError", "Written", "move_part", "read_part", "write_part"]
 
 Array = NDArray[Any]
 
@@ -89,6 +89,24 @@ def delete_part(con: sqlite3.Connection, query: str, part: str) -> None:
     """Delete a part of a query, if it is there."""
     con.execute("DELETE FROM parts WHERE query=? AND part=?", (query, part))
     con.execute("DELETE FROM pieces WHERE query=? AND part=?", (query, part))
+
+
+def move_part(con: sqlite3.Connection, row: tuple[Any, ...], to: str) -> None:
+    """Give a part, a row of the table ``parts``, to another query; what is damaged is left out."""
+    query, part = row[:2]
+    if seal(*row[:-1]) == row[-1]:
+        moved = (to, *row[1:-1])
+        con.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (*moved, seal(*moved)))
+        numbers = con.execute("SELECT piece FROM pieces WHERE query=? AND part=? ORDER BY piece", (query, part))
+        # Piece by piece: a part may be large.
+        for (number,) in numbers.fetchall():
+            where = (query, part, number)
+            select = "SELECT crc, data FROM pieces WHERE query=? AND part=? AND piece=?"
+            crc, data = con.execute(select, where).fetchone()
+            if isinstance(data, bytes) and crc == _checksum(query, part, number, data):
+                new = (to, _checksum(to, part, number, data), *where)
+                con.execute("UPDATE pieces SET query=?, crc=? WHERE query=? AND part=? AND piece=?", new)
+    delete_part(con, query, part)
 
 
 def read_part(con: sqlite3.Connection, row: tuple[Any, ...]) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from exporter.store.arrays import DamagedPartError, Written, read_part, write_part
+from exporter.store.arrays import DamagedPartError, Written, move_part, read_part, write_part
 from exporter.store.database import Database
 from exporter.store.errors import primary_code
 from exporter.store.opening import Schema, migration
@@ -180,6 +180,32 @@ class LearnedArrays:
         self._written.pop(query, None)
         self.database.write(lambda con: _forget(con, query))
         self.database.shrink()
+
+    def rename(self, query: str, to: str) -> None:
+        """Put the state of a query in place of what is stored under another name; what is damaged is left out."""
+        for name in (query, to):
+            self._written.pop(name, None)
+
+        def write(con: sqlite3.Connection) -> None:
+            head = read_head(con, query)
+            if head is None or head[1] is None:
+                return
+            _forget(con, to)
+            for row in con.execute("SELECT * FROM parts WHERE query=?", (query,)).fetchall():
+                move_part(con, row, to)
+            for _, number, name, crc in con.execute("SELECT * FROM series WHERE query=?", (query,)).fetchall():
+                if isinstance(number, int) and isinstance(name, bytes) and _sealed((query, number, name))[3] == crc:
+                    con.execute("INSERT INTO series VALUES (?, ?, ?, ?)", _sealed((to, number, name)))
+            moved = (to, *head[1:3])
+            con.execute("INSERT INTO learned VALUES (?, ?, ?, ?)", (*moved, seal(*moved)))
+            _forget(con, query)
+
+        self.database.write(write)
+
+    def version(self, query: str) -> str | None:
+        """Return of which version the stored state of a query is; None where there is none."""
+        head = self.database.read(lambda con: read_head(con, query))
+        return None if head is None else head[1]
 
     def queries(self) -> list[str]:
         """Return the names of the queries that have stored state."""

@@ -86,6 +86,10 @@ class SampleMasks:
         """Return what a worker makes its own from."""
         return SampleMasks, (self._events, self._external_labels)
 
+    def beside(self) -> SampleMasks:
+        """Return the same masks for other rows of the same queries: those of both would not be cached together."""
+        return SampleMasks(self._events, self._external_labels)
+
     def row_mask(
         self, kind: AlertKind, name: str, rule: AlertSettings | None, table: SeriesTable, at: float
     ) -> RowMask | None:

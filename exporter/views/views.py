@@ -28,6 +28,7 @@ from exporter.views.past import PastViews
 from exporter.views.program import Program
 from exporter.views.series import matching_rows, select_series, series_row
 from exporter.views.series_charts import SeriesCharts
+from exporter.views.shadows import shadow_reports
 from exporter.web.api.baseline import BaselineParameters, SeriesBaseline
 from exporter.web.api.what_if import OtherSettings, WhatIf, WhatIfParameters
 from exporter.web.pages.explore_models import ExploreForm, ExplorePage
@@ -116,6 +117,7 @@ class Views:
             entities=_worst_entities(group_status.values()),
             past=self._past.rows(AnomalyFilter(), at, limit=_RECENT)[0],
             canaries=canary_reports(program.canary_status()),
+            shadows=shadow_reports(evaluators.values()),
         )
 
     def anomalies(self, filters: AnomalyFilter) -> AnomaliesPage:

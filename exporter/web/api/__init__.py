@@ -13,6 +13,7 @@ from exporter.web.api.events import event_endpoints
 from exporter.web.api.github import github_endpoint
 from exporter.web.api.routes import add_endpoints, status_endpoints
 from exporter.web.api.series import series_endpoint
+from exporter.web.api.shadows import shadows_endpoint
 from exporter.web.api.what_if import what_if_endpoint
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "event_endpoints",
     "github_endpoint",
     "series_endpoint",
+    "shadows_endpoint",
     "status_endpoints",
     "what_if_endpoint",
 ]

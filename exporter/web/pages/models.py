@@ -13,6 +13,7 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.charts.chart import Chart, ChartPart, ChartStyle, DisplayError
 from exporter.web.api.baseline import SeriesBaseline
 from exporter.web.api.canaries import CanaryReport
+from exporter.web.api.shadows import ShadowReport
 
 __all__ = [
     "AnomalyCard",
@@ -300,6 +301,7 @@ class OverviewPage:
     entities: Sequence[EntityRow] = ()
     past: Sequence[EpisodeRow] = ()
     canaries: Sequence[CanaryReport] = ()
+    shadows: Sequence[ShadowReport] = ()
 
 
 @dataclass(frozen=True, slots=True)
