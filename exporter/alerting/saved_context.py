@@ -28,6 +28,8 @@ class SavedContext:
         By identity of open alerts: their severity since they began.
     shared : mapping
         By identity of open alerts that several series have: the hashes of those that were anomalous under it.
+    climbed : ndarray of uint64
+        The hashes of series that do not alert because they climbed within an event or a load.
     naming : str
         A hash of what the labels of its alerts follow from; empty where it is not known.
     """
@@ -36,6 +38,7 @@ class SavedContext:
     traces: Mapping[str, SeverityTrace] = field(default_factory=dict)
     shared: Mapping[str, Hashes] = field(default_factory=dict)
     naming: str = ""
+    climbed: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 class _StoredContext(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,6 +46,7 @@ class _StoredContext(msgspec.Struct, frozen=True, omit_defaults=True):
     traces: dict[str, SeverityTrace] = {}
     shared: dict[str, Hashes] = {}
     naming: str = ""
+    climbed: bytes = b""
 
 
 def _to_bytes(array: npt.NDArray[Any]) -> bytes:
@@ -60,10 +64,11 @@ _decode = msgspec.msgpack.Decoder(_StoredContext, dec_hook=_from_bytes).decode
 
 def encode_context(context: SavedContext) -> bytes:
     """Return the context in bytes; empty where there is nothing to store."""
-    if context == SavedContext():
+    if not (context.storms or context.traces or context.shared or context.naming or len(context.climbed)):
         return b""
     storms, traces = list(context.storms), dict(sorted(context.traces.items()))
-    return _encode(_StoredContext(storms, traces, dict(sorted(context.shared.items())), context.naming))
+    shared, climbed = dict(sorted(context.shared.items())), _to_bytes(context.climbed)
+    return _encode(_StoredContext(storms, traces, shared, context.naming, climbed))
 
 
 def decode_context(encoded: bytes) -> SavedContext:
@@ -76,4 +81,5 @@ def decode_context(encoded: bytes) -> SavedContext:
         return SavedContext()
     storms = (storm for storm in stored.storms if len(storm.members) == len(storm.joined) == len(storm.left))
     traces = {name: trace for name, trace in stored.traces.items() if len(trace.times) == len(trace.severities)}
-    return SavedContext(tuple(storms), traces, stored.shared, stored.naming)
+    climbed = stored.climbed if len(stored.climbed) % 8 == 0 else b""
+    return SavedContext(tuple(storms), traces, stored.shared, stored.naming, _from_bytes(Hashes, climbed))

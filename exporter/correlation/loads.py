@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ __all__ = ["LOAD", "Loads", "MemberRows", "RowLoads"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+Value = TypeVar("Value", bound=np.generic)
 
 LOAD = "load"
 """The reason for which alerts are held."""
@@ -33,6 +35,8 @@ class MemberRows:
         Rows of the query that belong to an entity of the group.
     held, suspected : ndarray of bool, shape (size,)
         Rows that are up because of a load, and rows that may be.
+    factor : ndarray, shape (size,), optional
+        By which the metrics of the entity of each row are up together; NaN: there is no load. None: nowhere.
     begun : bool
         False: the group has judged no slot so far, and `at` is the start.
     """
@@ -41,6 +45,7 @@ class MemberRows:
     member: BoolArray
     held: BoolArray
     suspected: BoolArray
+    factor: FloatArray | None = None
     begun: bool = True
 
 
@@ -58,12 +63,15 @@ class RowLoads:
         The newest slot of the groups of each row; inf where there is none. What began later may prove to be a load.
     interval : float, seconds
         Of the slowest group; inf where one has not begun.
+    factor : ndarray of float, optional
+        Of the largest load that each row is under; NaN: there is none. None: nowhere.
     """
 
     held: BoolArray
     suspected: BoolArray
     judged: FloatArray
     interval: float
+    factor: FloatArray | None = None
 
     def unsettled(self, since: FloatArray, for_: float) -> BoolArray:
         """Return the rows that are anomalous since a time that their groups have not judged.
@@ -120,7 +128,7 @@ class Loads:
                 continue
             if loads is None:
                 held, suspected = np.zeros((2, size), np.bool_)
-                loads = RowLoads(held, suspected, np.full(size, np.inf), 0.0)
+                loads = RowLoads(held, suspected, np.full(size, np.inf), 0.0, np.full(size, np.nan))
             held, suspected = (_to(size, part, False) for part in (rows.held, rows.suspected))
             # A row that is new to the group may be a member.
             judged = np.where(_to(size, rows.member, True), rows.at, np.inf)
@@ -130,6 +138,9 @@ class Loads:
                 suspected=loads.suspected | suspected,
                 judged=np.minimum(loads.judged, judged),
                 interval=max(loads.interval, interval if rows.begun else np.inf),
+                factor=loads.factor
+                if rows.factor is None or loads.factor is None
+                else np.fmax(loads.factor, _to(size, rows.factor, np.nan)),
             )
         return loads
 
@@ -139,8 +150,8 @@ def _nothing(at: float) -> MemberRows:
     return MemberRows(at, none, none, none, begun=False)
 
 
-def _to(size: int, values: BoolArray, rest: bool) -> BoolArray:
+def _to(size: int, values: npt.NDArray[Value], rest: bool | float) -> npt.NDArray[Value]:
     """Return values of `size` rows; those that are missing at the end are `rest`."""
-    fitted = np.full(size, rest)
+    fitted = np.full(size, rest, values.dtype)
     fitted[: len(values)] = values[:size]
     return fitted

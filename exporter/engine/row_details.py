@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BucketSummary
-from exporter.engine.shape import Shape, shape_of
+from exporter.engine.shape import BoolArray, Shape, climbs, shape_of
 from exporter.engine.shift import Shift
 
 __all__ = ["RowDetails"]
@@ -66,6 +66,17 @@ class RowDetails:
         """
         before, after, seconds = self.shift[:, self.place(row)].tolist()
         return None if np.isnan(seconds) else Shift(row, before, after, seconds)
+
+    def climbs(self, halves: FloatArray) -> tuple[BoolArray, BoolArray]:
+        """Return which rows have left their band upward sample by sample, and which by a jump; both of shape (m,).
+
+        Parameters
+        ----------
+        halves : ndarray, shape (m,)
+            The upper half of the width of the band; NaN: neither.
+        """
+        with np.errstate(all="ignore"):
+            return climbs(np.where(halves > 0.0, self.deviations / halves, np.nan))
 
     def shape_of(self, row: int, half: float, *, adds_up: bool) -> tuple[Shape, float] | None:
         """Return the shape of an anomaly and the level that a drift is measured from, or None where it is not known.

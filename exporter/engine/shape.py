@@ -1,18 +1,20 @@
 """How an anomaly came about, from the samples before it: at once, slowly, over hours, or by a change of the noise.
 
-It says what was found in words that people use; nothing is judged by it.
+No score follows from it. Alerts say the shape, and what rises slowly within a load that was expected does not alert.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Shape", "ShapeKind", "shape_of"]
+__all__ = ["Shape", "ShapeKind", "climbs", "shape_of"]
 
+BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 ShapeKind = Literal["jump", "build-up", "drift", "drop", "level shift", "missing", "frozen", "noisier"]
 
@@ -28,6 +30,9 @@ _SUDDEN = 0.5
 """Part of the way that one sample goes in a jump."""
 _INSIDE, _THERE = 0.5, 0.9
 """Half-widths of the band within which a way begins, and the part of its end at which it is over."""
+_LASTING, _SINGLE = 2.0, 3.0
+"""Upper quartiles of the steps of a noisy series that a jump is more than: where the median of three samples goes with
+it, and where no later sample confirms it."""
 _HELD = 8
 """Equal samples of what is frozen."""
 _STRAY = 0.7
@@ -96,6 +101,43 @@ def shape_of(deviations: FloatArray, values: FloatArray, hours: FloatArray, *, a
     if side < 0.0:
         return Shape("drop")
     return Shape("jump" if sudden else "build-up")
+
+
+def climbs(deviations: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """Return which series have left their band upward sample by sample, and which by a jump; both of shape (m,).
+
+    Those of which the samples do not say are neither. In a jump one sample goes half the way or more, also where the
+    series climbs on from there, and where it had climbed before.
+
+    Parameters
+    ----------
+    deviations : ndarray, shape (t, m)
+        Of the newest samples from what was expected, oldest first, in upper half-widths of the band; NaN: no sample.
+    """
+    order, seen = np.arange(len(deviations))[:, None], ~np.isnan(deviations)
+    newest = np.maximum.accumulate(np.where(seen, order, 0), axis=0)
+    way = np.take_along_axis(deviations, newest, axis=0)
+    # Of noise a single sample is a jump and its median is none; what stays where it jumped to is one by both.
+    smooth = np.median([way, way[np.maximum(order[:, 0] - 1, 0)], way[np.maximum(order[:, 0] - 2, 0)]], axis=0)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # A series without samples is neither.
+        noise = np.nanquantile(np.abs(np.diff(way, axis=0)), 0.75, axis=0)
+        left, sudden = _leaves(smooth, _LASTING * noise)
+        sudden |= _leaves(way, _SINGLE * noise)[1]
+        return left & ~sudden & ~(way < -1.0).any(axis=0), sudden
+
+
+def _leaves(way: FloatArray, least: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """Return which ways of shape (t, m) lead out of the band, and which have a step of half of them and of `least`."""
+    order, inside = np.arange(len(way))[:, None], way < _INSIDE
+    begun = inside.any(axis=0)
+    begin = np.where(begun, len(way) - 1 - np.argmax(inside[::-1], axis=0), np.argmax(~np.isnan(way), axis=0))
+    # Of one that begins before the newest samples, the part is seen that is left from there.
+    start = np.where(begun, np.take_along_axis(way, begin[None], axis=0)[0], _INSIDE)
+    steps, after = np.diff(way, axis=0), way[1:]
+    sudden = (steps >= _SUDDEN * (after - start)) & (steps > least) & (after > 1.0) & (order[1:] > begin)
+    left = ((way <= 1.0) & (order >= begin)).any(axis=0) & (way[-1] > _INSIDE)
+    return left, sudden.any(axis=0)
 
 
 def _drift(hours: FloatArray, *, adds_up: bool) -> Shape | None:

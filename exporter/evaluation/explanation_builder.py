@@ -53,6 +53,8 @@ class ExplanationBuilder:
     ----------
     details : callable
         Returns what is known of anomalous rows, shape (m,), ascending, beside their verdict.
+    multiple : ndarray, shape (size,), optional
+        Of the ordinary value that is expected of each row.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ExplanationBuilder:
         verdict: Verdict,
         table: SeriesTable,
         details: Callable[[Rows], RowDetails],
+        multiple: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._plan, self._context, self._verdict, self._table = plan, context, verdict, table
         self.at = verdict.at
@@ -69,6 +72,7 @@ class ExplanationBuilder:
         """The page of the expression in Prometheus."""
         self._templates = {} if plan.alert is None else plan.alert.annotations
         self._look_up = details
+        self._multiple = multiple
         self._details: RowDetails | None = None
         self._co_occurrences: dict[float, CoOccurrences] = {}
 
@@ -201,10 +205,13 @@ class ExplanationBuilder:
             return {"shape": "drop"}
         if source.limit is not None:
             return {"shape": "limit ahead"}
-        half = 0.5 * (source.upper - source.lower)
+        # What lies beyond a multiple is judged, and kept, as divided by it.
+        multiple = 1.0 if self._multiple is None else max(float(self._multiple[row]), 1.0)
+        upper = source.upper / multiple
+        half = 0.5 * (upper - source.lower)
         if not half > 0.0:
             # A band with one edge.
-            half = np.nanmax([source.upper - source.expected, source.expected - source.lower, 0.0])
+            half = np.nanmax([upper - source.expected, source.expected - source.lower, 0.0])
         if not 0.0 < half < math.inf:
             return {"shape": "level shift"} if source.moved is not None else {}
         adds_up = any(vote.kind == _ADDS_UP and vote.severity >= 1.0 for vote in source.votes)

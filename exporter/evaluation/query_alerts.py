@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
+from exporter.evaluation.climbs import Climbs, climbs_of
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.explanation_builder import ExplanationBuilder
 from exporter.evaluation.row_alerts import RowAlerts
@@ -28,6 +30,7 @@ from exporter.suppression.suppressed_rows import suppressed_rows
 __all__ = ["AlertEvaluator", "row_states"]
 
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 
@@ -63,6 +66,8 @@ class AlertEvaluator:
         self.rows = RowAlerts(plan.name, "query", plan.alert, context, self.alert_store, shard=plan.shard)
         """Which series each is about."""
         self.rows.inquiries = inquiries_of(plan.alert, context, interval=plan.interval, plan=plan)
+        self._climbs: Climbs | None = None
+        """Of the newest slot."""
 
     @property
     def alerts(self) -> dict[str, Alert]:
@@ -96,7 +101,8 @@ class AlertEvaluator:
         run("co-occurrence", name, partial(ports.co_occurrence.update, name, verdict, table), None)
         run("likely causes", name, partial(ports.likely_causes.update, name, verdict, table), None)
         states = row_states(self.plan.alert, verdict)
-        builder = ExplanationBuilder(self.plan, self.context, verdict, table, details)
+        multiple = self._multiple(verdict, table)
+        builder = ExplanationBuilder(self.plan, self.context, verdict, table, details, multiple)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
             rows = [request.row for request in requests if not request.recovered]
@@ -105,17 +111,40 @@ class AlertEvaluator:
 
         load: tuple[BoolArray, BoolArray] | tuple[None, None] = (None, None)
         held, waiting = run("load", name, partial(self.loads, verdict, table), load)
-        return self.rows.evaluate(
-            SlotResult(
-                states,
-                verdict.score,
-                table,
-                explain,
-                partial=not verdict.complete,
-                elsewhere=elsewhere,
-                held=held,
-                waiting=waiting,
-            )
+        self._climbs = run("shape", name, partial(self._climbing, verdict, table, details), None)
+        slot = SlotResult(
+            states,
+            verdict.score,
+            table,
+            explain,
+            partial=not verdict.complete,
+            elsewhere=elsewhere,
+            held=held,
+            waiting=waiting,
+        )
+        if self._climbs is not None:
+            held = self._climbs.under_load if held is None else held | self._climbs.under_load
+            slot = replace(slot, held=held, expected=self._climbs.expected, climbed=self._climbs.hashes)
+        return self.rows.evaluate(slot)
+
+    def _multiple(self, verdict: Verdict, table: SeriesTable) -> FloatArray | None:
+        """Return the multiple of the ordinary value that is expected of each row, shape (size,); None: nowhere."""
+        plan = self.plan
+        mask = self.context.ports.masks.row_mask("query", plan.name, plan.alert, table, verdict.at)
+        return None if mask is None else mask.samples.factor
+
+    def _climbing(self, verdict: Verdict, table: SeriesTable, details: Callable[[Rows], RowDetails]) -> Climbs | None:
+        """Return the rows that climbed during an event or under a load."""
+        plan = self.plan
+        if plan.alert is None or not verdict.anomalous.any():
+            return None
+        loads = self.context.ports.groups.loads(plan.name, verdict.at, table.size)
+        return climbs_of(
+            verdict,
+            self._multiple(verdict, table),
+            None if loads is None else loads.factor,
+            details,
+            partial(self.rows.climbed, table),
         )
 
     def loads(self, verdict: Verdict, table: SeriesTable) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
@@ -132,8 +161,11 @@ class AlertEvaluator:
         plan = self.plan
         mask = self.context.ports.masks.row_mask("query", plan.name, plan.alert, table, verdict.at)
         loads = self.context.ports.groups.loads(plan.name, verdict.at, table.size)
-        held = None if loads is None else loads.held
-        return suppressed_rows(~np.isnan(verdict.observed) | verdict.absent, verdict.ready, mask, held)
+        held, expected = None if loads is None else loads.held, None
+        if (climbs := self._climbs) is not None:
+            expected = climbs.expected
+            held = climbs.under_load if held is None else held | climbs.under_load
+        return suppressed_rows(~np.isnan(verdict.observed) | verdict.absent, verdict.ready, mask, held, expected)
 
     def _candidate(self, builder: ExplanationBuilder, series: Labels, request: ExplanationRequest) -> AlertCandidate:
         row, labels = request.row, self.rows.labels(series, request.row)

@@ -297,6 +297,7 @@ class RowAlerts:
             {identity: trace for identity, trace in traces.items() if identity in opened},
             shared,
             self.identities.naming if opened else "",
+            slot.climbed,
         )
         self.context.ports.root_causes.update(store.name, step.alerts, saved.traces, store.interval)
         return self._stored.encode(saved)
@@ -365,6 +366,12 @@ class RowAlerts:
             single[fingerprint(candidate.labels)] = replace(candidate, since=request.since)
         begins = dict(zip(ends, [count, *ends.values()], strict=False))
         return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}
+
+    def climbed(self, table: SeriesTable) -> tuple[Hashes, Hashes]:
+        """Return the hashes of the series that did not alert because they climbed, and those of all rows."""
+        before = self._stored.read().climbed
+        self._update_index(table)
+        return before, self._index.hashes[: table.size]
 
     def _update_index(self, table: SeriesTable) -> None:
         now = (table, table.version)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.alert import Alert, AlertCandidate
+from exporter.alerting.label_index import Hashes
 from exporter.alerting.storm import RowStates, StormAssignment
 from exporter.engine.series import SeriesTable
 from exporter.suppression.sample_masks import RowMask
@@ -56,6 +57,10 @@ class SlotResult:
         Returns the label sets of the answer that belong to other shards; called where an alert may be of one of them.
     held, waiting : ndarray of bool, shape (size,), optional
         Rows that are anomalous by a load, and rows of which that is not known yet.
+    expected : ndarray of bool, shape (size,), optional
+        Rows that climbed during an event at which more is expected of them.
+    climbed : ndarray of uint64
+        The hashes of the series that do not alert because they climbed, to be stored.
     """
 
     states: RowStates
@@ -66,6 +71,8 @@ class SlotResult:
     elsewhere: Callable[[], Sequence[bytes]] | None = None
     held: npt.NDArray[np.bool_] | None = None
     waiting: npt.NDArray[np.bool_] | None = None
+    expected: npt.NDArray[np.bool_] | None = None
+    climbed: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 def without_load(
@@ -115,7 +122,8 @@ def silent_alerts(slot: SlotResult, assignment: StormAssignment, rows: Mapping[s
 
 def masked(mask: RowMask, slot: SlotResult) -> SlotResult:
     """Return the result of a slot under known events and silences; see docs/calendar.md."""
-    states = replace(slot.states, anomalous=slot.states.anomalous & ~mask.ignored, silenced=mask.silenced)
+    ignored = mask.ignored if slot.expected is None else mask.ignored | slot.expected
+    states = replace(slot.states, anomalous=slot.states.anomalous & ~ignored, silenced=mask.silenced)
 
     def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
         pairs = zip(slot.explain(requests), requests, strict=True)

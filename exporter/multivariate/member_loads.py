@@ -29,5 +29,5 @@ def member_rows(
     for metric, (query, place) in enumerate(zip(queries, places, strict=True)):
         member = place >= 0
         held, suspected = (member & part[place, metric] for part in (load.held, load.suspected))
-        rows[query] = MemberRows(at, member, held, suspected)
+        rows[query] = MemberRows(at, member, held, suspected, np.where(member, load.factor[place], np.nan))
     return rows

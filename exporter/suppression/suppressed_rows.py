@@ -14,7 +14,11 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def suppressed_rows(
-    seen: BoolArray, mature: BoolArray, mask: RowMask | None, under_load: BoolArray | None = None
+    seen: BoolArray,
+    mature: BoolArray,
+    mask: RowMask | None,
+    under_load: BoolArray | None = None,
+    expected: BoolArray | None = None,
 ) -> SuppressionCodes:
     """Return the code of every row; arrays of shape (size,).
 
@@ -28,11 +32,15 @@ def suppressed_rows(
         What the rules in effect suppress; None: nothing.
     under_load
         Rows that a load explains; None: none.
+    expected
+        Rows that climbed during an event at which more is expected of them; None: none.
     """
     codes = np.where(mature, 0, suppression_code("warming_up")).astype(np.int8)
     if mask is not None:
         codes[mask.covered] = suppression_code("masked")
         codes[mask.ignored] = suppression_code("event")
+    if expected is not None:
+        codes[expected] = suppression_code("event")
     if under_load is not None:
         codes[under_load] = suppression_code("load")
     codes[~seen] = 0

@@ -71,11 +71,14 @@ class AlertsUnderLoad:
         Metrics; see `MemberLoad`.
     replaced : ndarray of bool, shape (n,)
         Entities whose own alert is held, because what fails under the load has the alert of its query.
+    factor : ndarray, shape (n,)
+        Of the load of each entity whose alerts are held; NaN: there is none.
     """
 
     held: BoolArray
     suspected: BoolArray
     replaced: BoolArray
+    factor: FloatArray
 
 
 def alerts_under_load(verdict: GroupVerdict, alerting: BoolArray, *, group_alerts: bool) -> AlertsUnderLoad:
@@ -94,7 +97,8 @@ def alerts_under_load(verdict: GroupVerdict, alerting: BoolArray, *, group_alert
     replaced: BoolArray = np.any(members.failing & alerting, axis=1)
     silent = members.failing.any(axis=1) & ~replaced & ~(verdict.anomalous & group_alerts)
     spoken = ~silent[:, None]
-    return AlertsUnderLoad(members.held & spoken, members.suspected & spoken, replaced)
+    factor = np.where(silent, np.nan, members.factor)
+    return AlertsUnderLoad(members.held & spoken, members.suspected & spoken, replaced, factor)
 
 
 class Group:
