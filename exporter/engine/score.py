@@ -139,7 +139,9 @@ class Scorer:
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
         if batch.residual is not None:
-            state.within.note(rows, local, batch.residual.contrast, batch.residual.spread, within, usable & learn)
+            value, contrast = batch.residual.value, batch.residual.contrast
+            smaller = np.where(np.abs(value) < np.abs(contrast), value, contrast)
+            state.within.note(rows, local, smaller, batch.residual.spread, within, usable & learn)
         voters, keep = settings.detection.alone, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)

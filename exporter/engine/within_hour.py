@@ -148,7 +148,7 @@ class WithinHour(Columns):
         self,
         rows: slice,
         times: npt.NDArray[np.float64],
-        contrast: Array,
+        distance: Array,
         spread: Array,
         shift: Array | None,
         keep: Array,
@@ -159,16 +159,16 @@ class WithinHour(Columns):
         ----------
         times : ndarray, shape (t,)
             Local seconds.
-        contrast : ndarray, shape (t, n)
-            Distance from the expected value with what `shift` returned, less that of the last hour; baseline units. A
-            day that is higher altogether is no pattern of its hours.
+        distance : ndarray, shape (t, n)
+            From the expected value with what `shift` returned or from the last hour, whichever is less; baseline
+            units. A day that is higher altogether is no pattern of its hours, and neither are steps between them.
         spread : ndarray, shape (n,)
         shift : ndarray, shape (t, n), optional
         keep : ndarray of bool, shape (t, n)
             Which of them may be learned.
         """
         state = self.views(rows)
-        far = keep & (np.abs(contrast) > FAR * spread)
+        far = keep & (np.abs(distance) > FAR * spread)
         if far.any():
             part = (times % HOUR // (HOUR / PARTS)).astype(np.uint16)
             bits = np.left_shift(np.uint16(1), part)[:, None]
@@ -176,7 +176,7 @@ class WithinHour(Columns):
         slot = state["slot"]
         if self._slots.arrays()["row"].size and (slot >= 0).any():
             which = np.flatnonzero(slot >= 0)
-            plain = contrast[:, which].astype(np.float64)
+            plain = distance[:, which].astype(np.float64)
             plain = plain if shift is None else plain + shift[:, which]
             self._learn(slot[which], _minutes(times), plain, keep[:, which])
 
