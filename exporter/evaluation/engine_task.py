@@ -30,15 +30,13 @@ def run_in(
     *,
     complete: BoolArray | None,
 ) -> Verdicts:
-    """Judge and learn samples as `Engine.run` does, in another process where the pool has any.
+    """Judge and learn samples as `Engine.run` does, in a process of the pool.
 
     Raises
     ------
     Abandoned
         The pool was closed.
     """
-    if pool.count == 1:
-        return engine.run(times, samples, seconds, mask, complete=complete)
     try:
         other, verdicts = pool.run(_run, engine, times, samples, seconds, mask, complete)
     except WorkersClosedError:
