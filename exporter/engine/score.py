@@ -138,10 +138,8 @@ class Scorer:
         batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
-        if batch.residual is not None:
-            value, contrast = batch.residual.value, batch.residual.contrast
-            smaller = np.where(np.abs(value) < np.abs(contrast), value, contrast)
-            state.within.note(rows, local, smaller, batch.residual.spread, within, usable & learn)
+        if (residual := batch.residual) is not None:
+            state.within.note(rows, local, residual.shorter, residual.spread, within, usable & learn)
         voters, keep = settings.detection.alone, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)

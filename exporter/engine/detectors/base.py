@@ -107,6 +107,11 @@ class Residual:
     zero: Array
     step: float
 
+    @property
+    def shorter(self) -> Array:
+        """The smaller of `value` and `contrast`, shape (t, n)."""
+        return np.where(np.abs(self.value) < np.abs(self.contrast), self.value, self.contrast)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleBatch:
