@@ -15,7 +15,8 @@ from exporter.correlation.root_causes import RootCauses
 from exporter.engine.series import SeriesTable, key_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
-from exporter.evaluation.row_alerts import ExplanationRequest, RowAlerts, SlotResult
+from exporter.evaluation.row_alerts import RowAlerts
+from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 from tests.alerts import T0, limits, rule
 from tests.contexts import context_of
 from tests.store_values import chance

@@ -14,8 +14,6 @@ from functools import partial
 import numpy as np
 
 from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step, fingerprint
-from exporter.alerting.explanation.input import SharedAlertInput
-from exporter.alerting.explanation.registry import SHARED
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
@@ -29,12 +27,13 @@ from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.recovery import with_recovery
+from exporter.evaluation.row_explanations import explain_rows
 from exporter.evaluation.row_identities import RowIdentities
 from exporter.evaluation.sent_alerts import disagreement, taken_over
 from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incidents
-from exporter.evaluation.slot_result import ExplanationRequest, SlotResult, masked, silent_alerts, without_load
+from exporter.evaluation.slot_result import SlotResult, masked, silent_alerts, without_load
 from exporter.evaluation.stored_context import StoredContext
-from exporter.evaluation.storm_candidates import since_of_members, storm_candidate, worst_of_storm
+from exporter.evaluation.storm_candidates import storm_candidate
 from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
@@ -145,7 +144,9 @@ class RowAlerts:
             rows = {identity: members for identity, members in rows.items() if identity not in moved}
         slot, held, waiting = without_load(slot, rows, open_alerts)
         assignment = self._assign(rule, slot, storms, rows)
-        single, worst_members = self._explain(slot, assignment)
+        single, worst_members = explain_rows(
+            slot, assignment, self.identities, self._index.hashes, partial(run, "explanation", store.name)
+        )
         quiet = {identity: members for identity, members in rows.items() if identity not in single}
         members = self._members(slot, rows)
         missing, unknown = silent_alerts(slot, assignment, {identity: members[identity] for identity in quiet})
@@ -340,32 +341,6 @@ class RowAlerts:
             sent={identity: storm.starts_at for identity, storm in sent.items() if identity not in alerts},
             joins_any=self._fresh,
         )
-
-    def _explain(
-        self, slot: SlotResult, assignment: StormAssignment
-    ) -> tuple[dict[str, AlertCandidate], dict[str, list[AlertCandidate]]]:
-        """Return the candidates of single rows by identity, and by identity of a storm those of its worst members."""
-        worst, parts = self.identities.worst(assignment.alone, slot.score)
-        requests = [
-            ExplanationRequest(row, since_of_members(assignment, part))
-            for row, part in zip(worst.tolist(), parts, strict=True)
-        ]
-        count, ends = len(requests), {}
-        for storm in assignment.storms:
-            requests += worst_of_storm(slot, assignment.rows[storm.identity], storm, self._index.hashes)
-            ends[storm.identity] = len(requests)
-        candidates = slot.explain(requests) if requests else []
-        single = {}
-        for request, part, candidate in zip(requests[:count], parts, candidates[:count], strict=True):
-            if len(part) > 1:
-                source = SharedAlertInput([dict(slot.table.labels(row)) for row in part.tolist()])
-                add = partial(candidate.explanation.add, SHARED, source)
-                run = self.context.ports.containment.run
-                explanation = run("explanation", self.alert_store.name, add, candidate.explanation)
-                candidate = replace(candidate, explanation=explanation)
-            single[fingerprint(candidate.labels)] = replace(candidate, since=request.since)
-        begins = dict(zip(ends, [count, *ends.values()], strict=False))
-        return single, {identity: candidates[begins[identity] : end] for identity, end in ends.items()}
 
     def climbed(self, table: SeriesTable) -> tuple[Hashes, Hashes]:
         """Return the hashes of the series that did not alert because they climbed, and those of all rows."""
