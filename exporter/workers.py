@@ -44,8 +44,8 @@ class Evaluators:
 
     def shadow_engines(self) -> list[Engine]:
         """Return the engines of the shadows of queries."""
-        shadows = [evaluator.shadow for evaluator in self.by_query.values()]
-        return [shadow.learner.engine for shadow in shadows if shadow is not None]
+        engines = [evaluator.shadow.engine for evaluator in self.by_query.values()]
+        return [engine for engine in engines if engine is not None]
 
     def progress(self, query: str) -> float:
         """Return how much of its history a query has learned, 0 to 1; 0 where it is not there."""

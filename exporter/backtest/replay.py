@@ -292,7 +292,7 @@ class _Replay:
             if self.over:
                 return
             # Where it came further, or asks for less from now on, this was no attempt in vain.
-            before, state = state, (evaluator.learner.progress, evaluator.learner.remark)
+            before, state = state, (evaluator.learner.progress, evaluator.learner.history.remark)
             tries = 1 if state != before else tries + 1
         raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 

@@ -7,11 +7,9 @@ that was committed is never applied twice.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from time import monotonic
 
 import numpy as np
 
@@ -26,16 +24,17 @@ from exporter.evaluation.claimed_rows import claim
 from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.drift_metrics import DriftMetrics
+from exporter.evaluation.follower import Follower, JudgedSlot
 from exporter.evaluation.history import HISTORY_TIMEOUT
+from exporter.evaluation.jobs import HISTORY, SLOT, Jobs
 from exporter.evaluation.learner import Abandoned, Learner
 from exporter.evaluation.pauses import HistoryPauses, Pauses
 from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.query_metrics import QueryMetrics
 from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.evaluation.second_reading import SecondReading
-from exporter.evaluation.shadow import JudgedSlot, Shadow
+from exporter.evaluation.shadow import Shadow
 from exporter.evaluation.slot_outputs import SlotOutputs
-from exporter.evaluation.watchdog import HISTORY, SLOT, Watchdog
 from exporter.exposition import PageRows
 from exporter.promql.filters import filters_series
 
@@ -45,8 +44,6 @@ log = logging.getLogger(__name__)
 
 _MISTAKES = 3
 """Slots in a row that end in an unexpected error before the state is restored from the store."""
-_IN_PASSING = 100
-"""Slots that are read within an evaluation; more of them are read as history, while slots go on."""
 
 
 class QueryEvaluator:
@@ -67,26 +64,21 @@ class QueryEvaluator:
         self.context = context
         self.ready = False
         """Whether history was learned, so that slots can be judged."""
-        self.ended = False
-        """Whether it has left and nothing of it runs any more, so that another evaluator can take over its state."""
         self.judged = -np.inf
         """The newest slot that was judged, Unix seconds."""
         self.mature_at = self.first_score_at = np.nan
         """When the first series is old enough to alert, and when the first score is expected; NaN: there is none."""
         self.alerts = AlertEvaluator(plan, context, restored, succeeded=started)
-        # A slot never waits for history: what fires is sent on meanwhile.
-        self._slot, self._history = threading.Lock(), threading.Lock()
-        self._filters = filters_series(plan.expr)
-        self.retired = False  # No slot and no history from now on.
+        self.retired = self._disowned = False  # No slot and no history from now on.
         self._mistakes = 0
         self._pauses, self._history_pauses = Pauses(), HistoryPauses()
         self._second_reading = SecondReading(self._history_pauses)
-        self._disowned = False
-        self.shadow = None if plan.shadow is None else Shadow(plan.shadow, context)
+        self.shadow = Follower() if plan.shadow is None else Shadow(plan.shadow, context)
         """The second configuration that judges the same samples."""
         self._table: SeriesTable | None = None
         """Where slots are scored elsewhere."""
-        self._watchdog = Watchdog()
+        # A slot never waits for history: what fires is sent on meanwhile.
+        self._jobs = Jobs()
         self._clock_skew = ClockSkew()
         self._metrics = QueryMetrics(context.ports.metrics, plan.name, plan.source)
         self._budget_usage = BudgetUsage(plan, context)
@@ -99,6 +91,11 @@ class QueryEvaluator:
         self.learner = Learner(self.plan, self.context)
         self.learner.beat = self._history_goes_on
         self._rows = PageRows("query", self.plan.name)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has left and nothing of it runs any more, so that another evaluator can take over its state."""
+        return self._jobs.ended
 
     @property
     def table(self) -> SeriesTable:
@@ -129,32 +126,31 @@ class QueryEvaluator:
     def remark(self) -> str | None:
         """What limits the newest verdicts: series that are not judged, or how history is read; None: nothing."""
         learner, metrics = self.learner, self._metrics
-        return (metrics.remark or metrics.unjudged or learner.unread) if self.ready else learner.remark
+        return (metrics.remark or metrics.unjudged or learner.unread) if self.ready else learner.history.remark
 
     def preparing(self, now: float) -> Steps[bool]:
         """Restore the learned state, read the history up to the slot `now`, Unix seconds; return whether it worked."""
-        with self._history, self._watchdog.working(HISTORY, HISTORY_TIMEOUT):
+        with self._jobs.working(HISTORY, HISTORY_TIMEOUT):
             if self.retired or self._pauses.left or self._history_pauses.left:
                 return self.ready
             learner = self.learner
             if self.ready:
                 self._read_again(now)
-                if self.shadow is not None and not self.retired:
-                    self.shadow.catch_up(self.learner, now, lambda: self._watchdog.beat(HISTORY, HISTORY_TIMEOUT))
+                if not self.retired:
+                    self.shadow.catch_up(self.learner, now, lambda: self._jobs.beat(HISTORY, HISTORY_TIMEOUT))
                 return True
             try:
                 if learner.engine.at == -np.inf:
                     learner.restore(now)
-                if (shadow := self.shadow) is not None:
-                    self._contain("shadow", partial(shadow.restore, now))
-                self._read_along(now)
+                self._contain("shadow", partial(self.shadow.restore, now))
+                learner.history.along = self.shadow.read_along(learner, now)
                 yield from learner.catching_up(now)
             except PrometheusError as fault:
                 self._metrics.refused(fault, history=learner.history_refused)
                 self._pauses.failed(fault)
                 in_vain = learner.history_refused and not self.context.ports.needs_history
                 # A server that said when, and is asked for less then, need not be waited for any longer.
-                less = learner.asks_less and fault.retry_after is not None
+                less = learner.history.asks_less and fault.retry_after is not None
                 if less or not (in_vain and self._history_pauses.refused()):
                     return False
                 learner.go_on_without(now, fault)
@@ -172,11 +168,6 @@ class QueryEvaluator:
             self._history_read()
             return True
 
-    def _read_along(self, now: float) -> None:
-        """Let the shadow learn the history that is read up to `now`, Unix seconds, if it is the one that it needs."""
-        if self.shadow is not None:
-            self.learner.along = self.shadow.read_along(self.learner, now)
-
     def _history_read(self) -> None:
         """Begin to judge by what was learned."""
         self._claim()
@@ -186,18 +177,16 @@ class QueryEvaluator:
         self.ready = True
         self._metrics.history(incomplete=learner.unread is not None)
         if learner.unread is not None:
-            seconds = self._history_pauses.later()
-            more = {"query": self.plan.name, "reason": learner.unread, "again_in_seconds": round(seconds)}
-            log.warning("slots are judged without all of history", extra=more)
+            self._second_reading.plan(learner)
 
     def _read_again(self, now: float) -> None:
         """Go on with what another reading of all of history gives, where that is better."""
         if self.learner.unread is None:
             return
-        fresh = self._second_reading.read(self.learner, now, lambda: self._watchdog.beat(HISTORY, HISTORY_TIMEOUT))
+        fresh = self._second_reading.read(self.learner, now, lambda: self._jobs.beat(HISTORY, HISTORY_TIMEOUT))
         if fresh is None:
             return
-        with self._slot:
+        with self._jobs.held(SLOT):
             if self.retired:
                 return
             self.learner, self._rows = fresh, PageRows("query", self.plan.name)
@@ -209,7 +198,7 @@ class QueryEvaluator:
 
     def run(self, slot: float) -> None:
         """Evaluate one slot; no failure here reaches another query."""
-        with self._slot, self._watchdog.working(SLOT, self.plan.timeout):
+        with self._jobs.working(SLOT, self.plan.timeout):
             if self.retired:
                 return
             if not self.ready or self.learner.engine.at == slot:
@@ -235,7 +224,8 @@ class QueryEvaluator:
             except OutOfTime as reason:
                 self._metrics.failed(str(reason))
                 log.warning("a slot cannot be judged", extra={"query": self.plan.name, "reason": str(reason)})
-                self._show_nothing()
+                # A slot whose time is wrong changes nothing of the alerts.
+                self._outputs.withdraw(series=self.series)
             except Exception:
                 # Whatever it is: firing alerts stay firing, and no score is shown.
                 self._metrics.failed()
@@ -251,40 +241,30 @@ class QueryEvaluator:
         context, plan, learner = self.context, self.plan, self.learner
         engine = learner.engine
         with self._phase("fetch", plan.timeout):
-            at, is_learned = slot - context.settings.query_offset, engine.table.knows
-            frame = context.ports.api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned)
+            frame = learner.fetch(context.ports.api, slot)
         elsewhere = None
         if plan.shard is not None:
             elsewhere, frame = partial(plan.shard.elsewhere, frame), plan.shard.frame(frame)
         if self._clock_skew.is_rewound(plan, context, frame, slot, max(engine.at, self.alerts.alert_store.newest)):
             learner.rewind(slot - plan.interval)
             self.alerts.alert_store.rewind(slot - plan.interval)
-            if self.shadow is not None:
-                self.shadow.rewind(slot - plan.interval)
+            self.shadow.rewind(slot - plan.interval)
         if learner.newest < slot - 1.5 * plan.interval and not self._close_gap(slot, len(frame.keys)):
             return
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True))
         with self._phase("score"):
-            complete = not frame.partial
-            aligned = learner.admit(frame.keys, frame.values, slot, complete=complete and not frame.unreadable.rows)
+            aligned = learner.align(frame, slot)
             given_way, learner.given_way = learner.given_way, []
             self._claim(aligned.admitted, given_way)
-            mask = learner.sample_mask(np.array([slot]))
-            unread = engine.table.mask_of(frame.unreadable.keys)
-            verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete, unread=unread)
+            verdict = learner.step(frame, aligned, slot)
         self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way, elsewhere))
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))
         self._contain("drift", lambda: self._drift.update(engine, slot))
-        if engine.shifts:
-            self._metrics.shifted(len(engine.shifts))
-            engine.shifts.clear()
-        # What a partial answer lacks may be there.
-        if complete and not frame.unreadable.rows and (expired := engine.expire(slot)):
-            self._rows.release(expired)
-        if self.shadow is not None:
-            # Last, so that it delays nothing of the query.
-            with self._phase("shadow"):
-                self.shadow.add(learner, JudgedSlot(frame, verdict, engine.table, self.alerts))
+        self._metrics.shifted(len(engine.shifts))
+        engine.shifts.clear()
+        self._rows.release(learner.expire(frame, slot))
+        # Last, so that it delays nothing of the query.
+        self.shadow.add(learner, JudgedSlot(frame, verdict, engine.table, self.alerts), self._phase)
         if learner.due(slot):
             with self._phase("checkpoint"):
                 learner.checkpoint()
@@ -302,26 +282,27 @@ class QueryEvaluator:
         self._follow(scored)
         self._rows.release(expired)
 
+    @property
+    def _outputs(self) -> SlotOutputs:
+        return SlotOutputs(self.plan, self.context, self.alerts, self._rows, self._metrics, self._budget_usage)
+
     def _follow(self, scored: ScoredSlot) -> None:
-        plan, alerts = self.plan, self.alerts
-        outputs = SlotOutputs(plan, self.context, alerts, self._rows, self._metrics, self._budget_usage)
         has_history = self.learner.unread_points < np.inf
-        outputs.put(scored, self._phase, filtered=self._filters, has_history=has_history)
+        self._outputs.put(scored, self._phase, filtered=filters_series(self.plan.expr), has_history=has_history)
         self.judged = scored.verdict.at
-        self.mature_at = scored.first_at + plan.baseline.min_history
+        self.mature_at = scored.first_at + self.plan.baseline.min_history
         self.first_score_at = scored.first_score_at
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
         before = slot - self.plan.interval
-        missing = self.learner.missing(before)
-        if len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING:
+        if self.learner.is_far_behind(before):
             self.ready = False
             self._metrics.failed("slots were missed; history is read")
             self._hold(slot)
             return False
         try:
-            self._read_along(before)
+            self.learner.history.along = self.shadow.read_along(self.learner, before)
             with self._phase("catch_up", HISTORY_TIMEOUT):
                 self.learner.catch_up(before, series=series)
         finally:
@@ -332,19 +313,9 @@ class QueryEvaluator:
         """Go on without a verdict for this slot: no score is shown, and what is firing stays firing for a while."""
         if self._disowned:
             return
-        self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
-        self.context.ports.canaries.hold(self.plan, slot)
-        if self.shadow is not None:
-            self.shadow.hold(slot)
-        self._show_nothing()
-
-    def _show_nothing(self) -> None:
-        """Show no score, and send the alerts again: a slot whose time is wrong changes nothing else."""
-        self.context.ports.exposition.withdraw(self.plan.name)
-        self._metrics.series(no_data=self.series)
-        self.alerts.alert_store.send()
-        self._metrics.alerts(self.alerts.alerts.values())
-        self._metrics.disagrees(self.alerts.rows.disagreement())
+        self._outputs.hold(slot)
+        self.shadow.hold(slot)
+        self._outputs.withdraw(series=self.series)
 
     def _claim(self, rows: Sequence[int] | None = None, given_way: Sequence[int] | None = None) -> None:
         if given_way is None:
@@ -353,7 +324,7 @@ class QueryEvaluator:
 
     def _history_goes_on(self) -> None:
         """Note that a part of history was answered and learned."""
-        self._watchdog.beat(HISTORY if self._history.locked() else SLOT, HISTORY_TIMEOUT)
+        self._jobs.beat(HISTORY if self._jobs.goes_on(HISTORY) else SLOT, HISTORY_TIMEOUT)
         self._pauses.answered()
         self._history_pauses.answered()
         if not self.ready:
@@ -362,7 +333,7 @@ class QueryEvaluator:
     def _phase(self, phase: str, allowed: float = 0.0) -> AbstractContextManager[None]:
         if phase == "commit" and self._disowned:
             raise Abandoned
-        return self._metrics.timed(phase, partial(self._watchdog.beat, SLOT), allowed)
+        return self._metrics.timed(phase, partial(self._jobs.beat, SLOT), allowed)
 
     @property
     def resting(self) -> float:
@@ -372,41 +343,30 @@ class QueryEvaluator:
     @property
     def history_due(self) -> bool:
         """Whether history is to be read: before the first slot, or because not all of it was answered."""
-        if not self.ready or (self.learner.unread is not None and not self._history_pauses.left):
-            return True
-        return self.shadow is not None and self.shadow.is_behind(self.learner)
+        again = self.learner.unread is not None and not self._history_pauses.left
+        return not self.ready or again or self.shadow.is_behind(self.learner)
 
     @property
     def stuck(self) -> bool:
         """Whether a run, or reading history, has given no sign of life for longer than it can take."""
-        return self._watchdog.stopped
+        return self._jobs.stopped
 
     def leave(self) -> None:
         """Evaluate no further slot, and break off reading history; see `join`."""
         self.retired = True
         self.learner.abandon()
         self._second_reading.abandon()
-        if self.shadow is not None:
-            self.shadow.learner.abandon()
+        self.shadow.abandon()
 
     def join(self, timeout: float) -> bool:
-        """Wait for what is under way; return whether it ended."""
-        deadline = monotonic() + timeout
-        for lock in (self._slot, self._history):
-            if self.ended:
-                break
-            if not lock.acquire(timeout=max(0.0, deadline - monotonic())):
-                return False
-            lock.release()
-        self.ended = True
-        return True
+        """Wait for what is under way, for `timeout` seconds at most; return whether it ended."""
+        return self._jobs.join(timeout)
 
     def close(self) -> None:
         """Write the state and the alerts that are not written yet; only when it has ended."""
         self.alerts.alert_store.flush()
         self.learner.checkpoint()
-        if self.shadow is not None:
-            self.shadow.close()
+        self.shadow.close()
 
     def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> QueryEvaluator:
         """Return an evaluator that goes on where this one stops; what a run may still change is not shared."""
@@ -415,6 +375,8 @@ class QueryEvaluator:
         if not self.ended:
             self._disowned = True
             return new
+        if plan.shadow is None:
+            context.ports.metrics.forget_shadow(plan.name)
         new.alerts = self.alerts
         new.alerts.configure(plan, context, self.learner.engine.table, at=at)
         if self.plan.identity == plan.identity:
@@ -425,7 +387,7 @@ class QueryEvaluator:
             new._metrics.resume(plan.source)
             new._history_pauses = self._history_pauses
             new._second_reading = SecondReading(self._history_pauses)
-        elif self.shadow is not None and (promoted := self.shadow.promoted(plan, context)) is not None:
+        elif (promoted := self.shadow.promoted(plan, context)) is not None:
             log.info("the shadow is promoted", extra={"query": plan.name, "series": len(promoted.engine.table)})
             new.learner, new._metrics = promoted, self._metrics
             new._metrics.resume(plan.source)
@@ -433,11 +395,6 @@ class QueryEvaluator:
             context.ports.co_occurrence.forget(plan.name)
             if self.ready:
                 new._history_read()
-            if plan.shadow is None:
-                context.ports.metrics.forget_shadow(plan.name)
             return new
-        if self.shadow is not None and plan.shadow is not None:
-            new.shadow = self.shadow.take_over(plan.shadow, context, at=at)
-        elif self.shadow is not None:
-            context.ports.metrics.forget_shadow(plan.name)
+        new.shadow.take_over(self.shadow, at=at)
         return new

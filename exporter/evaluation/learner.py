@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -20,22 +19,19 @@ from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.series import Labels
 from exporter.engine.together import Steps, alone
-from exporter.engine.verdict import Aligned, Verdicts
-from exporter.errors import PrometheusError, Reason, StateError
+from exporter.engine.verdict import Aligned, Verdict, Verdicts
+from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.accepted_levels import AcceptedLevels
-from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.context import EvaluationContext, QueryApi
 from exporter.evaluation.engine_task import Abandoned, run_in
 from exporter.evaluation.history import (
-    HISTORY_TIMEOUT,
-    History,
     HistoryRange,
     grouped_slots,
     learn,
     missing_history,
 )
-from exporter.evaluation.query_metrics import count_warnings
-from exporter.prometheus import HistoryChunk, PartSizes, PrometheusApi
-from exporter.settings import format_duration
+from exporter.evaluation.history_source import HistorySource
+from exporter.prometheus import Frame, HistoryChunk, PrometheusApi
 from exporter.store import PendingFeedback
 
 __all__ = ["Abandoned", "Learner"]
@@ -43,6 +39,8 @@ __all__ = ["Abandoned", "Learner"]
 log = logging.getLogger(__name__)
 
 _WORTH_A_LINE = 10
+_IN_PASSING = 100
+"""Slots that are read within a cycle; more of them are read as history, while slots go on."""
 _WORTH_READING_AGAIN = 0.05
 """Part of the window that a gap must be for another reading of all of history, where the answers to it were partial."""
 _ACCEPTED, _UNREAD = "accepted", "unread"
@@ -61,8 +59,6 @@ class Learner:
     def __init__(self, plan: QueryPlan, context: EvaluationContext, *, stored_as: str | None = None) -> None:
         self.plan = plan
         self.stored_as = stored_as or plan.name
-        self.along: Callable[[HistoryChunk, float], None] | None = None
-        """Called with every chunk of history that was learned, and its step, seconds."""
         self.context = context
         self.engine = Engine(engine_settings(plan))
         self.saved = -np.inf
@@ -78,11 +74,8 @@ class Learner:
         self.accepted = AcceptedLevels()
         """Levels that people called normal; shared with the learner `beside`."""
         self._accepted_here: dict[Labels, float] = {}
-        self._abandoned = False
         self.history_refused = False
         """Whether the newest attempt to read history failed though the query itself was answered."""
-        self.asks_less = False
-        """Whether the newest attempt found that the next one has to ask for shorter parts."""
         self.unread: str | None = None
         """Why not all of history was read; None: it was, or the rest is not missed. It is read again: see `beside`."""
         self.unread_points = 0.0
@@ -90,17 +83,14 @@ class Learner:
         self._skipped_to = -np.inf
         self._from_scratch = self._counts_unread = True
         self._is_beside = False
-        self.remark: str | None = None
-        """How history is read and why, where the server does not answer all of it at once."""
         self._planned = 0
         self._series = 0
-        self._sizes = PartSizes(self._note_length)
-        self._warned: tuple[str, ...] = ()
-        self._reading: PrometheusApi | None = None
+        self.history = HistorySource(plan, context, self._count_unread)
 
     def configure(self, plan: QueryPlan, context: EvaluationContext) -> None:
         """Go on under a configuration of the same identity."""
-        self.plan, self.context, self._abandoned = plan, context, False
+        self.plan, self.context = plan, context
+        self.history.configure(plan, context)
         self.engine.configure(engine_settings(plan))
 
     def take_from(self, other: Learner) -> None:
@@ -111,16 +101,14 @@ class Learner:
 
     def abandon(self) -> None:
         """End `catch_up` from another thread, now and whenever it is called before `configure`."""
-        self._abandoned = True
-        reading = self._reading
-        if reading is not None:
-            reading.close()
+        self.history.abandon()
 
     def beside(self) -> Learner:
         """Return a learner that reads all of history anew, while this one goes on to judge slots."""
         fresh = Learner(self.plan, self.context)
         fresh._is_beside = True
-        fresh._sizes, fresh.accepted = self._sizes, self.accepted
+        fresh.history = HistorySource(self.plan, self.context, fresh._count_unread, sizes=self.history.sizes)
+        fresh.accepted = self.accepted
         return fresh
 
     def replace_stored(self) -> None:
@@ -207,6 +195,11 @@ class Learner:
             grouped=self._grouped,
         )
 
+    def is_far_behind(self, now: float) -> bool:
+        """Return whether more is missing up to `now` than can be read within a cycle."""
+        missing = self.missing(now)
+        return len(missing) > 1 or sum(part.points for part in missing) > _IN_PASSING
+
     def catch_up(self, now: float, *, series: int | None = None) -> None:
         """Learn from history so that every slot up to `now` is learned: `catching_up` by itself."""
         alone(self.catching_up(now, series=series))
@@ -225,7 +218,7 @@ class Learner:
         PrometheusError, Abandoned
             What was learned so far stays; call it again.
         """
-        self.history_refused = self.asks_less = False
+        self.history_refused = False
         ranges = self.missing(now)
         total = sum(part.points for part in ranges)
         gap = now - max(self.newest, now - self.plan.baseline.window)
@@ -236,30 +229,13 @@ class Learner:
         # An attempt that failed in the middle is gone on with.
         self._planned = max(self._planned, total)
         self._progress(1.0 - total / self._planned)
-        try:
-            with self._reader() as api:
-                self.context.ports.cover_incidents(min(part.start for part in ranges), now)
-                yield from self._read(api, ranges, total, now, series)
-        except PrometheusError:
-            if self._abandoned:
-                raise Abandoned from None
-            raise
+        with self.history.client() as api:
+            self.context.ports.cover_incidents(min(part.start for part in ranges), now)
+            yield from self._read(api, ranges, total, now, series)
         self._planned = 0
         self._progress(1.0)
         self._from_scratch = False
         self.checkpoint()
-
-    @contextmanager
-    def _reader(self) -> Iterator[PrometheusApi]:
-        """Yield a client that `abandon` breaks off."""
-        self._reading = api = self.context.ports.connect()
-        try:
-            if self._abandoned:
-                raise Abandoned
-            yield api
-        finally:
-            self._reading = None
-            api.close()
 
     def _read(
         self, api: PrometheusApi, ranges: list[HistoryRange], total: int, now: float, series: int | None
@@ -267,8 +243,7 @@ class Learner:
         plan = self.plan
         if series is None:
             # It decides how much is asked for at once; and a wrong expression shows here.
-            at, is_learned = now - self.context.settings.query_offset, self.engine.table.knows
-            series = len(api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned).keys)
+            series = len(self.fetch(api, now).keys)
         if series > self._series:
             self._series = series
             ranges = self.missing(now)
@@ -287,14 +262,14 @@ class Learner:
             done += points
             self._progress(1.0 - (total - done) / self._planned)
             self.beat()
-            if self._abandoned:
+            if self.history.abandoned:
                 raise Abandoned
 
         for part in ranges:
             # A group learns from slots, as it judges slots; and from so many only.
             since = now - self._grouped * plan.interval if part.step == plan.interval else np.inf
             on_verdicts = partial(self._pass_on, since=since)
-            history, pool = self._history(api, series), self.context.ports.pool
+            history, pool = self.history.chunks(api, series), self.context.ports.pool
             yield from learn(
                 self.engine,
                 part,
@@ -337,58 +312,16 @@ class Learner:
         for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
             self.context.ports.groups.add_history(self.plan, verdicts[index], self.engine.table)
 
+    def _count_unread(self, chunk: HistoryChunk) -> None:
+        if chunk.partial and not chunk.refused and self._counts_unread:
+            self.unread_points += len(chunk.times)
+            self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {chunk.warnings[0]}"
+
     def _progress(self, share: float) -> None:
         self.progress = share
         if self._quiet:
             return
         self.context.ports.metrics.backfill_progress_ratio.labels(query=self.plan.name).set(share)
-
-    def _history(self, api: PrometheusApi, series: int) -> History:
-        expr, offset, shard = self.plan.expr, self.context.settings.query_offset, self.plan.shard
-
-        def read(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
-            begin, until = start - offset, end - offset
-            # The expression was answered for a slot.
-            chunks = api.history(
-                expr, begin, until, step, timeout=HISTORY_TIMEOUT, series=series, sizes=self._sizes, answered=True
-            )
-            for block in self._in_turn(chunks):
-                self._note_warnings(block)
-                # To the millisecond, as slots are: adding and taking away must not make it another instant.
-                block = replace(block, times=np.round(block.times + offset, 3))
-                block = block if shard is None else shard.block(block)
-                yield block
-                if self.along is not None:
-                    self.along(block, step)
-
-        return read
-
-    def _in_turn(self, chunks: Iterator[HistoryChunk]) -> Iterator[HistoryChunk]:
-        """Yield chunks, each of which is read when it is the turn of this query."""
-        while True:
-            with self.context.ports.reading:
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
-
-    def _note_length(self, seconds: float, error: PrometheusError) -> None:
-        # So often at most: `PartSizes` halves gently for this reason.
-        self.asks_less |= error.reason is Reason.RATE_LIMITED
-        part = format_duration(max(1.0, round(seconds)))
-        self.remark = f"history is read in parts of {part}, longer ones are refused: {error.message}"
-        more = {"query": self.plan.name, "part": part, "reason": str(error.reason), "error": error.message}
-        log.warning("history is read in shorter parts", extra=more)
-
-    def _note_warnings(self, block: HistoryChunk) -> None:
-        count_warnings(self.context.ports.metrics, self.plan.name, block)
-        if block.partial and not block.refused and self._counts_unread:
-            self.unread_points += len(block.times)
-            self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {block.warnings[0]}"
-        if block.warnings and block.warnings != self._warned:
-            more = {"query": self.plan.name, "warning": block.warnings[0], "partial": block.partial}
-            log.warning("prometheus warns about history", extra=more)
-        self._warned = block.warnings
 
     def sample_mask(self, times: FloatArray) -> SampleMask | None:
         """Return the mask of the samples at `times`, shape (t,); None where no rule is in effect."""
@@ -408,6 +341,35 @@ class Learner:
             self.given_way += gone
             self.context.ports.metrics.series_given_way_total.labels(query=self.plan.name).inc(len(gone))
         return aligned
+
+    def fetch(self, api: QueryApi, slot: float) -> Frame:
+        """Return the answer to the query for a slot, Unix seconds.
+
+        Raises
+        ------
+        PrometheusError
+        """
+        at, is_learned = slot - self.context.settings.query_offset, self.engine.table.knows
+        return api.instant(self.plan.expr, at, timeout=self.plan.timeout, is_learned=is_learned)
+
+    def align(self, frame: Frame, at: float) -> Aligned:
+        """Put the samples of the answer for a slot into rows."""
+        complete = not frame.partial and not frame.unreadable.rows
+        return self.admit(frame.keys, frame.values, at, complete=complete)
+
+    def step(self, frame: Frame, aligned: Aligned, at: float) -> Verdict:
+        """Judge and learn the answer for a slot."""
+        engine, mask = self.engine, self.sample_mask(np.array([at]))
+        unread = engine.table.mask_of(frame.unreadable.keys)
+        complete = not frame.partial
+        return engine.step(at, aligned.samples, self.plan.interval, mask, complete=complete, unread=unread)
+
+    def expire(self, frame: Frame, at: float) -> Sequence[int]:
+        """Drop the series that have not been in an answer for long, and return their rows.
+
+        None go after an answer that is not whole: what it lacks may be there.
+        """
+        return [] if frame.partial or frame.unreadable.rows else self.engine.expire(at)
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

@@ -37,6 +37,12 @@ class SecondReading:
         if (learner := self._learner) is not None:
             learner.abandon()
 
+    def plan(self, learner: Learner) -> None:
+        """Plan a reading, because slots are judged without all of history."""
+        seconds = self._pauses.later()
+        more = {"query": learner.plan.name, "reason": learner.unread, "again_in_seconds": round(seconds)}
+        log.warning("slots are judged without all of history", extra=more)
+
     def read(self, old: Learner, now: float, beat: Callable[[], None]) -> Learner | None:
         """Return a learner that knows more of history than `old`; None where there is none now.
 

@@ -8,42 +8,33 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
+from exporter.engine.engine import Engine
 from exporter.engine.sample_mask import FloatArray
-from exporter.engine.series import SeriesTable
 from exporter.engine.together import alone
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.context import ArrayStore, EvaluationContext
+from exporter.evaluation.follower import Follower, JudgedSlot
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.evaluation.learner import Abandoned, Learner
 from exporter.evaluation.pauses import HistoryPauses
-from exporter.evaluation.query_alerts import AlertEvaluator
 from exporter.evaluation.shadow_alerts import ShadowAlerts
 from exporter.evaluation.shadow_status import ShadowStatus
-from exporter.prometheus import Frame, HistoryChunk
+from exporter.prometheus import HistoryChunk
 
-__all__ = ["JudgedSlot", "Shadow", "promote_stored", "shadow_job"]
+__all__ = ["Shadow", "promote_stored", "shadow_job"]
 
 log = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedSlot:
-    """What a query made of an answer: its verdict by the rows of its own table, and its alerts after it."""
-
-    frame: Frame
-    verdict: Verdict
-    table: SeriesTable
-    alerts: AlertEvaluator
 
 
 class _ShadowLearner(Learner):
@@ -65,7 +56,7 @@ class _ShadowLearner(Learner):
         return dict(self.alerts.encode())
 
 
-class Shadow:
+class Shadow(Follower):
     """A second configuration of a query. Slots run one at a time, and history is read beside them.
 
     Parameters
@@ -77,16 +68,28 @@ class Shadow:
     def __init__(self, plan: QueryPlan, context: EvaluationContext) -> None:
         self.plan = plan
         self.context = replace(context, ports=replace(context.ports, masks=context.ports.masks.beside()))
+        self._query_context = context
         self.alerts = ShadowAlerts(plan, context)
         self.learner = self._new_learner()
-        self.status = ShadowStatus(plan.name)
-        self._restored = False
+        self._status = ShadowStatus(plan.name)
+        self.restored = False
+        """Whether what an earlier process learned was looked for."""
         self._lock = threading.Lock()
         self._pauses = HistoryPauses()
         metrics = context.ports.metrics
         metrics.shadow_alerts_total.labels(query=plan.name)
         for side in ("query", "shadow"):
             metrics.shadow_disagreements_total.labels(query=plan.name, anomalous_to=side)
+
+    @property
+    def status(self) -> ShadowStatus:
+        """How it differs from the query."""
+        return self._status
+
+    @property
+    def engine(self) -> Engine:
+        """What it has learned."""
+        return self.learner.engine
 
     def _new_learner(self) -> Learner:
         return _ShadowLearner(self.plan, self.context, self.alerts)
@@ -96,8 +99,8 @@ class Shadow:
     def restore(self, now: float) -> None:
         """Restore what an earlier process learned, once; `now` in Unix seconds."""
         with self._lock:
-            if not self._restored:
-                self._restored = True
+            if not self.restored:
+                self.restored = True
                 self.learner.restore(now)
 
     def read_along(self, query: Learner, now: float) -> Callable[[HistoryChunk, float], None] | None:
@@ -155,13 +158,17 @@ class Shadow:
     def _begin_anew(self) -> None:
         """Drop what a failure may have left half learned: it is in the store as it was, and in history."""
         self._not_compared("it failed by an internal error, and begins anew from what is stored")
-        self.learner, self._restored = self._new_learner(), False
+        self.learner, self.restored = self._new_learner(), False
         self._pauses.later()
 
     # ------------------------------------------------------------------ slots
 
-    def add(self, query: Learner, slot: JudgedSlot) -> None:
+    def add(self, query: Learner, slot: JudgedSlot, phase: Callable[[str], AbstractContextManager[None]]) -> None:
         """Judge and learn the answer that the query has judged; a failure of it is contained."""
+        with phase("shadow"):
+            self._add(query, slot)
+
+    def _add(self, query: Learner, slot: JudgedSlot) -> None:
         if not self._lock.acquire(blocking=False):
             self._not_compared(f"history is being read, {self.learner.progress:.0%}")
             return
@@ -170,7 +177,7 @@ class Shadow:
             if learner.engine.at >= at:
                 return
             if learner.newest < at - 1.5 * self.plan.interval:
-                self._not_compared(self.status.trouble if self._pauses.left else "history is to be read")
+                self._not_compared(self._status.trouble if self._pauses.left else "history is to be read")
                 return
             self._judge(query, slot)
         except Exception as fault:
@@ -181,14 +188,11 @@ class Shadow:
 
     def _judge(self, query: Learner, slot: JudgedSlot) -> None:
         at, frame, learner, alerts = slot.verdict.at, slot.frame, self.learner, self.alerts
-        engine, whole = learner.engine, not slot.frame.partial
+        engine = learner.engine
         # What people called normal is normal for both.
         learner.accepted = query.accepted
         learner.accept_again()
-        complete = whole and not frame.unreadable.rows
-        aligned = learner.admit(frame.keys, frame.values, at, complete=complete)
-        mask, unread = learner.sample_mask(np.array([at])), engine.table.mask_of(frame.unreadable.keys)
-        verdict = engine.step(at, aligned.samples, self.plan.interval, mask, complete=whole, unread=unread)
+        verdict = learner.step(frame, learner.align(frame, at), at)
         own, other = slot.table.rows(frame.keys), engine.table.rows(frame.keys)
         both = (own >= 0) & (other >= 0)
         own, other = own[both], other[both]
@@ -202,8 +206,7 @@ class Shadow:
         self._compare(slot, verdict, own, other)
         engine.shifts.clear()
         engine.relearned.clear()
-        if complete:
-            engine.expire(at)
+        learner.expire(frame, at)
         if learner.due(at):
             learner.checkpoint()
 
@@ -211,7 +214,7 @@ class Shadow:
         scored = ~np.isnan(slot.verdict.score[own]) & ~np.isnan(verdict.score[other])
         query, shadow = slot.verdict.anomalous[own][scored], verdict.anomalous[other][scored]
         alerts = self.alerts
-        self.status = ShadowStatus(
+        self._status = ShadowStatus(
             self.plan.name,
             verdict.at,
             float(alerts.began),
@@ -229,7 +232,7 @@ class Shadow:
         self._show()
 
     def _show(self) -> None:
-        metrics, name, status = self.context.ports.metrics, self.plan.name, self.status
+        metrics, name, status = self.context.ports.metrics, self.plan.name, self._status
         if status.disagreement is None:
             metrics.shadow_disagreement_ratio.remove_by_labels({"query": name})
         else:
@@ -249,7 +252,7 @@ class Shadow:
         self._not_compared("the query has no answer")
 
     def _not_compared(self, why: str) -> None:
-        self.status = replace(self.status, trouble=why)
+        self._status = replace(self._status, trouble=why)
         self.context.ports.metrics.shadow_disagreement_ratio.remove_by_labels({"query": self.plan.name})
 
     # ------------------------------------------------------------------ reloads
@@ -261,14 +264,14 @@ class Shadow:
             self.alerts.rewind(at)
             self._lock.release()
 
-    def take_over(self, plan: QueryPlan, context: EvaluationContext, *, at: float) -> Shadow:
-        """Return the shadow of the next configuration, which goes on with what this one learned if it can."""
-        new = Shadow(plan, context)
-        if plan.identity == self.plan.identity:
-            new.alerts, new.learner, new.status, new._restored = self.alerts, self.learner, self.status, self._restored
-            new.learner.configure(plan, new.context)
-            new.alerts.configure(plan, context, new.learner.engine.table, at=at)
-        return new
+    def take_over(self, old: Follower, *, at: float) -> None:
+        """Go on with what the shadow of the configuration before has learned, if it can be used; `at`: a slot."""
+        if not isinstance(old, Shadow) or old.plan.identity != self.plan.identity:
+            return
+        self.alerts, self.learner, self._status = old.alerts, old.learner, old.status
+        self.restored = old.restored
+        self.learner.configure(self.plan, self.context)
+        self.alerts.configure(self.plan, self._query_context, self.learner.engine.table, at=at)
 
     def promoted(self, plan: QueryPlan, context: EvaluationContext) -> Learner | None:
         """Return a learner with what the shadow learned, for a query of this plan; None where it is of no use to it."""
@@ -284,6 +287,10 @@ class Shadow:
         learner.take_from(self.learner)
         learner.configure(plan, context)
         return learner
+
+    def abandon(self) -> None:
+        """Break off reading history."""
+        self.learner.abandon()
 
     def close(self) -> None:
         """Write the state that is not written yet."""

@@ -80,6 +80,18 @@ class SlotOutputs:
         )
         self._contain("metrics", lambda: self._note(scored, step))
 
+    def hold(self, slot: float) -> None:
+        """Go on without a verdict for a slot: what is firing stays firing for a while."""
+        self.alerts.alert_store.record(slot, self.alerts.alert_store.hold(slot))
+        self.context.ports.canaries.hold(self.plan, slot)
+
+    def withdraw(self, *, series: int) -> None:
+        """Show no score of so many series, and send the alerts again."""
+        self.context.ports.exposition.withdraw(self.plan.name)
+        self.metrics.series(no_data=series)
+        self.alerts.alert_store.send()
+        self._note_alerts()
+
     def _contain(self, part: str, call: Callable[[], None]) -> None:
         self.context.ports.containment.run(part, self.plan.name, call, None)
 
@@ -87,7 +99,10 @@ class SlotOutputs:
         """Set the metrics that do not say how much was judged."""
         metrics, mature_at = self.metrics, scored.first_at + self.plan.baseline.min_history
         metrics.beginning(scored.first_score_at, mature_at if self.plan.alert is not None else np.nan)
-        metrics.alerts(self.alerts.alerts.values())
-        metrics.disagrees(self.alerts.rows.disagreement())
+        self._note_alerts()
         metrics.expect(scored.calibration)
         self.budget_usage.update(scored.verdict.at, step.transitions, scored.calibration)
+
+    def _note_alerts(self) -> None:
+        self.metrics.alerts(self.alerts.alerts.values())
+        self.metrics.disagrees(self.alerts.rows.disagreement())

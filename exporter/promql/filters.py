@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from exporter.promql.tokens import MalformedError, tokenize
 
 __all__ = ["filters_series"]
@@ -10,6 +12,7 @@ _COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 _WORDS = frozenset({"and", "unless", "absent", "absent_over_time"})
 
 
+@lru_cache(4096)  # It is asked in every slot.
 def filters_series(expr: str) -> bool:
     """Return whether series may be missing because of their values, or of those of others.
 

@@ -13,7 +13,7 @@ __all__ = ["shadow_reports"]
 
 def shadow_reports(evaluators: Iterable[QueryEvaluator]) -> list[ShadowReport]:
     """Return a report of each query that has a shadow, in the order of their names."""
-    statuses = [evaluator.shadow.status for evaluator in evaluators if evaluator.shadow is not None]
+    statuses = [status for evaluator in evaluators if (status := evaluator.shadow.status) is not None]
     return [
         ShadowReport(**asdict(status), disagreement=status.disagreement)
         for status in sorted(statuses, key=lambda status: status.query)

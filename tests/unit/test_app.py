@@ -103,7 +103,7 @@ def test_a_query_that_hangs_is_replaced_and_the_others_do_not_notice(app: App, m
     slots(app, "other")
     old = app.evaluators["load"]
     # As if it had been silent for longer than it may.
-    old._watchdog._until = dict.fromkeys(old._watchdog._until, time.monotonic() - 1)
+    old._jobs._until = dict.fromkeys(old._jobs._until, time.monotonic() - 1)
     app.watch()
     assert app.evaluators["load"] is not old
     assert value(app, "worker_restarts_total", worker="cycle") == 1

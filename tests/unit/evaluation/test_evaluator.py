@@ -12,7 +12,7 @@ import pytest
 
 from exporter.alerting.alert import AlertState
 from exporter.errors import PrometheusError, Reason
-from exporter.evaluation import watchdog
+from exporter.evaluation import jobs
 from exporter.evaluation.removed_queries import RemovedQueries
 from exporter.store.alerts import AlertLog
 from exporter.store.errors import StoreError, StoreReason
@@ -432,7 +432,7 @@ def test_a_run_that_hangs_is_seen_and_what_it_does_later_does_not_count(
 ) -> None:
     source.loud = {"a"}
     world.slot()
-    monkeypatch.setattr(watchdog, "PATIENCE", 0.0)
+    monkeypatch.setattr(jobs, "PATIENCE", 0.0)
     judging, go_on = threading.Event(), threading.Event()
     kind = type(world.plan.detection.detectors[0])
     score = kind.score

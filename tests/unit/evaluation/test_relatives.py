@@ -60,7 +60,7 @@ def test_history_is_read_within_the_limits_of_the_server(
     with dialect.run():
         one = world(tmp_path, dialect, **settings)
         assert one.prepare()
-        assert "longer ones are refused" in str(one.cycle.learner.remark)
+        assert "longer ones are refused" in str(one.cycle.learner.history.remark)
         one.slot()
         assert one.scores() == 3
         assert one.metrics.registry.get_sample_value("anomaly_exporter_partial_answers_total", {"query": "load"}) == 0.0

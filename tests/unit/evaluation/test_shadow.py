@@ -206,7 +206,7 @@ def test_a_promoted_shadow_learns_nothing_anew_and_no_alert_ends(restart: bool, 
     assert (after.episode, after.fired_at, after.state) == (alert.episode, alert.fired_at, FIRING)
     assert [event for _, event in world.audit()] == ["open", "firing"]
     assert world.scores() == 4
-    assert world.cycle.shadow is None
+    assert world.cycle.shadow.status is None
     # What is on disk is whole.
     world.slot(20)
     engine = world.cycle.learner.engine
