@@ -5,7 +5,6 @@ No score follows from it. Alerts say the shape, and what rises slowly within a l
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,9 +118,11 @@ def climbs(deviations: FloatArray) -> tuple[BoolArray, BoolArray]:
     way = np.take_along_axis(deviations, newest, axis=0)
     # Of noise a single sample is a jump and its median is none; what stays where it jumped to is one by both.
     smooth = np.median([way, way[np.maximum(order[:, 0] - 1, 0)], way[np.maximum(order[:, 0] - 2, 0)]], axis=0)
-    with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # A series without samples is neither.
-        noise = np.nanquantile(np.abs(np.diff(way, axis=0)), 0.75, axis=0)
+    steps = np.abs(np.diff(way, axis=0))
+    measured = ~np.isnan(steps).all(axis=0)
+    noise = np.full(way.shape[1], np.nan)  # A series without samples is neither.
+    noise[measured] = np.nanquantile(steps[:, measured], 0.75, axis=0)
+    with np.errstate(invalid="ignore"):
         left, sudden = _leaves(smooth, _LASTING * noise)
         sudden |= _leaves(way, _SINGLE * noise)[1]
         return left & ~sudden & ~(way < -1.0).any(axis=0), sudden

@@ -21,6 +21,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     split_by_side,
 )
+from exporter.engine.isolation_trees import IsolationTrees
 
 __all__ = ["IsolationForest"]
 
@@ -161,19 +162,17 @@ def _grid_position(size: FloatArray) -> FloatArray:
 @functools.cache
 def _table() -> _Table:
     """Train the forest and evaluate it on the grid: the same in every process, and it takes a second."""
-    from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
-
     rng = np.random.default_rng(_SEED)
     tails = np.sqrt(2.0 / 4.0) * rng.standard_t(4.0, (2, SAMPLES))
     correlation = rng.choice([0.0, 0.5, 0.9], SAMPLES)
     now, before = tails[0], correlation * tails[0] + np.sqrt(1.0 - correlation**2) * tails[1]
     features = np.column_stack([np.abs(now), np.abs(now - before)])
     # Cuts fall evenly over the grid as they do over the logarithms, so that far values do not take most of them.
-    model = Model(n_estimators=TREES, random_state=_SEED).fit(_grid_position(features))
-    training = np.sort(-model.score_samples(_grid_position(features)))
+    forest = IsolationTrees(_grid_position(features), TREES, _SEED)
+    training = np.sort(forest.scores(_grid_position(features)))
     points = np.arange(CELLS + 1.0)
     grid = np.column_stack([np.repeat(points, CELLS + 1), np.tile(points, CELLS + 1)])
     # A farther value never scores lower: where there was nothing to cut in training, chance decided.
-    scores = -model.score_samples(grid).reshape(CELLS + 1, CELLS + 1)
+    scores = forest.scores(grid).reshape(CELLS + 1, CELLS + 1)
     scores = np.maximum.accumulate(np.maximum.accumulate(scores, axis=0), axis=1)
     return _Table(scores, float(np.median(training)), float(scores.max()), training)

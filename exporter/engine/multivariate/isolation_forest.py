@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from exporter.engine.isolation_trees import IsolationTrees
 from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.joint import LONGEST, Array, FloatArray, Joint, Rows
 from exporter.engine.seconds import DAY, HOUR
@@ -54,8 +54,7 @@ class Forest:
 
     Attributes
     ----------
-    models : tuple
-        scikit-learn's.
+    models : tuple of IsolationTrees
     typical, reach : ndarray, shape (2,)
         The median of the training scores of each, and how far from it a score is at severity 1.
     farthest : ndarray, shape (2 p,)
@@ -68,7 +67,7 @@ class Forest:
         Vectors that it was trained on.
     """
 
-    models: tuple[Any, Any]
+    models: tuple[IsolationTrees, IsolationTrees]
     typical: FloatArray
     reach: FloatArray
     farthest: FloatArray
@@ -86,10 +85,10 @@ class Forest:
         return severity
 
 
-def _scores(models: tuple[Any, Any], features: FloatArray) -> FloatArray:
+def _scores(models: tuple[IsolationTrees, IsolationTrees], features: FloatArray) -> FloatArray:
     """Return the scores of values and of changes, shape (2, m)."""
     halves = np.split(features, 2, axis=1)
-    return np.array([-model.score_samples(half) for model, half in zip(models, halves, strict=True)])
+    return np.array([model.scores(half) for model, half in zip(models, halves, strict=True)])
 
 
 def _severity(scores: FloatArray, typical: FloatArray, reach: FloatArray) -> FloatArray:
@@ -107,9 +106,7 @@ def fit(features: FloatArray, contamination: float, at: float) -> Forest:
     contamination : float
     at : float, Unix seconds
     """
-    from sklearn.ensemble import IsolationForest as Model  # Heavy, and only needed here.
-
-    values, changes = (Model(n_estimators=_TREES, random_state=_SEED).fit(half) for half in np.split(features, 2, 1))
+    values, changes = (IsolationTrees(half, _TREES, _SEED) for half in np.split(features, 2, axis=1))
     scores = _scores((values, changes), features)
     typical, reach = np.quantile(scores, [0.5, 1.0 - contamination], axis=1)
     reach = np.maximum(reach - typical, 1e-6)

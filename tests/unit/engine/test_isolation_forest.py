@@ -8,6 +8,7 @@ import pytest
 from exporter.engine.contract import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import IsolationForest
 from exporter.engine.engine import Engine, EngineSettings
+from exporter.engine.isolation_trees import IsolationTrees
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
 
@@ -33,3 +34,13 @@ def test_a_sudden_change_is_easier_to_tell_than_the_same_deviation_that_lasts() 
     samples[at : at + 3] *= 1.3
     found = scores(samples)
     assert found[at].mean() > found[at + 1].mean()
+
+
+@pytest.mark.parametrize("size", [2, 3, 400])
+def test_scores_are_those_of_scikit_learn(size: int) -> None:
+    from sklearn.ensemble import IsolationForest as Model
+
+    rng = np.random.default_rng(size)
+    training, vectors = rng.standard_normal((size, 3)), 2.0 * rng.standard_normal((50, 3))
+    model = Model(n_estimators=20, random_state=5).fit(training)
+    np.testing.assert_array_equal(IsolationTrees(training, 20, 5).scores(vectors), -model.score_samples(vectors))
