@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from exporter.alerting.alert import Step
-from exporter.canary.canary_evaluator import CanaryEvaluator, canary_job
+from exporter.canary.canary_evaluator import CanaryEvaluator, canary_job, rule_of
 from exporter.canary.canary_status import CanaryStatus
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import SeriesTable
@@ -39,7 +39,7 @@ class Canaries:
                 continue
             context, job = contexts[plan.source], canary_job(plan)
             before = self.evaluators.get(job)
-            last = last_step(job) if before is None else before.leave(plan.canary, context, at=at)
+            last = last_step(job) if before is None else before.leave(rule_of(plan.canary), context, at=at)
             started = at if before is None else before.alert_store.succeeded
             evaluators[job] = CanaryEvaluator(plan, plan.canary, context, last, started=started, before=before)
         for job in self.evaluators.keys() - evaluators.keys():

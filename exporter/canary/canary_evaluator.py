@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,27 +25,26 @@ from exporter.correlation.canary_roles import CanaryRoles, ComparedSides, RoleAs
 from exporter.correlation.canary_settings import CanarySettings
 from exporter.engine.canary.comparisons import CanaryVerdict, Comparisons
 from exporter.engine.canary.settings import ComparisonSettings
-from exporter.engine.series import Labels, SeriesTable, key_of
+from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
-from exporter.errors import StateError
 from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
+from exporter.evaluation.table_job import TableJob
 from exporter.exposition import PageRows
+from exporter.store import LearnedState
 
-__all__ = ["CanaryEvaluator", "canary_job"]
+__all__ = ["CanaryEvaluator", "canary_job", "rule_of"]
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
-"""Seconds that a reload or the end waits for a slot under way."""
 _ROLES = "roles"
 _BASELINES = "baselines"
 
 
-class CanaryEvaluator:
+class CanaryEvaluator(TableJob):
     """Compares the samples of one query; owns the tests, their rows on the page, their alerts.
 
     Parameters
@@ -60,6 +59,8 @@ class CanaryEvaluator:
         The one of an earlier configuration, which has ended.
     """
 
+    kind, label = "canary", "query"
+
     def __init__(
         self,
         plan: QueryPlan,
@@ -70,16 +71,9 @@ class CanaryEvaluator:
         started: float,
         before: CanaryEvaluator | None = None,
     ) -> None:
-        self.job = canary_job(plan)
-        self.plan, self.settings, self.context = plan, settings, context
-        self.identity = _identity(plan, settings)
+        super().__init__(plan.name, canary_job(plan), _identity(plan, settings), context)
+        self.plan, self.settings = plan, settings
         self.status = CanaryStatus(plan.name, None, ())
-        self.ended = False
-        """Whether nothing of it runs any more, so that another evaluator can take over its state."""
-        self.saved = -np.inf
-        """The newest slot that is on disk, Unix seconds."""
-        self._lock = threading.Lock()
-        self._retired = False
         self._sides: dict[int, ComparedSides] = {}
         self._different: frozenset[int] = frozenset()
         self._owners: list[Labels | None] = []
@@ -88,7 +82,7 @@ class CanaryEvaluator:
         self.baselines: dict[int, str] = {}
         """What the baseline of each comparison is called, by row."""
         self._page = PageRows("query", plan.name)
-        self._rule = _without_storms(settings.rule)
+        self._rule = rule_of(settings)
         self.alert_store = AlertStore(self.job, context, restored, interval=plan.interval, succeeded=started)
         self.rows = RowAlerts(plan.name, "query", self._rule, context, self.alert_store)
         self.rows.inquiries = inquiries_of(self._rule, context, interval=plan.interval)
@@ -245,57 +239,31 @@ class CanaryEvaluator:
 
     # ------------------------------------------------------------------ state
 
-    def _restore(self) -> None:
-        try:
-            with self.context.storing(self.job):
-                stored = self.context.ports.store.learned_arrays.load(self.job, self.identity)
-        except StateError:
-            return
-        if stored is None:
-            return
+    @property
+    def table(self) -> SeriesTable:
+        """The comparisons."""
+        return self.comparisons.table
+
+    @property
+    def newest(self) -> float:
+        """The newest slot that was compared, Unix seconds."""
+        return self.comparisons.at
+
+    def _parts(self) -> dict[str, npt.NDArray[Any]]:
+        baselines = np.frombuffer(json.dumps(sorted(self.baselines.items())).encode(), np.uint8).copy()
+        return {**self.comparisons.arrays(), _ROLES: self.roles.dump(), _BASELINES: baselines}
+
+    def _take(self, stored: LearnedState) -> bool:
         parts, roles = dict(stored.parts), CanaryRoles(self.settings)
         try:
             baselines = {int(row): str(name) for row, name in json.loads(parts[_BASELINES].tobytes())}
-            fits = not stored.damaged and roles.restore(parts[_ROLES].astype(np.uint8))
+            fits = roles.restore(parts[_ROLES].astype(np.uint8))
         except (KeyError, ValueError, TypeError):
-            fits = False
-        if fits and self.comparisons.restore(stored.at, parts, stored.series):
-            self.roles, self.saved, self.baselines = roles, stored.at, baselines
-        else:
-            log.warning("the state of a canary cannot be used; it begins anew", extra={"query": self.plan.name})
-
-    def _save(self) -> None:
-        comparisons = self.comparisons
-        series = [(row, key_of(labels)) for row, labels in comparisons.table.items()]
-        free = set(range(comparisons.table.size)) - {row for row, _ in series}
-        baselines = np.frombuffer(json.dumps(sorted(self.baselines.items())).encode(), np.uint8).copy()
-        parts = {**comparisons.arrays(), _ROLES: self.roles.dump(), _BASELINES: baselines}
-        try:
-            with self.context.storing(self.job):
-                self.context.ports.store.learned_arrays.save(
-                    self.job, self.identity, comparisons.at, parts, series, free
-                )
-        except StateError:
-            return
-        self.saved = comparisons.at
-
-    def retire(self) -> None:
-        """End: no other slot is compared. Its rows stay on the page until somebody takes them off."""
-        self._retired = True
-        if self._lock.acquire(timeout=_PATIENCE):
-            if self.comparisons.at > self.saved:
-                self._save()
-            self.alert_store.flush()
-            self.ended = True
-            self._lock.release()
-        else:
-            log.error("a canary hangs and is left behind", extra={"query": self.plan.name})
-
-    def leave(self, settings: CanarySettings, context: EvaluationContext, *, at: float) -> Step:
-        """Return the alerts, for the evaluator that takes over under another configuration."""
-        if self.ended:
-            self.rows.configure(_without_storms(settings.rule), context, self.comparisons.table, at=at)
-        return self.alert_store.left
+            return False
+        if not fits or not self.comparisons.restore(stored.at, parts, stored.series):
+            return False
+        self.roles, self.baselines = roles, baselines
+        return True
 
 
 def canary_job(plan: QueryPlan) -> str:
@@ -303,7 +271,9 @@ def canary_job(plan: QueryPlan) -> str:
     return f"(canary) {plan.name}"
 
 
-def _without_storms(rule: AlertSettings | None) -> AlertSettings | None:
+def rule_of(settings: CanarySettings) -> AlertSettings | None:
+    """Return the rule of its alerts; comparisons are never joined to a storm."""
+    rule = settings.rule
     return None if rule is None else rule.model_copy(update={"storm": StormSettings(enabled=False)})
 
 

@@ -29,7 +29,7 @@ from exporter.engine.cadence import cadence_of
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.multivariate.settings import GroupSettings
 from exporter.engine.peers.settings import PeerSettings
-from exporter.engine.settings import BaselineSettings, DetectionSettings, Direction, DriftSettings
+from exporter.engine.settings import BaselineSettings, DetectionSettings, Deviation, Direction, DriftSettings
 from exporter.errors import UsageError
 from exporter.prometheus.settings import DEFAULT_SOURCE, PrometheusSettings, SourceSettings
 from exporter.remote_write.settings import RemoteWriteSettings
@@ -117,10 +117,8 @@ class ShadowSettings(Section):
     """What differs from the query in a second configuration of it, which judges the same samples and never alerts."""
 
     direction: Direction | None = Field(None, description="Which deviations count. Default: as in the query.")
-    min_deviation: float | None = Field(None, ge=0, allow_inf_nan=False, description="Default: as in the query.")
-    min_relative_deviation: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Default: as in the query."
-    )
+    min_deviation: Deviation | None = Field(None, description="Default: as in the query.")
+    min_relative_deviation: Deviation | None = Field(None, description="Default: as in the query.")
     valid_range: Range | None = Field(None, description="Default: as in the query.")
     baseline: BaselineSettings | None = Field(
         None, description="Fields that differ; `window` and `backfill_step` cannot, because the samples are the same."
@@ -149,17 +147,11 @@ class QuerySettings(Section):
         None, description="IANA time zone of the hour-of-week buckets. Default: `global.timezone`."
     )
     direction: Direction = Field("both", description="Which deviations count.")
-    min_deviation: float = Field(
-        0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Deviations from the expected value that are smaller never count, in units of the value.",
+    min_deviation: Deviation = Field(
+        0.0, description="Deviations from the expected value that are smaller never count, in units of the value."
     )
-    min_relative_deviation: float = Field(
-        0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Deviations that are smaller than this share of the expected value never count.",
+    min_relative_deviation: Deviation = Field(
+        0.0, description="Deviations that are smaller than this share of the expected value never count."
     )
     valid_range: Range = Field(
         (None, None),

@@ -30,9 +30,11 @@ from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.peers.settings import PeerSettings
 from exporter.settings import Duration, Items, Section
 
-__all__ = ["BaselineSettings", "DetectionSettings", "Direction", "DriftSettings", "EngineSettings"]
+__all__ = ["BaselineSettings", "DetectionSettings", "Deviation", "Direction", "DriftSettings", "EngineSettings"]
 
 Direction = Literal["above", "below", "both"]
+Deviation = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A size of deviations, absolute or relative: smaller ones never count."""
 
 
 class BaselineSettings(Section):

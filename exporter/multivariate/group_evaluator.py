@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,16 @@ from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
 from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, alerts_under_load, fit, join
-from exporter.errors import StateError
+from exporter.engine.series import SeriesTable
 from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
+from exporter.evaluation.table_job import TableJob
 from exporter.exposition import PageRows
 from exporter.multivariate.group_alerts import GroupAlerts
 from exporter.multivariate.group_inputs import GroupInputs, HistoryWait, QueryInput, replay
 from exporter.multivariate.group_status import GroupStatus, status_of
 from exporter.multivariate.member_loads import member_rows
+from exporter.store import LearnedState
 
 __all__ = ["GroupEvaluator", "job_of", "members_of"]
 
@@ -41,12 +43,10 @@ _LOGGED = 10
 _SAME = np.array([[1.5], [30.0]])
 """Intervals for which an entity is not anomalous, or not under load, before it is logged again that it is. A load that
 comes and goes at the edge of what counts is one load."""
-_PATIENCE = 5.0
-"""Seconds that a reload or the end waits for a slot under way."""
 _NONE = np.zeros(0, np.intp)
 
 
-class GroupEvaluator:
+class GroupEvaluator(TableJob):
     """Evaluates one group; owns its learned state, its rows on the page, its alerts.
 
     Parameters
@@ -67,6 +67,8 @@ class GroupEvaluator:
         One of the same name that has ended.
     """
 
+    kind, label = "group", "group"
+
     def __init__(
         self,
         settings: AlertingGroup,
@@ -81,9 +83,8 @@ class GroupEvaluator:
         loads: Loads,
         before: GroupEvaluator | None = None,
     ) -> None:
-        self.job = job_of(settings)
+        super().__init__(settings.name, job_of(settings), _identity(settings, plans), context)
         self.settings = settings
-        self.context = context
         slowest = max(plans, key=lambda plan: plan.interval)
         self.interval = slowest.interval
         """How often it is judged, seconds: as often as its slowest query."""
@@ -95,25 +96,19 @@ class GroupEvaluator:
         """Whether it has learned the past of its queries, so that slots can be judged."""
         self._wait = HistoryWait()
         self._progress = progress
-        self.identity = _identity(settings, plans)
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
         self._inputs, self._loads = inputs, loads
         self._alerting = np.array([plan.alert is not None for plan in plans])
         self._training = training
-        self._lock = threading.Lock()
-        self._retired = False
-        self.saved = -np.inf
-        """The newest slot that is on disk, Unix seconds."""
-        self.ended = False
-        """Whether nothing of it runs any more, so that another evaluator can take over its state."""
         self.status: GroupStatus | None = None
         """The newest; never changed, and None where there is none."""
         self._forest: Future[Forest] | None = None
         self._places: dict[str, tuple[Sequence[bytes | None], int, npt.NDArray[np.intp]]] = {}
-        self._rows = PageRows("group", settings.name)
+        self._page = PageRows("group", settings.name)
         self._last_logged = np.zeros((2, 0))
         self.alerts = GroupAlerts(self.job, settings, plans, context, restored, succeeded=started)
+        self.rows = self.alerts.rows
         same = before is not None and (before.identity, before.settings.share) == (self.identity, settings.share)
         if before is not None and before.ended and same:
             self.group, self.saved, self.begun = before.group, before.saved, before.begun
@@ -191,7 +186,7 @@ class GroupEvaluator:
         matrix = join(newest, places, group.table.size, since=slot - _ROUND * self.interval)
         self.context.ports.containment.run("training", self.job, lambda: self._train(slot), None)
         verdict = group.step(slot, matrix, self.interval)
-        self._rows.claim((row for row, _ in group.table.items()), group.table)
+        self._page.claim((row for row, _ in group.table.items()), group.table)
         if self._retired:
             return
         fresh = [values is not None and values.at >= slot - _ROUND * self.interval for values in newest]
@@ -206,9 +201,9 @@ class GroupEvaluator:
         else:
             self.alerts.hold(slot)
         suppressed = self.alerts.suppressed(verdict, group.table, mature)
-        prefixes = self._rows.prefixes(verdict.score)
+        prefixes = self._page.prefixes(verdict.score)
         self.context.ports.exposition.publish_group(
-            settings.name, prefixes, verdict.score, verdict.load, suppressed, self._rows.utf8_prefixes(prefixes)
+            settings.name, prefixes, verdict.score, verdict.load, suppressed, self._page.utf8_prefixes(prefixes)
         )
         ports = self.context.ports
         run = ports.containment.run
@@ -218,7 +213,7 @@ class GroupEvaluator:
         run("log", self.job, lambda: self._log(verdict), None)
         feedback = partial(apply_group_feedback, ports.feedback, self.alerts.rows, group, self._save, at=slot)
         run("feedback", self.job, feedback, None)
-        self._rows.release(group.expire(slot - self._ttl))
+        self._page.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()
 
@@ -247,10 +242,10 @@ class GroupEvaluator:
             shares = sorted(zip(verdict.share[row], self.settings.queries, strict=True), reverse=True)
             why = ", ".join(f"{query} {share:.0%}" for share, query in shares if share >= 0.05)
             more = {"group": self.settings.name, "score": round(float(verdict.score[row]), 3), "because": why}
-            log.info("a group is anomalous", extra={**more, "entity": self._rows.text(row)})
+            log.info("a group is anomalous", extra={**more, "entity": self._page.text(row)})
         for row in np.flatnonzero(newly[1])[:_LOGGED].tolist():
             more = {"group": self.settings.name, "factor": round(float(verdict.load[row]), 2)}
-            log.info("all metrics up together: load", extra={**more, "entity": self._rows.text(row)})
+            log.info("all metrics up together: load", extra={**more, "entity": self._page.text(row)})
 
     def _train(self, slot: float) -> None:
         """Begin to train a forest where it is time, and take up one that is ready."""
@@ -267,50 +262,21 @@ class GroupEvaluator:
 
     # ------------------------------------------------------------------ state
 
-    def _restore(self) -> None:
-        try:
-            with self.context.storing(self.job):
-                stored = self.context.ports.store.learned_arrays.load(self.job, self.identity)
-        except StateError:
-            return
-        if stored is not None:
-            if not stored.damaged and self.group.restore(stored.at, stored.parts, stored.series):
-                self.saved = stored.at
-            else:
-                log.warning("learned state cannot be used; learning from scratch", extra={"group": self.settings.name})
+    @property
+    def table(self) -> SeriesTable:
+        """The entities."""
+        return self.group.table
 
-    def _save(self) -> bool:
-        """Write the learned state; return whether that worked."""
-        group = self.group
-        entities = group.entities()
-        free = set(range(group.table.size)) - {row for row, _ in entities}
-        try:
-            with self.context.storing(self.job):
-                self.context.ports.store.learned_arrays.save(
-                    self.job, self.identity, group.at, group.arrays(), entities, free
-                )
-        except StateError:
-            return False
-        self.saved = group.at
-        return True
+    @property
+    def newest(self) -> float:
+        """The newest slot that was judged, Unix seconds."""
+        return self.group.at
 
-    def retire(self) -> None:
-        """End: no other slot is judged. Its rows stay on the page until somebody takes them off."""
-        self._retired = True
-        if self._lock.acquire(timeout=_PATIENCE):
-            if self.group.at > self.saved:
-                self._save()
-            self.alerts.alert_store.flush()
-            self.ended = True
-            self._lock.release()
-        else:
-            log.error("a group hangs and is left behind", extra={"group": self.settings.name})
+    def _parts(self) -> Mapping[str, npt.NDArray[Any]]:
+        return self.group.arrays()
 
-    def leave(self, settings: AlertingGroup, context: EvaluationContext, *, at: float) -> Step:
-        """Return the alerts, for the evaluator that takes over under another configuration."""
-        if self.ended:
-            self.alerts.rows.configure(settings.rule, context, self.group.table, at=at)
-        return self.alerts.alert_store.left
+    def _take(self, stored: LearnedState) -> bool:
+        return self.group.restore(stored.at, stored.parts, stored.series)
 
 
 def job_of(settings: AlertingGroup) -> str:

@@ -72,8 +72,8 @@ class Groups:
         for group in groups:
             context = contexts[plans[group.queries[0]].source]
             members, before = [plans[query] for query in group.queries], self.evaluators.get(job_of(group))
-            last = last_step(job_of(group)) if before is None else before.leave(group, context, at=at)
-            started = at if before is None else before.alerts.alert_store.succeeded
+            last = last_step(job_of(group)) if before is None else before.leave(group.rule, context, at=at)
+            started = at if before is None else before.rows.alert_store.succeeded
             evaluators[job_of(group)] = GroupEvaluator(
                 group,
                 members,
@@ -91,7 +91,7 @@ class Groups:
             ports.exposition.withdraw_group(self.evaluators[job].settings.name)
             ports.metrics.forget(job)
             self.inputs.keep_past(job, ())
-            removed(job, self.evaluators[job].alerts.alert_store.left)
+            removed(job, self.evaluators[job].rows.alert_store.left)
         self.evaluators = evaluators
         self._loads.configure({job: (each.interval, each.settings.queries) for job, each in evaluators.items()}, at)
 

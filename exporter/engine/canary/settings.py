@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from exporter.engine.settings import Direction
+from exporter.engine.settings import Deviation, Direction
 from exporter.settings import Section
 
 __all__ = ["ComparisonSettings"]
@@ -23,17 +23,11 @@ class ComparisonSettings(Section):
     direction: Direction | None = Field(
         None, description="Which differences of the candidate count. Default: that of the query."
     )
-    min_deviation: float | None = Field(
-        None,
-        ge=0,
-        allow_inf_nan=False,
-        description="Smaller differences are none, in units of the value. Default: that of the query.",
+    min_deviation: Deviation | None = Field(
+        None, description="Smaller differences are none, in units of the value. Default: that of the query."
     )
-    min_relative_deviation: float = Field(
-        0.05,
-        ge=0,
-        allow_inf_nan=False,
-        description="Differences that are smaller than this share of the baseline are none.",
+    min_relative_deviation: Deviation = Field(
+        0.05, description="Differences that are smaller than this share of the baseline are none."
     )
     alpha: float = Field(
         0.001,
