@@ -149,7 +149,7 @@ def _run(running: contextlib.ExitStack, begin: float, *, until_alert: bool, scre
 
     where = _where(urls)
     if not console.is_terminal:
-        console.print(where)
+        console.print(where, soft_wrap=True)
     now = time.time()
     shop[0] = Shop(breaks_at=now + GOOD_FOR, mends_at=now + GOOD_FOR + BAD_FOR)
     _watch(shop[0], where, (prom, am, daemon), begin, until_alert=until_alert, screenshot=screenshot)

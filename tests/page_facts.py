@@ -147,7 +147,7 @@ def incident(**changes) -> IncidentPage:
     ]
     one = IncidentPage(
         AT, "Europe/Berlin", "1.2.3", episode(), TimeRange(AT - 7200.0, AT), timeline, [("votes", "zscore")],
-        ["Alertmanager http://am:9093: tells pager."], [episode(id="77aa", query="latency")], "firing: cpu is 0.91",
+        ["Alertmanager http://am:9093: notifies pager."], [episode(id="77aa", query="latency")], "firing: cpu is 0.91",
     )  # fmt: skip
     return replace(one, **changes)
 

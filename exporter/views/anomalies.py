@@ -156,7 +156,7 @@ def alert_status_texts(statuses: Sequence[AlertStatus]) -> list[str]:
 
     >>> notifying = AlertStatus("http://am1:9093", 0.0, "active", ("pager",))
     >>> alert_status_texts([notifying, AlertStatus("http://am2:9093", 0.0, "absent")])
-    ['Alertmanager http://am1:9093: tells pager.', 'Alertmanager http://am2:9093: does not have it.']
+    ['Alertmanager http://am1:9093: notifies pager.', 'Alertmanager http://am2:9093: does not have it.']
     """
     by_text: dict[str, list[str]] = {}
     for status in statuses:
@@ -174,11 +174,11 @@ def _status_text(status: AlertStatus) -> str:
         silent = {muting.receiver for muting in status.muted}
         muted = [f"{muting.receiver} is muted by {', '.join(muting.by)}" for muting in status.muted]
         notified = ", ".join(name for name in status.receivers if name not in silent)
-        return "; ".join([f"tells {notified or 'nobody'}", *muted]) + "."
+        return "; ".join([f"notifies {notified or 'nobody'}", *muted]) + "."
     reasons = [_silenced_text(silence) for silence in status.silenced_by]
     reasons += [f"inhibited by {_name(other.labels) or 'another alert'}" for other in status.inhibited_by]
     reasons += sorted({f"muted by {', '.join(muting.by)}" for muting in status.muted})
-    return f"{' and '.join(reasons) or 'suppressed'}; {receivers} is not told."
+    return f"{' and '.join(reasons) or 'suppressed'}; {receivers} is not notified."
 
 
 def _silenced_text(silence: Silencing) -> str:

@@ -72,9 +72,9 @@ def test_silenced_in_a_cluster_inhibited_everywhere_and_told_where_nobody_spoke(
     assert exporter.sample("anomaly_exporter_alertmanager_alerts", state="suppressed", **count) == 1
 
     page = exporter.ask("/").text
-    assert f"Alertmanager {cluster[0].url}, {cluster[1].url}: silenced by bob; pager is not told." in page
-    assert f"Alertmanager {alone.url}: tells pager." in page
-    assert "inhibited by another alert; pager is not told." in page
+    assert f"Alertmanager {cluster[0].url}, {cluster[1].url}: silenced by bob; pager is not notified." in page
+    assert f"Alertmanager {alone.url}: notifies pager." in page
+    assert "inhibited by another alert; pager is not notified." in page
 
     # One that does not answer is not spoken for.
     cluster[1].kill()

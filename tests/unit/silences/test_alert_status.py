@@ -79,7 +79,7 @@ def test_an_alert_that_is_muted_for_all_is_no_active_one() -> None:
     listing = AlertListing.read(listed(), grouped(("pager", ["nights", "sundays"])), at=60.0)
     status = listing.status("am", LABELS, 0.0, {})
     assert status == AlertStatus("am", 60.0, "suppressed", ("pager",), muted=(Muting("pager", ("nights", "sundays")),))
-    assert alert_status_texts([status]) == ["Alertmanager am: muted by nights, sundays; pager is not told."]
+    assert alert_status_texts([status]) == ["Alertmanager am: muted by nights, sundays; pager is not notified."]
     assert listing.count()["suppressed"] == 1
 
 
@@ -87,7 +87,7 @@ def test_an_alert_may_be_muted_for_some() -> None:
     groups = grouped(("hook", ["nights"]), ("pager", []))
     status = AlertListing.read(listed(), groups, at=60.0).status("am", LABELS, 0.0, {})
     assert status == AlertStatus("am", 60.0, "active", ("pager",), muted=(Muting("hook", ("nights",)),))
-    assert alert_status_texts([status]) == ["Alertmanager am: tells pager; hook is muted by nights."]
+    assert alert_status_texts([status]) == ["Alertmanager am: notifies pager; hook is muted by nights."]
 
 
 @pytest.mark.parametrize("groups", [b"", b"{}", b"[1]", b"404 page not found", listed()])

@@ -341,7 +341,7 @@ def test_an_incident_has_its_timeline_in_order_and_its_members(serve):
     document = page(served, "/incident?id=0b7f")
     text = " ".join(document.text.split())
     assert "acknowledged: on it by eve" in text
-    assert "Alertmanager http://am:9093: tells pager." in text
+    assert "Alertmanager http://am:9093: notifies pager." in text
     assert document.links.count("incident?id=77aa") == 2
     assert any(link.startswith("graph?query=cpu") for link in document.links)
     served.program.pages.whole = incident(episode=episode(state="resolved", until=AT, outcome="back to normal"))
@@ -362,13 +362,6 @@ def test_without_users_people_act_where_that_is_enabled(serve, acknowledged, off
     served = serve(actions=True)
     served.program.pages.one = shown(anomalies=[anomaly(id="0b7f", acknowledged=acknowledged)])
     assert offered in page(served, "/graph?query=cpu").text
-
-
-def test_without_the_library_charts_are_pictures(serve, monkeypatch):
-    monkeypatch.setattr("exporter.web.pages.routes._LIBRARY", {"none.js": "text/javascript"})
-    document = page(serve(), "/graph?query=cpu")
-    assert "noscript" not in document.elements
-    assert not [link for link in document.links if "uPlot" in link]
 
 
 def test_what_would_change_is_said_in_a_sentence_with_yaml(serve):
