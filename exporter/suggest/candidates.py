@@ -28,7 +28,17 @@ _REQUESTS = re.compile(
 _ERRORS = re.compile(
     r"\w*(error|errors|failure|failures|failed|exceptions|dropped|rejected|timeouts|retries)(_\w+)?_total"
 )
-_STATUS = ("code", "status", "status_code", "response_code", "http_status_code", "http_response_status_code")
+_FAILED = {
+    **dict.fromkeys(
+        ("code", "status", "status_code", "response_code", "http_status_code", "http_response_status_code"), "5.."
+    ),
+    "grpc_code": "Unknown|DeadlineExceeded|ResourceExhausted|Internal|Unavailable|DataLoss",
+}
+"""Labels that hold the status of a request, and which of them are faults of the server."""
+_LATENCY = re.compile(r"\w*(latency|duration|response_time|_p9\d|_p50)(_\w*)?")
+_RATE = re.compile(r"\w*(_per_second|_per_sec|_rps|_qps|_rate\d*[smh]?)")
+_FAULTS = re.compile(r"\w*(error|errors|failure|failures|failed)(_\w*)?")
+_NO_SIGNAL = re.compile(r"\w*(_info|_timestamp_seconds|_limit|_max|_bucket(_\w*)?)")
 _LOAD = re.compile(
     r"\w*(queue|backlog|pending|lag|in_flight|inflight|in_progress|active|connections|sessions|pool|waiting|threads|"
     r"utilisation|utilization|usage|used|size|depth|temperature)\w*"
@@ -122,12 +132,14 @@ def _others(names: set[str], metadata: Mapping[str, MetricMetadata], labels_of: 
         kind = _kind(name, names, metadata)
         if kind == "histogram" and _is_duration(name):
             yield from _histogram(name, labels_of)
+        elif kind == "summary" and _is_duration(f"{name}_"):
+            yield from _summary(name, labels_of)
         elif kind == "counter" and _ERRORS.fullmatch(name):
             yield _rate(name, labels_of, 12, "Errors, usually few.", direction="above")
         elif kind == "counter" and _REQUESTS.search(name):
             yield from _requests(name, labels_of)
-        elif kind == "gauge" and _LOAD.fullmatch(name) and not name.endswith(("_info", "_timestamp_seconds")):
-            yield _gauge(name, labels_of)
+        elif kind == "gauge":
+            yield from _gauges(name, labels_of)
 
 
 def _kind(name: str, names: set[str], metadata: Mapping[str, MetricMetadata]) -> str:
@@ -136,6 +148,8 @@ def _kind(name: str, names: set[str], metadata: Mapping[str, MetricMetadata]) ->
         return "histogram"
     if name.endswith(("_count", "_sum", "_bucket", "_created")):
         return ""
+    if ":" in name:
+        return "gauge"  # What a recording rule writes; no target describes it.
     described = metadata.get(name) or metadata.get(name.removesuffix("_total"))
     if described is not None and described.type and described.type != "unknown":
         return described.type
@@ -153,12 +167,12 @@ def _by(metric: str, labels_of: LabelsOf, *more: str) -> str:
 
 def _requests(name: str, labels_of: LabelsOf) -> Iterator[Candidate]:
     yield _rate(name, labels_of, 10, "Work that arrives: too much and too little both alert.", direction="both")
-    status = next((label for label in _STATUS if label in labels_of(name)), None)
+    status = next((label for label in _FAILED if label in labels_of(name)), None)
     if status is not None:
-        by = _by(name, labels_of)
+        by, failed = _by(name, labels_of), f'{name}{{{status}=~"{_FAILED[status]}"}}'
         fields = {
             "name": f"{name.removesuffix('_total')}_error_ratio",
-            "expr": f'sum by {by} (rate({name}{{{status}=~"5.."}}[5m])) / (sum by {by} (rate({name}[5m])) > 0.1)',
+            "expr": f"sum by {by} (rate({failed}[5m])) / (sum by {by} (rate({name}[5m])) > 0.1)",
             "direction": "above",
             "min_deviation": 0.01,
             "valid_range": [0, 1],
@@ -200,14 +214,54 @@ def _histogram(bucket: str, labels_of: LabelsOf) -> Iterator[Candidate]:
         yield _rate(f"{family}_count", labels_of, 11, "How often it is done.", direction="both")
 
 
-def _gauge(name: str, labels_of: LabelsOf) -> Candidate:
+def _summary(name: str, labels_of: LabelsOf) -> Iterator[Candidate]:
+    if "quantile" in labels_of(name):
+        # Quantiles of several targets cannot be put together; the slowest one is what callers notice.
+        yield _latency(name, f'max by {_by(name, labels_of)} ({name}{{quantile=~"0.9.*"}})', "_quantile")
+    yield _rate(f"{name}_count", labels_of, 11, "How often it is done.", direction="both")
+
+
+def _gauges(name: str, labels_of: LabelsOf) -> Iterator[Candidate]:
+    """Yield what the name of a gauge, or of a recording rule, says that it is."""
+    words = name.replace(":", "_")
+    by = _by(name, labels_of)
+    if _NO_SIGNAL.fullmatch(words):
+        return
+    fields: dict[str, Any] = {"name": name, "min_relative_deviation": 0.2}
+    if _LATENCY.fullmatch(words):
+        yield _latency(name, f"max by {by} ({name})")
+    elif _FAULTS.fullmatch(words):
+        fields |= {"expr": f"sum by {by} ({name})", "direction": "above", "alert": _alert("10m")}
+        if words.endswith("_ratio"):
+            fields["expr"] = f"max by {by} ({name})"
+            fields |= {"min_deviation": 0.01, "valid_range": [0, 1], "unit": "ratio"}
+            del fields["min_relative_deviation"]
+        yield Candidate(fields, "other", "Errors, usually few.", 12)
+    elif _RATE.fullmatch(words) and "ratio" not in words:
+        fields |= {"expr": f"sum by {by} ({name})", "direction": "both", "min_relative_deviation": 0.3}
+        fields |= {"valid_range": [0, None], "alert": _alert("10m")}
+        if "bytes" not in words:
+            fields["unit"] = "per_second"
+        yield Candidate(fields, "other", "Work that arrives: too much and too little both alert.", 10)
+    elif _LOAD.fullmatch(words):
+        fields |= {"expr": f"sum by {by} ({name})", "direction": "above"}
+        if words.endswith(("_ratio", "_percent")):
+            fields["expr"] = f"max by {by} ({name})"
+        yield Candidate(fields, "other", "Something that is used up, or waits.", 13)
+
+
+def _latency(name: str, expr: str, suffix: str = "") -> Candidate:
     fields = {
-        "name": name,
-        "expr": f"sum by {_by(name, labels_of)} ({name})",
+        "name": f"{name}{suffix}",
+        "expr": expr,
         "direction": "above",
         "min_relative_deviation": 0.2,
+        "valid_range": [0, None],
+        "alert": _alert("10m"),
     }
-    return Candidate(fields, "other", "Something that is used up, or waits.", 13)
+    if "_seconds" in name:
+        fields["unit"] = "seconds"
+    return Candidate(fields, "other", "What callers wait for.", 8)
 
 
 def _alert(after: str) -> dict[str, Any]:

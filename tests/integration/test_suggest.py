@@ -103,6 +103,11 @@ def shop(now: float, days: float = 15.0) -> list[Series]:
         ({"__name__": "shop_checkout_duration_seconds_count", **labels}, times, orders),
         ({"__name__": "shop_queue_depth", **labels}, times, depth),
         ({"__name__": "go_goroutines", **labels}, times, depth),
+        # What recording rules write, and gauges that are rates and latencies already.
+        ({"__name__": "job:shop_requests:rate5m", "job": "shop"}, times, load_),
+        ({"__name__": "job:shop_duration_seconds_bucket:rate5m", "job": "shop", "le": "1"}, times, load_),
+        ({"__name__": "shop_latency_p99_seconds", **labels}, times, depth / 1000.0),
+        ({"__name__": "shop_payment_failure_ratio", **labels}, times, depth / 1e5),
     ]
 
 
@@ -114,6 +119,7 @@ def test_what_no_preset_covers_is_proposed_by_its_shape_with_what_was_seen(prome
     assert set(queries) == {
         "shop_orders_rate", "shop_orders_error_ratio", "shop_checkout_duration_seconds_p99",
         "shop_checkout_duration_seconds_count_rate", "shop_queue_depth",
+        "job:shop_requests:rate5m", "shop_latency_p99_seconds", "shop_payment_failure_ratio",
     }  # fmt: skip
     # The smallest deviation is two standard deviations of the noise, which is ten here.
     assert 15.0 <= queries["shop_queue_depth"]["min_deviation"] <= 30.0
@@ -130,7 +136,7 @@ def test_a_table_is_printed_and_nothing_is_written(prometheus: Prometheus) -> No
     assert done.returncode == 0, done.stderr
     head, *rows = done.stdout.splitlines()
     assert head.split()[:3] == ["query", "series", "season"]
-    assert sum("left out: 1 series are more than the 0 that --max-series leaves" in row for row in rows) == 3
+    assert sum("left out: 1 series are more than the 0 that --max-series leaves" in row for row in rows) == 6
     assert "2 queries, 2 series" in done.stdout
 
 
