@@ -9,7 +9,8 @@ five minutes a week.
 
 Deviations see what lasts. Changes see what begins, whatever the level has drifted to, and need no season to be known.
 Spreads are of all hours together: a bucket of the week has too few visits for one, and a variance that is too small
-by chance makes a metric loud for weeks.
+by chance makes a metric loud for weeks. One that is larger counts: what is ordinary at this hour to its own query, such
+as the backup of every night, is not far in the group.
 
 It sees correlations only: two metrics tied by a curve look like noise. It fails where the metrics of a group move
 for different reasons at different times, such as a nightly job that was never seen before.
@@ -74,10 +75,14 @@ _RECENT = 1.0 / 48.0
 """Part of the newest slot in that share."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
+_AT_THIS_HOUR = 2.0
+"""Times a metric's distance in standard deviations of this hour of the week that it counts as at most in those of all
+hours: by half, the spread of an hour is larger by chance."""
 _FARTHEST = 1e3
 """Standard deviations at most, so that everything stays finite."""
 _TOO_SMALL_TO_COUNT = 3.0
-"""Standard deviations of a deviation or change below the smallest one that counts for its query, at most."""
+"""Standard deviations of a deviation or change below the smallest one that counts for its query, at most; and of one
+that is ordinary at this hour."""
 
 
 class Whitened:
@@ -100,6 +105,7 @@ class Whitened:
             "plain": np.ones((0, 2)),  # As `smooth`, without regard to load.
             "previous": np.full((0, metrics), np.nan),
             "previous_at": np.full(0, -np.inf),
+            "distance": np.full((0, metrics), np.inf),  # In standard deviations of the hour, at that instant.
             "repeats": np.zeros(0),  # Share of slots in which no metric moved,
             "moved": np.zeros(0, np.int8),  # and whether one ever did.
             "factor": np.full(0, np.nan),  # Of the newest load,
@@ -110,7 +116,7 @@ class Whitened:
         }
         self._steps = np.zeros(1)
         self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
-        self._start |= {"repeats": _HOLDS, "moved": 0}
+        self._start |= {"repeats": _HOLDS, "moved": 0, "distance": np.inf}
         self._start |= {"factor": np.nan, "factor_at": -np.inf, "lengths": 0.0, "limit": np.nan, "high": 0.0}
 
     def grow(self, capacity: int) -> None:
@@ -142,8 +148,13 @@ class Whitened:
         lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
         measures = (_deviating, _changing)
         loaded = self._loaded(at, load, own, seconds)
+        distance = np.abs(matrix.z)
+        # A change is ordinary where it leads from one ordinary level to another; a load is explained as it is.
+        distances = (distance, np.fmax(distance, own["distance"]))
+        own["distance"][...] = distance
         for kind, (covariances, vector, measure) in enumerate(zip(self._covariances, vectors, measures, strict=True)):
-            counting = self._limited(covariances, vector, matrix.least)
+            far = np.where(np.isnan(loaded)[:, None], distances[kind], np.inf)
+            counting = self._limited(covariances, vector, matrix.least, far)
             white = covariances.whiten(counting)
             number = (~np.isnan(vector)).sum(axis=1)
             ready = (number >= 2) & (covariances.count[: len(vector)].max(axis=1) >= _LEARNING)
@@ -215,10 +226,11 @@ class Whitened:
         return np.where(at - own["factor_at"] <= _LINGERING * seconds, own["factor"], np.nan)
 
     @staticmethod
-    def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray) -> FloatArray:
-        """Return a vector as it counts."""
+    def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray, distance: FloatArray) -> FloatArray:
+        """Return a vector as it counts; `distance` is in standard deviations of this hour of the week."""
         mean, spread = covariances.scale(len(vector))
-        farthest = np.where(np.abs(vector) < least, _TOO_SMALL_TO_COUNT, _FARTHEST) * spread
+        at_most = np.clip(_AT_THIS_HOUR * distance, _TOO_SMALL_TO_COUNT, _FARTHEST)
+        farthest = np.where(np.abs(vector) < least, _TOO_SMALL_TO_COUNT, at_most) * spread
         limited: FloatArray = np.clip(vector, mean - farthest, mean + farthest)
         return limited
 
@@ -296,6 +308,7 @@ class Whitened:
         """Restore stored state; see `JointDetector`."""
         # What an earlier version did not store: its entities are old enough to have moved.
         parts = {"repeats": np.full(size, _HOLDS), "moved": np.ones(size, np.int8), **parts}
+        parts = {"distance": np.full((size, self._metrics), np.inf), **parts}
         for name, array in self._own.items():
             if name not in parts or parts[name].shape != (size, *array.shape[1:]):
                 return False

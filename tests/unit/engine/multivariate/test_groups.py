@@ -338,3 +338,25 @@ def test_how_a_metric_came_to_be_where_it_is() -> None:
     again = group(things=0)
     assert again.restore(joint.at, joint.arrays(), joint.entities())
     assert again.shape_of(4, 0) is None, "the newest samples are not stored"
+
+
+def test_a_job_of_every_night_is_ordinary_at_its_hour_and_found_at_another() -> None:
+    """Two of three metrics jump together; at the hour of the job their spread is as large as the jump."""
+    joint = group()
+    nights, slots = 12, 144  # Of ten minutes.
+    rng = np.random.default_rng(9)
+    scores = np.zeros((nights, slots, THINGS))
+    for night in range(nights):
+        for slot in range(slots):
+            z = rng.standard_normal((THINGS, METRICS))
+            job = slot in (12, 13) or (night == nights - 1 and slot in (80, 81))
+            z[4, :2] += 30.0 * job
+            now = matrix(z)
+            if 12 <= slot < 18:
+                # The bucket of this hour has seen the job: its mean is a third of it, and its spread is as large.
+                now.z[4, :2] = (z[4, :2] - 10.0) / 15.0
+                now.expected[4, :2] += 10.0 * NOISE * 100.0
+            at = (night * slots + slot) * 600.0
+            scores[night, slot] = joint.step(at, now, 600.0).score
+    assert (scores[3:, 12:20, 4] < 0.5).all()
+    assert scores[-1, 81, 4] >= 0.5
