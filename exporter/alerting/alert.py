@@ -115,6 +115,8 @@ class AlertCandidate:
         Labels that its alert gets if it fires now, and then keeps, beside those above.
     sent_since : float, optional
         Since when another process sends this alert, Unix seconds: it fires at once, since then.
+    patience : float
+        Seconds that its alert waits beyond the `for` of its rule, because its cause may be another process'.
     """
 
     labels: Mapping[str, str]
@@ -124,6 +126,7 @@ class AlertCandidate:
     observation: Observation | None = None
     firing_labels: Mapping[str, str] = field(default_factory=dict)
     sent_since: float | None = None
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ _LONGEST = 128
 """Points of the grid on which two severities are compared, at most."""
 _CANDIDATES = 16
 """Candidates per anomaly that are compared, those with the closest onsets."""
+_LEVELS = 3
 _INCIDENT_LENGTH = 12
 _CLOSEST = 10.0
 """Seconds between two points of a trace at least."""
@@ -133,6 +134,8 @@ class IncidentLink:
         Whether another anomaly is the root.
     cause : OpenAnomaly or None
         The one that explains it.
+    root : OpenAnomaly
+        Where it began, or the first alert on the way there whose incident is fixed.
     first : OpenAnomaly or None
         The one about the same thing that brings it into the incident, where nothing explains it.
     """
@@ -140,6 +143,7 @@ class IncidentLink:
     incident: str
     effect: bool
     cause: OpenAnomaly | None
+    root: OpenAnomaly
     first: OpenAnomaly | None = None
 
 
@@ -172,6 +176,18 @@ class DependencyGraph:
         """Return whether an anomaly with these labels can be a cause or an effect."""
         return bool(self.calls(labels) or self.called(labels))
 
+    def levels(self, labels: Mapping[str, str]) -> int:
+        """Return how many levels of callees are below an anomaly, as far as they are looked at."""
+        seen: set[int] = set()
+        callers, level = [labels], 0
+        while level < _LEVELS:
+            new = {number for each in callers for number in self._matching(self._callers, each)} - seen
+            if not new:
+                break
+            seen |= new
+            callers, level = [self._edges[number].callee for number in new], level + 1
+        return level
+
     def pairs(self, labels: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Yield the values of some labels of each caller and its callee, where a dependency gives all of them."""
         for edge in self._edges:
@@ -181,6 +197,13 @@ class DependencyGraph:
     def _keys(self, index: _Index, labels: Mapping[str, str]) -> list[tuple[object, ...]]:
         return [
             (number, *(labels.get(name, "") for name in self._edges[number].equal))
+            for number in self._matching(index, labels)
+        ]
+
+    @staticmethod
+    def _matching(index: _Index, labels: Mapping[str, str]) -> list[int]:
+        return [
+            number
             for pair in labels.items()
             for number, pattern in index.get(pair, ())
             if pattern.items() <= labels.items()
@@ -255,7 +278,7 @@ def link_incidents(
         if root.identity == identity and not anomaly.effect:
             # In a circle every anomaly has a cause, but not the one where it began.
             cause, first = cause if anomaly.incident else None, None
-        links[identity] = IncidentLink(incident, root.identity != identity or anomaly.effect, cause, first)
+        links[identity] = IncidentLink(incident, root.identity != identity or anomaly.effect, cause, root, first)
     return links
 
 

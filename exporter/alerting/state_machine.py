@@ -279,7 +279,9 @@ def _anomalous(
     )
     waited = at - alert.active_at >= rule.for_
     if alert.state is AlertState.PENDING:
-        return _fire(alert, candidate, at, transitions) if waited else alert
+        fresh = alert.fired_at is None and candidate.sent_since is None
+        ready = waited and (not fresh or at - alert.active_at >= rule.for_ + candidate.patience)
+        return _fire(alert, candidate, at, transitions) if ready else alert
     # A reload raised `for` beyond what this alert had waited when it fired, so it waits on. Prometheus does the
     # same and sends nothing, whether it had sent the alert or not. Comparing with `fired_at` as well keeps a
     # clock that was set back from looking like a raised `for`.

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 _MAINTENANCE = "(housekeeping)"
 """Name of the job of periodic maintenance; no query can have it."""
 _MAINTENANCE_INTERVAL = 15.0
+_SENDING = 10.0
+"""Seconds from a slot until an Alertmanager lists what fires in it, at most."""
 
 
 class Reloader:
@@ -216,7 +218,11 @@ class Reloader:
         masks = parts.suppression.apply(config, alertmanagers)
         contexts = {name: self._new_context(config, sources, name, masks, queries) for name in sources.apis}
         context = contexts[sources.default]
-        parts.root_causes.configure(config.dependencies, plans.keys() | jobs, map(members_of, groups))
+        # An alert of another shard is sent, and then listed.
+        patience = config.silences.interval + _SENDING if self._shard[1] > 1 and alertmanagers else 0.0
+        parts.root_causes.configure(
+            config.dependencies, plans.keys() | jobs, map(members_of, groups), patience=patience
+        )
         parts.likely_causes.configure(config.causes, {plan.name: plan.unit for plan in plans.values()})
         parts.changes.configure(config.changes)
         parts.metrics.dependencies.set(len(parts.root_causes.graph))

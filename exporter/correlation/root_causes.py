@@ -102,9 +102,22 @@ class RootCauses:
         dependencies: Sequence[DependencySettings],
         sources: Collection[str],
         groups: Iterable[GroupMembers] = (),
+        *,
+        patience: float = 0.0,
     ) -> None:
-        """Apply another configuration, in which only `sources` have alerts, and `groups` join some of them."""
-        self._dependencies = tuple(dependencies)
+        """Apply another configuration.
+
+        Parameters
+        ----------
+        sources : collection of str
+            The queries and groups that have alerts.
+        groups : iterable of GroupMembers
+            They join alerts of some of these.
+        patience : float
+            Seconds after which the alerts of other processes are listed. What may be the effect of a cause that is not
+            here waits for as long, because its incident is fixed when it fires: both may begin in the same slot.
+        """
+        self._dependencies, self._patience = tuple(dependencies), patience
         self._groups = IncidentGroups(groups)
         self._discovered = {_key(each): self._discovered.get(_key(each), ()) for each in self.queried}
         self._connect()
@@ -184,7 +197,9 @@ class RootCauses:
             labels = {INCIDENT: link.incident, ROLE: _EFFECT if link.effect else _ROOT}
             cause = self._cause_input(anomalies[identity], link, slot.alerts.get(identity), [*others, *own])
             explanation = candidate.explanation.add(CAUSE, cause)
-            explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation)
+            # What depends on what waits itself waits for as long.
+            waits = 0.0 if link.root.incident else self._patience * self.graph.levels(link.root.labels)
+            explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation, patience=waits)
         return explained
 
     def _sent_elsewhere(self, interval: float, here: Collection[str]) -> list[OpenAnomaly]:

@@ -56,7 +56,8 @@ CIRCLE = DependencyGraph([calls("a", "b"), calls("b", "c"), calls("c", "a")])
 
 def test_a_callee_that_began_first_explains_its_caller() -> None:
     found = links(CHAIN, anomaly("a", 2, [3, 3]), anomaly("b", 0, [4, 4, 4, 4]))
-    assert found["b"] == IncidentLink("b" * 12, False, None)
+    assert found["b"] == IncidentLink("b" * 12, False, None, found["b"].root)
+    assert found["a"].root == found["b"].root
     assert found["a"].incident == "b" * 12
     assert found["a"].effect
     assert found["a"].cause.labels == {"service": "b"}
@@ -142,7 +143,7 @@ def test_what_was_decided_when_an_alert_fired_stays() -> None:
     effect = anomaly("b", 0, incident="c" * 12, effect=True)
     found = links(CHAIN, anomaly("a", 1), effect)
     assert found["a"].incident == "c" * 12
-    assert found["b"] == IncidentLink("c" * 12, True, None)
+    assert found["b"] == IncidentLink("c" * 12, True, None, found["b"].root)
 
 
 def test_slots_of_different_lengths_are_compared() -> None:

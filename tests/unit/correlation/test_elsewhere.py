@@ -6,6 +6,7 @@ from exporter.alerting.alert import AlertCandidate, fingerprint
 from exporter.alerting.explanation.explanation import Explanation
 from exporter.alerting.settings import DependencySettings
 from exporter.correlation.root_causes import RootCauses, SlotCandidates
+from tests.storms import Stage
 
 T0 = 1_800_000_000.0
 DEPENDS = DependencySettings(caller={"service": "checkout"}, callee={"service": "payments"})
@@ -48,3 +49,63 @@ def test_the_parts_of_a_storm_are_one_incident() -> None:
         more = {"incidents": {fingerprint(part.labels): "stormy"}}
         incidents.add(explained(RootCauses([DEPENDS]), part, **more)["incident"])
     assert incidents == {"stormy"}
+
+
+# ---------------------------------------------------------------- what begins in one slot of two shards
+
+SERVICES = {name: {"service": name, "instance": name} for name in ("shop", "checkout", "payments", "search")}
+CHAIN = [DependencySettings(caller={"service": "shop"}, callee={"service": "checkout"}), DEPENDS]
+
+
+class OneShard:
+    """One shard of a chain of services; `listed` is what Alertmanagers have from the others, after 25 s at most."""
+
+    def __init__(self, **more: object) -> None:
+        self.listed: list[tuple[str, float, dict[str, str]]] = []
+        self.causes = RootCauses(CHAIN, elsewhere=lambda: self.listed, **more)
+        self.causes.configure(CHAIN, ["latency"], patience=25.0)
+        self.stage = Stage(SERVICES, name="latency", causes=self.causes)
+
+    def fires(self, service: str) -> dict[str, str] | None:
+        """Judge a slot in which only this one is anomalous; return the labels of its incident once it fires."""
+        self.stage.slot((service,))
+        (alert,) = self.stage.open()
+        return {name: alert.labels[name] for name in ("incident", "incident_role")} if alert.fired_at else None
+
+    def lists(self, service: str, incident: str, role: str) -> None:
+        labels = {"alertname": "A", "service": service, "incident": incident, "incident_role": role}
+        self.listed = [(fingerprint({"service": service}), self.stage.at, labels)]
+
+
+def test_an_effect_waits_for_a_cause_that_began_in_the_same_slot() -> None:
+    shard = OneShard()
+    assert shard.fires("checkout") is None
+    shard.lists("payments", "i", "root")
+    assert shard.fires("checkout") == {"incident": "i", "incident_role": "effect"}
+
+
+def test_each_level_waits_for_the_one_below() -> None:
+    shard = OneShard()
+    shard.causes.configure(CHAIN, ["latency"], patience=45.0)
+    # Of checkout nothing is listed yet: it waits itself, for payments.
+    assert [shard.fires("shop"), shard.fires("shop")] == [None, None]
+    shard.lists("checkout", "i", "effect")
+    assert shard.fires("shop") == {"incident": "i", "incident_role": "effect"}
+
+
+def test_who_calls_nobody_does_not_wait() -> None:
+    for service in ("payments", "search"):
+        shard = OneShard()
+        shard.stage.slot((service,))
+        assert [alert.fired_at is not None for alert in shard.stage.open()] == [True]
+
+
+def test_nothing_waits_where_all_series_are_here() -> None:
+    shard = OneShard()
+    shard.causes.configure(CHAIN, ["latency"])
+    assert shard.fires("checkout") is not None
+
+
+def test_what_another_replica_has_sent_does_not_wait() -> None:
+    shard = OneShard(sent_labels=lambda identity: {"incident": "i", "incident_role": "effect"})
+    assert shard.fires("checkout") == {"incident": "i", "incident_role": "effect"}
