@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from types import MappingProxyType
 
 import numpy as np
@@ -158,7 +159,7 @@ def assign_storms(
     waiting: Collection[str],
     taken: Collection[str],
     name: Naming,
-    sent: Mapping[str, float] = MappingProxyType({}),
+    sent: Mapping[str, tuple[int, float]] = MappingProxyType({}),
     joins_any: bool = False,
 ) -> StormAssignment:
     """Assign the anomalous rows of a slot to storms.
@@ -180,7 +181,7 @@ def assign_storms(
     name : callable
         Gives a storm its labels.
     sent : mapping
-        By fingerprint: when the alerts of storms began that another replica sends and that are not open here.
+        By fingerprint: number and beginning of the storms that another replica sends and that are not open here.
     joins_any : bool
         Whether what begins here may have begun long ago: this process has just been started.
     """
@@ -214,7 +215,7 @@ class _StormSlot:
         self._unassigned = states.anomalous.copy()
         """Anomalous rows that are in no storm."""
         self._eligible = states.eligible
-        self.sent: Mapping[str, float] = {}
+        self.sent: Mapping[str, tuple[int, float]] = {}
         self.joins_any = False
 
     def advance(self, storm: OpenStorm) -> None:
@@ -301,21 +302,18 @@ class _StormSlot:
 
         A storm of another replica that began long before is another one, and its number is taken.
         """
-        free: tuple[int, str, dict[str, str]] | None = None
-        begun: list[tuple[float, int, str, dict[str, str]]] = []
-        number = 0
-        while free is None or number < free[0] + len(self.sent):
-            number += 1
+
+        def storm(number: int) -> tuple[int, str, dict[str, str]]:
             labels = name(key, number)
-            identity = fingerprint(labels)
-            if identity in self.sent:
-                begun.append((self.sent[identity], number, identity, labels))
-            elif identity not in taken and free is None:
-                free = number, identity, labels
+            return number, fingerprint(labels), labels
+
+        # Those with lower numbers may be over since.
+        numbered = (storm(number) for number in {number for number, _ in self.sent.values()})
+        begun = [(self.sent[each[1]][1], each) for each in numbered if each[1] in self.sent]
         same = [each for each in begun if self.joins_any or each[0] >= onset - self._settings.window]
         if same:
-            return max(same, key=lambda each: each[:2])[1:]
-        return free
+            return max(same, key=lambda each: (each[0], each[1][0]))[1]
+        return next(each for each in map(storm, count(1)) if each[1] not in taken and each[1] not in self.sent)
 
     def dissolve(self, waiting: Collection[str]) -> None:
         """End pending storms with too few members; their members get their own alerts."""

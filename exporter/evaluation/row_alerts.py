@@ -29,8 +29,8 @@ from exporter.evaluation.inquiries import Inquiries
 from exporter.evaluation.recovery import with_recovery
 from exporter.evaluation.row_explanations import explain_rows
 from exporter.evaluation.row_identities import RowIdentities
-from exporter.evaluation.sent_alerts import disagreement, taken_over
-from exporter.evaluation.shard_storms import part_of_storms, sent_storms, storm_incidents
+from exporter.evaluation.sent_alerts import disagreement, sent_rows, taken_over
+from exporter.evaluation.shard_storms import numbered, part_of_storms, sent_storms, storm_incidents
 from exporter.evaluation.slot_result import SlotResult, masked, silent_alerts, without_load
 from exporter.evaluation.stored_context import StoredContext
 from exporter.evaluation.storm_candidates import storm_candidate
@@ -322,6 +322,7 @@ class RowAlerts:
             for identity, members in rows.items()
             for row in members.tolist()
         }
+        row_alerts |= sent_rows(self.context.ports.sent_alerts(), alerts, self.identities.rows_of, self._owner)
         # Of the rows with a sample: another exporter may have series in its table that this one has not.
         common = self._index.common_labels(np.flatnonzero(states.present))
 
@@ -338,7 +339,7 @@ class RowAlerts:
             waiting={storm.identity for storm in storms if alerts[storm.identity].fired_at is None},
             taken={identity for identity, alert in alerts.items() if alert.is_open},
             name=name,
-            sent={identity: storm.starts_at for identity, storm in sent.items() if identity not in alerts},
+            sent=numbered({identity: storm for identity, storm in sent.items() if identity not in alerts}),
             joins_any=self._fresh,
         )
 

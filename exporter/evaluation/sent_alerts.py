@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from exporter.alerting.alert import Alert, AlertCandidate, AlertState
+from exporter.alerting.storm import RowAlert
 from exporter.evaluation.slot_result import Rows
 from exporter.silences import SentAlert
 
-__all__ = ["disagreement", "taken_over"]
+__all__ = ["disagreement", "sent_rows", "taken_over"]
 
 _LATE = 1.0
 """Seconds after the end of an alert from which another exporter must have sent it."""
@@ -51,6 +52,34 @@ def _since(candidate: AlertCandidate, starts_at: float, waited: float) -> AlertC
         since=since if candidate.since is None else min(since, candidate.since),
         sent_since=starts_at,
     )
+
+
+def sent_rows(
+    sent: Mapping[str, SentAlert],
+    alerts: Mapping[str, Alert],
+    rows_of: Callable[[str], Rows],
+    name: tuple[str, str],
+) -> dict[int, RowAlert]:
+    """Return by row the alerts of single rows that Alertmanagers list and that are not open here.
+
+    They fire one by one, so that they are no storm for one that has just been started and sees all of them at once.
+
+    Parameters
+    ----------
+    alerts : mapping
+        All alerts of the query by fingerprint; what ended here lately may still be listed as it was.
+    rows_of : callable
+        Returns the rows of an alert by its fingerprint: alerts of other shards have none.
+    name : (str, str)
+        The label that all alerts of the query have.
+    """
+    label, value = name
+    return {
+        row: RowAlert(identity, listed.onset, fired=True)
+        for identity, listed in sent.items()
+        if identity not in alerts and "storm" not in listed.labels and listed.labels.get(label) == value
+        for row in rows_of(identity).tolist()
+    }
 
 
 def disagreement(

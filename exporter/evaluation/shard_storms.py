@@ -11,7 +11,10 @@ from exporter.alerting.settings import AlertSettings, StormSettings
 from exporter.alerting.storm import OpenStorm
 from exporter.silences import SentAlert
 
-__all__ = ["part_of_storms", "sent_storms", "storm_incidents"]
+__all__ = ["numbered", "part_of_storms", "sent_storms", "storm_incidents"]
+
+_DIGITS = 9
+"""Of the number of a storm, at most: whoever can send alerts could have sent it."""
 
 
 def part_of_storms(settings: StormSettings, shards: int, sent: Collection[SentAlert], *, at: float) -> StormSettings:
@@ -38,6 +41,16 @@ def sent_storms(sent: Mapping[str, SentAlert], label: str, name: str) -> dict[st
         identity: alert
         for identity, alert in sent.items()
         if "storm" in alert.labels and alert.labels.get(label) == name
+    }
+
+
+def numbered(sent: Mapping[str, SentAlert]) -> dict[str, tuple[int, float]]:
+    """Return number and beginning of storms that Alertmanagers list, by fingerprint; without those of no number."""
+    numbers = {identity: storm.labels["storm"].rpartition("-")[2] for identity, storm in sent.items()}
+    return {
+        identity: (int(digits), sent[identity].starts_at)
+        for identity, digits in numbers.items()
+        if digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS
     }
 
 

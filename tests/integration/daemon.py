@@ -168,6 +168,8 @@ class Feed:
         Of other series than those of `instances`, without a name.
     days, step : float
         How much history there is, and how many seconds its samples are apart.
+    since : mapping
+        By number of a series: how many seconds ago it became three times as high.
     """
 
     def __init__(
@@ -178,13 +180,15 @@ class Feed:
         labels: Sequence[Mapping[str, str]] | None = None,
         days: float = 9.0,
         step: float = 60.0,
+        since: Mapping[int, float] | None = None,
     ) -> None:
         self._prometheus = prometheus
+        self._since = since or {}
         self._rng = np.random.default_rng(11)
         if labels is None:
             labels = [{"job": "app", "instance": f"host{i}:9100", "query": "mine"} for i in range(instances)]
         self._labels = [{"__name__": "load", **one} for one in labels]
-        self.factor = [1.0] * len(labels)
+        self.factor = [3.0 if number in self._since else 1.0 for number in range(len(labels))]
         self._days, self._step = days, step
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
@@ -202,7 +206,10 @@ class Feed:
 
     def __enter__(self) -> Self:
         at = np.arange(time.time() - self._days * DAY, time.time(), self._step)
-        self._prometheus.push((labels, at, self._values(at)) for labels in self._labels)
+        ages = [self._since.get(number, 0.0) for number in range(len(self._labels))]
+        factors = [np.where(at >= time.time() - age, 3.0, 1.0) for age in ages]
+        pairs = zip(self._labels, factors, strict=True)
+        self._prometheus.push((labels, at, self._values(at) * factor) for labels, factor in pairs)
         self._thread.start()
         return self
 

@@ -73,25 +73,50 @@ def test_an_alert_that_another_one_sends_goes_on_at_once_since_then(
 
 
 @pytest.mark.parametrize(
-    ("age", "running", "expected"),
+    ("age", "running", "number", "expected"),
     [
-        pytest.param(7200.0, False, "2", id="started-in-the-middle-of-it"),
-        pytest.param(60.0, True, "2", id="the-other-one-began-it-just-now"),
-        pytest.param(7200.0, True, "1", id="another-storm-of-long-ago"),
+        pytest.param(7200.0, False, "2", "2", id="started-in-the-middle-of-it"),
+        pytest.param(7200.0, False, "70", "70", id="those-with-lower-numbers-are-over"),
+        pytest.param(7200.0, False, "9" * 5000, "1", id="what-is-no-number"),
+        pytest.param(60.0, True, "2", "2", id="the-other-one-began-it-just-now"),
+        pytest.param(7200.0, True, "2", "1", id="another-storm-of-long-ago"),
+        pytest.param(7200.0, True, "1", "2", id="another-storm-with-the-first-number"),
     ],
 )
 def test_a_storm_has_the_number_that_the_other_one_gave_it(
-    tmp_path: Path, listing: Listing, source: Source, worlds: list[World], age: float, running: bool, expected: str
+    tmp_path: Path,
+    listing: Listing,
+    source: Source,
+    worlds: list[World],
+    age: float,
+    running: bool,
+    number: str,
+    expected: str,
 ) -> None:
     world = world_of(tmp_path / "a", listing, source)
     worlds.append(world)
     if running:
         world.slot(3)
-    labels = {"alertname": "AnomalyDetected", "query": "load", "storm": "2"}
+    labels = {"alertname": "AnomalyDetected", "query": "load", "storm": number}
     listing.add(labels, world.now - age)
     source.loud = {f"host{n}" for n in range(8)}
     world.slot(2)
     assert [labels["storm"] for labels in labels_of(world)] == [expected]
+
+
+def test_what_the_other_one_has_sent_one_by_one_is_no_storm_for_one_that_begins_in_the_middle_of_it(
+    tmp_path: Path, listing: Listing, source: Source, worlds: list[World]
+) -> None:
+    world = world_of(tmp_path / "a", listing, source)
+    worlds.append(world)
+    sent = [{"alertname": "AnomalyDetected", "query": "load", "instance": f"host{n}"} for n in range(6)]
+    for labels in sent:
+        listing.add(labels, world.now - 7200.0)
+    source.loud = {f"host{n}" for n in range(8)}
+    world.slot(2)
+    # The others are too few for one.
+    alone = [{"alertname": "AnomalyDetected", "query": "load", "instance": f"host{n}"} for n in (6, 7)]
+    assert sorted(labels_of(world), key=str) == sorted([*sent, *alone], key=str)
 
 
 def test_disagreement_is_the_part_of_all_alerts_that_is_not_here() -> None:
