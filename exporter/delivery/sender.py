@@ -13,7 +13,7 @@ from exporter.alerting.alert import AlertState
 from exporter.alerting.settings import AlertingSettings
 from exporter.delivery.alert_snapshot import AlertSnapshots
 from exporter.delivery.label_names import LabelNames
-from exporter.delivery.listing import alerts_filter, read_started_at, read_updates
+from exporter.delivery.listing import ListingReader, alerts_filter, read_started_at
 from exporter.delivery.metrics import AlertmanagerMetrics
 from exporter.delivery.outbox import AlertBatch, Outbox
 from exporter.delivery.payload import PATH, validity
@@ -96,6 +96,7 @@ class Sender:
         self._label_names = LabelNames()
         self._paired = paired
         self._status_at = self._look_at = -inf
+        self._listing = ListingReader()
         self._change = threading.Condition()
         self._published = False
         # Requested by other threads; applied between two requests.
@@ -320,8 +321,10 @@ class Sender:
         except AlertmanagerError:
             self._look_at = mono + _ASK
             return
-        # What does not list alerts gets the end as it would without another exporter.
-        updates = read_updates(reply.body) if reply.status == 200 else {}
+        updates = self._listing.read(reply.status, reply.body, mono)
+        if updates is None:
+            self._look_at = mono + _ASK
+            return
         self._outbox.take_listing(updates, skew=self._skew(), mono=self._monotonic())
 
     def _skew(self) -> float:

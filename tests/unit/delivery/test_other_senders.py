@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.alerting.alert import AlertState, fingerprint
-from exporter.delivery.listing import read_started_at, read_updates
+from exporter.delivery.listing import ListingReader, read_started_at, read_updates
 from exporter.delivery.other_senders import Ending, OtherSenders
 from tests.alerts import T0, alert, fp
 
@@ -77,7 +77,29 @@ def test_listings_are_read_as_far_as_they_can_be() -> None:
     labels = {"alertname": "AnomalyDetected", "instance": "a"}
     listed = [{"labels": labels, "updatedAt": "2027-01-15T08:00:08.500Z"}, {"labels": {"a": "b"}, "updatedAt": "?"}]
     assert read_updates(json.dumps(listed).encode()) == {fp(): T0 + 8.5}
-    assert read_updates(b"<html>") == {}
+    odd: list[object] = [None, {"labels": None}, {"labels": {}, "updatedAt": None}]
+    assert read_updates(json.dumps([*odd, *listed]).encode()) == {fp(): T0 + 8.5}
+    assert read_updates(b"<html>") is None
+
+
+LISTED = json.dumps([{"labels": {"alertname": "A"}, "updatedAt": "2027-01-15T08:00:00Z"}]).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b"{}"), (503, b"overloaded"), (429, b""), (200, b"<html>"), (200, b"{}"), (302, b"")]
+)
+def test_an_answer_that_is_no_list_does_not_say_that_nobody_keeps_an_alert(status: int, body: bytes) -> None:
+    reader = ListingReader()
+    assert [reader.read(status, body, MONO + after) for after in (0.0, 59.0)] == [None, None]
+    # For ever it is not waited for.
+    assert reader.read(status, body, MONO + 60.0) == {}
+    assert len(reader.read(200, LISTED, MONO + 62.0) or {}) == 1
+    assert reader.read(status, body, MONO + 64.0) is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 410])
+def test_who_does_not_list_alerts_gets_ends_as_ever(status: int) -> None:
+    assert ListingReader().read(status, b"", MONO) == {}
     assert read_started_at(b'{"uptime": "2027-01-15T08:00:08.500Z"}') == T0 + 8.5
     assert read_started_at(b'{"uptime": "long"}') is read_started_at(b"[]") is read_started_at(b"{}") is None
 
