@@ -17,6 +17,8 @@ _NAME = re.compile(
 """Names of metrics that the exporter writes, and of what the shipped rules record of them."""
 _LABELS = ("query", "group")
 """Every score has one of them: a metric of somebody else may be called `observed_value`."""
+_RENAMED = tuple((label, f"exported_{label}") for label in _LABELS)
+"""A score whose series has such a label has both: a rule has recorded what was written of what it had recorded."""
 
 
 def is_own_name(name: str) -> bool:
@@ -29,6 +31,10 @@ def is_own(labels: Mapping[str, str]) -> bool:
 
     >>> is_own({"__name__": "anomaly_score", "query": "cpu"}), is_own({"__name__": "observed_value", "site": "a"})
     (True, False)
+    >>> is_own({"__name__": "job:load:twice", "query": "load", "exported_query": "load"})
+    True
     """
+    if any(renamed in labels and label in labels for label, renamed in _RENAMED):
+        return True
     name = labels.get("__name__", "")
     return is_own_name(name) and ("anomaly_exporter_" in name or any(label in labels for label in _LABELS))

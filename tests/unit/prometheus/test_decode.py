@@ -242,3 +242,11 @@ def test_metrics_of_others_that_are_called_alike_are_taken() -> None:
 
 def test_every_metric_of_scores_is_recognised() -> None:
     assert all(is_own({"__name__": name, "query": "x"}) for name in FAMILIES)
+
+
+@pytest.mark.parametrize("label", ["query", "group"])
+def test_what_rules_record_of_scores_of_what_they_recorded_is_recognised_by_its_labels(label: str) -> None:
+    assert is_own({"__name__": "job:load:twice", label: "load", f"exported_{label}": "load", "pod": "a"})
+    # A rule over another exporter, or a label of that name at the source.
+    assert not is_own({"__name__": "job:load:twice", label: "load", "pod": "a"})
+    assert not is_own({"__name__": "statements", f"exported_{label}": "load", "pod": "a"})
