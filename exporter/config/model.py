@@ -241,7 +241,8 @@ class Config(Section):
     prometheus: PrometheusSettings = Field(PrometheusSettings(), description="Where the samples come from.")
     sources: Items[SourceSettings] = Field(
         (),
-        description="Several servers, in place of `prometheus`. A query names its `source`; the first is the default.",
+        description="Several servers, in place of `prometheus`. A query names its `source`; the first is the default. "
+        "None: `prometheus` is asked.",
     )
     alertmanagers: Items[AlertmanagerEntry] = Field(
         (), description="Where alerts go: every one gets every alert. None: alerts are only shown."

@@ -83,6 +83,9 @@ def _sources(config: Config) -> Iterator[Diagnostic]:
     if names and "prometheus" in config.model_fields_set:
         message = "with sources this section is not used; make it one of them, the first is the default"
         yield Diagnostic(("prometheus",), message, at_key=True)
+    if not names and "sources" in config.model_fields_set and "prometheus" not in config.model_fields_set:
+        message = f"no server is given, so {config.prometheus.url} is asked; leave this out if that is meant"
+        yield Diagnostic(("sources",), message, warning=True)
     located = [(("sources", at, "name"), name) for at, name in enumerate(names)]
     yield from duplicates(located, lambda first: f"{first} has the same name; names must differ")
 

@@ -141,10 +141,21 @@ def test_a_certificate_may_be_read_by_others(file: Path) -> None:
             "2:24: global.external_labels.a: an empty label is the same as no label",
             id="empty label",
         ),
+        pytest.param(
+            f"sources: []\n{QUERY}",
+            "1:10: sources: no server is given, so http://localhost:9090 is asked; leave this out if that is meant",
+            id="no sources and no prometheus",
+        ),
     ],
 )
 def test_what_is_allowed_but_hardly_meant_is_a_warning(file: Path, text: str, expected: str) -> None:
     assert warnings(read(file, text)) == [expected]
+
+
+def test_an_empty_list_of_sources_is_as_none(file: Path) -> None:
+    loaded = read(file, f"sources: []\nprometheus: {{url: http://mimir/prometheus}}\n{QUERY}")
+    assert not loaded.warnings
+    assert [server.url for server in loaded.config.servers.values()] == ["http://mimir/prometheus"]
 
 
 def test_a_mistake_in_one_section_does_not_cause_complaints_about_others(file: Path) -> None:
