@@ -35,6 +35,13 @@ def world(tmp_path: Path, source: Source):
     world.store.close()
 
 
+def test_slots_in_which_nothing_happens_log_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.slot()
+    with caplog.at_level(logging.INFO):
+        world.slot(3)
+    assert caplog.messages == []
+
+
 def test_an_anomaly_fires_and_ends(world: World, source: Source) -> None:
     world.slot(3)
     assert world.scores() == 2
