@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Container
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
@@ -38,30 +39,40 @@ spoiled: an episode that no answer contained while it was looked at is nothing t
 
 
 class Episodes:
-    """Makes series anomalous, one after the other, in the time of slots that were judged by a whole answer."""
+    """Makes series anomalous, one after the other, in the time of judged slots: of all, or of those in `whole`."""
 
-    def __init__(self, feed: Feed, exporter: Exporter, spoiler: Spoiler) -> None:
-        self._feed, self._exporter, self._spoiler = feed, exporter, spoiler
+    def __init__(
+        self,
+        feed: Feed,
+        sample: Callable[..., float | None],
+        whole: Container[float] | None = None,
+        *,
+        every: float = EVERY,
+        lasts: float = LASTS,
+    ) -> None:
+        self._feed, self._sample, self._whole = feed, sample, whole
+        self._every, self._lasts = every, lasts
         self.slots = 0
         self.over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _judged(self) -> float:
         with suppress(requests.RequestException, AssertionError):  # It was killed: that is the subject.
-            return self._exporter.sample("anomaly_exporter_last_success_timestamp_seconds", query="load") or 0.0
+            return self._sample("anomaly_exporter_last_success_timestamp_seconds", query="load") or 0.0
         return 0.0
 
     def _run(self) -> None:
         newest = 0.0
         while not self.over.wait(0.3):
             judged = round(self._judged(), 3)
-            if judged <= newest or judged not in self._spoiler.whole:
+            if judged <= newest or (self._whole is not None and judged not in self._whole):
                 continue
             newest = judged
             self.slots += 1
             for number in range(EPISODES):
-                self._feed.factor[number] = 3.0 if EVERY * number <= self.slots < EVERY * number + LASTS else 1.0
-            if self.slots > EVERY * EPISODES + LASTS:
+                begin = self._every * number
+                self._feed.factor[number] = 3.0 if begin <= self.slots < begin + self._lasts else 1.0
+            if self.slots > self._every * EPISODES + self._lasts:
                 self.over.set()
 
     def __enter__(self) -> Self:
@@ -151,7 +162,7 @@ def test_every_episode_is_told_exactly_once_whatever_is_killed(
     ]
 
     kills = 0
-    with Episodes(feed, exporter, spoiler) as episodes, Page(spoiler, exporter) as page:
+    with Episodes(feed, exporter.sample, spoiler.whole) as episodes, Page(spoiler, exporter) as page:
         spoiling = threading.Thread(target=spoiler.trouble, args=(np.random.default_rng(seed + 1), episodes.over))
         spoiling.start()
         while not episodes.over.wait(rng.uniform(0.5, 5.0)):

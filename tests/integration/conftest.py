@@ -42,16 +42,20 @@ def run_alertmanager(stack: ExitStack, tmp_path: Path) -> RunAlertmanager:
 
 @pytest.fixture
 def run_cluster(run_alertmanager: RunAlertmanager) -> Callable[..., list[Alertmanager]]:
-    """``run_cluster(**options)`` starts two Alertmanagers that know each other."""
+    """``run_cluster(**options)`` starts two Alertmanagers that know each other.
 
-    def run(**options: Any) -> list[Alertmanager]:
+    The second waits `peer_timeout` for the first to have notified; `group_interval` must be well above.
+    """
+
+    def run(peer_timeout: str = "500ms", **options: Any) -> list[Alertmanager]:
         ports = [free_port(), free_port()]
 
         def member(own: int, other: int) -> Alertmanager:
             address = f"--cluster.listen-address=127.0.0.1:{own}"
             advertised, peer = f"--cluster.advertise-address=127.0.0.1:{own}", f"--cluster.peer=127.0.0.1:{other}"
-            quick = ("--cluster.peer-timeout=500ms", "--cluster.gossip-interval=50ms", "--cluster.pushpull-interval=1s")
-            flags = (address, advertised, peer, *quick, "--cluster.settle-timeout=5s")
+            quick = ("--cluster.gossip-interval=50ms", "--cluster.pushpull-interval=1s")
+            patience = f"--cluster.peer-timeout={peer_timeout}"
+            flags = (address, advertised, peer, patience, *quick, "--cluster.settle-timeout=5s")
             return run_alertmanager(flags=flags, **options)
 
         members = [member(*ports), member(*reversed(ports))]
