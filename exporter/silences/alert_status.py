@@ -33,6 +33,8 @@ __all__ = [
 
 _INCIDENT = ("incident", "incident_role")
 """Labels that are fixed when an alert fires; its identity is that of the others."""
+_OLDEST = 366 * 86400.0
+"""Seconds since when an alert may be active: whoever can send one can send any start."""
 _DELIVERY_DELAY = 30.0
 """Seconds after it fires in which an alert may be missing because it is not delivered yet."""
 
@@ -156,7 +158,7 @@ class AlertListing:
     muted : mapping
         By fingerprint of all labels: receivers that are muted, with their time intervals.
     sent : mapping
-        All of them, by fingerprint of the labels without those of `FIRING_LABELS`; the first to begin.
+        By fingerprint of the labels without those of `FIRING_LABELS`; the first to begin, within a year.
     """
 
     at: float
@@ -184,9 +186,10 @@ class AlertListing:
         sent: dict[str, SentAlert] = {}
         for item in sorted(items, key=lambda item: (item.starts_at, item.fingerprint)):
             identity = fingerprint({name: value for name, value in item.labels.items() if name not in FIRING_LABELS})
-            if (starts_at := instant_in(item.starts_at)) is not None:
+            starts_at = instant_in(item.starts_at)
+            if starts_at is not None and at - starts_at <= _OLDEST:
                 updated, onset = instant_in(item.updated_at), instant_in(item.annotations.get("since", ""))
-                onset = starts_at if onset is None else min(onset, starts_at)
+                onset = starts_at if onset is None or at - onset > _OLDEST else min(onset, starts_at)
                 sent.setdefault(identity, SentAlert(item.labels, starts_at, updated or starts_at, onset))
             if _INCIDENT[0] in item.labels:
                 plain = {name: value for name, value in item.labels.items() if name not in _INCIDENT}

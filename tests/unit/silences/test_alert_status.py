@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -94,3 +95,20 @@ def test_an_alert_may_be_muted_for_some() -> None:
 def test_what_is_no_list_of_groups_mutes_nobody(groups: bytes) -> None:
     status = AlertListing.read(listed(), groups, at=60.0).status("am", LABELS, 0.0, {})
     assert status == AlertStatus("am", 60.0, "active", ("pager",))
+
+
+@pytest.mark.parametrize(
+    ("starts_at", "since", "expected"),
+    [
+        pytest.param("2026-11-30T04:00:00Z", "2026-11-30T03:00:00Z", 3600.0, id="anomalous-before-it-fired"),
+        pytest.param("2026-11-30T04:00:00Z", "0001-01-01T00:00:00Z", 0.0, id="anomalous-since-ever"),
+        pytest.param("0001-01-01T00:00:00Z", "", None, id="active-since-ever"),
+    ],
+)
+def test_a_start_that_none_of_our_alerts_has_is_not_taken_over(
+    starts_at: str, since: str, expected: float | None
+) -> None:
+    at = datetime(2026, 11, 30, 4, tzinfo=UTC).timestamp()
+    item = {"labels": LABELS, "status": {"state": "active"}, "startsAt": starts_at, "annotations": {"since": since}}
+    sent = AlertListing.read(json.dumps([item]).encode(), at=at).sent.values()
+    assert [one.starts_at - one.onset for one in sent] == ([] if expected is None else [expected])
