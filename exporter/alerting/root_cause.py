@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import floor
 
 import msgspec
@@ -52,6 +53,7 @@ _LONGEST = 128
 _CANDIDATES = 16
 """Candidates per anomaly that are compared, those with the closest onsets."""
 _LEVELS = 3
+"""Levels of callees that are counted."""
 _INCIDENT_LENGTH = 12
 _CLOSEST = 10.0
 """Seconds between two points of a trace at least."""
@@ -177,16 +179,17 @@ class DependencyGraph:
         return bool(self.calls(labels) or self.called(labels))
 
     def levels(self, labels: Mapping[str, str]) -> int:
-        """Return how many levels of callees are below an anomaly, as far as they are looked at."""
-        seen: set[int] = set()
-        callers, level = [labels], 0
-        while level < _LEVELS:
-            new = {number for each in callers for number in self._matching(self._callers, each)} - seen
-            if not new:
-                break
-            seen |= new
-            callers, level = [self._edges[number].callee for number in new], level + 1
-        return level
+        """Return how many levels of callees are below an anomaly, as far as they are counted."""
+        return max((self._levels[number] for number in self._matching(self._callers, labels)), default=0)
+
+    @cached_property
+    def _levels(self) -> list[int]:
+        """Levels below the caller of each dependency; of a circle as many as are counted."""
+        below = [self._matching(self._callers, edge.callee) for edge in self._edges]
+        levels = [1] * len(below)
+        for _ in range(_LEVELS - 1):
+            levels = [1 + max((levels[number] for number in numbers), default=0) for numbers in below]
+        return levels
 
     def pairs(self, labels: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Yield the values of some labels of each caller and its callee, where a dependency gives all of them."""

@@ -197,8 +197,10 @@ class RootCauses:
             labels = {INCIDENT: link.incident, ROLE: _EFFECT if link.effect else _ROOT}
             cause = self._cause_input(anomalies[identity], link, slot.alerts.get(identity), [*others, *own])
             explanation = candidate.explanation.add(CAUSE, cause)
-            # What depends on what waits itself waits for as long.
-            waits = 0.0 if link.root.incident else self._patience * self.graph.levels(link.root.labels)
+            waits = 0.0
+            if self._patience and not link.root.incident:
+                # What depends on what waits itself waits for as long.
+                waits = self._patience * self.graph.levels(link.root.labels)
             explained[identity] = replace(candidate, firing_labels=labels, explanation=explanation, patience=waits)
         return explained
 

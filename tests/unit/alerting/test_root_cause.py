@@ -203,3 +203,9 @@ def test_of_many_causes_the_sixteen_closest_are_compared() -> None:
 def test_the_lead_of_a_long_trace_is_as_exact_as_its_slots() -> None:
     severities = [2.0 + (number * number) % 7 for number in range(60)]
     assert agreement(anomaly("a", 2, severities), anomaly("b", 0, severities)) == (pytest.approx(0.94, abs=0.01), 120.0)
+
+
+def test_levels_are_counted_as_far_as_it_matters() -> None:
+    chain = DependencyGraph([calls("a", "b"), calls("a", "d"), calls("b", "c"), calls("c", "d"), calls("d", "e")])
+    assert [chain.levels({"service": name}) for name in "abcdex"] == [3, 3, 2, 1, 0, 0]
+    assert CIRCLE.levels({"service": "a"}) == 3
