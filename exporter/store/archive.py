@@ -59,6 +59,8 @@ def export_state(directory: Path, target: Path, queries: Collection[str] | None 
     source = directory / "learned.db"
     if not source.is_file():
         raise StoreError(StoreReason.REFUSED, f"{directory} has no learned state: there is no {source.name} in it")
+    if target.exists() and (not target.is_file() or target.samefile(source)):
+        raise StoreError(StoreReason.REFUSED, f"{target} is not a file that an archive may replace")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with contextlib.closing(connect(source, read_only=True)) as old:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sqlite3
@@ -95,6 +96,15 @@ def test_another_file_is_no_archive(content: bytes, running: Store, tmp_path: Pa
     (tmp_path / "archive").write_bytes(content)
     with pytest.raises(StoreError, match="is not an archive"):
         import_state(tmp_path / "archive", running.learned_arrays)
+
+
+def test_only_a_file_is_replaced_and_never_the_state_itself(running: Store, tmp_path: Path) -> None:
+    fifo, state = tmp_path / "fifo", tmp_path / "state"
+    os.mkfifo(fifo)
+    for target in (fifo, tmp_path, state / "learned.db"):
+        with pytest.raises(StoreError, match="is not a file that an archive may replace"):
+            export_state(state, target)
+    assert fifo.is_fifo()
 
 
 def test_a_full_disk_leaves_the_archive_that_was_there(running: Store, tmp_path: Path) -> None:
