@@ -14,13 +14,13 @@ from urllib.parse import quote, urlencode
 from pydantic import ValidationError
 
 from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
+from exporter.cli.exit_codes import BAD, GOOD, complain
 from exporter.errors import ExporterError
 from exporter.hidden_text import escape_control
 from exporter.http_client.client import Client
 
 __all__ = ["add_parser", "run"]
 
-GOOD, BAD = 0, 1
 _VERDICTS = ("confirmed", "expected", "false alarm", "new normal")
 _MORE = f"""\
 examples:
@@ -75,15 +75,10 @@ def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
         finally:
             server.close()
     except ValidationError as error:
-        return _problem("; ".join(str(each["msg"]) for each in error.errors(include_input=False)))
+        return complain(["; ".join(str(each["msg"]) for each in error.errors(include_input=False))], BAD)
     except ExporterError as error:
-        return _problem(str(error))
+        return complain([str(error)], BAD)
     return GOOD
-
-
-def _problem(text: str) -> int:
-    sys.stderr.write(text + "\n")
-    return BAD
 
 
 def _list(args: argparse.Namespace, server: Client) -> None:

@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.exit_codes import BAD, GOOD, exit_code
 from exporter.cli.incident_flags import add_query_and_incidents
 from exporter.cli.workers_flag import add_workers
-from exporter.errors import ConfigError, ExporterError, UsageError
+from exporter.errors import UsageError
 
 if TYPE_CHECKING:
     from exporter.backtest.incidents import Incident
@@ -28,8 +30,6 @@ __all__ = ["add_parser", "run"]
 
 # Imports happen in the functions, so that `--help` is quick.
 
-GOOD, BAD, USAGE = 0, 1, 2
-INTERRUPTED = 130
 
 _ABOUT = """\
 Replays the history that Prometheus has through the exporter's own engine and alerts, on a simulated clock: what would
@@ -88,18 +88,7 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
     from exporter.schedule import wall_clock
 
     set_up(args.log_level, "logfmt")
-    try:
-        return _backtest(args, (clock or wall_clock)())
-    except ConfigError as error:
-        lines, code = error.lines(), USAGE
-    except UsageError as error:
-        lines, code = [f"anomaly-exporter backtest: {line}" for line in str(error).splitlines()], USAGE
-    except ExporterError as error:
-        lines, code = [f"anomaly-exporter backtest: {error}"], BAD
-    except KeyboardInterrupt:
-        lines, code = ["interrupted"], INTERRUPTED
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return code
+    return exit_code(partial(_backtest, args, (clock or wall_clock)()), prefix="anomaly-exporter backtest: ")
 
 
 def _backtest(args: argparse.Namespace, now: float) -> int:

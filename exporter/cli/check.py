@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 
 from exporter.alerting.labels import alert_labels
+from exporter.cli.exit_codes import BAD, GOOD
 from exporter.config.load import Loaded, load
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
@@ -25,7 +26,7 @@ from exporter.schedule import wall_clock
 
 __all__ = ["add_parser", "nothing_compared", "run"]
 
-GOOD, BAD = 0, 1
+
 _OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
 
 

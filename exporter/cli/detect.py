@@ -8,11 +8,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.exit_codes import BAD, GOOD, USAGE, exit_code
 from exporter.cli.workers_flag import add_workers
-from exporter.errors import ConfigError, ExporterError, UsageError
+from exporter.errors import UsageError
 from exporter.hidden_text import escape_control
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ __all__ = ["add_parser", "run"]
 
 # Imports happen in the functions: this command often runs once per series, and `--help` of others does not need them.
 
-GOOD, ANOMALY, UNUSABLE = 0, 1, 2
-INTERRUPTED = 130
+ANOMALY = BAD
 
 _ABOUT = """\
 Judges every sample by what came before it, as the daemon would have, and writes the scores.
@@ -91,16 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Score ``args.input``; returns the exit code. Problems go to standard error, one a line."""
-    try:
-        return _detect(args)
-    except ConfigError as error:
-        lines = error.lines()
-    except ExporterError as error:
-        lines = str(error).splitlines()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    sys.stderr.write("".join(f"{escape_control(line)}\n" for line in lines))
-    return UNUSABLE
+    return exit_code(partial(_detect, args), failed=USAGE)
 
 
 def _detect(args: argparse.Namespace) -> int:

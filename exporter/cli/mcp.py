@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from exporter import __version__
 from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
+from exporter.cli.exit_codes import BAD, GOOD, complain
 from exporter.errors import ExporterError
 from exporter.http_client.client import Client
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Tools", "add_parser", "run"]
 
-GOOD, BAD = 0, 1
 _MOST = 100
 _INSTRUCTIONS = """\
 anomaly-exporter learns what is normal for every series of the PromQL queries that it is given. A score of 0.5 and above
@@ -61,13 +60,13 @@ def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
     try:
         from mcp.server.mcpserver import MCPServer  # An extra.
     except ImportError:
-        return _problem("the package mcp is missing: pip install 'prometheus-anomaly-exporter[mcp]'")
+        return complain(["the package mcp is missing: pip install 'prometheus-anomaly-exporter[mcp]'"], BAD)
     try:
         client = connect(args, environment)
     except ValidationError as error:
-        return _problem("; ".join(str(each["msg"]) for each in error.errors(include_input=False)))
+        return complain(["; ".join(str(each["msg"]) for each in error.errors(include_input=False))], BAD)
     except ExporterError as error:
-        return _problem(str(error))
+        return complain([str(error)], BAD)
     server = MCPServer("anomaly-exporter", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
     Tools(client).add_to(server)
     try:
@@ -210,8 +209,3 @@ def _address(text: str) -> tuple[str, int]:
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9878")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _problem(text: str) -> int:
-    sys.stderr.write(text + "\n")
-    return BAD

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import yaml
 
-from exporter.errors import ConfigError, ExporterError, UsageError
+from exporter.cli.exit_codes import BAD, GOOD, USAGE, complain, exit_code
+from exporter.errors import ConfigError, UsageError
 
 __all__ = ["add_parser", "run"]
-
-GOOD, PROBLEM, UNUSABLE = 0, 1, 2
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,16 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Convert the file; returns the exit code."""
-    try:
-        return _migrate(args)
-    except ConfigError as error:
-        lines = error.lines()
-    except ExporterError as error:
-        lines = [f"{args.file}: {line}" for line in str(error).splitlines()]
-    except OSError as error:
-        lines = [f"{error.filename}: {error.strerror}"]
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return UNUSABLE
+    return exit_code(partial(_migrate, args), prefix=f"{args.file}: ", failed=USAGE)
 
 
 def _migrate(args: argparse.Namespace) -> int:
@@ -64,11 +55,13 @@ def _migrate(args: argparse.Namespace) -> int:
     if args.output is None:
         sys.stdout.write(text)
     else:
-        args.output.write_text(text, encoding="utf-8")
+        try:
+            args.output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            return complain([f"{args.output}: {error.strerror}"], USAGE)
     sys.stderr.write("".join(f"{args.file}: {note}\n" for note in conversion.notes))
     try:
         load_text(text, args.output or Path("config.yaml"))
     except ConfigError as error:
-        sys.stderr.write("".join(f"{line}\n" for line in error.lines()))
-        return PROBLEM
+        return complain(error.lines(), BAD)
     return GOOD

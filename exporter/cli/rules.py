@@ -8,11 +8,13 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+from exporter.cli.exit_codes import BAD, GOOD, USAGE, complain, exit_code
 from exporter.config.load import load
 from exporter.config.plan import QueryPlan
-from exporter.errors import ConfigError, PrometheusError
+from exporter.errors import PrometheusError
 from exporter.evaluation.sources import Sources
 from exporter.prometheus import PrometheusApi
 from exporter.rule_export import Profile, as_rules, profile_of
@@ -21,7 +23,6 @@ from exporter.suggest.measure import STEP, read
 
 __all__ = ["add_parser", "export"]
 
-GOOD, BAD, UNUSABLE = 0, 1, 2
 _ABOUT = """\
 Reads the history of every query of a configuration, learns it as the daemon does, and writes recording and alert rules
 with the band of every series at every hour of the week. They alert while no exporter judges the query.
@@ -52,15 +53,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def export(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) -> int:
     """Write the rules; returns the exit code."""
-    try:
-        config = load(args.config_file).config
-    except ConfigError as error:
-        return _say(error.lines(), UNUSABLE)
+    return exit_code(partial(_export, args, clock()))
+
+
+def _export(args: argparse.Namespace, now: float) -> int:
+    config = load(args.config_file).config
     plans = {plan.name: plan for plan in config.plans()}
     if missing := [name for name in args.query or () if name not in plans]:
         names = ", ".join(sorted(plans))
-        return _say([f"--query: there is no query {name!r}; there are: {names}" for name in missing], UNUSABLE)
-    end = math.floor(clock() / STEP) * STEP
+        return complain([f"--query: there is no query {name!r}; there are: {names}" for name in missing], USAGE)
+    end = math.floor(now / STEP) * STEP
     profiles: list[Profile] = []
     code = GOOD
     with closing(Sources(config.servers, PrometheusApi)) as sources:
@@ -70,11 +72,11 @@ def export(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock)
             except PrometheusError as error:
                 result = f"{error.url}: {error.message}"
             if isinstance(result, str):
-                code = _say([f"{name}: {result}"], BAD)
+                code = complain([f"{name}: {result}"], BAD)
             else:
                 profiles.append(result)
     if not profiles:
-        return _say(["no rules: nothing is known of any query"], BAD)
+        return complain(["no rules: nothing is known of any query"], BAD)
     text = as_rules(profiles, always=args.always)
     if args.output is None:
         sys.stdout.write(text)
@@ -82,7 +84,7 @@ def export(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock)
     try:
         args.output.write_text(text, encoding="utf-8")
     except OSError as error:
-        return _say([f"{args.output}: {error.strerror}"], UNUSABLE)
+        return complain([f"{args.output}: {error.strerror}"], USAGE)
     return code
 
 
@@ -100,8 +102,3 @@ def _profile(api: PrometheusApi, plan: QueryPlan, end: float) -> Profile | str:
         return "its series differ in their name alone, which rules drop"
     profile = profile_of(plan, labels, history.values, end=end, step=STEP)
     return "there is less than three days of history" if profile is None else profile
-
-
-def _say(lines: list[str], code: int) -> int:
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return code

@@ -13,6 +13,7 @@ from string import Template
 
 import msgspec
 
+from exporter.cli.exit_codes import BAD, GOOD, USAGE, complain
 from exporter.config.load import load
 from exporter.errors import ConfigError, ExporterError, PrometheusError, UsageError
 from exporter.prometheus import PrometheusApi
@@ -21,7 +22,7 @@ from exporter.schedule import wall_clock
 
 __all__ = ["Workload", "add_parser", "firing", "replicas_for", "run", "workloads"]
 
-GOOD, UNANSWERED, UNUSABLE = 0, 1, 2
+UNANSWERED = BAD
 
 # A name goes into a shell command and into an expression, and comes from a label that anybody may have written.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -165,15 +166,15 @@ def run(
         targets = workloads(firing(text))
         config = load(args.config_file).config
     except ConfigError as error:
-        return _unusable(error.lines())
+        return complain(error.lines(), USAGE)
     except (OSError, ExporterError) as error:
-        return _unusable([str(error)])
+        return complain([str(error)], USAGE)
     if not targets:
-        return _unusable(["no alert has the labels `namespace` and `deployment` or `statefulset`"])
+        return complain(["no alert has the labels `namespace` and `deployment` or `statefulset`"], USAGE)
     try:
         server = config.server(args.source)
     except UsageError as error:
-        return _unusable([f"--source: {error}"])
+        return complain([f"--source: {error}"], USAGE)
     prometheus = connect(server)
     try:
         # Every workload is queried, so that all that is missing is reported at once.
@@ -217,8 +218,3 @@ def _share(text: str) -> float:
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is not a share: more than 0, at most 1")
     return value
-
-
-def _unusable(lines: Iterable[str]) -> int:
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return UNUSABLE

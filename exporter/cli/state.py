@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from exporter.errors import StateError
+from exporter.cli.exit_codes import GOOD, exit_code
 from exporter.schedule import wall_clock
 
 __all__ = ["add_parser", "run"]
 
-GOOD, BAD, INTERRUPTED = 0, 1, 130
 _ABOUT = """\
 Writes what was learned of every query and series to one file, also while the daemon runs, or takes it from there.
 Alerts, events and feedback are not part of it.
@@ -47,26 +47,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) -> int:
     """Export or import; returns the exit code."""
+    return exit_code(partial(_move, args, clock), prefix="anomaly-exporter state: ")
+
+
+def _move(args: argparse.Namespace, clock: Callable[[], float]) -> int:
     from exporter.store import Store
     from exporter.store.archive import export_state, import_state
 
-    try:
-        if args.action == "export":
-            moved = export_state(args.storage_path, args.file, args.query)
-        else:
-            with Store.open(args.storage_path, clock=clock) as store:
-                moved = import_state(args.file, store.learned_arrays, args.query)
-    except StateError as error:
-        return _say([f"anomaly-exporter state: {error}"], BAD)
-    except KeyboardInterrupt:
-        return _say(["interrupted"], INTERRUPTED)
+    if args.action == "export":
+        moved = export_state(args.storage_path, args.file, args.query)
+    else:
+        with Store.open(args.storage_path, clock=clock) as store:
+            moved = import_state(args.file, store.learned_arrays, args.query)
     for each in moved:
         until = datetime.fromtimestamp(each.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         kept = "" if each.taken else "; what is here is as new and stays"
         sys.stdout.write(f"{each.name}: {each.series} series, until {until}{kept}\n")
     return GOOD
-
-
-def _say(lines: Sequence[str], code: int) -> int:
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return code

@@ -6,14 +6,16 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from exporter.cli.exit_codes import BAD, GOOD, USAGE, complain, exit_code
 from exporter.cli.workers_flag import add_workers
 from exporter.config.load import load, load_text
 from exporter.config.model import Config
-from exporter.errors import ConfigError, ExporterError, PrometheusError, Reason, UsageError
+from exporter.errors import PrometheusError, Reason, UsageError
 from exporter.http_client import Client
 from exporter.presets import preset_names
 from exporter.prometheus import PrometheusApi
@@ -29,8 +31,6 @@ from exporter.yaml_reader import parse, read_text
 
 __all__ = ["add_parser", "run"]
 
-GOOD, BAD, UNUSABLE = 0, 1, 2
-INTERRUPTED = 130
 _ANY_QUERY = "queries: [{name: any, expr: up}]\n"
 """What makes a file of a server alone one that can be loaded."""
 _WITH_FILE = (
@@ -75,17 +75,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) -> int:
     """Write a configuration; returns the exit code."""
+    return exit_code(partial(_suggest, args, clock))
+
+
+def _suggest(args: argparse.Namespace, clock: Callable[[], float]) -> int:
     try:
         settings, alertmanagers, head = _server(args)
-    except ConfigError as error:
-        return _say(error.lines(), UNUSABLE)
     except UsageError as error:
-        return _say([f"--source: {error}"], UNUSABLE)
+        raise UsageError(f"--source: {error}") from None
     except ValidationError as error:
         messages = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
-        return _say([*(f"--prometheus.url: {message}" for message in messages), _WITH_FILE], UNUSABLE)
+        return complain([*(f"--prometheus.url: {message}" for message in messages), _WITH_FILE], USAGE)
     if args.output is not None and args.output.exists():
-        return _say([f"{args.output} is there already and stays as it is; give another name"], UNUSABLE)
+        return complain([f"{args.output} is there already and stays as it is; give another name"], USAGE)
     api = PrometheusApi(settings)
     client = Client(settings, pool=1, error=PrometheusError)
     try:
@@ -93,17 +95,13 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] = wall_clock) ->
             chosen = _candidates(Inventory(settings, client), args.preset)
             measured = list(zip(chosen, _measure(api, chosen, clock(), pool), strict=True))
     except PrometheusError as error:
-        return _say([f"{error.url}: {error.message}", *_hints(args, error)], BAD)
-    except ExporterError as error:
-        return _say([str(error)], UNUSABLE if isinstance(error, UsageError) else BAD)
-    except KeyboardInterrupt:
-        return _say(["interrupted"], INTERRUPTED)
+        return complain([f"{error.url}: {error.message}", *_hints(args, error)], BAD)
     finally:
         api.close()
         client.close()
     proposals = propose(measured, max_series=args.max_series)
     if all(proposal.left_out for proposal in proposals):
-        return _say(["nothing to suggest:", *_reasons(proposals)], BAD)
+        return complain(["nothing to suggest:", *_reasons(proposals)], BAD)
     if args.dry_run:
         sys.stdout.write(as_table(proposals))
         return GOOD
@@ -181,7 +179,7 @@ def _write(text: str, output: Path | None, proposals: Sequence[Proposal]) -> int
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        return _say([f"{output}: {error.strerror}"], UNUSABLE)
+        return complain([f"{output}: {error.strerror}"], USAGE)
     lines = [f"{output}: {line}" for line in cost_lines(proposals)[:1]]
     if left := sum(bool(proposal.left_out) for proposal in proposals):
         lines.append(f"left out: {left} queries that have no series or are too many; --explain says why")
@@ -201,11 +199,6 @@ def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}"[:200])
         sys.stderr.flush()
-
-
-def _say(lines: Sequence[str], code: int) -> int:
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return code
 
 
 def _positive(text: str) -> int:

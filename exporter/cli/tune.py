@@ -9,12 +9,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.cli.exit_codes import BAD, GOOD, exit_code
 from exporter.cli.incident_flags import add_query_and_incidents
 from exporter.cli.workers_flag import add_workers
-from exporter.errors import ConfigError, ExporterError, UsageError
+from exporter.errors import UsageError
 
 if TYPE_CHECKING:
     from exporter.config.plan import QueryPlan
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-GOOD, BAD, USAGE = 0, 1, 2
-INTERRUPTED = 130
 _ABOUT = """\
 Reads the history of every query, judges it once, and tries other settings on it: direction, smallest deviations,
 quorum and for. Proposed is what raises fewer alerts and finds as many incidents. What it is worth is reported on weeks
@@ -67,18 +67,7 @@ def run(args: argparse.Namespace, *, clock: Callable[[], float] | None = None) -
     """Search and report; returns the exit code. Problems go to standard error, one a line."""
     from exporter.schedule import wall_clock
 
-    try:
-        return _tune(args, (clock or wall_clock)())
-    except ConfigError as error:
-        lines, code = error.lines(), USAGE
-    except UsageError as error:
-        lines, code = [f"anomaly-exporter tune: {line}" for line in str(error).splitlines()], USAGE
-    except ExporterError as error:
-        lines, code = [f"anomaly-exporter tune: {error}"], BAD
-    except KeyboardInterrupt:
-        lines, code = ["interrupted"], INTERRUPTED
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return code
+    return exit_code(partial(_tune, args, (clock or wall_clock)()), prefix="anomaly-exporter tune: ")
 
 
 def _tune(args: argparse.Namespace, now: float) -> int:
