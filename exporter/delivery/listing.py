@@ -84,6 +84,10 @@ class ListingReader:
         if updates is not None or (400 <= status < 500 and status not in _OVERLOADED):
             self._unlisted_since = None
             return updates or {}
+        return self.failed(mono)
+
+    def failed(self, mono: float) -> Mapping[str, float] | None:
+        """Return the same where the answer was too long, or cut."""
         if self._unlisted_since is None:
             self._unlisted_since = mono
         return None if mono - self._unlisted_since < _UNLISTED else {}

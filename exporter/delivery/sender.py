@@ -35,6 +35,7 @@ _ASK = 2.0
 """Seconds that an Alertmanager may take to say what time it is, and between two such requests."""
 _LOOK = 5.0
 """Seconds that it may take to list alerts."""
+_NO_LIST = (Reason.TOO_LARGE, Reason.MALFORMED)
 _STATUS, _NO_STATUS = 15.0, 300.0
 """Seconds between two looks at since when an Alertmanager runs; and where it does not say that."""
 
@@ -318,10 +319,10 @@ class Sender:
         timeout = min(self.settings.timeout, _LOOK)
         try:
             reply = self._client.get(PATH, params, timeout=timeout, max_bytes=_LARGEST_LISTING)
-        except AlertmanagerError:
-            self._look_at = mono + _ASK
-            return
-        updates = self._listing.read(reply.status, reply.body, mono)
+            updates = self._listing.read(reply.status, reply.body, mono)
+        except AlertmanagerError as error:
+            # One that cannot be reached takes no end either.
+            updates = self._listing.failed(mono) if error.reason in _NO_LIST else None
         if updates is None:
             self._look_at = mono + _ASK
             return

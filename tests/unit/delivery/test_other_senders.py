@@ -97,6 +97,11 @@ def test_an_answer_that_is_no_list_does_not_say_that_nobody_keeps_an_alert(statu
     assert reader.read(status, body, MONO + 64.0) is None
 
 
+def test_a_list_that_is_too_long_is_not_waited_for_for_ever() -> None:
+    reader = ListingReader()
+    assert [reader.failed(MONO + after) for after in (0.0, 59.0, 60.0)] == [None, None, {}]
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 410])
 def test_who_does_not_list_alerts_gets_ends_as_ever(status: int) -> None:
     assert ListingReader().read(status, b"", MONO) == {}
