@@ -229,6 +229,19 @@ def _history() -> Iterator[timeseries.Panel]:
     yield over_time("Anomalous share by query", share, unit="percentunit", text=text).min(0.0).max(1.0)
     text = "Joint scores: metrics that do not have their usual relation, even if each alone is normal."
     yield _scores("Groups", f"{once(GROUP_SCORE)} and {WORST_GROUPS}", text)
+    yield from _canaries()
+
+
+def _canaries() -> Iterator[timeseries.Panel]:
+    matchers = '{query=~"$query"}'
+    worst = f"topk(10, {once(f'anomaly_canary_score{matchers}')})"
+    yield _scores(
+        "Canaries", worst, "How sure it is that a candidate, such as the newest version, differs from its baseline."
+    )
+    sides = (once(f"anomaly_canary_{side}_value{matchers}") for side in ("candidate", "baseline"))
+    share = query(f"({' / '.join(sides)} - 1) and {worst}")
+    text = "By how much the candidates of these canaries are above their baselines, or below."
+    yield over_time("Candidates against their baselines", share, unit="percentunit", text=text)
 
 
 def _ahead() -> Iterator[timeseries.Panel]:

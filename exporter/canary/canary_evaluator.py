@@ -141,6 +141,7 @@ class CanaryEvaluator(TableJob):
         self._page.release(expired)
         for row in expired:
             self.baselines.pop(row, None)
+        self._apply_feedback(at)
         if at - self.saved >= self.context.settings.checkpoint_interval:
             self._save()
 
@@ -248,6 +249,9 @@ class CanaryEvaluator(TableJob):
     def newest(self) -> float:
         """The newest slot that was compared, Unix seconds."""
         return self.comparisons.at
+
+    def _accept(self, rows: npt.NDArray[np.intp]) -> None:
+        self.comparisons.accept(rows)
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         baselines = np.frombuffer(json.dumps(sorted(self.baselines.items())).encode(), np.uint8).copy()

@@ -200,7 +200,9 @@ def sharded(
             if owner_of(whole[plan.name], count) == index:
                 result.append(plan)
             continue
-        shard = Shard(index, count, frozenset(by[plan.name] or ()))
+        # Siblings are compared where they meet; groups and canaries come first, because they cannot be judged in part.
+        siblings = () if plan.peers is None else plan.peers.by
+        shard = Shard(index, count, frozenset(by[plan.name] or siblings))
         shadow = None if plan.shadow is None else _in_shard(plan.shadow, shard)
         result.append(replace(_in_shard(plan, shard), shadow=shadow))
     return tuple(result)
@@ -248,7 +250,8 @@ def _shard_labels(queries: Sequence[str], groups: Sequence[_Together]) -> Mappin
             common = set(group.by).intersection(*restricted)
             if not common:
                 raise ExporterError(
-                    f"{group.name} cannot be split into shards: it has no `by`, or shares no label with another group"
+                    f"{group.name} cannot be split into shards: it has no `by`, or shares no label with another group; "
+                    "give it to one process with `shard_by: query`"
                 )
             labels |= dict.fromkeys(group.queries, tuple(sorted(common)))
     return labels

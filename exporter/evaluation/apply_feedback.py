@@ -1,4 +1,4 @@
-"""Applies feedback on episodes to the baseline of their query or to their group, in the evaluator's own thread.
+"""Applies feedback on episodes to the baseline of their query, to their group or canary, in the evaluator's own thread.
 
 `new normal` moves the level of the series to where it is now, at once. Feedback stays pending until the state that
 follows from it is on disk: after a crash it is applied again, to the state before it.
@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.multivariate import Group
 from exporter.engine.series import SeriesTable
 from exporter.errors import StateError
 from exporter.evaluation.learner import Learner
@@ -22,7 +21,7 @@ from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import PendingFeedback
 from exporter.store.feedback_rows import SOON
 
-__all__ = ["apply_feedback", "apply_group_feedback"]
+__all__ = ["apply_feedback", "apply_job_feedback"]
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +52,30 @@ def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float, adopted: b
     _mark_applied(feedback, done, learner.plan.name)
 
 
-def apply_group_feedback(
-    feedback: EpisodeFeedback | None, alerts: RowAlerts, group: Group, save: Callable[[], bool], *, at: float
+def apply_job_feedback(
+    feedback: EpisodeFeedback | None,
+    alerts: RowAlerts,
+    accept: Callable[[npt.NDArray[np.intp]], None],
+    table: SeriesTable,
+    save: Callable[[], bool],
+    *,
+    at: float,
 ) -> None:
-    """Apply feedback to a group, as `apply_feedback` does; `save` returns whether the state was written."""
+    """Apply feedback to a group or a canary, as `apply_feedback` does.
+
+    Parameters
+    ----------
+    accept : callable
+        Takes the present of some rows as normal.
+    save : callable
+        Writes the state, and returns whether that worked.
+    """
     batch = [] if feedback is None else feedback.pending(alerts.alert_store.name)
     if feedback is None or not batch:
         return
     for pending in batch:
         # To accept the present twice is to accept it once, so it does no harm where this has to be tried again.
-        _apply(pending, group.accept, alerts, group.table, feedback, at=at)
+        _apply(pending, accept, alerts, table, feedback, at=at)
     if save():
         _mark_applied(feedback, batch, alerts.alert_store.name)
 

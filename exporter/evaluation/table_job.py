@@ -6,6 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from exporter.alerting.alert import Step
 from exporter.alerting.settings import AlertSettings
 from exporter.engine.series import SeriesTable, key_of
 from exporter.errors import StateError
+from exporter.evaluation.apply_feedback import apply_job_feedback
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.row_alerts import RowAlerts
 from exporter.store import LearnedState
@@ -79,6 +81,16 @@ class TableJob(ABC):
     @abstractmethod
     def _take(self, stored: LearnedState) -> bool:
         """Go on from stored state; False, with nothing changed, where it does not fit."""
+
+    @abstractmethod
+    def _accept(self, rows: npt.NDArray[np.intp]) -> None:
+        """Take the present of some rows, shape (m,), as normal."""
+
+    def _apply_feedback(self, at: float) -> None:
+        """Apply what people said since the last slot; a failure of it is contained."""
+        ports = self.context.ports
+        apply = partial(apply_job_feedback, ports.feedback, self.rows, self._accept, self.table, self._save, at=at)
+        ports.containment.run("feedback", self.job, apply, None)
 
     def _restore(self) -> None:
         try:

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
 from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, alerts_under_load, fit, join
 from exporter.engine.series import SeriesTable
-from exporter.evaluation.apply_feedback import apply_group_feedback
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.table_job import TableJob
 from exporter.exposition import PageRows
@@ -205,14 +203,12 @@ class GroupEvaluator(TableJob):
         self.context.ports.exposition.publish_group(
             settings.name, prefixes, verdict.score, verdict.load, suppressed, self._page.utf8_prefixes(prefixes)
         )
-        ports = self.context.ports
-        run = ports.containment.run
+        run = self.context.ports.containment.run
         self.status = run(
             "page", self.job, lambda: status_of(settings.name, settings.queries, verdict, group.table), None
         )
         run("log", self.job, lambda: self._log(verdict), None)
-        feedback = partial(apply_group_feedback, ports.feedback, self.alerts.rows, group, self._save, at=slot)
-        run("feedback", self.job, feedback, None)
+        self._apply_feedback(slot)
         self._page.release(group.expire(slot - self._ttl))
         if slot - self.saved >= self.context.settings.checkpoint_interval:
             self._save()
@@ -271,6 +267,9 @@ class GroupEvaluator(TableJob):
     def newest(self) -> float:
         """The newest slot that was judged, Unix seconds."""
         return self.group.at
+
+    def _accept(self, rows: npt.NDArray[np.intp]) -> None:
+        self.group.accept(rows)
 
     def _parts(self) -> Mapping[str, npt.NDArray[Any]]:
         return self.group.arrays()

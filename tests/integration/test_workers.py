@@ -27,6 +27,7 @@ DAY, STEP = 86400.0, 300.0
 START = 1_772_323_200.0
 """2026-03-01, after six days of history; a day is judged."""
 RNG = np.random.default_rng(5)
+CANARY = {"baseline": ['instance=~"host[0-3]"'], "candidate": ['instance=~"host[4-7]"'], "alert": {}}
 
 
 def load(number: int, times: np.ndarray) -> np.ndarray:
@@ -49,6 +50,7 @@ def series() -> Iterator[tuple[dict[str, str], np.ndarray, np.ndarray]]:
         here[inside[220:]] = number != 2
         here[: inside[150]] &= number != 3
         cpu[inside[190:]] += 120.0 * (number == 4)
+        errors[inside[100:]] *= 1.0 + 3.0 * (number >= 4)
         yield {"__name__": "cpu", **labels}, times[here], cpu[here]
         yield {"__name__": "errors", **labels}, times[here], errors[here]
 
@@ -70,7 +72,7 @@ def config(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "alerting": {"storm": {"members": 5}},
         "queries": [
             {"name": "cpu", "expr": "cpu", "alert": {"for": "10m"}},
-            {"name": "errors", "expr": "errors", "direction": "above", "alert": {}},
+            {"name": "errors", "expr": "errors", "direction": "above", "alert": {}, "canary": CANARY},
             {"name": "load", "expr": "sum(cpu)", "detection": {"quorum": 2, "detectors": ["zscore", "iqr", "stl"]}},
         ],
         "groups": [{"name": "hosts", "queries": ["cpu", "errors"], "by": ["instance"], "alert": {}}],
@@ -115,6 +117,7 @@ def alone(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
     """What one process says."""
     result = Run(config, tmp_path_factory.mktemp("alone") / "out", "--workers=1").result()
     assert re.search('"query": "cpu"', result[0])
+    assert "CanaryDiffers" in result[0]
     assert len(result[1]) > 100_000
     return result
 

@@ -42,7 +42,10 @@ _LAYOUT: Mapping[str, Column] = {
     "since": Column((), np.float64, np.nan),
     "sign": Column((), np.float64),
     "last": Column((), np.float64, -np.inf),
+    "accepted": Column((), np.float64),
 }
+_ACCEPTED = "accepted"
+"""The difference that people called normal, in units of the baseline; stored state of before has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,15 @@ class Comparisons:
         self._test.forget(rows)
         self._columns.forget(rows)
 
+    def accept(self, rows: Rows) -> None:
+        """Take the present difference of some comparisons, shape (m,), as normal, until their sides are others."""
+        state = self._columns.arrays()
+        baseline = state["baseline"][rows]
+        difference = np.nan_to_num(state["candidate"][rows] - baseline) / _unit(baseline, state["typical"][rows])
+        self._test.accept(rows, difference - state[_ACCEPTED][rows])
+        state[_ACCEPTED][rows] = difference
+        state["since"][rows], state["sign"][rows], state["calm"][rows] = np.nan, 0.0, 0.0
+
     def step(
         self, at: float, values: FloatArray, place: Rows, side: Rows, interval: float, renewed: Rows
     ) -> CanaryVerdict:
@@ -151,10 +163,9 @@ class Comparisons:
         floor = self._floor(sides.value[0], state["baseline"], place, side, n)
         # In units of the baseline before this slot: with it a difference of ten per cent grows and falls.
         before = np.where(np.isnan(state["baseline"]), sides.value[0], state["baseline"])
-        unit = np.maximum(np.nan_to_num(np.abs(before)), _LEAST * state["typical"])
-        unit = np.where(unit > 0.0, unit, 1.0)
+        unit = _unit(before, state["typical"])
         pairs = np.full((sides.pairs.shape[0], self._capacity), np.nan)
-        pairs[:, :n] = sides.pairs / unit
+        pairs[:, :n] = sides.pairs / unit - state[_ACCEPTED]
         floors = np.zeros(self._capacity)
         floors[:n] = floor / unit
         self._test.step(at, pairs, floors)
@@ -217,7 +228,8 @@ class Comparisons:
         newly = proven & np.isnan(state["since"])
         state["since"][newly] = self._test.began[which, every][newly]
         state["sign"][...] = np.where(proven, sign, 0.0)
-        over = proven & (np.nan_to_num(state["candidate"] - state["baseline"]) * sign <= floor)
+        accepted = state[_ACCEPTED] * _unit(state["baseline"], state["typical"])
+        over = proven & (np.nan_to_num(state["candidate"] - state["baseline"] - accepted) * sign <= floor)
         state["calm"][...] = np.where(over, state["calm"] + compared, 0.0)
         ended = state["calm"] >= _CALM
         if ended.any():
@@ -264,6 +276,7 @@ class Comparisons:
         since = parts.get("canary/since")
         size = 0 if since is None else since.shape[-1]
         own = {name: parts.get(f"canary/{name}") for name in _LAYOUT}
+        own[_ACCEPTED] = parts.get(f"canary/{_ACCEPTED}", np.zeros(size))
         if any(array is None or array.shape != (size,) for array in own.values()):
             return False
         if any(not 0 <= row < size for row, _ in series) or size > _LIMIT:
@@ -278,3 +291,9 @@ class Comparisons:
         self.table.restore(series, size)
         self.at = at
         return True
+
+
+def _unit(baseline: FloatArray, typical: FloatArray) -> FloatArray:
+    """Return the unit of differences: the size of the baseline, and the least part of its typical size."""
+    unit = np.maximum(np.nan_to_num(np.abs(baseline)), _LEAST * typical)
+    return np.where(unit > 0.0, unit, 1.0)

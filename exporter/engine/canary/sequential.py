@@ -107,6 +107,13 @@ class SequentialTest:
         state["run"][..., rows] = 0.0
         state["began"][:, rows] = np.nan
 
+    def accept(self, rows: Rows, difference: FloatArray) -> None:
+        """Go on from where a `difference`, shape (m,), is none any more for `rows`, shape (m,): it is subtracted."""
+        self.begin_again(rows)
+        state = self._columns.arrays()
+        for name in ("mean", "queue", "last"):
+            state[name][..., rows] -= difference
+
     def interrupt(self) -> None:
         """Note that slots are missing: what was before them says nothing about the next one."""
         self._columns.arrays()["last"][...] = np.nan

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.alerting.alert import Alert, AlertState, Step
+from exporter.alerting.episode import Feedback
 from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
 from exporter.canary.canaries import Canaries
@@ -24,6 +25,7 @@ from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdicts
 from exporter.exposition import Exposition, SelfMetrics
+from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import Store
 from tests.contexts import context_of
 
@@ -45,6 +47,7 @@ class Rollout:
         self.store = Store.open(self.directory, clock=time.time)
         self.exposition = Exposition(CollectorRegistry())
         self.metrics = SelfMetrics(CollectorRegistry())
+        self.feedback = EpisodeFeedback(self.store, self.metrics)
         self.canaries = Canaries()
         self.left: dict[str, Step] = {}
         self.apply()
@@ -61,6 +64,7 @@ class Rollout:
             exposition=self.exposition,
             alert_snapshots=AlertSnapshots(),
             metrics=self.metrics,
+            feedback=self.feedback,
             source_url="",
         )
         notes = self.store.alerts.notes()
@@ -205,6 +209,46 @@ def test_a_canary_that_is_removed_leaves_its_alerts_to_be_resolved(rollout: Roll
     rollout.apply()
     assert [alert.state for alert in rollout.left["(canary) latency"].alerts.values()] == [AlertState.FIRING]
     assert rollout.page() == {}
+
+
+def test_a_difference_that_is_the_new_normal_ends_and_a_larger_one_alerts(rollout: Rollout) -> None:
+    rollout.step(25)
+    rollout.step(60, 1.6)
+    [alert] = rollout.alerts
+    rollout.store.episodes.give_feedback(
+        alert.episode, Feedback.NEW_NORMAL, at=rollout.slot, who="alice", comment="it does more"
+    )
+    rollout.step(1, 1.6)
+    assert rollout.feedback.pending("(canary) latency") == []
+    # Also under another load, and after a crash: what was accepted is a part of the baseline, and on disk.
+    rollout.store.close()
+    rollout.table = SeriesTable(100)
+    rollout.start()
+    rollout.step(3, 1.6, load=2.0)
+    assert [alert.state for alert in rollout.alerts] == [AlertState.RESOLVED]
+    rollout.step(100, 1.6, load=2.0)
+    assert rollout.alerts == []
+    assert rollout.page()["anomaly_canary_score"] < 0.5
+    rollout.step(100, 2.4, load=2.0)
+    assert AlertState.FIRING in [alert.state for alert in rollout.alerts]
+
+
+def test_state_from_before_differences_could_be_accepted_goes_on(rollout: Rollout) -> None:
+    rollout.step(70, 1.6)
+    [before] = rollout.alerts
+    rollout.canaries.retire()
+    [canary] = rollout.canaries.evaluators.values()
+    stored = rollout.store.learned_arrays.load(canary.job, canary.identity)
+    assert stored is not None
+    rollout.store.learned_arrays.forget(canary.job)
+    parts = {name: part for name, part in stored.parts.items() if name != "canary/accepted"}
+    rollout.store.learned_arrays.save(canary.job, canary.identity, stored.at, parts, stored.series)
+    rollout.store.close()
+    rollout.table = SeriesTable(100)
+    rollout.start()
+    rollout.step(1, 1.6)
+    assert [alert.episode for alert in rollout.alerts] == [before.episode]
+    assert rollout.canaries.statuses()[0].comparisons[0].slots > 1
 
 
 def test_check_config_says_where_nothing_is_compared(rollout: Rollout) -> None:

@@ -105,6 +105,38 @@ def test_groups_that_cannot_be_kept_together_are_refused() -> None:
         shard_plans(config(*groups), 0, 2)
 
 
+def query_config(**fields: object) -> Config:
+    return Config.model_validate({"queries": [{"name": "latency", "expr": "up", **fields}]})
+
+
+def test_the_sides_of_a_canary_meet() -> None:
+    [plan] = shard_plans(query_config(canary={"label": "version", "by": ["service"]}), 0, 2)
+    assert plan.shard is not None
+    assert plan.shard.by == {"service"}
+    keys = [b'{"pod":"%d","service":"%d","version":"%d"}' % (pod, pod % 7, pod % 2) for pod in range(70)]
+    for index in range(2):
+        kept = [json.loads(key) for key in Shard(index, 2, plan.shard.by).frame(frame_of(keys)).keys]
+        services = {labels["service"] for labels in kept}
+        assert len(kept) == 10 * len(services)
+        assert {(labels["service"], labels["version"]) for labels in kept} == {
+            (service, version) for service in services for version in "01"
+        }
+
+
+def test_a_canary_without_labels_to_split_by_says_what_to_do() -> None:
+    whole = query_config(canary={"label": "version"})
+    with pytest.raises(ExporterError, match=r"the canary of latency cannot be split .* `shard_by: query`"):
+        shard_plans(whole, 0, 2)
+    names = names_by_shard(query_config(canary={"label": "version"}, shard_by="query"), 2)
+    assert sorted(map(len, names)) == [0, 1]
+
+
+def test_siblings_meet_where_neither_group_nor_canary_says_otherwise() -> None:
+    [alone] = shard_plans(query_config(peers={"by": ["job"]}), 0, 2)
+    [compared] = shard_plans(query_config(peers={"by": ["job"]}, canary={"label": "v", "by": ["zone"]}), 0, 2)
+    assert (alone.shard, compared.shard) == (Shard(0, 2, frozenset({"job"})), Shard(0, 2, frozenset({"zone"})))
+
+
 def test_another_share_learns_anew() -> None:
     assert (
         len({shard_plans(config(), index, count)[0].identity for index, count in [(0, 1), (0, 2), (1, 2), (0, 3)]}) == 4
