@@ -326,3 +326,37 @@ def test_events_are_announced_changed_kept_and_removed(
         assert exporter.ask("/api/v1/events/sale", "DELETE", auth=alice).status_code == 404
         eventually(lambda: not living(alertmanager), what="no silence")
         assert "/events/{id}" in exporter.ask("/api/v1/openapi.json", auth=alice).json()["paths"]
+
+
+def ics(begins: float, ends: float) -> str:
+    stamps = [datetime.fromtimestamp(time.time() + after, UTC).strftime("%Y%m%dT%H%M%SZ") for after in (begins, ends)]
+    event = ["BEGIN:VEVENT", "UID:1", f"DTSTART:{stamps[0]}", f"DTEND:{stamps[1]}", "SUMMARY:Ferien", "END:VEVENT"]
+    return "\r\n".join(["BEGIN:VCALENDAR", "VERSION:2.0", *event, "END:VCALENDAR", ""])
+
+
+def test_a_calendar_file_that_changes_is_read_by_itself_and_a_broken_one_keeps_the_old(
+    prometheus: Prometheus, feed: Feed, stack: ExitStack, tmp_path: Path
+) -> None:
+    holidays = {"name": "school", "ics_file": "school.ics", "summary": "ferien", "match": [HOST1], "action": "ignore"}
+    exporter = Exporter(tmp_path / "exporter", config(prometheus, calendar=[holidays]), "--config.auto-reload")
+    file = exporter.directory / "school.ics"
+    file.write_text(ics(-3600.0, 3600.0))
+    stack.enter_context(exporter)
+    exporter.wait_for_scores()
+    eventually(lambda: masked(exporter) == 1, what="the series of the file's event is masked")
+
+    def replace(text: str) -> None:
+        """Replace the file at once, as editors and the kubelet do."""
+        (exporter.directory / "new").write_text(text)
+        (exporter.directory / "new").replace(file)
+
+    replace(ics(86400.0, 90000.0))
+    eventually(lambda: masked(exporter) == 0, 30.0, what="the event is to come, and nothing is masked")
+    replace(ics(-3600.0, 3600.0).replace("DTEND:", "DTEND:x"))
+    eventually(lambda: exporter.sample("anomaly_exporter_config_last_reload_successful") == 0, 30.0)
+    assert "school.ics" in (exporter.directory / "log").read_text()
+    assert masked(exporter) == 0
+    assert exporter.samples("anomaly_score")
+    replace(ics(-3600.0, 3600.0))
+    eventually(lambda: masked(exporter) == 1, 30.0, what="the mended file is in force")
+    assert exporter.sample("anomaly_exporter_config_last_reload_successful") == 1
