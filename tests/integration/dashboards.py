@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.servers import Prometheus
+from tests.integration.servers import Prometheus, VictoriaMetrics
 
 __all__ = ["Question", "questions", "series_variable"]
 
@@ -25,8 +25,10 @@ class Question:
     expr: str
     instant: bool
 
-    def ask(self, prometheus: Prometheus, variables: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return the series of the answer of the last half minute; the names of variables are as they are written."""
+    def ask(
+        self, prometheus: Prometheus | VictoriaMetrics, variables: Mapping[str, str], seconds: int = 30, step: int = 1
+    ) -> list[dict[str, Any]]:
+        """Return the series of the answer of the last seconds; the names of variables are as they are written."""
         expr = self.expr
         # The longest first, so that `$query` is not found in a longer name.
         for name in sorted(variables, key=len, reverse=True):
@@ -35,7 +37,7 @@ class Question:
         if self.instant:
             return prometheus.query(expr)
         now = time.time()
-        form = {"query": expr, "start": f"{now - 30:.3f}", "end": f"{now:.3f}", "step": "1"}
+        form = {"query": expr, "start": f"{now - seconds:.3f}", "end": f"{now:.3f}", "step": f"{step}"}
         answer = prometheus.ask("POST", "/api/v1/query_range", data=form)
         assert answer.status_code == 200, (expr, answer.text)
         return list(answer.json()["data"]["result"])

@@ -34,6 +34,7 @@ EMPTY = {
     *(f"Remote write {letter}" for letter in "ABC"),  # It is not configured,
     "Remote write, waiting A",
     *("$series F", "Time to the limit A", "Probability of reaching the limit A"),  # nor are forecasts.
+    *("Canaries A", "Candidates against their baselines A"),  # Nothing is compared.
     "Answers with warnings, and partial ones C",  # History is whole.
     "Memory C",  # A limit is there where the control group has one.
     "Starts C",  # It has not been restarted.

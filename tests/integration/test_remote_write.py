@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.daemon import Exporter, Feed, configuration
+from tests.integration.dashboards import questions
 from tests.integration.servers import Prometheus, VictoriaMetrics, eventually
 
 NAMES = ("anomaly_score", "expected_value", "expected_value_upper", "observed_value")
@@ -59,6 +60,46 @@ def test_prometheus_has_history_and_slots_and_nothing_is_lost_while_it_is_away(
     # The same numbers as on the page.
     shown = next(iter(daemon.samples("expected_value").values()))
     assert shown in {float(value) for _, value in values(store, "expected_value")}
+
+
+PANELS = {
+    "anomalies": [*(f"$series {letter}" for letter in "ABCD"), "Worst scores A", "Anomalous share by query A"],
+    "service": [*(f"$series {letter}" for letter in "ABCD"), "Worst score by query A", "Anomalous series by query A"],
+}
+"""Panels over time that are about what is written."""
+
+
+@pytest.mark.parametrize("kind", ["prometheus", "victoria"])
+def test_dashboards_show_the_past_day_as_soon_as_history_is_written(
+    kind: str,
+    run_prometheus: Callable[..., Prometheus],
+    run_victoria: Callable[..., VictoriaMetrics],
+    exporter: Callable[..., Exporter],
+) -> None:
+    store: Prometheus | VictoriaMetrics = run_prometheus() if kind == "prometheus" else run_victoria()
+    exporter(f"{store.url}/api/v1/write").wait_for_scores()
+    variables = {"$query": "load", "$label": "service", "$value": "a", "$by": "service", "$__range": "1d"}
+    variables["${series:raw}"] = 'query="load",service="a"'
+
+    def thin() -> list[str]:
+        """Return the panels that have less than fifteen hours of every series."""
+        return [
+            f"{name}: {question.where}"
+            for name, panels in PANELS.items()
+            for question in questions(name)
+            if question.where in panels
+            and not any(
+                len(series["values"]) > 15 * 12 for series in question.ask(store, variables, seconds=86400, step=300)
+            )
+        ]
+
+    def full() -> bool:
+        assert not thin()
+        return True
+
+    eventually(full, 60.0, every=0.5)
+    asked = [each.where for name in PANELS for each in questions(name) if each.where in PANELS[name]]
+    assert len(asked) == sum(map(len, PANELS.values()))
 
 
 def values(store: Prometheus, name: str) -> list[list[str]]:
