@@ -26,7 +26,7 @@ from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.young import UNTIL, Siblings
 
-__all__ = ["MOST_ROWS", "EngineRun", "Steps", "alone", "joinable", "run_together"]
+__all__ = ["MOST_ROWS", "EngineRun", "Steps", "alone", "copy_rows", "joinable", "run_together"]
 
 MOST_ROWS = 2048
 """Rows of a pass, at most as many as are worked on together: with more, a pass saves nothing."""
@@ -176,7 +176,7 @@ class _JointState(EngineState):
         self.row_settings = RowSettings.joined([member.row_settings for member in members], self._sizes)
         self._grow(self.size)
         for member, rows in self.members:
-            _copy(member, slice(0, member.size), self, rows)
+            copy_rows(member, slice(0, member.size), self, rows)
         self.place = oldest.place
         self._begun = self.blocks
 
@@ -187,7 +187,7 @@ class _JointState(EngineState):
     def hand_back(self) -> None:
         """Give each engine its rows."""
         for member, rows in self.members:
-            _copy(self, rows, member, slice(0, member.size))
+            copy_rows(self, rows, member, slice(0, member.size))
             member.place = replace(self.place, blocks=member.blocks + self.blocks - self._begun)
             member.residuals.step = self.residuals.step
             member.baseline.touched |= self.baseline.touched
@@ -268,7 +268,7 @@ def _run(runs: Sequence[EngineRun]) -> list[Verdicts]:
     return parts
 
 
-def _copy(source: EngineState, rows: slice, target: EngineState, place: slice) -> None:
+def copy_rows(source: EngineState, rows: slice, target: EngineState, place: slice) -> None:
     """Copy what is learned of some rows into other rows of another state."""
     sources = source.columns()
     for name, column in target.columns().items():

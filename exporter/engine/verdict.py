@@ -118,6 +118,21 @@ class Verdicts:
     def __len__(self) -> int:
         return len(self.times)
 
+    @classmethod
+    def unwritten(cls, times: FloatArray, size: int, like: Verdicts) -> Verdicts:
+        """Return verdicts that are to be `put` for all instants and rows; their arrays are those of `like`."""
+        new = copy.copy(like)
+        new.times, new.complete = times, np.ones(len(times), np.bool_)
+        for name in _BY_ROW:
+            array = getattr(like, name)
+            setattr(new, name, np.empty((len(times), *array.shape[1:-1], size), array.dtype))
+        return new
+
+    def put(self, when: slice, rows: slice, part: Verdicts) -> None:
+        """Write the verdicts on some instants and rows."""
+        for name in _BY_ROW:
+            getattr(self, name)[when, ..., rows] = getattr(part, name)
+
     def part(self, rows: slice) -> Verdicts:
         """Return the verdicts on some rows, in arrays of their own."""
         part = copy.copy(self)

@@ -67,6 +67,20 @@ class WithinHour(Columns):
             }
         )
         self._slots = Columns(_SLOTS)
+        self.room: int | None = None
+        """Patterns that may come; None: as many as there is room for."""
+        self.crowded = False
+        """Whether a series got none for want of room."""
+
+    @property
+    def free(self) -> int:
+        """How many more patterns there is room for."""
+        return self._most - int(np.count_nonzero(self._slots.arrays()["row"] >= 0))
+
+    @property
+    def _most(self) -> int:
+        """For a quarter of all series."""
+        return MINUTES + len(self._arrays["slot"]) // 4
 
     def arrays(self) -> dict[str, Array]:
         """Return the state that has a value a row, by name."""
@@ -234,14 +248,18 @@ class WithinHour(Columns):
         self._release(slot[idle > IDLE])
 
     def _admit(self, rows: npt.NDArray[np.intp]) -> None:
-        """Give a pattern to `rows`, as far as there is room: for a quarter of all series."""
+        """Give a pattern to `rows`, as far as there is room."""
+        if self.room is not None:
+            self.crowded |= len(rows) > self.room
+            self.room -= min(len(rows), self.room)
         owner = self._slots.arrays()["row"]
         free = np.flatnonzero(owner < 0)
-        most = MINUTES + len(self._arrays["slot"]) // 4
+        most = self._most
         if len(free) < len(rows) and len(owner) < most:
             self._slots.grow(min(most, max(8, 2 * len(owner), len(owner) + len(rows) - len(free))))
             owner = self._slots.arrays()["row"]
             free = np.flatnonzero(owner < 0)
+        self.crowded |= len(free) < len(rows)
         rows, free = rows[: len(free)], free[: len(rows)]
         self._slots.forget(free)
         owner[free] = rows

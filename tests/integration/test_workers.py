@@ -27,7 +27,6 @@ DAY, STEP = 86400.0, 300.0
 START = 1_772_323_200.0
 """2026-03-01, after six days of history; a day is judged."""
 RNG = np.random.default_rng(5)
-CANARY = {"baseline": ['instance=~"host[0-3]"'], "candidate": ['instance=~"host[4-7]"'], "alert": {}}
 
 
 def load(number: int, times: np.ndarray) -> np.ndarray:
@@ -50,9 +49,12 @@ def series() -> Iterator[tuple[dict[str, str], np.ndarray, np.ndarray]]:
         here[inside[220:]] = number != 2
         here[: inside[150]] &= number != 3
         cpu[inside[190:]] += 120.0 * (number == 4)
-        errors[inside[100:]] *= 1.0 + 3.0 * (number >= 4)
         yield {"__name__": "cpu", **labels}, times[here], cpu[here]
         yield {"__name__": "errors", **labels}, times[here], errors[here]
+    for version in ("1", "2"):
+        latency = 0.2 * np.exp(0.03 * RNG.standard_normal(len(times)))
+        latency[inside[60:]] *= 1.5 if version == "2" else 1.0
+        yield {"__name__": "latency", "version": version}, times, latency
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,8 @@ def config(past: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "alerting": {"storm": {"members": 5}},
         "queries": [
             {"name": "cpu", "expr": "cpu", "alert": {"for": "10m"}},
-            {"name": "errors", "expr": "errors", "direction": "above", "alert": {}, "canary": CANARY},
+            {"name": "errors", "expr": "errors", "direction": "above", "alert": {}},
+            {"name": "latency", "expr": "latency", "canary": {"label": "version", "alert": {}}},
             {"name": "load", "expr": "sum(cpu)", "detection": {"quorum": 2, "detectors": ["zscore", "iqr", "stl"]}},
         ],
         "groups": [{"name": "hosts", "queries": ["cpu", "errors"], "by": ["instance"], "alert": {}}],
