@@ -185,10 +185,13 @@ class DependencyGraph:
     @cached_property
     def _levels(self) -> list[int]:
         """Levels below the caller of each dependency; of a circle as many as are counted."""
-        below = [self._matching(self._callers, edge.callee) for edge in self._edges]
-        levels = [1] * len(below)
+        callees = [frozenset(edge.callee.items()) for edge in self._edges]
+        # Many call the same.
+        below = {callee: self._matching(self._callers, dict(callee)) for callee in set(callees)}
+        levels = [1] * len(callees)
         for _ in range(_LEVELS - 1):
-            levels = [1 + max((levels[number] for number in numbers), default=0) for numbers in below]
+            deepest = {callee: max((levels[at] for at in numbers), default=0) for callee, numbers in below.items()}
+            levels = [1 + deepest[callee] for callee in callees]
         return levels
 
     def pairs(self, labels: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -32,7 +32,7 @@ from tests.integration.webhook import Notification, Webhook
 pytestmark = pytest.mark.integration
 
 EPISODES = int(os.environ.get("ANOMALY_EXPORTER_EPISODES", "40"))
-"""300 take some ten minutes, with 60 kills and more."""
+"""300 take ten minutes, and half an hour on a machine that is busy with more; with 60 kills and more."""
 EVERY, LASTS = 0.2, 6.0
 """Slots from one episode to the next, and its length. Only slots count that were judged by an answer that was not
 spoiled: an episode that no answer contained while it was looked at is nothing that anybody could tell."""
