@@ -66,7 +66,8 @@ class _Group(msgspec.Struct):
 
 
 # Made at import: msgspec is not safe where several threads are the first to decode a type.
-_decode = msgspec.json.Decoder(list[_AlertItem]).decode
+_decode = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_item = msgspec.json.Decoder(_AlertItem).decode
 _decode_groups = msgspec.json.Decoder(list[_Group]).decode
 
 
@@ -159,6 +160,8 @@ class AlertListing:
         By fingerprint of all labels: receivers that are muted, with their time intervals.
     sent : mapping
         By fingerprint of the labels without those of `FIRING_LABELS`; the first to begin, within a year.
+    error : str or None
+        Why some alerts of the list could not be read.
     """
 
     at: float
@@ -167,6 +170,7 @@ class AlertListing:
     incidents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     muted: Mapping[str, tuple[Muting, ...]] = field(default_factory=dict)
     sent: Mapping[str, SentAlert] = field(default_factory=dict)
+    error: str | None = None
 
     @classmethod
     def read(cls, body: bytes, groups: bytes | None = None, *, at: float) -> AlertListing:
@@ -175,12 +179,11 @@ class AlertListing:
         Raises
         ------
         ValueError
-            It is not a list of alerts. What is no list of groups counts as none.
+            It is not a list of alerts, or none of them can be read. What is no list of groups counts as none.
         """
-        try:
-            items = _decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise ValueError(f"not a list of alerts: {error}") from None
+        items, error = _items(body)
+        if error is not None and not items:
+            raise ValueError(f"not a list of alerts: {error}")
         by_fingerprint = {fingerprint(item.labels): item for item in items}
         incidents: dict[str, Mapping[str, str]] = {}
         sent: dict[str, SentAlert] = {}
@@ -199,7 +202,8 @@ class AlertListing:
         for identity in (muted.keys() & by_fingerprint.keys()) - notified:
             # It would be listed as active, although nobody is notified.
             by_fingerprint[identity].status.state = "suppressed"
-        return cls(at, by_fingerprint, {item.fingerprint: item.labels for item in items}, incidents, muted, sent)
+        labels = {item.fingerprint: item.labels for item in items}
+        return cls(at, by_fingerprint, labels, incidents, muted, sent, error)
 
     def silenced(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """Yield the id of a silence with the fingerprint and the labels of an alert that it silences."""
@@ -238,6 +242,20 @@ class AlertListing:
         """Return how many alerts are in each state."""
         states = Counter(alert.status.state for alert in self.by_fingerprint.values())
         return {state: states[state] for state in ("active", "suppressed", "unprocessed")}
+
+
+def _items(body: bytes) -> tuple[list[_AlertItem], str | None]:
+    """Return the alerts of a list that can be read, and why others cannot."""
+    items, error = [], None
+    try:
+        for item in _decode(body):
+            try:
+                items.append(_decode_item(item))
+            except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+                error = error or str(wrong)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as wrong:
+        error = str(wrong)
+    return items, error
 
 
 def _muted(groups: bytes) -> tuple[dict[str, tuple[Muting, ...]], set[str]]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.calendar import Calendar
 from exporter.delivery import AlertmanagerSettings, ReceiverClocks
-from exporter.errors import AlertmanagerError
+from exporter.errors import AlertmanagerError, Reason
 from exporter.http_client import Client
 from exporter.silences.alert_status import AlertListing, AlertStatus, SentAlert
 from exporter.silences.alertmanager_api import AlertmanagerApi
@@ -290,18 +290,18 @@ class SilenceWatcher:
 
     def _read_alerts(self, peer: Peer, alertnames: frozenset[str]) -> None:
         """Read the status of our alerts, unless the Alertmanager has just failed to answer."""
-        alerts, unread = None, peer.alerts_trouble
+        alerts, unread, error = None, peer.alerts_trouble, ""
         if not alertnames:
             alerts, unread = AlertListing(self._clock()), None
         elif peer.reachable:
             try:
                 alerts = peer.api.alerts(alertnames, self._settings.max_bytes, at=self._clock())
-                unread = None
+                unread, error = (Reason.MALFORMED, alerts.error) if alerts.error else (None, "")
             except AlertmanagerError as fault:
-                unread = fault.reason
-                if not self._stopping and peer.alerts_trouble != unread:
-                    more = {"alertmanager": peer.url, "reason": str(fault.reason), "error": fault.message}
-                    log.warning("alerts cannot be read", extra=more)
+                unread, error = fault.reason, fault.message
+        if unread is not None and unread != peer.alerts_trouble and not self._stopping:
+            more = {"alertmanager": peer.url, "reason": str(unread), "error": error}
+            log.warning("alerts cannot be read", extra=more)
         peer.alerts_trouble = unread
         peer.take_alerts(alerts, at=self._clock(), mono=self._monotonic())
         if self._peers.get(peer.url) is peer:

@@ -55,6 +55,13 @@ def test_the_incident_of_an_alert_is_that_under_which_it_was_first_sent() -> Non
     assert listing.incidents == {plain: {"incident": "first", "incident_role": "effect"}}
 
 
+def test_one_alert_that_cannot_be_read_costs_the_others_nothing() -> None:
+    odd = [*json.loads(listed("asleep")), None, 1, {"labels": {"a": 1}}]
+    listing = AlertListing.read(json.dumps([*odd, *json.loads(listed())]).encode(), at=60.0)
+    assert listing.status("am", LABELS, 0.0, {}) == AlertStatus("am", 60.0, "active", ("pager",))
+    assert "asleep" in (listing.error or "")
+
+
 @pytest.mark.parametrize(
     "body", [b"<html>", b"{}", b"[1]", listed("asleep"), b"[" * 5000, b'[{"labels": {"a": 1}, "status": {}}]']
 )
