@@ -47,6 +47,7 @@ def test_the_incident_of_an_alert_is_that_under_which_it_was_first_sent() -> Non
 
     alerts = [
         sent("2026-11-30T04:00:09.000Z", incident="late", incident_role="root"),
+        sent("2026-11-30T04:00:00.500Z", incident="forged" * 1000, incident_role="root"),
         sent("2026-11-30T04:00:01.000Z", incident="first", incident_role="effect"),
         sent("2026-11-30T04:00:00.000Z", service="search"),
     ]
