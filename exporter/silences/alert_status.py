@@ -34,7 +34,7 @@ __all__ = [
 _INCIDENT = ("incident", "incident_role")
 """Labels that are fixed when an alert fires; its identity is that of the others."""
 _LONGEST_INCIDENT = 64
-"""Characters; ours has twelve. With a longer one an alert of ours could not be sent."""
+"""Characters; ours has twelve. An alert of ours that took over a longer one could not be sent."""
 _OLDEST = 366 * 86400.0
 """Seconds since when an alert may be active: whoever can send one can send any start."""
 _DELIVERY_DELAY = 30.0
@@ -186,6 +186,7 @@ class AlertListing:
         items, error = _items(body)
         if error is not None and not items:
             raise ValueError(f"not a list of alerts: {error}")
+        items = [item for item in items if len(item.labels.get(_INCIDENT[0], "")) <= _LONGEST_INCIDENT]
         by_fingerprint = {fingerprint(item.labels): item for item in items}
         incidents: dict[str, Mapping[str, str]] = {}
         sent: dict[str, SentAlert] = {}
@@ -196,7 +197,7 @@ class AlertListing:
                 updated, onset = instant_in(item.updated_at), instant_in(item.annotations.get("since", ""))
                 onset = starts_at if onset is None or at - onset > _OLDEST else min(onset, starts_at)
                 sent.setdefault(identity, SentAlert(item.labels, starts_at, updated or starts_at, onset))
-            if 0 < len(item.labels.get(_INCIDENT[0], "")) <= _LONGEST_INCIDENT:
+            if _INCIDENT[0] in item.labels:
                 plain = {name: value for name, value in item.labels.items() if name not in _INCIDENT}
                 chosen = {name: item.labels[name] for name in _INCIDENT if name in item.labels}
                 incidents.setdefault(fingerprint(plain), chosen)
