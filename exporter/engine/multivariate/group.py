@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.multivariate.failures import Failures
 from exporter.engine.multivariate.inputs import GroupMatrix
 from exporter.engine.multivariate.isolation_forest import JointForest
 from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, JointDetector, Rows
@@ -121,6 +122,7 @@ class Group:
         self.detector: JointDetector = kind(metrics, share, memory)
         self._members = MemberLoads(metrics)
         self._noise = GrowthNoise(metrics)
+        self._failures = Failures(metrics)
         self._seen = np.zeros(0)
         self._recent = np.zeros((0, metrics), np.float32)
         """Running mean of each metric's distance from its mean."""
@@ -150,10 +152,12 @@ class Group:
                 self._newest = np.concatenate([self._newest, nothing], axis=1)
                 self.detector.grow(capacity)
                 self._noise.grow(capacity)
+                self._failures.grow(capacity)
             again = np.array(admitted, np.intp)
             self.detector.forget(again)
             self._members.forget(again)
             self._noise.forget(again)
+            self._failures.forget(again)
             self._seen[again] = at
             self._recent[again] = self._accepted[again] = 0.0
             self._newest[:, again] = np.nan
@@ -183,6 +187,8 @@ class Group:
             joint = self.detector.judge(at, adjusted, load, seconds)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
+        failing = self._failures.step(members.failing, members.unwell, joint.severity >= 1.0)
+        members = replace(members, failing=failing)
         factor = np.where(members.named, members.factor, np.where(joint.excused, load, np.nan))
         return GroupVerdict(at, score_of(joint.severity), joint.share, factor, members)
 
@@ -209,7 +215,7 @@ class Group:
     def arrays(self) -> dict[str, Array]:
         """Return copies of all of the state but the entities themselves, by name."""
         own: dict[str, Array] = {"seen": self._seen, "recent": self._recent, "accepted": self._accepted}
-        own |= self._noise.arrays() | self.detector.arrays()
+        own |= self._noise.arrays() | self._failures.arrays() | self.detector.arrays()
         return {name: array.copy() for name, array in own.items()}
 
     def entities(self) -> list[tuple[int, bytes]]:
@@ -229,6 +235,7 @@ class Group:
             return False
         self._recent, self._accepted = (array.astype(np.float32) for array in own)
         self._noise.restore(parts, len(seen))
+        self._failures.restore(parts, len(seen))
         self._newest = np.full((_SHAPED, *shape), np.nan, np.float32)
         self._seen = seen.astype(np.float64)
         self.table.restore(entities, max((row + 1 for row, _ in entities), default=0))

@@ -27,6 +27,8 @@ _CALMER = _SAMPLES**-0.5
 """Noise of that mean in that of one sample."""
 _LENIENT = 1.5
 """How much wider limits are where one sample alone decides: a suspicion only lets an alert wait for the next one."""
+_STAYING = 1.5
+"""And where a metric went with the load in the sample before: at the limit it would come and go, and its alert too."""
 _NO_RATIO = 20.0
 """Growth where a ratio has no meaning: far from any load."""
 
@@ -45,6 +47,8 @@ class MemberLoad:
         And those that may be: this sample alone says so.
     failing : ndarray of bool, shape (n, p)
         Metrics of entities under load that do not go with it, and are anomalous.
+    unwell : ndarray of bool, shape (n, p)
+        Metrics that were anomalous in one of the newest samples.
     named : ndarray of bool, shape (n,)
         Whether a metric would alert, if it were not for the load.
     """
@@ -53,6 +57,7 @@ class MemberLoad:
     held: BoolArray
     suspected: BoolArray
     failing: BoolArray
+    unwell: BoolArray
     named: BoolArray
 
 
@@ -81,11 +86,13 @@ class MemberLoads:
         self._next = 0
         self._strays = np.zeros((0, metrics), np.bool_)
         """Whether the sample before did not go with the load."""
+        self._held = np.zeros((0, metrics), np.bool_)
+        """Whether it did, in the mean."""
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`, shape (m,)."""
         kept = rows[rows < len(self._strays)]
-        self._newest[:, :, kept], self._strays[kept] = 0.0, False
+        self._newest[:, :, kept], self._strays[kept], self._held[kept] = 0.0, False, False
 
     def step(self, matrix: GroupMatrix) -> MemberLoad:
         """Judge one instant."""
@@ -103,27 +110,38 @@ class MemberLoads:
             counted = present & ~((matrix.growth == 0.0) & (matrix.z == 0.0))
             # One that is normal for a sample is not well.
             unwell = counted & (mean[2] > 0.0)
-            lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, UP)
-            single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0)
+            spread = np.where(self._held, _STAYING * SPREAD, SPREAD)
+            lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, UP, spread)
+            single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0, spread)
             log = np.where(single.load, single.log, lasting.log)
-            strays = counted & (np.abs(growth - log[:, None]) > SPREAD * log[:, None] + NOISES * noise)
+            strays = counted & (np.abs(growth - log[:, None]) > spread * log[:, None] + NOISES * noise)
             gone, self._strays = strays & self._strays, strays
             held = lasting.together & lasting.load[:, None] & ~gone
             held &= (held.sum(axis=1) >= 2)[:, None]
+            self._held = held
             factor = np.where(held.any(axis=1), np.exp(log), np.nan)
             named = (held & unwell).any(axis=1)
+            # Noise that agrees for some samples is no load that something could fail under.
+            far = 2 * (held & (mean[1] >= CERTAIN)).sum(axis=1) >= np.maximum(held.sum(axis=1), 1)
         suspected = single.together & single.load[:, None]
-        return MemberLoad(factor, held, suspected, lasting.others & held.any(axis=1)[:, None], named)
+        return MemberLoad(factor, held, suspected, lasting.others & far[:, None], unwell, named)
 
     def _grow(self, size: int) -> None:
         more = size - len(self._strays)
         if more > 0:
             self._newest = np.concatenate([self._newest, np.zeros((_SAMPLES, 3, more, self._metrics))], axis=2)
-            self._strays = np.concatenate([self._strays, np.zeros((more, self._metrics), np.bool_)])
+            none = np.zeros((more, self._metrics), np.bool_)
+            self._strays, self._held = (np.concatenate([old, none]) for old in (self._strays, self._held))
 
 
 def _common(
-    growth: FloatArray, z: FloatArray, noise: FloatArray, counted: BoolArray, unwell: BoolArray, up: float
+    growth: FloatArray,
+    z: FloatArray,
+    noise: FloatArray,
+    counted: BoolArray,
+    unwell: BoolArray,
+    up: float,
+    spread: FloatArray,
 ) -> _Common:
     """Find the factor by which most metrics of each entity are up.
 
@@ -133,10 +151,10 @@ def _common(
     ordered, rows = np.sort(np.where(counted, growth, np.inf), axis=1), np.arange(len(growth))
     halves = (ordered[rows, np.maximum(number - shift, 0) // 2] for shift in (0, 1))
     middle = np.where(number > 0, sum(halves) / 2, 0.0)
-    together = counted & (np.abs(growth - middle[:, None]) <= SPREAD * middle[:, None] + NOISES * noise)
+    together = counted & (np.abs(growth - middle[:, None]) <= spread * middle[:, None] + NOISES * noise)
     weight = np.where(together, 1.0 / noise**2, 0.0)
     log = (weight * growth).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-12)
-    together = counted & (np.abs(growth - log[:, None]) <= SPREAD * log[:, None] + NOISES * noise)
+    together = counted & (np.abs(growth - log[:, None]) <= spread * log[:, None] + NOISES * noise)
     together &= growth >= up * log[:, None]
     most, certain = together.sum(axis=1), (together & (z >= CERTAIN)).sum(axis=1)
     others = counted & ~together

@@ -47,6 +47,9 @@ in common, and more rounding."""
 _ALONE, _SECOND = 9.0, 30.0
 """A component's square counts at most so much, and so many times the next largest, beyond what the others do: a
 deviation of one metric alone is what its own query is for."""
+_STEADY = 1.0 / 48.0
+"""Part of the newest instant in what the next largest typically is: where one metric alone is off, the score would
+otherwise be as noisy as the others are."""
 _COMPRESSED = 6.0
 """Standard deviations beyond which a component of the changes counts by its logarithm."""
 _LEARNING = 47.0
@@ -62,6 +65,8 @@ ten, standard deviations of all metrics at once."""
 _EVENT = 0.8
 """Severity from which the lengths of consecutive samples are counted once: a little below the threshold, or
 the edges of each event would become typical."""
+_OVER = 0.8
+"""Severity below which an event is over: at the threshold it would end and begin with the noise."""
 _COUNTED = 1.25
 """Limits that a length counts as at most: a limit grows where it is passed often, and not by one far event."""
 _LONGEST = 64.0
@@ -113,11 +118,14 @@ class Whitened:
             "lengths": np.zeros((0, BINS), np.float32),
             "limit": np.full(0, np.nan),
             "high": np.zeros(0),
+            "second": np.ones(0),  # The square of the second largest component, typically,
+            "event": np.zeros(0, np.bool_),  # and whether an event goes on.
         }
         self._steps = np.zeros(1)
         self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
         self._start |= {"repeats": _HOLDS, "moved": 0, "distance": np.inf}
         self._start |= {"factor": np.nan, "factor_at": -np.inf, "lengths": 0.0, "limit": np.nan, "high": 0.0}
+        self._start |= {"second": 1.0, "event": False}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` entities."""
@@ -137,7 +145,7 @@ class Whitened:
 
     def settle(self, rows: Rows) -> None:
         """Reset the recent severity of the entities in `rows`."""
-        for name in ("smooth", "plain", "previous", "high"):
+        for name in ("smooth", "plain", "previous", "high", "event"):
             self._own[name][rows] = self._start[name]
 
     def judge(self, at: float, matrix: GroupMatrix, load: FloatArray, seconds: float) -> Joint:
@@ -146,25 +154,27 @@ class Whitened:
         vectors = self._vectors(at, matrix, own, seconds)
         held = self._held(vectors[1], own)
         lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
-        measures = (_deviating, _changing)
-        loaded = self._loaded(at, load, own, seconds)
+        loaded, second = self._loaded(at, load, own, seconds), own["second"].copy()
         distance = np.abs(matrix.z)
         # A change is ordinary where it leads from one ordinary level to another; a load is explained as it is.
         distances = (distance, np.fmax(distance, own["distance"]))
         own["distance"][...] = distance
-        for kind, (covariances, vector, measure) in enumerate(zip(self._covariances, vectors, measures, strict=True)):
+        for kind, (covariances, vector) in enumerate(zip(self._covariances, vectors, strict=True)):
             far = np.where(np.isnan(loaded)[:, None], distances[kind], np.inf)
             counting = self._limited(covariances, vector, matrix.least, far)
             white = covariances.whiten(counting)
             number = (~np.isnan(vector)).sum(axis=1)
             ready = (number >= 2) & (covariances.count[: len(vector)].max(axis=1) >= _LEARNING)
-            parts[kind], length = self._measured(measure(white), number)
+            parts[kind], length = self._measured(_changing(white) if kind else _deviating(white, second), number)
+            if kind == 0:
+                self._learn_second(white, ready, own)
             plain = np.where(ready, length, np.nan)
             lengths[:, kind] = plain
             rows = np.flatnonzero(~np.isnan(loaded) & ready)
             if len(rows):
                 left = self._beside(covariances, counting[rows], matrix, rows, loaded[rows], deviating=kind == 0)
-                beside, length = self._measured(measure(left), number[rows] - 1)
+                squares = _changing(left) if kind else _deviating(left, second[rows])
+                beside, length = self._measured(squares, number[rows] - 1)
                 better = length < plain[rows]
                 lengths[0, kind, rows[better]], parts[kind][rows[better]] = length[better], beside[better]
         for smooth, new in zip((own["smooth"], own["plain"]), lengths, strict=True):
@@ -172,6 +182,8 @@ class Whitened:
         can = ~np.isnan(lengths[1]).all(axis=0)
         joint = own["smooth"].max(axis=1)
         severity = np.where(can, self._severity(joint, own["limit"]), np.nan)
+        own["event"][...] = (severity >= 1.0) | (own["event"] & (severity >= _OVER))
+        severity = np.where(own["event"], np.maximum(severity, 1.0), severity)
         excused = ~np.isnan(loaded) & (severity < 1.0) & (self._severity(own["plain"].max(axis=1), own["limit"]) >= 1.0)
         part = np.where((own["smooth"][:, 1] > own["smooth"][:, 0])[:, None], parts[1], parts[0])
         total = part.sum(axis=1, keepdims=True)
@@ -224,6 +236,12 @@ class Whitened:
         own["factor"][here] = load[here]
         own["factor_at"][here] = at
         return np.where(at - own["factor_at"] <= _LINGERING * seconds, own["factor"], np.nan)
+
+    @staticmethod
+    def _learn_second(white: FloatArray, ready: BoolArray, own: Mapping[str, Array]) -> None:
+        """Learn how large the second largest component is where nothing is wrong."""
+        second = np.sort(white**2, axis=1)[:, -2]
+        own["second"] += np.where(ready, _STEADY * (np.minimum(second, _ALONE) - own["second"]), 0.0)
 
     @staticmethod
     def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray, distance: FloatArray) -> FloatArray:
@@ -307,8 +325,9 @@ class Whitened:
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
         """Restore stored state; see `JointDetector`."""
         # What an earlier version did not store: its entities are old enough to have moved.
-        parts = {"repeats": np.full(size, _HOLDS), "moved": np.ones(size, np.int8), **parts}
-        parts = {"distance": np.full((size, self._metrics), np.inf), **parts}
+        fresh: dict[str, Array] = {"repeats": np.full(size, _HOLDS), "moved": np.ones(size, np.int8)}
+        fresh |= {"second": np.ones(size), "event": np.zeros(size, np.bool_)}
+        parts = {**fresh, "distance": np.full((size, self._metrics), np.inf), **parts}
         for name, array in self._own.items():
             if name not in parts or parts[name].shape != (size, *array.shape[1:]):
                 return False
@@ -325,13 +344,19 @@ class Whitened:
         return True
 
 
-def _deviating(white: FloatArray) -> FloatArray:
-    """Return the squares of the components of deviations, the largest limited by the next."""
+def _deviating(white: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the squares of the components of deviations, the largest limited by the next, or what that typically is.
+
+    Parameters
+    ----------
+    second : ndarray, shape (n,)
+        Of each entity.
+    """
     squares = white**2
     largest = squares.argmax(axis=1)[:, None]
     rest = squares.copy()
     np.put_along_axis(rest, largest, 0.0, axis=1)
-    limit = _ALONE + _SECOND * rest.max(axis=1, keepdims=True)
+    limit = _ALONE + _SECOND * np.maximum(rest.max(axis=1), second)[:, None]
     np.put_along_axis(rest, largest, np.minimum(np.take_along_axis(squares, largest, axis=1), limit), axis=1)
     return rest
 
