@@ -42,7 +42,11 @@ def context_of(**given: Any) -> EvaluationContext:
         "masks": SampleMasks(ActiveEvents(), settings["external_labels"]),
         "feedback": None,
         "groups": SimpleNamespace(
-            wants=lambda query: False, add_history=None, add=lambda *_: None, loads=lambda *_: None
+            wants=lambda query: False,
+            past_due=lambda query: False,
+            add_history=None,
+            add=lambda *_: None,
+            loads=lambda *_: None,
         ),
         "on_verdict": lambda *_: None,
         "co_occurrence": CoOccurrence(),

@@ -102,10 +102,30 @@ def check_groups(data: dict[str, Any]) -> Iterator[Diagnostic]:
     for at, group in _items(data, "groups"):
         yield from _members(("groups", at, "queries"), group.get("queries"), existing if readable else None)
         yield from _listed_twice(("groups", at, "by"), group.get("by"), "this label is listed twice")
+        yield from _votes(("groups", at, "votes"), group)
         alert = group.get("alert")
         if isinstance(alert, dict) and "budget" in alert:
             message = "a group has no budget: its threshold is `contamination`"
             yield Diagnostic(("groups", at, "alert", "budget"), message, at_key=True)
+
+
+def _votes(loc: Loc, group: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Check that the voters of a group are among its queries, and that as many votes as are needed can be had."""
+    votes, members = group.get("votes"), group.get("queries")
+    if not isinstance(votes, dict) or not isinstance(members, list):
+        return
+    voters, quorum = votes.get("queries"), votes.get("quorum")
+    names = [name for name in members if isinstance(name, str)]
+    if isinstance(voters, list):
+        yield from _listed_twice((*loc, "queries"), voters, "this query is listed twice; it has one vote")
+        for at, voter in enumerate(voters):
+            if isinstance(voter, str) and voter not in names:
+                message = f"{voter[:60]!r} is not among the queries of this group{closest(voter, names)}"
+                yield Diagnostic((*loc, "queries", at), message)
+    most = len(voters if isinstance(voters, list) and voters else names) + 1
+    if isinstance(quorum, int) and quorum > most:
+        message = f"there are {most} votes: one of each voting query, and that of the joint detector"
+        yield Diagnostic((*loc, "quorum"), message)
 
 
 def check_causes(data: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -256,7 +256,7 @@ def _together(at: float, grids: Sequence[_Grid], places: Sequence[int | None]) -
     parts = []
     for grid, place in zip(grids, places, strict=True):
         nothing = np.full(grid.table.size, np.nan)
-        none = GroupInput(at, nothing, nothing, nothing, nothing, nothing, nothing, np.zeros(len(nothing), np.bool_))
+        none = GroupInput(at, *[nothing] * 6, np.zeros(len(nothing), np.bool_), nothing)
         parts.append(none if place is None else grid.inputs[place])
     names = [name for name in GroupInput.__slots__ if name != "at"]
     return GroupInput(at, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

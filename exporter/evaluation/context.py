@@ -170,6 +170,21 @@ class GroupFeed(Protocol):
     def add_history(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict on a slot of the past."""
 
+    def past_due(self, query: str) -> bool:
+        """Return whether a group waits for the past of a query that has learned it before the group was there."""
+
+    def begin_past(self, query: str) -> None:
+        """Drop what was read of that past: it is read from its begin."""
+
+    def past_goes_on(self, query: str, progress: float) -> None:
+        """Note how much of it is read, 0 to 1."""
+
+    def add_past(self, plan: QueryPlan, verdict: Verdict) -> None:
+        """Take the verdict on a slot of it."""
+
+    def end_past(self, plan: QueryPlan, table: SeriesTable | None) -> None:
+        """Take the rows of these verdicts; None: they cannot be had."""
+
     def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
 

@@ -25,6 +25,7 @@ from exporter.evaluation.clock_skew import ClockSkew, OutOfTime
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.drift_metrics import DriftMetrics
 from exporter.evaluation.follower import Follower, JudgedSlot
+from exporter.evaluation.group_history import GroupHistory
 from exporter.evaluation.history import HISTORY_TIMEOUT
 from exporter.evaluation.jobs import HISTORY, SLOT, Jobs
 from exporter.evaluation.learner import Abandoned, Learner
@@ -73,6 +74,7 @@ class QueryEvaluator:
         self._mistakes = 0
         self._pauses, self._history_pauses = Pauses(), HistoryPauses()
         self._second_reading = SecondReading(self._history_pauses)
+        self._group_history = GroupHistory(self._history_pauses)
         self.shadow = Follower() if plan.shadow is None else Shadow(plan.shadow, context)
         """The second configuration that judges the same samples."""
         self._table: SeriesTable | None = None
@@ -135,9 +137,11 @@ class QueryEvaluator:
                 return self.ready
             learner = self.learner
             if self.ready:
+                beat = partial(self._jobs.beat, HISTORY, HISTORY_TIMEOUT)
                 self._read_again(now)
+                self._group_history.read(self.learner, now, beat)
                 if not self.retired:
-                    self.shadow.catch_up(self.learner, now, lambda: self._jobs.beat(HISTORY, HISTORY_TIMEOUT))
+                    self.shadow.catch_up(self.learner, now, beat)
                 return True
             try:
                 if learner.engine.at == -np.inf:
@@ -343,8 +347,9 @@ class QueryEvaluator:
 
     @property
     def history_due(self) -> bool:
-        """Whether history is to be read: before the first slot, or because not all of it was answered."""
-        again = self.learner.unread is not None and not self._history_pauses.left
+        """Whether history is to be read: before the first slot, where not all was answered, or for a new group."""
+        again = self.learner.unread is not None or self.context.ports.groups.past_due(self.plan.name)
+        again &= not self._history_pauses.left
         return not self.ready or again or self.shadow.is_behind(self.learner)
 
     @property
@@ -355,9 +360,8 @@ class QueryEvaluator:
     def leave(self) -> None:
         """Evaluate no further slot, and break off reading history; see `join`."""
         self.retired = True
-        self.learner.abandon()
-        self._second_reading.abandon()
-        self.shadow.abandon()
+        for reader in (self.learner, self._second_reading, self._group_history, self.shadow):
+            reader.abandon()
 
     def join(self, timeout: float) -> bool:
         """Wait for what is under way, for `timeout` seconds at most; return whether it ended."""
@@ -388,6 +392,7 @@ class QueryEvaluator:
             new._metrics.resume(plan.source)
             new._history_pauses = self._history_pauses
             new._second_reading = SecondReading(self._history_pauses)
+            new._group_history = GroupHistory(self._history_pauses)
         elif (promoted := self.shadow.promoted(plan, context)) is not None:
             log.info("the shadow is promoted", extra={"query": plan.name, "series": len(promoted.engine.table)})
             new.learner, new._metrics = promoted, self._metrics

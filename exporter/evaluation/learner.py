@@ -67,6 +67,8 @@ class Learner:
         """How much of the history that was missing is learned, 0 to 1."""
         self.beat: Callable[[], None] = lambda: None
         """Called after every chunk of history, for the watchdog."""
+        self.on_slot: Callable[[Verdict], None] | None = None
+        """Takes the verdicts on slots of the past, of a learner `beside` whose verdicts groups learn from."""
         self.given_way: list[int] = []
         """Rows whose series gave way to new ones; the reader empties the list."""
         self.applied: list[PendingFeedback] = []
@@ -301,6 +303,9 @@ class Learner:
 
     def _pass_on(self, verdicts: Verdicts, *, since: float) -> None:
         """Pass verdicts on, those on slots also to the groups that learn from them."""
+        if self.on_slot is not None:
+            for index in range(int(np.searchsorted(verdicts.times, since)), len(verdicts)):
+                self.on_slot(verdicts[index])
         if self._quiet:
             return
         self.context.ports.on_history(self.plan.name, verdicts, self.engine.table)

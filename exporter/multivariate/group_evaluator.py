@@ -17,7 +17,7 @@ from exporter.alerting.incident_groups import GroupMembers
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
-from exporter.engine.multivariate import Forest, Group, GroupVerdict, JointForest, alerts_under_load, fit, join
+from exporter.engine.multivariate import Forest, Group, GroupInput, GroupVerdict, JointForest, alerts_under_load, fit, join
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.table_job import TableJob
@@ -41,6 +41,8 @@ _LOGGED = 10
 _SAME = np.array([[1.5], [30.0]])
 """Intervals for which an entity is not anomalous, or not under load, before it is logged again that it is. A load that
 comes and goes at the edge of what counts is one load."""
+_ENOUGH = 1440
+"""Slots of the past from which a new group has enough of it: those that it gets at slots of a second."""
 _NONE = np.zeros(0, np.intp)
 
 
@@ -93,6 +95,7 @@ class GroupEvaluator(TableJob):
         self.begun = False
         """Whether it has learned the past of its queries, so that slots can be judged."""
         self._wait = HistoryWait()
+        self._asked = False
         self._progress = progress
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
@@ -110,6 +113,7 @@ class GroupEvaluator(TableJob):
         same = before is not None and (before.identity, before.settings.share) == (self.identity, settings.share)
         if before is not None and before.ended and same:
             self.group, self.saved, self.begun = before.group, before.saved, before.begun
+            self.group.settings = settings  # How its metrics vote is not learned.
         else:
             self._restore()
         inputs.keep_past(self.job, () if self.begun else settings.queries)
@@ -149,12 +153,17 @@ class GroupEvaluator(TableJob):
     def _begin(self, slot: float) -> bool:
         """Learn the past of the queries, up to the slot, if all of it is there; return whether."""
         queries = self.settings.queries
-        if not self._wait.over([self._progress(query) for query in queries], slot):
+        if not self._wait.over([min(self._progress(name), self._inputs.past_progress(name)) for name in queries], slot):
+            return False
+        past = {query: self._inputs.past(query) for query in queries}
+        # Those of a replay have read all there is.
+        if not (self._asked or self.context.ports.needs_history) and self._lacks(past):
+            self._asked, self._wait = True, HistoryWait(least=0)
+            self._inputs.ask_past(queries)
             return False
         inputs = {query: self._inputs.get(query, self.settings.by) for query in queries}
         for _ in range(2):
-            places = {query: self._place(query, part, slot) for query, part in inputs.items()}
-        past = {query: self._inputs.past(query) for query in queries}
+            places = {query: self._past_place(query, part, slot) for query, part in inputs.items()}
         slowest = [query for query in queries if self._intervals[query] == self.interval]
         age = _ROUND * self.interval
         slots = sorted({values.at for query in slowest for values in past[query] if values.at <= slot - age})
@@ -172,6 +181,15 @@ class GroupEvaluator(TableJob):
         elif self.saved == -np.inf:
             log.info("a group has no past to learn from: it learns from now on", extra=more)
         return True
+
+    def _lacks(self, past: Mapping[str, Sequence[GroupInput]]) -> bool:
+        """Return whether the past has to be read: its queries have learned it before this group was there."""
+        return self.saved == -np.inf and max(len(each) for each in past.values()) < _ENOUGH
+
+    def _past_place(self, query: str, newest: QueryInput | None, slot: float) -> npt.NDArray[np.intp]:
+        """Return the row of the entity of every row of the past of a query, -1 where there is none."""
+        entities = self._inputs.past_entities(query, self.settings.by)
+        return self._place(query, newest, slot) if entities is None else self._rows_of(entities, slot)
 
     def _judge(self, slot: float) -> None:
         settings, group = self.settings, self.group
@@ -220,10 +238,14 @@ class GroupEvaluator(TableJob):
         entities, version, place = self._places.get(query, (None, -1, _NONE))
         if entities is newest.entities and version == self.group.table.version:
             return place
-        keys = {row: entity for row, entity in enumerate(newest.entities) if entity is not None}
-        place = np.full(len(newest.entities), -1, np.intp)
-        place[list(keys)] = self.group.admit(list(keys.values()), slot)
+        place = self._rows_of(newest.entities, slot)
         self._places[query] = (newest.entities, self.group.table.version, place)
+        return place
+
+    def _rows_of(self, entities: Sequence[bytes | None], slot: float) -> npt.NDArray[np.intp]:
+        keys = {row: entity for row, entity in enumerate(entities) if entity is not None}
+        place = np.full(len(entities), -1, np.intp)
+        place[list(keys)] = self.group.admit(list(keys.values()), slot)
         return place
 
     def _log(self, verdict: GroupVerdict) -> None:

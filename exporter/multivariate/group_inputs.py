@@ -56,6 +56,10 @@ class GroupInputs:
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[SeriesTable, int]] = {}
         self._past: dict[str, deque[GroupInput]] = {}
         self._keepers: dict[str, frozenset[str]] = {}
+        self._asked: dict[str, float] = {}
+        """How much of the past is read of queries that have learned it before a group was there, 0 to 1."""
+        self._past_entities: dict[tuple[str, tuple[str, ...]], Sequence[bytes | None]] = {}
+        """Of the rows of that past: they are not those of now."""
 
     def configure(self, labels: Mapping[str, frozenset[tuple[str, ...]]]) -> None:
         """Set by which choices of labels each query is read; everything else is dropped."""
@@ -74,6 +78,52 @@ class GroupInputs:
             self._keepers[group] = frozenset(queries)
             kept = frozenset[str]().union(*self._keepers.values())
             self._past = {query: self._past.get(query) or deque(maxlen=_KEPT) for query in kept}
+            self._asked = {query: part for query, part in self._asked.items() if query in kept}
+            rows = self._past_entities.items()
+            self._past_entities = {key: entities for key, entities in rows if key[0] in kept}
+
+    def ask_past(self, queries: Collection[str]) -> None:
+        """Have the past of queries that is kept read from its begin: what is there so far is of too few slots."""
+        with self._lock:
+            for query in self._past.keys() & set(queries):
+                self._asked[query], self._past[query] = 0.0, deque(maxlen=_KEPT)
+
+    def past_progress(self, query: str) -> float:
+        """Return how much of the past that was asked for is read, 0 to 1; 1 where none was."""
+        with self._lock:
+            return self._asked.get(query, 1.0)
+
+    def past_goes_on(self, query: str, progress: float) -> None:
+        """Note how much of it is read, 0 to 1; all of it is read at `end_past` only."""
+        with self._lock:
+            if query in self._asked:
+                self._asked[query] = min(progress, 0.99)
+
+    def put_past(self, plan: QueryPlan, verdict: Verdict) -> None:
+        """Take a verdict on a slot of it."""
+        values = input_of(verdict, plan.min_deviation, plan.min_relative_deviation)
+        with self._lock:
+            if plan.name in self._asked:
+                self._keep(plan.name, values, len(values.z))
+
+    def end_past(self, query: str, table: SeriesTable | None) -> None:
+        """Take the rows of it; None: it cannot be had."""
+        with self._lock:
+            if query in self._asked:
+                self._asked[query] = 1.0
+                for by in self._labels.get(query, ()) if table is not None else ():
+                    self._past_entities[query, by] = entities_of(table, by)
+
+    def past_entities(self, query: str, by: tuple[str, ...]) -> Sequence[bytes | None] | None:
+        """Return the entities of the rows of the past of a query; None: they are those of its newest input."""
+        with self._lock:
+            return self._past_entities.get((query, by))
+
+    def _keep(self, query: str, values: GroupInput, size: int) -> None:
+        past = self._past[query]
+        past.append(values.halved())
+        while len(past) > max(2, _KEPT_VALUES // max(1, size)):
+            past.popleft()
 
     def past(self, query: str) -> list[GroupInput]:
         """Return the inputs of a query that were kept, in the order of time."""
@@ -87,11 +137,9 @@ class GroupInputs:
             return
         values = input_of(verdict, plan.min_deviation, plan.min_relative_deviation)
         with self._lock:
-            past = self._past.get(plan.name)
-            if past is not None:
-                past.append(values.halved())
-                while len(past) > max(2, _KEPT_VALUES // max(1, table.size)):
-                    past.popleft()
+            # What was asked for has other rows, and comes as far as this.
+            if plan.name in self._past and plan.name not in self._asked:
+                self._keep(plan.name, values, table.size)
         for by in labels:
             key, rows = (plan.name, by), (table, table.version)
             with self._lock:
@@ -109,9 +157,16 @@ class GroupInputs:
 
 
 class HistoryWait:
-    """Whether a group can begin: all of its queries have learned their history, or no more history comes."""
+    """Whether a group can begin: all of its queries have learned their history, or no more history comes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    least : int
+        How many queries must have done so at least. With one metric there is nothing to judge.
+    """
+
+    def __init__(self, least: int = 2) -> None:
+        self._least = least
         self._progress: list[float] = []
         self._since = -np.inf
 
@@ -128,8 +183,7 @@ class HistoryWait:
         if progress != self._progress:
             self._progress, self._since = list(progress), at
         done = sum(part >= 1.0 for part in progress)
-        # With one metric there is nothing to judge.
-        return done == len(progress) or (done >= 2 and at - self._since >= _PATIENCE)
+        return done == len(progress) or (done >= self._least and at - self._since >= _PATIENCE)
 
 
 def replay(

@@ -107,6 +107,26 @@ class Groups:
         """Take the verdict on a slot of the past; called by the evaluator of the query, which alone changes `table`."""
         self.inputs.put(plan, verdict, table)
 
+    def past_due(self, query: str) -> bool:
+        """Return whether a group waits for the past of a query that has learned it before the group was there."""
+        return self.inputs.past_progress(query) < 1.0
+
+    def begin_past(self, query: str) -> None:
+        """Drop what was read of that past: it is read from its begin."""
+        self.inputs.ask_past([query])
+
+    def past_goes_on(self, query: str, progress: float) -> None:
+        """Note how much of it is read, 0 to 1."""
+        self.inputs.past_goes_on(query, progress)
+
+    def add_past(self, plan: QueryPlan, verdict: Verdict) -> None:
+        """Take the verdict on a slot of it."""
+        self.inputs.put_past(plan, verdict)
+
+    def end_past(self, plan: QueryPlan, table: SeriesTable | None) -> None:
+        """Take the rows of these verdicts; None: they cannot be had."""
+        self.inputs.end_past(plan.name, table)
+
     def add(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict on the newest slot, and evaluate the groups that are complete with it."""
         self.inputs.put(plan, verdict, table)

@@ -157,3 +157,11 @@ def test_metrics_that_disagree_are_found_and_load_on_all_is_not(
     exporter.write(config)
     assert exporter.reload().status_code == 200
     assert exporter.samples("anomaly_group_score") == {}
+
+    # A group that is added to queries that have learned has their past: scores at once, and not after sixty slots.
+    config["groups"] = [{**groups[0], "name": "late"}]
+    exporter.write(config)
+    assert exporter.reload().status_code == 200
+    late = re.compile("learned from the past of its queries.*group=late.* slots=1[34]|slots=1[34].*group=late")
+    eventually(lambda: late.search(exporter.process.log.read_text()) is not None, 60.0, what="a past that was read")
+    eventually(lambda: len(exporter.samples("anomaly_group_score", group="late")) == PODS, 30.0, what="scores at once")

@@ -16,6 +16,7 @@ from exporter.engine.multivariate.load import NOISES, load_of
 from exporter.engine.multivariate.members import MemberLoad, MemberLoads
 from exporter.engine.multivariate.noise import GrowthNoise
 from exporter.engine.multivariate.settings import GroupSettings
+from exporter.engine.multivariate.votes import together
 from exporter.engine.multivariate.whitened import Whitened
 from exporter.engine.series import SeriesTable, key_of
 from exporter.engine.shape import ShapeKind, shape_of
@@ -185,6 +186,8 @@ class Group:
             load, members = load_of(adjusted), self._members.step(adjusted)
             self._noise.learn(adjusted, load)
             joint = self.detector.judge(at, adjusted, load, seconds)
+            if self.settings.votes is not None:
+                joint = together(joint, adjusted.severity, members, self.settings.voters, self.settings.votes.quorum)
         self._seen[: len(joint.severity)][present.any(axis=1)] = at
         self.at = at
         failing = self._failures.step(members.failing, members.unwell, joint.severity >= 1.0)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from exporter.engine.series import Labels, SeriesTable, key_of
 from exporter.engine.verdict import Verdict, Verdicts
+from exporter.engine.vote import severity_of
 
 __all__ = ["GroupMatrix", "GroupInput", "entities_of", "input_of", "inputs_of", "join"]
 
@@ -46,6 +47,8 @@ class GroupInput:
         The smallest deviation that counts.
     anomalous : ndarray of bool
         Whether the query alone would alert.
+    severity : ndarray
+        Of the query's own vote, 1 at its threshold; NaN: it has no score.
     """
 
     at: float
@@ -56,10 +59,11 @@ class GroupInput:
     expected: Floats
     least: Floats
     anomalous: npt.NDArray[np.bool_]
+    severity: Floats
 
     def halved(self) -> GroupInput:
         """Return a copy in half the memory."""
-        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in _NUMBERS})
+        return replace(self, **{name: getattr(self, name).astype(np.float32) for name in (*_NUMBERS, "severity")})
 
 
 def input_of(verdict: Verdict, min_deviation: float = 0.0, min_relative_deviation: float = 0.0) -> GroupInput:
@@ -85,8 +89,8 @@ def inputs_of(
     young : bool
         Series that are too young to alert are anomalous, too.
     """
-    *columns, anomalous = _columns(verdicts, min_deviation, min_relative_deviation)
-    columns.append(verdicts.score >= 0.5 if young else anomalous)
+    *columns, anomalous, severity = _columns(verdicts, min_deviation, min_relative_deviation)
+    columns += [verdicts.score >= 0.5 if young else anomalous, severity]
     return [GroupInput(at, *rows) for at, *rows in zip(verdicts.times.tolist(), *columns, strict=True)]
 
 
@@ -104,7 +108,8 @@ def _columns(verdict: Verdict | Verdicts, min_deviation: float, min_relative_dev
         noise = np.where(np.isfinite(noise), noise, 0.0)
     growth = np.where(np.isnan(z), np.nan, growth)
     anomalous = (verdict.score >= 0.5) & verdict.ready
-    return z, growth, noise, verdict.observed, verdict.expected, least, anomalous
+    severity = severity_of(verdict.score)
+    return z, growth, noise, verdict.observed, verdict.expected, least, anomalous, severity
 
 
 def entities_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
@@ -125,7 +130,8 @@ def entities_of(table: SeriesTable, by: tuple[str, ...]) -> list[bytes | None]:
 class GroupMatrix:
     """Inputs by entity and metric: arrays of shape (n, p), as in `GroupInput`; NaN = missing.
 
-    `anomalous` is whether a series of the metric would alert; False where nothing is given.
+    `anomalous` is whether a series of the metric would alert, and `severity` the highest of its series; False and NaN
+    where nothing is given.
     """
 
     z: FloatArray
@@ -135,6 +141,7 @@ class GroupMatrix:
     expected: FloatArray
     least: FloatArray
     anomalous: npt.NDArray[np.bool_] | np.bool_ = np.False_
+    severity: FloatArray | float = np.nan
 
 
 def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int, *, since: float) -> GroupMatrix:
@@ -154,7 +161,7 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
         Older inputs are left out.
     """
     joined = np.full((len(_NUMBERS), size, len(inputs)), np.nan)
-    anomalous = np.zeros((size, len(inputs)), np.bool_)
+    anomalous, severity = np.zeros((size, len(inputs)), np.bool_), np.full((size, len(inputs)), np.nan)
     for metric, (values, place) in enumerate(zip(inputs, places, strict=True)):
         if values is None or values.at < since:
             continue
@@ -164,5 +171,6 @@ def join(inputs: Sequence[GroupInput | None], places: Sequence[Rows], size: int,
         for layer, name in zip(joined, _NUMBERS, strict=True):
             layer[place[rows], metric] = getattr(values, name)[rows]
         anomalous[place[rows[values.anomalous[rows]]], metric] = True
+        np.fmax.at(severity[:, metric], place[rows], values.severity[rows])
     z, growth, noise, observed, expected, least = joined
-    return GroupMatrix(z, growth, noise, observed, expected, least, anomalous)
+    return GroupMatrix(z, growth, noise, observed, expected, least, anomalous, severity)

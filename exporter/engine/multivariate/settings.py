@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from exporter.settings import Items, Section, SourceLabel
 
-__all__ = ["GroupSettings"]
+__all__ = ["GroupSettings", "GroupVotes"]
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.-]{0,127}")
 
@@ -21,6 +21,18 @@ def _group_name(name: str) -> str:
             "starting with a letter or _, at most 128 characters"
         )
     return name
+
+
+class GroupVotes(Section):
+    """Queries that vote beside the joint detector, each with what its own detection says."""
+
+    quorum: int = Field(
+        ge=1, description="How many must agree: the joint detector has one vote, and each query of `queries` one."
+    )
+    queries: Items[str] = Field(
+        (),
+        description="Names of the voting queries, which are among those of the group. Empty: all of them.",
+    )
 
 
 class GroupSettings(Section):
@@ -49,7 +61,19 @@ class GroupSettings(Section):
         description="Share of the past that is as unusual as a score of 0.5, the threshold. "
         "Default: 0.001 for `whitened`, 0.02 for `isolation_forest`.",
     )
+    votes: GroupVotes | None = Field(
+        None,
+        description="Several metrics vote with the joint detector, such as the z-score of one and the quartiles of "
+        "another. Left out: the joint detector decides alone.",
+    )
     max_things: int = Field(10_000, ge=1, description="Things judged at most; those that are known stay.")
+
+    @property
+    def voters(self) -> tuple[int, ...]:
+        """Places of the voting queries in `queries`; none where the joint detector decides alone."""
+        if self.votes is None:
+            return ()
+        return tuple(at for at, name in enumerate(self.queries) if not self.votes.queries or name in self.votes.queries)
 
     @property
     def share(self) -> float:

@@ -80,7 +80,7 @@ _RECENT = 1.0 / 48.0
 """Part of the newest slot in that share."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
-_AT_THIS_HOUR = 2.0
+_AT_THIS_HOUR = 3.0
 """Times a metric's distance in standard deviations of this hour of the week that it counts as at most in those of all
 hours: by half, the spread of an hour is larger by chance."""
 _FARTHEST = 1e3

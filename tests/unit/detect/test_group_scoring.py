@@ -93,6 +93,36 @@ def test_what_fails_under_a_load_is_found_alone() -> None:
     assert group.held[FAILURE].any(), "the metric that fails says more"
 
 
+LESSON = {
+    "cpu": {"detectors": ["zscore"], "quorum": 1},
+    "latency": {"detectors": ["iqr"], "quorum": 1},
+    "requests": PLAIN,
+}
+
+
+@pytest.mark.parametrize("quorum", [1, 2, 3])
+def test_metrics_vote_each_by_its_own_detector_with_the_forest_of_all(quorum: int) -> None:
+    votes = {"quorum": quorum, "queries": ["cpu", "latency"]}
+    config = Config.model_validate(
+        {
+            "queries": [{"name": name, "expr": "up", "detection": LESSON[name]} for name in QUERIES],
+            "groups": [{"name": "shop", "queries": QUERIES, "detector": "isolation_forest", "votes": votes}],
+        }
+    )
+    plans = {plan.name: plan for plan in config.plans()}
+    series, (group,) = score_queries(recorded(rows()), plans, config.groups, MINUTE)
+    assert np.count_nonzero(group.anomalous[FAILURE]) >= 5
+    assert not group.anomalous[LOAD].any()
+    assert not any(each.anomalous[LOAD].any() for each in series)
+    alone = np.array([each.score for each in series[:2]])[:, ROWS // 2 : FAILURE.start]
+    few = group.anomalous[ROWS // 2 : FAILURE.start]
+    # One voter is as loud as the loudest, and of two the second loudest decides.
+    assert few[(alone >= 0.5).sum(axis=0) >= quorum].all()
+    if quorum > 1:
+        assert few.mean() < 0.01
+    assert group.share[FAILURE, :2].sum(axis=1).min() > 0.5
+
+
 def test_later_samples_change_nothing(scored: tuple[list[ScoredSeries], list[ScoredGroup]]) -> None:
     series, (group,) = score(recorded(rows()[:250]), {})
     np.testing.assert_array_equal(group.score, scored[1][0].score[:250])

@@ -36,7 +36,8 @@ PODS = 12
 class Stage:
     """Three queries of a few pods each, and the groups over them."""
 
-    def __init__(self, directory: Path, **group: object) -> None:
+    def __init__(self, directory: Path, *, reads: bool = False, **group: object) -> None:
+        self.reads = reads
         self.store = Store.open(directory, clock=time.time)
         self.registry = CollectorRegistry()
         self.metrics = SelfMetrics(self.registry)
@@ -67,6 +68,7 @@ class Stage:
             metrics=self.metrics,
             feedback=self.feedback,
             groups=self.groups,
+            needs_history=not self.reads,
             source_url="",
         )
         kept = {
@@ -205,6 +207,57 @@ def test_a_reload_while_history_is_read_loses_nothing(group: dict[str, object], 
     stage.step()
     (cycle,) = stage.groups.evaluators.values()
     assert cycle.group.arrays()["steps"][0] == 242.0
+
+
+def read_past(stage: Stage, query: str, tables: dict[str, SeriesTable], steps: int) -> None:
+    """Read the past of a query as a second learner does, whose rows are others."""
+    begin, table = stage.slot, tables[query]
+    common = np.random.default_rng(7).standard_normal((steps, PODS))
+    own = np.random.default_rng(len(query)).standard_normal((steps, PODS))
+    for index in range(steps):
+        stage.slot = begin - (steps - index) * 60.0
+        z = (0.95 * common[index] + 0.3 * own[index])[::-1]
+        verdicts = Verdicts(np.array([stage.slot]), (100.0 + 2.0 * z)[None], 1)
+        verdicts.expected[0], verdicts.z[0], verdicts.ready[0], verdicts.score[0] = 100.0, z, True, 0.1
+        stage.groups.add_past(stage.plans[query], verdicts[0])
+    stage.slot = begin
+    stage.groups.end_past(stage.plans[query], table)
+
+
+def test_a_group_that_a_reload_adds_reads_the_past_of_its_queries(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "data", reads=True)
+    tables = {query: SeriesTable(1000) for query in QUERIES}
+    for query, table in tables.items():
+        table.find([b'{"pod":"p%d","query":"%s"}' % (pod, query.encode()) for pod in reversed(range(PODS))])
+    stage.step(3)
+    assert stage.page() == {}
+    assert all(stage.groups.past_due(query) for query in QUERIES)
+    stage.groups.past_goes_on("cpu", 0.5)
+    for query in QUERIES:
+        read_past(stage, query, tables, 200)
+    assert not any(stage.groups.past_due(query) for query in QUERIES)
+    stage.step()
+    (cycle,) = stage.groups.evaluators.values()
+    assert cycle.group.arrays()["steps"].tolist() == [201.0]
+    assert len(stage.page()) == PODS
+    stage.step(4, odd=[2.0, -2.0, 0.0])
+    scores = stage.page()
+    assert scores.pop("p4") >= 0.5
+    assert max(scores.values()) < 0.5
+    stage.close()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_past_that_does_not_come_is_not_waited_for(tmp_path: Path, refused: bool) -> None:
+    stage = Stage(tmp_path / "data", reads=True)
+    stage.step()
+    for query in QUERIES if refused else ():
+        stage.groups.end_past(stage.plans[query], None)
+    stage.step(1 if refused else 7)
+    (cycle,) = stage.groups.evaluators.values()
+    assert cycle.begun
+    assert not any(stage.groups.past_due(query) for query in QUERIES)
+    stage.close()
 
 
 def test_what_is_kept_of_the_past_is_bounded(stage: Stage) -> None:
@@ -527,3 +580,14 @@ def test_what_fails_under_a_load_has_one_alert(stage: Stage, alerts: bool) -> No
     assert held == [alerts or stage.states() != {}, False, alerts or stage.states() != {}]
     # The alert of the group says it where no query does.
     assert ("p4" in stage.states()) == (not alerts)
+
+
+def test_a_reload_that_changes_how_metrics_vote_keeps_what_was_learned(stage: Stage) -> None:
+    stage.step(120)
+    stage.step(4, odd=[25.0, -1.0, 1.0])
+    assert stage.page()["p4"] >= 0.5
+    stage.apply({"name": "api", "by": ["pod"], "queries": list(QUERIES), "votes": {"quorum": 3}})
+    stage.step(odd=[25.0, -1.0, 1.0])
+    scores = stage.page()
+    assert len(scores) == PODS
+    assert scores["p4"] < 0.5, "two of three agree"

@@ -42,7 +42,8 @@ def test_growth(observed: float, expected: float, growth: float) -> None:
 
 def reading(at: float, z: list[float]) -> GroupInput:
     values = np.array(z)
-    return GroupInput(at, values, values, np.abs(values), 2.0 * values, values, 0.0 * values, values < 1.5)
+    size = np.abs(values)
+    return GroupInput(at, values, values, size, 2.0 * values, values, 0.0 * values, values < 1.5, size)
 
 
 def test_of_several_series_of_a_thing_the_farthest_from_its_mean_speaks() -> None:
