@@ -15,6 +15,7 @@ import numpy.typing as npt
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
+from exporter.detect.load_climbs import climbed
 from exporter.detect.recorded_series import RecordedSeries
 from exporter.detect.scoring import ScoredGroup, ScoredSeries, score_series
 from exporter.engine.multivariate import (
@@ -55,6 +56,8 @@ class _Grid:
     inputs: list[GroupInput] = field(default_factory=list)
     held: list[BoolArray | None] = field(default_factory=list)
     """By input, which rows a load holds; None: none."""
+    factors: list[FloatArray | None] = field(default_factory=list)
+    """By input, the factor of the load of each row, NaN: there is none; None: nowhere."""
 
 
 class _QueryInputs:
@@ -70,6 +73,7 @@ class _QueryInputs:
         grid = self.grids[-1]
         grid.inputs += inputs_of(verdicts, self._plan.min_deviation, self._plan.min_relative_deviation, young=True)
         grid.held += [None] * len(verdicts)
+        grid.factors += [None] * len(verdicts)
 
 
 def query_of(series: RecordedSeries) -> str | None:
@@ -131,13 +135,17 @@ def _hold(scored: dict[int, ScoredSeries], members: Sequence[int], grids: Sequen
     """Mark the samples that a load holds."""
     for grid in grids:
         times = np.array([values.at for values in grid.inputs])
-        held = np.zeros((len(times), grid.table.size), np.bool_)
-        for index, rows in enumerate(grid.held):
+        shape = (len(times), grid.table.size)
+        held, factors = np.zeros(shape, np.bool_), np.full(shape, np.nan)
+        for index, (rows, factor) in enumerate(zip(grid.held, grid.factors, strict=True)):
             if rows is not None:
                 held[index, : len(rows)] = rows
+            if factor is not None:
+                factors[index, : len(factor)] = factor
         for place, row in grid.rows:
             result = scored[members[place]]
-            part = held[np.searchsorted(times, result.series.times), row]
+            at = np.searchsorted(times, result.series.times)
+            part = held[at, row] | climbed(result, factors[at, row])
             scored[members[place]] = replace(result, held=part if result.held is None else result.held | part)
 
 
@@ -196,14 +204,16 @@ class _GroupRun:
             self._held[number] = load.replaced
             holds = load.held | load.suspected
             if holds.any():
-                self._mark(chosen, holds)
+                self._mark(chosen, holds, load.factor)
 
-    def _mark(self, chosen: Sequence[Sequence[int | None]], holds: BoolArray) -> None:
+    def _mark(self, chosen: Sequence[Sequence[int | None]], holds: BoolArray, factor: FloatArray) -> None:
         for metric, (grids, indexes) in enumerate(zip(self._grids, chosen, strict=True)):
             for grid, place, index in zip(grids, self._places[metric], indexes, strict=True):
                 if index is not None:
                     rows, before = (place >= 0) & holds[place, metric], grid.held[index]
                     grid.held[index] = rows if before is None else before | rows
+                    now, most = np.where(place >= 0, factor[place], np.nan), grid.factors[index]
+                    grid.factors[index] = now if most is None else np.fmax(most, now)
 
     def _train(self, at: float) -> None:
         """Train a forest where it is time; it is used from the next instant on, as in the daemon."""
@@ -256,7 +266,8 @@ def _together(at: float, grids: Sequence[_Grid], places: Sequence[int | None]) -
     parts = []
     for grid, place in zip(grids, places, strict=True):
         nothing = np.full(grid.table.size, np.nan)
-        none = GroupInput(at, *[nothing] * 6, np.zeros(len(nothing), np.bool_), nothing)
+        never = np.zeros(len(nothing), np.bool_)
+        none = GroupInput(at, nothing, nothing, nothing, nothing, nothing, nothing, never, nothing)
         parts.append(none if place is None else grid.inputs[place])
     names = [name for name in GroupInput.__slots__ if name != "at"]
     return GroupInput(at, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Shape", "ShapeKind", "climbs", "shape_of"]
+__all__ = ["Shape", "ShapeKind", "climbs", "explained_by_load", "shape_of"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -126,6 +126,12 @@ def climbs(deviations: FloatArray) -> tuple[BoolArray, BoolArray]:
         left, sudden = _leaves(smooth, _LASTING * noise)
         sudden |= _leaves(way, _SINGLE * noise)[1]
         return left & ~sudden & ~(way < -1.0).any(axis=0), sudden
+
+
+def explained_by_load(observed: FloatArray, expected: FloatArray, upper: FloatArray, load: FloatArray) -> BoolArray:
+    """Return where what climbs is quiet under a load of this factor: up to its square times the upper edge."""
+    explained: BoolArray = (expected >= 0.0) & (observed > expected) & (load > 1.0) & (observed <= load**2 * upper)
+    return explained
 
 
 def _leaves(way: FloatArray, least: FloatArray) -> tuple[BoolArray, BoolArray]:

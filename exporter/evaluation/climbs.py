@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.label_index import Hashes
 from exporter.engine.row_details import RowDetails
+from exporter.engine.shape import explained_by_load
 from exporter.engine.verdict import Verdict
+from exporter.evaluation.slot_result import SlotResult
 
-__all__ = ["Climbs", "climbs_of"]
+__all__ = ["Climbs", "climbs_of", "with_climbs"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -67,7 +69,7 @@ def climbs_of(
         above = verdict.anomalous & verdict.ready & (expected >= 0.0) & (observed > expected)
         # The upper edge is that of the event.
         by_event = above & (multiple > 1.0) & (observed <= multiple * upper)
-        by_load = above & (load > 1.0) & (observed <= load**2 * upper)
+        by_load = above & explained_by_load(observed, expected, upper, load)
     rows = np.flatnonzero(by_event | by_load)
     if not len(rows):
         return None
@@ -77,3 +79,12 @@ def climbs_of(
     quiet = np.zeros(size, np.bool_)
     quiet[rows] = True
     return Climbs(quiet & by_event & ~by_load, quiet & by_load, hashes[rows])
+
+
+def with_climbs(slot: SlotResult, climbs: Climbs | None) -> SlotResult:
+    """Return the result of a slot in which the rows that climbed do not alert."""
+    if climbs is None:
+        return slot
+    held = climbs.under_load if slot.held is None else slot.held | climbs.under_load
+    waiting = np.zeros(len(held), np.bool_) if slot.waiting is None else slot.waiting
+    return replace(slot, held=held, waiting=waiting, expected=climbs.expected, climbed=climbs.hashes)

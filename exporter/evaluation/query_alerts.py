@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,7 @@ from exporter.engine.series import Labels, SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_inquiries import inquiries_of
 from exporter.evaluation.alert_store import AlertStore
-from exporter.evaluation.climbs import Climbs, climbs_of
+from exporter.evaluation.climbs import Climbs, climbs_of, with_climbs
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.explanation_builder import ExplanationBuilder
 from exporter.evaluation.row_alerts import RowAlerts
@@ -122,10 +121,7 @@ class AlertEvaluator:
             held=held,
             waiting=waiting,
         )
-        if self._climbs is not None:
-            held = self._climbs.under_load if held is None else held | self._climbs.under_load
-            slot = replace(slot, held=held, expected=self._climbs.expected, climbed=self._climbs.hashes)
-        return self.rows.evaluate(slot)
+        return self.rows.evaluate(with_climbs(slot, self._climbs))
 
     def _multiple(self, verdict: Verdict, table: SeriesTable) -> FloatArray | None:
         """Return the multiple of the ordinary value that is expected of each row, shape (size,); None: nowhere."""
@@ -138,14 +134,13 @@ class AlertEvaluator:
         plan = self.plan
         if plan.alert is None or not verdict.anomalous.any():
             return None
-        loads = self.context.ports.groups.loads(plan.name, verdict.at, table.size)
-        return climbs_of(
-            verdict,
-            self._multiple(verdict, table),
-            None if loads is None else loads.factor,
-            details,
-            partial(self.rows.climbed, table),
-        )
+        load, before = self.load_factor(verdict, table), partial(self.rows.climbed, table)
+        return climbs_of(verdict, self._multiple(verdict, table), load, details, before)
+
+    def load_factor(self, verdict: Verdict, table: SeriesTable) -> FloatArray | None:
+        """Return the factor of the load of the group of each row, shape (size,), NaN: there is none; None: nowhere."""
+        loads = self.context.ports.groups.loads(self.plan.name, verdict.at, table.size)
+        return None if loads is None else loads.factor
 
     def loads(self, verdict: Verdict, table: SeriesTable) -> tuple[BoolArray, BoolArray] | tuple[None, None]:
         """Return the rows that are anomalous by a load of their group, and those of which it does not know yet."""

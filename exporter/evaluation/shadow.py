@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ __all__ = ["Shadow", "promote_stored", "shadow_job"]
 log = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.intp]
+Value = TypeVar("Value", bound=np.generic)
 
 
 class _ShadowLearner(Learner):
@@ -198,8 +200,15 @@ class Shadow(Follower):
         own, other = own[both], other[both]
         alerts.rows.identities.with_metric = slot.alerts.rows.identities.with_metric
         held, waiting = slot.alerts.loads(slot.verdict, slot.table)
-        size = engine.table.size
-        alerts.evaluate(verdict, engine.table, _moved(held, own, other, size), _moved(waiting, own, other, size))
+        load, moved = slot.alerts.load_factor(slot.verdict, slot.table), partial(_moved, own, other, engine.table.size)
+        alerts.evaluate(
+            verdict,
+            engine.table,
+            engine.details,
+            held=moved(held, False),
+            waiting=moved(waiting, False),
+            load=moved(load, np.nan),
+        )
         if np.isnan(alerts.began):
             alerts.began = at
         alerts.fired_by_query += alerts.fired_in(slot.alerts.alerts, at)
@@ -314,10 +323,12 @@ def promote_stored(store: ArrayStore, plans: Iterable[QueryPlan]) -> None:
             log.warning("a shadow could not be promoted", extra={"query": plan.name, "error": str(fault)})
 
 
-def _moved(rows: npt.NDArray[np.bool_] | None, own: Rows, other: Rows, size: int) -> npt.NDArray[np.bool_] | None:
-    """Return which rows of one table are chosen, by those of another, shape (size,)."""
-    if rows is None:
+def _moved(
+    own: Rows, other: Rows, size: int, values: npt.NDArray[Value] | None, rest: bool | float
+) -> npt.NDArray[Value] | None:
+    """Return values by the rows of one table, shape (size,), by those of another; `rest` where it has none."""
+    if values is None:
         return None
-    moved = np.zeros(size, np.bool_)
-    moved[other] = rows[own]
+    moved = np.full(size, rest, values.dtype)
+    moved[other] = values[own]
     return moved

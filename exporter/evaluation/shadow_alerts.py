@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,11 @@ from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
+from exporter.engine.row_details import RowDetails
 from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict
 from exporter.evaluation.alert_store import AlertStore
+from exporter.evaluation.climbs import climbs_of, with_climbs
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.query_alerts import row_states
 from exporter.evaluation.row_alerts import RowAlerts
@@ -28,6 +31,7 @@ from exporter.evaluation.slot_result import ExplanationRequest, SlotResult
 __all__ = ["ShadowAlerts"]
 
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 _ALERTS, _NOTES = "shadow/alerts", "shadow/notes"
 _FIELDS = ("fingerprint", "episode", "active_at", "evaluated_at", "fired_at", "keep_since", "missing")
@@ -76,8 +80,17 @@ class ShadowAlerts:
         self._store.interval = plan.interval
         self.rows.configure(plan.alert, self.context, table, at=at)
 
-    def evaluate(self, verdict: Verdict, table: SeriesTable, held: BoolArray | None, waiting: BoolArray | None) -> None:
-        """Go on with a slot; `held` and `waiting` are rows as in `SlotResult`."""
+    def evaluate(
+        self,
+        verdict: Verdict,
+        table: SeriesTable,
+        details: Callable[[npt.NDArray[np.intp]], RowDetails],
+        *,
+        held: BoolArray | None,
+        waiting: BoolArray | None,
+        load: FloatArray | None,
+    ) -> None:
+        """Go on with a slot; `held` and `waiting` are rows as in `SlotResult`, the rest is as in `climbs_of`."""
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
             series = [(table.labels(request.row), request.row) for request in requests]
@@ -91,7 +104,12 @@ class ShadowAlerts:
         slot = SlotResult(
             states, verdict.score, table, explain, partial=not verdict.complete, held=held, waiting=waiting
         )
-        self._store.commit(verdict.at, self.rows.evaluate(slot))
+        climbs = None
+        if self.plan.alert is not None and verdict.anomalous.any():
+            mask = self.context.ports.masks.row_mask("query", self.plan.name, self.plan.alert, table, verdict.at)
+            multiple = None if mask is None else mask.samples.factor
+            climbs = climbs_of(verdict, multiple, load, details, partial(self.rows.climbed, table))
+        self._store.commit(verdict.at, self.rows.evaluate(with_climbs(slot, climbs)))
         self._store.succeeded = verdict.at
         self.fired_now = self.fired_in(self._store.alerts, verdict.at)
         self.fired += self.fired_now

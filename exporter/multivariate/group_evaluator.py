@@ -17,7 +17,16 @@ from exporter.alerting.incident_groups import GroupMembers
 from exporter.config.model import AlertingGroup
 from exporter.config.plan import QueryPlan
 from exporter.correlation.loads import Loads
-from exporter.engine.multivariate import Forest, Group, GroupInput, GroupVerdict, JointForest, alerts_under_load, fit, join
+from exporter.engine.multivariate import (
+    Forest,
+    Group,
+    GroupInput,
+    GroupVerdict,
+    JointForest,
+    alerts_under_load,
+    fit,
+    join,
+)
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.table_job import TableJob
@@ -95,7 +104,7 @@ class GroupEvaluator(TableJob):
         self.begun = False
         """Whether it has learned the past of its queries, so that slots can be judged."""
         self._wait = HistoryWait()
-        self._asked = False
+        self._rereads = False
         self._progress = progress
         self.group = Group(settings, max(plan.baseline.window for plan in plans))
         self._ttl = max(plan.baseline.series_ttl for plan in plans)
@@ -157,8 +166,8 @@ class GroupEvaluator(TableJob):
             return False
         past = {query: self._inputs.past(query) for query in queries}
         # Those of a replay have read all there is.
-        if not (self._asked or self.context.ports.needs_history) and self._lacks(past):
-            self._asked, self._wait = True, HistoryWait(least=0)
+        if not (self._rereads or self.context.ports.needs_history) and self._lacks(past):
+            self._rereads, self._wait = True, HistoryWait(least=0)
             self._inputs.ask_past(queries)
             return False
         inputs = {query: self._inputs.get(query, self.settings.by) for query in queries}

@@ -56,7 +56,7 @@ class GroupInputs:
         self._rows: dict[tuple[str, tuple[str, ...]], tuple[SeriesTable, int]] = {}
         self._past: dict[str, deque[GroupInput]] = {}
         self._keepers: dict[str, frozenset[str]] = {}
-        self._asked: dict[str, float] = {}
+        self._due_past: dict[str, float] = {}
         """How much of the past is read of queries that have learned it before a group was there, 0 to 1."""
         self._past_entities: dict[tuple[str, tuple[str, ...]], Sequence[bytes | None]] = {}
         """Of the rows of that past: they are not those of now."""
@@ -78,7 +78,7 @@ class GroupInputs:
             self._keepers[group] = frozenset(queries)
             kept = frozenset[str]().union(*self._keepers.values())
             self._past = {query: self._past.get(query) or deque(maxlen=_KEPT) for query in kept}
-            self._asked = {query: part for query, part in self._asked.items() if query in kept}
+            self._due_past = {query: part for query, part in self._due_past.items() if query in kept}
             rows = self._past_entities.items()
             self._past_entities = {key: entities for key, entities in rows if key[0] in kept}
 
@@ -86,33 +86,34 @@ class GroupInputs:
         """Have the past of queries that is kept read from its begin: what is there so far is of too few slots."""
         with self._lock:
             for query in self._past.keys() & set(queries):
-                self._asked[query], self._past[query] = 0.0, deque(maxlen=_KEPT)
+                self._due_past[query], self._past[query] = 0.0, deque(maxlen=_KEPT)
 
     def past_progress(self, query: str) -> float:
         """Return how much of the past that was asked for is read, 0 to 1; 1 where none was."""
         with self._lock:
-            return self._asked.get(query, 1.0)
+            return self._due_past.get(query, 1.0)
 
     def past_goes_on(self, query: str, progress: float) -> None:
         """Note how much of it is read, 0 to 1; all of it is read at `end_past` only."""
         with self._lock:
-            if query in self._asked:
-                self._asked[query] = min(progress, 0.99)
+            if query in self._due_past:
+                self._due_past[query] = min(progress, 0.99)
 
     def put_past(self, plan: QueryPlan, verdict: Verdict) -> None:
         """Take a verdict on a slot of it."""
         values = input_of(verdict, plan.min_deviation, plan.min_relative_deviation)
         with self._lock:
-            if plan.name in self._asked:
+            if plan.name in self._due_past:
                 self._keep(plan.name, values, len(values.z))
 
     def end_past(self, query: str, table: SeriesTable | None) -> None:
         """Take the rows of it; None: it cannot be had."""
         with self._lock:
-            if query in self._asked:
-                self._asked[query] = 1.0
-                for by in self._labels.get(query, ()) if table is not None else ():
-                    self._past_entities[query, by] = entities_of(table, by)
+            if query in self._due_past:
+                self._due_past[query] = 1.0
+                if table is not None:
+                    own = {(query, by): entities_of(table, by) for by in self._labels.get(query, ())}
+                    self._past_entities |= own
 
     def past_entities(self, query: str, by: tuple[str, ...]) -> Sequence[bytes | None] | None:
         """Return the entities of the rows of the past of a query; None: they are those of its newest input."""
@@ -138,7 +139,7 @@ class GroupInputs:
         values = input_of(verdict, plan.min_deviation, plan.min_relative_deviation)
         with self._lock:
             # What was asked for has other rows, and comes as far as this.
-            if plan.name in self._past and plan.name not in self._asked:
+            if plan.name in self._past and plan.name not in self._due_past:
                 self._keep(plan.name, values, table.size)
         for by in labels:
             key, rows = (plan.name, by), (table, table.version)

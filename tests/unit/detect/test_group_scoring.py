@@ -78,6 +78,20 @@ def test_a_load_raises_nothing_and_a_failure_is_found(
     assert group.share[FAILURE, 1].min() > group.share[FAILURE, 2].max(), "it is latency, and not requests"
 
 
+@pytest.mark.parametrize(("way", "quiet"), [(np.linspace(1.5, 3.6, 40), True), (np.full(40, 3.6), False)])
+def test_what_climbs_under_a_load_is_held_and_what_jumps_is_not(way: FloatArray, quiet: bool) -> None:
+    values = rows(failure=(1.0, 1.0, 1.0))
+    values[LOAD] /= 1.5
+    values[400:440] *= np.linspace(1.02, 2.0, 40)[:, None]
+    values[440:480] *= 2.0
+    # Latency goes with the load, and then beyond it: nearly twice as far.
+    values[440:480, 1] *= way / 2.0
+    series, _ = score(recorded(values))
+    assert (series[1].score[455:480] >= 0.5).all()
+    assert series[1].anomalous[470:480].any() != quiet
+    assert not series[0].anomalous[445:480].any()
+
+
 def test_a_forest_finds_it_too() -> None:
     series, (group,) = score(recorded(rows()), detector="isolation_forest")
     assert np.count_nonzero(group.anomalous[FAILURE]) >= 5

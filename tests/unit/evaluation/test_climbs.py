@@ -91,6 +91,18 @@ def test_a_climb_alerts_without_an_event_and_beyond_the_multiple_of_the_multiple
     world.store.close()
 
 
+@pytest.mark.parametrize(("multiple", "fires"), [(slow_then_flat, 0), (jump, 1)])
+def test_a_shadow_is_quiet_where_its_query_is(tmp_path: Path, multiple: Callable[[float], float], fires: int) -> None:
+    plan = plan_of(alert={"for": "2m"}, shadow={"alert": {"for": "3m"}})
+    source = Rising(a=multiple)
+    world = World(tmp_path / "state", source, plan=plan, ports={"masks": SampleMasks(events(), {})})
+    assert world.prepare()
+    world.slot(45)
+    status = world.cycle.shadow.status
+    assert (status.alerts, status.shadow_alerts) == (fires, fires)
+    world.store.close()
+
+
 def suppressed(world: World) -> list[tuple[str, str]]:
     """Return instance and reason of what is suppressed by the page."""
     lines = [line for line in world.page().splitlines() if line.startswith("anomaly_suppressed{")]

@@ -1,4 +1,4 @@
-"""The past of a query that has learned it, read once more for a group: what the group gets, and what stays as it was."""
+"""The past of a query that has learned it, read once more for a group: what the group gets, and what stays."""
 
 from __future__ import annotations
 
