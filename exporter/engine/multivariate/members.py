@@ -112,7 +112,7 @@ class MemberLoads:
             unwell = counted & (mean[2] > 0.0)
             spread = np.where(self._held, _STAYING * SPREAD, SPREAD)
             lasting = _common(mean[0], mean[1] / _CALMER, _CALMER * noise, counted, unwell, UP, spread)
-            single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0, spread)
+            single = _common(growth, z, _LENIENT * noise, counted, unwell, 0.0, SPREAD)
             log = np.where(single.load, single.log, lasting.log)
             strays = counted & (np.abs(growth - log[:, None]) > spread * log[:, None] + NOISES * noise)
             gone, self._strays = strays & self._strays, strays
@@ -141,9 +141,9 @@ def _common(
     counted: BoolArray,
     unwell: BoolArray,
     up: float,
-    spread: FloatArray,
+    spread: FloatArray | float,
 ) -> _Common:
-    """Find the factor by which most metrics of each entity are up.
+    """Find the factor by which most metrics of each entity are up, near by `spread` as a part of its logarithm.
 
     The others must be `unwell`: a metric that is just as usual says that it is no load.
     """
