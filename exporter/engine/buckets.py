@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-__all__ = ["BUCKETS", "DAY_BUCKETS", "WEEK_BUCKETS", "BucketIndex", "Holidays", "buckets_at"]
+__all__ = ["BUCKETS", "DAY_BUCKETS", "WEEK_BUCKETS", "BucketIndex", "Holidays", "buckets_at", "utc_offset"]
 
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
 BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
@@ -53,3 +53,9 @@ def buckets_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> B
     rests = holidays is not None and holidays.falls_on(local.date())
     weekday = holidays.rest_day if holidays is not None and rests else local.weekday()
     return BucketIndex(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
+
+
+def utc_offset(at: float, zone: ZoneInfo) -> float:
+    """Return how far the wall clock of `zone` is ahead of UTC at an instant, seconds."""
+    offset = datetime.fromtimestamp(at, zone).utcoffset()
+    return 0.0 if offset is None else offset.total_seconds()

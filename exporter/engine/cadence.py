@@ -72,16 +72,19 @@ class LearningGrid:
     cadence : float, seconds, optional
         None: all are.
     seconds : float
+        How far instants are apart.
 
     Attributes
     ----------
+    seconds : float
+        How far instants are apart.
     finer : bool
         Whether not all are learned.
     """
 
     def __init__(self, cadence: float | None, seconds: float) -> None:
         self._least = -np.inf
-        self._seconds = self._stands_for = seconds
+        self.seconds = self._stands_for = seconds
         self.finer = cadence is not None and seconds < _ALIKE * cadence
         if cadence is not None and self.finer:
             # Instants are on a grid of their own and may be late by a rounding error; one that is missing is made
@@ -91,7 +94,7 @@ class LearningGrid:
 
     def stands_for(self, instants: int) -> float:
         """Return how much history an instant stands for that is learned after so many others, seconds."""
-        return self._seconds if instants < YOUNG else self._stands_for
+        return self.seconds if instants < YOUNG else self._stands_for
 
     def period(self, at: float) -> float:
         """Return the number of the period that an instant falls in, after each of which level shifts may be accepted.

@@ -21,6 +21,7 @@ from exporter.engine.baseline import BucketSummary
 from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex
 from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
+from exporter.engine.details import details_of, summary_of
 from exporter.engine.drift import DriftState
 from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.forecast.near_limit import with_limits
@@ -30,8 +31,9 @@ from exporter.engine.score import score_instants
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
-from exporter.engine.state import EngineState
+from exporter.engine.state import CHUNK, EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
+from exporter.engine.young import UNTIL
 
 __all__ = ["Engine", "EngineSettings", "present"]
 
@@ -204,6 +206,7 @@ class Engine:
         *,
         complete: BoolArray | None = None,
         unread: BoolArray | None = None,
+        detailed: bool = False,
     ) -> Verdicts:
         """Score and learn samples of every series.
 
@@ -222,10 +225,13 @@ class Engine:
             one: history does not tell whether there was a server.
         unread : ndarray of bool, shape (table.size,), optional
             Rows that are in the answer and could not be read: they are neither there nor away.
+        detailed : bool
+            Whether the verdicts are to have the details of anomalous rows at all instants but the last of a span, as
+            `details` returned them then.
         """
         state = self._state
         verdicts = Verdicts(times, samples, len(self.settings.detection.detectors))
-        verdicts.unread = unread
+        verdicts.unread, verdicts.details = unread, {} if detailed else None
         if complete is not None:
             verdicts.complete[:] = complete
         new = int(np.searchsorted(times, state.at, side="right"))
@@ -233,17 +239,33 @@ class Engine:
         state.finish(verdicts, new)
         return verdicts
 
+    def steady(self, times: FloatArray, samples: FloatArray, seconds: float) -> bool:
+        """Return whether a call of `run` for some instants leaves nothing out that calls of `step` would show.
+
+        That is so where the instants are one span, no series is in its first day, expires, moves or falls below zero
+        for the first time, and nothing is forecast. Then the verdicts and `Verdicts.details` are all that there is to
+        see of the instants but the last. Arguments as in `run`.
+        """
+        state, used = self._state, self.table.used()
+        if state.forecasts is not None or state.size > CHUNK or not used.any():
+            return False
+        if state.in_next_span(times, seconds) < len(times):
+            return False
+        lifetimes, scale, size = state.lifetimes, state.scale, self.table.size
+        old = times[0] - lifetimes.first[:size] >= UNTIL
+        stays = lifetimes.last[:size] >= times[-1] - self.settings.baseline.series_ttl
+        settled = scale.negative[:size] | ~(samples < 0.0).any(axis=0)
+        still = (samples == scale.origin[:size]) | np.isnan(samples)
+        settled &= (scale.unit[:size] != 0.0) | still.all(axis=0)
+        return bool((old & stays & settled)[used].all())
+
+    def in_next_span(self, times: FloatArray, seconds: float) -> int:
+        """Return how many of some instants, all after `at`, are scored together; see `run`."""
+        return self._state.in_next_span(times, seconds)
+
     def details(self, rows: npt.NDArray[np.intp]) -> RowDetails:
         """Return what explanations of the newest instant say of `rows`, shape (m,), ascending."""
-        state, buckets = self._state, self.buckets_at(self.at)
-        scale, shift = state.scale, state.shift.under_way(rows)
-        with np.errstate(all="ignore"):
-            shift[:2] = scale.possible(rows, scale.outward(rows, shift[:2]))
-            deviations, values, hours = state.recent.of(rows)
-            mean = state.shift.offset[rows] + state.shift.gain[rows] * state.baseline.all_times(rows)[0]
-            level = scale.outward(rows, mean.astype(np.float64))
-        unit, summary = scale.unit_of(rows), self._summary(rows, buckets)
-        return RowDetails(rows, buckets.week, summary, shift, deviations * unit, values, hours * unit, level)
+        return details_of(self._state, rows, self.buckets_at(self.at))
 
     def become(self, other: Engine) -> None:
         """Take over the state of a copy that went on in another process."""
@@ -287,28 +309,18 @@ class Engine:
 
     def bucket_summary(self, rows: npt.NDArray[np.intp], at: float) -> BucketSummary:
         """Return statistics of the time of the week of `at`, Unix seconds, for `rows`, shape (m,)."""
-        return self._summary(rows, self.buckets_at(at))
+        return summary_of(self._state, rows, self.buckets_at(at))
 
     def week_summary(self, row: int) -> BucketSummary:
         """Return what a series is judged against at each hour of the week; arrays of shape (168,), source units."""
         rows = np.array([row])
         hours = [
-            self._summary(rows, BucketIndex(hour, WEEK_BUCKETS + hour % DAY_BUCKETS, BUCKETS - 1))
+            summary_of(self._state, rows, BucketIndex(hour, WEEK_BUCKETS + hour % DAY_BUCKETS, BUCKETS - 1))
             for hour in range(WEEK_BUCKETS)
         ]
         return BucketSummary(
             *(np.concatenate([getattr(hour, part.name) for hour in hours]) for part in fields(BucketSummary))
         )
-
-    def _summary(self, rows: npt.NDArray[np.intp], buckets: BucketIndex) -> BucketSummary:
-        state = self._state
-        with np.errstate(all="ignore"):
-            stats = state.stats(buckets, rows)
-            middle = state.scale.outward(rows, stats.mean)
-            std = state.scale.outward(rows, stats.mean + stats.std) - middle
-            columns = (middle, *(state.scale.outward(rows, column) for column in (stats.q1, stats.q3)))
-            mean, q1, q3 = (state.scale.possible(rows, column) for column in columns)
-        return BucketSummary(mean, std, q1, q3, *state.baseline.scope(buckets, rows))
 
     def accept(self, rows: npt.NDArray[np.intp], at: float) -> None:
         """Take the present of some series as their new normal at once, on feedback.

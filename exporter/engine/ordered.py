@@ -12,9 +12,21 @@ import numpy as np
 
 from exporter.engine.columns import Array
 
-__all__ = ["add_to", "add_up", "clip", "count_of", "logarithm", "median", "pick", "rolling_sum", "suffix_sums"]
+__all__ = [
+    "FEW",
+    "add_to",
+    "add_up",
+    "clip",
+    "count_of",
+    "logarithm",
+    "median",
+    "pick",
+    "rolling_sum",
+    "sort",
+    "suffix_sums",
+]
 
-_FEW = 64
+FEW = 64
 """Series below which one call that adds in order is faster than a loop over the rows; only the speed depends on it."""
 
 
@@ -24,7 +36,7 @@ def add_up(rows: Array) -> Array:
     >>> add_up(np.array([[1.0, 2.0], [10.0, 20.0]]))
     array([11., 22.])
     """
-    if rows.shape[-1] < _FEW:
+    if rows.shape[-1] < FEW:
         total: Array = np.add.accumulate(rows, axis=0)[-1]
         return total
     total = rows[0].copy()
@@ -41,7 +53,7 @@ def add_to(total: Array, rows: Array) -> None:
     >>> total
     array([12.])
     """
-    if len(rows) > 1 and rows.shape[-1] < _FEW:
+    if len(rows) > 1 and rows.shape[-1] < FEW:
         total[...] = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
         return
     for row in rows:
@@ -74,7 +86,7 @@ def suffix_sums(rows: Array) -> Array:
     >>> suffix_sums(np.array([[1.0], [10.0], [100.0]])).ravel()
     array([111., 110., 100.])
     """
-    if rows.shape[-1] < _FEW:
+    if rows.shape[-1] < FEW:
         sums: Array = np.add.accumulate(rows[::-1], axis=0)[::-1]
         return sums
     sums = rows.copy()
@@ -119,6 +131,19 @@ def rolling_sum(rows: Array, width: int) -> Array:
         rows, size = rows[:-size] + rows[size:], 2 * size
 
 
+def sort(rows: Array) -> Array:
+    """Return rows sorted along the first axis, NaN last: numpy's own sort takes twice the time for many series.
+
+    >>> sort(np.array([[3.0], [np.nan], [1.0]])).ravel()
+    array([ 1.,  3., nan])
+    """
+    if rows.shape[-1] < FEW:
+        return np.sort(rows, axis=0)
+    columns = np.ascontiguousarray(rows.T)
+    columns.sort(axis=1)
+    return np.ascontiguousarray(columns.T)
+
+
 def logarithm(values: Array) -> Array:
     """Return the natural logarithm as float32, computed in float64.
 
@@ -134,7 +159,7 @@ def median(rows: Array) -> Array:
     >>> median(np.array([[3.0], [np.nan], [1.0]]))
     array([2.])
     """
-    rows = np.sort(rows, axis=0)  # NaN comes last.
+    rows = sort(rows)
     count = count_of(~np.isnan(rows))
     low, high = pick(rows, np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(rows) - 1)]))
     middle: Array = 0.5 * (low + high)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from exporter.engine.absence import Attendance
 from exporter.engine.baseline import BucketStats
 from exporter.engine.beside import beside_peers
+from exporter.engine.buckets import utc_offset
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
+from exporter.engine.details import note_lasting
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
 from exporter.engine.ordered import clip
@@ -131,7 +131,7 @@ class Scorer:
         mean = state.scale.outward(rows, stats.mean)
         factor = None if mask is None else mask.factor
         sample = state.scale.inward(rows, value if factor is None else forgive(value, mean, factor))
-        local = times + _offset(float(times[0]), settings.zone)
+        local = times + utc_offset(float(times[0]), settings.zone)
         if (within := state.within.shift(rows, local)) is not None:
             sample = sample - within
         resolution = state.scale.resolution(rows, mean)
@@ -179,8 +179,12 @@ class Scorer:
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         peers = None if self.peers is None else _inward(self.peers.part(rows), state.scale, rows, threshold)
         self._emit_verdicts(_Scored(rows, own, ballot, override, mean, factor, negative, young, within, peers))
-        self._note(rows, replace(batch, usable=usable & ~outage), learn, ballot, of_buckets, zero, young)
-        state.recent.note(rows, local, np.where(usable & ~outage, sample, np.nan), ballot.expected, of_buckets.mean)
+        batch = replace(batch, usable=usable & ~outage)
+        lasting = self._note(rows, batch, learn, ballot, of_buckets, zero, young)
+        sample = np.where(batch.usable, sample, np.nan)
+        note_lasting(
+            state, verdicts, span, rows, ballot, lasting=lasting, sample=sample, local=local, usual=of_buckets.mean
+        )
 
     def _with_residuals(self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray) -> SampleBatch:
         """Return the batch with the residuals of its samples, and with the noise of the hour in its statistics."""
@@ -225,8 +229,8 @@ class Scorer:
         of_buckets: BucketStats,
         zero: FloatArray,
         young: YoungVerdicts | None,
-    ) -> None:
-        """Note samples for the level shifts and, if they are to be learned, for the trend and the buckets."""
+    ) -> FloatArray:
+        """Note samples that are to be learned, for trend and buckets; return what counts for level shifts."""
         state, span, sample, stats = self.state, self.span, batch.sample, batch.stats
         # Whatever direction alerts, a value beyond the band is pulled to its edge before it is learned.
         settled = state.lifetimes.count[rows] >= MIN_SAMPLES
@@ -234,9 +238,9 @@ class Scorer:
         band = (ballot.lower, ballot.expected, ballot.upper)
         state.shift.follow(rows, np.where(batch.usable, sample, np.nan), band)
         usable = batch.usable & learn
-        state.shift.note(rows, np.where(usable & fine, sample, np.nan), band, span.seconds)
+        lasting = np.where(usable & fine, sample, np.nan)
         if span.score_only:
-            return
+            return lasting
         # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what
         # was emptied in a night has seen no day.
         clip = settled & (fine | (of_buckets.std > batch.resolution)) & ~state.drift.restarted(rows)
@@ -248,6 +252,7 @@ class Scorer:
         state.trend.note(rows, np.where(usable, sample, np.nan), of_buckets, zero, span.seconds)
         block = slice(state.filled, state.filled + len(sample))
         state.pending[block, rows] = np.where(usable, state.shift.bucket(clipped, rows), np.nan)
+        return lasting
 
     def _emit_verdicts(self, scored: _Scored) -> None:
         """Write score, votes and band, in source units, into the verdicts; count alerts and drift."""
@@ -368,11 +373,6 @@ def _outage(detectors: Sequence[Detector], results: Sequence[DetectorResult]) ->
 def _whole(complete: BoolArray, unread: BoolArray | None, rows: slice) -> BoolArray:
     """Return where a series without a sample is away, shape (t,), or (t, n) where some rows could not be read."""
     return complete if unread is None else complete[:, None] & ~unread[rows]
-
-
-def _offset(at: float, zone: ZoneInfo) -> float:
-    offset = datetime.fromtimestamp(at, zone).utcoffset()
-    return 0.0 if offset is None else offset.total_seconds()
 
 
 def score_instants(

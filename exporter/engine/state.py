@@ -20,7 +20,7 @@ from exporter.engine.shift import Shift
 from exporter.engine.verdict import Verdicts
 from exporter.engine.young import Siblings
 
-__all__ = ["EngineState"]
+__all__ = ["CHUNK", "EngineState"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -29,6 +29,10 @@ Rows = npt.NDArray[np.intp]
 CHUNK = 8192
 """Series that are worked on together: calls of numpy cost less than what they compute, and temporaries stay in the
 cache that cores share. Only speed needs it."""
+
+_LONGEST, _FEW = 60, 256
+"""Instants that are scored together at most where they are not learned, of so many series at most: of more, their
+temporaries would not stay in the cache. Only speed needs both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class EngineState(EngineRows):
         self.relearned: list[int] = []
         self.filled = self.flushed = self.blocks = self.instants = 0
         self.learned_hour = -1
+        self._counted = 0  # Instants of the span whose alerts are counted, in blocks that have ended.
         self.buckets = BucketIndex(0, 0, 0)
         self.seconds = 0.0
 
@@ -124,19 +129,7 @@ class EngineState(EngineRows):
                 self._end_period()
             if not skip:
                 self._enter(buckets, grid.stands_for(self.instants))
-            stop = limit = begin + 1
-            if not single:
-                limit = min(end, begin + (BLOCK if skip else BLOCK - self.filled))
-                limit = min(limit, begin + self.most_counted(seconds))
-            # The same buckets may come again after a week; a span is within one hour.
-            while (
-                stop < limit
-                and times[stop] - at < HOUR
-                and score_only[stop] == skip
-                and grid.period(times[stop]) == grid.period(at)
-                and self.buckets_at(float(times[stop])) == buckets
-            ):
-                stop += 1
+            stop = begin + 1 if single else self._end_of_span(times, begin, score_only, grid)
             when = slice(begin, stop)
             yield Span(when, buckets, seconds, skip, complete[when])
             self.at = float(times[stop - 1])
@@ -148,6 +141,32 @@ class EngineState(EngineRows):
                         self._end_period()
             self.end_counted(stop - begin, seconds)
             begin = stop
+
+    def in_next_span(self, times: FloatArray, seconds: float) -> int:
+        """Return how many of the instants `times`, shape (t,), all after `at`, are scored together."""
+        grid = self.learning_grid(seconds)
+        return self._end_of_span(times, 0, grid.score_only(times, 0, self.grid_at, self.instants), grid)
+
+    def _end_of_span(self, times: FloatArray, begin: int, score_only: BoolArray, grid: LearningGrid) -> int:
+        """Return the end of the span that begins with an instant, as a place in `times`."""
+        at, skip = times[begin], score_only[begin]
+        most = BLOCK - self.filled
+        if skip:
+            # What is not learned has no place in a block.
+            most = BLOCK if self.size > _FEW else _LONGEST
+        limit = min(len(times), begin + most, begin + self.most_counted(grid.seconds))
+        hours = self.buckets_at(float(at))
+        # The same buckets may come again after a week; a span is within one hour.
+        stop = begin + 1
+        while (
+            stop < limit
+            and times[stop] - at < HOUR
+            and score_only[stop] == skip
+            and grid.period(times[stop]) == grid.period(at)
+            and self.buckets_at(float(times[stop])) == hours
+        ):
+            stop += 1
+        return stop
 
     def siblings(self, samples: FloatArray, times: FloatArray) -> FloatArray:
         """Return the quantiles of the older series at some instants, shape (3, t, 1); samples are (t, size)."""
@@ -169,18 +188,31 @@ class EngineState(EngineRows):
 
     def count_alerts(self, rows: slice, severities: FloatArray, seconds: float) -> None:
         """Count the alerts of severities, shape (t, n)."""
-        if self.alert_counts is not None and self.alert_counts.fits(seconds):
-            self.alert_counts.update(rows, severities)
+        counts = self.alert_counts
+        if counts is None or not counts.fits(seconds):
+            return
+        begin = 0
+        while len(severities) - begin > counts.instants_left:
+            # Of few series, which are worked on together.
+            end = begin + counts.instants_left
+            counts.update(rows, severities[begin:end])
+            counts.advance(end - begin)
+            begin = end
+        counts.update(rows, severities[begin:])
+        self._counted = begin
 
     def most_counted(self, seconds: float) -> int:
-        """Return in how many instants a block of the counts ends."""
+        """Return how many instants can be counted together; where nothing depends on the counts, a block may end."""
         counts = self.alert_counts
-        return counts.instants_left if counts is not None and counts.fits(seconds) else BLOCK
+        if counts is None or not counts.fits(seconds) or (counts.budget.rate is None and self.size <= _FEW):
+            return _LONGEST
+        return counts.instants_left
 
     def end_counted(self, instants: int, seconds: float) -> None:
         """Note that so many instants are counted."""
         if self.alert_counts is not None and self.alert_counts.fits(seconds):
-            self.alert_counts.advance(instants)
+            self.alert_counts.advance(instants - self._counted)
+            self._counted = 0
 
     def finish(self, verdicts: Verdicts, new: int) -> None:
         """Take up what verdicts say of all series together; those before the index `new` were there before."""

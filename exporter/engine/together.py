@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.buckets import utc_offset
 from exporter.engine.engine import Engine, present
 from exporter.engine.row_settings import RowSettings
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
@@ -151,8 +151,7 @@ def _in_step(state: EngineState, other: EngineState, begin: float) -> bool:
     if state.at == other.at:
         return replace(state.place, blocks=0) == replace(other.place, blocks=0)
     # What has learned nothing can join where an hour and a block begin.
-    offset = datetime.fromtimestamp(begin, state.settings.zone).utcoffset()
-    local = 0.0 if offset is None else offset.total_seconds()
+    local = utc_offset(begin, state.settings.zone)
     at = max(state.at, other.at)
     return min(state.at, other.at) == -np.inf and not state.filled and (at + local) // HOUR != (begin + local) // HOUR
 

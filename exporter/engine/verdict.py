@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.peers.samples import PeerVerdicts
+from exporter.engine.row_details import RowDetails
 
 __all__ = ["Aligned", "Checkpoint", "Verdict", "Verdicts"]
 
@@ -114,6 +115,8 @@ class Verdicts:
         self.unread: npt.NDArray[np.bool_] | None = None
         """By row, for all instants."""
         self.peers: PeerVerdicts | None = None
+        self.details: dict[int, RowDetails] | None = None
+        """What explanations say of anomalous rows, by instant, but for the last of a span; None: nobody asks."""
 
     def __len__(self) -> int:
         return len(self.times)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.detectors.base import CERTAIN, SEVERITY_MAX, BoolArray, FloatArray
-from exporter.engine.ordered import clip
+from exporter.engine.ordered import clip, sort
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["FEW", "UNTIL", "Siblings", "Young", "YoungSamples", "YoungVerdicts"]
@@ -370,10 +370,10 @@ def _keep(state: _State, value: Array, normal: BoolArray) -> None:
         kept[KEPT // 2 :, full] = np.nan
         filled[full] = KEPT // 2
         state["stride"][full] *= 2
-    some = np.sort(kept[:, due], axis=0)  # NaN comes last.
+    some = sort(kept[:, due])
     count = filled[due].astype(np.intp)
     middle = _quantile(some, count, 0.5)
-    deviation = np.sort(np.abs(some - middle), axis=0)
+    deviation = sort(np.abs(some - middle))
     outer = (_quantile(some, count, 0.9) - _quantile(some, count, 0.1)) / _TENTHS
     state["middle"][due] = middle
     state["spread"][due] = np.maximum(_NORMAL * _quantile(deviation, count, 0.5), outer)

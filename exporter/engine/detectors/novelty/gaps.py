@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.ordered import FEW
 
 __all__ = ["GAPS", "Gaps", "gap_columns"]
 
@@ -51,12 +52,17 @@ class Gaps:
         ndarray of float32, shape (f, t, n)
             Infinite where nothing was learned so far.
         """
-        far = np.zeros_like(values)
-        above, below = np.empty_like(values), np.empty_like(values)
-        for gap in range(GAPS):
-            np.subtract(values, self._low[:, gap, None], out=above)
-            np.subtract(self._high[:, gap, None], values, out=below)
-            np.maximum(far, np.minimum(above, below, out=above), out=far)
+        if values.shape[-1] < FEW:
+            here = values[:, None]
+            inside = np.minimum(here - self._low[:, :, None], self._high[:, :, None] - here)
+            far = np.maximum.reduce(inside, axis=1, initial=np.float32(0.0))
+        else:
+            far = np.zeros_like(values)
+            above, below = np.empty_like(values), np.empty_like(values)
+            for gap in range(GAPS):
+                np.subtract(values, self._low[:, gap, None], out=above)
+                np.subtract(self._high[:, gap, None], values, out=below)
+                np.maximum(far, np.minimum(above, below, out=above), out=far)
         far = np.where(far <= noise, np.float32(0.0), np.maximum(far - near, np.float32(0.0)))
         return np.where(np.isnan(values), np.float32(np.nan), far)
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.ordered import add_up, count_of, median, pick, rolling_sum
+from exporter.engine.ordered import add_up, count_of, median, pick, rolling_sum, sort
 
 __all__ = ["FEATURES", "RESIDUALS", "Recent", "recent_columns"]
 
@@ -118,7 +118,7 @@ class Recent:
         """Add the block to the past."""
         columns = self._columns
         medians, kept = columns["recent.medians"], columns["past.sample"]
-        block = np.sort(self._sample[WINDOW:], axis=0)
+        block = sort(self._sample[WINDOW:])
         medians[:-1] = medians[1:]
         medians[-1] = np.float32(0.5) * (block[BLOCK // 2 - 1] + block[BLOCK // 2])
         self.median[...] = median(medians)
@@ -126,7 +126,7 @@ class Recent:
         kept[-1] = self._sample[-1]
         now, before = self._sample[BLOCK:], self._sample[:BLOCK]
         # What is still in the window is not the past.
-        past = np.sort(kept[: -(WINDOW // BLOCK)], axis=0)
+        past = sort(kept[: -(WINDOW // BLOCK)])
         count = count_of(~np.isnan(past))
         variance, entropy = self.change
         variance[...] = self._change_of_variance(now, before, past, count)
