@@ -31,6 +31,8 @@ RUNS = (
     ("History", "backfill", [], "Learning from history, beside downloading the same answers and dropping them."),
     ("Backtests by several processes", "workers", [],
      "The same backtest by one process and by two, on two cores: [workers](workers.md)."),
+    ("Backtests of fine slots", "backtest", ["--days", "1"],
+     "Ten queries at ten seconds, after four weeks of history; seven days are seven times the slots."),
     ("Small queries", "together", [], "The first start of many small queries: each alone, and in passes they share."),
     ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Drill-down", "drill_down", [], "Label values that carry a change, in cubes of 80,000 leaves."),

@@ -81,6 +81,10 @@ class HistoryReplay:
         block = self._block
         return Frame(at, keys, values, np.full(len(keys), at), warnings=block.warnings)
 
+    def at_hand(self, slot: float) -> int:
+        """Return the answers of how many slots are at hand, from one that was fetched on."""
+        return len(self._block.times) - self._place(slot - self._query_offset)
+
     def _place(self, at: float) -> int:
         return round((at - float(self._block.times[0])) / self._plan.interval)
 

@@ -25,6 +25,7 @@ from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.backtest.scored_ahead import ScoredAhead
+from exporter.backtest.scored_together import ScoredTogether
 from exporter.backtest.simulated import InPlace, SimulatedClock
 from exporter.backtest.watcher import Watcher
 from exporter.canary.canaries import Canaries
@@ -310,10 +311,22 @@ class _Replay:
                 "depends on the order of the queries, so they have to be judged by one process: --workers=1"
             )
 
-    def _ahead(self, slots: Mapping[str, Sequence[float]], threads: Executor) -> dict[str, ScoredAhead]:
-        """Return what scores the slots of each query elsewhere; of none where that is done here."""
+    def _ahead(
+        self, slots: Mapping[str, Sequence[float]], threads: Executor
+    ) -> Mapping[str, ScoredAhead | ScoredTogether]:
+        """Return what scores the slots of each query: elsewhere, or here, where not each can be scored with others."""
         if self._pool.count == 1:
-            return {}
+            return {
+                name: ScoredTogether(
+                    evaluator.plan,
+                    evaluator.learner.engine,
+                    self._answers[name],
+                    evaluator.context.ports.masks,
+                    slots[name],
+                    query_offset=evaluator.context.settings.query_offset,
+                )
+                for name, evaluator in self._evaluators.items()
+            }
         return {
             name: ScoredAhead(
                 evaluator.plan,
@@ -346,21 +359,21 @@ class _Replay:
             if kind:
                 self._groups.evaluators[name].run(slot)
             else:
-                self._run_slot(name, slot, ahead.get(name))
+                self._run_slot(name, slot, ahead[name])
             if number % _PROGRESS_EVERY == 0:
                 for watcher in self._watchers:
                     watcher.on_progress(number / total)
         for watcher in self._watchers:
             watcher.on_progress(1.0)
 
-    def _run_slot(self, name: str, slot: float, ahead: ScoredAhead | None) -> None:
+    def _run_slot(self, name: str, slot: float, ahead: ScoredAhead | ScoredTogether) -> None:
         evaluator = self._evaluators[name]
-        if ahead is not None:
-            self._occupied[name] = result = ahead.next()
-            self._check_limits()
+        if (result := ahead.next()) is not None:
+            if self._pool.count > 1:
+                self._occupied[name] = result
+                self._check_limits()
             evaluator.follow(result.scored, result.expired)
             return
-        self._answers[name].fetch(slot)
         evaluator.run(slot)
         if evaluator.judged != slot:
             raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")

@@ -10,51 +10,27 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from exporter.backtest.past_answers import HistoryReplay
+from exporter.backtest.scored_together import AheadSlot, no_details, score_together
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
-from exporter.engine.row_details import RowDetails
 from exporter.engine.series import SeriesTable
 from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.prometheus import Frame
 from exporter.suppression.sample_masks import SampleMasks
 from exporter.worker_pool import WorkerPool
 
-__all__ = ["AheadSlot", "ScoredAhead", "score_slots"]
+__all__ = ["ScoredAhead", "score_slots"]
 
 _SAMPLES, _LEAST = 50_000, 12
 """Samples of a query that are scored together, at some 150 bytes in the result; and slots at least."""
 _FIRST, _MOST = 60, 960
 """Slots in the first part, so that alerts can soon follow, and at most in a later one, which is twice as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class AheadSlot:
-    """A slot that was scored, and what its engine took up then.
-
-    Attributes
-    ----------
-    expired : sequence of int
-        Rows that end with the slot.
-    capacity, row_bytes : int
-        See `Engine`.
-    """
-
-    scored: ScoredSlot
-    expired: Sequence[int]
-    capacity: int
-    row_bytes: int
-
-    @property
-    def table(self) -> SeriesTable:
-        """The series of its rows."""
-        return self.scored.table
 
 
 class ScoredAhead:
@@ -127,19 +103,26 @@ def score_slots(
     """Return an engine as it is after some slots, and the slots: the task of a worker."""
     table, results = SeriesTable(0), list[AheadSlot]()
     engine.table.limit = plan.max_series
-    for slot, frame in zip(slots, frames, strict=True):
+    while len(results) < len(slots):
+        if table.version != engine.table.version or not results:
+            table = engine.table.copy()
+        rest = slice(len(results), None)
+        if together := score_together(engine, plan, masks, slots[rest], frames[rest], table):
+            results += together
+            continue
+        slot, frame = slots[len(results)], frames[len(results)]
         complete = not frame.partial
         given_way = engine.give_way(frame.keys) if complete else []
         aligned = engine.align(frame.keys, frame.values, slot)
         mask = masks.sample_mask(plan, engine.table, np.array([slot]))
         verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
-        if table.version != engine.table.version or not results:
+        if table.version != engine.table.version:
             table = engine.table.copy()
         rows = np.flatnonzero(verdict.anomalous) if plan.alert is not None else np.zeros(0, np.intp)
         scored = replace(
             ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way),
             table=table,
-            details=engine.details(rows).only if len(rows) else _no_details,
+            details=engine.details(rows).only if len(rows) else no_details,
             aligned=replace(aligned, samples=verdict.observed),
         )
         # They are for metrics of a daemon.
@@ -148,7 +131,3 @@ def score_slots(
         expired = engine.expire(slot) if complete else []
         results.append(AheadSlot(scored, expired, engine.capacity, engine.row_bytes))
     return engine, results
-
-
-def _no_details(rows: npt.NDArray[np.intp]) -> RowDetails:
-    raise KeyError(f"none of these rows was anomalous: {rows}")

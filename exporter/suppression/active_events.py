@@ -20,8 +20,13 @@ from exporter.silences import Silence, SilenceIndex
 
 __all__ = ["ActiveEvents"]
 
+_NO_SILENCES = SilenceIndex()
 _GROUP = "(group) "
 """What the alerts of groups are stored under begins with it."""
+
+
+def _no_silences() -> SilenceIndex:
+    return _NO_SILENCES
 
 
 class ActiveEvents:
@@ -33,7 +38,7 @@ class ActiveEvents:
         Returns the newest silences.
     """
 
-    def __init__(self, silences: Callable[[], SilenceIndex] = SilenceIndex) -> None:
+    def __init__(self, silences: Callable[[], SilenceIndex] = _no_silences) -> None:
         self._silences = silences
         self._lock = threading.Lock()
         self._calendar = Calendar()
