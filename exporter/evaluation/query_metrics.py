@@ -15,7 +15,7 @@ from exporter.engine.calibration import Calibration
 from exporter.engine.seconds import WEEK
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, Reason
-from exporter.exposition import SERIES_STATES, PageRows, SelfMetrics
+from exporter.exposition import SERIES_STATES, Children, PageRows, SelfMetrics
 from exporter.prometheus import Frame, HistoryChunk
 
 __all__ = ["QueryMetrics", "count_warnings"]
@@ -43,6 +43,7 @@ class QueryMetrics:
         self._metrics = metrics
         self.asks(source)
         self._query = query
+        self._children = Children(query=query)
         self._coverage: float | None = None
         self._empty = False
         self._refused = 0
@@ -66,22 +67,22 @@ class QueryMetrics:
     def resume(self, source: str) -> None:
         """Go on under another configuration: what the newest slot has shown holds until the next."""
         self.asks(source)
-        self._metrics.judged_ratio.labels(query=self._query).set(self.judged_ratio)
+        self._children.of(self._metrics.judged_ratio).set(self.judged_ratio)
 
     def begin(self) -> None:
         """Count an evaluation that begins."""
-        self._metrics.cycles_total.labels(query=self._query).inc()
+        self._children.of(self._metrics.cycles_total).inc()
 
     def failed(self, why: str = "an internal error; the log says more") -> None:
         """Count an evaluation without a verdict."""
         self.trouble = why
         self._set_ratio(0.0, why)
-        self._metrics.cycles_failed_total.labels(query=self._query).inc()
+        self._children.of(self._metrics.cycles_failed_total).inc()
 
     def refused(self, fault: PrometheusError, *, history: bool = False) -> None:
         """Count an evaluation, or a part of `history`, to which the source gave no usable answer."""
         self.failed(f"{fault.reason}: {fault.message}")
-        self._metrics.query_errors_total.labels(query=self._query, reason=str(fault.reason)).inc()
+        self._children.of(self._metrics.query_errors_total, reason=str(fault.reason)).inc()
         # Where only history fails, the query itself was answered.
         self._source_up.set(history or fault.reason in _ANSWERED)
         more = {"query": self._query, "reason": str(fault.reason), "error": fault.message}
@@ -116,21 +117,21 @@ class QueryMetrics:
         history : bool
             Whether there was history to learn; without it, series that are too young to alert are not judged.
         """
-        metrics, query = self._metrics, self._query
+        metrics, child = self._metrics, self._children.of
         self.trouble = None
         # Not after a single one: a server that fails now and then would have two lines for each.
         if self._refused > 1:
-            log.info("the query is answered again", extra={"query": query, "failed": self._refused})
+            log.info("the query is answered again", extra={"query": self._query, "failed": self._refused})
         self._refused = 0
         self._source_up.set(1)
-        metrics.last_success_timestamp_seconds.labels(query=query).set(verdict.at)
+        child(metrics.last_success_timestamp_seconds).set(verdict.at)
         here = int(np.count_nonzero(~np.isnan(verdict.observed)))
         masked = int(np.count_nonzero(verdict.masked))
         is_scored = verdict.ready & ~verdict.masked & ~verdict.absent
         scored = int(np.count_nonzero(is_scored))
         refused = aligned.refused + frame.refused
         young, gone = here - scored - masked, series - here
-        metrics.series_absent.labels(query=query).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
+        child(metrics.series_absent).set(int(np.count_nonzero(verdict.absent & verdict.ready)))
         self.series(scored=scored, warming_up=young, no_data=gone, masked=masked, over_limit=refused)
         self._note_ratio(verdict, aligned, frame, rows, series, never_empty=never_empty, history=history)
         self._note_emptiness(series)
@@ -145,16 +146,16 @@ class QueryMetrics:
             inside = 1.0 - np.count_nonzero(verdict.anomalous & is_scored) / scored
             share = min(1.0, interval / _COVERAGE_MEMORY)
             self._coverage = inside if self._coverage is None else self._coverage + share * (inside - self._coverage)
-            metrics.band_coverage_ratio.labels(query=query).set(self._coverage)
+            child(metrics.band_coverage_ratio).set(self._coverage)
 
     def beginning(self, first_score_at: float, mature_at: float) -> None:
         """Set when the first score and the first alert may come, Unix seconds; NaN: unknown, or it is there."""
         gauges = self._metrics.first_score_timestamp_seconds, self._metrics.alerts_from_timestamp_seconds
         for gauge, at in zip(gauges, (first_score_at, mature_at), strict=True):
             if math.isfinite(at):
-                gauge.labels(query=self._query).set(at)
+                self._children.of(gauge).set(at)
             else:
-                gauge.remove_by_labels({"query": self._query})
+                self._children.remove(gauge)
 
     def _note_warnings(self, frame: Frame) -> None:
         """Count the warnings of a slot; log them when they begin, change and end: an outage has many slots."""
@@ -236,21 +237,21 @@ class QueryMetrics:
 
     def _set_ratio(self, ratio: float, why: str) -> None:
         self.judged_ratio, self.unjudged = ratio, why
-        self._metrics.judged_ratio.labels(query=self._query).set(ratio)
+        self._children.of(self._metrics.judged_ratio).set(ratio)
 
     def history(self, *, incomplete: bool) -> None:
         """Note whether all of history was read."""
         self.trouble = None
-        self._metrics.history_incomplete.labels(query=self._query).set(incomplete)
+        self._children.of(self._metrics.history_incomplete).set(incomplete)
 
     def expect(self, calibration: Calibration) -> None:
         """Set how many alerts a week are expected; no value where too little was judged to know."""
         rates = (calibration.expected, calibration.lower, calibration.upper)
         for gauge, rate in zip(self._metrics.expected_false_alerts.values(), rates, strict=True):
             if math.isnan(rate):
-                gauge.remove_by_labels({"query": self._query})
+                self._children.remove(gauge)
             else:
-                gauge.labels(query=self._query).set(rate * WEEK)
+                self._children.of(gauge).set(rate * WEEK)
 
     def _note_emptiness(self, series: int) -> None:
         """Log once that the query has no series: a typo in an expression is no error to Prometheus."""
@@ -266,31 +267,31 @@ class QueryMetrics:
         """Count series of an answer that could not be used, by reason."""
         for reason, count in reasons.items():
             if count:
-                self._metrics.series_rejected_total.labels(query=self._query, reason=reason).inc(count)
+                self._children.of(self._metrics.series_rejected_total, reason=reason).inc(count)
 
     def shifted(self, series: int) -> None:
         """Count series whose level was accepted as their new normal."""
-        self._metrics.level_shifts_total.labels(query=self._query).inc(series)
+        self._children.of(self._metrics.level_shifts_total).inc(series)
         log.info("series have a new normal", extra={"query": self._query, "series": series})
 
     def series(self, **states: int) -> None:
         """Set how many series there are in each state; 0 in those that are not given."""
         for state in SERIES_STATES:
-            self._metrics.series.labels(query=self._query, state=state).set(states.get(state, 0))
+            self._children.of(self._metrics.series, state=state).set(states.get(state, 0))
 
     def alerts(self, alerts: Iterable[Alert]) -> None:
         """Set how many alerts there are in each state."""
         states = [alert.state for alert in alerts]
         for state in AlertState:
-            self._metrics.alerts.labels(query=self._query, state=str(state)).set(states.count(state))
+            self._children.of(self._metrics.alerts, state=str(state)).set(states.count(state))
 
     def disagrees(self, ratio: float | None) -> None:
         """Show how far another exporter of the same series has other alerts; None where there is none."""
         gauge = self._metrics.pair_disagreement_ratio
         if ratio is None:
-            gauge.remove_by_labels({"query": self._query})
+            self._children.remove(gauge)
         else:
-            gauge.labels(query=self._query).set(ratio)
+            self._children.of(gauge).set(ratio)
 
     @contextmanager
     def timed(self, phase: str, beat: Callable[[float], None], allowed: float) -> Iterator[None]:
@@ -301,5 +302,5 @@ class QueryMetrics:
             yield
         finally:
             took = perf_counter() - begin
-            self._metrics.cycle_duration_seconds.labels(query=self._query, phase=phase).observe(took)
+            self._children.of(self._metrics.cycle_duration_seconds, phase=phase).observe(took)
             beat(0.0)

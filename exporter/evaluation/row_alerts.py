@@ -87,6 +87,8 @@ class RowAlerts:
         self._sharing = 0
         self._fresh = True
         """Whether no slot was judged since the start."""
+        self._idle: tuple[SeriesTable, int] | None = None
+        """The rows of the newest slot, where it had nothing to do: another such slot of the same rows has neither."""
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
         self._stored = StoredContext(alert_store)
@@ -100,6 +102,7 @@ class RowAlerts:
         self.rule, self.context, self.alert_store.context = rule, context, context
         self.identities.configure(rule, context.settings.external_labels)
         self._unplaced = set(self.alert_store.alerts)
+        self._idle = None
         self._end_renamed(table, at)
 
     def _end_renamed(self, table: SeriesTable, at: float) -> None:
@@ -124,6 +127,11 @@ class RowAlerts:
         rule, store, ports, run = self.rule, self.alert_store, self.context.ports, self.context.ports.containment.run
         if rule is None:
             return self._without_rule(slot.states.at)
+        idle = not (store.alerts or self._unplaced or len(slot.climbed) or slot.states.anomalous.any())
+        now = (slot.table, slot.table.version) if idle else None
+        if now is not None and self._idle == now:
+            return Step(alerts={})
+        self._idle = now
         # As of the slot before, so that this slot counts for the alerts that take their place.
         self._end_renamed(slot.table, store.newest)
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)

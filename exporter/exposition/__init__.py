@@ -1,10 +1,12 @@
 """The ``/metrics`` page: scores of all series, and the exporter's own metrics."""
 
+from exporter.exposition.children import Children
 from exporter.exposition.labels import PageRows, page_labels, row_prefix
 from exporter.exposition.page import Exposition, Scrape, group_scores, scores_of, values_of
 from exporter.exposition.selfmetrics import SERIES_STATES, SelfMetrics
 
 __all__ = [
+    "Children",
     "Exposition",
     "PageRows",
     "SERIES_STATES",
