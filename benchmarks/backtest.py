@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import multiprocessing
 import os
 import sys
 import time
@@ -52,6 +53,8 @@ def main() -> int:
         connect = functools.partial(_Past, series=args.series)
         result = replay(config, within, connect=connect, sleep=time.sleep, pool=pool)
     took = time.perf_counter() - begin
+    for process in multiprocessing.active_children():
+        process.join()
     after = os.times()
     used = sum(after[:4]) - sum(before[:4])
     slots = sum(counts.slots for counts in result.record.scores.values())

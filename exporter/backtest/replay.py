@@ -164,7 +164,7 @@ class _Replay:
         causes.configure(config.dependencies, jobs, map(members_of, self._configured))
         likely = LikelyCauses()
         likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
-        metrics = SelfMetrics(CollectorRegistry())
+        metrics = SelfMetrics(CollectorRegistry(), read=False)
         changes = ChangeLog()
         changes.configure(config.changes)
         after = {query.name: query.after_change for query in config.queries if query.after_change is not None}

@@ -100,6 +100,9 @@ class AlertEvaluator:
         run("co-occurrence", name, partial(ports.co_occurrence.update, name, verdict, table), None)
         run("likely causes", name, partial(ports.likely_causes.update, name, verdict, table), None)
         states = row_states(self.plan.alert, verdict)
+        if self.rows.is_idle(states, table):
+            self._climbs = None
+            return Step(alerts={})
         multiple = self._multiple(verdict, table)
         builder = ExplanationBuilder(self.plan, self.context, verdict, table, details, multiple)
 

@@ -15,7 +15,7 @@ from exporter.engine.calibration import Calibration
 from exporter.engine.seconds import WEEK
 from exporter.engine.verdict import Aligned, Verdict
 from exporter.errors import PrometheusError, Reason
-from exporter.exposition import SERIES_STATES, Children, PageRows, SelfMetrics
+from exporter.exposition import SERIES_STATES, PageRows, SelfMetrics
 from exporter.prometheus import Frame, HistoryChunk
 
 __all__ = ["QueryMetrics", "count_warnings"]
@@ -43,7 +43,7 @@ class QueryMetrics:
         self._metrics = metrics
         self.asks(source)
         self._query = query
-        self._children = Children(query=query)
+        self._children = metrics.children(query=query)
         self._coverage: float | None = None
         self._empty = False
         self._refused = 0

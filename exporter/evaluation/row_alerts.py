@@ -20,7 +20,7 @@ from exporter.alerting.root_cause import SeverityTrace
 from exporter.alerting.saved_context import SavedContext
 from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import evaluate, withdraw
-from exporter.alerting.storm import OpenStorm, RowAlert, StormAssignment, assign_storms
+from exporter.alerting.storm import OpenStorm, RowAlert, RowStates, StormAssignment, assign_storms
 from exporter.correlation.root_causes import SlotCandidates
 from exporter.engine.series import Labels, SeriesTable, labels_of
 from exporter.evaluation.alert_store import AlertStore
@@ -88,7 +88,7 @@ class RowAlerts:
         self._fresh = True
         """Whether no slot was judged since the start."""
         self._idle: tuple[SeriesTable, int] | None = None
-        """The rows of the newest slot, where it had nothing to do: another such slot of the same rows has neither."""
+        """The rows of the newest slot, where it had nothing to do."""
         self._index = LabelIndex()
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
         self._stored = StoredContext(alert_store)
@@ -127,11 +127,10 @@ class RowAlerts:
         rule, store, ports, run = self.rule, self.alert_store, self.context.ports, self.context.ports.containment.run
         if rule is None:
             return self._without_rule(slot.states.at)
-        idle = not (store.alerts or self._unplaced or len(slot.climbed) or slot.states.anomalous.any())
-        now = (slot.table, slot.table.version) if idle else None
-        if now is not None and self._idle == now:
+        if self.is_idle(slot.states, slot.table):
             return Step(alerts={})
-        self._idle = now
+        begun = store.alerts or self._unplaced or len(slot.climbed) or slot.states.anomalous.any()
+        self._idle = None if begun else (slot.table, slot.table.version)
         # As of the slot before, so that this slot counts for the alerts that take their place.
         self._end_renamed(slot.table, store.newest)
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
@@ -179,6 +178,11 @@ class RowAlerts:
         if step.suppressed:
             log.warning("max_alerts is reached", extra={self.kind: self.name, "suppressed": step.suppressed})
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
+
+    def is_idle(self, states: RowStates, table: SeriesTable) -> bool:
+        """Return whether nothing follows from a slot: it had nothing to do, as the one before it of the same rows."""
+        same = self._idle is not None and self._idle == (table, table.version)
+        return same and not (self.alert_store.alerts or self._unplaced or states.anomalous.any())
 
     def disagreement(self) -> float | None:
         """Return how far another exporter of the same series has other alerts; None where there is none."""

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from prometheus_client.metrics import MetricWrapperBase
 
-__all__ = ["Children"]
+__all__ = ["Children", "UnreadChildren"]
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -41,3 +41,24 @@ class Children:
         metric.remove_by_labels(self._labels)
         self._gone.add(metric)
         self._children = {key: child for key, child in self._children.items() if key[0] is not metric}
+
+
+class UnreadChildren(Children):
+    """In the place of children that nobody reads."""
+
+    def of(self, metric: M, **more: str) -> M:  # noqa: ARG002
+        """Return what takes values and keeps none."""
+        return _UNREAD  # type: ignore[return-value]
+
+    def remove(self, metric: MetricWrapperBase) -> None:
+        """Do nothing."""
+
+
+class _Unread:
+    def inc(self, *_: float) -> None:
+        """Do nothing, as the others."""
+
+    set = observe = inc
+
+
+_UNREAD = _Unread()

@@ -25,6 +25,7 @@ from prometheus_client import (
 from exporter import __version__
 from exporter.alerting.episode import Feedback
 from exporter.errors import Reason
+from exporter.exposition.children import Children, UnreadChildren
 from exporter.store.errors import StoreReason
 
 __all__ = ["SERIES_STATES", "SelfMetrics", "build_information"]
@@ -56,10 +57,13 @@ class SelfMetrics:
     ----------
     registry : CollectorRegistry
         Empty; the collectors of process, platform and garbage collector are added.
+    read : bool
+        Whether anybody will: what is set in every slot is not, otherwise.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, read: bool = True) -> None:
         self.registry = registry
+        self._read = read
         # Otherwise every counter gains a second series, `_created`. The switch is global in the library; setting it
         # twice does no harm.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -90,6 +94,10 @@ class SelfMetrics:
         self._samples()
         self._state()
         self._budgets()
+
+    def children(self, **labels: str) -> Children:
+        """Return the children that have these labels; they keep nothing where the metrics are not `read`."""
+        return Children(**labels) if self._read else UnreadChildren(**labels)
 
     def watch(self, query: str) -> None:
         """Start the counters of a query at zero, so that rate() sees their first increase."""

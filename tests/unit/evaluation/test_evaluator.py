@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from exporter.alerting.alert import AlertState
 from exporter.errors import PrometheusError, Reason
 from exporter.evaluation import jobs
 from exporter.evaluation.removed_queries import RemovedQueries
+from exporter.evaluation.row_alerts import RowAlerts
+from exporter.evaluation.slot_result import SlotResult
 from exporter.store.alerts import AlertLog
 from exporter.store.errors import StoreError, StoreReason
 from exporter.store.learned_arrays import LearnedArrays
@@ -56,6 +59,28 @@ def test_an_anomaly_fires_and_ends(world: World, source: Source) -> None:
     (ended,) = world.cycle.alerts.alerts.values()
     assert re.fullmatch(r"load of instance=a is [\d.]+ again, expected [\d.]+", ended.annotations["recovered"])
     assert " again" not in ended.annotations["summary"]
+
+
+def test_a_slot_in_which_nothing_happens_has_no_step(
+    world: World, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[float] = []
+    correlate = RowAlerts._correlate
+
+    def noted(self: RowAlerts, slot: SlotResult, *more: Any) -> Any:
+        judged.append(slot.states.at)
+        return correlate(self, slot, *more)
+
+    monkeypatch.setattr(RowAlerts, "_correlate", noted)
+    world.slot(4)
+    assert len(judged) == 1
+    source.series.append("c")
+    world.slot(3)
+    assert len(judged) == 2
+    source.loud = {"a"}
+    world.slot(2)
+    assert len(judged) == 4
+    assert world.shown() == {"a": FIRING}
 
 
 # ---------------------------------------------------------------------- the start

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from exporter.exposition import Children
+from exporter.exposition import Children, SelfMetrics
 
 
 def test_a_child_is_looked_up_once_and_gone_until_it_is_asked_for_again() -> None:
@@ -34,3 +34,14 @@ def test_a_child_of_an_earlier_run_is_removed_too() -> None:
     gauge.labels(query="q").set(1)
     Children(query="q").remove(gauge)
     assert registry.get_sample_value("a", {"query": "q"}) is None
+
+
+def test_children_that_nobody_reads_keep_nothing() -> None:
+    registry = CollectorRegistry()
+    metrics = SelfMetrics(registry, read=False)
+    children = metrics.children(query="q")
+    children.of(metrics.judged_ratio).set(1)
+    children.of(metrics.cycles_total).inc()
+    children.of(metrics.cycle_duration_seconds, phase="score").observe(1.0)
+    children.remove(metrics.judged_ratio)
+    assert registry.get_sample_value("anomaly_exporter_judged_ratio", {"query": "q"}) is None
