@@ -264,9 +264,8 @@ class QueryEvaluator:
         self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way, elsewhere))
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))
         self._contain("drift", lambda: self._drift.update(engine, slot))
-        if engine.shifts:
-            self._metrics.shifted(len(engine.shifts))
-            engine.shifts.clear()
+        self._metrics.shifted(len(engine.shifts))
+        engine.shifts.clear()
         self._rows.release(learner.expire(frame, slot))
         # Last, so that it delays nothing of the query.
         self.shadow.add(learner, JudgedSlot(frame, verdict, engine.table, self.alerts), self._phase)

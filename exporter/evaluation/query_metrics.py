@@ -271,6 +271,8 @@ class QueryMetrics:
 
     def shifted(self, series: int) -> None:
         """Count series whose level was accepted as their new normal."""
+        if not series:
+            return
         self._children.of(self._metrics.level_shifts_total).inc(series)
         log.info("series have a new normal", extra={"query": self._query, "series": series})
 
