@@ -242,14 +242,15 @@ class Engine:
     def steady(self, times: FloatArray, samples: FloatArray, seconds: float) -> bool:
         """Return whether a call of `run` for some instants leaves nothing out that calls of `step` would show.
 
-        That is so where the instants are one span, no series is in its first day, expires, moves or falls below zero
-        for the first time, and nothing is forecast. Then the verdicts and `Verdicts.details` are all that there is to
-        see of the instants but the last. Arguments as in `run`.
+        That is so where the instants follow the newest one and are one span, no series is in its first day, expires,
+        moves or falls below zero for the first time, and nothing is forecast. Then the verdicts and `Verdicts.details`
+        are all that there is to see of the instants but the last. Arguments as in `run`.
         """
         state, used = self._state, self.table.used()
         if state.forecasts is not None or state.size > CHUNK or not used.any():
             return False
-        if state.in_next_span(times, seconds) < len(times):
+        follow = state.at < times[0] <= state.at + 1.5 * seconds
+        if not follow or state.in_next_span(times, seconds) < len(times):
             return False
         lifetimes, scale, size = state.lifetimes, state.scale, self.table.size
         old = times[0] - lifetimes.first[:size] >= UNTIL

@@ -97,6 +97,17 @@ def test_slots_scored_together_are_those_scored_one_by_one(interval: str, alert:
     }
 
 
+def test_slots_after_a_gap_or_before_the_newest_are_not_scored_together() -> None:
+    plan = plan_of("10s")
+    one, slots, _ = learned(plan)
+    samples = np.array([[100.0, 100.0, 5.0]])
+    assert one.steady(slots[:1], samples, plan.interval)
+    assert not one.steady(slots[1:2], samples, plan.interval)
+    one.run(slots[:1], samples, plan.interval)
+    assert not one.steady(slots[:1], samples, plan.interval)
+    assert one.steady(slots[1:2], samples, plan.interval)
+
+
 def test_slots_that_are_not_learned_are_scored_in_one_call() -> None:
     plan, masks = plan_of("10s"), SampleMasks(ActiveEvents(), {})
     one, slots, frames = learned(plan)

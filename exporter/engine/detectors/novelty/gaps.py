@@ -19,6 +19,8 @@ GAPS = 16
 """Gaps that are kept of each feature, those beyond the extremes included: 128 bytes a feature and series. After some
 fifteen kinds of spikes the nearest to others is forgotten."""
 
+_FALLING = np.arange(GAPS, 0, -1, dtype=np.uint8)[:, None]
+
 
 def gap_columns(features: int) -> dict[str, Column]:
     """Return the state of `features` features: one gap from end to end, the others empty, from 0 to 0."""
@@ -77,36 +79,52 @@ class Gaps:
 
         A value splits the gap it falls into; of what are then GAPS + 1 gaps the narrowest is forgotten.
         """
-        series = novel.shape[-1]
-        place, instant = np.nonzero((novel & ~np.isnan(values)).reshape(len(novel), -1).T)
+        novel = (novel & ~np.isnan(values)).reshape(len(novel), -1)
+        count = novel.sum(axis=0)
+        place = np.flatnonzero(count)
         if not len(place):
             return
-        value = values.reshape(len(values), -1)[instant, place]
-        first = np.flatnonzero(np.diff(place, prepend=-1))  # Where the values of the next feature and series begin.
-        count = np.diff(first, append=len(place))
-        most = np.argsort(-count, kind="stable")
-        first, count = first[most], count[most]
-        feature, which = np.divmod(place[first], series)
-        low, high = self._low[feature, :, which], self._high[feature, :, which]  # (m, GAPS)
+        # Those with most values first, so that each turn is about the first of them; gap by gap, (GAPS, m), because
+        # what is done with all gaps of the same number is quick where they lie side by side.
+        place = place[np.argsort(-count[place], kind="stable")]
+        count = count[place]
+        low, high = _columns(self._low, place), _columns(self._high, place)
+        value = values.reshape(len(values), -1)
+        # The instants of their values, one after the other.
+        instants, first = np.nonzero(novel[:, place].T)[1], np.cumsum(count) - count
         for turn in range(int(count[0])):
             left = int(np.searchsorted(-count, -turn))  # Those that have one more value.
-            _split(low[:left], high[:left], value[first[:left] + turn])
-        self._low[feature, :, which], self._high[feature, :, which] = low, high
+            _split(low, high, value[instants[first[:left] + turn], place[:left]])
+        feature, which = np.divmod(place, self._low.shape[-1])
+        for gap in range(GAPS):
+            self._low[feature, gap, which], self._high[feature, gap, which] = low[gap], high[gap]
+
+
+def _columns(edges: Array, place: Array) -> Array:
+    """Return the edges of some features and series, by number; (f, GAPS, n) to (GAPS, m)."""
+    return np.take(edges.swapaxes(0, 1).reshape(GAPS, -1), place, axis=1)
 
 
 def _split(low: Array, high: Array, value: Array) -> None:
-    """Learn one value of each row of gaps in place; shapes (m, GAPS) and (m,)."""
-    # In at most one gap of each row, because gaps do not overlap.
-    hit = np.flatnonzero((low < value[:, None]) & (value[:, None] < high))
-    row = hit // GAPS
-    every, lows, highs = np.arange(len(row)), low.reshape(-1), high.reshape(-1)
-    value, left, right = value[row], lows[hit], highs[hit]
+    """Learn one value of each of the first k columns of gaps in place; shapes (GAPS, m) and (k,)."""
+    count, columns = len(value), low.shape[1]
+    lower, upper = low[:, :count], high[:, :count]
+    # In at most one gap of each column, because gaps do not overlap.
+    gap, column = np.divmod(np.flatnonzero((lower < value) & (value < upper)), count)
+    if not len(gap):
+        return
+    lows, highs = low.reshape(-1), high.reshape(-1)
+    hit = gap * columns + column
+    value, left, right = value[column], lows[hit], highs[hit]
     keeps_left = value - left >= right - value  # The wider half stays in place.
     lows[hit], highs[hit] = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
     # The other half takes the place of the narrowest gap, if that is narrower.
     begin, end = np.where(keeps_left, value, left), np.where(keeps_left, right, value)
-    width = high[row] - low[row]
-    narrowest = width.argmin(axis=1)
-    wider = end - begin > width[every, narrowest]
-    there = (row * GAPS + narrowest)[wider]
-    lows[there], highs[there] = begin[wider], end[wider]
+    width = upper - lower
+    least = np.minimum.reduce(width, axis=0)
+    wider = np.flatnonzero(end - begin > least[column])
+    column, begin, end = column[wider], begin[wider], end[wider]
+    # Numbers that fall, so that the first of equally narrow ones has the largest.
+    first = np.maximum.reduce((width == least) * _FALLING, axis=0)
+    there = (GAPS - first[column].astype(np.intp)) * columns + column
+    lows[there], highs[there] = begin, end
