@@ -146,6 +146,7 @@ def exporter(home: Path, config: Path, port: int) -> Process:
         f"--storage.path={home / 'exporter'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--web.enable-lifecycle",
+        "--web.enable-explore",  # On loopback, where Prometheus can be read anyway.
     ]
     return Process("anomaly-exporter", command, port, home / "anomaly-exporter.log")
 

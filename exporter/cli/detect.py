@@ -62,7 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add = detect.add_argument
-    add("--input", required=True, metavar="FILE", help="recorded samples; - is standard input")
+    add("file", nargs="?", metavar="FILE", help="recorded samples; - is standard input")
+    add("--input", metavar="FILE", help="the same as FILE")
     add("--output", default="-", metavar="FILE", help="- is standard output (default)")
     add("--format", choices=("auto", "prometheus-json", "csv", "promtool"), default="auto", dest="input_format",
         help="of the input (default: %(default)s)")  # fmt: skip
@@ -96,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _detect(args: argparse.Namespace) -> int:
+    if (args.file is None) == (args.input is None):
+        raise UsageError("which samples? anomaly-exporter detect FILE; - is standard input")
+    args.input = args.input or args.file
     zone = _zone(args.zone)
     given = _duration("--step", args.step)
     ahead = _duration("--forecast", args.forecast)

@@ -17,7 +17,16 @@ from exporter.web.api.anomalies import cursor_of, read_cursor
 from exporter.web.pages.incident_models import AnomalyFilter, TimelineEntry
 from exporter.web.pages.models import DisplayError, EpisodeRow, Labels, TimeRange
 
-__all__ = ["LabelsOf", "episode_row", "incident_members", "labels_by", "list_episodes", "shown_range", "timeline"]
+__all__ = [
+    "LabelsOf",
+    "episode_row",
+    "firing_annotations",
+    "incident_members",
+    "labels_by",
+    "list_episodes",
+    "shown_range",
+    "timeline",
+]
 
 _PAGE = 50
 _BEFORE, _AFTER = 3 * 3600.0, 3600.0
@@ -132,6 +141,13 @@ def episode_row(episode: Episode, labels_of: LabelsOf) -> EpisodeRow:
         score=None if episode.worst is None else episode.worst.score,
         has_graph=has_graph,
     )
+
+
+def firing_annotations(entries: Sequence[AuditEntry]) -> dict[str, str]:
+    """Return what an alert said when it fired, from the audit of its episode; empty where it did not."""
+    fired = [entry for entry in entries if entry.event == AuditEvent.FIRING and entry.intact]
+    # The labels that it got by firing are there, too; a name with a dot is no annotation.
+    return {name: text for name, text in fired[-1].details.items() if "." not in name} if fired else {}
 
 
 def shown_range(episode: Episode, at: float) -> TimeRange:

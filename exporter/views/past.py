@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from exporter import __version__
 from exporter.config.plan import QueryPlan
@@ -12,6 +13,7 @@ from exporter.views.anomalies import alert_status_texts, notes_of
 from exporter.views.incidents import (
     LabelsOf,
     episode_row,
+    firing_annotations,
     incident_members,
     labels_by,
     list_episodes,
@@ -63,7 +65,9 @@ class PastViews:
         changes = program.changes(own, shown.start, whole.resolved_at or at)
         fires = whole.fired_at is not None and whole.resolved_at is None
         status = program.alert_status(whole.labels, whole.fired_at or 0.0) if fires else ()
-        annotations = program.alert_snapshots.read().annotations(whole.query, whole.fingerprint)
+        annotations: Mapping[str, str] = {}
+        if whole.resolved_at is None:
+            annotations = program.alert_snapshots.read().annotations(whole.query, whole.fingerprint)
         return IncidentPage(
             at=at,
             zone=program.config().global_.timezone,
@@ -71,7 +75,7 @@ class PastViews:
             episode=row,
             shown=shown,
             timeline=timeline(entries, members, changes, status),
-            notes=notes_of(annotations) if whole.resolved_at is None else (),
+            notes=notes_of(annotations or firing_annotations(entries)),
             remarks=alert_status_texts(status),
             members=[episode_row(member, self._labels_of()) for member in members],
             chat=f"{row.state}: {whole.summary or whole.query}",

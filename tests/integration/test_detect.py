@@ -241,7 +241,7 @@ def test_a_query_of_a_configuration_decides(tmp_path: Path) -> None:
         pytest.param(
             ["--input", "{}/ok.csv", "--config.file", "{}/c.yaml", "--query", "x"], "has no query 'x'", id="no query"
         ),
-        pytest.param([], "the following arguments are required: --input", id="no input"),
+        pytest.param([], "which samples? anomaly-exporter detect FILE", id="no input"),
     ],
 )
 def test_what_cannot_be_used_is_told_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -356,3 +356,12 @@ def test_scores_are_bit_for_bit_those_of_the_daemon(prometheus: Prometheus, tmp_
     )
     score = json.loads(alone.stdout)["anomaly_score"]
     assert score == expected['load{instance="h0"}', end][0]
+
+
+def test_the_file_needs_no_flag_and_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "samples.csv"
+    file.write_bytes(text(range(60)))
+    plain, flagged = detect(str(file)), detect("--input", str(file))
+    assert (plain.returncode, plain.stdout) == (0, flagged.stdout)
+    for wrong in ([], [str(file), "--input", str(file)]):
+        assert (detect(*wrong).returncode, b"which samples" in detect(*wrong).stderr) == (2, True)
