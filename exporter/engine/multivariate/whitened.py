@@ -80,9 +80,8 @@ _RECENT = 1.0 / 48.0
 """Part of the newest slot in that share."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
-_AT_THIS_HOUR = 3.0
-"""Times a metric's distance in standard deviations of this hour of the week that it counts as at most in those of all
-hours: by half, the spread of an hour is larger by chance."""
+_AT_THIS_HOUR = 2.0
+"""Standard deviations of this hour of the week within which a metric is ordinary, however few hours stray so far."""
 _FARTHEST = 1e3
 """Standard deviations at most, so that everything stays finite."""
 _TOO_SMALL_TO_COUNT = 3.0
@@ -247,8 +246,8 @@ class Whitened:
     def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray, distance: FloatArray) -> FloatArray:
         """Return a vector as it counts; `distance` is in standard deviations of this hour of the week."""
         mean, spread = covariances.scale(len(vector))
-        at_most = np.clip(_AT_THIS_HOUR * distance, _TOO_SMALL_TO_COUNT, _FARTHEST)
-        farthest = np.where(np.abs(vector) < least, _TOO_SMALL_TO_COUNT, at_most) * spread
+        ordinary = (np.abs(vector) < least) | (distance < _AT_THIS_HOUR)
+        farthest = np.where(ordinary, _TOO_SMALL_TO_COUNT, _FARTHEST) * spread
         limited: FloatArray = np.clip(vector, mean - farthest, mean + farthest)
         return limited
 
