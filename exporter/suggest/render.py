@@ -97,7 +97,7 @@ def cost_lines(proposals: Sequence[Proposal]) -> list[str]:
     return [
         f"{total['queries']:.0f} queries, {total['series']:.0f} series: about {memory:.1f} MB of learned state.",
         f"Processors: about {here:.1f} % here, and {there:.1f} % of the server as it answered just now.",
-        f"The first start learns their history, which takes a processor about {total['learning']:.0f} s.",
+        f"The first start learns their history, which takes a processor {total['learning']:.0f} s at most.",
     ]
 
 
