@@ -279,8 +279,8 @@ def _anomalous(
     )
     waited = at - alert.active_at >= rule.for_
     if alert.state is AlertState.PENDING:
-        fresh = alert.fired_at is None and candidate.sent_since is None
-        ready = waited and (not fresh or at - alert.active_at >= rule.for_ + candidate.patience)
+        patience = candidate.patience if alert.fired_at is None and candidate.sent_since is None else 0.0
+        ready = at - alert.active_at >= rule.for_ + patience
         return _fire(alert, candidate, at, transitions) if ready else alert
     # A reload raised `for` beyond what this alert had waited when it fired, so it waits on. Prometheus does the
     # same and sends nothing, whether it had sent the alert or not. Comparing with `fired_at` as well keeps a
