@@ -58,12 +58,10 @@ def main() -> int:
     after = os.times()
     used = sum(after[:4]) - sum(before[:4])
     slots = sum(counts.slots for counts in result.record.scores.values())
-    alerts = result.record.alerts
-    waited = sum(alert.fired_at - alert.since for alert in alerts)
     print(
         f"{args.queries} queries of {args.series} series, {args.days:g} days at {args.interval:g} s, {args.workers} "
         f"workers: {slots:,} slots in {took:.1f} s, CPU {used:.1f} s, {1e6 * used / slots:.0f} us a slot; "
-        f"{len(alerts)} alerts, {waited:.0f} s from the first anomaly to firing in all"
+        f"{len(result.record.alerts)} alerts"
     )
     return 0
 
