@@ -25,6 +25,8 @@ KEPT = 12
 """Runs of anomalies that are kept: two months may have an incident a week beside the batch."""
 GAP = 6
 """Hours after which an anomaly is another run."""
+LASTS = 12
+"""Hours after the begin of a run of one month that it goes on, where that of the other month did."""
 BEYOND = np.float32(1.3)
 """What recurs must be this many times as severe as before."""
 VARIES = np.float32(2.0)
@@ -122,25 +124,29 @@ class Runs(Columns):
 
 
 def _of_months(state: dict[str, Array], hour: int, side: float) -> Array:
-    """Return how severe it was about this hour both a month ago and two months ago on a side, shape (n,); else 0."""
+    """Return how severe it was about this hour a month ago and two months ago on a side, shape (n,); else 0."""
     begin, end = state["run_hours"]
     least_severe, most_severe = np.full((2, begin.shape[1]), np.inf, np.float32)
     most_severe[:] = 0.0
     sizes = np.maximum(np.float32(side) * state["run_sizes"].astype(np.float32), np.float32(0.0))
     if not sizes.any():
         return np.zeros(begin.shape[1], np.float32)
-    workdays = _workdays_before(hour // HOURS)
+    workdays, covered = _workdays_before(hour // HOURS), np.zeros(begin.shape[1], np.bool_)
     for (least, most), days in zip(MONTHS, workdays, strict=True):
-        here = (begin + HOURS * least <= hour + 1) & (end + HOURS * most >= hour - 1)
+        since, begun = (hour - begin + 1) % HOURS, begin + HOURS * least <= hour + 1
+        # A run that was normal again before its end, because it had lasted, is as long as that of the other month.
+        covers, goes_on = begun & (end + HOURS * most >= hour - 1), begun & (begin + LASTS + HOURS * most >= hour - 1)
         for day in days:
-            here |= (begin <= HOURS * (day + 1)) & (end >= HOURS * day)
-        here &= sizes > 0.0
+            there = (begin <= HOURS * (day + 1)) & (end >= HOURS * day)
+            covers, goes_on = covers | there, goes_on | there
+        covers &= (since <= end - begin + 2) & (sizes > 0.0)
+        here = covers | (goes_on & (since <= LASTS + 1) & (sizes > 0.0))
         if not here.any():
             return np.zeros(begin.shape[1], np.float32)
-        here &= (hour - begin + 1) % HOURS <= end - begin + 2
+        covered |= covers.any(axis=0)
         severity = np.maximum.reduce(np.where(here, sizes, np.float32(0.0)))
         least_severe, most_severe = np.minimum(least_severe, severity), np.maximum(most_severe, severity)
-    return np.asarray(np.minimum(most_severe, VARIES * least_severe))
+    return np.asarray(np.where(covered, np.minimum(most_severe, VARIES * least_severe), np.float32(0.0)))
 
 
 def _workdays_before(day: int) -> tuple[list[int], list[int]]:

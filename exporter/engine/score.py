@@ -26,7 +26,7 @@ from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.seconds import HOUR
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
-from exporter.engine.vote import Ballot, score_of, vote
+from exporter.engine.vote import Ballot, beside_months, score_of, vote
 from exporter.engine.young import UNTIL, YoungSamples, YoungVerdicts
 
 __all__ = ["score_instants"]
@@ -151,13 +151,14 @@ class Scorer:
         normal = state.runs.normal(rows, hour)
         monthly = bool((normal > 1.0).any())
         if monthly:
-            results = [replace(each, above=each.above / normal[0], below=each.below / normal[1]) for each in results]
+            results = [beside_months(each, normal) for each in results]
         outage = _outage(voters, results)
         least = np.fmax(own.min_deviation, own.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
-        severity = ballot.joint * normal[:, None] if monthly else ballot.joint
+        # Rounded up, so that what was divided is as severe as it was.
+        severity = ballot.joint * normal[:, None] * 1.00001 if monthly else ballot.joint
         state.runs.note(rows, hour, *np.where(learn, severity, 0.0))
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = clip(z, -SEVERITY_MAX, SEVERITY_MAX)

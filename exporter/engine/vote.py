@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from exporter.engine.detectors import Detector, DetectorResult
 from exporter.engine.ordered import clip
 
-__all__ = ["Ballot", "score_of", "severity_of", "vote"]
+__all__ = ["Ballot", "beside_months", "score_of", "severity_of", "vote"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -108,6 +108,13 @@ def vote(
     if not any_counts:
         above, below, each = (np.minimum(severity, counts) for severity in (above, below, each))
     return Ballot(above, below, expected, lower, upper, each, joint, counts, published_lower, published_upper)
+
+
+def beside_months(result: DetectorResult, normal: FloatArray) -> DetectorResult:
+    """Return a result divided by what months had, shape (2, n); what has no side, such as texture, by the larger."""
+    sideless = result.above == result.below
+    above, below = (np.where(sideless, normal.max(axis=0), side) for side in normal)
+    return replace(result, above=result.above / above, below=result.below / below)
 
 
 def _band(

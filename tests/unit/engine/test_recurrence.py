@@ -33,6 +33,14 @@ def test_what_came_at_the_ends_of_two_months_is_normal_at_the_end_of_the_third(d
     assert below == [1.0, 1.0, 1.0]  # An outage at the end of the month is one.
 
 
+@pytest.mark.parametrize(("hour", "normal"), [(20, True), (23, True), (24 + 2, True), (24 + 10, False), (17, False)])
+def test_a_run_that_ended_early_in_a_month_is_as_long_as_that_of_the_other(hour: int, normal: bool) -> None:
+    runs = noted(30)
+    for each in (*range(DAY * 30 + 23, DAY * 31 + 3), DAY * 61 + 20, DAY * 61 + 21):
+        runs.note(ROWS, each, np.array([[4.0, 0.0, 0.0]]), np.zeros((1, 3)))
+    assert bool(runs.normal(ROWS, DAY * 91 + hour)[0, 0] > 1.0) is normal
+
+
 def test_what_fell_at_the_ends_of_two_months_may_fall_again() -> None:
     above, below = noted(30, 61, below=True).normal(ROWS, DAY * 91 + 20).tolist()
     assert below == pytest.approx([4.0 * BEYOND, 1.0, 1.0])
