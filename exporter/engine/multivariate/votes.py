@@ -34,7 +34,8 @@ def together(joint: Joint, severity: FloatArray | float, load: MemberLoad, voter
     single = np.where(held, np.fmin(single, _UNDER_LOAD), single)
     every = np.column_stack([single, joint.severity])
     ranked = -np.sort(-np.where(np.isnan(every), -np.inf, every), axis=1)
-    reached = ranked[:, quorum - 1]
+    # Of recorded samples a query may be missing.
+    reached = ranked[:, quorum - 1] if quorum <= ranked.shape[1] else np.full(rows, np.nan)
     share = joint.share * np.nan_to_num(joint.severity)[:, None]
     share[:, list(voters)] += np.nan_to_num(single)
     total = share.sum(axis=1, keepdims=True)

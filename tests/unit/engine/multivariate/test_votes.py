@@ -33,6 +33,7 @@ def voted(joint: float, severities: list[float], quorum: int, *, load: bool = Fa
         (NAN, [3.0, 2.0, 9.0], 2, 2.0),
         (NAN, [3.0, NAN, 9.0], 2, NAN),
         (1.2, [np.inf, 0.1, 0.1], 2, 1.2),
+        (1.2, [3.0, 2.0, 9.0], 4, NAN),
     ],
 )
 def test_the_severity_is_what_so_many_voters_reach(
