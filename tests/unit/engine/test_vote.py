@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.engine.detectors import DetectorResult
-from exporter.engine.vote import score_of, vote
+from exporter.engine.vote import beside_months, score_of, vote
 
 finite = st.floats(-100, 100).map(lambda x: round(x, 3))
 
@@ -94,3 +94,15 @@ def test_anomalous_is_outside_the_band(sample, bands, quorum, smallest) -> None:
         assert (max(above, below) >= 1) == outside
     agree = max((ballot.each[0] >= 1).sum(), (ballot.each[1] >= 1).sum())
     assert (max(above, below) >= 1) == (agree >= quorum)
+
+
+def test_what_has_no_side_is_divided_by_what_months_had_on_either() -> None:
+    edges = np.full(2, np.nan)
+    texture = DetectorResult(np.full((1, 2), 1.0), np.full((1, 2), 1.0), edges, edges, edges)
+    above = DetectorResult(np.array([[6.0, 6.0]]), np.zeros((1, 2)), edges, edges, edges)
+    normal = np.array([[4.0, 1.0], [1.0, 1.0]])
+    divided = beside_months(texture, normal)
+    assert (divided.above.tolist(), divided.below.tolist()) == ([[0.25, 1.0]], [[0.25, 1.0]])
+    assert beside_months(above, normal).above.tolist() == [[1.5, 6.0]]
+    below = DetectorResult(above.below, above.above, edges, edges, edges)
+    assert beside_months(below, normal).below.tolist() == [[6.0, 6.0]]
