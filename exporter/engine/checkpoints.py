@@ -15,7 +15,7 @@ from exporter.engine.verdict import Checkpoint
 
 __all__ = ["Checkpoints"]
 
-_LATER = ("residual/", "trend/", "young/", "peers/", "within/")
+_LATER = ("residual/", "trend/", "young/", "peers/", "within/", "collective/clock", "novelty/inside", "novelty/repeats")
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 
 

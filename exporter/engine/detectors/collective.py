@@ -45,11 +45,19 @@ hide what other detectors see meanwhile."""
 NOW = 1.6
 """Standard deviations of the noise that the mean of the last hours must be away: a sum of the past alone says nothing
 about now."""
+NOW_WHITE, WHITE = np.float32(1.1), np.float32(0.3)
+"""The same where neighbouring samples are correlated less than this: there the mean of so many is exact."""
 NOW_HOURS = 6
 NOW_LAST = 1.5
 """The mean of the last hours counts at most as this many times the last hour."""
 NOW_MARGIN = 2.5
 """The mean must also be this many times what nine tenths of such means of the series reach."""
+FORGOTTEN = np.float32(0.5 ** (1.0 / 24.0))
+"""Part of the hours that were like their neighbour that is left after an hour: half after a day."""
+CLEAR = np.float32(2.5)
+"""Standard errors of its mean that such an hour is away from its own mean, and from that of the other neighbour."""
+BOTH = np.float32(0.8)
+"""Hours of late that were like the one before from which on none is taken for the one after, and the reverse."""
 NOW_SHARE, NOW_RATE = 0.9, 0.02
 """The quantile follows by steps of this part of itself."""
 _AWAY_MAX = 6.0
@@ -107,6 +115,7 @@ class Collective(StatefulDetector):
         "longest": Column((), np.float32),  # And of those that have ended.
         "spread": Column((), np.float32, np.nan),  # Noise of the hour when it began; baseline units.
         "apart": Column((NOW_HOURS,), np.float32),  # Deviations of the last hours, in standard deviations of the noise.
+        "clock": Column((2,), np.float32),  # Hours of late that were like the one before, and like the one after.
         "reach": Column((), np.float32, 0.75),  # What nine tenths of the means of so many hours reach.
     }
 
@@ -118,9 +127,12 @@ class Collective(StatefulDetector):
         if batch.stats.fine is not None:
             # Against a coarser bucket every weekend would be a drift.
             expected = np.where(batch.stats.fine, expected, np.nan)
+        white = np.zeros(len(state["open"]), np.bool_)
+        if batch.residual is not None:
+            white = batch.residual.correlation < WHITE
         last = int(state["open"].max())
         if hour != last:
-            self._end_hour(state, expected if hour == last + 1 else state["usual"])
+            self._end_hour(state, expected if hour == last + 1 else state["usual"], white)
             state["open"][...] = hour
         # The baseline learns within the hour: the hour is compared with the mean from before it.
         began = state["count"] == 0
@@ -134,37 +146,55 @@ class Collective(StatefulDetector):
         mean, last = add_up(state["apart"]) / NOW_HOURS, state["apart"][-1]
         # The drift is over when an hour was normal, though the mean of six is not yet.
         mean = np.where(mean * last > 0.0, np.copysign(np.minimum(np.abs(mean), NOW_LAST * np.abs(last)), mean), 0.0)
-        now = mean / np.maximum(NOW, NOW_MARGIN * state["reach"])
+        now = mean / np.maximum(np.where(white, NOW_WHITE, NOW), NOW_MARGIN * state["reach"])
         severity = np.minimum(severity, np.maximum(np.stack([now, -now]), 0.0))
         above, below = np.where(state["hours"] >= SETTLED, severity, np.nan)
         return severity_result(batch, above, below)
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """Begin the sums anew: they were about the old level."""
-        for name in ("sum", "count", "offset", "above", "below", "way", "apart"):
+        for name in ("sum", "count", "offset", "above", "below", "way", "apart", "clock"):
             state[name][..., rows] = 0
 
     def relearn(self, state: State, rows: Rows) -> None:
         """Begin anew: the typical deviation was one from the old baseline, too."""
         self.reset(state, rows)
 
+    @staticmethod
+    def _nearest(state: State, mean: Array, after: Array, white: Array) -> Array:
+        """Return the mean nearest to that of the hour: its own, or by the clock that before or `after`; shape (n,).
+
+        A changed clock makes all hours like the ones after them, or all like those before. A leak does both in a day.
+        Only where samples are not correlated, `white`, is it clear which hours are like others.
+        """
+        usual, clock = state["usual"], state["clock"]
+        away = mean - usual
+        steps = np.stack([state["before"] - usual, after - usual])
+        steps = np.where(np.isnan(steps), 0.0, steps)
+        left = np.abs(away - clip(away, np.minimum(steps, 0.0), np.maximum(steps, 0.0)))
+        clear = CLEAR * state["spread"] / np.sqrt(np.maximum(state["count"], 1))
+        clock *= FORGOTTEN
+        clock += white & (np.abs(away) > clear) & (left < clear) & (left[::-1] > clear)
+        steps = np.where(clock[::-1] >= BOTH, 0.0, steps)
+        nearest: Array = usual + clip(away, np.minimum(np.minimum(*steps), 0.0), np.maximum(np.maximum(*steps), 0.0))
+        return nearest
+
     def reason(self, context: ReasonContext) -> str:
         """Say on which side the hours were."""
         return f"hours a little {context.side} the usual have added up: a drift"
 
-    def _end_hour(self, state: State, after: Array) -> None:
+    def _end_hour(self, state: State, after: Array, white: Array) -> None:
         """Add the deviation of the hour that has ended to the sums; nothing changes where it had no sample.
 
         The deviation is that from the nearest usual mean of this hour, the one before and the one `after`: what comes
-        an hour early or late, as after a change of the clock, is no drift.
+        an hour early or late, as after a change of the clock, is no drift. What comes late in the afternoon and early
+        in the morning is one.
         """
         limit = self.limit
         mean = state["sum"] / np.maximum(state["count"], 1)
-        beside = np.stack([state["before"], state["usual"], after])
-        nearest = clip(mean, np.fmin.reduce(beside), np.fmax.reduce(beside))
-        nearest = np.where(np.isnan(state["usual"]), np.nan, nearest)
+        nearest = self._nearest(state, mean, after, white)
+        away = (mean - state["usual"]) / state["spread"]
         state["before"][...] = state["usual"]
-        away = (mean - nearest) / state["spread"]
         away = np.where((state["count"] > 0) & ~np.isnan(away), clip(away, -_AWAY_MAX, _AWAY_MAX), state["apart"][-1])
         state["apart"][:-1] = state["apart"][1:]
         state["apart"][-1] = away
@@ -172,9 +202,10 @@ class Collective(StatefulDetector):
         compared = (state["count"] > 0) & np.isfinite(deviation)
         deviation = np.where(compared, deviation, 0.0)
         size, hours = state["size"], state["hours"]
-        reach = CLIP * size
-
-        typical = NORMAL * size.astype(np.float64)
+        # What is taken for the hour beside has hardly a deviation left: the size is not less than that of the noise.
+        exact = state["spread"] / np.sqrt(np.maximum(state["count"], 1))
+        typical = np.fmax(NORMAL * size.astype(np.float64), exact)
+        reach = CLIP * typical / NORMAL
         counted = np.where(typical > 0.0, clip(deviation / np.where(typical > 0.0, typical, 1.0), -CLIP, CLIP), 0.0)
         begun = compared & (hours >= SETTLED)
         for name, toward in (("above", counted), ("below", -counted)):

@@ -19,11 +19,12 @@ WEEK = 7 * DAY
 
 
 def found(samples: FloatArray) -> npt.NDArray[np.bool_]:
-    """Whether the detector calls each sample anomalous, beside one that draws the band."""
+    """Return which samples, shape (t, n), the detector calls anomalous, beside one that draws the band."""
     detection = DetectionSettings(detectors=(ZScore(), Collective()), quorum=2)
     engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection))
     times = MONDAY + STEP * np.arange(len(samples))
-    return engine.run(times, engine.align([b'{"a":"1"}'], samples, MONDAY).samples, STEP).each[:, 1] >= 1.0
+    keys = [b'{"a":"%d"}' % number for number in range(samples.shape[1])]
+    return engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP).each[:, 1] >= 1.0
 
 
 def weeks(count: float) -> FloatArray:
@@ -61,3 +62,16 @@ def test_a_clock_that_is_changed_is_no_drift() -> None:
     hour[5 * WEEK - DAY :] += 1.0
     shape = 100.0 + 60.0 * np.sin(hour / 24.0 * 2.0 * np.pi)
     assert not found((shape + 2.0 * np.random.default_rng(8).standard_normal(len(hour)))[:, None]).any()
+
+
+def test_a_leak_at_any_hour_of_a_steep_day_is_found_within_a_day_and_until_it_is_over() -> None:
+    hour = np.arange(5 * WEEK + 3 * DAY) * 24.0 / DAY
+    shape = 100.0 + 30.0 * np.sin(hour / 24.0 * 2.0 * np.pi)
+    begins = np.repeat(5 * WEEK + np.arange(0, DAY, DAY // 4), 2)
+    leak = 0.45 * np.maximum(hour[:, None] - hour[begins], 0.0) * np.tile([1.0, -1.0], 4)
+    noise = np.random.default_rng(6).uniform(-0.03, 0.03, leak.shape)
+    anomalous = found(shape[:, None] * (1.0 + noise) + leak)
+    for begin, of_series in zip(begins.tolist(), anomalous.T, strict=True):
+        assert not of_series[:begin].any()
+        assert of_series[begin : begin + DAY].any()
+        assert of_series[begin + DAY : begin + 3 * DAY // 2].all()

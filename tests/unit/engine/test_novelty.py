@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from exporter.engine.detectors.novelty.histogram import BINS, Histogram, histogr
 from exporter.engine.detectors.novelty.recent import relative_entropy
 from exporter.engine.detectors.novelty.surprise import GATE
 from exporter.engine.detectors.novelty.tail import fit_tail
+from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.ordered import add_up, median, rolling_sum, suffix_sums
+from exporter.engine.settings import BaselineSettings, DetectionSettings
 
 
 @pytest.mark.parametrize("reduce", [add_up, suffix_sums, median, lambda rows: rolling_sum(rows, 12)])
@@ -86,3 +90,18 @@ def test_a_relative_entropy_of_a_hundredth_is_rounding(more: int, entropy: float
     now = np.repeat(10.0 * np.arange(10) + 5.0, counts)[:, None]
     found = relative_entropy(now, np.arange(100.0)[:, None], np.full(1, 100))
     assert found == pytest.approx(entropy, rel=0.03)
+
+
+def anomalous_readings(readings: list[float], each: int) -> list[int]:
+    """Return which readings have an anomalous sample; each of them is held for so many samples of five minutes."""
+    samples = np.repeat(readings, each)[:, None]
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    times = 1_760_313_600.0 + 300.0 * np.arange(len(samples))
+    verdicts = engine.run(times, engine.align([b'{"a":"1"}'], samples, times[0]).samples, 300.0)
+    return np.flatnonzero((verdicts.score[:, 0] >= 0.5).reshape(-1, each).any(axis=1)).tolist()
+
+
+def test_of_values_that_hold_only_a_new_extreme_is_news() -> None:
+    readings = [100.0, 100.4, 94.2, 85.8, 87.4, 93.8, 98.0, 88.7, 99.1, 92.3, 150.0, 96.0, 120.0]
+    news = anomalous_readings(readings, 288)
+    assert {3, 10} <= set(news) <= {1, 2, 3, 10}

@@ -59,6 +59,9 @@ WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(3.0), 2016
 times the evidence; from a week of five minutes on, when the correlation is clear."""
 BESIDE = np.float32(1.5)
 """Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
+HOLDS = np.float32(0.8)
+"""Share of samples that repeat the one before from which on a series holds its values. It shows so few of them that
+each is far from all others: only a new extreme is news."""
 CALM = 3
 """Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
 RECENT = np.float32(2.0 / 11.0)
@@ -127,6 +130,8 @@ class Novelty(StatefulDetector):
         "fatigue": Column((), np.float32),  # Recent anomalies.
         "calm": Column((), np.uint8, CALM),  # Blocks since the last anomaly.
         "found": Column((), np.bool_),  # Whether this block has an anomaly.
+        "inside": Column((), np.bool_),  # Whether the value that is held lies between those that were held before.
+        "repeats": Column((), np.bool_),  # Whether the last sample repeats the one before.
         "spike": Column((FEATURES,), np.float32, np.nan),  # Of its farthest anomaly that is not to be learned.
         **recent_columns(),
         **gap_columns(FEATURES),
@@ -190,6 +195,10 @@ class Novelty(StatefulDetector):
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
         distance = np.abs(batch.sample - batch.stats.mean) / reach
         severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
+        if batch.residual is not None and (holds := batch.residual.repeats > HOLDS).any():
+            inside = self._inside(batch, batch.residual, sample, holds)
+            severity = np.where(inside & usable, np.minimum(severity, 0.0), severity)
+            distance = np.where(inside, 0.0, distance)
         # And not before: a value that lasts is soon an old one, but what made it has not ended.
         held, anomalous = columns["held"], severity >= 1.0
         columns["found"] |= (anomalous & usable).any(axis=0)
@@ -202,6 +211,25 @@ class Novelty(StatefulDetector):
         # The side is that of the running median. It follows an anomaly that lasts, so the side of an anomaly is that
         # of the mean of this hour.
         return split_by_side(batch, severity, np.where(severity >= 1.0, batch.stats.mean, recent.median))
+
+    @staticmethod
+    def _inside(batch: SampleBatch, residual: Residual, sample: Array, holds: Array) -> Array:
+        """Return which samples, shape (t, n), are between the extremes of all before, and follow one that was held.
+
+        Of series that hold their values, shape (n,); nothing is noted of others, whoever they are judged with.
+        """
+        state, within = batch.state, Gaps(batch.state).within(sample)
+        inside, repeats = np.empty_like(within), (residual.change == 0.0) | ~batch.usable
+        # Zeros are events that do not come, and no value that is held.
+        values = batch.sample != residual.zero
+        now, held = state["inside"].copy(), state["repeats"].copy()
+        for here, new, same, value in zip(inside, within & values, repeats, values, strict=True):
+            here[...] = np.where(same, now, new & held)
+            if not batch.score_only:
+                now, held = here, same & value
+        np.copyto(state["inside"], now, where=holds)
+        np.copyto(state["repeats"], held, where=holds)
+        return inside & holds
 
     def learn(self, state: State, block: int) -> None:
         """Learn the block that has ended."""

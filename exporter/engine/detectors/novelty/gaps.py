@@ -68,6 +68,14 @@ class Gaps:
         far = np.where(far <= noise, np.float32(0.0), np.maximum(far - near, np.float32(0.0)))
         return np.where(np.isnan(values), np.float32(np.nan), far)
 
+    def within(self, values: Array) -> Array:
+        """Return which values of the first feature, shape (t, n), lie between the extremes that were learned."""
+        low, high = self._low[0], self._high[0]
+        least = np.where(np.isinf(low), high, np.float32(np.inf)).min(axis=0)
+        most = np.where(np.isinf(high), low, np.float32(-np.inf)).max(axis=0)
+        within: Array = (values >= least) & (values <= most)
+        return within
+
     def begin_anew(self, series: Array, reach: Array) -> None:
         """Forget what `series` have shown; only values nearer to zero than `reach` are old ones. Shapes (k,)."""
         self._low[..., series], self._high[..., series] = 0.0, 0.0
