@@ -80,8 +80,7 @@ class QueryEvaluator:
         self._table: SeriesTable | None = None
         """Where slots are scored elsewhere."""
         # A slot never waits for history: what fires is sent on meanwhile.
-        self._jobs = Jobs()
-        self._clock_skew = ClockSkew()
+        self._jobs, self._clock_skew = Jobs(), ClockSkew()
         self._metrics = QueryMetrics(context.ports.metrics, plan.name, plan.source)
         self._budget_usage = BudgetUsage(plan, context)
         self._drift = DriftMetrics(plan, context)
@@ -242,8 +241,7 @@ class QueryEvaluator:
                     self._reset()
 
     def _judge(self, slot: float) -> None:
-        context, plan, learner = self.context, self.plan, self.learner
-        engine = learner.engine
+        context, plan, learner, engine = self.context, self.plan, self.learner, self.learner.engine
         with self._phase("fetch", plan.timeout):
             frame = learner.fetch(context.ports.api, slot)
         elsewhere = None
@@ -258,10 +256,9 @@ class QueryEvaluator:
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=engine.at, adopted=True))
         with self._phase("score"):
             aligned = learner.align(frame, slot)
-            given_way, learner.given_way = learner.given_way, []
-            self._claim(aligned.admitted, given_way)
+            self._claim(aligned.admitted)
             verdict = learner.step(frame, aligned, slot)
-        self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, given_way, elsewhere))
+        self._follow(ScoredSlot.of(engine, frame, aligned, verdict, plan.interval, elsewhere=elsewhere))
         self._contain("feedback", lambda: apply_feedback(learner, self.alerts.rows, at=slot))
         self._contain("drift", lambda: self._drift.update(engine, slot))
         self._metrics.shifted(len(engine.shifts))
@@ -282,7 +279,7 @@ class QueryEvaluator:
         Slots come in the order of time, and those of all queries too: alerts of one query explain those of another.
         """
         self._table = scored.table
-        self._claim(scored.aligned.admitted, scored.given_way)
+        claim(self._rows, self.table, self.alerts, self._metrics, scored.aligned.admitted, scored.given_way)
         self._follow(scored)
         self._rows.release(expired)
 
@@ -294,8 +291,7 @@ class QueryEvaluator:
         has_history = self.learner.unread_points < np.inf
         self._outputs.put(scored, self._phase, filtered=filters_series(self.plan.expr), has_history=has_history)
         self.judged = scored.verdict.at
-        self.mature_at = scored.first_at + self.plan.baseline.min_history
-        self.first_score_at = scored.first_score_at
+        self.mature_at, self.first_score_at = scored.first_at + self.plan.baseline.min_history, scored.first_score_at
 
     def _close_gap(self, slot: float, series: int) -> bool:
         """Learn the slots between the newest and this one; False where that takes longer than a cycle should."""
@@ -321,9 +317,8 @@ class QueryEvaluator:
         self.shadow.hold(slot)
         self._outputs.withdraw(series=self.series)
 
-    def _claim(self, rows: Sequence[int] | None = None, given_way: Sequence[int] | None = None) -> None:
-        if given_way is None:
-            given_way, self.learner.given_way = self.learner.given_way, []
+    def _claim(self, rows: Sequence[int] | None = None) -> None:
+        given_way, self.learner.given_way = self.learner.given_way, []
         claim(self._rows, self.table, self.alerts, self._metrics, rows, given_way)
 
     def _history_goes_on(self) -> None:

@@ -31,7 +31,7 @@ class ScoredSlot:
     details : callable
         Returns what explanations say of anomalous rows, shape (m,), ascending; see `Engine.details`.
     given_way : sequence of int
-        Rows whose series gave way to new ones.
+        Rows whose series gave way to new ones, where nothing else says so.
     first_at, first_score_at : float, Unix seconds
         See `Engine.first_at` and `Engine.first_score_at`.
     elsewhere : callable, optional
@@ -57,7 +57,7 @@ class ScoredSlot:
         aligned: Aligned,
         verdict: Verdict,
         interval: float,
-        given_way: Sequence[int],
+        given_way: Sequence[int] = (),
         elsewhere: Callable[[], Sequence[bytes]] | None = None,
     ) -> ScoredSlot:
         """Return the result of an engine, which may not go on before it was used."""
