@@ -47,6 +47,8 @@ NOW = 1.6
 about now."""
 NOW_WHITE, WHITE = np.float32(1.1), np.float32(0.3)
 """The same where neighbouring samples are correlated less than this: there the mean of so many is exact."""
+COARSE = 900.0
+"""Seconds between samples beyond which it is not: they are too few."""
 NOW_HOURS = 6
 NOW_LAST = 1.5
 """The mean of the last hours counts at most as this many times the last hour."""
@@ -129,7 +131,7 @@ class Collective(StatefulDetector):
             expected = np.where(batch.stats.fine, expected, np.nan)
         white = np.zeros(len(state["open"]), np.bool_)
         if batch.residual is not None:
-            white = batch.residual.correlation < WHITE
+            white = (batch.residual.correlation < WHITE) & (batch.residual.step <= COARSE)
         last = int(state["open"].max())
         if hour != last:
             self._end_hour(state, expected if hour == last + 1 else state["usual"], white)
@@ -204,7 +206,7 @@ class Collective(StatefulDetector):
         size, hours = state["size"], state["hours"]
         # What is taken for the hour beside has hardly a deviation left: the size is not less than that of the noise.
         exact = state["spread"] / np.sqrt(np.maximum(state["count"], 1))
-        typical = np.fmax(NORMAL * size.astype(np.float64), exact)
+        typical = np.fmax(NORMAL * size.astype(np.float64), np.where(state["count"] > 1, exact, 0.0))
         reach = CLIP * typical / NORMAL
         counted = np.where(typical > 0.0, clip(deviation / np.where(typical > 0.0, typical, 1.0), -CLIP, CLIP), 0.0)
         begun = compared & (hours >= SETTLED)
