@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,7 @@ class Store:
         made = {name: self.home / f"base-{number}.tar" for number, name in enumerate(BASES)}
         running = [subprocess.Popen(_debian(made[name], packages)) for name, packages in BASES.items()]
         assert [process.wait(120) for process in running] == [0, 0]
+        self._library(next(iter(made.values())))
         for name, tar in made.items():
             container = self.buildah("from", "scratch").strip()
             self.buildah("add", "--quiet", container, tar, "/")
@@ -101,6 +103,33 @@ class Store:
             "--ignorefile", DEPLOY / "docker" / "Dockerfile.dockerignore",
             "--file", DEPLOY / "docker" / "Dockerfile", "--tag", IMAGE, ROOT,
         )  # fmt: skip
+
+    def _library(self, base: Path) -> None:
+        """Stand in for the image of Node: `npm pack` is run here, and gives its file there."""
+        version = re.findall(
+            r'^PACKAGE, VERSION = "uplot", "(.*)"$', (ROOT / "hatch_build.py").read_text(), re.MULTILINE
+        )
+        folder = self.home / "library"
+        folder.mkdir()
+        _run(
+            [
+                binary("npm"),
+                "pack",
+                "--silent",
+                "--ignore-scripts",
+                f"--pack-destination={folder}",
+                f"uplot@{version[0]}",
+            ]
+        )
+        (package,) = folder.glob("*.tgz")
+        npm = folder / "npm"
+        npm.write_text(f"#!/bin/sh\ncp /{package.name} .\n")
+        npm.chmod(0o755)
+        container = self.buildah("from", "scratch").strip()
+        self.buildah("add", "--quiet", container, base, "/")
+        self.buildah("copy", "--quiet", container, npm, "/usr/bin/npm")
+        self.buildah("copy", "--quiet", container, package, f"/{package.name}")
+        self.buildah("commit", "--quiet", "--rm", container, "docker.io/library/node:22-slim")
 
     def inspect(self, what: str = IMAGE) -> dict[str, Any]:
         """Return what is to be known of an image or a container."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,18 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import hatch_build
 from exporter import __version__
 from exporter.presets import preset_names
 from scripts.release import release
 from tests.deploy.tools import ROOT, run
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-LIBRARY = {
-    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
-    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
-    "uPlot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
-}
-"""SHA-256 of what uplot 1.6.32 has on the registry of npm: the files are as they were published."""
 TOOLS = Path(sys.executable).parent
 TRACKED = (
     "exporter",
@@ -35,6 +29,7 @@ TRACKED = (
     "pyproject.toml",
     "config.example.yaml",
     "Makefile",
+    "hatch_build.py",
 )
 
 
@@ -82,8 +77,15 @@ def test_the_checks_of_the_package_index_pass(packages: Path) -> None:
 def test_the_wheel_has_the_chart_library_with_its_licence(packages: Path) -> None:
     (wheel,) = packages.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        content = {name: archive.read(f"exporter/web/pages/static/lib/{name}") for name in LIBRARY}
-    assert {name: hashlib.sha256(file).hexdigest() for name, file in content.items()} == LIBRARY
+        content = {name: archive.read(f"{hatch_build.FOLDER}/{name}") for name in hatch_build.FILES.values()}
+    assert b"leeoniya/uPlot" in content["uPlot.iife.min.js"]
+    assert b"Permission is hereby granted" in content["uPlot.LICENSE"]
+
+
+def test_another_chart_library_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its checksum is"):
+        hatch_build.unpack(b"something else", tmp_path / "lib")
+    assert not (tmp_path / "lib").exists()
 
 
 def test_the_wheel_runs_and_has_its_data(packages: Path, tmp_path: Path) -> None:

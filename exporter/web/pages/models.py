@@ -352,6 +352,8 @@ class Viewer:
         Whether the user has logged in, so that no name has to be given.
     assets
         Version of style sheet and scripts.
+    interactive
+        Whether the library for charts that can be moved in is there.
     explore
         Whether any expression may be tried.
     """
@@ -359,4 +361,5 @@ class Viewer:
     assets: str
     may_write: bool = False
     named: bool = False
+    interactive: bool = False
     explore: bool = False

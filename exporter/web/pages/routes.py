@@ -46,7 +46,7 @@ _TYPES = {
     "icon.svg": "image/svg+xml",
 }
 _LIBRARY = {"uPlot.iife.min.js": "text/javascript", "uPlot.min.css": "text/css"}
-"""The chart library, as it was published."""
+"""The chart library, which the build puts into the package; without it charts are pictures."""
 _PAGE_POLICY = (
     "default-src 'none'; base-uri 'none'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
     "img-src 'self'; script-src 'self'; style-src 'self'"
@@ -98,7 +98,9 @@ class _Handlers:
         self._charts, self._quick = ChartCache(), ChartCache()
         static = files("exporter.web.pages") / "static"
         self.files = {name: (kind, (static / name).read_bytes()) for name, kind in _TYPES.items()}
-        self.files |= {name: (kind, (static / "lib" / name).read_bytes()) for name, kind in _LIBRARY.items()}
+        self._interactive = all((static / "lib" / name).is_file() for name in _LIBRARY)
+        if self._interactive:
+            self.files |= {name: (kind, (static / "lib" / name).read_bytes()) for name, kind in _LIBRARY.items()}
         self._assets = hashlib.sha256(b"".join(content for _, content in self.files.values())).hexdigest()[:12]
 
     async def close(self, _: web.Application) -> None:
@@ -156,7 +158,7 @@ class _Handlers:
 
     def _viewer(self, request: web.Request) -> Viewer:
         named = identity_of(request) is not None
-        return Viewer(self._assets, self._actions or named, named, self._explore)
+        return Viewer(self._assets, self._actions or named, named, self._interactive, self._explore)
 
     def _preload(self) -> None:
         """Prepare for charts: a page is likely to be followed by one."""

@@ -364,6 +364,13 @@ def test_without_users_people_act_where_that_is_enabled(serve, acknowledged, off
     assert offered in page(served, "/graph?query=cpu").text
 
 
+def test_without_the_library_charts_are_pictures(serve, monkeypatch):
+    monkeypatch.setattr("exporter.web.pages.routes._LIBRARY", {"none.js": "text/javascript"})
+    document = page(serve(), "/graph?query=cpu")
+    assert "noscript" not in document.elements
+    assert not [link for link in document.links if "uPlot" in link]
+
+
 def test_what_would_change_is_said_in_a_sentence_with_yaml(serve):
     served = serve()
     text = " ".join(page(served, "/what-if?query=cpu").text.split())
