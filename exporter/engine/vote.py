@@ -172,8 +172,8 @@ def _coalitions(votes: tuple[int, ...], k: int) -> tuple[tuple[int, ...], ...] |
 
 
 def severity_of(score: FloatArray) -> FloatArray:
-    """Return the severity that a score stands for."""
-    severity: FloatArray = -np.log2(1.0 - score)
+    """Return the severity that a score stands for: 53 where it has no more digits."""
+    severity: FloatArray = -np.log2(np.maximum(1.0 - score, 2.0**-53))
     return severity
 
 

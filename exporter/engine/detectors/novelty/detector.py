@@ -62,6 +62,9 @@ BESIDE = np.float32(1.5)
 HOLDS = np.float32(0.8)
 """Share of samples that repeat the one before from which on a series holds its values. It shows so few of them that
 each is far from all others: only a new extreme is news."""
+HELD = 2
+"""Repeats from which on a value is held. Two equal counts are none: a series that stood still for long and moves now is
+one that holds its values for a while yet."""
 CALM = 3
 """Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
 RECENT = np.float32(2.0 / 11.0)
@@ -131,7 +134,7 @@ class Novelty(StatefulDetector):
         "calm": Column((), np.uint8, CALM),  # Blocks since the last anomaly.
         "found": Column((), np.bool_),  # Whether this block has an anomaly.
         "inside": Column((), np.bool_),  # Whether the value that is held lies between those that were held before.
-        "repeats": Column((), np.bool_),  # Whether the last sample repeats the one before.
+        "repeats": Column((), np.uint8),  # How many of the last samples repeat the one before, at most `HELD`.
         "spike": Column((FEATURES,), np.float32, np.nan),  # Of its farthest anomaly that is not to be learned.
         **recent_columns(),
         **gap_columns(FEATURES),
@@ -224,9 +227,9 @@ class Novelty(StatefulDetector):
         values = batch.sample != residual.zero
         now, held = state["inside"].copy(), state["repeats"].copy()
         for here, new, same, value in zip(inside, within & values, repeats, values, strict=True):
-            here[...] = np.where(same, now, new & held)
+            here[...] = np.where(same, now, new & (held >= HELD))
             if not batch.score_only:
-                now, held = here, same & value
+                now, held = here, np.where(same & value, np.minimum(held + 1, HELD), 0).astype(np.uint8)
         np.copyto(state["inside"], now, where=holds)
         np.copyto(state["repeats"], held, where=holds)
         return inside & holds
