@@ -24,6 +24,10 @@ RUNS = {
     "causes": ([], r"dependencies known +1\.0"),
     "drill_down": ([], r"with exactly the label values that were planted"),
     "scrape": (["--series", "20", "--seconds", "0.2"], r"gzip: \d+ scrapes"),
+    "backtest": (
+        ["--queries", "2", "--days", "0.02", "--window", "2", "--workers", "1"],
+        r"2 queries of 1 series, .* us a slot",
+    ),
     "together": (["--queries", "3", "--series", "2", "--days", "4"], r"3 queries of 2 series, .* s together"),
     "restart": (["--series", "20"], r"after SIGKILL: .* all 20 series judged"),
 }

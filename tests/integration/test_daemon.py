@@ -104,6 +104,7 @@ def test_alertmanager_down_for_a_while_loses_nothing(
     eventually(lambda: exporter.sample("anomaly_exporter_alertmanager_up") == 0, 30.0)
     alertmanager.start()
     fires(webhook, timeout=45.0)
+    time.sleep(1.0)  # What it has sent is noted once the receiver has answered.
     alertmanager.stop()
     feed.factor[1] = 1.0
     eventually(lambda: exporter.sample("anomaly_exporter_alerts", query="load", state="firing") == 0, 30.0)
