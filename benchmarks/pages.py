@@ -45,6 +45,8 @@ _REDRAW = """key => new Promise(done => {
   requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begin)));
 })"""
 PARTS = ("band", "weeks", "decomposition")
+_WITH_HISTORY = 8
+"""Series that have a past."""
 
 
 def main() -> int:
@@ -176,10 +178,10 @@ def _source(running: ExitStack, home: Path, count: int) -> Process:
     text, data = home / "history.txt", home / "prometheus"
     at = np.arange(time.time() - DAYS * 86400.0, time.time(), STEP)
     rng = np.random.default_rng(0)
-    live = [f'{NAME}{{item="{i}"}} 50\n' for i in range(8)]
+    live = [f'{NAME}{{item="{i}"}} 50\n' for i in range(_WITH_HISTORY)]
     with text.open("w") as out:
         out.write(f"# TYPE {NAME} gauge\n")
-        for i in range(8):
+        for i in range(_WITH_HISTORY):
             values = 50.0 + 20.0 * np.sin(at / 86400.0 * 2 * np.pi) + 2.0 * rng.standard_normal(len(at))
             own = f'{NAME}{{item="{i}",job="bench",instance="b"}}'
             out.writelines(f"{own} {v!r} {t}\n" for v, t in zip(values.tolist(), at.tolist(), strict=True))
@@ -196,7 +198,7 @@ def _source(running: ExitStack, home: Path, count: int) -> Process:
     server = prometheus(home, data, config, free_port())
     running.callback(server.stop)
     server.wait()
-    _wait(lambda: f'"{count + 8}"' in _text(f"{server.url}/api/v1/query?query=count({NAME})"), "no scrape")
+    _wait(lambda: f'"{count + _WITH_HISTORY}"' in _text(f"{server.url}/api/v1/query?query=count({NAME})"), "no scrape")
     return server
 
 
@@ -215,7 +217,7 @@ def _read(daemon: Process, stop: Event, number: int) -> None:
     """Be somebody who opens a page and its charts every five seconds."""
     while not stop.wait(5.0):
         now = time.time()
-        for path in ("/", *(_chart(number, part, now) for part in PARTS)):
+        for path in ("/", *(_chart(number % _WITH_HISTORY, part, now) for part in PARTS)):
             _text(daemon.url + path)
 
 
