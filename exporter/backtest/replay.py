@@ -315,32 +315,16 @@ class _Replay:
         self, slots: Mapping[str, Sequence[float]], threads: Executor
     ) -> Mapping[str, ScoredAhead | ScoredTogether]:
         """Return what scores the slots of each query: elsewhere, or here, where not each can be scored with others."""
-        if self._pool.count == 1:
-            return {
-                name: ScoredTogether(
-                    evaluator.plan,
-                    evaluator.learner.engine,
-                    self._answers[name],
-                    evaluator.context.ports.masks,
-                    slots[name],
-                    query_offset=evaluator.context.settings.query_offset,
-                )
-                for name, evaluator in self._evaluators.items()
-            }
-        return {
-            name: ScoredAhead(
-                evaluator.plan,
-                evaluator.learner.engine,
-                self._answers[name],
-                evaluator.context.ports.masks,
-                slots[name],
-                query_offset=evaluator.context.settings.query_offset,
-                reading=evaluator.context.ports.reading,
-                pool=self._pool,
-                threads=threads,
-            )
-            for name, evaluator in self._evaluators.items()
-        }
+
+        def ahead(name: str, evaluator: QueryEvaluator) -> ScoredAhead | ScoredTogether:
+            engine, ports = evaluator.learner.engine, evaluator.context.ports
+            begin = (evaluator.plan, engine, self._answers[name], ports.masks, slots[name])
+            offset = evaluator.context.settings.query_offset
+            if self._pool.count == 1:
+                return ScoredTogether(*begin, query_offset=offset)
+            return ScoredAhead(*begin, query_offset=offset, reading=ports.reading, pool=self._pool, threads=threads)
+
+        return {name: ahead(name, evaluator) for name, evaluator in self._evaluators.items()}
 
     def _run_slots(self, slots: Mapping[str, Sequence[float]], threads: Executor) -> None:
         ahead = self._ahead(slots, threads)

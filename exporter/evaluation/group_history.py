@@ -8,32 +8,15 @@ from functools import partial
 
 from exporter.errors import PrometheusError
 from exporter.evaluation.learner import Abandoned, Learner
-from exporter.evaluation.pauses import HistoryPauses
+from exporter.evaluation.reading_beside import ReadingBeside
 
 __all__ = ["GroupHistory"]
 
 log = logging.getLogger(__name__)
 
 
-class GroupHistory:
-    """Judges the past as it was judged when the query learned it. Nothing of it changes what the query has learned.
-
-    Parameters
-    ----------
-    pauses : HistoryPauses
-        An attempt in vain plans the next one.
-    """
-
-    def __init__(self, pauses: HistoryPauses) -> None:
-        self._pauses = pauses
-        self._learner: Learner | None = None
-        self._abandoned = False
-
-    def abandon(self) -> None:
-        """End `read` from another thread, now and whenever it is called."""
-        self._abandoned = True
-        if (learner := self._learner) is not None:
-            learner.abandon()
+class GroupHistory(ReadingBeside):
+    """Judges the past as it was judged when the query learned it. Nothing of it changes what the query has learned."""
 
     def read(self, old: Learner, now: float, beat: Callable[[], None]) -> None:
         """Read what groups wait for, up to the slot `now`, Unix seconds; `beat` is called after every part of it."""

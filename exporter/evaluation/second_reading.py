@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from exporter.errors import PrometheusError
 from exporter.evaluation.learner import Abandoned, Learner
-from exporter.evaluation.pauses import HistoryPauses
+from exporter.evaluation.reading_beside import ReadingBeside
 
 __all__ = ["SecondReading"]
 
@@ -17,25 +17,8 @@ _BETTER = 0.95
 """Part of the incomplete instants that must be left at most: how many there are differs a little from time to time."""
 
 
-class SecondReading:
-    """Learns the history of a query anew. An attempt that is broken off by the server is gone on with.
-
-    Parameters
-    ----------
-    pauses : HistoryPauses
-        An attempt that does not help plans the next one.
-    """
-
-    def __init__(self, pauses: HistoryPauses) -> None:
-        self._pauses = pauses
-        self._learner: Learner | None = None
-        self._abandoned = False
-
-    def abandon(self) -> None:
-        """End `read` from another thread, now and whenever it is called."""
-        self._abandoned = True
-        if (learner := self._learner) is not None:
-            learner.abandon()
+class SecondReading(ReadingBeside):
+    """Learns the history of a query anew. An attempt that is broken off by the server is gone on with."""
 
     def plan(self, learner: Learner) -> None:
         """Plan a reading, because slots are judged without all of history."""
