@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from exporter.engine.cadence import Span
 from exporter.engine.peers.samples import PeerSamples, PeerVerdicts
-from exporter.engine.sample_mask import SampleMask
-from exporter.engine.scale import LARGEST
+from exporter.engine.sample_mask import FloatArray, SampleMask
+from exporter.engine.scale import LARGEST, Scale
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 
-__all__ = ["beside_peers"]
+__all__ = ["beside_peers", "inward"]
 
 
 def beside_peers(state: EngineState, verdicts: Verdicts, span: Span, mask: SampleMask | None) -> PeerVerdicts | None:
@@ -43,3 +45,9 @@ def beside_peers(state: EngineState, verdicts: Verdicts, span: Span, mask: Sampl
         verdicts.peers = PeerVerdicts.of(verdicts.observed.shape)
     verdicts.peers.put(span.when, result)
     return result
+
+
+def inward(peers: PeerVerdicts, scale: Scale, rows: slice, threshold: float | FloatArray) -> PeerVerdicts:
+    """Return what siblings say of `rows` in baseline units, and the severities divided by the threshold."""
+    edges = {name: scale.inward(rows, getattr(peers, name)) for name in ("expected", "lower", "upper")}
+    return replace(peers, above=peers.above / threshold, below=peers.below / threshold, **edges)

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.engine.absence import Attendance
 from exporter.engine.baseline import BucketStats
-from exporter.engine.beside import beside_peers
+from exporter.engine.beside import beside_peers, inward
 from exporter.engine.buckets import utc_offset
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
@@ -22,7 +22,7 @@ from exporter.engine.peers.samples import PeerVerdicts
 from exporter.engine.residual import Levels
 from exporter.engine.row_settings import RowSettings
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
-from exporter.engine.scale import LARGEST, Scale
+from exporter.engine.scale import LARGEST
 from exporter.engine.seconds import HOUR
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
@@ -178,7 +178,7 @@ class Scorer:
         override = state.overrides.update(rows, when, verdicts, learn, context, settings.detection)
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
-        peers = None if self.peers is None else _inward(self.peers.part(rows), state.scale, rows, threshold)
+        peers = None if self.peers is None else inward(self.peers.part(rows), state.scale, rows, threshold)
         self._emit_verdicts(_Scored(rows, own, ballot, override, mean, factor, negative, young, within, peers))
         batch = replace(batch, usable=usable & ~outage)
         lasting = self._note(rows, batch, learn, ballot, of_buckets, zero, young)
@@ -354,12 +354,6 @@ def _counting(severity: FloatArray, counts: bool | BoolArray) -> FloatArray:
         return severity
     none = np.minimum(severity, 0.0)
     return none if counts is False else np.where(counts, severity, none)
-
-
-def _inward(peers: PeerVerdicts, scale: Scale, rows: slice, threshold: float | FloatArray) -> PeerVerdicts:
-    """Return what siblings say of `rows` in baseline units, and the severities divided by the threshold."""
-    edges = {name: scale.inward(rows, getattr(peers, name)) for name in ("expected", "lower", "upper")}
-    return replace(peers, above=peers.above / threshold, below=peers.below / threshold, **edges)
 
 
 def _outage(detectors: Sequence[Detector], results: Sequence[DetectorResult]) -> BoolArray:
