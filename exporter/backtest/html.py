@@ -19,7 +19,8 @@ from exporter.backtest.tables import (
     verdicts,
     when,
 )
-from exporter.charts.chart import Chart, ChartPart, ChartStyle, render
+from exporter.charts.chart import Chart, ChartPart, ChartStyle
+from exporter.charts.rendering import render
 from exporter.web.templating import Templates
 
 __all__ = ["to_html"]

@@ -1,8 +1,7 @@
-"""Charts as data, and their rendering in a worker process. Nothing heavy is imported at module level."""
+"""Charts as data."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit
 
-__all__ = ["PREFIXES", "Chart", "ChartPart", "ChartStyle", "DisplayError", "preload", "render"]
+__all__ = ["PREFIXES", "Chart", "ChartPart", "ChartStyle", "DisplayError"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -95,18 +94,3 @@ class ChartStyle:
     dark: bool = False
     narrow: bool = False
     quick: bool = False
-
-
-def render(chart: Chart, style: ChartStyle) -> bytes:
-    """Draw a chart and return the file."""
-    from exporter.charts.drawing import draw  # Slow to import.
-
-    return draw(chart, style)
-
-
-def preload() -> None:
-    """Import matplotlib, which the first chart would have to wait for."""
-    gc.disable()  # What an import makes stays: collecting garbage meanwhile only takes time.
-    from exporter.charts import drawing  # noqa: F401 - slow to import.
-
-    gc.enable()

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.alerting.explanation.formatting import Unit, scale_of
-from exporter.charts import chart as drawing
-from exporter.charts import tasks
+from exporter.charts import rendering, tasks
 from exporter.charts.chart import PREFIXES
 from exporter.charts.worker_process import WorkerProcess
 from exporter.config.plan import QueryPlan
@@ -70,7 +69,7 @@ class SeriesCharts:
 
     def preload(self) -> None:
         """Start the worker processes in the background, which the first chart would have to wait for."""
-        for process, function in ((self._computing, tasks.preload), (self._drawing, drawing.preload)):
+        for process, function in ((self._computing, tasks.preload), (self._drawing, rendering.preload)):
             if not process.running:
                 threading.Thread(target=_quietly, args=(process, function), name="chart-preload", daemon=True).start()
 
@@ -99,7 +98,7 @@ class SeriesCharts:
         chart = self.data(source, plan, labels, series_count, within, part, now=now, anew=not style.quick)
         if style.form == "json":
             return _as_json(chart, plan.interval)
-        return self._drawing.run(drawing.render, chart, style)
+        return self._drawing.run(rendering.render, chart, style)
 
     def data(
         self,
