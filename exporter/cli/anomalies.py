@@ -41,21 +41,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     actions = whole.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="those that are not over, unless --status says otherwise")
-    listed.add_argument("--status", choices=("open", "acknowledged", "resolved", "all"), help="only these")
-    listed.add_argument("--query", help="only of this query")
+    listed = actions.add_parser("list", help="list anomalies: the open ones, unless --status says otherwise")
+    listed.add_argument(
+        "--status", choices=("open", "acknowledged", "resolved", "all"), help="only anomalies with this status"
+    )
+    listed.add_argument("--query", help="only anomalies of this query")
     listed.add_argument(
         "--match", action="append", default=[], metavar="MATCHER", help="label matcher; may be repeated"
     )
-    listed.add_argument("--limit", type=int, default=100, help="at most so many (default: %(default)s)")
+    listed.add_argument("--limit", type=int, default=100, help="at most this many (default: %(default)s)")
     listed.add_argument("--json", action="store_true", help="one JSON object a line, for jq")
-    ack = actions.add_parser("ack", help="say that you take care of one")
-    feedback = actions.add_parser("feedback", help="say what one was")
+    ack = actions.add_parser("ack", help="acknowledge an anomaly: you take care of it")
+    feedback = actions.add_parser("feedback", help="give feedback on an anomaly")
     for command in (ack, feedback):
         command.add_argument("id", metavar="ID")
     feedback.add_argument("verdict", choices=_VERDICTS, metavar="VERDICT", help=", ".join(_VERDICTS))
     for command in (ack, feedback):
-        command.add_argument("--comment", default="", help="why; for whoever looks later")
+        command.add_argument("--comment", default="", help="a reason, shown with the anomaly")
     for command in (listed, ack, feedback):
         add_flags(command)
         command.set_defaults(run=run)

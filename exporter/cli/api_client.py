@@ -22,12 +22,12 @@ PASSWORD = "ANOMALY_EXPORTER_PASSWORD"  # noqa: S105 - the name of a variable.
 
 def add_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that say where the exporter is, and who asks."""
-    command.add_argument("--url", default="http://localhost:9877", help="of the exporter (default: %(default)s)")
-    command.add_argument("--user", help="who you are")
+    command.add_argument("--url", default="http://localhost:9877", help="URL of the exporter (default: %(default)s)")
+    command.add_argument("--user", help="user name")
     command.add_argument("--password-file", type=Path, metavar="FILE", help="password of the user")
-    command.add_argument("--ca-file", type=Path, metavar="FILE", help="who signed the exporter's certificate")
-    command.add_argument("--cert-file", type=Path, metavar="FILE", help="certificate to show")
-    command.add_argument("--key-file", type=Path, metavar="FILE", help="key of that certificate")
+    command.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificate that verifies the exporter's")
+    command.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate")
+    command.add_argument("--key-file", type=Path, metavar="FILE", help="key of the client certificate")
 
 
 def connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:

@@ -43,7 +43,7 @@ examples:
   anomaly-exporter backtest --config.file new.yaml --compare config.yaml --from 28d --incidents outages.csv
   anomaly-exporter backtest --config.file new.yaml --against-alerts '{severity="page"}' --max-alerts-per-week 2
 
-Exit codes: 0 good; 1 a limit is broken, or Prometheus did not answer; 2 the command line or a file cannot be used.
+Exit codes: 0 good; 1 a limit is exceeded, or Prometheus did not answer; 2 the command line or a file cannot be used.
 """
 
 
@@ -60,25 +60,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--config.file", dest="config_file", metavar="FILE", type=Path, default=Path("config.yaml"),
         help="configuration to try (default: %(default)s)")  # fmt: skip
-    add("--compare", metavar="FILE", type=Path, help="configuration to hold it against: the old one")
-    add("--from", dest="start", metavar="TIME", default="7d", help="(default: 7d, which is seven days ago)")
-    add("--to", dest="end", metavar="TIME", default="now", help="(default: %(default)s)")
+    add("--compare", metavar="FILE", type=Path, help="configuration to compare it with, such as the current one")
+    add("--from", dest="start", metavar="TIME", default="7d",
+        help="begin of the replay (default: 7d, which is seven days ago)")  # fmt: skip
+    add("--to", dest="end", metavar="TIME", default="now", help="end of the replay (default: %(default)s)")
     add_query_and_incidents(parser)
     add("--format", choices=("text", "json"), default="text", dest="form",
-        help="of standard output (default: %(default)s)")  # fmt: skip
+        help="format of the report on standard output (default: %(default)s)")  # fmt: skip
     add("--output.html", dest="html", metavar="FILE", type=Path, help="write the report with charts as one HTML file")
     add("--output.openmetrics", dest="openmetrics", metavar="FILE", type=Path,
-        help="write every score and band, for promtool tsdb create-blocks-from openmetrics")  # fmt: skip
-    limits = parser.add_argument_group("limits", "Of the configuration to try; exit code 1 where one is broken.")
+        help="write all scores and bands, for promtool tsdb create-blocks-from openmetrics")  # fmt: skip
+    limits = parser.add_argument_group("limits", "For the configuration to try; exit code 1 if one is exceeded.")
     limit = limits.add_argument
-    limit("--max-alerts-per-week", metavar="N", type=float, help="alerts of any query, a week")
-    limit("--max-missed", metavar="N", type=int, help="incidents of which nothing is told")
+    limit("--max-alerts-per-week", metavar="N", type=float, help="at most so many alerts a week of any query")
+    limit("--max-missed", metavar="N", type=int, help="at most so many incidents without an alert")
     limit("--min-lead-time", metavar="DURATION",
-          help="every incident that is found is told of so long before it begins; "
+          help="every incident that is found must be alerted this long before it begins; "
           "--min-lead-time=-5m: five minutes late at most")  # fmt: skip
     add_workers(add)
     add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="error",
-        help="of what the replay logs, to standard error (default: %(default)s)")  # fmt: skip
+        help="level of the log on standard error (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
 
 

@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command ``check`` with what it can check."""
     check = subparsers.add_parser("check", help="check a file without running anything")
     kinds = check.add_subparsers(dest="kind", required=True, metavar="KIND")
-    config = kinds.add_parser("config", help="check a configuration file; exit code 1 where it has problems")
+    config = kinds.add_parser("config", help="check a configuration file; exit code 1 if it has problems")
     config.add_argument("file", metavar="FILE", help="configuration file")
     config.add_argument(
         "--query-prometheus",

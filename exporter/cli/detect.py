@@ -64,29 +64,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = detect.add_argument
     add("file", nargs="?", metavar="FILE", help="recorded samples; - is standard input")
     add("--input", metavar="FILE", help="the same as FILE")
-    add("--output", default="-", metavar="FILE", help="- is standard output (default)")
+    add("--output", default="-", metavar="FILE", help="file to write; - is standard output (default)")
     add("--format", choices=("auto", "prometheus-json", "csv", "promtool"), default="auto", dest="input_format",
-        help="of the input (default: %(default)s)")  # fmt: skip
+        help="format of the input (default: %(default)s)")  # fmt: skip
     add("--output-format", choices=("auto", "csv", "json"), default="auto",
-        help="auto: csv for a file that ends in .csv, else json (default: %(default)s)")  # fmt: skip
-    add("--rows", action="store_true", help="JSON: also the verdict on every sample, with the votes of each detector")
+        help="format of the output; auto: CSV for a file named *.csv, else JSON (default: %(default)s)")  # fmt: skip
+    add(
+        "--rows", action="store_true", help="in JSON, also the verdict on every sample, with the votes of each detector"
+    )
     add("--timezone", metavar="ZONE", dest="zone",
-        help="of timestamps without one, such as Europe/Berlin, and of the hours of the week unless --config.file is "
-        "given (default: UTC)")  # fmt: skip
+        help="time zone of timestamps without one, such as Europe/Berlin, and of the hours of the week "
+        "unless --config.file is given (default: UTC)")  # fmt: skip
     add("--step", metavar="DURATION",
-        help="what a sample stands for, such as 1m (default: the median spacing of the first 200)")  # fmt: skip
+        help="time between samples, such as 1m (default: the median spacing of the first 200)")  # fmt: skip
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
         help="take time zone, detectors, quorum, groups and the rest from the queries of this file")  # fmt: skip
-    add("--query", metavar="NAME", help="all series are of this query")
+    add("--query", metavar="NAME", help="take all series as series of this query")
     add("--peers", nargs="?", const="", metavar="LABELS",
         help="also judge each series beside its siblings: all of the file, or those with the same values of these "
         "labels, such as job,zone")  # fmt: skip
     add("--forecast", metavar="DURATION",
-        help="write forecasts so far ahead, such as 1d, from the newest sample on, instead of scores")  # fmt: skip
+        help="write forecasts this far ahead, such as 1d, from the newest sample on, instead of scores")  # fmt: skip
     add("--limit", metavar="SIDE:VALUE",
-        help="and when a value is reached: above:0.95 or below:10 (JSON; default: of the query)")  # fmt: skip
+        help="with --forecast, also when a limit is reached, such as above:0.95 (default: of the query)")  # fmt: skip
     add("--fail-on-anomaly", nargs="?", choices=("any", "newest"), const="any",
-        help="exit with 1 if any sample is anomalous, or with =newest, if the newest is")  # fmt: skip
+        help="exit with 1 if any sample is anomalous; =newest: if the newest one is")  # fmt: skip
     add_workers(add, "as many as there are cores; the series of a query are scored by one")
     detect.set_defaults(run=run)
 

@@ -13,8 +13,8 @@ def add_query_and_incidents(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--query", action="append", metavar="NAME", help="only this query; may be repeated")
     add("--incidents", metavar="FILE", type=Path,
-        help="CSV of what really happened: start,end and, if wanted, name, query and any other label")  # fmt: skip
+        help="CSV file of real incidents: start,end and optionally name, query and other labels")  # fmt: skip
     add("--against-alerts", metavar="MATCHERS",
-        help="take past ALERTS of the first source for what really happened, as '{alertname=~\"Api.*\"}'")  # fmt: skip
+        help="take past ALERTS of the first source as real incidents, such as '{alertname=~\"Api.*\"}'")  # fmt: skip
     add("--warning-time", metavar="DURATION", default="30m",
-        help="an alert so long before an incident is a warning of it (default: %(default)s)")  # fmt: skip
+        help="an alert this long before an incident still counts as its warning (default: %(default)s)")  # fmt: skip

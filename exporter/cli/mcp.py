@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_flags(mcp)
     mcp.add_argument(
-        "--listen-address", type=_address, metavar="HOST:PORT", help="serve HTTP here, such as 127.0.0.1:9878"
+        "--listen-address", type=_address, metavar="HOST:PORT", help="address to serve HTTP on, such as 127.0.0.1:9878"
     )
     mcp.set_defaults(run=run)
 

@@ -30,9 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     migrate.add_argument("file", metavar="FILE", type=Path, help="the file to convert")
     migrate.add_argument("--output", metavar="FILE", type=Path, help="file to write (default: standard output)")
     migrate.add_argument("--prometheus.url", dest="prometheus", metavar="URL", default="http://localhost:9090",
-        help="server, where the file names none (default: %(default)s)")  # fmt: skip
+        help="Prometheus to ask, if the file names none (default: %(default)s)")  # fmt: skip
     migrate.add_argument("--alertmanager.url", dest="alertmanager", metavar="URL", default="http://localhost:9093",
-        help="the same for alerts (default: %(default)s)")  # fmt: skip
+        help="Alertmanager to send to, if the file names none (default: %(default)s)")  # fmt: skip
     migrate.set_defaults(run=run)
 
 

@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--config.file", dest="config_file", metavar="FILE", type=Path, required=True, help="configuration file")
     add("--query", metavar="NAME", action="append", help="only this query; may be repeated (default: all)")
     add("--output", metavar="FILE", type=Path, help="file to write; overwritten (default: standard output)")
-    add("--always", action="store_true", help="alert while an exporter judges the query, too")
+    add("--always", action="store_true", help="alert also while an exporter judges the query")
     parser.set_defaults(run=export)
 
 

@@ -53,20 +53,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--web.config.file", dest="web_config_file", metavar="FILE", type=Path,
         help="TLS and users of the web server, in the format of the exporter toolkit")  # fmt: skip
     add("--web.external-url", dest="external_url", metavar="URL",
-        help="URL under which people reach this web server")  # fmt: skip
+        help="URL under which users reach this web server")  # fmt: skip
     add("--web.route-prefix", dest="route_prefix", metavar="PATH",
-        help="path under which it serves (default: the path of --web.external-url)")  # fmt: skip
+        help="path prefix of all pages and endpoints (default: the path of --web.external-url)")  # fmt: skip
     add("--web.enable-lifecycle", dest="enable_lifecycle", action="store_true",
         help="allow a reload by POST /-/reload")  # fmt: skip
     add("--web.enable-actions", dest="enable_actions", action="store_true",
         help="allow anybody to acknowledge anomalies and give feedback, as on a loopback address")  # fmt: skip
     add("--web.enable-explore", dest="enable_explore", action="store_true",
-        help="serve a page on which any expression can be tried: whoever opens it reads Prometheus")  # fmt: skip
+        help="serve a page on which any expression can be tried: who can open it can query Prometheus")  # fmt: skip
     add("--shard.index", dest="shard_index", metavar="INDEX", type=_shard_index, default=0,
-        help="which part this process takes, from 0; auto: the number at the end of the name of the host, "
+        help="which shard this process is, from 0; auto: the number at the end of the name of the host, "
         "or of the pod if POD_NAME is set (default: %(default)s)")  # fmt: skip
     add("--shard.count", dest="shard_count", metavar="COUNT", type=int, default=1,
-        help="into how many parts queries and series are split (default: %(default)s)")  # fmt: skip
+        help="number of shards that queries and series are split into (default: %(default)s)")  # fmt: skip
     add_workers(add, "history is learned in this process")
     add("--log.level", dest="log_level", choices=("debug", "info", "warning", "error"), default="info",
         help="(default: %(default)s)")  # fmt: skip

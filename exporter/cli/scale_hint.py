@@ -137,8 +137,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = hint.add_argument
     add("--config.file", dest="config_file", metavar="FILE", type=Path, required=True,
-        help="configuration file; says how Prometheus is reached")  # fmt: skip
-    add("--source", metavar="NAME", help="which of its sources is asked (default: the first)")
+        help="configuration file with the Prometheus to ask")  # fmt: skip
+    add("--source", metavar="NAME", help="which of its sources to ask (default: the first)")
     add("--input", default="-", metavar="FILE", help="alerts as JSON; - is standard input (default)")
     add(
         "--busy",

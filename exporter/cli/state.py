@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command ``state``."""
     state = subparsers.add_parser(
         "state",
-        help="export what was learned to a file, or import it",
+        help="export learned state to a file, or import it",
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for name, about in (("export", "write a file"), ("import", "take a file over, while no daemon uses the directory")):
         action = actions.add_parser(name, help=about, allow_abbrev=False)
         add = action.add_argument
-        add("file", metavar="FILE", type=Path, help="the archive")
+        add("file", metavar="FILE", type=Path, help="archive to write or read")
         add("--storage.path", dest="storage_path", metavar="DIR", type=Path, default=Path("data/"),
             help="directory of the state (default: %(default)s)")  # fmt: skip
         add("--query", action="append", metavar="NAME", help="only this query; may be repeated")

@@ -59,14 +59,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--prometheus.url", dest="url", metavar="URL", help="server to ask (default: http://localhost:9090)")
     add("--config.file", dest="config_file", metavar="FILE", type=Path,
         help="take the server, its credentials and the Alertmanagers from this configuration file")  # fmt: skip
-    add("--source", metavar="NAME", help="which of the sources of that file is asked (default: the first)")
+    add("--source", metavar="NAME", help="which of the sources of that file to ask (default: the first)")
     add("--alertmanager.url", dest="alertmanagers", metavar="URL", action="append", default=[],
         help="Alertmanager to write into the file; may be repeated")  # fmt: skip
     add("--output", metavar="FILE", type=Path, help="file to write; not overwritten (default: standard output)")
     add("--preset", metavar="NAME", action="append", choices=preset_names(),
         help="only this preset; may be repeated (default: all, and metrics that none covers)")  # fmt: skip
     add("--max-series", type=_positive, default=2000, metavar="N",
-        help="series of all queries together (default: %(default)s)")  # fmt: skip
+        help="at most so many series of all queries together (default: %(default)s)")  # fmt: skip
     add("--dry-run", action="store_true", help="print a table of what would be written, and nothing else")
     add_workers(add)
     add("--explain", action="store_true", help="also list what was left out, and why")

@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--config.file", dest="config_file", metavar="FILE", type=Path, default=Path("config.yaml"),
         help="configuration to start from (default: %(default)s)")  # fmt: skip
     add_query_and_incidents(parser)
-    add("--alerts-per-week", metavar="N", type=float, help="alerts of a query that are few enough")
+    add("--alerts-per-week", metavar="N", type=float, help="alerts a week of a query that are few enough")
     add("--output", metavar="FILE", type=Path, help="write the patch of the configuration there (default: print it)")
     add_workers(add)
     parser.set_defaults(run=run)

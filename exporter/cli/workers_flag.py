@@ -11,5 +11,5 @@ __all__ = ["add_workers"]
 def add_workers(add: Callable[..., Any], default: str = "as many as there are cores") -> None:
     """Add the flag; `default` is what happens without it."""
     add("--workers", metavar="N",
-        help="processes that judge, or the scheduler of a Dask cluster as tcp://scheduler:8786; the result is the same "
+        help="number of processes, or the scheduler of a Dask cluster as tcp://scheduler:8786; the result is the same "
         f"(default: {default})")  # fmt: skip
