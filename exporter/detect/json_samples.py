@@ -35,6 +35,7 @@ class _Object(Marks, kw_only=True):
     result: Raw = _ABSENT
     metric: dict[str, str] | None = None
     values: Raw = _ABSENT
+    timestamps: Raw = _ABSENT
     value: Raw = _ABSENT
     histograms: Raw = _ABSENT
     histogram: Raw = _ABSENT
@@ -56,11 +57,7 @@ def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
     InputError
         With the samples that cannot be read, or with the error of the server.
     """
-    whole = text.strip().encode()
-    try:
-        msgspec.json.decode(whole, type=Raw)
-    except _BROKEN as error:
-        raise problems.stop(f"broken JSON, perhaps cut off: {error}") from None
+    whole = _json_value(text.strip().encode(), problems)
     series: list[RecordedSeries] = []
     seen: dict[tuple[tuple[str, str], ...], str] = {}
     for number, (labels, pairs) in enumerate(_series(whole, problems), 1):
@@ -74,6 +71,19 @@ def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
     problems.check()
     notes = _OBJECT.decode(whole).notes() if whole.startswith(b"{") else ()
     return _with_notes(series, notes) if notes and series else series
+
+
+def _json_value(text: bytes, problems: InputProblems) -> bytes:
+    """Return JSON; of an object on each line, as VictoriaMetrics exports series, the list of them."""
+    try:
+        msgspec.json.decode(text, type=Raw)
+    except _BROKEN as error:
+        try:
+            lines = msgspec.json.Decoder(Raw).decode_lines(text)
+        except _BROKEN:
+            raise problems.stop(f"broken JSON, perhaps cut off: {error}") from None
+        return b"[" + b",".join(map(bytes, lines)) + b"]"
+    return text
 
 
 def _with_notes(series: Sequence[RecordedSeries], notes: tuple[str, ...]) -> list[RecordedSeries]:
@@ -117,6 +127,8 @@ def _of_object(answer: _Object, problems: InputProblems) -> list[tuple[Mapping[s
 
 def _of_series(answer: _Object, problems: InputProblems, place: str) -> list[tuple[Mapping[str, str], bytes]]:
     labels = {name: value for name, value in (answer.metric or {}).items() if value}
+    if answer.values and answer.timestamps:
+        return [(labels, _joined(bytes(answer.timestamps), bytes(answer.values), problems, place))]
     if answer.values:
         return [(labels, bytes(answer.values))]
     if answer.value:
@@ -125,6 +137,18 @@ def _of_series(answer: _Object, problems: InputProblems, place: str) -> list[tup
         problems.add(place, NATIVE_HISTOGRAM)
         return []
     raise problems.stop(f"{place}: neither values nor value; {_EXPECTED}" if answer.metric is not None else _EXPECTED)
+
+
+def _joined(stamps: bytes, values: bytes, problems: InputProblems, place: str) -> bytes:
+    """Return the pairs of two lists, as the export API of VictoriaMetrics writes samples."""
+    try:
+        first, second = _RAWS.decode(stamps), _RAWS.decode(values)
+    except _BROKEN as error:
+        raise problems.stop(f"{place}: {error}") from None
+    if len(first) != len(second):
+        raise problems.stop(f"{place}: {len(first)} timestamps and {len(second)} values")
+    pairs = (b"[" + bytes(stamp) + b"," + bytes(value) + b"]" for stamp, value in zip(first, second, strict=True))
+    return b"[" + b",".join(pairs) + b"]"
 
 
 def _object(text: bytes, problems: InputProblems, place: str) -> _Object:

@@ -26,6 +26,20 @@ _DAY = re.compile(
     r"(?P<a>\d{1,2})(?P<mark>[./-])(?P<b>\d{1,2})(?P=mark)(?P<year>\d{4})(?:,?[T ]\s*(?P<time>[0-9:.,]+))?"
 )
 _TIME = re.compile(r"(?P<hour>\d{1,2}):(?P<rest>\d{2}(?::\d{2}(?:[.,]\d+)?)?)")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = r"(?P<month>[A-Z][a-z]{2,8})\.?"
+_NAMED = [
+    re.compile(r"(?:[A-Z][a-z]{2,8}\.?,?\s+)?" + form + r"(?:[,:T]?\s*@?\s*(?P<rest>\d{1,2}:\d{2}.*))?")
+    for form in (
+        rf"(?P<day>\d{{1,2}})(?P<mark>[ /-]){_MONTH}(?P=mark)(?P<year>\d{{4}})",
+        rf"{_MONTH}\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}})",
+    )
+]
+"""English names of months: 20 Oct 2026 (mail), 20/Oct/2026:00:05:00 (web servers), Oct 20, 2026 @ 00:05 (Kibana)."""
+_CTIME = re.compile(
+    rf"(?:[A-Z][a-z]{{2}}\s+)?{_MONTH}\s+(?P<day>\d{{1,2}})\s+(?P<rest>[\d:.]+(?:\s+[A-Z]{{2,5}})?)\s+(?P<year>\d{{4}})"
+)
+"""As the command `date` prints it."""
 _SPACED_OFFSET = re.compile(r"\s+([+-]\d{2}:?\d{2})$")
 _AMBIGUOUS = "day and month could be either way round; write dd.mm.yyyy or ISO 8601"
 
@@ -45,6 +59,21 @@ def zone_of(name: str) -> tzinfo | None:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
         return None
+
+
+def _with_month_as_number(stamp: str) -> str:
+    """Write a date with the English name of its month as ISO 8601 does; anything else stays.
+
+    >>> _with_month_as_number("Oct 2, 2026 @ 00:05:00.000"), _with_month_as_number("2026-10-02")
+    ('2026-10-02 00:05:00.000', '2026-10-02')
+    """
+    if stamp[:4].isdigit():
+        return stamp
+    for form in (*_NAMED, _CTIME):
+        date = form.fullmatch(stamp)
+        if date is not None and (month := date["month"][:3].lower()) in _MONTHS:
+            return f"{date['year']}-{_MONTHS.index(month) + 1:02}-{int(date['day']):02} {date['rest'] or '00:00'}"
+    return stamp
 
 
 class WallClock:
@@ -74,7 +103,7 @@ class WallClock:
 
     def read(self, stamp: str) -> tuple[float, str]:
         """Return Unix seconds, NaN where the time cannot be read; and why, where there is more to say than that."""
-        form = _STAMP.fullmatch(stamp.strip())
+        form = _STAMP.fullmatch(_with_month_as_number(stamp.strip()))
         if form is None:
             return math.nan, ""
         zone = form["place"] or form["zone"]

@@ -24,6 +24,7 @@ _COMPRESSED = {
     b"\xfd7zXZ": "xz",
     b"PK\x03\x04": "zip",
 }
+_MOST_TITLES = 20
 _FORMATS = "a Prometheus answer (JSON), CSV or the text of promtool"
 
 
@@ -54,7 +55,7 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
         try:
             series = _READERS[form](text, problems)
         except InputError:
-            if form == "csv" and not any(mark in text.lstrip().partition("\n")[0] for mark in ",;\t"):
+            if form == "csv" and not _looks_like_a_table(text):
                 raise problems.stop(f"not {_FORMATS}: it begins with {_beginning(text)}") from None
             raise
     if not series:
@@ -81,12 +82,13 @@ def _text(data: bytes, problems: InputProblems) -> str:
     for magic, kind in _COMPRESSED.items():
         if data.startswith(magic):
             raise problems.stop(f"it is compressed ({kind}); unpack it first")
+    # Excel's "Unicode text" is UTF-16.
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        what = "it is UTF-16; save it as UTF-8" if utf16 else f"it is not text (byte {error.start} is not UTF-8)"
-        raise problems.stop(what) from None
+        name = encoding.removesuffix("-sig").upper()
+        raise problems.stop(f"it is not text (byte {error.start} is not {name})") from None
     if "\0" in text:
         raise problems.stop(f"it is not text (byte {data.index(0)} is zero)")
     return text
@@ -97,6 +99,12 @@ def _format(text: str) -> InputFormat:
     if looks_like_promtool(begin.partition("\n")[0]):
         return "promtool"
     return "prometheus-json" if begin.startswith(("{", "[")) else "csv"
+
+
+def _looks_like_a_table(text: str) -> bool:
+    """Return whether cells are separated near the beginning; error pages of servers begin with ``<``."""
+    begin = text.lstrip().split("\n", _MOST_TITLES)[:_MOST_TITLES]
+    return not begin[0].startswith("<") and any(mark in line for line in begin for mark in ",;\t")
 
 
 def _beginning(text: str) -> str:

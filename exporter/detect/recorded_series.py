@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
 import numpy as np
@@ -28,7 +28,11 @@ FloatArray = npt.NDArray[np.float64]
 
 NATIVE_HISTOGRAM = "native histograms cannot be scored; ask for a number, such as histogram_quantile(0.99, ...)"
 
-_MISSING = frozenset({"", "-", "--", "n/a", "#n/a", "na", "nan", "nil", "no data", "none", "null", "undefined"})
+_MISSING = frozenset(
+    {"", "-", "--", "n/a", "na", "nan", "nil", "no data", "no value", "none", "null", "(null)", "<null>", "undefined",
+     "\\n", "#n/a", "#div/0!", "#value!", "#num!", "#ref!", "#name?", "#null!"}
+)  # fmt: skip
+"""Also what databases and spreadsheets write for it."""
 _MOST_DISORDER = 1 / 3
 """Share of samples that may be out of order: clocks are set back, but an unsorted file is a mistake."""
 _HOUR = 3600.0
@@ -37,6 +41,8 @@ _TICK = 0.001
 _UNSORTED = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
 
 
+_FEW = 4
+"""Samples from which on their order is seen."""
 _MOST_PROBLEMS = 20
 
 
@@ -71,13 +77,13 @@ class InputProblems:
     def __init__(self, source: str, zone: tzinfo = UTC) -> None:
         self.source = source
         self.zone = zone
-        self._problems: list[tuple[int, str]] = []
+        self._problems: dict[tuple[int, str], None] = {}
         self._advice = ""
 
     def add(self, place: str, message: str, *, line: int = 0, advice: str = "") -> None:
-        """Add a problem; problems are sorted by `line`. The last `advice` is given once, at the end."""
+        """Add a problem, once; problems are sorted by `line`. The last `advice` is given once, at the end."""
         self._advice = advice or self._advice
-        self._problems.append((line, f"{place}: {message}" if place else message))
+        self._problems[line, f"{place}: {message}" if place else message] = None
 
     def check(self) -> None:
         """Raise `InputError` with the problems if there are any."""
@@ -142,6 +148,8 @@ def build_series(
         The order of problems, where the format has lines.
     """
     times, wrong = parse_times(stamps, problems.zone)
+    if len(times) >= _FEW and np.mean(np.diff(times) < 0.0) > 1.0 - _MOST_DISORDER:
+        return _from_the_end(labels, stamps, values, place, problems, lines)
     numbers = np.asarray(values, np.float64)
     disorder = _out_of_order(stamps, times, numbers, place)
     messages = {**wrong, **disorder} if len(disorder) > _MOST_DISORDER * len(times) else wrong
@@ -161,6 +169,23 @@ def build_series(
             warning += "; if a clock was set back in autumn, give --timezone"
         times = _in_order(times, first)
     return RecordedSeries(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
+
+
+def _from_the_end(
+    labels: Mapping[str, str],
+    stamps: Sequence[str],
+    values: Sequence[float] | FloatArray,
+    place: Callable[[int], str],
+    problems: InputProblems,
+    lines: Sequence[int],
+) -> RecordedSeries | None:
+    """Read samples of which the newest comes first, as logs and tables on web pages have them."""
+    last = len(stamps) - 1
+    series = build_series(
+        labels, stamps[::-1], values[::-1], lambda index: place(last - index), problems, lines=lines[::-1]
+    )
+    note = f"{place(0)}: the newest sample comes first: read from the end"
+    return series and replace(series, warning="\n".join(filter(None, (note, series.warning))))
 
 
 def _in_order(times: FloatArray, first: int) -> FloatArray:

@@ -23,13 +23,15 @@ _JSON_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)
 
 _EARLIEST, _LATEST = -2_208_988_800.0, 1e11
 """The year 1900, and 5138: a larger number cannot be meant as seconds."""
-_LATEST_MS = 1e14
+_SCALES = {1e11: 1e3, 1e14: 1e6, 1e17: 1e9}
+"""Smallest number that is milliseconds, micro- and nanoseconds (each is 1973), to how many of them are a second."""
+_LARGEST = 1e20
 
 
 def parse_times(stamps: Sequence[str], zone: tzinfo = UTC) -> tuple[FloatArray, dict[int, str]]:
-    """Read timestamps: Unix seconds, Unix milliseconds, ISO 8601, or dates such as 31.12.2026 14:05.
+    """Read timestamps: Unix seconds, milli-, micro- or nanoseconds, ISO 8601, or dates such as 31.12.2026 14:05.
 
-    Numbers are milliseconds when all of them are beyond the year 5138 if taken as seconds.
+    Numbers are milliseconds when all of them are beyond the year 5138 if taken as seconds, and so on.
 
     Parameters
     ----------
@@ -52,8 +54,10 @@ def parse_times(stamps: Sequence[str], zone: tzinfo = UTC) -> tuple[FloatArray, 
     times, numeric, messages = _numbers(stamps, zone)
     large = numeric & (times >= _LATEST)
     if large.any():
-        if (large == (numeric & ~np.isnan(times))).all():
-            times = np.where(numeric, times / 1000.0, times)
+        digits = np.searchsorted(list(_SCALES), times, side="right")
+        if len(set(digits[numeric & ~np.isnan(times)].tolist())) == 1:
+            scale = list(_SCALES.values())[int(digits[large][0]) - 1]
+            times = np.where(numeric, times / scale, times)
         else:
             for index in np.flatnonzero(large).tolist():
                 messages[index] = f"{stamps[index]} is too large for seconds, and other rows are no milliseconds"
@@ -99,6 +103,6 @@ def _parse(stamp: str, clock: WallClock) -> tuple[float, bool, str]:
         return math.nan, False, ""
     if _NUMBER.fullmatch(text):
         value = float(text)
-        return min(max(value, -_LATEST_MS), _LATEST_MS * 1000), True, ""
+        return min(max(value, -_LARGEST), _LARGEST), True, ""
     value, message = clock.read(text)
     return value, False, message

@@ -147,9 +147,52 @@ def test_instants_are_series_of_one_sample(text: str, expected: dict[str, float]
             {'{host="a"}': [("60", 1.0), ("120", 3.0)], '{host="b"}': [("60", 2.0), ("120", 4.0)]},
             id="a column of names, in blocks",
         ),
+        pytest.param(
+            "time,shop_id,sales\n60,7,1\n60,8,2\n120,7,3\n120,8,4\n",
+            {'{shop_id="7"}': [("60", 1.0), ("120", 3.0)], '{shop_id="8"}': [("60", 2.0), ("120", 4.0)]},
+            id="a column of numbers that are names",
+        ),
+        pytest.param(
+            "time,host,load\n0,a,1\n30,b,2\n60,a,3\n90,b,4\n120,a,5\n150,b,6\n",
+            {
+                '{host="a"}': [("0", 1.0), ("60", 3.0), ("120", 5.0)],
+                '{host="b"}': [("30", 2.0), ("90", 4.0), ("150", 6.0)],
+            },
+            id="a column of names, each at times of its own",
+        ),
+        pytest.param(
+            "Datum;Uhrzeit;Anfragen\n01.03.2026;00:00;1,5\n01.03.2026;00:05;2\n",
+            {"{}": [("01.03.2026 00:00", 1.5), ("01.03.2026 00:05", 2.0)]},
+            id="a column of days and one of times",
+        ),
+        pytest.param(
+            "Time,Date,load\n1:00 AM,3/1/2026,1\n2:00 AM,3/1/2026,2\n",
+            {"{}": [("3/1/2026 1:00 AM", 1.0), ("3/1/2026 2:00 AM", 2.0)]},
+            id="a column of times before that of days",
+        ),
+        pytest.param(
+            "#group,false\n,result,table,_start,_time,_value,host\n,,0,1970-01-01T00:00:00Z,1970-01-01T00:01:00Z,1,a\n",
+            {'{host="a"}': [("1970-01-01T00:01:00Z", 1.0)]},
+            id="InfluxDB",
+        ),
+        pytest.param(
+            '"@timestamp per minute",Count\n"Jan 1, 1970 @ 00:01:00.000","1,500"\n',
+            {"{}": [("Jan 1, 1970 @ 00:01:00.000", 1500.0)]},
+            id="Kibana",
+        ),
+        pytest.param(
+            '{"metric":{"job":"a"},"values":[1,null],"timestamps":[1772323200000,1772323260000]}\n'
+            '{"metric":{"job":"b"},"values":[2],"timestamps":[1772323200000]}\n',
+            {
+                '{job="a"}': [("1772323200000", 1.0), ("1772323260000", math.nan)],
+                '{job="b"}': [("1772323200000", 2.0)],
+            },
+            id="export of VictoriaMetrics",
+        ),
+        pytest.param("Time\tload\n60\t1\n".encode("utf-16"), {"{}": [("60", 1.0)]}, id="UTF-16"),
     ],
 )
-def test_every_column_of_a_csv_is_read(text: str, expected: dict[str, Samples]) -> None:
+def test_every_column_of_a_csv_is_read(text: str | bytes, expected: dict[str, Samples]) -> None:
     assert str(series(text)) == str(expected)  # NaN is not equal to NaN.
 
 
@@ -185,6 +228,55 @@ def test_what_is_left_out_is_said() -> None:
     assert first.warning == "column 'other' is left out: the values are in 'value'"
 
 
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        pytest.param(
+            "CPU all hosts\nof October\n\ntime,load\n60,1\n120,2\n",
+            "lines 1 to 2 are left out, above the table: 'CPU all hosts'",
+            id="titles",
+        ),
+        pytest.param(
+            "Full label,CPU\nLabel,CPU\nPeriod,300\n60,1\n120,2\n",
+            "lines 2 to 3 are left out, without a time: 'Label,CPU'",
+            id="CloudWatch",
+        ),
+        pytest.param(
+            "time,load\n60,1\n120,2\nTotal,3\n", "line 4 is left out, a summary of the others: 'Total,3'", id="sum"
+        ),
+        pytest.param(
+            "time,load,state\n60,1,OK\n120,2,OK\n180,1,WARN\n240,1,OK\n300,1,OK\n360,1,WARN\n420,1,OK\n",
+            "column 'state' is left out: no time comes twice: its texts are states of one series, not names of several",
+            id="states",
+        ),
+        pytest.param("id,at,load\n1,2026-03-01,1\n2,2026-03-02,2\n", "", id="rows that are numbered are series, too"),
+        pytest.param(
+            "time,value,value\n60,1,7\n120,2,8\n",
+            "column 'value' is left out: another column has the same name",
+            id="two columns of a name",
+        ),
+        pytest.param(
+            "time,load\n240,4\n180,3\n120,2\n60,1\n",
+            "line 2: the newest sample comes first: read from the end",
+            id="newest first",
+        ),
+    ],
+)
+def test_lines_and_columns_that_are_no_samples_are_named(text: str, warning: str) -> None:
+    first = read(text.encode(), "auto", source="x")[0]
+    assert first.warning == warning
+    assert (np.diff(first.times) > 0).all()
+    assert first.values[0] == 1.0
+
+
+def test_a_bad_time_is_one_problem_of_its_row() -> None:
+    assert problems("time,a,b\n60,1,2\nsoon,1,2\n") == ["line 3: not a timestamp: 'soon'"]
+
+
+def test_two_lists_of_one_series_have_one_length() -> None:
+    assert problems('{"metric":{},"values":[1,2],"timestamps":[1]}') == ["series 1: 1 timestamps and 2 values"]
+
+
 def test_rows_that_do_not_fit_their_header_are_refused() -> None:
     assert problems("time,load\n60,1,5\n") == ["line 2: 3 cells under 2 names of columns: '60,1,5'", FORM]
     assert problems("time,load,load\n60,1,5\n") == ["two columns are called 'load'; give each its own name"]
@@ -196,7 +288,7 @@ def test_blocks_without_names_are_refused() -> None:
     assert problems(f"time,load\n{block}\ntime,load\n300,1\n") == [f"line 7: the header again: {AGAIN}", FORM]
 
 
-@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null", "NA", "n/a", "None", "-"])
+@pytest.mark.parametrize("empty", ["", " ", "NaN", "nan", "null", "NA", "n/a", "None", "-", "(null)", "#DIV/0!"])
 def test_a_missing_value_keeps_its_row(empty: str) -> None:
     assert str(series(f"60,1\n120,{empty}\n")) == str({"{}": [("60", 1.0), ("120", math.nan)]})
 
@@ -227,7 +319,7 @@ OTHER = "not a Prometheus answer (JSON), CSV or the text of promtool: it begins 
         pytest.param("", [EMPTY], id="empty"),
         pytest.param("\n", [EMPTY], id="nothing found"),
         pytest.param("timestamp,value\n", ["no samples in it (read as csv)"], id="only a header"),
-        pytest.param(b"\xff\xfea\x00", ["it is UTF-16; save it as UTF-8"], id="UTF-16"),
+        pytest.param(b"\xff\xfea\x00\x00", ["it is not text (byte 4 is not UTF-16)"], id="half a character of UTF-16"),
         pytest.param(b"60,1\n\x80", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
         pytest.param(b"60,1\n\x00", ["it is not text (byte 5 is zero)"], id="zeros"),
         pytest.param(b"\x1f\x8b\x08", ["it is compressed (gzip); unpack it first"], id="gzip"),
@@ -302,7 +394,7 @@ def test_native_histograms_are_told(text: str) -> None:
 
 
 def test_twenty_problems_are_shown_in_the_order_of_lines() -> None:
-    found = problems("".join(f"{100 - i},{'x' if i % 2 else i}\n" for i in range(60)))
+    found = problems("".join(f"60,{'x' if i % 2 else i}\n" for i in range(60)))
     assert [line.split(":")[0] for line in found[:20]] == [f"line {number}" for number in range(2, 22)]
     assert found[20:] == ["and 39 more problems", SORT]
 
