@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
-from exporter.prometheus import Frame, HistoryChunk, PartSizes, PrometheusApi
+from exporter.prometheus import Frame, HistoryChunk, LeftOut, PartSizes, PrometheusApi
 
 __all__ = ["HistoryReplay"]
 
@@ -50,7 +50,7 @@ class HistoryReplay:
         self._api, self._plan, self._last = api, plan, last
         self._query_offset, self._series, self._sleep = query_offset, series, sleep
         self.warnings: dict[str, None] = {}
-        """Warnings of the server, such as that series may be missing."""
+        """Warnings of the server, such as that series may be missing, and what could not be read."""
         self._sizes = PartSizes(lambda *_: self._tries.clear())
         self._tries: list[PrometheusError] = []
         self._chunks: Iterator[HistoryChunk] | None = None
@@ -68,6 +68,8 @@ class HistoryReplay:
         while not len(self._block.times) or self._place(at) >= len(self._block.times):
             self._block = self._next(at)
             self.warnings |= dict.fromkeys(self._block.warnings)
+            if self._block.unread is not None:
+                self.warnings[f"rows that cannot be read are left out: {self._block.unread}"] = None
 
     def instant(self, expr: str, at: float, **_: object) -> Frame:  # noqa: ARG002 - it was fetched before.
         """Return the answer for an instant that was fetched."""
@@ -79,7 +81,8 @@ class HistoryReplay:
         if len(here) < len(keys):
             keys, values = [keys[column] for column in here.tolist()], values[here]
         block = self._block
-        return Frame(at, keys, values, np.full(len(keys), at), warnings=block.warnings)
+        unreadable = LeftOut() if block.unread is None else block.unread.at(place)
+        return Frame(at, keys, values, np.full(len(keys), at), unreadable, block.warnings)
 
     def at_hand(self, slot: float) -> int:
         """Return the answers of how many slots are at hand, from one that was fetched on."""

@@ -111,11 +111,11 @@ def score_slots(
             results += together
             continue
         slot, frame = slots[len(results)], frames[len(results)]
-        complete = not frame.partial
-        given_way = engine.give_way(frame.keys) if complete else []
+        given_way = engine.give_way(frame.keys) if frame.whole else []
         aligned = engine.align(frame.keys, frame.values, slot)
         mask = masks.sample_mask(plan, engine.table, np.array([slot]))
-        verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=complete)
+        unread = engine.table.mask_of(frame.unreadable.keys)
+        verdict = engine.step(slot, aligned.samples, plan.interval, mask, complete=not frame.partial, unread=unread)
         if table.version != engine.table.version:
             table = engine.table.copy()
         rows = np.flatnonzero(verdict.anomalous) if plan.alert is not None else np.zeros(0, np.intp)
@@ -128,6 +128,6 @@ def score_slots(
         # They are for metrics of a daemon.
         engine.shifts.clear()
         engine.relearned.clear()
-        expired = engine.expire(slot) if complete else []
+        expired = engine.expire(slot) if frame.whole else []
         results.append(AheadSlot(scored, expired, engine.capacity, engine.row_bytes))
     return engine, results

@@ -153,7 +153,7 @@ def _without_new(engine: Engine, times: npt.NDArray[np.float64], frames: Sequenc
     """Return the answers at some instants in the rows of the engine, up to the first with a new series."""
     answers, keys = list[Aligned](), None
     for at, frame in zip(times.tolist(), frames, strict=False):
-        if frame.partial:
+        if not frame.whole:
             break
         if frame.keys is not keys and (engine.table.rows(frame.keys) < 0).any():
             break

@@ -18,6 +18,8 @@ _YOUNG = 0.01
 _FEW = 5
 """Incidents up to which unchanged ones are listed, too."""
 _NONE = "-"
+_WARNINGS = 3
+"""Warnings of a query that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +208,9 @@ def notes(report: BacktestReport) -> Iterator[str]:
                 yield f"{begin}{counted.name}: no samples in this range; is the expression right?"
             elif counted.empty and counted.slots:
                 share = 100 * counted.empty / counted.slots
-                yield (
-                    f"{begin}{counted.name}: {counted.empty} of {counted.slots} slots ({share:.1f} %) had no sample: "
-                    "Prometheus has none there."
-                )
+                why = "see the warnings" if counted.name in result.warnings else "Prometheus has none there"
+                slots = f"{counted.empty} of {counted.slots} slots ({share:.1f} %)"
+                yield f"{begin}{counted.name}: {slots} had no sample that could be read: {why}."
             if counted.young is not None and counted.young > _YOUNG:
                 share = 100 * counted.young
                 yield (
@@ -226,7 +227,8 @@ def notes(report: BacktestReport) -> Iterator[str]:
         if result.suppressed:
             yield f"{begin}{result.suppressed} times an alert was held back because of alerting.max_alerts."
         for name, texts in result.warnings.items():
-            yield f"{begin}{name}: Prometheus warns: {texts[0]}"
+            for text in texts[:_WARNINGS]:
+                yield f"{begin}{name}: warning: {text}"
 
 
 def _count(number: int, what: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.engine import Engine
+from exporter.engine.engine import Engine, present
 from exporter.engine.sample_mask import FloatArray, SampleMask
 from exporter.engine.together import EngineRun, Steps
 from exporter.engine.verdict import Aligned, Verdicts
@@ -187,14 +187,14 @@ def learn(
         empty = 0
         if not math.isfinite(engine.first_at):
             empty = _empty_start(whole.values, _first_piece(whole.times, plan.step))
-        block = replace(whole, times=whole.times[empty:], values=whole.values[empty:]) if empty else whole
+        block = whole.since(empty) if empty else whole
         if empty:
             on_progress(empty)
         begin = float(block.times[0])
         if align is None:
             aligned = engine.align(block.keys, block.values, begin)
         else:
-            aligned = align(block.keys, block.values, begin, complete=not block.partial)
+            aligned = align(block.keys, block.values, begin, complete=not block.partial and block.unread is None)
         # Of a few series, a chunk is the whole window.
         first, stops = 0, np.searchsorted(block.times, breaks, side="right").tolist()
         while first < len(block.times):
@@ -202,8 +202,10 @@ def learn(
                 [first + _first_piece(block.times[first:], plan.step), *(stop for stop in stops if stop > first)]
             )
             times, samples = block.times[first:last], aligned.samples[first:last]
-            # What a partial answer lacks is not missing.
+            # What a partial answer lacks is not missing, and neither is what cannot be read.
             complete = np.zeros(len(times), np.bool_) if block.partial else None
+            if block.unread is not None:
+                complete = present(samples, complete) & ~block.unread.instants[first:last]
             on_verdicts((yield EngineRun(engine, times, samples, plan.step, mask(times), complete, run)))
             on_progress(len(times))
             first = last

@@ -52,6 +52,7 @@ class HistorySource:
         self.sizes = PartSizes(self._note_length) if sizes is None else sizes
         self._on_chunk = on_chunk
         self._warned: tuple[str, ...] = ()
+        self._warned_unread = False
         self._abandoned = False
         self._api: PrometheusApi | None = None
 
@@ -138,3 +139,7 @@ class HistorySource:
             more = {"query": self.plan.name, "warning": chunk.warnings[0], "partial": chunk.partial}
             log.warning("prometheus warns about history", extra=more)
         self._warned = chunk.warnings
+        if chunk.unread is not None and not self._warned_unread:
+            more = {"query": self.plan.name, "unreadable": str(chunk.unread)}
+            log.warning("not all of history can be read", extra=more)
+            self._warned_unread = True

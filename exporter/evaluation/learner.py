@@ -320,7 +320,8 @@ class Learner:
     def _count_unread(self, chunk: HistoryChunk) -> None:
         if chunk.partial and not chunk.refused and self._counts_unread:
             self.unread_points += len(chunk.times)
-            self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {chunk.warnings[0]}"
+            why = chunk.warnings[0] if chunk.warnings else str(chunk.unread)
+            self.unread = f"{self.unread_points:.0f} instants of history are incomplete: {why}"
 
     def _progress(self, share: float) -> None:
         self.progress = share
@@ -359,8 +360,7 @@ class Learner:
 
     def align(self, frame: Frame, at: float) -> Aligned:
         """Put the samples of the answer for a slot into rows."""
-        complete = not frame.partial and not frame.unreadable.rows
-        return self.admit(frame.keys, frame.values, at, complete=complete)
+        return self.admit(frame.keys, frame.values, at, complete=frame.whole)
 
     def step(self, frame: Frame, aligned: Aligned, at: float) -> Verdict:
         """Judge and learn the answer for a slot."""
@@ -374,7 +374,7 @@ class Learner:
 
         None go after an answer that is not whole: what it lacks may be there.
         """
-        return [] if frame.partial or frame.unreadable.rows else self.engine.expire(at)
+        return self.engine.expire(at) if frame.whole else []
 
     def due(self, at: float) -> bool:
         """Return whether it is time for a checkpoint."""

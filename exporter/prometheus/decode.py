@@ -20,6 +20,7 @@ from exporter.errors import Reason
 from exporter.http_client import Fault
 from exporter.own_metrics import is_own
 from exporter.prometheus.frame import FloatArray
+from exporter.prometheus.unread_history import UnreadSeries, unread_samples, unread_series
 from exporter.prometheus.unreadable import LeftOut, left_out
 
 __all__ = [
@@ -54,12 +55,12 @@ class InstantVector(Struct):
 
 
 class RangeMatrix(Struct):
-    """The series of a range query that could be decoded: an array of times and of values each."""
+    """The series of a range query that could be decoded, an array of times and of values each; and what could not."""
 
     keys: list[bytes]
     times: list[FloatArray]
     values: list[FloatArray]
-    rejected: int
+    unread: list[UnreadSeries] = []
 
 
 class _Data(Struct):
@@ -75,6 +76,7 @@ class _Row(Struct, gc=False):
 class _Series(Struct, gc=False):
     metric: Raw
     values: Raw
+    histograms: Raw = Raw(b"")
 
 
 class _Vector(Struct):
@@ -214,16 +216,19 @@ def decode_matrix(data: Raw, check: LabelCheck, *, with_own: bool = False) -> Ra
         series, broken = _rows(result, _SERIES)
     keys = [bytes(row.metric) for row in series]
     dropped = set(check.bad(keys))
-    matrix = RangeMatrix([], [], [], len(broken) + len(dropped))
+    matrix = RangeMatrix([], [], [], [unread_series(row) for row in broken])
+    matrix.unread += [UnreadSeries(None, None, histograms=False)] * len(dropped)
     own = set() if with_own else set(check.own(keys))
     for index, row in enumerate(series):
         if index in dropped or index in own:
             continue
-        times, values, wrong = _samples(bytes(row.values))
+        text, histograms = bytes(row.values), bytes(row.histograms)
+        times, values, wrong = _samples(text)
+        if wrong or histograms:
+            matrix.unread.append(unread_samples(keys[index], text, histograms, wrong))
         matrix.keys.append(keys[index])
         matrix.times.append(np.delete(times, wrong) if wrong else times)
         matrix.values.append(np.delete(values, wrong) if wrong else values)
-        matrix.rejected += len(wrong)
     return matrix
 
 

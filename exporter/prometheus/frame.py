@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.completeness import incomplete
+from exporter.prometheus.unread_history import UnreadHistory
 from exporter.prometheus.unreadable import LeftOut
 
 __all__ = ["HistoryChunk", "FloatArray", "Frame"]
@@ -60,6 +61,11 @@ class Frame:
         """Whether series may be missing: what is not in it is unknown, not gone."""
         return incomplete(self.warnings) or self.unreadable.nameless
 
+    @property
+    def whole(self) -> bool:
+        """Whether a series that is not in it is away."""
+        return not self.partial and not self.unreadable.rows
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryChunk:
@@ -73,8 +79,8 @@ class HistoryChunk:
         As in `Frame`.
     values : array (t, n)
         NaN = no sample.
-    rejected : int
-        Series or samples that could not be decoded.
+    unread : UnreadHistory or None
+        Samples that could not be decoded.
     warnings : tuple of str
         As in `Frame`.
     refused : bool
@@ -84,11 +90,16 @@ class HistoryChunk:
     times: FloatArray
     keys: list[bytes]
     values: FloatArray
-    rejected: int = 0
+    unread: UnreadHistory | None = None
     warnings: tuple[str, ...] = ()
     refused: bool = False
 
     @property
     def partial(self) -> bool:
         """Whether series may be missing: what is not in it is unknown, not gone."""
-        return incomplete(self.warnings)
+        return incomplete(self.warnings) or (self.unread is not None and self.unread.nameless > 0)
+
+    def since(self, instant: int) -> HistoryChunk:
+        """Return the chunk from an instant on."""
+        unread = None if self.unread is None else self.unread.since(instant)
+        return replace(self, times=self.times[instant:], values=self.values[instant:], unread=unread)

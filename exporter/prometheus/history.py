@@ -11,6 +11,7 @@ from exporter.errors import PrometheusError
 from exporter.prometheus.decode import RangeMatrix
 from exporter.prometheus.frame import FloatArray, HistoryChunk
 from exporter.prometheus.part_sizes import PartSizes, is_of_the_part
+from exporter.prometheus.unread_history import unread_on_grid
 
 __all__ = ["MAX_POINTS", "MAX_SAMPLES", "chunks", "grid", "on_grid"]
 
@@ -91,7 +92,8 @@ def chunks(
         else:
             sizes.answered(step)
             yield from left_out
-            yield HistoryChunk(part, matrix.keys, on_grid(matrix, part, step), matrix.rejected, warnings)
+            unread = unread_on_grid(matrix.unread, part, step)
+            yield HistoryChunk(part, matrix.keys, on_grid(matrix, part, step), unread, warnings)
             left_out, skip, answered = [], 0, True
             first += len(part)
             most = min(most, _points(len(matrix.keys)))

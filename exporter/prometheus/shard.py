@@ -51,8 +51,11 @@ class Shard:
 
     def block(self, block: HistoryChunk) -> HistoryChunk:
         """Return the part of a chunk of history that belongs to this shard."""
-        kept = self._kept(block.keys)
-        return replace(block, keys=[block.keys[at] for at in kept.tolist()], values=block.values[:, kept])
+        kept, unread = self._kept(block.keys), block.unread
+        if unread is not None:
+            unread = unread.only(self._belong(unread.keys))
+        keys = [block.keys[at] for at in kept.tolist()]
+        return replace(block, keys=keys, values=block.values[:, kept], unread=unread)
 
     def elsewhere(self, frame: Frame) -> list[bytes]:
         """Return the label sets of a result that belong to other shards."""

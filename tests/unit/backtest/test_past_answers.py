@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 
 from exporter.backtest.past_answers import HistoryReplay
+from exporter.backtest.scored_ahead import score_slots
+from exporter.backtest.scored_together import score_together
+from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config
+from exporter.engine.engine import Engine
 from exporter.errors import PrometheusError, Reason
-from exporter.prometheus import HistoryChunk, PartSizes
+from exporter.prometheus import Frame, HistoryChunk, LeftOut, PartSizes
+from exporter.prometheus.unread_history import UnreadHistory
+from exporter.suppression.active_events import ActiveEvents
+from exporter.suppression.sample_masks import SampleMasks
 
 KEYS = [b'{"a":"1"}', b'{"a":"2"}']
 PLAN = replace(Config.model_validate({"queries": [{"name": "q", "expr": "x"}]}).plans()[0], interval=60.0)
@@ -96,3 +103,41 @@ def test_asking_for_less_is_no_attempt_in_vain() -> None:
     assert len(past.instant("x", 60.0, timeout=1.0).keys) == 2
     # Six times halved, with longer and longer pauses.
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+
+
+class Unreadable(Server):
+    """Of one series three samples cannot be read, and of another nothing."""
+
+    def history(self, *args: object, **more: object) -> Iterator[HistoryChunk]:
+        times = np.arange(0.0, 601.0, 60.0)
+        values = np.stack([times, np.where((times >= 300.0) & (times < 480.0), np.nan, 5.0)], axis=1)
+        where = np.stack([np.isnan(values[:, 1]), times > 0.0], axis=1)
+        unread = UnreadHistory((KEYS[1], b'{"a":"3"}'), where, np.array([True, False]))
+        yield HistoryChunk(times, KEYS, values, unread)
+
+
+def test_what_cannot_be_read_of_the_past_is_in_the_answers_of_its_slots() -> None:
+    past = answers(Unreadable(), [])
+    past.fetch(10.0)
+    assert past.instant("x", 0.0).whole
+    frame = past.instant("x", 300.0)
+    assert (frame.keys, frame.unreadable) == (KEYS[:1], LeftOut((KEYS[1], b'{"a":"3"}'), 2, 1))
+    assert not frame.whole
+    assert not frame.partial
+    (warning,) = past.warnings
+    assert warning.startswith("rows that cannot be read are left out: 1 native histograms")
+
+
+def test_a_series_that_cannot_be_read_is_not_missing_in_a_backtest() -> None:
+    masks = SampleMasks(ActiveEvents(), {})
+    engine = Engine(engine_settings(PLAN))
+    times = np.arange(0.0, 2 * 86400.0, 300.0)
+    noise = np.random.default_rng(1).normal(0.0, 1.0, (len(times), 2))
+    engine.run(times, engine.align(KEYS, 100.0 + noise, 0.0).samples, 300.0)
+    slots = [times[-1] + 60.0 * number for number in range(1, 31)]
+    unreadable = LeftOut((KEYS[1],), 1)
+    frames = [Frame(at, KEYS[:1], np.array([100.0]), np.array([at]), unreadable) for at in slots]
+    assert score_together(engine, PLAN, masks, slots, frames, engine.table) == []  # One by one: see `Learner.step`.
+    verdicts = [each.scored.verdict for each in score_slots(engine, PLAN, masks, slots, frames)[1]]
+    assert all(verdict.unread is not None and verdict.unread.tolist() == [False, True] for verdict in verdicts)
+    assert not any(verdict.absent.any() for verdict in verdicts)

@@ -83,7 +83,7 @@ def test_text_of_two_configurations() -> None:
     assert "told at the same time by both" in to_text(report(outcome(alert(HOUR)), outcome(alert(HOUR)), outage))
     assert "host=a\\x1b[1m" in text
     assert "new: q: 5 of 100 slots (5.0 %) had no sample" in text
-    assert "new: q: Prometheus warns: something is missing" in text
+    assert "new: q: warning: something is missing" in text
     assert max(map(len, text.splitlines())) <= 100
 
 

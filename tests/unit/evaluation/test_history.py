@@ -15,6 +15,7 @@ from exporter.engine.together import alone
 from exporter.engine.verdict import Verdicts
 from exporter.evaluation.history import HistoryRange, learn
 from exporter.prometheus import HistoryChunk
+from exporter.prometheus.unread_history import UnreadHistory
 
 STEP = 300.0
 POINTS = 2345
@@ -46,6 +47,19 @@ def test_what_a_partial_part_of_history_lacks_is_not_missing(warnings: tuple[str
     verdict = engine.step(TIMES[-1] + STEP, np.array([np.nan, 100.0]), STEP, complete=True)
     # Of these two hours nothing is known, so it is away since a single sample.
     assert verdict.absent.tolist() == ([False, False] if incomplete(warnings) else [True, False])
+
+
+def test_what_cannot_be_read_of_history_is_not_missing() -> None:
+    engine = new_engine()
+    learned = VALUES.copy()
+    learned[-24:, 0] = np.nan
+    unread = UnreadHistory((KEYS[0],), np.isnan(learned[:, :1]), np.array([True]))
+
+    def history(start: float, end: float, step: float) -> Iterator[HistoryChunk]:
+        yield HistoryChunk(TIMES, KEYS, learned, unread)
+
+    alone(learn(engine, HistoryRange(TIMES[0], TIMES[-1], STEP), history))
+    assert not engine.step(TIMES[-1] + STEP, np.array([np.nan, 100.0]), STEP, complete=True).absent.any()
 
 
 def test_a_chunk_is_learned_in_pieces_and_nothing_is_lost_between_them() -> None:

@@ -175,14 +175,35 @@ def test_a_matrix_keeps_the_good_samples_of_every_series() -> None:
     assert [t.tolist() for t in read.times] == [[1, 2, 3.5], [1, 3], [], [1], []]
     np.testing.assert_array_equal(read.values[0], [1, np.nan, 3])
     np.testing.assert_array_equal(read.values[1], [np.inf, 4])
-    assert read.rejected == 2
+    # Of the second sample of one series the instant is known, of that of another it is not.
+    first, second = read.unread
+    assert (first.key, first.times.tolist()) == (b'{"i":"1"}', [2.0])
+    assert (second.key, second.times) == (b'{"i":"3"}', None)
 
 
-def test_a_series_of_histograms_is_counted() -> None:
+UNREAD = [
+    ('{"metric":{"a":"x"},"histograms":[[1,{}],[3,{}]]}', b'{"a":"x"}', [1.0, 3.0]),
+    ('{"metric":{"a":"x"},"values":[[1,"2"]],"histograms":[[2,{}]]}', b'{"a":"x"}', [2.0]),
+    ('{"metric":{"a":"x"},"values":[["1","2"],[2,"2"]]}', b'{"a":"x"}', [1.0]),
+    ('{"metric":{"a":"x"},"values":{}}', b'{"a":"x"}', None),
+    ('{"metric":{"a":"x"}}', b'{"a":"x"}', None),
+    ('{"metric":[],"values":[[1,"2"]]}', None, None),
+    ("7", None, None),
+]
+
+
+@pytest.mark.parametrize(("row", "key", "times"), UNREAD)
+def test_of_what_cannot_be_read_of_a_matrix_series_and_instants_are_known(
+    row: str, key: bytes | None, times: list[float] | None
+) -> None:
     good = '{"metric":{},"values":[[1,"2"]]}'
-    bad = '{"metric":{},"histograms":[[1,{}]]}'
-    read = decode_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{bad}]}}'.encode()), LabelCheck())
-    assert (len(read.keys), read.rejected) == (1, 1)
+    read = decode_matrix(Raw(f'{{"resultType":"matrix","result":[{good},{row}]}}'.encode()), LabelCheck())
+    (unread,) = read.unread
+    assert (unread.key, None if unread.times is None else unread.times.tolist()) == (key, times)
+    assert unread.histograms == ("histograms" in row)
+
+
+def test_a_matrix_that_is_a_vector_is_refused() -> None:
     with pytest.raises(Fault, match="returned a vector"):
         decode_matrix(Raw(b'{"resultType":"vector","result":[]}'), LabelCheck())
 

@@ -28,7 +28,7 @@ class Server:
             raise self.error
         times = first + self.step * np.arange(points)
         keys = [b'{"i":"%d"}' % i for i in range(self.series)]
-        return RangeMatrix(keys, [times] * self.series, [times] * self.series, 0), ()
+        return RangeMatrix(keys, [times] * self.series, [times] * self.series), ()
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,7 @@ def test_gaps_are_nan_and_times_are_rounded_to_the_grid() -> None:
         [b"a", b"b", b"c"],
         [np.array([100.001, 129.999]), np.array([110.0, 140.0, 80.0]), np.array([])],
         [np.array([1.0, 4.0]), np.array([2.0, 9.0, 9.0]), np.array([])],
-        0,
     )
     expected = np.array([[1, np.nan, np.nan, 4], [np.nan, 2, np.nan, np.nan], [np.nan] * 4]).T
     np.testing.assert_array_equal(on_grid(matrix, times, 10.0), expected)
-    assert on_grid(RangeMatrix([], [], [], 0), times, 10.0).shape == (4, 0)
+    assert on_grid(RangeMatrix([], [], []), times, 10.0).shape == (4, 0)

@@ -12,6 +12,7 @@ from exporter.config.plan import QueryPlan, sharded
 from exporter.errors import ExporterError
 from exporter.prometheus.frame import Frame, HistoryChunk
 from exporter.prometheus.shard import Shard
+from exporter.prometheus.unread_history import UnreadHistory
 
 KEYS = [json.dumps({"__name__": "load", "pod": f"p{i % 40}", "path": f"/{i}"}).encode() for i in range(400)]
 
@@ -71,6 +72,16 @@ def test_history_is_split_the_same_way() -> None:
     kept = Shard(1, 2).block(block)
     assert kept.keys == Shard(1, 2).frame(frame_of(KEYS)).keys
     assert [KEYS[int(value)] for value in kept.values[0]] == kept.keys
+
+
+def test_what_cannot_be_read_of_history_is_split_the_same_way() -> None:
+    unread = UnreadHistory(tuple(KEYS), np.arange(1200).reshape(3, 400) % 2 == 0, np.zeros(400, np.bool_), 1)
+    block = HistoryChunk(np.arange(3.0), [], np.empty((3, 0)), unread)
+    kept = Shard(1, 2).block(block).unread
+    assert kept is not None
+    assert [*kept.keys] == Shard(1, 2).frame(frame_of(KEYS)).keys
+    # Of a series without a name nobody knows whose it is.
+    assert (kept.where.shape, kept.nameless) == ((3, len(kept.keys)), 1)
 
 
 def config(*groups: dict[str, object]) -> Config:
