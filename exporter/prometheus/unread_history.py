@@ -72,9 +72,9 @@ def unread_samples(key: bytes, values: bytes, histograms: bytes, wrong: Sequence
         Which of `values` cannot be read; by default all.
     """
     times = _times(values, wrong), _times(histograms, None)
-    known = [each for each in times if each is not None]
-    times_known = len(known) == len(times) and (values or histograms)
-    return UnreadSeries(key, np.concatenate(known) if times_known else None, bool(histograms))
+    readable = [each for each in times if each is not None]
+    complete = len(readable) == len(times) and (values or histograms)
+    return UnreadSeries(key, np.concatenate(readable) if complete else None, bool(histograms))
 
 
 def _times(text: bytes, wrong: Sequence[int] | None) -> FloatArray | None:
