@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from exporter.cli.address_space import save_address_space
 from exporter.cli.progress import history_progress
 from exporter.cli.workers_flag import add_workers
 from exporter.errors import ConfigError, ExporterError, UsageError
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.shard_index < args.shard_count:
         sys.stderr.write("anomaly-exporter: --shard.index must be from 0 to one less than --shard.count\n")
         return USAGE
+    save_address_space()
     set_up(args.log_level, args.log_format)
     signals = _Signals()
     # Imported here because it takes a second or two, and signals are handled meanwhile: an early SIGHUP must not end
