@@ -119,8 +119,7 @@ class UnreadHistory:
     @property
     def instants(self) -> npt.NDArray[np.bool_]:
         """The instants of which not everything can be read, shape (t,)."""
-        some: npt.NDArray[np.bool_] = self.where.any(axis=1) | (self.nameless > 0)
-        return some
+        return np.logical_or(self.where.any(axis=1), self.nameless > 0)
 
     def since(self, instant: int) -> UnreadHistory:
         """Return what cannot be read from an instant on."""
