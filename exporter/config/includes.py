@@ -57,7 +57,15 @@ class Included:
         position = self.document.position(loc, key=diagnostic.at_key)
         if position.file:
             loc = _shifted(loc, -self.starts[position.file, str(loc[0])])
-        return problem_at(position, loc, diagnostic.message)
+        message = diagnostic.message
+        if diagnostic.item:
+            other = self.document.position(diagnostic.item)
+            if other.file != position.file:
+                section, index = diagnostic.item[0], int(diagnostic.item[1])
+                start = self.starts[other.file, str(section)] if other.file else 0
+                of = f"{other.file}:{other.line}" if other.file else f"line {other.line} of the file that includes this"
+                message = f"{section}[{index - start}] of {of}{message.removeprefix(f'{section}[{index}]')}"
+        return problem_at(position, loc, message)
 
 
 def include(document: Document, folder: Path) -> Included:
@@ -106,8 +114,11 @@ def _matches(patterns: list[Any], folder: Path, result: Included) -> Iterator[Pa
 def _append(result: Included, part: Document, file: Path) -> None:
     """Add the lists of an included file, and the positions in it."""
     whole = result.document
+    if part.data is None:
+        result.diagnostics.append(Diagnostic(("query_files",), f"{file} is empty", warning=True))
+        return
     if not isinstance(part.data, dict) or not part.data.keys() <= set(_LISTS):
-        unknown = sorted(str(name) for name in (part.data or {}).keys() - set(_LISTS)) if _is_mapping(part) else []
+        unknown = sorted(str(name) for name in part.data.keys() - set(_LISTS)) if isinstance(part.data, dict) else []
         loc: Loc = (unknown[0],) if unknown else ()
         position = part.position(loc, key=True)
         message = "an included file is a mapping with `queries`, and `groups` where there are any"
@@ -131,10 +142,6 @@ def _append(result: Included, part: Document, file: Path) -> None:
         for loc, problems in part.problems.items():
             if _of_item(loc, name):
                 whole.problems[_shifted(loc, first)] = [replace(problem, file=str(file)) for problem in problems]
-
-
-def _is_mapping(document: Document) -> bool:
-    return document.data is None or isinstance(document.data, dict)
 
 
 def _of_item(loc: Loc, name: str) -> bool:

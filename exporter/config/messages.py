@@ -47,12 +47,16 @@ _KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A message about a location of the file; a warning where the file can be used all the same."""
+    """A message about a location of the file; a warning where the file can be used all the same.
+
+    `item` is the location of another item of a list, whose path the message begins with.
+    """
 
     loc: Loc
     message: str
     warning: bool = False
     at_key: bool = False
+    item: Loc = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def duplicates(named: Iterable[tuple[Loc, str]], message: Callable[[str], str]) 
     for loc, name in named:
         if name in first:
             section, index = first[name][:2]
-            yield Diagnostic(loc, message(f"{section}[{index}]"))
+            yield Diagnostic(loc, message(f"{section}[{index}]"), item=(section, index))
         else:
             first[name] = loc
 

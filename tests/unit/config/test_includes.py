@@ -62,7 +62,21 @@ def test_problems_of_all_files_are_listed_at_once_with_their_places(tmp_path: Pa
 def test_two_queries_of_one_name_in_two_files(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", "queries:\n  - name: a\n    expr: up\n")
     (line,) = refused(write(tmp_path, "config.yaml", "query_files: [a.yaml]\nqueries:\n" + QUERY % "a"))
-    assert line.startswith("a.yaml:2:11: queries[0].name: ")
+    message = "queries[0] of line 3 of the file that includes this has the same name; names must differ"
+    assert line == f"a.yaml:2:11: queries[0].name: {message}"
+
+
+def test_two_queries_of_one_name_in_two_included_files(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path, f"{name}.yaml", "queries:\n" + QUERY % name + QUERY % "same")
+    (line,) = refused(write(tmp_path, "config.yaml", "query_files: ['?.yaml']\n"))
+    assert line == "b.yaml:3:10: queries[1].name: queries[1] of a.yaml:3 has the same name; names must differ"
+
+
+def test_an_included_file_that_is_empty_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "# all of it is a comment for now\n")
+    loaded = load(write(tmp_path, "config.yaml", "query_files: [a.yaml]\nqueries:\n" + QUERY % "a"))
+    assert f"{tmp_path / 'a.yaml'} is empty" in [warning.message for warning in loaded.warnings]
 
 
 def test_a_pattern_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
