@@ -37,8 +37,8 @@ An editor with a YAML language server completes and checks a file whose first li
 
 `query_files` includes other files, as `rule_files` of Prometheus does. Each is a mapping with `queries`, `groups` or
 both, which are added to those of this file; a problem in one names that file. A pattern that matches nothing is a
-warning, so is an empty file; a file without wildcards that does not exist is an error. [Presets](presets.md) are queries for common
-exporters.
+warning, so is an empty file; a file without wildcards that does not exist is an error. [Presets](presets.md) are
+queries for common exporters.
 
 Brackets mean that a field is optional. Unknown fields are refused. Placeholders:
 
