@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from exporter.backtest.recorder import AlertRecorder, RecordedAlert
 from exporter.backtest.watcher import Watcher
 from exporter.engine.series import Labels
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.evaluation.evaluator import QueryEvaluator
 
 __all__ = ["ChartWindow", "ChartWindows"]
 
 FloatArray = NDArray[np.float64]
+_Slot = tuple[float, FloatArray]
+"""The slot, and the values of each line, shape (6, size)."""
 
 _MOST = 100
 """Alerts with a window."""
@@ -58,7 +60,7 @@ class ChartWindows(Watcher):
     def __init__(self) -> None:
         self.windows: dict[int, ChartWindow] = {}
         """By the identity of the alert, which lives as long as this."""
-        self._near: dict[str, deque[tuple[float, FloatArray]]] = {}
+        self._near: dict[str, deque[_Slot]] = {}
         self._fired: list[RecordedAlert] = []
         self._open: dict[str, list[ChartWindow]] = {}
 
@@ -68,23 +70,32 @@ class ChartWindows(Watcher):
 
     def on_verdict(self, evaluator: QueryEvaluator, verdict: Verdict) -> None:
         """Keep the recent verdicts on all series, and more of those that alert."""
-        name, size = evaluator.plan.name, len(verdict.score)
-        values = np.stack([getattr(verdict, line) for line in _LINES])
-        near = self._near.get(name)
-        if near is None or (near.maxlen or 0) * size * len(_LINES) > 2 * _VALUES:
-            most = max(10, min(_BEFORE, _VALUES // (len(_LINES) * max(1, size))))
-            near = self._near[name] = deque(near or (), maxlen=most)
-        near.append((verdict.at, values))
-        for window in list(self._open.get(name, ())):
-            self._follow(window, verdict.at, values)
+        name = evaluator.plan.name
+        near = self._keep(name, [(verdict.at, np.stack([getattr(verdict, line) for line in _LINES]))])
         for alert in [fired for fired in self._fired if fired.name == name]:
             self._fired.remove(alert)
             if len(self.windows) < _MOST:
                 self._begin(alert, evaluator, verdict, near)
 
-    def _begin(
-        self, alert: RecordedAlert, evaluator: QueryEvaluator, verdict: Verdict, near: deque[tuple[float, FloatArray]]
-    ) -> None:
+    def on_quiet(self, evaluator: QueryEvaluator, verdicts: Verdicts, when: slice) -> None:
+        """Keep the recent verdicts on all series, and more of those that alerted."""
+        values = np.stack([getattr(verdicts, line)[when] for line in _LINES], axis=1)
+        self._keep(evaluator.plan.name, list(zip(verdicts.times[when].tolist(), values, strict=True)))
+
+    def _keep(self, name: str, slots: Sequence[_Slot]) -> deque[_Slot]:
+        """Keep some slots of a query; return those before an alert."""
+        size = slots[0][1].shape[1]
+        near = self._near.get(name)
+        if near is None or (near.maxlen or 0) * size * len(_LINES) > 2 * _VALUES:
+            most = max(10, min(_BEFORE, _VALUES // (len(_LINES) * max(1, size))))
+            near = self._near[name] = deque(near or (), maxlen=most)
+        near.extend(slots)
+        for at, values in slots if self._open.get(name) else ():
+            for window in list(self._open[name]):
+                self._follow(window, at, values)
+        return near
+
+    def _begin(self, alert: RecordedAlert, evaluator: QueryEvaluator, verdict: Verdict, near: deque[_Slot]) -> None:
         table, plan = evaluator.table, evaluator.plan
         rows = evaluator.alerts.rows.rows_of(alert.fingerprint, table)
         if not rows:

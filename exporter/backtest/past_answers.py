@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.config.plan import QueryPlan
 from exporter.errors import PrometheusError
 from exporter.prometheus import Frame, HistoryChunk, LeftOut, PartSizes, PrometheusApi
 
-__all__ = ["HistoryReplay"]
+__all__ = ["HistoryReplay", "PastAnswers"]
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,45 @@ _TIMEOUT = 120.0
 _TRIES = 4
 _WAIT, _LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second try, doubled with each; and as long as a server may ask us to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswers:
+    """The answers for some slots, one after the other.
+
+    Attributes
+    ----------
+    slots : ndarray of float64, shape (t,), Unix seconds
+    chunk : HistoryChunk
+        Its instants are those at which the query was evaluated for them.
+    query_offset : float, seconds
+        How far before its slot that is.
+    """
+
+    slots: npt.NDArray[np.float64]
+    chunk: HistoryChunk
+    query_offset: float
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def part(self, begin: int, end: int) -> PastAnswers:
+        """Return those for fewer slots."""
+        return PastAnswers(self.slots[begin:end], self.chunk.part(slice(begin, end)), self.query_offset)
+
+    def frame(self, number: int) -> Frame:
+        """Return one, as an instant query has it."""
+        return _frame(self.chunk, number, float(self.slots[number]) - self.query_offset)
+
+
+def _frame(chunk: HistoryChunk, place: int, at: float) -> Frame:
+    values, keys = chunk.values[place], chunk.keys
+    # A series that has no sample at an instant is not in the answer for it.
+    here = np.flatnonzero(~np.isnan(values))
+    if len(here) < len(keys):
+        keys, values = [keys[column] for column in here.tolist()], values[here]
+    unreadable = LeftOut() if chunk.unread is None else chunk.unread.at(place)
+    return Frame(at, keys, values, np.full(len(keys), at), unreadable, chunk.warnings)
 
 
 class HistoryReplay:
@@ -73,20 +114,14 @@ class HistoryReplay:
 
     def instant(self, expr: str, at: float, **_: object) -> Frame:  # noqa: ARG002 - it was fetched before.
         """Return the answer for an instant that was fetched."""
-        place = self._place(at)
-        values = self._block.values[place]
-        keys = self._block.keys
-        # A series that has no sample at an instant is not in the answer for it.
-        here = np.flatnonzero(~np.isnan(values))
-        if len(here) < len(keys):
-            keys, values = [keys[column] for column in here.tolist()], values[here]
-        block = self._block
-        unreadable = LeftOut() if block.unread is None else block.unread.at(place)
-        return Frame(at, keys, values, np.full(len(keys), at), unreadable, block.warnings)
+        return _frame(self._block, self._place(at), at)
 
-    def at_hand(self, slot: float) -> int:
-        """Return the answers of how many slots are at hand, from one that was fetched on."""
-        return len(self._block.times) - self._place(slot - self._query_offset)
+    def at_hand(self, slots: Sequence[float]) -> PastAnswers:
+        """Return the answers for the first of some slots, which was fetched, and as many after it as are at hand."""
+        place = self._place(slots[0] - self._query_offset)
+        count = min(len(slots), len(self._block.times) - place)
+        chunk = self._block.part(slice(place, place + count))
+        return PastAnswers(np.array(slots[:count]), chunk, self._query_offset)
 
     def _place(self, at: float) -> int:
         return round((at - float(self._block.times[0])) / self._plan.interval)

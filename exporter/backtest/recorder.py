@@ -13,12 +13,13 @@ from exporter.alerting.suppressed import SuppressionCodes
 from exporter.calendar import SuppressionRule, all_match
 from exporter.config.plan import QueryPlan
 from exporter.engine.series import Labels, SeriesTable
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.exposition import group_scores
 from exporter.store import AuditPage
 
 __all__ = ["AlertRecorder", "MetricsRecorder", "RecordedAlert", "ReplayStore", "ScoreCounts"]
 
+_EVERY = slice(None)
 _ENDS = frozenset({AuditEvent.RESOLVED, AuditEvent.EXPIRED_SOURCE_DOWN, AuditEvent.EXPIRED})
 _EFFECT = "effect"
 _REASONS = ("drill_down", "likely_causes")
@@ -103,24 +104,27 @@ class ScoreCounts:
         """How many series there were."""
         return len(self.by_series)
 
-    def put(self, verdict: Verdict, table: SeriesTable) -> None:
-        """Count the scores of one slot."""
+    def put(self, verdict: Verdict | Verdicts, table: SeriesTable, when: slice = _EVERY) -> None:
+        """Count the scores of one slot, or of some of several."""
         if table.version != self._version:
             self.settle()
             self._version, self._labels = table.version, table.items()
             self._rows = np.zeros((2, table.size), np.int64)
-        here, scored = ~np.isnan(verdict.observed), ~np.isnan(verdict.score)
-        counted = scored & verdict.ready & ~verdict.masked
-        anomalous = counted & verdict.anomalous
-        self.slots += 1
-        self.empty += not here.any()
-        for name, rows in (("samples", here), ("scored", scored), ("young", scored & ~verdict.ready)):
-            setattr(self, name, getattr(self, name) + int(np.count_nonzero(rows)))
-        self.masked += int(np.count_nonzero(here & verdict.masked))
-        self.counted += int(np.count_nonzero(counted))
-        self.anomalous += int(np.count_nonzero(anomalous))
-        self._rows[0] += counted
-        self._rows[1] += anomalous
+        columns = (verdict.observed, verdict.score, verdict.ready, verdict.masked)
+        observed, score, ready, masked = (np.atleast_2d(column)[when] for column in columns)
+        here, scored = ~np.isnan(observed), ~np.isnan(score)
+        counted = scored & ready & ~masked
+        anomalous = counted & (score >= 0.5)
+        self.slots += len(here)
+        self.empty += len(here) - int(np.count_nonzero(here.any(axis=1)))
+        self.samples += int(np.count_nonzero(here))
+        self.scored += int(np.count_nonzero(scored))
+        self.young += int(np.count_nonzero(scored & ~ready))
+        self.masked += int(np.count_nonzero(here & masked))
+        by_row = np.stack([counted, anomalous]).sum(axis=1)
+        self.counted += int(by_row[0].sum())
+        self.anomalous += int(by_row[1].sum())
+        self._rows += by_row
 
     def settle(self) -> None:
         """Add what was counted by row to the series of the rows."""
@@ -152,9 +156,11 @@ class AlertRecorder:
         self._open: dict[str, RecordedAlert] = {}
         self._reached: dict[str, float] = {}
 
-    def add_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable) -> None:
-        """Count the scores of one slot of a query."""
-        self.scores.setdefault(plan.name, ScoreCounts()).put(verdict, table)
+    def add_verdict(
+        self, plan: QueryPlan, verdict: Verdict | Verdicts, table: SeriesTable, when: slice = _EVERY
+    ) -> None:
+        """Count the scores of one slot of a query, or of some of several."""
+        self.scores.setdefault(plan.name, ScoreCounts()).put(verdict, table, when)
 
     def commit(self, query: str, slot: float, step: Step) -> bool:
         """Note the step of a slot, unless it was noted before."""

@@ -25,7 +25,8 @@ from exporter.backtest.past_answers import HistoryReplay
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.backtest.scored_ahead import ScoredAhead
-from exporter.backtest.scored_together import ScoredTogether
+from exporter.backtest.scored_span import ScoredSpan
+from exporter.backtest.scored_together import ScoredTogether, SlotScorer
 from exporter.backtest.simulated import InPlace, SimulatedClock
 from exporter.backtest.watcher import Watcher
 from exporter.canary.canaries import Canaries
@@ -210,6 +211,15 @@ class _Replay:
             pool=self._pool,
         )
         self._contexts = {name: self._context_of(name, ports) for name in sources.apis}
+        followed = {query for group in self._configured for query in group.queries}
+        self._unfollowed = {
+            plan.name
+            for plan in self._plans
+            if page is None and plan.canary is None and plan.name not in followed and not likely.measures(plan.name)
+        }
+        """Queries of which nothing but their own alerts sees a slot in which nothing is anomalous."""
+        self._quiet: dict[str, int] = {}
+        """By query, the first slot of the span under way of those that were passed over."""
 
     def _context_of(self, name: str, ports: Ports) -> EvaluationContext:
         """Return what evaluators of queries of one source share."""
@@ -311,23 +321,17 @@ class _Replay:
                 "depends on the order of the queries, so they have to be judged by one process: --workers=1"
             )
 
-    def _ahead(
-        self, slots: Mapping[str, Sequence[float]], threads: Executor
-    ) -> Mapping[str, ScoredAhead | ScoredTogether]:
-        """Return what scores the slots of each query: elsewhere, or here, where not each can be scored with others."""
-
-        def ahead(name: str, evaluator: QueryEvaluator) -> ScoredAhead | ScoredTogether:
-            engine, ports = evaluator.learner.engine, evaluator.context.ports
-            begin = (evaluator.plan, engine, self._answers[name], ports.masks, slots[name])
-            offset = evaluator.context.settings.query_offset
-            if self._pool.count == 1:
-                return ScoredTogether(*begin, query_offset=offset)
-            return ScoredAhead(*begin, query_offset=offset, reading=ports.reading, pool=self._pool, threads=threads)
-
-        return {name: ahead(name, evaluator) for name, evaluator in self._evaluators.items()}
+    def _scorer(self, name: str, slots: Sequence[float], threads: Executor) -> SlotScorer:
+        """Return what scores the slots of a query: elsewhere, or here, where not each can be scored with others."""
+        evaluator = self._evaluators[name]
+        ports = evaluator.context.ports
+        begin = (evaluator.plan, evaluator.learner.engine, self._answers[name], ports.masks, slots)
+        if self._pool.count == 1:
+            return ScoredTogether(*begin)
+        return ScoredAhead(*begin, reading=ports.reading, pool=self._pool, threads=threads)
 
     def _run_slots(self, slots: Mapping[str, Sequence[float]], threads: Executor) -> None:
-        ahead = self._ahead(slots, threads)
+        scorers = {name: self._scorer(name, instants, threads) for name, instants in slots.items()}
         queries = [[(slot, 0, name) for slot in instants] for name, instants in slots.items()]
         groups = [
             [(slot, 1, job) for slot in self._within.slots(group.interval, group.offset)]
@@ -343,24 +347,38 @@ class _Replay:
             if kind:
                 self._groups.evaluators[name].run(slot)
             else:
-                self._run_slot(name, slot, ahead[name])
+                self._run_slot(name, slot, scorers[name])
             if number % _PROGRESS_EVERY == 0:
                 for watcher in self._watchers:
                     watcher.on_progress(number / total)
         for watcher in self._watchers:
             watcher.on_progress(1.0)
 
-    def _run_slot(self, name: str, slot: float, ahead: ScoredAhead | ScoredTogether) -> None:
+    def _run_slot(self, name: str, slot: float, scorer: SlotScorer) -> None:
         evaluator = self._evaluators[name]
-        if (result := ahead.next()) is not None:
-            if self._pool.count > 1:
-                self._occupied[name] = result
-                self._check_limits()
-            evaluator.follow(result.scored, result.expired)
+        if (place := scorer.next()) is None:
+            evaluator.run(slot)
+            if evaluator.judged != slot:
+                raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")
             return
-        evaluator.run(slot)
-        if evaluator.judged != slot:
-            raise ExporterError(f"{name}: a slot could not be judged: {evaluator.trouble}")
+        span, number = place
+        if span.quiet[number] and name in self._unfollowed and evaluator.alerts.rows.rests(span.table):
+            self._quiet.setdefault(name, number)
+            return
+        if (begin := self._quiet.pop(name, None)) is not None:
+            self._on_quiet(evaluator, span, slice(begin, number))
+        if self._pool.count > 1 and self._occupied[name] is not span:
+            self._occupied[name] = span
+            self._check_limits()
+        evaluator.follow(span.slot(number), span.expired if number == len(span) - 1 else ())
+
+    def _on_quiet(self, evaluator: QueryEvaluator, span: ScoredSpan, when: slice) -> None:
+        """Count slots of a span that were passed over: no alert and no explanation follows from them."""
+        if (verdicts := span.verdicts) is None:
+            return
+        self.record.add_verdict(evaluator.plan, verdicts, span.table, when)
+        for watcher in self._watchers:
+            watcher.on_quiet(evaluator, verdicts, when)
 
     def _on_verdict(self, plan: QueryPlan, verdict: Verdict, table: SeriesTable, _: SuppressionCodes) -> None:
         self.record.add_verdict(plan, verdict, table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exporter.backtest.recorder import AlertRecorder
-from exporter.engine.verdict import Verdict
+from exporter.engine.verdict import Verdict, Verdicts
 from exporter.evaluation.evaluator import QueryEvaluator
 
 __all__ = ["Watcher"]
@@ -22,6 +22,15 @@ class Watcher:
 
     def on_verdict(self, evaluator: QueryEvaluator, verdict: Verdict) -> None:
         """A slot of a query was evaluated; its alerts are recorded."""
+
+    def on_quiet(self, evaluator: QueryEvaluator, verdicts: Verdicts, when: slice) -> None:
+        """Some slots of a query were evaluated, one after the other, in which nothing was anomalous and no alert open.
+
+        Parameters
+        ----------
+        when : slice
+            Which of the instants of the verdicts.
+        """
 
     def on_start(self, record: AlertRecorder, evaluators: Mapping[str, QueryEvaluator]) -> None:
         """Everything is learned, and the first slot comes next."""

@@ -127,6 +127,10 @@ class LikelyCauses:
         self._settings = {alerts: cause for cause in reversed(settings) for alerts in cause.alerts}
         self._units = dict(units)
 
+    def measures(self, query: str) -> bool:
+        """Return whether causes follow from the samples of a query."""
+        return any(name == query for name, *_ in self._histories)
+
     def update(self, query: str, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict of a slot."""
         for (name, *_), history in self._histories.items():

@@ -187,7 +187,7 @@ def learn(
         empty = 0
         if not math.isfinite(engine.first_at):
             empty = _empty_start(whole.values, _first_piece(whole.times, plan.step))
-        block = whole.since(empty) if empty else whole
+        block = whole.part(slice(empty, None)) if empty else whole
         if empty:
             on_progress(empty)
         begin = float(block.times[0])

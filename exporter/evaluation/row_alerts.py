@@ -125,12 +125,12 @@ class RowAlerts:
     def evaluate(self, slot: SlotResult) -> Step:
         """Return the step that follows from a slot."""
         rule, store, ports, run = self.rule, self.alert_store, self.context.ports, self.context.ports.containment.run
-        if rule is None:
-            return self._without_rule(slot.states.at)
         if self.is_idle(slot.states, slot.table):
             return Step(alerts={})
         begun = store.alerts or self._unplaced or len(slot.climbed) or slot.states.anomalous.any()
         self._idle = None if begun else (slot.table, slot.table.version)
+        if rule is None:
+            return self._without_rule(slot.states.at)
         # As of the slot before, so that this slot counts for the alerts that take their place.
         self._end_renamed(slot.table, store.newest)
         mask = ports.masks.row_mask(self.kind, self.name, rule, slot.table, slot.states.at)
@@ -180,9 +180,13 @@ class RowAlerts:
         return replace(step, notes=self._save(step, assignment.storms, traces, slot, members))
 
     def is_idle(self, states: RowStates, table: SeriesTable) -> bool:
-        """Return whether nothing follows from a slot: it had nothing to do, as the one before it of the same rows."""
+        """Return whether nothing follows from a slot: it has nothing to do, as the one before it of the same rows."""
+        return self.rests(table) and not states.anomalous.any()
+
+    def rests(self, table: SeriesTable) -> bool:
+        """Return whether nothing follows from a slot without an anomalous row, where its rows are those of a table."""
         same = self._idle is not None and self._idle == (table, table.version)
-        return same and not (self.alert_store.alerts or self._unplaced or states.anomalous.any())
+        return same and not (self.alert_store.alerts or self._unplaced)
 
     def disagreement(self) -> float | None:
         """Return how far another exporter of the same series has other alerts; None where there is none."""

@@ -99,7 +99,7 @@ class HistoryChunk:
         """Whether series may be missing: what is not in it is unknown, not gone."""
         return incomplete(self.warnings) or (self.unread is not None and self.unread.nameless > 0)
 
-    def since(self, instant: int) -> HistoryChunk:
-        """Return the chunk from an instant on."""
-        unread = None if self.unread is None else self.unread.since(instant)
-        return replace(self, times=self.times[instant:], values=self.values[instant:], unread=unread)
+    def part(self, when: slice) -> HistoryChunk:
+        """Return some of its instants."""
+        unread = None if self.unread is None else self.unread.part(when)
+        return replace(self, times=self.times[when], values=self.values[when], unread=unread)

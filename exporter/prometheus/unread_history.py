@@ -121,9 +121,9 @@ class UnreadHistory:
         """The instants of which not everything can be read, shape (t,)."""
         return np.logical_or(self.where.any(axis=1), self.nameless > 0)
 
-    def since(self, instant: int) -> UnreadHistory:
-        """Return what cannot be read from an instant on."""
-        return replace(self, where=self.where[instant:])
+    def part(self, when: slice) -> UnreadHistory:
+        """Return what cannot be read of some of the instants."""
+        return replace(self, where=self.where[when])
 
     def only(self, belongs: npt.NDArray[np.bool_]) -> UnreadHistory:
         """Return what belongs to a shard, shape (m,), and what may."""

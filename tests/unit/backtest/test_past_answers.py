@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporter.backtest.past_answers import HistoryReplay
+from exporter.backtest.past_answers import HistoryReplay, PastAnswers
 from exporter.backtest.scored_ahead import score_slots
-from exporter.backtest.scored_together import score_together
+from exporter.backtest.scored_together import score_together, span_of
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config
 from exporter.engine.engine import Engine
 from exporter.errors import PrometheusError, Reason
-from exporter.prometheus import Frame, HistoryChunk, LeftOut, PartSizes
+from exporter.prometheus import HistoryChunk, LeftOut, PartSizes
 from exporter.prometheus.unread_history import UnreadHistory
 from exporter.suppression.active_events import ActiveEvents
 from exporter.suppression.sample_masks import SampleMasks
@@ -134,10 +134,14 @@ def test_a_series_that_cannot_be_read_is_not_missing_in_a_backtest() -> None:
     times = np.arange(0.0, 2 * 86400.0, 300.0)
     noise = np.random.default_rng(1).normal(0.0, 1.0, (len(times), 2))
     engine.run(times, engine.align(KEYS, 100.0 + noise, 0.0).samples, 300.0)
-    slots = [times[-1] + 60.0 * number for number in range(1, 31)]
-    unreadable = LeftOut((KEYS[1],), 1)
-    frames = [Frame(at, KEYS[:1], np.array([100.0]), np.array([at]), unreadable) for at in slots]
-    assert score_together(engine, PLAN, masks, slots, frames, engine.table) == []  # One by one: see `Learner.step`.
-    verdicts = [each.scored.verdict for each in score_slots(engine, PLAN, masks, slots, frames)[1]]
+    slots = times[-1] + 60.0 * np.arange(1.0, 31.0)
+    values = np.stack([np.full(30, 100.0), np.full(30, np.nan)], axis=1)
+    unread = UnreadHistory((KEYS[1],), np.ones((30, 1), np.bool_), np.zeros(1, np.bool_))
+    past = PastAnswers(slots, HistoryChunk(slots, KEYS, values, unread), 0.0)
+    # One by one: see `Learner.step`.
+    assert score_together(engine, PLAN, masks, past.part(0, span_of(engine, PLAN, slots)), engine.table) is None
+    _, spans = score_slots(engine, PLAN, masks, past)
+    assert len(spans) == 30
+    verdicts = [span.last.verdict for span in spans]
     assert all(verdict.unread is not None and verdict.unread.tolist() == [False, True] for verdict in verdicts)
     assert not any(verdict.absent.any() for verdict in verdicts)
