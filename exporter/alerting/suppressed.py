@@ -16,6 +16,7 @@ SUPPRESSION_REASONS: Mapping[str, str] = {
     "warming_up": "it is too young: less than `baseline.min_history` of it is known, or too little to judge",
     "masked": "a silence covers it",
     "event": "a known event with `action: ignore` is in effect for it, or it climbs during one with `action: expect`",
+    "incident": "an alert of a query of its group told of it and is over: the score of a group falls some slots later",
     "load": "its group explains it by load: all metrics are up together, or it climbs meanwhile",
 }
 """The label ``reason`` of ``anomaly_suppressed``, and what each means. Of several the last in this order is given."""

@@ -88,15 +88,20 @@ class DamageHistory:
         # Excess, value, deviation.
         self._slots = np.full((3, SLOTS, 0), np.nan, np.float32)
         self._expected = np.zeros(0)
+        self._newest: tuple[float, FloatArray] | None = None
+        """The newest slot, shape (3, n), where it is nearer to the last one than those that are kept."""
 
     def add(self, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict of a slot."""
         last = self._times[(self._count - 1) % SLOTS]
-        if verdict.at - last < SPACING:
-            return
         place = self._place(table)
         rows = np.flatnonzero((place >= 0) & ~np.isnan(verdict.observed[: len(place)]))
-        self.put(verdict.at, place[rows], verdict.observed[rows], verdict.expected[rows], verdict.z[rows])
+        samples = place[rows], verdict.observed[rows], verdict.expected[rows], verdict.z[rows]
+        if verdict.at - last < SPACING:
+            # Alerts of quick slots begin between two that are kept.
+            self._newest = verdict.at, self._measured(*samples)
+            return
+        self.put(verdict.at, *samples)
 
     def restore(self, past: PastVerdicts, table: SeriesTable) -> None:
         """Take slots of the past, as an earlier process judged them, before the first one of this process."""
@@ -114,19 +119,26 @@ class DamageHistory:
         self, at: float, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
     ) -> None:
         """Take a slot: samples of shape (k,), and which component each belongs to."""
+        slot = self._count % SLOTS
+        self._slots[:, slot] = self._measured(place, observed, expected, z)
+        self._times[slot] = at
+        self._count += 1
+        self._newest = None
+
+    def _measured(
+        self, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
+    ) -> FloatArray:
+        """Return excess, value and deviation of the components, shape (3, n); note what is expected of them."""
         n = self._slots.shape[2]
         count = np.bincount(place, minlength=n).astype(np.float64)
         shared = np.where(count > 0, count, np.nan) if self._mean else np.where(count > 0, 1.0, np.nan)
-        slot = self._count % SLOTS
-        self._slots[0, slot] = np.bincount(place, observed - expected, n) / shared
-        self._slots[1, slot] = np.bincount(place, observed, n) / shared
         deviation = np.full(n, -np.inf)
         np.maximum.at(deviation, place, np.where(np.isnan(z), -np.inf, np.abs(z)))
-        self._slots[2, slot] = np.where(np.isinf(deviation), np.nan, deviation)
+        deviation = np.where(np.isinf(deviation), np.nan, deviation)
         newest = np.bincount(place, expected, n) / shared
         self._expected = np.where(np.isnan(newest), self._expected, newest)
-        self._times[slot] = at
-        self._count += 1
+        excess, value = (np.bincount(place, numbers, n) / shared for numbers in (observed - expected, observed))
+        return np.array([excess, value, deviation])
 
     @property
     def empty(self) -> bool:
@@ -149,6 +161,11 @@ class DamageHistory:
             self._slots = np.concatenate([self._slots, np.full((3, SLOTS, more), np.nan, np.float32)], axis=2)
             self._expected = np.concatenate([self._expected, np.full(more, np.nan)])
 
+    def has_since(self, at: float) -> bool:
+        """Whether there is a slot at an instant, Unix seconds, or after it."""
+        last = float(self._times[(self._count - 1) % SLOTS]) if self._newest is None else self._newest[0]
+        return last >= at
+
     def covers(self, at: float) -> bool:
         """Whether an instant, Unix seconds, is not too long ago."""
         kept = self._times[~np.isnan(self._times)]
@@ -170,7 +187,12 @@ class DamageHistory:
         used = used[used != oldest] if self._count >= SLOTS else used
         used = used[np.argsort(self._times[used])]
         times = self._times[used]
-        excess, level, deviation = slots[:, used, :n].astype(np.float64)
+        measured = slots[:, used, :n].astype(np.float64)
+        newest = self._newest
+        if newest is not None and newest[1].shape[1] >= n:
+            times = np.append(times, newest[0])
+            measured = np.concatenate([measured, newest[1][:, None, :n]], axis=1)
+        excess, level, deviation = measured
         before, during = (times < began) & (times >= began - _BEFORE), times >= began
         # Of what is too young for an expected value only what changed can be said.
         excess = np.where(np.isnan(excess), level - _middle(level[before]), excess)
@@ -214,7 +236,7 @@ class DamageHistory:
         here = ~np.isnan(self._slots[1]).all(axis=0)
         kept = [component for component, place in self._index.items() if here[place]]
         self._index = {component: place for place, component in enumerate(kept)}
-        self._slots, self._expected = self._slots[:, :, here], self._expected[here]
+        self._slots, self._expected, self._newest = self._slots[:, :, here], self._expected[here], None
 
 
 def _largest(values: FloatArray) -> FloatArray:

@@ -197,6 +197,9 @@ class LikelyCauses:
         # What was there before an alert of long ago is not kept: what it said then still holds.
         if damage is None or (earlier and not damage.covers(began - HORIZON)):
             return LikelyCausesInput(earlier=earlier)
+        if not damage.has_since(began):
+            # The query that measures the damage has not been judged since then.
+            return LikelyCausesInput(earlier=earlier)
         # Many alerts of a slot began together.
         measured = since.get(began) or damage.since(began, worse=settings.worse, slack=HORIZON)
         since[began] = measured

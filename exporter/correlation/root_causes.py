@@ -10,7 +10,7 @@ from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
 from exporter.alerting.explanation.registry import CAUSE
 from exporter.alerting.identity import with_plain
-from exporter.alerting.incident_groups import GroupMembers, IncidentGroups
+from exporter.alerting.incident_groups import WINDOW, GroupMembers, IncidentGroups
 from exporter.alerting.root_cause import (
     DependencyGraph,
     IncidentLink,
@@ -91,6 +91,8 @@ class RootCauses:
     ) -> None:
         self._sent_labels, self._elsewhere = sent_labels, elsewhere
         self._ended: dict[str, frozenset[str]] = {}
+        self._recovered: dict[tuple[str, ...], tuple[float, float]] = {}
+        """By entity of a group: when the newest alert of one of its queries began and ended that is over."""
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
         self._discovered: dict[str, tuple[DependencySettings, ...]] = {}
         self._dependencies: tuple[DependencySettings, ...] = ()
@@ -148,15 +150,51 @@ class RootCauses:
         self.graph = DependencyGraph(tuple(edges.values()))
 
     def update(
-        self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
+        self,
+        source: str,
+        alerts: Mapping[str, Alert],
+        traces: Mapping[str, SeverityTrace],
+        interval: float,
+        *,
+        recovered: Collection[str] = (),
     ) -> None:
-        """Replace the open alerts of one query or group."""
+        """Replace the open alerts of one query or group.
+
+        Parameters
+        ----------
+        recovered : collection of str
+            The alerts that have ended in this slot because their series are normal.
+        """
+        for alert in (alerts[identity] for identity in recovered if identity in alerts):
+            labels = with_plain(alert.labels)
+            if alert.resolved_at is not None and "query" in labels:
+                # One assignment: another thread sees all of the old or all of the new.
+                new = dict.fromkeys(self._groups.keys(labels), (alert.active_at, alert.resolved_at))
+                kept = {key: ends for key, ends in self._recovered.items() if ends[1] > alert.resolved_at - WINDOW}
+                self._recovered = {**kept, **new}
         self._ended[source] = frozenset(identity for identity, alert in alerts.items() if not alert.is_open)
         self._anomalies[source] = tuple(
             self._anomaly(identity, alert, alert.active_at, trace, interval)
             for identity, trace in traces.items()
             if (alert := _open_alert(alerts, identity)) is not None
         )
+
+    def recovered_beside(self, labels: Mapping[str, str]) -> tuple[float, float] | None:
+        """Return when the newest alert of a query about an entity of a group began and ended, Unix seconds.
+
+        Parameters
+        ----------
+        labels : mapping
+            Of an alert of the group. None where there was no such alert lately, or where one is open.
+        """
+        if not self._recovered:
+            return None
+        for key in self._groups.keys(with_plain(labels)):
+            if (ends := self._recovered.get(key)) is not None:
+                open_anomalies = (anomaly for each in list(self._anomalies.values()) for anomaly in each)
+                still = any("query" in each.labels and key in self._groups.keys(each.labels) for each in open_anomalies)
+                return None if still else ends
+        return None
 
     def extend_traces(self, slot: SlotCandidates, traces: Mapping[str, SeverityTrace]) -> dict[str, SeverityTrace]:
         """Return the traces of severity with this slot."""

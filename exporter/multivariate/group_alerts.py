@@ -30,6 +30,10 @@ __all__ = ["GroupAlerts"]
 
 BoolArray = npt.NDArray[np.bool_]
 
+_LINGERS = 30
+"""Slots for which the score of a group may still be high after all of its metrics are normal: it is smoothed. Whatever
+is anomalous for longer alerts."""
+
 
 class GroupAlerts:
     """All alerts of one group.
@@ -65,6 +69,8 @@ class GroupAlerts:
         self.alert_store = AlertStore(job, context, restored, interval=interval, succeeded=succeeded)
         self.rows = RowAlerts(self.group, "group", settings.rule, context, self.alert_store, shard=plans[0].shard)
         self.rows.inquiries = inquiries_of(settings.rule, context, interval=interval)
+        self._over: BoolArray | None = None
+        """Entities whose incident is over, in the newest slot."""
 
     def evaluate(
         self, verdict: GroupVerdict, matrix: GroupMatrix, group: Group, mature: BoolArray, *, complete: bool
@@ -86,7 +92,8 @@ class GroupAlerts:
             return
         table = group.table
         present = (~np.isnan(matrix.z)).sum(axis=1) > 0
-        states = RowStates(verdict.at, verdict.anomalous & mature, ~np.isnan(verdict.score), present)
+        self._over = over = self._incident_over(verdict, table)
+        states = RowStates(verdict.at, verdict.anomalous & mature & ~over, ~np.isnan(verdict.score), present)
 
         def explain(requests: Sequence[ExplanationRequest]) -> list[AlertCandidate]:
             return [self._candidate(verdict, matrix, group, request) for request in requests]
@@ -99,7 +106,24 @@ class GroupAlerts:
     def suppressed(self, verdict: GroupVerdict, table: SeriesTable, mature: BoolArray) -> SuppressionCodes:
         """Return which entities do not alert whatever their score, and why, shape (n,)."""
         mask = self.context.ports.masks.row_mask("group", self.group, self.rows.rule, table, verdict.at)
-        return suppressed_rows(~np.isnan(verdict.score), mature, mask, ~np.isnan(verdict.load))
+        over = self._over if self._over is not None and len(self._over) == len(verdict.score) else None
+        return suppressed_rows(~np.isnan(verdict.score), mature, mask, ~np.isnan(verdict.load), over=over)
+
+    def _incident_over(self, verdict: GroupVerdict, table: SeriesTable) -> BoolArray:
+        """Return which entities are anomalous only because an alert of one of their queries was, shape (n,).
+
+        That one began before the group, and has ended because its series is normal; no other one is open.
+        """
+        over = np.zeros(len(verdict.score), np.bool_)
+        for row in np.flatnonzero(verdict.anomalous).tolist() if self.rows.rule is not None else ():
+            entity = table.labels(row)
+            ends = self.context.ports.root_causes.recovered_beside({**dict(entity), "group": self.group})
+            if ends is None or verdict.at - ends[1] > _LINGERS * self.alert_store.interval:
+                continue
+            alert = self.alert_store.alerts.get(fingerprint(self.rows.labels(entity, row)))
+            onset = alert.active_at if alert is not None and alert.is_open else verdict.at
+            over[row] = onset >= ends[0]
+        return over
 
     def hold(self, slot: float) -> None:
         """Go on without a verdict for this slot: alerts keep firing for a while."""

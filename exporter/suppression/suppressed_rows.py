@@ -19,6 +19,7 @@ def suppressed_rows(
     mask: RowMask | None,
     under_load: BoolArray | None = None,
     expected: BoolArray | None = None,
+    over: BoolArray | None = None,
 ) -> SuppressionCodes:
     """Return the code of every row; arrays of shape (size,).
 
@@ -34,6 +35,8 @@ def suppressed_rows(
         Rows that a load explains; None: none.
     expected
         Rows that climbed during an event at which more is expected of them; None: none.
+    over
+        Rows whose incident is over; None: none.
     """
     codes = np.where(mature, 0, suppression_code("warming_up")).astype(np.int8)
     if mask is not None:
@@ -41,6 +44,8 @@ def suppressed_rows(
         codes[mask.ignored] = suppression_code("event")
     if expected is not None:
         codes[expected] = suppression_code("event")
+    if over is not None:
+        codes[over] = suppression_code("incident")
     if under_load is not None:
         codes[under_load] = suppression_code("load")
     codes[~seen] = 0

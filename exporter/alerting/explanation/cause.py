@@ -31,9 +31,14 @@ def likely_causes(source: LikelyCausesInput) -> str:
 
 
 def _line(cause: LikelyCause, source: LikelyCausesInput) -> str:
-    own, total = format_numbers([cause.own, source.total], source.unit)
     who = f"{cause.component} itself" if cause.affected else cause.component
-    text = f"{who}: {own} of {total} more than expected are its own ({100 * cause.own / source.total:.0f} %)"
+    percent = round(100 * cause.own / source.total)
+    if percent == 100:
+        (total,) = format_numbers([source.total], source.unit)
+        text = f"{who}: all of {total} more than expected are its own"
+    else:
+        own, total = format_numbers([cause.own, source.total], source.unit)
+        text = f"{who}: {own} of {total} more than expected are its own ({percent} %)"
     if math.isnan(cause.since):
         return text
     ahead = source.began - cause.since

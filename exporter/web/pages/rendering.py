@@ -21,7 +21,13 @@ __all__ = ["TEMPLATES", "Sparkline", "ago", "below_threshold", "duration", "spar
 
 FloatArray = npt.NDArray[np.float64]
 
-_SUPPRESSION_WORDS = {"warming_up": "warming up", "masked": "silenced", "event": "known event", "load": "load"}
+_SUPPRESSION_WORDS = {
+    "warming_up": "warming up",
+    "masked": "silenced",
+    "event": "known event",
+    "incident": "incident over",
+    "load": "load",
+}
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _WIDTH, _HEIGHT = 132, 30
 _UNIT = _HEIGHT / 2 / 3.2

@@ -87,6 +87,19 @@ def test_the_callee_that_does_the_damage_comes_first() -> None:
     assert not others
 
 
+def test_alerts_of_quick_slots_know_the_newest_one() -> None:
+    shop = Shop()
+    shop.slots(20)
+    shop.began = shop.at + 1.0
+    odd = USUAL + np.array([30.0, 30.0, 30.0, 0.0])
+    shop.at += 1.0
+    assert shop.text() == "", "nothing was judged since it began"
+    for _ in range(3):
+        shop.causes.update("seconds", verdict(shop.at, odd, USUAL), shop.table)
+        assert shop.text().startswith("stock: all of 30 s more than expected are its own, since ")
+        shop.at += 1.0
+
+
 def test_after_a_restart_the_past_is_read_from_what_was_kept() -> None:
     before = failing(30.0, 29.5, 29.0, 0.0)
     after = Shop()

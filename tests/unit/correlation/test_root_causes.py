@@ -278,6 +278,12 @@ def test_queries_of_a_group_and_the_group_itself_are_one_incident(killed: bool) 
     # The first is over, and who comes now is still part of it.
     group.slot(errors=("search",), joint=("search",))
     assert group.alert("errors", "search").annotations["same_incident"] != ""
+    beside = {"group": "shop", "service": "search"}
+    assert group.causes.recovered_beside(beside) is None, "the other one goes on"
+    last = group.alert("errors", "search")
+    group.slot(joint=("search",))
+    assert group.causes.recovered_beside(beside) == (last.active_at, group.alert("errors", "search").resolved_at)
+    assert group.causes.recovered_beside({**beside, "service": "payments"}) is None
 
 
 def test_other_things_and_later_days_are_other_incidents() -> None:

@@ -18,6 +18,7 @@ from exporter.alerting.settings import AlertingSettings
 from exporter.alerting.state_machine import restore
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
+from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.multivariate import JointForest, entities_of
 from exporter.engine.series import SeriesTable
@@ -476,6 +477,26 @@ def test_a_group_alerts_like_a_query_and_says_the_share_of_each_metric(alerting:
             break
         assert alerting.states() == {"p4": "firing"}
     assert alerting.states() == {"p4": "resolved"}
+
+
+def test_a_group_ends_with_the_alerts_of_its_queries(alerting: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    alerting.step()
+    ends = {"p4": (alerting.slot, np.inf), "p5": (alerting.slot, np.inf)}
+    monkeypatch.setattr(RootCauses, "recovered_beside", lambda _, labels: ends.get(labels["pod"]))
+    alerting.step(8, odd=ODD, pods=(4, 5))
+    assert alerting.states() == {}, "they have been told of"
+    # What began before the queries alerted, or lasts for long, is news.
+    ends["p5"] = (alerting.slot + 61.0, np.inf)
+    ends["p4"] = (0.0, alerting.slot - 29 * 60.0)
+    alerting.step(odd=ODD, pods=(4, 5))
+    assert alerting.states() == {"p5": "firing"}
+    assert b'reason="incident"' in b"".join(alerting.exposition.scrape().body)
+    alerting.step(odd=ODD, pods=(4, 5))
+    assert alerting.states() == {"p4": "firing", "p5": "firing"}
+    ends["p4"] = ends["p5"] = (0.0, alerting.slot)
+    alerting.step()
+    assert alerting.page()["p4"] >= 0.5
+    assert alerting.states() == {"p4": "resolved", "p5": "resolved"}
 
 
 def test_a_group_without_alert_has_none_and_one_that_loses_it_ends_what_fires(alerting: Stage) -> None:
