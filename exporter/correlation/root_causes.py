@@ -165,12 +165,12 @@ class RootCauses:
         recovered : collection of str
             The alerts that have ended in this slot because their series are normal.
         """
-        for alert in (alerts[identity] for identity in recovered if identity in alerts):
-            labels = with_plain(alert.labels)
-            if alert.resolved_at is not None and "query" in labels:
+        for ended in (alerts[identity] for identity in recovered if identity in alerts):
+            labels = with_plain(ended.labels)
+            if ended.resolved_at is not None and "query" in labels:
                 # One assignment: another thread sees all of the old or all of the new.
-                new = dict.fromkeys(self._groups.keys(labels), (alert.active_at, alert.resolved_at))
-                kept = {key: ends for key, ends in self._recovered.items() if ends[1] > alert.resolved_at - WINDOW}
+                new = dict.fromkeys(self._groups.keys(labels), (ended.active_at, ended.resolved_at))
+                kept = {key: ends for key, ends in self._recovered.items() if ends[1] > ended.resolved_at - WINDOW}
                 self._recovered = {**kept, **new}
         self._ended[source] = frozenset(identity for identity, alert in alerts.items() if not alert.is_open)
         self._anomalies[source] = tuple(
