@@ -176,7 +176,8 @@ def _alert(profile: Profile, rule: AlertSettings, *, always: bool) -> dict[str, 
         alert["for"] = f"{round(rule.for_)}s"
     if rule.keep_firing_for:
         alert["keep_firing_for"] = f"{round(rule.keep_firing_for)}s"
-    alert["labels"] = _fixed(rule.labels)
+    # Without the query, alerts of one name are doubles to promtool.
+    alert["labels"] = {"query": plan.name, **_fixed(rule.labels)}
     alert["annotations"] = {
         "summary": f"{plan.name} is {{{{ $value | humanize }}}}, beyond its band at this hour of the week",
         "description": f"By the profile that was learned until {_date(profile.at)}; no exporter judges this query.",

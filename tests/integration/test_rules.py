@@ -66,14 +66,18 @@ def test_a_query_of_which_nothing_is_known_is_said_and_the_others_are_written(
     now = time.time()
     times = np.arange(now - 4 * DAY, now, 300.0)
     prometheus.push([({"__name__": "load", "query": "a"}, times, 1.0 + 0.0 * times)])
-    config = config_of(tmp_path, prometheus.url, none="up == 7", taken="load", fine="sum(load)")
+    config = config_of(tmp_path, prometheus.url, none="up == 7", taken="load", fine="sum(load)", finer="max(load)")
     result = export(f"--config.file={config}")
     assert result.returncode == 1
     assert "none: there is less than three days of history" in result.stderr
     assert "taken: its series have a label `query`" in result.stderr
-    assert [group["name"] for group in yaml.safe_load(result.stdout)["groups"]] == ["anomaly_rule_fine"]
+    groups = yaml.safe_load(result.stdout)["groups"]
+    assert [group["name"] for group in groups] == ["anomaly_rule_fine", "anomaly_rule_finer"]
+    rules = tmp_path / "rules.yml"
+    rules.write_text(result.stdout)
+    subprocess.run(["promtool", "check", "rules", "--lint-fatal", str(rules)], check=True, capture_output=True)
     unknown = export(f"--config.file={config}", "--query=other")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        "--query: there is no query 'other'; there are: fine, none, taken\n",
+        "--query: there is no query 'other'; there are: fine, finer, none, taken\n",
     )
