@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import log2
+from math import inf, log2
 
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
@@ -92,7 +92,7 @@ class RootCauses:
         self._sent_labels, self._elsewhere = sent_labels, elsewhere
         self._ended: dict[str, frozenset[str]] = {}
         self._recovered: dict[tuple[str, ...], tuple[float, float]] = {}
-        """By entity of a group: when the newest alert of one of its queries began and ended that is over."""
+        """By entity of a group: when the newest alerts of its queries, which overlapped, began and ended."""
         self._anomalies: dict[str, tuple[OpenAnomaly, ...]] = {}
         self._discovered: dict[str, tuple[DependencySettings, ...]] = {}
         self._dependencies: tuple[DependencySettings, ...] = ()
@@ -168,10 +168,14 @@ class RootCauses:
         for ended in (alerts[identity] for identity in recovered if identity in alerts):
             labels = with_plain(ended.labels)
             if ended.resolved_at is not None and "query" in labels:
-                # One assignment: another thread sees all of the old or all of the new.
-                new = dict.fromkeys(self._groups.keys(labels), (ended.active_at, ended.resolved_at))
                 kept = {key: ends for key, ends in self._recovered.items() if ends[1] > ended.resolved_at - WINDOW}
-                self._recovered = {**kept, **new}
+                for key in self._groups.keys(labels):
+                    began, before = kept.get(key, (inf, -inf))
+                    # Of alerts that overlap, the first one began what the group sees.
+                    began = min(began, ended.active_at) if before >= ended.active_at else ended.active_at
+                    kept[key] = began, max(before, ended.resolved_at)
+                # One assignment: another thread sees all of the old or all of the new.
+                self._recovered = kept
         self._ended[source] = frozenset(identity for identity, alert in alerts.items() if not alert.is_open)
         self._anomalies[source] = tuple(
             self._anomaly(identity, alert, alert.active_at, trace, interval)
@@ -180,7 +184,7 @@ class RootCauses:
         )
 
     def recovered_beside(self, labels: Mapping[str, str]) -> tuple[float, float] | None:
-        """Return when the newest alert of a query about an entity of a group began and ended, Unix seconds.
+        """Return when the newest alerts of queries about an entity of a group began and ended, Unix seconds.
 
         Parameters
         ----------
