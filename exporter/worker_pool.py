@@ -7,6 +7,7 @@ worker, where the one that had it died; and results do not depend on how many wo
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,8 @@ from urllib.parse import urlsplit
 from exporter.errors import UsageError, WorkersClosedError, WorkersError
 
 __all__ = ["WorkerPool", "open_pool"]
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,6 +166,7 @@ class _Processes:
                 with self._lock:
                     if self._pool is pool:
                         self._pool = None
+                        log.warning("a worker died, and what it did is done again; was there enough memory?")
                 pool.shutdown(wait=False)
         raise WorkersError("workers die again and again: is there enough memory? Fewer take less: --workers=1")
 

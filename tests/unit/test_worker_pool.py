@@ -44,8 +44,11 @@ def test_results_come_in_order_from_other_processes(pool: WorkerPool) -> None:
     assert os.getpid() not in {pid for _, pid in results}
 
 
-def test_a_task_whose_worker_dies_is_run_again(pool: WorkerPool, tmp_path: Path) -> None:
+def test_a_task_whose_worker_dies_is_run_again(
+    pool: WorkerPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert pool.run(dies_once, str(tmp_path / "died")) == "done"
+    assert [record.message.split(",")[0] for record in caplog.records] == ["a worker died"]
 
 
 def test_a_mistake_of_a_task_is_its_own(pool: WorkerPool) -> None:
