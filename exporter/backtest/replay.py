@@ -314,8 +314,7 @@ class _Replay:
 
     def _check_limits(self) -> None:
         """Raise where series were refused because of other queries: which these are depends on the order."""
-        full = self._admission.reached or any(self._admission.left(each) < 0 for each in self._occupied.values())
-        if full and self._pool.count > 1:
+        if self._pool.count > 1 and (self._admission.reached or self._admission.exceeded()):
             raise _CrowdedError(
                 "there are more series than limits.max_series or limits.max_memory allows: which of them have room "
                 "depends on the order of the queries, so they have to be judged by one process: --workers=1"

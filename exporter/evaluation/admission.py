@@ -97,11 +97,24 @@ class Admission:
 
     def left(self, engine: Occupied) -> int:
         """Return how many more series an engine may admit; negative by how many there are too many."""
-        return self._by_memory(engine, self._limits.max_series - sum(len(other.table) for other in self._engines()))
+        return self._by_memory(engine, self._series_left(), self._bytes_left())
 
-    def _by_memory(self, engine: Occupied, room: int) -> int:
-        if self._max_memory is not None:
-            bytes_left, free = self._max_memory - self.memory(), engine.capacity - len(engine.table)
+    def exceeded(self) -> bool:
+        """Return whether an engine has more series than it may."""
+        # Added up once, and not by each engine: there may be hundreds.
+        room, bytes_left = self._series_left(), self._bytes_left()
+        return any(self._by_memory(engine, room, bytes_left) < 0 for engine in self._engines())
+
+    def _series_left(self) -> int:
+        return self._limits.max_series - sum(len(engine.table) for engine in self._engines())
+
+    def _bytes_left(self) -> int | None:
+        return None if self._max_memory is None else self._max_memory - self.memory()
+
+    @staticmethod
+    def _by_memory(engine: Occupied, room: int, bytes_left: int | None) -> int:
+        if bytes_left is not None:
+            free = engine.capacity - len(engine.table)
             # The arrays of free rows are there already.
             new = (bytes_left - free * _BESIDE) // (engine.row_bytes + _BESIDE)
             room = min(room, free + new if new >= 0 else min(free, bytes_left // _BESIDE))
@@ -163,7 +176,7 @@ class Admission:
         """Put samples into the rows of a shadow, as `admit` does; only memory and `most` limit how many there are."""
         table = engine.table
         with self._lock:
-            table.limit = len(table) + max(0, self._by_memory(engine, most - len(table)))
+            table.limit = len(table) + max(0, self._by_memory(engine, most - len(table), self._bytes_left()))
             if complete:
                 engine.give_way(keys)
             return engine.align(keys, values, at)
