@@ -119,7 +119,8 @@ class GroupEvaluator(TableJob):
         self._last_logged = np.zeros((2, 0))
         self.alerts = GroupAlerts(self.job, settings, plans, context, restored, succeeded=started)
         self.rows = self.alerts.rows
-        same = before is not None and (before.identity, before.settings.share) == (self.identity, settings.share)
+        limits = None if before is None else (before.identity, before.settings.contamination)
+        same = limits == (self.identity, settings.contamination)
         if before is not None and before.ended and same:
             self.group, self.saved, self.begun = before.group, before.saved, before.begun
             self.group.settings = settings  # How its metrics vote is not learned.

@@ -29,6 +29,8 @@ _LEAST_SPREAD, _LEAST_OF_ALL = 0.003, 1e-5
 constant that moves by it is no news."""
 _YOUNG = 10
 """Blocks for which an entity is whitened anew after each of them, because each of them changes much."""
+_WIDER = 10.0
+"""Times its spread before, from which on a metric is whitened anew at once."""
 _TINY = 1e-12
 """Spread of what never moved and is zero: any other value is news."""
 _LARGEST = 1e15
@@ -88,9 +90,14 @@ class Covariances:
             array[rows] = 0
         self._block[:, rows] = np.nan
 
-    def whiten(self, vectors: FloatArray) -> FloatArray:
-        """Return whitened vectors, shape (n, p); 0 where a metric is missing (NaN) or nothing was learned of it."""
-        own = {name: array[: len(vectors)] for name, array in self._own.items()}
+    def whiten(self, vectors: FloatArray, rows: Rows | slice = slice(None)) -> FloatArray:
+        """Return whitened vectors, shape (n, p); 0 where a metric is missing (NaN) or nothing was learned of it.
+
+        They are those of the entities in `rows`, by default the first n.
+        """
+        if isinstance(rows, slice):
+            rows = slice(len(vectors))
+        own = {name: self._own[name][rows] for name in ("count", "mean", "whitening")}
         seen = own["count"] > 0.0
         present = ~np.isnan(vectors) & seen
         away = np.where(present, vectors - own["mean"], 0.0)
@@ -98,7 +105,8 @@ class Covariances:
         partial = np.flatnonzero((present != seen).any(axis=1) & (present.sum(axis=1) >= 2))
         if len(partial):
             some = present[partial]
-            matrices = self._matrices(partial, self._common(), some)
+            those = partial if isinstance(rows, slice) else rows[partial]
+            matrices = self._matrices(those, self._common(), some)
             white[partial] = np.matmul(matrices, away[partial][:, :, None])[:, :, 0]
         return np.where(present, white, 0.0)
 
@@ -139,6 +147,7 @@ class Covariances:
         self._steps[:] = 0.0, self._steps[1] + 1.0
         decay = np.exp(-BLOCK * seconds / self._memory)
         self._own["count"] *= np.float32(decay)
+        before = self._spread(rows)
         if len(rows):
             self._add(rows, block[:, rows], present[:, rows], number[rows])
         self._block[...] = np.nan
@@ -146,6 +155,8 @@ class Covariances:
         # Entities take turns, so that no block is dear.
         turns = max(1, round(self._refit / (BLOCK * seconds)))
         due = (rows + int(self._steps[1])) % turns == 0
+        # A constant that has moved has another mean now: in its old spread it would be far from it.
+        due |= (self._spread(rows) > _WIDER * before).any(axis=1)
         self.refit(rows[due | (self._own["blocks"][rows] <= _YOUNG)])
 
     def _add(self, rows: Rows, block: FloatArray, present: npt.NDArray[np.bool_], number: Array) -> None:

@@ -118,9 +118,12 @@ class Group:
         self.table = SeriesTable(settings.max_things)
         self.at = -np.inf
         """The newest instant that was judged."""
-        metrics, share = len(settings.queries), settings.share
-        kind = Whitened if settings.detector == "whitened" else JointForest
-        self.detector: JointDetector = kind(metrics, share, memory)
+        metrics = len(settings.queries)
+        self.detector: JointDetector
+        if settings.detector == "whitened":
+            self.detector = Whitened(metrics, settings.contamination, memory)
+        else:
+            self.detector = JointForest(metrics, settings.share, memory)
         self._members = MemberLoads(metrics)
         self._noise = GrowthNoise(metrics)
         self._failures = Failures(metrics)

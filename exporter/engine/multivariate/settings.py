@@ -59,7 +59,8 @@ class GroupSettings(Section):
         gt=0,
         lt=0.5,
         description="Share of the past that is as unusual as a score of 0.5, the threshold. "
-        "Default: 0.001 for `whitened`, 0.02 for `isolation_forest`.",
+        "Default: 0.001 for `whitened`, up to 0.003 where slots are five minutes or longer; "
+        "0.02 for `isolation_forest`.",
     )
     votes: GroupVotes | None = Field(
         None,
@@ -77,7 +78,5 @@ class GroupSettings(Section):
 
     @property
     def share(self) -> float:
-        """The contamination in force."""
-        if self.contamination is not None:
-            return self.contamination
-        return 0.001 if self.detector == "whitened" else 0.02
+        """The contamination of a forest."""
+        return 0.02 if self.contamination is None else self.contamination

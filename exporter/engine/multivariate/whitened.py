@@ -4,8 +4,8 @@ Two vectors of an entity are whitened with covariances that were learned of it: 
 expected now, and how much each has changed since the last instant. Whitening rotates a vector to its principal
 components and divides each by its standard deviation. The mean square of what results (a squared Mahalanobis
 distance [1]_ for each metric) is 1 on average, and large where metrics that go together do not, or where many are a
-little off. Both are smoothed over some samples; the larger counts, in units of what this entity exceeds for about
-five minutes a week.
+little off. Both are smoothed over some samples; the larger counts, in units of what this entity exceeds a few times
+a week.
 
 Deviations see what lasts. Changes see what begins, whatever the level has drifted to, and need no season to be known.
 Spreads are of all hours together: a bucket of the week has too few visits for one, and a variance that is too small
@@ -30,12 +30,15 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.multivariate.counting import ALONE, Vectors, changing, deviating, limited
 from exporter.engine.multivariate.covariances import BLOCK, Covariances, whitening
 from exporter.engine.multivariate.inputs import GroupMatrix
-from exporter.engine.multivariate.joint import NEWEST, Array, FloatArray, Joint, Rows
+from exporter.engine.multivariate.joint import Array, FloatArray, Joint, Rows
 from exporter.engine.multivariate.load import spread_of
+from exporter.engine.multivariate.regularity import Regularity
+from exporter.engine.multivariate.smoothing import BACK, bursts, is_large, smoothed
 from exporter.engine.multivariate.tail import BINS, counted_by_row, exceeded
-from exporter.engine.seconds import HOUR
+from exporter.engine.seconds import DAY, HOUR, WEEK
 
 __all__ = ["Whitened"]
 
@@ -44,14 +47,9 @@ BoolArray = npt.NDArray[np.bool_]
 _RIDGES = (0.03, 0.1)
 """Of deviations and of changes: variance of every standardised metric that is taken for rounding. Changes have less
 in common, and more rounding."""
-_ALONE, _SECOND = 9.0, 30.0
-"""A component's square counts at most so much, and so many times the next largest, beyond what the others do: a
-deviation of one metric alone is what its own query is for."""
 _STEADY = 1.0 / 48.0
 """Part of the newest instant in what the next largest typically is: where one metric alone is off, the score would
 otherwise be as noisy as the others are."""
-_COMPRESSED = 6.0
-"""Standard deviations beyond which a component of the changes counts by its logarithm."""
 _LEARNING = 47.0
 """Vectors that an entity must have learned before it is judged: four blocks, and a little less because they fade. Until
 then lengths are longer than they will be."""
@@ -59,13 +57,19 @@ _ENOUGH = 60.0
 """Lengths of all entities together before there is any severity."""
 _POOL = 2000.0
 """Lengths of its own after which what an entity exceeds weighs as much as what all entities do."""
-_LOWEST, _HIGHEST = 8.0, 100.0
+_RATE, _LEAST_SHARE, _MOST_SHARE = 6.0 / WEEK, 0.001, 0.003
+"""Events a second that are allowed, and the share of the past between which that is, unless `contamination` says it."""
+_LOWEST, _LOWEST_OF_ALL, _HIGHEST = 8.0, 22.0, 100.0
 """Smoothed mean squares of a component between which the limit lies, however calm or wild the past: nearly three, and
-ten, standard deviations of all metrics at once."""
+ten, standard deviations of all metrics at once. Of many metrics the mean strays less: the lowest is 1 and so much
+divided by the root of their number where that is less."""
+_YOUTH, _YOUNG = 0.5, 3 * DAY
+"""Part of its age, and time at least, over which the past speaks for the limit: in its first days an entity and what is
+expected of it are hardly known, and everything is long."""
 _EVENT = 0.8
 """Severity from which the lengths of consecutive samples are counted once: a little below the threshold, or
 the edges of each event would become typical."""
-_OVER = 0.8
+_OVER = 0.7
 """Severity below which an event is over: at the threshold it would end and begin with the noise."""
 _COUNTED = 1.25
 """Limits that a length counts as at most: a limit grows where it is passed often, and not by one far event."""
@@ -78,15 +82,10 @@ _HOLDS = 0.3
 """Share of slots in which no metric of an entity moves from which on it holds its values between readings."""
 _RECENT = 1.0 / 48.0
 """Part of the newest slot in that share."""
+_BURSTS = 14 * DAY
+"""Memory of bursts of one instant: one is remembered for ten days."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
-_AT_THIS_HOUR = 2.0
-"""Standard deviations of this hour of the week within which a metric is ordinary, however few hours stray so far."""
-_FARTHEST = 1e3
-"""Standard deviations at most, so that everything stays finite."""
-_TOO_SMALL_TO_COUNT = 3.0
-"""Standard deviations of a deviation or change below the smallest one that counts for its query, at most; and of one
-that is ordinary at this hour."""
 
 
 class Whitened:
@@ -95,19 +94,24 @@ class Whitened:
     Parameters
     ----------
     metrics : int
-    contamination : float, 0 to 1
-        Share of the past that was at least as unusual as what has severity 1.
+    contamination : float, 0 to 1, or None
+        Share of the past that was at least as unusual as what has severity 1; None: six events a week, and no more
+        than a thousandth of the past where slots are short, and no more than three where they are long.
     memory : float, seconds
         Time over which is averaged.
     """
 
-    def __init__(self, metrics: int, contamination: float, memory: float) -> None:
+    def __init__(self, metrics: int, contamination: float | None, memory: float) -> None:
         self.contamination, self.memory, self._metrics = contamination, memory, metrics
         self._covariances = [Covariances(metrics, ridge=ridge, memory=memory, refit=HOUR) for ridge in _RIDGES]
         self._own: dict[str, Array] = {
             "smooth": np.ones((0, 2)),
-            "plain": np.ones((0, 2)),  # As `smooth`, without regard to load.
+            "newest": np.ones((0, 2, BACK)),  # What it is of,
+            "plain": np.ones((0, 2)),  # and both without regard to load.
+            "newest_plain": np.ones((0, 2, BACK)),
+            "bursts": np.zeros(0),  # How many bursts of one instant there were of late.
             "previous": np.full((0, metrics), np.nan),
+            "before": np.full((0, metrics), np.nan),  # The instant before that.
             "previous_at": np.full(0, -np.inf),
             "distance": np.full((0, metrics), np.inf),  # In standard deviations of the hour, at that instant.
             "repeats": np.zeros(0),  # Share of slots in which no metric moved,
@@ -120,11 +124,12 @@ class Whitened:
             "second": np.ones(0),  # The square of the second largest component, typically,
             "event": np.zeros(0, np.bool_),  # and whether an event goes on.
         }
+        self._regularity = Regularity()
         self._steps = np.zeros(1)
-        self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "previous_at": -np.inf}
+        self._start = {"smooth": 1.0, "plain": 1.0, "previous": np.nan, "before": np.nan, "previous_at": -np.inf}
         self._start |= {"repeats": _HOLDS, "moved": 0, "distance": np.inf}
         self._start |= {"factor": np.nan, "factor_at": -np.inf, "lengths": 0.0, "limit": np.nan, "high": 0.0}
-        self._start |= {"second": 1.0, "event": False}
+        self._start |= {"second": 1.0, "event": False, "newest": 1.0, "newest_plain": 1.0, "bursts": 0.0}
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` entities."""
@@ -134,6 +139,7 @@ class Whitened:
             self._own[name] = new
         for covariances in self._covariances:
             covariances.grow(capacity)
+        self._regularity.grow(capacity)
 
     def forget(self, rows: Rows) -> None:
         """Reset the state of the entities in `rows` to what was learned from all entities."""
@@ -141,10 +147,11 @@ class Whitened:
             array[rows] = self._start[name]
         for covariances in self._covariances:
             covariances.forget(rows)
+        self._regularity.forget(rows)
 
     def settle(self, rows: Rows) -> None:
         """Reset the recent severity of the entities in `rows`."""
-        for name in ("smooth", "plain", "previous", "high", "event"):
+        for name in ("smooth", "newest", "plain", "newest_plain", "previous", "before", "high", "event"):
             self._own[name][rows] = self._start[name]
 
     def judge(self, at: float, matrix: GroupMatrix, load: FloatArray, seconds: float) -> Joint:
@@ -152,62 +159,82 @@ class Whitened:
         own = {name: array[: len(matrix.z)] for name, array in self._own.items()}
         vectors = self._vectors(at, matrix, own, seconds)
         held = self._held(vectors[1], own)
-        lengths, parts = np.full((2, 2, len(matrix.z)), np.nan), np.zeros((2, *matrix.z.shape))
+        lengths, parts = np.full((2, 3, len(matrix.z)), np.nan), np.zeros((3, *matrix.z.shape))
         loaded, second = self._loaded(at, load, own, seconds), own["second"].copy()
         distance = np.abs(matrix.z)
         # A change is ordinary where it leads from one ordinary level to another; a load is explained as it is.
         distances = (distance, np.fmax(distance, own["distance"]))
         own["distance"][...] = distance
-        for kind, (covariances, vector) in enumerate(zip(self._covariances, vectors, strict=True)):
-            far = np.where(np.isnan(loaded)[:, None], distances[kind], np.inf)
-            counting = self._limited(covariances, vector, matrix.least, far)
-            white = covariances.whiten(counting)
-            number = (~np.isnan(vector)).sum(axis=1)
-            ready = (number >= 2) & (covariances.count[: len(vector)].max(axis=1) >= _LEARNING)
-            parts[kind], length = self._measured(_changing(white) if kind else _deviating(white, second), number)
-            if kind == 0:
-                self._learn_second(white, ready, own)
-            plain = np.where(ready, length, np.nan)
-            lengths[:, kind] = plain
-            rows = np.flatnonzero(~np.isnan(loaded) & ready)
-            if len(rows):
-                left = self._beside(covariances, counting[rows], matrix, rows, loaded[rows], deviating=kind == 0)
-                squares = _changing(left) if kind else _deviating(left, second[rows])
-                beside, length = self._measured(squares, number[rows] - 1)
-                better = length < plain[rows]
-                lengths[0, kind, rows[better]], parts[kind][rows[better]] = length[better], beside[better]
-        for smooth, new in zip((own["smooth"], own["plain"]), lengths, strict=True):
-            smooth += np.where(np.isnan(new.T), 0.0, NEWEST * (new.T - smooth))
+        for index, vector in enumerate(vectors):
+            rows: Rows | slice = slice(None)
+            if index == 2:
+                # What is left of a change matters only where there was one.
+                newest = np.fmax(own["newest"][:, 1, -1], own["newest_plain"][:, 1, -1])
+                rows = np.flatnonzero(is_large(np.fmax(lengths[1, 1], newest), own["limit"]))
+            far = np.where(np.isnan(loaded)[:, None], distances[index > 0], np.inf)
+            some = Vectors(vector[rows], far[rows], loaded[rows], second[rows], changes=index > 0)
+            lengths[:, index, rows], parts[index, rows] = self._lengths(some, matrix, own, rows)
+        own["bursts"] *= np.exp(-seconds / _BURSTS)
+        own["bursts"] += bursts(own["newest"][:, 0], lengths[0, 0], own["limit"])
+        bursting = own["bursts"] >= 0.5
+        sudden = smoothed(own["plain"], own["newest_plain"], lengths[1].T, own["limit"], bursting)
+        sudden |= smoothed(own["smooth"], own["newest"], lengths[0].T, own["limit"], bursting)
         can = ~np.isnan(lengths[1]).all(axis=0)
         joint = own["smooth"].max(axis=1)
         severity = np.where(can, self._severity(joint, own["limit"]), np.nan)
         own["event"][...] = (severity >= 1.0) | (own["event"] & (severity >= _OVER))
         severity = np.where(own["event"], np.maximum(severity, 1.0), severity)
         excused = ~np.isnan(loaded) & (severity < 1.0) & (self._severity(own["plain"].max(axis=1), own["limit"]) >= 1.0)
-        part = np.where((own["smooth"][:, 1] > own["smooth"][:, 0])[:, None], parts[1], parts[0])
+        changed = np.where((lengths[0, 2] > lengths[0, 1])[:, None], parts[2], parts[1])
+        part = np.where((own["smooth"][:, 1] > own["smooth"][:, 0])[:, None], changed, parts[0])
         total = part.sum(axis=1, keepdims=True)
         share = np.divide(part, total, out=np.zeros_like(part), where=can[:, None] & (total > 0.0))
         self._count(np.where(can & ~held, joint, np.nan), severity, own, seconds)
-        for covariances, vector, length in zip(self._covariances, vectors, lengths[1], strict=True):
+        for covariances, vector, length in zip(self._covariances, vectors[:2], lengths[1, :2], strict=True):
             # While an event lasts, what is learned is as long as usual: what stays for hours must not become typical.
             far = np.fmax(length, 1.0)
-            event = (severity >= _EVENT) | (joint >= _LONGEST)
+            event = (severity >= _EVENT) | (joint >= _LONGEST) | sudden
             short = np.where(event, 1.0 / np.sqrt(far), 1.0)[:, None]
             mean = covariances.scale(len(vector))[0]
             covariances.learn(
                 np.where((excused | held)[:, None], np.nan, mean + short * (vector - mean)), matrix.expected, seconds
             )
-        return Joint(severity, share, excused)
+        return Joint(self._regularity.step(at, severity, own["event"]), share, excused)
+
+    def _lengths(
+        self, some: Vectors, matrix: GroupMatrix, own: Mapping[str, Array], rows: Rows | slice
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the lengths of vectors of `rows`, as a load leaves them and without regard to it, and their parts."""
+        covariances = self._covariances[int(some.changes)]
+        scale = [array[rows] for array in covariances.scale(len(matrix.z))]
+        counting = limited(some, matrix.least[rows], *scale)
+        white = covariances.whiten(counting, rows)
+        number = (~np.isnan(some.vector)).sum(axis=1)
+        ready = (number >= 2) & (covariances.count[: len(matrix.z)][rows].max(axis=1) >= _LEARNING)
+        parts, length = self._measured(changing(white) if some.changes else deviating(white, some.second), number)
+        if not some.changes:
+            self._learn_second(white, ready, own)
+        plain = np.where(ready, length, np.nan)
+        lengths = np.stack([plain, plain])
+        here = np.flatnonzero(~np.isnan(some.loaded) & ready)
+        if len(here):
+            entities, factor = np.arange(len(matrix.z))[rows][here], some.loaded[here]
+            left = self._beside(covariances, counting[here], matrix, entities, factor, deviating=not some.changes)
+            squares = changing(left) if some.changes else deviating(left, some.second[here])
+            beside, length = self._measured(squares, number[here] - 1)
+            better = length < plain[here]
+            lengths[0, here[better]], parts[here[better]] = length[better], beside[better]
+        return lengths, parts
 
     def _vectors(self, at: float, matrix: GroupMatrix, own: Mapping[str, Array], seconds: float) -> list[FloatArray]:
-        """Return deviations and changes, source units; NaN where there is none."""
+        """Return deviations, and changes since the last instant and the one before, source units; NaN: none."""
         present = ~np.isnan(matrix.z)
         observed = np.where(present, matrix.observed, np.nan)
         fresh = at - own["previous_at"] <= _LATE * seconds
-        change = observed - np.where(fresh[:, None], own["previous"], np.nan)
-        own["previous"][...] = observed
+        previous, before = (np.where(fresh[:, None], own[name], np.nan) for name in ("previous", "before"))
+        own["before"][...], own["previous"][...] = previous, observed
         own["previous_at"][present.any(axis=1)] = at
-        return [observed - matrix.expected, change]
+        return [observed - matrix.expected, observed - previous, observed - before]
 
     def _held(self, change: FloatArray, own: Mapping[str, Array]) -> BoolArray:
         """Return which entities hold the values of their last reading, shape (n,): it is judged, and not learned again.
@@ -240,16 +267,7 @@ class Whitened:
     def _learn_second(white: FloatArray, ready: BoolArray, own: Mapping[str, Array]) -> None:
         """Learn how large the second largest component is where nothing is wrong."""
         second = np.sort(white**2, axis=1)[:, -2]
-        own["second"] += np.where(ready, _STEADY * (np.minimum(second, _ALONE) - own["second"]), 0.0)
-
-    @staticmethod
-    def _limited(covariances: Covariances, vector: FloatArray, least: FloatArray, distance: FloatArray) -> FloatArray:
-        """Return a vector as it counts; `distance` is in standard deviations of this hour of the week."""
-        mean, spread = covariances.scale(len(vector))
-        ordinary = (np.abs(vector) < least) | (distance < _AT_THIS_HOUR)
-        farthest = np.where(ordinary, _TOO_SMALL_TO_COUNT, _FARTHEST) * spread
-        limited: FloatArray = np.clip(vector, mean - farthest, mean + farthest)
-        return limited
+        own["second"] += np.where(ready, _STEADY * (np.minimum(second, ALONE) - own["second"]), 0.0)
 
     def _measured(self, squares: FloatArray, number: Array) -> tuple[FloatArray, FloatArray]:
         """Return the metrics' parts and the mean square, as if all metrics were there: a mean of fewer strays more."""
@@ -302,13 +320,15 @@ class Whitened:
         self._steps[0] += 1.0
         if self._steps[0] % BLOCK:
             return
-        own["lengths"] *= np.float32(np.exp(-BLOCK * seconds / self.memory))
+        memory = min(self.memory, max(_YOUNG, _YOUTH * self._steps[0] * seconds))
+        own["lengths"] *= np.float32(np.exp(-BLOCK * seconds / memory))
         together = own["lengths"].sum(axis=0, dtype=np.float64)
         total = together.sum()
         if total >= _ENOUGH:
             past = own["lengths"] + _POOL * together / total
-            limit = exceeded(past, float(total), self.contamination)
-            own["limit"][...] = np.clip(limit, _LOWEST, _HIGHEST)
+            share = self.contamination or float(np.clip(_RATE * seconds, _LEAST_SHARE, _MOST_SHARE))
+            lowest = min(_LOWEST, 1.0 + _LOWEST_OF_ALL / np.sqrt(self._metrics))
+            own["limit"][...] = np.clip(exceeded(past, float(total), share), lowest, _HIGHEST)
 
     # ------------------------------------------------------------------ state
 
@@ -319,14 +339,16 @@ class Whitened:
             for kind, covariances in zip(("deviation", "change"), self._covariances, strict=True)
             for name, array in covariances.arrays().items()
         }
-        return {**self._own, **parts, "steps": self._steps}
+        return {**self._own, **parts, **self._regularity.arrays(), "steps": self._steps}
 
     def restore(self, parts: Mapping[str, Array], size: int) -> bool:
         """Restore stored state; see `JointDetector`."""
         # What an earlier version did not store: its entities are old enough to have moved.
         fresh: dict[str, Array] = {"repeats": np.full(size, _HOLDS), "moved": np.ones(size, np.int8)}
         fresh |= {"second": np.ones(size), "event": np.zeros(size, np.bool_)}
-        parts = {**fresh, "distance": np.full((size, self._metrics), np.inf), **parts}
+        fresh |= {name: np.ones((size, 2, BACK)) for name in ("newest", "newest_plain")} | {"bursts": np.zeros(size)}
+        nothing = np.full((size, self._metrics), np.nan)
+        parts = {**fresh, "distance": np.full_like(nothing, np.inf), "before": nothing, **parts}
         for name, array in self._own.items():
             if name not in parts or parts[name].shape != (size, *array.shape[1:]):
                 return False
@@ -338,30 +360,7 @@ class Whitened:
             if not covariances.restore(mine, size):
                 return False
         self._covariances = new
+        self._regularity.restore(parts, size)
         self._own = {name: parts[name].astype(array.dtype) for name, array in self._own.items()}
         self._steps = parts["steps"].astype(np.float64)
         return True
-
-
-def _deviating(white: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the squares of the components of deviations, the largest limited by the next, or what that typically is.
-
-    Parameters
-    ----------
-    second : ndarray, shape (n,)
-        Of each entity.
-    """
-    squares = white**2
-    largest = squares.argmax(axis=1)[:, None]
-    rest = squares.copy()
-    np.put_along_axis(rest, largest, 0.0, axis=1)
-    limit = _ALONE + _SECOND * np.maximum(rest.max(axis=1), second)[:, None]
-    np.put_along_axis(rest, largest, np.minimum(np.take_along_axis(squares, largest, axis=1), limit), axis=1)
-    return rest
-
-
-def _changing(white: FloatArray) -> FloatArray:
-    """Return the squares of the components of changes, of large ones the logarithm."""
-    size = np.abs(white)
-    large = _COMPRESSED * (1.0 + np.log(np.maximum(size, _COMPRESSED) / _COMPRESSED))
-    return np.where(size > _COMPRESSED, large, size) ** 2
