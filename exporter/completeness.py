@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
-__all__ = ["Marks", "incomplete", "notes_of"]
+__all__ = ["Marks", "incomplete", "notes_of", "text_of", "texts_of"]
 
 # VictoriaMetrics has a field, M3 a header, Thanos a warning; proxies have headers of their own.
 _MARK = re.compile(r"partial|incomplete|truncated|results?-?limited", re.I)
@@ -20,17 +21,46 @@ _ON_THE_EXPRESSION = re.compile(r"PromQL (?:info|warning)\b|\d+ more (?:info|war
 class Marks(Struct, kw_only=True):
     """The fields of an answer, in any dialect, that may say that it is not whole."""
 
-    warnings: list[str] | None = None
+    warnings: object = None
+    error: object = None
     isPartial: object = None  # noqa: N815 - VictoriaMetrics' name. Those below are of proxies.
+    is_partial: object = None
     partial: object = None
+    partialResponse: object = None  # noqa: N815
+    partial_response: object = None
     incomplete: object = None
     truncated: object = None
 
     def notes(self) -> tuple[str, ...]:
-        """Return the warnings; every other mark is one more."""
-        names = ("isPartial", "partial", "incomplete", "truncated")
-        marks = [f"the answer is marked as incomplete ({name})" for name in names if _is_set(getattr(self, name))]
-        return (*(self.warnings or ()), *marks)
+        """Return the warnings of an answer that has data; every other mark is one more."""
+        marks = [f"the answer is marked as incomplete ({name})" for name in _FIELDS if _is_set(getattr(self, name))]
+        errors = [f"the answer has an error beside its data: {text}" for text in texts_of(self.error)]
+        return (*texts_of(self.warnings), *marks, *errors)
+
+
+_FIELDS = ("isPartial", "is_partial", "partial", "partialResponse", "partial_response", "incomplete", "truncated")
+
+
+def text_of(value: object) -> str:
+    """Return a text as it is, and anything else as JSON.
+
+    >>> text_of("store s1 is down"), text_of({"store": 1}), text_of(None)
+    ('store s1 is down', '{"store":1}', '')
+    """
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """Return the texts of a field that should be a list of texts, and in some dialects is none.
+
+    >>> texts_of(["a", {"b": 1}]), texts_of("a"), texts_of(False), texts_of([])
+    (('a', '{"b":1}'), ('a',), (), ())
+    """
+    if isinstance(value, list):
+        return tuple(map(text_of, value))
+    return (text_of(value),) if value and _is_set(value) else ()
 
 
 def notes_of(status: int, headers: Mapping[str, str], marks: Marks) -> tuple[str, ...]:

@@ -83,12 +83,12 @@ class Observation:
 
     @classmethod
     def of(cls, at: float, **numbers: float) -> Self:
-        """Return an observation; numbers that are not finite become None.
+        """Return an observation; numbers that are not finite become None, and a negative zero is zero.
 
         >>> Observation.of(60.0, observed=1.5, upper=float("nan")).upper is None
         True
         """
-        return cls(at, **{name: float(value) for name, value in numbers.items() if math.isfinite(value)})
+        return cls(at, **{name: float(value) + 0.0 for name, value in numbers.items() if math.isfinite(value)})
 
     def is_worse_than(self, other: Observation | None) -> bool:
         """Return whether its score is higher."""

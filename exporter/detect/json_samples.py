@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 from msgspec import Raw
 
-from exporter.completeness import Marks, incomplete
+from exporter.completeness import Marks, incomplete, text_of
 from exporter.detect.recorded_series import (
     NATIVE_HISTOGRAM,
     InputProblems,
@@ -28,8 +28,7 @@ class _Object(Marks, kw_only=True):
     """Any object of an answer: the envelope, its ``data``, or a series."""
 
     status: str | None = None
-    errorType: str | None = None  # noqa: N815 - the API's name.
-    error: str | None = None
+    errorType: object = None  # noqa: N815 - the API's name.
     data: Raw = _ABSENT
     resultType: str | None = None  # noqa: N815 - the API's name.
     result: Raw = _ABSENT
@@ -114,8 +113,8 @@ def _series(whole: bytes, problems: InputProblems) -> list[tuple[Mapping[str, st
 
 def _of_object(answer: _Object, problems: InputProblems) -> list[tuple[Mapping[str, str], bytes]]:
     if answer.status is not None and answer.status != "success":
-        kind = f"{answer.errorType}: " if answer.errorType else ""
-        raise problems.stop(f"the server answered with an error: {kind}{answer.error or answer.status}")
+        kind = f"{text_of(answer.errorType)}: " if answer.errorType else ""
+        raise problems.stop(f"the server answered with an error: {kind}{text_of(answer.error) or answer.status}")
     if answer.data:
         return _of_object(_object(bytes(answer.data), problems, "data"), problems)
     if answer.resultType == "string":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from time import monotonic
 
-from exporter.completeness import notes_of
+from exporter.completeness import notes_of, texts_of
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
 from exporter.prometheus.answer_budget import AnswerBudget, AnswerSize
@@ -77,7 +77,7 @@ class PrometheusApi:
         if vector.left_out.rows and not vector.keys:
             # Nothing is known of any series: an answer without series would be another one.
             raise self._error(path, Fault(Reason.BAD_DATA, f"no row of the answer can be read: {vector.left_out}"))
-        clock, infos = http_date(answer.headers.get("Date", "")), tuple(response.infos or ())
+        clock, infos = http_date(answer.headers.get("Date", "")), texts_of(response.infos)
         return Frame(at, *samples, vector.left_out, notes, clock, infos, vector.own, refused)
 
     def history(

@@ -39,9 +39,8 @@ class ApiResponse(Marks, kw_only=True):
 
     status: str
     data: Raw = Raw(b"null")
-    errorType: str | None = None  # noqa: N815 - the API's name.
-    error: str | None = None
-    infos: list[str] | None = None
+    errorType: object = None  # noqa: N815 - the API's name.
+    infos: object = None
 
 
 class InstantVector(Struct):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from exporter.completeness import text_of
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client import Fault, HttpResponse, http_date
 from exporter.prometheus.decode import ApiResponse, decode_response
@@ -59,12 +60,15 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
     if response is not None and response.status == "success" and _is_success(answer.status):
         return response
     wait = _retry_after(answer.headers)
+    if response is not None and response.status != "error" and _is_success(answer.status):
+        text = f"the status of the answer is {single_line(response.status)!r}, and not success"
+        raise PrometheusError(url, Reason.MALFORMED, text, status=answer.status, retry_after=wait)
     if response is None or response.status != "error":
         text = single_line(_TAG.sub(" ", answer.body[:8192].decode("utf-8", "replace")))
         message = f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
         reason = _STATUSES.get(answer.status, Reason.MALFORMED if answer.status == 200 else Reason.HTTP)
         raise PrometheusError(url, reason, message, status=answer.status, retry_after=wait)
-    message = single_line(response.error or "") or f"HTTP {answer.status} without a message"
+    message = single_line(text_of(response.error)) or f"HTTP {answer.status} without a message"
     raise PrometheusError(
         url, _reason(answer.status, response, message), message, status=answer.status, retry_after=wait
     )
@@ -83,7 +87,7 @@ def single_line(text: str) -> str:
 
 def _reason(status: int, response: ApiResponse, message: str) -> Reason:
     reason = _STATUSES.get(status) if status in (401, 403, 429) else None
-    reason = reason or _TYPES.get(response.errorType or "") or _STATUSES.get(status)
+    reason = reason or _TYPES.get(text_of(response.errorType)) or _STATUSES.get(status)
     if reason in (Reason.EXECUTION, Reason.BAD_DATA) and _TIMED_OUT.search(message):
         return Reason.TIMEOUT
     if reason is not None:

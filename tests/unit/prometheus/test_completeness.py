@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from exporter.errors import PrometheusError
 from exporter.prometheus.api import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
 from tests.integration.scripted import Exchange, Scripted, answer
@@ -22,12 +23,17 @@ PARTIAL = [
     pytest.param({}, {"X_Partial_Response": "true"}, id="a proxy"),
     pytest.param({}, {"Warning": '110 - "Response is Stale"'}, id="a cache"),
     pytest.param({"partial": 1}, {}, id="another field"),
+    pytest.param({"partialResponse": True}, {}, id="as in a request of Thanos"),
+    pytest.param({"warnings": "store s1 is down"}, {}, id="a text and no list"),
+    pytest.param({"warnings": [{"store": "s1"}, None]}, {}, id="objects"),
+    pytest.param({"error": {"message": "shard 2 timed out"}, "errorType": 504}, {}, id="an error beside the data"),
 ]
 WHOLE = [
     pytest.param({}, {}, id="no mark"),
     pytest.param(
         {"isPartial": False, "warnings": None, "infos": None}, {"X_Partial_Response": "false"}, id="all false"
     ),
+    pytest.param({"warnings": {}, "error": "", "errorType": None, "infos": "x"}, {}, id="nothing of another type"),
     pytest.param({"infos": ["PromQL info: metric might not be a counter", "anything"]}, {}, id="infos"),
     pytest.param({"warnings": ["PromQL warning: bucket label is missing"]}, {}, id="on the expression"),
     pytest.param({"warnings": ["PromQL info: a", "3 more info annotations omitted"]}, {}, id="more of them"),
@@ -63,6 +69,12 @@ def test_what_a_marked_answer_lacks_is_unknown(fields: dict[str, object], header
 @pytest.mark.parametrize(("fields", "headers"), WHOLE)
 def test_remarks_say_nothing_about_what_is_missing(fields: dict[str, object], headers: dict[str, str]) -> None:
     assert ask(fields, headers)[:2] == (False, False)
+
+
+def test_an_unknown_status_is_named_and_not_the_data() -> None:
+    with pytest.raises(PrometheusError) as raised:
+        ask({"status": "partial"}, {})
+    assert raised.value.message == "the status of the answer is 'partial', and not success"
 
 
 def test_the_status_of_a_part_is_a_mark() -> None:
