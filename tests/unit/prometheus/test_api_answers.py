@@ -61,7 +61,7 @@ def ask(data: bytes, **options: object) -> PrometheusError:
         ("204 N", b"", Reason.HTTP, "HTTP 204"),
         ("200 OK", b"", Reason.MALFORMED, "not an answer of the Prometheus API"),
         ("200 OK", HTML, Reason.MALFORMED, "not an answer of the Prometheus API"),
-        ("200 OK", b'{"status":"maybe"}', Reason.MALFORMED, "HTTP 200"),
+        ("200 OK", b'{"status":"maybe"}', Reason.MALFORMED, "is 'maybe', and not success"),
         ("200 OK", b'{"status":"success"}', Reason.MALFORMED, "an answer without data"),
     ],
 )
