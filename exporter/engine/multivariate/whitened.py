@@ -82,8 +82,9 @@ _HOLDS = 0.3
 """Share of slots in which no metric of an entity moves from which on it holds its values between readings."""
 _RECENT = 1.0 / 48.0
 """Part of the newest slot in that share."""
-_BURSTS = 14 * DAY
-"""Memory of bursts of one instant: one is remembered for ten days."""
+_BURSTS, _BRIEF = 14 * DAY, 300.0
+"""Memory of bursts of one instant: one is remembered for ten days. And seconds of the longest instant that is a burst:
+what takes ten minutes or an hour can be acted on, and must not be late by as much."""
 _LINGERING = 3.0
 """Intervals for which a load that is not seen any more still explains what is beside it."""
 
@@ -176,7 +177,7 @@ class Whitened:
             lengths[:, index, rows], parts[index, rows] = self._lengths(some, matrix, own, rows)
         own["bursts"] *= np.exp(-seconds / _BURSTS)
         own["bursts"] += bursts(own["newest"][:, 0], lengths[0, 0], own["limit"])
-        bursting = own["bursts"] >= 0.5
+        bursting = (own["bursts"] >= 0.5) & (seconds <= _BRIEF)
         sudden = smoothed(own["plain"], own["newest_plain"], lengths[1].T, own["limit"], bursting)
         sudden |= smoothed(own["smooth"], own["newest"], lengths[0].T, own["limit"], bursting)
         can = ~np.isnan(lengths[1]).all(axis=0)

@@ -8,7 +8,7 @@ import pytest
 from exporter.engine.multivariate.covariances import BLOCK, Covariances
 from exporter.engine.multivariate.regularity import Regularity
 from exporter.engine.seconds import DAY, HOUR
-from tests.unit.engine.multivariate.test_groups import MINUTE, STEPS, group, history, play, whitened
+from tests.unit.engine.multivariate.test_groups import MINUTE, STEPS, group, history, matrix, play, whitened
 
 FAR = np.array([40.0, -40.0, 40.0])
 
@@ -20,6 +20,13 @@ def test_a_burst_of_one_slot_is_an_event_once_and_then_shows_below_the_threshold
     assert (scores[5:12] >= 0.5).any()
     assert 0.35 < scores[30] < 0.5
     assert (scores[12:] < 0.5).all()
+
+
+def test_a_slot_of_an_hour_is_no_burst() -> None:
+    joint, now = whitened(), history(50, seed=6)
+    now[[5, 30], 4] = FAR
+    scores = [joint.step(STEPS * MINUTE + HOUR * (1 + at), matrix(z), HOUR).score for at, z in enumerate(now)]
+    assert max(score[4] for score in scores[30:32]) >= 0.5
 
 
 def test_an_event_is_over_six_slots_after_its_end_however_far_it_was() -> None:
@@ -93,3 +100,13 @@ def test_what_is_regular_is_stored() -> None:
         assert each.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]))[0] < 1.0
     again.restore({}, 1)
     assert again.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]))[0] == 2.0
+
+
+def test_state_that_an_earlier_version_stored_is_read() -> None:
+    joint, again = whitened(), group()
+    later = {"newest", "newest_plain", "before", "bursts", "event_hours", "event_since", "event_day"}
+    parts = {name: array for name, array in joint.arrays().items() if name not in later}
+    assert len(joint.arrays()) - len(parts) == len(later)
+    assert again.restore(joint.at, parts, joint.entities())
+    now = history(20, seed=6)
+    np.testing.assert_allclose(play(again, now, STEPS), play(joint, now, STEPS), atol=0.02)
