@@ -363,13 +363,20 @@ class _Replay:
         span, number = place
         if span.quiet[number] and name in self._unfollowed and evaluator.alerts.rows.rests(span.table):
             self._quiet.setdefault(name, number)
+            if number == len(span) - 1:
+                self._on_quiet(evaluator, span, slice(self._quiet.pop(name), number + 1))
             return
         if (begin := self._quiet.pop(name, None)) is not None:
             self._on_quiet(evaluator, span, slice(begin, number))
-        if self._pool.count > 1 and self._occupied[name] is not span:
-            self._occupied[name] = span
-            self._check_limits()
+        if self._pool.count > 1:
+            self._occupy(name, span)
         evaluator.follow(span.slot(number), span.expired if number == len(span) - 1 else ())
+
+    def _occupy(self, name: str, span: ScoredSpan) -> None:
+        """Note what the series of a query take up."""
+        before, self._occupied[name] = self._occupied[name], span
+        if before is not span and _size(before) != _size(span):
+            self._check_limits()
 
     def _on_quiet(self, evaluator: QueryEvaluator, span: ScoredSpan, when: slice) -> None:
         """Count slots of a span that were passed over: no alert and no explanation follows from them."""
@@ -383,6 +390,10 @@ class _Replay:
         self.record.add_verdict(plan, verdict, table)
         for watcher in self._watchers:
             watcher.on_verdict(self._evaluators[plan.name], verdict)
+
+
+def _size(occupied: Occupied) -> tuple[int, int, int]:
+    return len(occupied.table), occupied.capacity, occupied.row_bytes
 
 
 def _bare(plan: QueryPlan) -> QueryPlan:

@@ -49,8 +49,8 @@ class ScoredSpan:
     first_score_at : mapping
         By slot, where it is not NaN.
     quiet : sequence of bool
-        Slots without an anomalous row and without a remark of the server; never the last one, so that what the newest
-        slot says is seen once in every span.
+        Slots without an anomalous row and without a remark of the server; never the last one of several, so that what
+        the newest slot says is seen once in each of these spans.
     """
 
     last: ScoredSlot

@@ -107,7 +107,7 @@ def score_together(
     samples, repeated = _aligned(engine, answers)
     count = len(samples)
     times = answers.slots[:count]
-    if count < 2 or masks.sample_mask(plan, engine.table, times) is not None:
+    if not count or masks.sample_mask(plan, engine.table, times) is not None:
         return None
     if not engine.steady(times, samples, plan.interval):
         return None
@@ -117,7 +117,10 @@ def score_together(
     engine.shifts.clear()
     engine.relearned.clear()
     remarked = bool(answers.chunk.warnings)
-    anomalous = np.any(verdicts.score >= 0.5, axis=1)[:-1]
+    anomalous = np.any(verdicts.score >= 0.5, axis=1)
+    quiet = [not remarked and not busy for busy in anomalous.tolist()]
+    if count > 1:
+        quiet[-1] = False
     verdict = verdicts[count - 1]
     aligned = Aligned(verdict.observed, (), 0, repeated[count - 1])
     rows = np.flatnonzero(verdict.anomalous) if detailed else _NO_ROWS
@@ -135,7 +138,7 @@ def score_together(
         repeated,
         before,
         _first_scores(engine, verdicts, plan.interval),
-        [*(not remarked and not busy for busy in anomalous.tolist()), False],
+        quiet,
     )
 
 
