@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,9 @@ __all__ = ["BUCKETS", "DAY_BUCKETS", "WEEK_BUCKETS", "BucketIndex", "Holidays", 
 
 WEEK_BUCKETS, DAY_BUCKETS = 168, 24
 BUCKETS = WEEK_BUCKETS + DAY_BUCKETS + 1
+
+_KEPT = 512
+"""Instants whose place is kept: that of a slot is asked for several times."""
 
 
 class BucketIndex(NamedTuple):
@@ -41,6 +45,7 @@ class Holidays:
     falls_on: Callable[[date], bool]
 
 
+@lru_cache(_KEPT)
 def buckets_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> BucketIndex:
     """Return the buckets of an instant, by the wall clock of `zone` (so that 9 o'clock stays 9 o'clock over DST).
 
@@ -55,6 +60,7 @@ def buckets_at(at: float, zone: ZoneInfo, holidays: Holidays | None = None) -> B
     return BucketIndex(weekday * 24 + local.hour, WEEK_BUCKETS + local.hour, BUCKETS - 1)
 
 
+@lru_cache(_KEPT)
 def utc_offset(at: float, zone: ZoneInfo) -> float:
     """Return how far the wall clock of `zone` is ahead of UTC at an instant, seconds."""
     offset = datetime.fromtimestamp(at, zone).utcoffset()

@@ -6,6 +6,7 @@ differ in its last bit from the same series among many. Here everything is added
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -110,18 +111,20 @@ def rolling_sum(rows: Array, width: int) -> Array:
     array([3., 6., 9.])
     """
     count, size, done = len(rows) - width + 1, 1, 0
-    total = np.zeros_like(rows[:count])
     if count == 1:
         # The same terms in the same order, without those of other rows.
+        parts = []
         while size <= width:
             if width & size:
                 some = rows[done : done + size]
                 while len(some) > 1:
                     some = some[::2] + some[1::2]
-                total += some
+                parts.append(some)
                 done += size
             size *= 2
-        return total
+        # As below the first is added to zero: a sum is never -0.
+        return functools.reduce(np.add, parts, rows.dtype.type(0))
+    total = np.zeros_like(rows[:count])
     while True:
         if width & size:
             total += rows[done : done + count]

@@ -92,10 +92,11 @@ class EngineRows:
         self.capacity = 0
         self._used = 0
         self.renamed: set[int] = set()
+        self._row_bytes: int | None = None
 
     def configure(self, settings: EngineSettings) -> None:
         """Judge by other settings from now on; those of learning must be the same."""
-        self.settings = settings
+        self.settings, self._row_bytes = settings, None
         self.row_settings = RowSettings.of(settings)
         self.table.limit = settings.max_series
         self.baseline.fix_season(settings.baseline.season)
@@ -196,9 +197,11 @@ class EngineRows:
     @property
     def row_bytes(self) -> int:
         """Bytes of learned arrays that a row takes, once it has learned in all hours."""
-        columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self.columns().values())
-        slots = 0 if self.forecasts is None else self.forecasts.row_bytes
-        return BUCKETS * BUCKET_BYTES + sum(columns) + slots
+        if self._row_bytes is None:
+            columns = (column.dtype.itemsize * math.prod(column.shape[:-1]) for column in self.columns().values())
+            slots = 0 if self.forecasts is None else self.forecasts.row_bytes
+            self._row_bytes = BUCKETS * BUCKET_BYTES + sum(columns) + slots
+        return self._row_bytes
 
     @property
     def bytes_per_series(self) -> float:

@@ -9,7 +9,7 @@ shape itself is another one, the buckets of the series are learned anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -116,13 +116,8 @@ class LevelShift:
     def today(self, stats: BucketStats, rows: Rows) -> BucketStats:
         """Return bucket statistics at today's level."""
         offset, gain = self.offset[rows], self.gain[rows]
-        return replace(
-            stats,
-            mean=offset + gain * stats.mean,
-            std=gain * stats.std,
-            q1=offset + gain * stats.q1,
-            q3=offset + gain * stats.q3,
-        )
+        mean, q1, q3 = (offset + gain * each for each in (stats.mean, stats.q1, stats.q3))
+        return BucketStats(mean, gain * stats.std, q1, q3, stats.weight, stats.fine, stats.trend)
 
     def level(self, mean: FloatArray, std: FloatArray, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Return a mean and a standard deviation of the buckets at today's level."""

@@ -154,10 +154,8 @@ def _kth_largest(rows: list[FloatArray], votes: Sequence[int], k: int) -> FloatA
         ranked: FloatArray = -np.sort(-ballots, axis=0)  # Descending, NaN last.
         return ranked[k - 1] if k <= len(ranked) else np.full_like(rows[0], np.nan)
     # Every coalition that has enough votes agrees on the smallest of its severities; the largest of these counts.
-    largest = np.full_like(rows[0], np.nan)
-    for coalition in coalitions:
-        largest = np.fmax(largest, functools.reduce(np.minimum, [rows[index] for index in coalition]))
-    return largest
+    agreed = (functools.reduce(np.minimum, [rows[index] for index in coalition]) for coalition in coalitions)
+    return functools.reduce(np.fmax, agreed) if coalitions else np.full_like(rows[0], np.nan)
 
 
 @functools.lru_cache(maxsize=64)

@@ -153,6 +153,13 @@ class SampleBatch:
     state: State = field(default_factory=dict)
     residual: Residual | None = None
 
+    def with_state(self, state: State) -> SampleBatch:
+        """Return the same for a detector with its state, sooner than by `replace`."""
+        return SampleBatch(
+            self.times, self.index, self.block, self.sample, self.usable, self.stats, self.resolution, self.score_only,
+            state, self.residual,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorResult:
@@ -293,7 +300,7 @@ class DetectorState(Columns):
 
     def score(self, batch: SampleBatch, rows: slice, keep: BoolArray | None = None) -> DetectorResult:
         """Score samples of `rows`; of those that are not to be `keep`, shape (t, n), nothing is noted."""
-        batch = replace(batch, state=self.views(rows))
+        batch = batch.with_state(self.views(rows))
         if keep is None or keep.all():
             return self.detector.score(batch)
         before = {name: array.copy() for name, array in batch.state.items()}
