@@ -104,10 +104,7 @@ class Calendar:
         """Return every occurrence whose window touches the time from `begin` to `end`, Unix seconds."""
         occurrences = [each for entry in self.entries for each in entry.occurrences(begin, end, self.zone)]
         occurrences += [
-            each
-            for entry, within in self.recurring
-            for each in entry.occurrences(begin, end, self.zone)
-            if within.start <= each.window.start < within.end
+            each for entry, within in self.recurring for each in entry.occurrences(begin, end, self.zone, within)
         ]
         occurrences += [each for each in self.announced if each.window.start <= end and begin < each.window.end]
         return occurrences

@@ -199,12 +199,24 @@ class CalendarEntry(Section):
             windows = merged(self._of_days(begin - self.duration, end, local))
         return [window for window in windows if window.start <= end and begin < window.end]
 
-    def occurrences(self, begin: float, end: float, zone: str) -> list[Occurrence]:
-        """Return the entry with each of its `windows`."""
+    def windows_within(self, within: TimeWindow, begin: float, end: float, zone: str) -> list[TimeWindow]:
+        """Return those of `windows` that begin in a range of time; of merged ones the part that is in it."""
+        result = []
+        for window in self.windows(begin, end, zone):
+            if self.duration is not None and window.end - window.start > self.duration:
+                part = TimeWindow(max(window.start, within.start), min(window.end, within.end))
+                result += [part] if part.start <= end and max(begin, part.start) < part.end else []
+            elif within.start <= window.start < within.end:
+                result.append(window)
+        return result
+
+    def occurrences(self, begin: float, end: float, zone: str, within: TimeWindow | None = None) -> list[Occurrence]:
+        """Return the entry with each of its `windows`, or with its `windows_within` a range of time."""
         multiplier = 1.0 if self.multiplier is None else self.multiplier
+        windows = self.windows(begin, end, zone) if within is None else self.windows_within(within, begin, end, zone)
         return [
             Occurrence(self.name, self.action, multiplier, self.matchers, window, self.comment or "")
-            for window in self.windows(begin, end, zone)
+            for window in windows
         ]
 
 

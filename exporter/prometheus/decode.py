@@ -105,6 +105,7 @@ _LABELS = msgspec.json.Decoder(dict[str, str])
 
 # The numbers that the API sends; float() also takes "1_0", " 1 " and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|(?P<special>nan|[+-]?inf)", re.I | re.A)
+_BOM = b"\xef\xbb\xbf"
 _IN_NUMBERS = b"0123456789+-.eEaN"
 _PUNCTUATION = b'[]"'
 
@@ -156,7 +157,8 @@ class LabelCheck:
 def decode_response(body: bytes) -> ApiResponse:
     """Decode the outer object of any response; raises `Fault`."""
     try:
-        return _ENVELOPE.decode(body)
+        # Some gateways mark the encoding of text.
+        return _ENVELOPE.decode(body.removeprefix(_BOM))
     except _BROKEN as error:
         # A server or proxy that stopped in the middle may give all of it the next time.
         if body.lstrip()[:1] == b"{" and "truncated" in str(error):

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 __all__ = ["LeftOut", "left_out"]
 
 _HISTOGRAMS = (
-    "{} native histograms: take numbers from them by histogram_quantile, histogram_avg, histogram_fraction, "
+    "{} native histogram{}: take numbers from them by histogram_quantile, histogram_avg, histogram_fraction, "
     "histogram_sum or histogram_count"
 )
 
@@ -54,8 +54,10 @@ class LeftOut:
 
     def __str__(self) -> str:
         others = self.rows - self.histograms
-        texts = [_HISTOGRAMS.format(self.histograms)] if self.histograms else []
-        return "; ".join([*texts, *([f"{others} rows that cannot be read"] if others else [])])
+        texts = [_HISTOGRAMS.format(self.histograms, "" if self.histograms == 1 else "s")] if self.histograms else []
+        return "; ".join(
+            [*texts, *([f"{others} row{'' if others == 1 else 's'} that cannot be read"] if others else [])]
+        )
 
 
 def left_out(broken: Iterable[Raw], keys: Sequence[bytes], bad_keys: int) -> LeftOut:

@@ -290,10 +290,12 @@ def _configured(calendar: Calendar, now: float) -> list[EventEntry]:
 def event_entry(event: AnnouncedEvent, now: float) -> EventEntry:
     """Return how an announced event is shown; one that comes again with its present or next window."""
     window = TimeWindow(event.starts_at, event.ends_at)
+    active = window.start <= now < window.end
     if event.cron:
-        windows = recurring_entry(event).windows(max(now, window.start), min(now + _AHEAD, window.end), "UTC")
-        window = next((each for each in windows if window.start <= each.start < window.end), window)
-    active = window.start <= now < window.end and (not event.cron or window.end != event.ends_at)
+        begin, end = max(now, window.start), min(now + _AHEAD, window.end)
+        windows = recurring_entry(event).windows_within(window, begin, end, "UTC")
+        window = windows[0] if windows else window
+        active = bool(windows) and window.start <= now < window.end
     return EventEntry(
         id=event.id,
         name=event.name,

@@ -125,7 +125,7 @@ def test_what_cannot_be_read_of_the_past_is_in_the_answers_of_its_slots() -> Non
     assert not frame.whole
     assert not frame.partial
     (warning,) = past.warnings
-    assert warning.startswith("rows that cannot be read are left out: 1 native histograms")
+    assert warning.startswith("rows that cannot be read are left out: 1 native histogram:")
 
 
 def test_a_series_that_cannot_be_read_is_not_missing_in_a_backtest() -> None:

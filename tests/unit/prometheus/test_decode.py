@@ -233,7 +233,7 @@ def test_of_an_unreadable_row_it_is_known_which_series_it_is_and_what_would_read
     read = vector(GOOD, HISTOGRAM % "h", row('[1,"1_0"]', '{"a":"n"}'), row('[1,"2"]', "[]"))
     assert read.left_out == LeftOut((b'{"a":"n"}', b'{"a":"h"}'), 3, 1)
     assert read.left_out.nameless
-    assert "1 native histograms: take numbers from them by histogram_quantile" in str(read.left_out)
+    assert "1 native histogram: take numbers from them by histogram_quantile" in str(read.left_out)
     assert str(read.left_out).endswith("; 2 rows that cannot be read")
 
 
@@ -271,3 +271,7 @@ def test_what_rules_record_of_scores_of_what_they_recorded_is_recognised_by_its_
     # A rule over another exporter, or a label of that name at the source.
     assert not is_own({"__name__": "job:load:twice", label: "load", "pod": "a"})
     assert not is_own({"__name__": "statements", f"exported_{label}": "load", "pod": "a"})
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_answer() -> None:
+    assert decode_response(b'\xef\xbb\xbf{"status":"success"}').status == "success"

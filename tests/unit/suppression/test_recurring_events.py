@@ -16,7 +16,7 @@ from exporter.store import Store
 from exporter.suppression.suppression import Suppression
 from exporter.web.api.endpoint import ApiRequest
 from exporter.web.api.envelope import ApiError
-from exporter.web.api.events import Announcement, EventFilters, event_endpoints
+from exporter.web.api.events import Announcement, EventFilters, event_endpoints, event_entry
 
 DAY = 86400.0
 MONDAY = 1_760_313_600.0
@@ -47,6 +47,18 @@ def test_it_is_in_effect_each_time_and_not_in_between_or_afterwards(store: Store
             assert in_effect(again, MONDAY + day * DAY + hour * 3600.0) == ["ignore"] * active, (day, hour)
     (event,) = suppression(store).events.all()
     assert event == BATCH
+
+
+@pytest.mark.parametrize(("cron", "duration"), [("* * * * *", 60.0), ("0 * * * *", 5400.0), ("0 0 * * *", 86400.0)])
+def test_windows_that_touch_are_in_effect_from_its_start_to_its_end(cron: str, duration: float, store: Store) -> None:
+    begin, end = MONDAY + 1000.0, MONDAY + 5 * DAY
+    known = suppression(store)
+    known.events.put(replace(BATCH, cron=cron, duration=duration, starts_at=begin, ends_at=end), at=MONDAY)
+    for at, active in ((-1.0, False), (1.0, True), (2 * DAY, True), (5 * DAY - 1001.0, True), (5 * DAY - 999.0, False)):
+        assert in_effect(known, begin + at) == ["ignore"] * active, at
+    entry = event_entry(known.events.all()[0], begin + 7.0)
+    assert (entry.active, entry.starts_at) == (True, begin)
+    assert not event_entry(known.events.all()[0], begin - 7.0).active
 
 
 def test_it_is_changed_and_removed_like_any_other(store: Store) -> None:
