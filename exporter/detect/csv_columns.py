@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -174,7 +175,7 @@ def _explained(rows: Sequence[Row], times: Sequence[str], column: int, left_out:
     """Return whether a column of texts names no series, and write down why: it has times, or a state that changes.
 
     A state (``OK``, ``WARN``) or a day of the week would cut one series into pieces. Where each time is there once,
-    names of series come at regular distances, states do not.
+    names of series come in turns and at regular distances; states last, or come now and then.
     """
     texts = [_cell(row.cells, column) for row in rows]
     if parse_value(texts[0]) is None and all(parse_time(text) is not None for text in set(texts)):
@@ -184,12 +185,13 @@ def _explained(rows: Sequence[Row], times: Sequence[str], column: int, left_out:
         return False
     seconds = np.array([number if (number := parse_time(time)) is not None else np.nan for time in times])
     names = np.array(texts)
-    for text in set(texts):
-        steps = np.diff(seconds[names == text])
-        if len(steps) < 2 or not np.median(steps) * _IRREGULAR >= np.mean(steps):
-            left_out[column] = "no time comes twice: its texts are states of one series, not names of several"
-            return True
-    return False
+    by_text = [seconds[names == text] for text in set(texts)]
+    regular = all(len(each) > 2 and np.median(np.diff(each)) * _IRREGULAR >= np.mean(np.diff(each)) for each in by_text)
+    spans = sorted((np.min(each), np.max(each)) for each in by_text)
+    if regular and any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
+        return False
+    left_out[column] = "no time comes twice: its texts are states of one series, not names of several"
+    return True
 
 
 def _naming_number(

@@ -20,7 +20,7 @@ _SUMMARIES = frozenset(
     {"total", "totals", "grand total", "sum", "average", "avg", "mean", "median", "min", "max", "minimum", "maximum",
      "count", "last", "current", "summe", "gesamt", "mittelwert"}
 )  # fmt: skip
-_SEPARATORS = ",;\t"
+_SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _MOST_TITLES = 20
 """Lines above a table in which nothing separates cells."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from exporter.completeness import Marks, incomplete, text_of
+from exporter.detect.csv_samples import read_csv
 from exporter.detect.recorded_series import (
     NATIVE_HISTOGRAM,
     InputProblems,
@@ -43,6 +46,7 @@ class _Object(Marks, kw_only=True):
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OBJECT = msgspec.json.Decoder(_Object)
 _RAWS = msgspec.json.Decoder(list[Raw])
+_RECORDS = msgspec.json.Decoder(list[dict[str, str | int | float | bool | None]])
 _PAIRS = msgspec.json.Decoder(list[tuple[Raw, str]])
 _PAIR = msgspec.json.Decoder(tuple[Raw, str | float | None])
 _EXPECTED = "needed is an answer of the query API, its list of series, or one list of [timestamp, value]"
@@ -57,6 +61,8 @@ def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
         With the samples that cannot be read, or with the error of the server.
     """
     whole = _json_value(text.strip().encode(), problems)
+    if table := _table(whole):
+        return read_csv(table, problems)
     series: list[RecordedSeries] = []
     seen: dict[tuple[tuple[str, str], ...], str] = {}
     for number, (labels, pairs) in enumerate(_series(whole, problems), 1):
@@ -83,6 +89,22 @@ def _json_value(text: bytes, problems: InputProblems) -> bytes:
             raise problems.stop(f"broken JSON, perhaps cut off: {error}") from None
         return b"[" + b",".join(map(bytes, lines)) + b"]"
     return text
+
+
+def _table(whole: bytes) -> str:
+    """Return a list of flat objects, such as rows of a database, as CSV; empty where it is none."""
+    try:
+        rows = _RECORDS.decode(whole)
+    except _BROKEN:
+        return ""
+    if not all(rows):
+        return ""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue() if rows else ""
 
 
 def _with_notes(series: Sequence[RecordedSeries], notes: tuple[str, ...]) -> list[RecordedSeries]:

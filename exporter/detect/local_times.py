@@ -23,7 +23,7 @@ _STAMP = re.compile(
     rf"(?P<zone>{_PLACE})?(?:\s*\[(?P<place>{_PLACE})\])?"
 )
 _DAY = re.compile(
-    r"(?P<a>\d{1,2})(?P<mark>[./-])(?P<b>\d{1,2})(?P=mark)(?P<year>\d{4})(?:,?[T ]\s*(?P<time>[0-9:.,]+))?"
+    r"(?P<a>\d{1,2})(?P<mark>[./-])(?P<b>\d{1,2})(?P=mark)(?P<year>\d{4}|(?<=\.)\d{2})(?:,?[T ]\s*(?P<time>[0-9:.,]+))?"
 )
 _TIME = re.compile(r"(?P<hour>\d{1,2}):(?P<rest>\d{2}(?::\d{2}(?:[.,]\d+)?)?)")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -127,7 +127,9 @@ class WallClock:
                 return None, f"{text}: {_AMBIGUOUS}"
             first_is_day = day["mark"] == "." or self._day_first
             date, month = (day["a"], day["b"]) if first_is_day else (day["b"], day["a"])
-            text = f"{day['year']}-{int(month):02}-{int(date):02} {day['time'] or '00:00'}"
+            # Years of two digits are written with points only: 31.12.26.
+            year = day["year"] if len(day["year"]) == 4 else f"20{day['year']}"
+            text = f"{year}-{int(month):02}-{int(date):02} {day['time'] or '00:00'}"
         else:
             text = text.replace("/", "-")
         head, blank, time = text.partition(" ") if " " in text else text.partition("T")

@@ -26,12 +26,13 @@ for _power, _prefix in enumerate(("", "k", "M", "G", "T", "P", "E")):
             _UNITS[f"{_prefix.upper()}i{_base}"] = _UNITS[f"{_prefix}i{_base}"] = (1024.0**_power, _of)
 _UNITS |= {"KB": (1e3, "B"), "Kb": (1e3, "b"), "bytes": (1.0, "B"), "bits": (1.0, "b"), "bit": (1.0, "b")}
 _UNITS |= {"mV": (1e-3, "V"), "mA": (1e-3, "A"), "mW": (1e-3, "W")}
+_UNITS |= {money: (1.0, money) for money in "$€£¥"}
 _COUNTED = ("ops", "rps", "wps", "iops", "rpm", "opm", "cps", "eps", "mps", "pps")
 _UNITS |= {name: (1.0, name) for name in _COUNTED}
 
 _QUANTITY = re.compile(
     r"\s*(?P<money>[$€£¥])?\s*(?P<number>[+-]?[0-9][0-9.,\u00a0\u202f]*(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9]+)"
-    r"(?P<blank>\s*)(?P<unit>[^\W\d_°%][^\d]*|[°%][^\d]*)?\s*"
+    r"(?P<blank>\s*)(?P<unit>[^\W\d_°%][^\d]*|[°%$€£¥][^\d]*)?\s*"
 )
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _BLANKS = re.compile(r"(?<=\d)[\u00a0\u202f](?=\d{3})")

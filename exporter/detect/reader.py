@@ -47,7 +47,7 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
         Any sample cannot be read, or there are none: half of the samples would have other scores.
     """
     problems = InputProblems(source, zone)
-    text = _text(data, problems)
+    text, note = _text(data, problems)
     if form != "auto":
         series = _READERS[form](text, problems)
     else:
@@ -60,7 +60,12 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
             raise
     if not series:
         raise problems.stop(f"no samples in it (read as {form})")
-    return _without_own(series, problems)
+    return _noted(_without_own(series, problems), note)
+
+
+def _noted(series: list[RecordedSeries], note: str) -> list[RecordedSeries]:
+    warning = "\n".join(filter(None, (note, series[0].warning)))
+    return [replace(series[0], warning=warning), *series[1:]]
 
 
 def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[RecordedSeries]:
@@ -72,26 +77,39 @@ def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[
     if not others:
         raise problems.stop(f"only series that this exporter wrote, such as {format_labels(own[0].labels)}")
     text = f"{len(own)} series that this exporter wrote are left out, such as {format_labels(own[0].labels)}"
-    warning = "\n".join(filter(None, (text, others[0].warning)))
-    return [replace(others[0], warning=warning), *others[1:]]
+    return _noted(others, text)
 
 
-def _text(data: bytes, problems: InputProblems) -> str:
+def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
+    """Return the text, and what there is to note about its encoding."""
+    note = ""
     if not data.strip():
         raise problems.stop("it is empty; did the command that should write it fail, or find nothing?")
     for magic, kind in _COMPRESSED.items():
         if data.startswith(magic):
             raise problems.stop(f"it is compressed ({kind}); unpack it first")
     # Excel's "Unicode text" is UTF-16.
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        text = data.decode(encoding)
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        name = encoding.removesuffix("-sig").upper()
-        raise problems.stop(f"it is not text (byte {error.start} is not {name})") from None
+        where = f"byte {error.start} is not {'UTF-16' if utf16 else 'UTF-8'}"
+        text = "" if utf16 else _windows(data)
+        if not text:
+            raise problems.stop(f"it is not text ({where})") from None
+        note = f"{where}: read as Windows-1252"
     if "\0" in text:
         raise problems.stop(f"it is not text (byte {data.index(0)} is zero)")
-    return text
+    return text, note
+
+
+def _windows(data: bytes) -> str:
+    """Return the text of a file in the encoding that Excel writes CSV in; empty where it is none."""
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
+    return text if all(character.isprintable() or character in "\r\n\t" for character in text) else ""
 
 
 def _format(text: str) -> InputFormat:
@@ -104,7 +122,7 @@ def _format(text: str) -> InputFormat:
 def _looks_like_a_table(text: str) -> bool:
     """Return whether cells are separated near the beginning; error pages of servers begin with ``<``."""
     begin = text.lstrip().split("\n", _MOST_TITLES)[:_MOST_TITLES]
-    return not begin[0].startswith("<") and any(mark in line for line in begin for mark in ",;\t")
+    return not begin[0].startswith("<") and any(mark in line for line in begin for mark in ",;\t|")
 
 
 def _beginning(text: str) -> str:

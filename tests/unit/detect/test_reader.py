@@ -189,6 +189,14 @@ def test_instants_are_series_of_one_sample(text: str, expected: dict[str, float]
             },
             id="export of VictoriaMetrics",
         ),
+        pytest.param(
+            '[{"time":60,"host":"a","load":1},{"time":60,"host":"b"},{"time":120,"host":"a","load":3},'
+            '{"time":120,"host":"b","load":null}]',
+            {'{host="a"}': [("60", 1.0), ("120", 3.0)], '{host="b"}': [("60", math.nan), ("120", math.nan)]},
+            id="rows of a database",
+        ),
+        pytest.param('{"time":60,"load":1}\n{"time":120,"load":2.5}\n', TWO, id="rows of a database, one a line"),
+        pytest.param("time|load\n60|1\n120|2.5\n", TWO, id="bars"),
         pytest.param("Time\tload\n60\t1\n".encode("utf-16"), {"{}": [("60", 1.0)]}, id="UTF-16"),
     ],
 )
@@ -249,6 +257,14 @@ def test_what_is_left_out_is_said() -> None:
             "column 'state' is left out: no time comes twice: its texts are states of one series, not names of several",
             id="states",
         ),
+        pytest.param(
+            "time,day,load\n60,Monday,1\n120,Monday,2\n180,Monday,1\n240,Tuesday,1\n300,Tuesday,1\n360,Tuesday,1\n",
+            "column 'day' is left out: no time comes twice: its texts are states of one series, not names of several",
+            id="days of the week",
+        ),
+        pytest.param(
+            "time;Größe\n60;1\n".encode("cp1252"), "byte 7 is not UTF-8: read as Windows-1252", id="Windows-1252"
+        ),
         pytest.param("id,at,load\n1,2026-03-01,1\n2,2026-03-02,2\n", "", id="rows that are numbered are series, too"),
         pytest.param(
             "time,value,value\n60,1,7\n120,2,8\n",
@@ -262,8 +278,8 @@ def test_what_is_left_out_is_said() -> None:
         ),
     ],
 )
-def test_lines_and_columns_that_are_no_samples_are_named(text: str, warning: str) -> None:
-    first = read(text.encode(), "auto", source="x")[0]
+def test_lines_and_columns_that_are_no_samples_are_named(text: str | bytes, warning: str) -> None:
+    first = read(text if isinstance(text, bytes) else text.encode(), "auto", source="x")[0]
     assert first.warning == warning
     assert (np.diff(first.times) > 0).all()
     assert first.values[0] == 1.0
@@ -320,7 +336,7 @@ OTHER = "not a Prometheus answer (JSON), CSV or the text of promtool: it begins 
         pytest.param("\n", [EMPTY], id="nothing found"),
         pytest.param("timestamp,value\n", ["no samples in it (read as csv)"], id="only a header"),
         pytest.param(b"\xff\xfea\x00\x00", ["it is not text (byte 4 is not UTF-16)"], id="half a character of UTF-16"),
-        pytest.param(b"60,1\n\x80", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
+        pytest.param(b"60,1\n\x81", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
         pytest.param(b"60,1\n\x00", ["it is not text (byte 5 is zero)"], id="zeros"),
         pytest.param(b"\x1f\x8b\x08", ["it is compressed (gzip); unpack it first"], id="gzip"),
         pytest.param("Service Unavailable", [OTHER + "'Service Unavailable'"], id="text of a proxy"),

@@ -28,6 +28,7 @@ AT = 1772323200.0
         pytest.param("2026-03-01", id="a day"),
         pytest.param("01.03.2026 00:00", id="as Germans write it"),
         pytest.param("1.3.2026, 0:00:00", id="with a comma"),
+        pytest.param("01.03.26 00:00", id="with a year of two digits"),
         pytest.param("01.03.2026 01:00 CET", id="with the name of an offset"),
         pytest.param("28.02.2026 19:00:00.000 EST", id="with that of another"),
         pytest.param("2026-03-01 01:00:00 Europe/Berlin", id="with the name of a place"),
@@ -52,7 +53,8 @@ def test_a_timestamp_is_read(stamp: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "stamp", ["", "soon", "nan", "inf", "1_000", "0x10", "٣", "2026-13-01", "Mai 1, 2026", "1e400", "1" * 65, "-1e12"]
+    "stamp",
+    ["", "soon", "nan", "inf", "1_000", "0x10", "٣", "2026-13-01", "Mai 1, 2026", "3/1/26", "1e400", "1" * 65, "-1e12"],
 )
 def test_what_is_no_timestamp_is_told(stamp: str) -> None:
     times, wrong = parse_times(["1772323200", stamp])
