@@ -19,6 +19,8 @@ __all__ = ["Regularity"]
 
 _DAYS = 5
 """Today and the four days before."""
+_CALM, _LATE = HOUR, 1.5
+"""Seconds, and instants, after which an event is another: an outage that comes and goes is one."""
 _SHOWN = 0.6
 """Severity that what is regular has at least."""
 _JOB = 6
@@ -31,22 +33,23 @@ class Regularity:
     def __init__(self) -> None:
         self._own: dict[str, Array] = {
             "hours": np.zeros((0, _DAYS, HOURS), np.float16),  # The largest severity of events, today first.
-            "since": np.full(0, np.nan),  # When the event that goes on began.
+            "since": np.full(0, np.nan),  # When the newest event began,
+            "last": np.full(0, np.nan),  # and its last instant.
         }
         self._day = np.full(1, np.nan)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` entities."""
         for name, old in self._own.items():
-            new = np.full((capacity, *old.shape[1:]), np.nan if name == "since" else 0.0, old.dtype)
+            new = np.full((capacity, *old.shape[1:]), 0.0 if name == "hours" else np.nan, old.dtype)
             new[: len(old)] = old
             self._own[name] = new
 
     def forget(self, rows: Rows) -> None:
         """Begin anew for `rows`, shape (m,)."""
-        self._own["hours"][rows], self._own["since"][rows] = 0.0, np.nan
+        self._own["hours"][rows], self._own["since"][rows], self._own["last"][rows] = 0.0, np.nan, np.nan
 
-    def step(self, at: float, severity: FloatArray, event: npt.NDArray[np.bool_]) -> FloatArray:
+    def step(self, at: float, severity: FloatArray, event: npt.NDArray[np.bool_], seconds: float) -> FloatArray:
         """Return severities in units of what comes every day about this hour, shape (n,).
 
         Parameters
@@ -56,11 +59,14 @@ class Regularity:
             NaN: cannot say.
         event : ndarray of bool, shape (n,)
             Entities of which an event goes on.
+        seconds : float
+            How much time an instant stands for.
         """
-        hours, since = (array[: len(severity)] for array in self._own.values())
+        hours, since, last = (array[: len(severity)] for array in self._own.values())
         hour = int(at // HOUR) % HOURS
         self._begin(at)
-        since[...] = np.where(event, np.where(np.isnan(since), at, since), np.nan)
+        since[event & ~(at - last <= max(_CALM, _LATE * seconds))] = at
+        last[event] = at
         young = event & (at - since < _JOB * HOUR)
         near = [(hour + shift) % HOURS for shift in (-1, 0, 1)]
         past = hours[:, 1:, near].max(axis=2) if hours.any() else hours[:, 1:, 0]

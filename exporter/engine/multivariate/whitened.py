@@ -200,7 +200,7 @@ class Whitened:
             covariances.learn(
                 np.where((excused | held)[:, None], np.nan, mean + short * (vector - mean)), matrix.expected, seconds
             )
-        return Joint(self._regularity.step(at, severity, own["event"]), share, excused)
+        return Joint(self._regularity.step(at, severity, own["event"], seconds), share, excused)
 
     def _lengths(
         self, some: Vectors, matrix: GroupMatrix, own: Mapping[str, Array], rows: Rows | slice

@@ -63,14 +63,16 @@ def test_a_metric_whose_spread_has_grown_is_whitened_anew_at_once() -> None:
     assert np.abs(covariances.whiten(np.zeros((1, 2)))).max() < 3.0
 
 
-def nights(severity: list[float], hour: float = 3.2, *, slots: int = 3) -> list[np.ndarray]:
+def nights(severities: list[float], hour: float = 3.2, *, slots: int = 3) -> list[np.ndarray]:
     """Return severities in units of what is regular, of an event of so many slots of five minutes in each night."""
     regularity, seen = Regularity(), []
     regularity.grow(1)
-    for night, each in enumerate(severity):
+    for night, each in enumerate(severities):
         for slot in range(int(DAY / 300.0)):
             event = 0 <= slot - int(hour * 12) < slots
-            got = regularity.step(night * DAY + 300.0 * slot, np.array([each if event else 0.2]), np.array([event]))
+            got = regularity.step(
+                night * DAY + 300.0 * slot, np.array([each if event else 0.2]), np.array([event]), 300.0
+            )
             if event:
                 seen.append(got)
     return seen
@@ -88,23 +90,39 @@ def test_an_outage_of_days_does_not_become_regular() -> None:
     assert np.ravel(nights([2.0] * 6, hour=0.0, slots=288)).min() == 2.0
 
 
+def test_nor_does_one_in_slots_of_hours() -> None:
+    regularity = Regularity()
+    regularity.grow(1)
+    for slot in range(6 * 12):
+        assert regularity.step(2 * HOUR * slot, np.array([2.0]), np.array([True]), 2 * HOUR)[0] == 2.0
+
+
+def test_nor_does_one_that_comes_and_goes() -> None:
+    regularity = Regularity()
+    regularity.grow(1)
+    for slot in range(6 * 288):
+        event = slot % 6 < 3
+        got = regularity.step(300.0 * slot, np.array([2.0 if event else 0.2]), np.array([event]), 300.0)
+        assert got[0] == (2.0 if event else 0.2)
+
+
 def test_what_is_regular_is_stored() -> None:
     regularity, again = Regularity(), Regularity()
     for each in (regularity, again):
         each.grow(1)
     for night in range(3):
-        regularity.step(night * DAY + HOUR, np.array([2.0]), np.array([True]))
-        regularity.step(night * DAY + 2 * HOUR, np.array([0.2]), np.array([False]))
+        regularity.step(night * DAY + HOUR, np.array([2.0]), np.array([True]), HOUR)
+        regularity.step(night * DAY + 2 * HOUR, np.array([0.2]), np.array([False]), HOUR)
     again.restore({name: array.copy() for name, array in regularity.arrays().items()}, 1)
     for each in (regularity, again):
-        assert each.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]))[0] < 1.0
+        assert each.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]), HOUR)[0] < 1.0
     again.restore({}, 1)
-    assert again.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]))[0] == 2.0
+    assert again.step(3 * DAY + HOUR, np.array([2.0]), np.array([True]), HOUR)[0] == 2.0
 
 
 def test_state_that_an_earlier_version_stored_is_read() -> None:
     joint, again = whitened(), group()
-    later = {"newest", "newest_plain", "before", "bursts", "event_hours", "event_since", "event_day"}
+    later = {"newest", "newest_plain", "before", "bursts", "event_hours", "event_since", "event_last", "event_day"}
     parts = {name: array for name, array in joint.arrays().items() if name not in later}
     assert len(joint.arrays()) - len(parts) == len(later)
     assert again.restore(joint.at, parts, joint.entities())
