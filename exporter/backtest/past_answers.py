@@ -89,7 +89,7 @@ class HistoryReplay:
         sleep: Callable[[float], None],
     ) -> None:
         self._api, self._plan, self._last = api, plan, last
-        self._query_offset, self._series, self._sleep = query_offset, series, sleep
+        self._query_offset, self.series, self._sleep = query_offset, series, sleep
         self.warnings: dict[str, None] = {}
         """Warnings of the server, such as that series may be missing, and what could not be read."""
         self._sizes = PartSizes(lambda *_: self._tries.clear())
@@ -140,7 +140,7 @@ class HistoryReplay:
                         until,
                         plan.interval,
                         timeout=_TIMEOUT,
-                        series=self._series,
+                        series=self.series,
                         sizes=self._sizes,
                         answered=True,
                     )

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.alert import Step
 from exporter.alerting.suppressed import SuppressionCodes
 from exporter.backtest.past_answers import HistoryReplay
+from exporter.backtest.past_learning import PastLearning, is_sooner_together
 from exporter.backtest.recorder import AlertRecorder, MetricsRecorder, ReplayStore
 from exporter.backtest.replay_result import ReplayResult, TimeSpan
 from exporter.backtest.scored_ahead import ScoredAhead
@@ -39,13 +40,11 @@ from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots
 from exporter.engine.series import SeriesTable
-from exporter.engine.together import alone
 from exporter.engine.verdict import Verdict
 from exporter.errors import ExporterError
 from exporter.evaluation.admission import Admission, Occupied
 from exporter.evaluation.context import EvaluationContext, EvaluationSettings, Ports
 from exporter.evaluation.evaluator import QueryEvaluator
-from exporter.evaluation.history_reader import learn_together
 from exporter.evaluation.scheduled_queries import ScheduledQueries
 from exporter.evaluation.sources import Sources
 from exporter.exposition import SelfMetrics
@@ -61,8 +60,6 @@ __all__ = ["replay"]
 
 log = logging.getLogger(__name__)
 
-_TRIES = 3
-"""Attempts in vain to read history, one after the other."""
 _BEFORE = 86400.0
 """Seconds before the range in which changes are looked for."""
 _DEPENDENCIES_EVERY = 86400.0
@@ -243,12 +240,18 @@ class _Replay:
             raise ExporterError(f"the range is too short: it has no slot of {', '.join(empty)}")
         for plan in self._plans:
             last, offset = slots[plan.name][-1], self._sources.servers[plan.source].query_offset
-            api, context = self._sources.apis[plan.source], self._contexts[plan.source]
+            api = self._sources.apis[plan.source]
             # How many series there are at the end; and if Prometheus does not answer, that shows at once.
             series = max(1, len(api.instant(plan.expr, last - offset, timeout=plan.timeout).keys))
-            answers = HistoryReplay(api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep)
-            context = replace(context, ports=replace(context.ports, api=answers))
-            self._answers[plan.name] = answers
+            self._answers[plan.name] = HistoryReplay(
+                api, plan, last=last, query_offset=offset, series=series, sleep=self._sleep
+            )
+        series_of = [answers.series for answers in self._answers.values()]
+        together = is_sooner_together(self._plans, series_of, self._pool.count)
+        learning = WorkerPool() if together else self._pool
+        for plan in self._plans:
+            context = self._contexts[plan.source]
+            context = replace(context, ports=replace(context.ports, api=self._answers[plan.name], pool=learning))
             evaluator = QueryEvaluator(plan, context, Step(alerts={}), started=within.start)
             self._evaluators[plan.name], self._occupied[plan.name] = evaluator, evaluator.learner.engine
         plans = {plan.name: plan for plan in self._plans}
@@ -265,7 +268,8 @@ class _Replay:
         )
         with self._pool.threads() as threads:
             begins = {name: slots[name][0] - plans[name].interval for name in self._evaluators}
-            self._learn(begins, threads)
+            past = PastLearning(self._evaluators, self._watchers, sleep=self._sleep, is_over=lambda: self.over)
+            past.learn(begins, None if learning.count == 1 else threads)
             self._check_limits()
             for watcher in self._watchers:
                 watcher.on_start(self.record, self._evaluators)
@@ -276,36 +280,6 @@ class _Replay:
         warnings = {name: tuple(answers.warnings) for name, answers in self._answers.items() if answers.warnings}
         jobs = (*self._groups.evaluators, *self._canaries.evaluators)
         return ReplayResult(within, self._plans, jobs, self.record, warnings)
-
-    def _learn(self, until: Mapping[str, float], threads: Executor) -> None:
-        """Learn the history of all queries, each up to an instant."""
-        for name, evaluator in self._evaluators.items():
-            evaluator.learner.beat = partial(self._report_learning, name, evaluator.learner.beat)
-        work = [self._evaluators[name].preparing(at) for name, at in until.items()]
-        # Without other processes in this thread, which Ctrl-C ends.
-        done = learn_together(work) if self._pool.count == 1 else list(threads.map(alone, work))
-        for (name, at), success in zip(until.items(), done, strict=True):
-            if not success:
-                self._learn_again(self._evaluators[name], at)
-
-    def _report_learning(self, name: str, beat: Callable[[], None]) -> None:
-        beat()
-        for watcher in self._watchers:
-            watcher.on_learning(name, self._evaluators[name].learner.progress)
-
-    def _learn_again(self, evaluator: QueryEvaluator, at: float) -> None:
-        name = evaluator.plan.name
-        tries, state = 0, None
-        while tries < _TRIES:
-            self._sleep(max(2.0**tries, evaluator.resting))
-            if alone(evaluator.preparing(at)):
-                return
-            if self.over:
-                return
-            # Where it came further, or asks for less from now on, this was no attempt in vain.
-            before, state = state, (evaluator.learner.progress, evaluator.learner.history.remark)
-            tries = 1 if state != before else tries + 1
-        raise ExporterError(f"{name}: history could not be read: {evaluator.trouble}")
 
     def _instants(self) -> float:
         """Return about how many instants the engines of all queries have to judge."""
