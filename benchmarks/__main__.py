@@ -36,6 +36,8 @@ RUNS = (
     ("Small queries", "together", [], "The first start of many small queries: each alone, and in passes they share."),
     ("Likely causes", "causes", [], "Faults in 41 services that call each other: how often the one at fault is first."),
     ("Drill-down", "drill_down", [], "Label values that carry a change, in cubes of 80,000 leaves."),
+    ("False alerts, stated and seen", "false_alerts", [],
+     "What queries state of the weeks to come, and what comes: [budgets](budget.md#how-many-false-alerts-to-expect)."),
     ("Forecasts", "forecast", [], "What forecasts cost, and disks that fill beside the rule that most people have."),
     ("Scrapes", "scrape", [], "`/metrics`, beside prometheus-client's own rendering."),
     ("Restart", "restart", [], "The daemon with its state, ended and started again."),

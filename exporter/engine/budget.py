@@ -19,19 +19,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.calibration import GRID, LEVELS, Budget, Calibration, calibrate
+from exporter.engine.calibration import GRID, LEVELS, Budget, Calibration, calibrate, with_false_rate
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.seconds import DAY, HOUR, WEEK
+from exporter.engine.false_alerts import FalseRate, JudgedAlerts
+from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["SETTLED", "AlertCounts"]
 
 FloatArray = npt.NDArray[np.float64]
 
-SETTLED = 2 * WEEK
-"""Age of a series from which on its severities count: the hours of the week are trusted then. A series that still
-learns raises more alerts than it ever will again."""
+SETTLED = 9 * DAY
+"""Age of a series from which on its severities count. In the days after its first week a series raises three times
+as many alerts as it ever will again."""
+_BURST, _LEAST_BURST = 4.0, 2.0
+"""Times the alerts of a mean day that a day counts for at most, and how many it may have anyway: what a changed level
+raises until it is learned is one event, and says nothing about the weeks to come."""
+_FIRST_DAYS = 3.0
+"""Days without a mean day: what is well below any threshold counts in full, the rest for the least."""
+_FIRST_MOST = np.where(GRID < 0.8, np.inf, _LEAST_BURST)
 EVERY = HOUR
 """Seconds of history between two calibrations: a fit takes milliseconds, and the counts change slowly."""
+EVERY_RATE = 6 * HOUR
+"""The same without a budget, where nothing but the rate of false alerts follows from it."""
 PATIENCE = DAY
 """Seconds that a calibration waits for open alerts to end, so that an incident does not mute itself."""
 _RING = 64
@@ -53,6 +62,8 @@ class AlertCounts:
     ----------
     calibration : Calibration
         In force.
+    judged : JudgedAlerts
+        What people said of the alerts; what is not stored with the state.
     slot : int
         Number of the next instant.
     """
@@ -61,6 +72,7 @@ class AlertCounts:
         self.budget = budget
         self.fading = fading
         self.calibration = Calibration()
+        self.judged = JudgedAlerts()
         self._height, self._last = np.zeros((2, 0), np.float32)
         self._low = _Window(budget.needed, np.minimum)
         self._high = _Window(budget.kept, np.maximum)
@@ -141,7 +153,8 @@ class AlertCounts:
         if samples:
             fade = math.exp(-seconds / self.fading)
             self._counts *= fade
-            self._counts += self._begun.sum(axis=0)
+            most, begun = self._most_a_day(), self._begun.sum(axis=0)
+            self._counts += np.minimum(self._today + begun, most) - np.minimum(self._today, most)
             self._exposure = self._exposure * fade + samples * self.budget.interval
             share = 1.0 if not self._history else min(1.0, seconds / DAY)
             self._series += share * (samples / self._instants - self._series)
@@ -150,7 +163,8 @@ class AlertCounts:
             self._pass_day(seconds)
         self._begun[...] = False
         self._samples = self._instants = 0
-        if self._since >= EVERY and not (self._since < PATIENCE and self._is_open()):
+        every = EVERY_RATE if self.budget.rate is None else EVERY
+        if self._since >= every and not (self._since < PATIENCE and self._is_open()):
             self.calibrate()
 
     def _pass_day(self, seconds: float) -> None:
@@ -158,9 +172,15 @@ class AlertCounts:
         self._day += seconds
         if self._day >= DAY:
             fade = math.exp(-self._day / self.fading)
-            self._squares = self._squares * fade + self._today**2
+            self._squares = self._squares * fade + np.minimum(self._today, self._most_a_day()) ** 2
             self._days = self._days * fade + 1.0
             self._today[:] = self._day = 0.0
+
+    def _most_a_day(self) -> FloatArray:
+        """Return how many alerts a day may count for, at each threshold."""
+        if self._days < _FIRST_DAYS:
+            return _FIRST_MOST
+        return np.maximum(_LEAST_BURST, _BURST * self._counts / self._days)
 
     def _is_open(self) -> bool:
         calibration = self.calibration
@@ -173,7 +193,9 @@ class AlertCounts:
         seconds = self._exposure / max(self._series, 1e-9)
         mean = self._counts * DAY / max(seconds, 1.0)
         clumps = (self._squares / max(self._days, 1.0) - mean**2) / np.maximum(mean, 1e-9)
-        self.calibration = calibrate(self._counts, seconds, self._history, self.budget, clumps)
+        before = self.calibration.threshold
+        calibration = calibrate(self._counts, seconds, self._history, self.budget, clumps)
+        self.calibration = with_false_rate(calibration, self._counts, seconds, clumps, self.judged, before)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return what has a value a row, by name."""
@@ -184,12 +206,16 @@ class AlertCounts:
         now = self.calibration
         fit = (now.threshold, now.fitted, now.expected, now.lower, now.upper, now.shape, now.peaks)
         sums = (self._samples, self._instants, self._exposure, self._series, self._history, self._since)
-        last = (now.history, self._days, self._day, self.slot)
+        false = (now.false.expected, now.false.lower, now.false.upper)
+        last = (now.history, self._days, self._day, self.slot, *false)
         levels = [self._counts, self._today, self._squares, self._begun.ravel()]
         return np.concatenate([*levels, sums, fit, last]).astype(np.float64)
 
     def restore(self, state: npt.NDArray[Any]) -> bool:
         """Go on from what `state` gave; False, with nothing changed, where it does not fit."""
+        if state.shape == (len(self.state()) - 3,):
+            # Before false alerts were estimated beside a budget.
+            state = np.append(state, (math.nan, math.nan, math.nan))
         if state.shape != self.state().shape:
             return False
         count = 3 + len(self._begun)
@@ -197,9 +223,10 @@ class AlertCounts:
         self._counts, self._today, self._squares, self._begun = *levels[:3], levels[3:].astype(np.bool_)
         self._samples, self._instants = int(rest[0]), int(rest[1])
         self._exposure, self._series, self._history, self._since = rest[2:6]
-        threshold, fitted, *others, self._days, self._day, slot = rest[6:]
-        self.slot = int(slot)
-        self.calibration = Calibration(threshold, bool(fitted), *others)
+        threshold, fitted, expected, lower, upper, shape, peaks, history = rest[6:14]
+        self._days, self._day, self.slot = rest[14], rest[15], int(rest[16])
+        false = FalseRate(*rest[17:])
+        self.calibration = Calibration(threshold, bool(fitted), expected, lower, upper, shape, peaks, history, false)
         return True
 
 

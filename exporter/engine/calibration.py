@@ -15,15 +15,19 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors.base import BLOCK
+from exporter.engine.false_alerts import ENOUGH_FOR_RATE, UNKNOWN_RATE, FalseRate, JudgedAlerts, false_rate
 from exporter.engine.seconds import WEEK
 
-__all__ = ["GRID", "LEAST", "LEVELS", "MOST", "Budget", "Calibration", "ParetoTail", "calibrate"]
+__all__ = [
+    "GRID", "LEAST", "LEVELS", "MOST", "Budget", "Calibration", "ParetoTail", "calibrate", "descending",
+    "with_false_rate",
+]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,11 +63,6 @@ _WIDEST = 20.0
 """Logarithm of the widest ratio of an end of the interval to its middle: beyond, nothing is known."""
 _COUNTED = 20.0
 """Alerts whose number is known as well without a fit: its standard error is 22 %."""
-_SLOPES = ((0.35, 0.55), (0.55, 0.75))
-"""Severities between which the slope of the curve is taken to say how many alerts are left at 1. Between them is noise:
-on labelled metrics the curve falls by half each tenth of a severity up to 0.6, and is nearly flat from 0.8 on."""
-_PRIOR = 0.1
-"""Alerts that are added to each count: none seen in a week is no proof that there is never one."""
 FADING_SLOTS = 8640.0
 """Slots in which a count fades to a third, though not in less than a week or more than the window of the baseline: a
 series gets quieter with every sample that it learns, so alerts of many slots ago count too much."""
@@ -113,13 +112,15 @@ class Calibration:
     fitted : bool
     expected, lower, upper : float
         Alerts a second at this threshold, and the interval that holds the true rate with a probability of 90 %;
-        NaN where there is too little to estimate it.
+        NaN where it is not fitted.
     shape : float
         Of the tail: 0 is exponential, above is heavier.
     peaks : float
         Alerts at the reference level that it was fitted to.
     history : float, seconds
         That were counted.
+    false : FalseRate
+        Of these alerts those that are false; NaN where there is too little to estimate it.
     """
 
     threshold: float = 1.0
@@ -130,12 +131,13 @@ class Calibration:
     shape: float = math.nan
     peaks: float = 0.0
     history: float = 0.0
+    false: FalseRate = UNKNOWN_RATE
 
 
 def calibrate(
     counts: FloatArray, seconds: float, history: float, budget: Budget, clumps: FloatArray | float = 1.0
 ) -> Calibration:
-    """Return the threshold at which alerts begin as often as the budget allows; without one, their rate at 1.
+    """Return the threshold at which alerts begin as often as the budget allows; without one, the default.
 
     Parameters
     ----------
@@ -149,10 +151,9 @@ def calibrate(
     clumps : ndarray, shape (LEVELS,)
         Variance of the alerts of a day, in their mean: 1 where they come independently of each other.
     """
-    # A long alert may fall into several at a higher threshold; fewer are never left for it.
-    curve = np.maximum.accumulate(counts[::-1])[::-1]
+    curve = descending(counts)
     if budget.rate is None or history < ENOUGH or curve[0] < FEWEST:
-        return _estimate(curve, seconds, history, clumps)
+        return Calibration(peaks=float(curve[0]), history=history)
     desired = budget.rate * seconds
     spans = seconds / (budget.interval * budget.together)
     enough = min(max(FEWEST, TIMES * desired), max(SHARE * spans, FEWEST), curve[0])
@@ -177,41 +178,38 @@ def calibrate(
     )  # fmt: skip
 
 
-def _estimate(curve: FloatArray, seconds: float, history: float, clumps: FloatArray | float) -> Calibration:
-    """Return how often alerts are expected to begin at the default threshold where nothing is wrong.
+def with_false_rate(
+    calibration: Calibration,
+    counts: FloatArray,
+    seconds: float,
+    clumps: FloatArray,
+    judged: JudgedAlerts,
+    judged_at: float,
+) -> Calibration:
+    """Return a calibration with the false alerts to be expected at its threshold.
 
-    Incidents have severities of all sizes, so they flatten the curve and never make it steeper: the rate is what the
-    steepest of the slopes below the threshold leads to, and never more than was counted. The interval reaches from
-    there to the rate at which every alert that was counted was false.
+    Parameters
+    ----------
+    counts, seconds, clumps
+        As for `calibrate`.
+    judged : JudgedAlerts
+        Of people who saw the alerts at a threshold of `judged_at`.
     """
-    if history < ENOUGH:
-        return Calibration(peaks=float(curve[0]), history=history)
-    from scipy.special import gammaincinv  # Heavy, and needed once an hour.
-
-    default = _level(1.0)
-    counted = float(curve[default])
-    clumped = max(1.0, float(np.broadcast_to(clumps, LEVELS)[default]))
-    expected, error = counted + _PRIOR, 1.0 / math.sqrt(counted + _PRIOR)
-    for lower, upper in _SLOPES:
-        many, few = (float(curve[_level(level)]) for level in (lower, upper))
-        if many < FEWEST_ABOVE_JUMP:
-            continue
-        many, few = many + _PRIOR, few + _PRIOR
-        farther = (1.0 - upper) / (upper - lower)
-        count = few * (few / many) ** farther
-        if count < expected:
-            expected, error = count, math.sqrt(farther**2 / many + (1.0 + farther) ** 2 / few)
-    spread = math.exp(min(_Z90 * error, _WIDEST))
-    most = float(gammaincinv((counted + 1.0) / clumped, 0.95)) * clumped
-    each = 1.0 / seconds
-    return Calibration(
-        expected=expected * each, lower=expected / spread * each, upper=max(most, expected) * each,
-        peaks=counted, history=history,
+    if calibration.history < ENOUGH_FOR_RATE:
+        return calibration
+    threshold = calibration.threshold
+    level = min(int(np.searchsorted(GRID, np.float32(threshold))), LEVELS - 1)
+    rate = false_rate(
+        GRID.astype(np.float64), descending(counts), seconds, judged,
+        threshold=float(GRID[level]), judged_at=judged_at, clumps=float(clumps[level]),
     )  # fmt: skip
+    return replace(calibration, false=rate)
 
 
-def _level(threshold: float) -> int:
-    return int(np.searchsorted(GRID, np.float32(threshold)))
+def descending(counts: FloatArray) -> FloatArray:
+    """Return counts of which none is below that at a higher threshold: a long alert may fall into several there."""
+    curve: FloatArray = np.maximum.accumulate(counts[::-1])[::-1]
+    return curve
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from exporter.engine.calibration import Calibration
 from exporter.engine.checkpoints import Checkpoints
 from exporter.engine.details import details_of, summary_of
 from exporter.engine.drift import DriftState
+from exporter.engine.false_alerts import JudgedAlerts
 from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.forecast.near_limit import with_limits
 from exporter.engine.row_details import RowDetails
@@ -88,6 +89,11 @@ class Engine:
     def calibration(self) -> Calibration:
         """The threshold that severities are divided by, and how far it can be trusted."""
         return self._state.calibration
+
+    def note_judged(self, alerts: JudgedAlerts) -> None:
+        """Note what people said of the alerts of the query, for its rate of false ones."""
+        if self._state.alert_counts is not None:
+            self._state.alert_counts.judged = alerts
 
     @property
     def capacity(self) -> int:

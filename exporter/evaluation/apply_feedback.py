@@ -38,6 +38,7 @@ def apply_feedback(learner: Learner, alerts: RowAlerts, *, at: float, adopted: b
     feedback = learner.context.ports.feedback
     if feedback is None:
         return
+    learner.engine.note_judged(feedback.judged(learner.plan.name))
     for pending in feedback.pending(learner.plan.name):
         if pending not in learner.applied and (pending.adopted or not adopted):
             _apply(pending, partial(learner.accept, at=at), alerts, learner.engine.table, feedback, at=at)

@@ -245,8 +245,8 @@ class QueryMetrics:
         self._children.of(self._metrics.history_incomplete).set(incomplete)
 
     def expect(self, calibration: Calibration) -> None:
-        """Set how many alerts a week are expected; no value where too little was judged to know."""
-        rates = (calibration.expected, calibration.lower, calibration.upper)
+        """Set how many false alerts a week are expected; no value where too little was judged to know."""
+        rates = (calibration.false.expected, calibration.false.lower, calibration.false.upper)
         for gauge, rate in zip(self._metrics.expected_false_alerts.values(), rates, strict=True):
             if math.isnan(rate):
                 self._children.remove(gauge)

@@ -265,8 +265,11 @@ class SelfMetrics:
         self.expected_false_alerts = {
             name: self._gauge(f"expected_false_alerts_per_week{name}", text, "query")
             for name, text in (
-                ("", "Alerts a week of a query that are expected where nothing is wrong, by what it judged itself."),
-                ("_lower", "Lower end of the interval of the expected false alerts."),
+                (
+                    "",
+                    "False alerts a week to be expected of a query, by severities and by what people said of alerts.",
+                ),
+                ("_lower", "Lower end of the 90 % interval of the expected false alerts."),
                 ("_upper", "Upper end of the interval: every alert that was counted was a false one."),
             )
         }

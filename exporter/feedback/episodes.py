@@ -8,6 +8,7 @@ from collections import Counter
 
 from exporter.alerting.episode import Feedback
 from exporter.alerting.explanation.why_input import VerdictsInput
+from exporter.engine.false_alerts import JudgedAlerts
 from exporter.errors import StateError
 from exporter.exposition import SelfMetrics
 from exporter.store import PendingFeedback, Store
@@ -107,6 +108,11 @@ class EpisodeFeedback:
             return _input("of this series", own)
         kind = "group" if query.startswith("(group) ") else "query"
         return _input(f"of this {kind}", self._of_query.get(query, Counter()))
+
+    def judged(self, query: str) -> JudgedAlerts:
+        """Return how many alerts of a query were false alarms, and how many were confirmed."""
+        counts = self._of_query.get(query, Counter())
+        return JudgedAlerts(counts[Feedback.FALSE_ALARM], counts[Feedback.CONFIRMED])
 
     def count(self) -> None:
         """Update the metric of precision: the share of episodes with feedback that were no false alarm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from exporter.alerting.episode import Episode, Status
 from exporter.alerting.explanation.links import generator_url
 from exporter.alerting.suppressed import suppression_code
 from exporter.correlation.loads import LOAD
+from exporter.engine.seconds import WEEK
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.multivariate.group_status import WORST, GroupStatus
@@ -249,6 +251,7 @@ class Views:
             mature_at=evaluator.mature_at if np.isfinite(evaluator.mature_at) else None,
             first_score_at=evaluator.first_score_at if np.isfinite(evaluator.first_score_at) else None,
             provisional=provisional,
+            false_alerts=_false_alerts(evaluator),
         )
 
     def _open_anomalies(self, evaluators: Mapping[str, QueryEvaluator]) -> list[AnomalyCard]:
@@ -294,6 +297,14 @@ class Views:
             # Open alerts are in memory; only acknowledgements and past episodes are missing.
             log.error("the store failed", extra={"error": str(fault)})
             return ()
+
+
+def _false_alerts(evaluator: QueryEvaluator) -> tuple[float, float, float] | None:
+    """Return how many false alerts a week are expected, and the ends of the interval."""
+    rate = evaluator.learner.engine.calibration.false
+    if evaluator.plan.alert is None or math.isnan(rate.expected):
+        return None
+    return rate.expected * WEEK, rate.lower * WEEK, rate.upper * WEEK
 
 
 def _gone(query: str, labels: Labels, judged: float) -> SeriesRow:

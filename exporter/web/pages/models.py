@@ -85,6 +85,8 @@ class QueryRow:
         How many series have a score and are too young to alert.
     held
         How many series are anomalous by a load that a group recognises; they are not among the anomalous.
+    false_alerts
+        How many false alerts a week are expected, and the ends of the interval; None where that is not known.
     """
 
     name: str
@@ -105,6 +107,7 @@ class QueryRow:
     first_score_at: float | None = None
     provisional: int = 0
     held: int = 0
+    false_alerts: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

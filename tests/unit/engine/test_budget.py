@@ -253,52 +253,16 @@ def test_an_incident_does_not_mute_itself() -> None:
 # ---------------------------------------------------------------------- the rate without a budget
 
 UNLIMITED = Budget(None, 1, 1, STEP)
-NOISE = np.exp(-(GRID - GRID[0]) / 0.1).astype(np.float64)
-"""Alerts left at each threshold, where the noise has an exponential tail."""
-
-
-def rates(curve: np.ndarray, weeks: float = 4.0) -> tuple[float, float, float]:
-    """Return the expected false alerts a week and the ends of their interval."""
-    calibration = calibrate(curve, weeks * WEEK, weeks * WEEK, UNLIMITED)
-    assert (calibration.threshold, calibration.fitted) == (1.0, False)
-    return calibration.expected * WEEK, calibration.lower * WEEK, calibration.upper * WEEK
-
-
-def test_the_rate_of_false_alerts_follows_from_the_noise_below_the_threshold() -> None:
-    expected, lower, upper = rates(4000.0 * NOISE)
-    true = 1000.0 * math.exp(-(1.0 - float(GRID[0])) / 0.1)
-    assert expected == pytest.approx(true, rel=0.1)
-    assert lower < true < upper
-
-
-def test_incidents_are_no_false_alerts_but_might_be() -> None:
-    quiet, _, least = rates(4000.0 * NOISE)
-    incidents = np.where(GRID < 2.0, 12.0, 0.0)
-    expected, _, upper = rates(4000.0 * NOISE + incidents)
-    assert quiet < expected < 2 * quiet < 12.0 / 4.0
-    assert upper > 12.0 / 4.0
-    assert upper > least
-
-
-def test_a_quiet_query_has_a_rate_that_falls_with_its_history() -> None:
-    nothing = np.zeros(LEVELS)
-    (short, *_), (long, _, upper) = rates(nothing, weeks=1.0), rates(nothing, weeks=10.0)
-    assert 0.0 < long < short < 0.2
-    assert upper == pytest.approx(0.3, rel=0.01)  # Three over the number of weeks: the rule of three.
-
-
-def test_no_rate_is_stated_before_a_week() -> None:
-    assert math.isnan(calibrate(4000.0 * NOISE, 6 * DAY, 6 * DAY, UNLIMITED).expected)
 
 
 def test_counts_that_do_not_fit_begin_anew_and_nothing_else_does() -> None:
     samples = noise(23, 3)
     first, again = engine(UNLIMITED), engine(Budget(None, 4, 1, STEP))
     run(first, samples)
-    assert first.calibration.expected > 0.0
+    assert first.calibration.false.expected > 0.0
     checkpoint = first.checkpoint()
     assert again.restore(checkpoint.at, checkpoint.parts, checkpoint.series)
-    assert math.isnan(again.calibration.expected)
+    assert math.isnan(again.calibration.false.expected)
     late = noise(24, 3)[23 * DAY :]
     scores = [run(each, late, begin=len(samples)).score for each in (first, again)]
     assert np.array_equal(*scores, equal_nan=True)
@@ -400,10 +364,36 @@ def test_calibration_is_hourly_but_waits_up_to_a_day_for_an_alert_to_end() -> No
     assert play(1.5, 20.0) == [24]
 
 
-def test_severities_count_after_two_weeks() -> None:
+def test_severities_count_after_nine_days() -> None:
     one = engine()
-    run(one, noise(16, 1))
+    run(one, noise(11, 1))
     assert one.calibration.history == pytest.approx(2 * 86400.0, abs=0.15 * 86400.0)
+
+
+def test_what_a_day_raises_far_above_the_mean_is_one_event() -> None:
+    """Whoever changes the level of a service has forty alerts that day, and none in the weeks that follow."""
+    severity = np.zeros((35 * DAY, 1))
+    severity[::DAY] = severity[10 * DAY : 11 * DAY : 6] = 3.0
+    counts = AlertCounts(UNLIMITED, fading=1e9)
+    counts.grow(1)
+    for begin in range(0, len(severity), 12):
+        counts.update(slice(0, 1), severity[begin : begin + 12])
+        counts.advance(12)
+    level = int(np.searchsorted(GRID, np.float32(1.0)))
+    assert 36 < counts.state()[level] < 42 < 34 + 48
+
+
+def test_the_state_from_before_false_alerts_were_estimated_is_read() -> None:
+    one, again = engine(), engine()
+    run(one, noise(22, 3))
+    counts, fresh = one._state.alert_counts, again._state.alert_counts
+    assert counts is not None
+    assert fresh is not None
+    assert fresh.restore(counts.state()[:-3])
+    assert fresh.calibration.threshold == counts.calibration.threshold != 1.0
+    assert math.isnan(fresh.calibration.false.expected)
+    fresh.calibrate()
+    assert fresh.calibration == counts.calibration or fresh.calibration.false.expected > 0.0
 
 
 @pytest.mark.parametrize(("left", "peaks"), [(0.8, 31.0), (0.6, 0.6 * 31.0), (0.3, 31.0)])

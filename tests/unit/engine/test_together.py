@@ -122,7 +122,7 @@ def test_state_is_that_of_each_alone(both: tuple) -> None:  # type: ignore[type-
             assert np.array_equal(array, got[name], equal_nan=array.dtype.kind == "f"), (kind, name)
         assert touched >= {name for name in expected if name.startswith("bucket/")}
         assert one.state.place == other.state.place
-        assert one.calibration == other.calibration or np.isnan(one.calibration.expected)
+        assert one.calibration.false == other.calibration.false or np.isnan(one.calibration.false.expected)
 
 
 def test_verdicts_are_those_of_each_alone(both: tuple) -> None:  # type: ignore[type-arg]

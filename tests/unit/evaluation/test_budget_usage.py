@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.budget import measure
 from exporter.alerting.alert import AlertTransition, AuditEvent
+from exporter.alerting.episode import Feedback
 from exporter.config.engine_settings import engine_settings
 from exporter.config.plan import QueryPlan
 from exporter.engine.calibration import Calibration
@@ -90,6 +92,25 @@ def test_what_fires_is_spent_over_restarts_and_comes_back_with_time(world: World
     world.cycle._budget_usage.update(world.now + 8 * DAY, (), threshold)
     assert shown(world)["spent"] == 0
     assert shown(world)["left"] == 14
+
+
+def test_confirmed_alerts_lower_the_rate_of_false_ones(world: World) -> None:
+    """Whatever is confirmed is handed to the counts with the next slot, and the next calibration uses it."""
+    world.slot()
+    counts = world.cycle.learner.engine._state.alert_counts
+    assert counts is not None
+    counts.calibrate()
+    before = counts.calibration
+    world.feedback._of_query = {"load": Counter({Feedback.CONFIRMED: 20})}
+    world.slot()
+    counts.calibrate()
+    assert counts.calibration.false.expected < 0.5 * before.false.expected
+    assert counts.calibration.threshold == pytest.approx(before.threshold, rel=0.02)
+    world.slot()
+    shown_rate = world.metrics.registry.get_sample_value(
+        "anomaly_exporter_expected_false_alerts_per_week", {"query": "load"}
+    )
+    assert shown_rate == pytest.approx(counts.calibration.false.expected * 7 * DAY)
 
 
 def test_without_enough_history_the_default_threshold_stays(tmp_path: Path) -> None:

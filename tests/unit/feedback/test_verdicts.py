@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from exporter.alerting.alert import AlertTransition, AuditEvent, Step
 from exporter.alerting.episode import Feedback
 from exporter.alerting.explanation.verdicts import verdicts
+from exporter.engine.false_alerts import JudgedAlerts
 from exporter.exposition import SelfMetrics
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.store import Store
@@ -55,6 +56,16 @@ def test_alerts_of_the_same_series_count_and_before_three_those_of_the_query(
     assert (
         verdicts(feedback.verdicts("other", "x")) == "1 of 1 alert of this query that somebody judged was real (100 %)"
     )
+
+
+def test_what_was_false_and_what_was_confirmed_is_counted_for_the_rate_of_false_alerts(
+    store: Store, feedback: EpisodeFeedback
+) -> None:
+    judge(store, "a", Feedback.CONFIRMED, Feedback.CONFIRMED, Feedback.EXPECTED)
+    judge(store, "b", Feedback.FALSE_ALARM, query="cpu")
+    feedback.count()
+    assert feedback.judged("cpu") == JudgedAlerts(false_alarms=1, confirmed=2)
+    assert feedback.judged("another") == JudgedAlerts()
 
 
 def test_the_newest_word_counts_and_a_restart_knows_it(store: Store, feedback: EpisodeFeedback) -> None:
