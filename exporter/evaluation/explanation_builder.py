@@ -82,7 +82,14 @@ class ExplanationBuilder:
             self._details = self._look_up(np.unique(np.array(rows, np.intp)))
 
     def explain(
-        self, row: int, labels: Mapping[str, str], since: float, *, in_storm: bool = False, recovered: bool = False
+        self,
+        row: int,
+        labels: Mapping[str, str],
+        since: float,
+        *,
+        in_storm: bool = False,
+        recovered: bool = False,
+        shape: str = "",
     ) -> Explanation:
         """Explain the alert of a row.
 
@@ -96,6 +103,8 @@ class ExplanationBuilder:
             It represents many series of its query, so only those of other queries count as co-occurring.
         recovered : bool
             The alert is over: what the series was compared with is not of interest.
+        shape : str
+            What the alert said before: how it began stands where the newest samples do not reach back to that.
         """
         plan, verdict = self._plan, self._verdict
         near = self._near(since)
@@ -127,7 +136,12 @@ class ExplanationBuilder:
             limit=self._limit(row),
         )
         source = replace(source, votes=self._votes(row, source))
-        return explain_series(source if recovered else replace(source, **self._shape(row, source)), self._templates)
+        if not recovered:
+            source = replace(source, **self._shape(row, source))
+            above = source.observed > source.expected
+            if not source.shape and shape in (("jump", "build-up") if above else ("drop",)):
+                source = replace(source, shape=shape)
+        return explain_series(source, self._templates)
 
     def observation(self, row: int) -> Observation:
         """Return the numbers of a row."""

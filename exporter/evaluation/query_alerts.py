@@ -176,6 +176,8 @@ class AlertEvaluator:
         elif alert is not None and alert.is_open:
             since = min(since, alert.active_at)
         otherwise = unexplained(name, labels, series, {} if self.plan.alert is None else self.plan.alert.annotations)
-        explain = partial(builder.explain, row, labels, since, in_storm=request.in_storm, recovered=request.recovered)
+        shape = alert.annotations.get("shape", "") if alert is not None and alert.is_open else ""
+        about = {"in_storm": request.in_storm, "recovered": request.recovered}
+        explain = partial(builder.explain, row, labels, since, **about, shape=shape)
         explanation = run("explanation", name, explain, otherwise)
         return AlertCandidate(labels, explanation, builder.generator_url, observation=builder.observation(row))

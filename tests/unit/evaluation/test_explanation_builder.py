@@ -42,9 +42,13 @@ class Told:
         return verdict
 
     def says(self, verdict: Verdict, row: int = 0) -> dict[str, str]:
-        since = self.context.ports.co_occurrence.since("q", row, verdict.at)
-        builder = ExplanationBuilder(self.plan, self.context, verdict, self.engine.table, self.engine.details)
-        return builder.explain(row, {}, since).annotations
+        return self.builder(verdict).explain(row, {}, self.since(verdict, row)).annotations
+
+    def since(self, verdict: Verdict, row: int = 0) -> float:
+        return self.context.ports.co_occurrence.since("q", row, verdict.at)
+
+    def builder(self, verdict: Verdict) -> ExplanationBuilder:
+        return ExplanationBuilder(self.plan, self.context, verdict, self.engine.table, self.engine.details)
 
 
 @functools.cache
@@ -198,3 +202,17 @@ def test_every_detector_brings_its_reason(detector: Detector, changes: dict[str,
 def test_every_detector_has_words_of_its_own() -> None:
     votes = votes_of([kind() for kind in DETECTORS], [1.0] * len(DETECTORS), CASE)
     assert len({vote.reason for vote in votes} - {"beyond its limit"}) == len(DETECTORS)
+
+
+def test_how_an_alert_began_stands_while_the_newest_samples_do_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    verdict = told.slot(told.at + STEP, [900.0, 5.0, 100.0])
+    builder = told.builder(verdict)
+    monkeypatch.setattr(RowDetails, "shape_of", lambda *_, **__: None)
+
+    def shape(row: int, before: str) -> str:
+        return builder.explain(row, {}, verdict.at, shape=before).annotations.get("shape", "")
+
+    assert (shape(0, "jump"), shape(0, "build-up"), shape(1, "drop")) == ("jump", "build-up", "drop")
+    # What is on the other side now began otherwise, and these are not how anything began.
+    assert (shape(0, "drop"), shape(1, "jump"), shape(0, "noisier"), shape(0, "missing"), shape(0, "")) == ("",) * 5
