@@ -71,8 +71,10 @@ class CsvColumns:
 
     def stamp(self, cells: Sequence[str]) -> str:
         """Return the time of a row as it is written, of more than one cell with blanks between."""
+        if self.clock is None and self.zone is None:
+            return cells[self.time]
         parts = [index for index in (self.time, self.clock, self.zone) if index is not None]
-        return cells[self.time] if len(parts) == 1 else " ".join(_cell(cells, index) for index in parts)
+        return " ".join(_cell(cells, index) for index in parts)
 
 
 def choose_columns(table: CsvTable) -> CsvColumns:
@@ -198,6 +200,8 @@ def _naming_number(
     rows: Sequence[Row], times: Sequence[str], labels: Sequence[int], numeric: Sequence[int], values: Sequence[int]
 ) -> int | None:
     """Return the column of whole numbers that tells rows of one time from each other, where texts do not."""
+    if len(rows) < _REPEATED * len(set(times)):
+        return None
     keys = [(time, *(_cell(row.cells, index) for index in labels)) for row, time in zip(rows, times, strict=True)]
     if len(rows) < _REPEATED * len(set(keys)) or len(rows) < 4:
         return None
