@@ -13,7 +13,7 @@ from exporter.alerting.explanation.formatting import Unit
 from exporter.alerting.explanation.registry import LIKELY_CAUSES
 from exporter.alerting.explanation.why_input import LikelyCause, LikelyCausesInput
 from exporter.alerting.root_cause import HORIZON, DependencyGraph
-from exporter.correlation.damage import Component, DamageHistory, Damages, PastVerdicts
+from exporter.correlation.damage import SPACING, Component, DamageHistory, Damages, PastVerdicts
 from exporter.correlation.ranking import FloatArray, own_damage, ranked, reached
 from exporter.correlation.settings import CauseSettings
 from exporter.engine.series import Labels, SeriesTable
@@ -224,7 +224,7 @@ class LikelyCauses:
             LikelyCause(
                 component=" ".join(components[place]),
                 own=float(ranking.own[place]),
-                since=float(measured.onset[place]),
+                since=_onset(float(measured.onset[place]), began),
                 affected=place == affected,
             )
             for place in likely
@@ -247,6 +247,11 @@ class LikelyCauses:
             # One assignment: another thread sees all of the old or all of the new.
             cached = self._edges[labels] = (graph, components, edges)
         return cached[2]
+
+
+def _onset(onset: float, began: float) -> float:
+    """Return when a component became unusual, Unix seconds: that is known to the spacing of the slots that are kept."""
+    return began if began < onset <= began + SPACING else onset
 
 
 def edges_among(pairs: Iterable[tuple[Component, Component]], components: Sequence[Component]) -> EdgeArray:

@@ -25,7 +25,7 @@ def likely_causes(source: LikelyCausesInput) -> str:
         compared = f"none of {source.components} components is likely"
         if source.total <= 0:
             return f"{compared}: no {source.measure} is higher than expected"
-        (total,) = format_numbers([source.total], source.unit)
+        total, _ = format_numbers([source.total, 0.0], source.unit)
         return f"{compared}: the {total} by which {source.measure} differs is spread or nothing out of the ordinary"
     return "\n".join(_line(cause, source) for cause in source.causes)
 
@@ -34,7 +34,7 @@ def _line(cause: LikelyCause, source: LikelyCausesInput) -> str:
     who = f"{cause.component} itself" if cause.affected else cause.component
     percent = round(100 * cause.own / source.total)
     if percent == 100:
-        (total,) = format_numbers([source.total], source.unit)
+        total, _ = format_numbers([source.total, 0.0], source.unit)
         text = f"{who}: all of {total} more than expected are its own"
     else:
         own, total = format_numbers([cause.own, source.total], source.unit)

@@ -96,7 +96,9 @@ def test_alerts_of_quick_slots_know_the_newest_one() -> None:
     assert shop.text() == "", "nothing was judged since it began"
     for _ in range(3):
         shop.causes.update("seconds", verdict(shop.at, odd, USUAL), shop.table)
-        assert shop.text().startswith("stock: all of 30 s more than expected are its own, since ")
+        line = shop.text()
+        assert line.startswith("stock: all of 30 s more than expected are its own, since ")
+        assert line.endswith(", as this alert")
         shop.at += 1.0
 
 
