@@ -65,11 +65,11 @@ def note_lasting(
         See `RecentDeviations.note`.
     """
     count, begin = len(sample), 0
-    ends = np.array([count])
+    ends = [count]
     if verdicts.details is not None:
         anomalous = verdicts.score[span.when, rows] >= 0.5
-        ends = np.union1d(np.flatnonzero(anomalous.any(axis=1)) + 1, ends)
-    for end in ends.tolist():
+        ends = sorted({*(np.flatnonzero(anomalous.any(axis=1)) + 1).tolist(), count})
+    for end in ends:
         part = slice(begin, end)
         state.shift.note(rows, lasting[part], (ballot.lower, ballot.expected, ballot.upper), span.seconds)
         state.recent.note(rows, local[part], sample[part], ballot.expected, usual)
