@@ -14,7 +14,7 @@ from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, dec
 from exporter.prometheus.exemplars import Exemplar, decode_exemplars
 from exporter.prometheus.flood import count_rows, thinned
 from exporter.prometheus.frame import Frame, HistoryChunk
-from exporter.prometheus.history import chunks, grid
+from exporter.prometheus.history import MAX_CELLS, chunks, grid
 from exporter.prometheus.part_sizes import PartSizes
 from exporter.prometheus.response import read_response
 from exporter.prometheus.settings import PrometheusSettings
@@ -125,9 +125,15 @@ class PrometheusApi:
                     raise self._too_many(path, rows)
                 response, notes = self._read(path, answer)
                 try:
-                    return decode_matrix(response.data, self._labels, with_own=with_own), notes
+                    matrix = decode_matrix(response.data, self._labels, with_own=with_own)
                 except Fault as fault:
                     raise self._error(path, fault) from None
+                # Series that were there for an instant have a place at all of them.
+                points = round((last - first) / step) + 1
+                if points > 1 and len(matrix.keys) * points > MAX_CELLS:
+                    text = f"{len(matrix.keys):,} series at {points:,} instants are too many to be held at once"
+                    raise self._error(path, Fault(Reason.TOO_LARGE, text))
+                return matrix, notes
 
         return chunks(fetch, grid(start, end, step), step, series, sizes, answered=answered)
 

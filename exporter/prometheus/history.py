@@ -13,13 +13,17 @@ from exporter.prometheus.frame import FloatArray, HistoryChunk
 from exporter.prometheus.part_sizes import PartSizes, is_of_the_part
 from exporter.prometheus.unread_history import unread_on_grid
 
-__all__ = ["MAX_POINTS", "MAX_SAMPLES", "chunks", "grid", "on_grid"]
+__all__ = ["MAX_CELLS", "MAX_POINTS", "MAX_SAMPLES", "chunks", "grid", "on_grid"]
 
 MAX_POINTS = 10_000
 """Points of a series in one response; Prometheus refuses more than 11,000."""
 
 MAX_SAMPLES = 1_000_000
 """Samples in one response: some 40 MB of JSON."""
+
+MAX_CELLS = 8 * MAX_SAMPLES
+"""Series times instants of one chunk, also where there is no sample: 64 MB. Series may come and go, or be a flood for a
+minute."""
 
 Fetch = Callable[[float, float], tuple[RangeMatrix, tuple[str, ...]]]
 """Queries the grid instants from one to another, both included."""
