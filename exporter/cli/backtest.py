@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.backtest.replay_result import ReplayResult, TimeSpan
     from exporter.backtest.watcher import Watcher
     from exporter.config.model import Config
-    from exporter.prometheus import PrometheusApi
+    from exporter.prometheus import AnswerBudget, PrometheusApi
     from exporter.prometheus.settings import PrometheusSettings
     from exporter.worker_pool import WorkerPool
 
@@ -216,14 +216,17 @@ def _replay(
     pool: WorkerPool,
 ) -> ReplayResult:
     from exporter.backtest.replay import replay
+    from exporter.prometheus import AnswerBudget
 
+    most = config.limits.max_memory
+    connect = partial(_connect, budget=None if most is None else AnswerBudget(lambda: float(most)))
     return replay(
-        config, within, only=chosen, connect=_connect, sleep=pool.sleep, watchers=watchers, page=page, pool=pool
+        config, within, only=chosen, connect=connect, sleep=pool.sleep, watchers=watchers, page=page, pool=pool
     )
 
 
-def _connect(server: PrometheusSettings) -> PrometheusApi:
+def _connect(server: PrometheusSettings, budget: AnswerBudget | None = None) -> PrometheusApi:
     from exporter.http_client import USER_AGENT
     from exporter.prometheus import PrometheusApi
 
-    return PrometheusApi(server, user_agent=f"{USER_AGENT} backtest")
+    return PrometheusApi(server, user_agent=f"{USER_AGENT} backtest", budget=budget)
