@@ -15,7 +15,10 @@ from exporter.engine.verdict import Checkpoint
 
 __all__ = ["Checkpoints"]
 
-_LATER = ("residual/", "trend/", "young/", "peers/", "within/", "collective/clock", "novelty/inside", "novelty/repeats")
+_LATER = (
+    *("residual/", "trend/", "young/", "peers/", "within/", "collective/clock", "novelty/inside", "novelty/repeats"),
+    *("residual/zeros", "residual/nothing", "far/top"),
+)
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 
 

@@ -395,6 +395,6 @@ OF_THE_FIRST_DAYS: list[Check] = [constants_stay_quiet_and_jumps_are_detected]
 def checks_of(kind: type[Detector]) -> list[Check]:
     """Return what a kind of detector has to hold."""
     own = [*CHECKS, *(OF_SINGLE_SAMPLES if kind.single else []), *(OF_SLOW_CHANGES if kind.slow else [])]
-    senseless = [*(OF_ANY_ZERO if kind.zero_based else []), *(OF_THE_FIRST_DAYS if kind.warm_up >= 8 * 86400.0 else [])]
+    senseless = [*(OF_ANY_ZERO if kind.zero_based else []), *(OF_THE_FIRST_DAYS if kind.warm_up >= 4 * 86400.0 else [])]
     own = [check for check in own if check not in senseless]
     return own + (OF_INTERVALS if kind.interval else [])

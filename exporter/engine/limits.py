@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import logarithm
+from exporter.engine.ordered import clip, logarithm
 
-__all__ = ["Limit", "SignalLimits", "limit_columns"]
+__all__ = ["READY", "Limit", "SignalLimits", "days_of", "limit_columns"]
 
 DAY = 1440
 """Minutes."""
@@ -34,6 +34,8 @@ STILL = 1.6
 that does not in nearly all hours, beyond all but one."""
 WHITE_MOST = 2.0
 """How much farther than without correlation the limit is at most: the upper tenth of a few weeks is not exact."""
+ENOUGH = 14
+"""Days that say alone what is normal, where hours do not."""
 READY = 7
 """Days before there is a limit."""
 _NEVER = np.iinfo(np.int32).min
@@ -57,6 +59,8 @@ class Limit(NamedTuple):
         Quantiles count as at least this.
     white, white_share : float
         Power of the ratio of the upper tenth to the median, and factor, where samples are not correlated; 0: none.
+    early : int
+        Days from which on there is a limit, as many times larger as its error is than after a week; 0: after a week.
     """
 
     least: float
@@ -68,6 +72,7 @@ class Limit(NamedTuple):
     root: float = 0.2
     white: float = 0.0
     white_share: float = 0.0
+    early: int = 0
 
 
 def limit_columns(rules: tuple[Limit, ...]) -> dict[str, Column]:
@@ -84,6 +89,12 @@ def limit_columns(rules: tuple[Limit, ...]) -> dict[str, Column]:
         "days": Column((daily, DAYS), np.uint8, _UNKNOWN),  # Bin of the largest value of each of the last days.
         "limit": Column((signals,), np.float32, np.nan),
     }
+
+
+def days_of(columns: dict[str, Array]) -> Array:
+    """Return how many days the limits of each series are of, at most `DAYS`; shape (n,)."""
+    days: Array = (columns["days"][0] != _UNKNOWN).sum(axis=0)
+    return days
 
 
 class SignalLimits:
@@ -156,7 +167,9 @@ class SignalLimits:
         hours = state["hours"][:, :, rows].astype(np.float32)
         for index, rule in enumerate(self._rules):
             limit = _limit_of(rule, hours[index], ordered[index] if rule.days else None, count, white)
-            state["limit"][index, rows] = np.where(count >= READY, limit, np.nan)
+            if rule.early:
+                limit = limit * np.sqrt(READY / clip(count, 1, READY)).astype(np.float32)
+            state["limit"][index, rows] = np.where(count >= (rule.early or READY), limit, np.nan)
         state["hours"][:, :, rows] = hours * np.float32(FADE)
 
 
@@ -168,12 +181,15 @@ def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array, white
     if days is not None:
         every = np.arange(len(count))
         place = np.minimum(((1.0 - rule.days) * count).astype(np.intp), DAYS - 1)
-        limit = np.maximum(limit, np.float32(rule.beyond) * _edge(days[place, every], RATIO_OF_DAYS))
-        # The hours of a series that does not move in most of them say nothing: only its days do.
+        # The hours of a series that does not move in most of them say nothing: only its days do. And the tail of those
+        # of one that moves in less than half of them begins at none, so it is too wide.
         root = np.float32(rule.root)
+        reached = np.float32(rule.beyond) * _edge(days[place, every], RATIO_OF_DAYS)
         last = np.minimum(np.maximum(count - np.where(q90 <= root, 2, 3), 0), DAYS - 1)
         top = np.float32(STILL) * _edge(days[last, every], RATIO_OF_DAYS)
-        limit = np.where(q75 <= root, np.maximum(limit, top), limit)
+        seldom = (q50 <= root) & (q75 > root) & (count >= ENOUGH)
+        limit = np.where(q75 <= root, np.maximum(limit, top), np.where(seldom, np.minimum(limit, top), limit))
+        limit = np.maximum(limit, reached)
     largest: Array = np.maximum(limit, np.float32(rule.least))
     if white is not None and rule.white:
         # Less one standard error of the ratio, about: a limit that chance has raised hides much.

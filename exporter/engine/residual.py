@@ -43,6 +43,10 @@ CLEAR = np.float32(100.0)
 """Sum of the squares from which on the correlation is known: that of so many samples that moved."""
 REPEATS = 2016
 """Samples that the share of those that repeat the one before is a mean of: a week of five minutes."""
+MOSTLY = np.float32(0.8)
+"""Share of zeros from which on a series is mostly zero. Most of its hours have seen no event, or one, so their noise
+says nothing: it is at least that of all samples, as if all events were of one size. And from nothing, all events are
+equally far by their logarithm."""
 ECHO_FADE = np.float32(0.5 ** (1.0 / 1000.0))
 """Part of the correlation that is left after a sample: half after three and a half days of five minutes."""
 EMPTY = np.float32(0.05)
@@ -83,6 +87,8 @@ LAYOUT = {
     "repeats": Column((), np.float32),  # Share of samples that repeat the one before.
     "same": Column((), np.int16),  # Of the samples of the block.
     "value": Column((), np.float64, np.nan),  # The last sample that was learned.
+    "zeros": Column((), np.float32),  # Share of samples that are zero.
+    "nothing": Column((), np.int16),  # Of the samples of the block.
     "sum": Column((), np.float32),  # Of the distances from zero of the samples of the block.
 }
 
@@ -152,6 +158,10 @@ class Residuals:
         counted = np.where(white, INDEPENDENT * counted, counted)
         variance = (counted * stats.std**2 + VISITS * of_hour**2) / (counted + VISITS) * (1.0 + 1.0 / visits)
         spread = np.sqrt(variance)
+        if (rare := state["zeros"] > MOSTLY).any():
+            of_events = state["size"] / np.sqrt(np.maximum(np.float32(1.0) - state["zeros"], np.float32(1e-6)))
+            spread = np.where(rare, np.maximum(spread, of_events), spread)
+            positive &= ~rare
         # The noise of the logarithm has no bucket: it is at most what that of the value is near the mean.
         near = (spread / expected).astype(np.float32)
         ratio_spread = np.where(white, np.fmin(noise[1], near), noise[1])
@@ -232,6 +242,8 @@ class Residuals:
         rate = (1.0 / clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
         sizes, last = np.abs(recent[:, WINDOW:]), state["last"]
         usable, echo = noted & ~np.isnan(sizes), state["echo"]
+        # What the first days have in common is no correlation: the mean samples of their hours were not known yet.
+        fade = np.minimum(ECHO_FADE, 1.0 - 2.0 / np.maximum(age, 3)).astype(np.float32)
         for index, hour in enumerate(hours.min(axis=1).tolist()):
             if hour == _NO_SAMPLE:
                 continue
@@ -245,11 +257,14 @@ class Residuals:
             products = np.empty(echo.shape, np.float32)
             np.multiply(relative, last, out=products[0])
             np.multiply(relative, relative, out=products[1])
-            np.copyto(echo, echo * ECHO_FADE + products, where=here)
+            np.copyto(echo, echo * fade + products, where=here)
             np.copyto(last, relative, where=here)
         share = count / clip(age + count, 1, HOURS * most).astype(np.float32)
         mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
         state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))
+        nothing = state["nothing"] / np.maximum(count, 1).astype(np.float32)
+        state["zeros"] += np.where(count > 0, share * (nothing - state["zeros"]), 0.0).astype(np.float32)
+        state["nothing"][...] = 0
         share = state["same"] / np.maximum(count, 1).astype(np.float32)
         share = (share - state["repeats"]) * count / clip(age + count, BLOCK, REPEATS).astype(np.float32)
         state["repeats"] += share.astype(np.float32)
@@ -285,6 +300,7 @@ def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, k
     # Before a series has moved it has no unit.
     moved = np.logical_or.accumulate((sample != 0.0) & keep, axis=0) | state["moved"]
     state["moved"][...] = moved[-1]
+    state["nothing"] += ((sample == zero) & keep).sum(axis=0, dtype=np.int16)
     add_to(state["sum"], np.where(moved, distance.astype(np.float32), np.float32(0.0)))
 
 

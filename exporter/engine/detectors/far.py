@@ -22,18 +22,24 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.limits import Limit, SignalLimits, limit_columns
+from exporter.engine.limits import READY, Limit, SignalLimits, days_of, limit_columns
+from exporter.engine.ordered import clip
 from exporter.engine.recurrence import BEYOND, MARKS, SIZE_MAX, DailyMarks
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["Far"]
 
 HOURS = 24
+EARLY = 3
+"""Days of limits from which on it judges: those of the first week are larger. What is far outside then has no other
+voter but `novelty`, which knows the first incident."""
 RULES = (
-    Limit(least=1.0, quarter=5.0, tenth=1.6, share=0.677, days=0.7, beyond=1.3, white=5.2, white_share=0.317),
-    Limit(least=0.8, quarter=4.4, tenth=1.6, share=0.66),
-    Limit(least=1.0, quarter=4.4, tenth=1.3, share=0.95),
-    Limit(least=0.8, quarter=4.4, tenth=1.3, share=0.95),
+    Limit(
+        least=1.0, quarter=5.0, tenth=1.6, share=0.677, days=0.7, beyond=1.3, white=5.2, white_share=0.317, early=EARLY
+    ),
+    Limit(least=0.8, quarter=4.4, tenth=1.6, share=0.66, early=EARLY),
+    Limit(least=1.0, quarter=4.4, tenth=1.3, share=0.95, early=EARLY),
+    Limit(least=0.8, quarter=4.4, tenth=1.3, share=0.95, early=EARLY),
 )
 """Limits of the deviation and of that of the logarithm, of single samples and of two in a row: noise with wide tails
 goes far in single samples, and seldom in two in a row. With normal noise they are the least ones."""
@@ -44,6 +50,11 @@ COARSE = 3000.0
 single one is no accident. It is far where it is far from its own hour and from the mean of all hours."""
 OVERALL, OF_HOUR = np.float32(3.6), np.float32(3.2)
 """Standard deviations of all hours together, and of the noise of this hour, that are far."""
+TOPS, TOPS_FADE = 4, np.float16(0.98)
+"""Of coarse samples the farthest of the days count as well, so many of them; and what is left of each after a day."""
+TOPS_BEYOND, TOPS_MOST = np.float32(1.3), np.float32(1.6)
+"""A coarse sample must be so many times as far as the last of them, but never beyond the second: a series with wide
+tails is heard less, and no incident hides the next one of its kind."""
 HELD = 6 * HOUR
 """Seconds in which an anomaly that goes on becomes what its samples are compared with."""
 PAIR, PAIR_WHITE = np.float32(0.6), np.float32(0.4)
@@ -67,7 +78,7 @@ class Far(StatefulDetector):
     become normal because it happened before. Normal is only what most hours or most days reach, and what came at the
     same hour on three of the last four days.
 
-    Fails on what changes slowly. Cannot say in the first week.
+    Fails on what changes slowly. Cannot say in the first three days.
 
     Parameters
     ----------
@@ -79,7 +90,7 @@ class Far(StatefulDetector):
 
     interval: ClassVar[bool] = False
     zero_based: ClassVar[bool] = True
-    warm_up: ClassVar[float] = 8 * DAY
+    warm_up: ClassVar[float] = 4 * DAY
 
     kind: Literal["far"] = Field(
         "far", description="Far from the typical value of its hour, however often that has happened."
@@ -99,6 +110,8 @@ class Far(StatefulDetector):
             "sizes": Column((HOURS,), np.float16),  # How far the marked hours were, lately,
             "hour": Column((), np.int32, np.iinfo(np.int32).min),  # Number of the hour that goes on, local time.
             "reached": Column((), np.float32),  # How far its farthest sample was.
+            "tops": Column((TOPS,), np.float16),  # How far the farthest days were, of coarse samples,
+            "top": Column((), np.float16),  # and the day that goes on.
             "white": Column((), np.bool_),  # Whether its samples are not correlated.
             # Residual and its logarithm in the hour before the anomaly under way.
             "held": Column((2,), np.float32, np.nan),
@@ -112,8 +125,10 @@ class Far(StatefulDetector):
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
         state, usable = batch.state, batch.usable
         number = int(batch.times[0] // 3600.0)
-        if number != int(state["hour"].max()):
+        if number != (before := int(state["hour"].max())):
             _end_hour(state)
+            if number // HOURS != before // HOURS and residual.step >= COARSE:
+                _end_day(state)
             state["hour"][...] = number
             state["white"][...] = residual.correlation < WHITE
         limit = state["limit"] * np.float32(self.limit)
@@ -155,6 +170,7 @@ class Far(StatefulDetector):
         severity = severity.astype(np.float64)
         if residual.step >= COARSE:
             severity = np.maximum(severity, self._coarse(residual, limit))
+            severity = _beside_tops(state, severity, usable, score_only=batch.score_only)
         severity = np.minimum(severity, SEVERITY_MAX)
         if not usable.all():
             beyond = np.stack([batch.sample > batch.stats.mean, batch.sample < batch.stats.mean])
@@ -264,6 +280,24 @@ def _end_hour(state: State) -> None:
         sizes = state["sizes"][int(state["hour"].max()) % HOURS]
         sizes[...] = np.maximum(sizes, np.minimum(reached, SIZE_MAX).astype(np.float16))
         reached[...] = 0.0
+
+
+def _end_day(state: State) -> None:
+    """Keep how far the day that has ended was, if it is among the farthest."""
+    # While limits are not exact, sizes are not either.
+    today = np.where(days_of(state) > READY, state["top"], np.float16(0.0))
+    days = np.concatenate([state["tops"] * TOPS_FADE, today[None]])
+    state["tops"][...] = np.sort(days, axis=0)[1:]
+    state["top"][...] = 0.0
+
+
+def _beside_tops(state: State, severity: Array, usable: Array, *, score_only: bool) -> Array:
+    """Return severities of coarse samples, shape (2, t, n), beside the farthest days of the series; and note them."""
+    if not score_only:
+        farthest = np.fmax.reduce(np.where(usable, severity, 0.0), axis=(0, 1))
+        np.fmax(state["top"], np.minimum(farthest, SIZE_MAX).astype(np.float16), out=state["top"])
+    limited: Array = severity / clip(TOPS_BEYOND * state["tops"][0], 1.0, TOPS_MOST)
+    return limited
 
 
 def _deviations(residual: Residual, contrast: Array, ratio_contrast: Array, index: int | None = None) -> Array:

@@ -20,11 +20,11 @@ STEP = 900.0
 DAY = int(86400 / STEP)
 
 
-def judged(samples: FloatArray, detection: DetectionSettings | None = None) -> Verdicts:
+def judged(samples: FloatArray, detection: DetectionSettings | None = None, step: float = STEP) -> Verdicts:
     engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), detection or DetectionSettings()))
     keys = [b'{"series":"%d"}' % i for i in range(samples.shape[1])]
-    times = MONDAY + STEP * np.arange(len(samples))
-    return engine.run(times, engine.align(keys, samples, MONDAY).samples, STEP)
+    times = MONDAY + step * np.arange(len(samples))
+    return engine.run(times, engine.align(keys, samples, MONDAY).samples, step)
 
 
 def traffic(days: int, count: int = 4, noise: float = 0.05, seed: int = 5) -> FloatArray:
@@ -121,6 +121,54 @@ def test_a_single_sample_far_beyond_normal_noise_is_found_though_weekends_differ
     found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1)).score >= 0.5
     assert found[at].sum() >= 7
     assert found[8 * DAY : at].sum() <= 2
+
+
+def test_far_outside_in_the_first_week_needs_no_other_vote() -> None:
+    samples = traffic(8, 8)
+    incidents = [3 * DAY + 40, 5 * DAY + 60, 6 * DAY + 20]
+    for begin in incidents:
+        samples[begin : begin + 4] *= 3.0
+    found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1)).score >= 0.5
+    assert all(found[begin : begin + 4].any(axis=0).all() for begin in incidents[1:])
+    assert found.sum() <= 4 * 8 * len(incidents)
+
+
+def test_hourly_samples_with_wide_tails_are_far_less_often_and_incidents_each_time() -> None:
+    days, rng = 70, np.random.default_rng(8)
+    samples = 100.0 + 10.0 * rng.standard_t(3.0, (24 * days, 12))
+    events = [24 * 40 + 61 * number for number in range(10)]
+    samples[events, 6:] = 100.0 + 10.0 * 40.0
+    found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1), step=3600.0).score >= 0.5
+    assert found[events, 6:].all()
+    weeks = (days - 14) / 7.0
+    assert found[24 * 14 :, :6].sum() / (6 * weeks) <= 1.2
+
+
+def test_bursts_of_what_is_mostly_zero_are_far_by_their_own_size_and_not_by_that_of_an_empty_hour() -> None:
+    """The noise of an hour that saw no event is none at all."""
+    days, rng = 42, np.random.default_rng(9)
+    samples = np.zeros((days * DAY, 8))
+    for series in samples.T:
+        for at in rng.choice(days * DAY, 3 * days):
+            series[at] += rng.geometric(0.4)
+    outages = [30 * DAY + 7, 35 * DAY + 50, 39 * DAY + 20]
+    for begin in outages:
+        samples[begin : begin + 4, 4:] += rng.integers(50, 80, (4, 4))
+    found = judged(samples, DetectionSettings(detectors=(Far(),), quorum=1)).score >= 0.5
+    assert all(found[begin : begin + 4, 4:].any(axis=0).sum() >= 3 for begin in outages)
+    assert found[14 * DAY :, :4].sum() <= 2
+
+
+def test_noise_without_memory_counts_as_such_from_the_second_week_on() -> None:
+    """In the first days every sample is on the same side of a mean of all hours as the one before."""
+    engine = Engine(
+        EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(detectors=(Far(),), quorum=1))
+    )
+    samples = traffic(9)
+    times = MONDAY + STEP * np.arange(len(samples))
+    engine.run(times, engine.align([b'{"series":"%d"}' % row for row in range(4)], samples, MONDAY).samples, STEP)
+    product, square = engine.state.residuals.arrays()["residual/echo"][:, :4]
+    assert (product < 0.3 * square).all()
 
 
 def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:

@@ -41,7 +41,7 @@ def history(kind: int, rng: np.random.Generator) -> FloatArray:
         lambda: samples.__setitem__((slice(None, None, 4), 0), samples[::4, 0] + 4.0 * level),  # An hourly job.
         lambda: samples.__setitem__(slice(None), np.repeat(samples[::24], 24, axis=0)[:instants]),
         lambda: samples.__setitem__(slice(0, 5 * DAY), 3.0 * level),  # Stood still, and awakes.
-        lambda: samples.__setitem__((slice(7 * DAY, 7 * DAY + 40), -1), 0.0),
+        lambda: samples.__setitem__((slice(7 * DAY, 7 * DAY + 40), -1), 20.0 * level),
         lambda: samples.__setitem__((slice(5 * DAY + 5, None), -1), np.nan),  # Gone.
     ]
     changes[kind % len(changes)]()
