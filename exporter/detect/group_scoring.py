@@ -223,7 +223,7 @@ class _GroupRun:
                 detector.adopt(self._forest)
                 self._forest = None
             elif detector.due(at):
-                self._forest = fit(detector.training(at), self._settings.share, at)
+                self._forest = fit(detector.training(at), self._settings.forest_contamination, at)
 
     def results(self, series: Sequence[RecordedSeries]) -> list[ScoredGroup]:
         """Return the scores of every entity, at the instants at which any of its series has a sample."""

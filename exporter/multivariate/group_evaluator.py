@@ -282,7 +282,9 @@ class GroupEvaluator(TableJob):
             return
         if self._forest is None:
             if detector.due(slot):
-                self._forest = self._training.submit(fit, detector.training(slot), self.settings.share, slot)
+                self._forest = self._training.submit(
+                    fit, detector.training(slot), self.settings.forest_contamination, slot
+                )
         elif self._forest.done():
             done, self._forest = self._forest, None
             detector.adopt(done.result())

@@ -123,7 +123,7 @@ class Group:
         if settings.detector == "whitened":
             self.detector = Whitened(metrics, settings.contamination, memory)
         else:
-            self.detector = JointForest(metrics, settings.share, memory)
+            self.detector = JointForest(metrics, settings.forest_contamination, memory)
         self._members = MemberLoads(metrics)
         self._noise = GrowthNoise(metrics)
         self._failures = Failures(metrics)

@@ -77,6 +77,6 @@ class GroupSettings(Section):
         return tuple(at for at, name in enumerate(self.queries) if not self.votes.queries or name in self.votes.queries)
 
     @property
-    def share(self) -> float:
+    def forest_contamination(self) -> float:
         """The contamination of a forest."""
         return 0.02 if self.contamination is None else self.contamination

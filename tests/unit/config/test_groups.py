@@ -12,5 +12,5 @@ def test_a_group_has_a_contamination_that_fits_its_detector(tmp_path: Path) -> N
     forest = "  - {name: b, queries: [cpu, latency], by: [pod], detector: isolation_forest}\n"
     file.write_text(f"groups:\n  - {{name: a, queries: [cpu, latency]}}\n{forest}{QUERIES}")
     first, second = load(file).config.groups
-    assert (first.detector, first.share, first.by) == ("whitened", 0.001, ())
+    assert (first.detector, first.contamination, first.by) == ("whitened", None, ())
     assert (second.detector, second.share, second.by) == ("isolation_forest", 0.02, ("pod",))

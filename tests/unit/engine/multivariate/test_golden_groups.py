@@ -84,7 +84,7 @@ def table(detector: str) -> list[str]:
     for index, now in enumerate(history()):
         at = index * MINUTE
         if isinstance(new.detector, JointForest) and index in (100, 300):
-            new.detector.adopt(fit(new.detector.training(at), new.settings.share, at))
+            new.detector.adopt(fit(new.detector.training(at), new.settings.forest_contamination, at))
         verdicts.append(new.step(at, matrix(now), MINUTE))
         if index == EVENT + 10:
             new.accept(np.array([list(SITUATIONS).index("accepted")]))

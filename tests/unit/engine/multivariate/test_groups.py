@@ -39,7 +39,7 @@ def play(group: Group, z: np.ndarray, begin: int = 0) -> np.ndarray:
     for index, now in enumerate(z):
         at = (begin + index) * MINUTE
         if isinstance(group.detector, JointForest) and group.detector.due(at):
-            group.detector.adopt(fit(group.detector.training(at), group.settings.share, at))
+            group.detector.adopt(fit(group.detector.training(at), group.settings.forest_contamination, at))
         scores.append(group.step(at, matrix(now), MINUTE).score)
     return np.array(scores)
 
