@@ -13,4 +13,4 @@ def test_a_group_has_a_contamination_that_fits_its_detector(tmp_path: Path) -> N
     file.write_text(f"groups:\n  - {{name: a, queries: [cpu, latency]}}\n{forest}{QUERIES}")
     first, second = load(file).config.groups
     assert (first.detector, first.contamination, first.by) == ("whitened", None, ())
-    assert (second.detector, second.share, second.by) == ("isolation_forest", 0.02, ("pod",))
+    assert (second.detector, second.forest_contamination, second.by) == ("isolation_forest", 0.02, ("pod",))
