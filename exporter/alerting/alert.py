@@ -225,6 +225,12 @@ class Step:
     notes: bytes | None = None
     """An encoded `SavedContext`, stored beside the alerts; None: unchanged."""
 
+    @property
+    def recovered(self) -> tuple[str, ...]:
+        """Alerts that ended because their series are normal again, by fingerprint."""
+        ended = (each for each in self.transitions if each.event is AuditEvent.RESOLVED)
+        return tuple(each.fingerprint for each in ended if each.why == "normal")
+
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """Return the identity of a label set: 32 hexadecimal digits, equal in every process.

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertCandidate, AuditEvent, EvaluatedSlot, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step, fingerprint
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
@@ -316,12 +316,8 @@ class RowAlerts:
             self.identities.naming if opened else "",
             slot.climbed,
         )
-        recovered = {
-            each.fingerprint for each in step.transitions if each.event is AuditEvent.RESOLVED and each.why == "normal"
-        }
-        self.context.ports.root_causes.update(
-            store.name, step.alerts, saved.traces, store.interval, recovered=recovered
-        )
+        causes = self.context.ports.root_causes
+        causes.update(store.name, step.alerts, saved.traces, store.interval, recovered=step.recovered)
         return self._stored.encode(saved)
 
     # ------------------------------------------------------------------ storms

@@ -30,7 +30,7 @@ __all__ = ["GroupAlerts"]
 
 BoolArray = npt.NDArray[np.bool_]
 
-_LINGERS = 30
+_LINGERS = 12
 """Slots for which the score of a group may still be high after all of its metrics are normal: it is smoothed. Whatever
 is anomalous for longer alerts."""
 

@@ -487,7 +487,7 @@ def test_a_group_ends_with_the_alerts_of_its_queries(alerting: Stage, monkeypatc
     assert alerting.states() == {}, "they have been told of"
     # What began before the queries alerted, or lasts for long, is news.
     ends["p5"] = (alerting.slot + 61.0, np.inf)
-    ends["p4"] = (0.0, alerting.slot - 29 * 60.0)
+    ends["p4"] = (0.0, alerting.slot - 11 * 60.0)
     alerting.step(odd=ODD, pods=(4, 5))
     assert alerting.states() == {"p5": "firing"}
     assert b'reason="incident"' in b"".join(alerting.exposition.scrape().body)
