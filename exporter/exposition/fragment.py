@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.deflate import compressobj, crc32
 from exporter.exposition.labels import with_label
 
 __all__ = ["RenderedMetric", "Fragment", "Packed", "join_checksums", "render_rows"]
@@ -168,16 +169,16 @@ def _text(metric: str, labels: Sequence[bytes], values: FloatArray, more: bytes)
     opening = f"{metric}{{".encode()
     if more:
         labels = [with_label(label, more) for label in labels]
-    rows = [label + b"} " + number for label, number in zip(labels, _numbers(values), strict=True)]
+    rows = map(b"} ".join, zip(labels, _numbers(values), strict=True))
     return b"%b%b\n" % (opening, (b"\n" + opening).join(rows))
 
 
 def _pack(text: bytes) -> Packed:
     if not text:
         return Packed(b"", 0, _IDENTITY)
-    deflater = zlib.compressobj(_FASTEST, zlib.DEFLATED, _RAW)
+    deflater = compressobj(_FASTEST, zlib.DEFLATED, _RAW)
     deflated = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    return Packed(deflated, zlib.crc32(text), _shift(len(text)))
+    return Packed(deflated, crc32(text), _shift(len(text)))
 
 
 def join_checksums(crc: int, following: Packed) -> int:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from exporter.deflate import compress
 from exporter.engine.verdict import Verdict
 
 __all__ = [
@@ -210,7 +211,7 @@ def _block(slots: Sequence[PackedSlot], start: int, end: int, detectors: int) ->
             present = max(0, min(end, column.shape[1]) - start)
             part[:, :present, index] = column[:, start : start + present]
         parts.append(np.ascontiguousarray(part).view(np.uint8).reshape(-1, kind.itemsize).T.tobytes())
-    return zlib.compress(b"".join(parts), _LEVEL)
+    return compress(b"".join(parts), _LEVEL)
 
 
 def empty(name: str) -> float:
