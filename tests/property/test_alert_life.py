@@ -99,6 +99,9 @@ class Life(RuleBasedStateMachine):
         self.seen: set[tuple[str, str, AuditEvent]] = set()
         self.open: dict[str, str] = {}
         self.starts: dict[str, float] = {}
+        self.opened: dict[tuple[str, str], float] = {}
+        self.repeatable: set[tuple[str, str]] = set()
+        """Episodes of slots that come again, as the clock was set back: they have the same name then."""
         self.modelled = True
 
     @initialize(for_=FORS, keep=FORS, no_data=st.sampled_from(["hold", "resolve", "alert"]))
@@ -109,6 +112,8 @@ class Life(RuleBasedStateMachine):
         # I6: every event once in an episode; I2: one open episode a fingerprint.
         for event in step.transitions:
             key = (event.fingerprint, event.episode, event.event)
+            if event.event is AuditEvent.OPEN:
+                self.begin(key[:2], event.at)
             assert key not in self.seen, f"twice: {key}"
             self.seen.add(key)
             if event.event is AuditEvent.OPEN:
@@ -121,6 +126,12 @@ class Life(RuleBasedStateMachine):
         self.alerts = step.alerts
         living = {one.fingerprint: one.episode for one in self.alerts.values() if one.state != AlertState.RESOLVED}
         assert living == self.open
+
+    def begin(self, episode: tuple[str, str], at: float) -> None:
+        if episode in self.repeatable:
+            self.seen = {key for key in self.seen if key[:2] != episode}
+            self.starts.pop(episode[1], None)
+        self.opened[episode] = at
 
     @rule(script=st.lists(ANSWERS, min_size=1, max_size=8), steps=st.integers(1, 2))
     def slots(self, script: list[dict[str, str]], steps: int) -> None:
@@ -183,6 +194,7 @@ class Life(RuleBasedStateMachine):
         before = {key: one for key, one in self.alerts.items() if one.state is AlertState.FIRING}
         self.apply(restore(LIMITS, self.alerts, at=now))
         assert before.keys() <= self.alerts.keys()
+        self.repeatable |= {episode for episode, at in self.opened.items() if at > now}
         self.at = self.good = now
 
     @rule(back=st.sampled_from([0.0, 1.0, 3600.0]))
