@@ -66,7 +66,9 @@ def test_every_threshold_is_counted_as_if_it_had_been_in_force(given: list[float
     severity = np.array(given)
     found = counted(severity, needed, kept)
     for level in range(0, LEVELS, 73):
-        assert found[level] == alerts(severity, float(GRID[level]), needed, kept), GRID[level]
+        # In the first days, what is near a threshold or above counts twice at most.
+        most = math.inf if GRID[level] < 0.8 else 2
+        assert found[level] == min(alerts(severity, float(GRID[level]), needed, kept), most), GRID[level]
 
 
 def test_series_that_turn_together_are_one_alert() -> None:
