@@ -15,6 +15,8 @@ __all__ = ["Component", "DamageHistory", "Damages", "PastVerdicts", "SLOTS", "SP
 
 FloatArray = npt.NDArray[np.float64]
 Component = tuple[str, ...]
+_Samples = tuple[npt.NDArray[np.intp], FloatArray, FloatArray, FloatArray]
+"""The component of each row (-1: none), observed and expected value and deviation, shape (k,) each."""
 PastVerdicts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 """Times, shape (t,), observed and expected values and scores, shape (t, n)."""
 
@@ -88,18 +90,17 @@ class DamageHistory:
         # Excess, value, deviation.
         self._slots = np.full((3, SLOTS, 0), np.nan, np.float32)
         self._expected = np.zeros(0)
-        self._newest: tuple[float, FloatArray] | None = None
-        """The newest slot, shape (3, n), where it is nearer to the last one than those that are kept."""
+        self._newest: tuple[float, _Samples] | None = None
+        """The newest slot, where it is nearer to the last one than those that are kept."""
 
     def add(self, verdict: Verdict, table: SeriesTable) -> None:
         """Take the verdict of a slot."""
         last = self._times[(self._count - 1) % SLOTS]
         place = self._place(table)
-        rows = np.flatnonzero((place >= 0) & ~np.isnan(verdict.observed[: len(place)]))
-        samples = place[rows], verdict.observed[rows], verdict.expected[rows], verdict.z[rows]
+        samples = place, verdict.observed[: len(place)], verdict.expected[: len(place)], verdict.z[: len(place)]
         if verdict.at - last < SPACING:
-            # Alerts of quick slots begin between two that are kept.
-            self._newest = verdict.at, self._measured(*samples)
+            # Alerts of quick slots begin between two that are kept; only `since` measures these.
+            self._newest = verdict.at, samples
             return
         self.put(verdict.at, *samples)
 
@@ -112,33 +113,32 @@ class DamageHistory:
         for index, at in enumerate(times.tolist()):
             if at - self._times[(self._count - 1) % SLOTS] < SPACING:
                 continue
-            rows = np.flatnonzero((place >= 0) & ~np.isnan(observed[index, : len(place)]))
-            self.put(at, place[rows], observed[index, rows], expected[index, rows], deviation[index, rows])
+            self.put(at, place, *(part[index, : len(place)] for part in (observed, expected, deviation)))
 
     def put(
         self, at: float, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
     ) -> None:
-        """Take a slot: samples of shape (k,), and which component each belongs to."""
+        """Take a slot: samples of shape (k,), NaN where there is none, and the component of each, -1 without any."""
         slot = self._count % SLOTS
-        self._slots[:, slot] = self._measured(place, observed, expected, z)
+        self._slots[:, slot], newest = self._measured((place, observed, expected, z), self._slots.shape[2])
+        self._expected = np.where(np.isnan(newest), self._expected, newest)
         self._times[slot] = at
         self._count += 1
         self._newest = None
 
-    def _measured(
-        self, place: npt.NDArray[np.intp], observed: FloatArray, expected: FloatArray, z: FloatArray
-    ) -> FloatArray:
-        """Return excess, value and deviation of the components, shape (3, n); note what is expected of them."""
-        n = self._slots.shape[2]
+    def _measured(self, samples: _Samples, n: int) -> tuple[FloatArray, FloatArray]:
+        """Return excess, value and deviation of the first n components, shape (3, n), and what was expected, (n,)."""
+        place, observed, expected, z = samples
+        rows = np.flatnonzero((place >= 0) & (place < n) & ~np.isnan(observed))
+        place, observed, expected, z = place[rows], observed[rows], expected[rows], z[rows]
         count = np.bincount(place, minlength=n).astype(np.float64)
         shared = np.where(count > 0, count, np.nan) if self._mean else np.where(count > 0, 1.0, np.nan)
         deviation = np.full(n, -np.inf)
         np.maximum.at(deviation, place, np.where(np.isnan(z), -np.inf, np.abs(z)))
         deviation = np.where(np.isinf(deviation), np.nan, deviation)
-        newest = np.bincount(place, expected, n) / shared
-        self._expected = np.where(np.isnan(newest), self._expected, newest)
-        excess, value = (np.bincount(place, numbers, n) / shared for numbers in (observed - expected, observed))
-        return np.array([excess, value, deviation])
+        sums = (np.bincount(place, part, n) for part in (observed - expected, observed, expected))
+        excess, value, level = (each / shared for each in sums)
+        return np.array([excess, value, deviation]), level
 
     @property
     def empty(self) -> bool:
@@ -189,9 +189,11 @@ class DamageHistory:
         times = self._times[used]
         measured = slots[:, used, :n].astype(np.float64)
         newest = self._newest
-        if newest is not None and newest[1].shape[1] >= n:
+        if newest is not None:
             times = np.append(times, newest[0])
-            measured = np.concatenate([measured, newest[1][:, None, :n]], axis=1)
+            last, newer = self._measured(newest[1], n)
+            measured = np.concatenate([measured, last[:, None]], axis=1)
+            expected = np.where(np.isnan(newer), expected[:n], newer)
         excess, level, deviation = measured
         before, during = (times < began) & (times >= began - _BEFORE), times >= began
         # Of what is too young for an expected value only what changed can be said.
