@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.detect.recorded_series import InputProblems, parse_value
 from exporter.detect.timestamps import parse_time
@@ -26,8 +27,7 @@ _MOST_TITLES = 20
 """Lines above a table in which nothing separates cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The cells of a row, and the line that it ends in."""
 
     line: int
@@ -76,7 +76,7 @@ def read_table(text: str, problems: InputProblems) -> CsvTable:
     rows: list[Row] = []
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
     try:
-        rows.extend(Row(skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+        rows.extend(Row(skipped + reader.line_num, cells) for cells in reader if any(map(str.strip, cells)))
     except csv.Error as error:
         number = skipped + reader.line_num
         problems.add(f"line {number}", str(error), line=number, advice=FORM)

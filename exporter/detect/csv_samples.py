@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from exporter.detect.csv_columns import CsvColumns, choose_columns
-from exporter.detect.csv_rows import FORM, Row, read_table
+from exporter.detect.csv_rows import FORM, CsvTable, Row, read_table
 from exporter.detect.quantities import ColumnReader
-from exporter.detect.recorded_series import InputProblems, RecordedSeries, build_series
+from exporter.detect.recorded_series import InputProblems, RecordedSeries, SampleList
 from exporter.detect.timestamps import parse_time
 
 __all__ = ["read_csv"]
-
-_Samples = dict[tuple[tuple[str, str], ...], tuple[list[str], list[float], list[int]]]
 
 
 def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
@@ -35,64 +34,76 @@ def read_csv(text: str, problems: InputProblems) -> list[RecordedSeries]:
         problems.check()
         return []
     columns = choose_columns(table)
-    readers = {column: ColumnReader(comma_is_decimal=table.comma_is_decimal) for column in columns.values}
+    reader = _RowReader(table, columns, problems)
     called = [columns.names[index].strip() for index in columns.values if columns.names]
     for name in sorted({name for name in called if name and called.count(name) > 1}):
         raise problems.stop(f"two columns are called {name!r}; give each its own name")
-    samples: _Samples = {}
     for row in table.rows:
-        _read_row(row, columns, readers, samples, problems)
+        reader.read(row)
     series = []
-    for labels, (stamps, values, lines) in samples.items():
-        place = [f"line {line}" for line in lines]
-        series.append(build_series(dict(labels), stamps, values, place.__getitem__, problems, lines=lines))
+    for samples in reader.samples.values():
+        series.append(samples.build(problems))
         restart = _restart(series[-1])
         if restart is not None:
             message = "the times begin again: give each series a column, a column with its name, or a file"
-            problems.add(place[restart], message, line=lines[restart])
+            line = samples.line(restart)
+            problems.add(f"line {line}", message, line=line)
     problems.check()
     whole = [each for each in series if each is not None]
     notes = [*table.notes, *columns.notes]
-    notes += [f"column {columns.name(column)!r}: {each.note}" for column, each in readers.items() if each.note]
+    notes += [f"column {columns.name(column)!r}: {each.note}" for column, each in reader.readers.items() if each.note]
     notes += [f"column {columns.name(column)!r} is left out: {why}" for column, why in columns.left_out.items()]
     if notes and whole:
         whole[0] = replace(whole[0], warning="\n".join([*filter(None, [whole[0].warning]), *notes]))
     return whole
 
 
-def _read_row(
-    row: Row, columns: CsvColumns, readers: dict[int, ColumnReader], samples: _Samples, problems: InputProblems
-) -> None:
-    def report(message: str) -> None:
-        problems.add(f"line {row.line}", message, line=row.line, advice=FORM)
+class _RowReader:
+    """Adds the samples of one row after the other to their series."""
 
-    cells = row.cells
-    if columns.names and list(cells) == list(columns.names):
-        report("the header again: give each series a column, a column with its name, or a file")
-        return
-    if columns.names and any(cell.strip() for cell in cells[len(columns.names) :]):
-        report(f"{len(cells)} cells under {len(columns.names)} names of columns: {','.join(cells)[:60]!r}")
-        return
-    if len(cells) <= max(columns.time, min(columns.values)):
-        report(f"no value: {','.join(cells)[:60]!r}")
-        return
-    stamp = columns.stamp(cells)
-    labels = {columns.names[index].strip(): cells[index].strip() for index in columns.labels}
-    bad = False
-    for column in columns.values:
-        number = cells[column] if column < len(cells) else ""
-        value = readers[column].read(number)
-        if isinstance(value, str):
-            if not bad and parse_time(stamp) is None:
-                report(f"not a timestamp: {stamp[:60]!r}")
-            bad = True
-            report(value)
-            continue
-        key = tuple((labels | columns.value_labels(column)).items())
-        stamps, values, lines = samples.setdefault(key, ([], [], []))
-        stamps.append(stamp)
-        values.append(value)
-        lines.append(row.line)
+    def __init__(self, table: CsvTable, columns: CsvColumns, problems: InputProblems) -> None:
+        self._columns, self._problems = columns, problems
+        self._names = list(columns.names)
+        self._shortest = max(columns.time, min(columns.values)) + 1
+        self.readers = {column: ColumnReader(comma_is_decimal=table.comma_is_decimal) for column in columns.values}
+        self._series: dict[tuple[int, ...] | tuple[int | str, ...], SampleList] = {}
+        self.samples: dict[tuple[tuple[str, str], ...], SampleList] = {}
+
+    def read(self, row: Row) -> None:
+        cells, columns = row.cells, self._columns
+        if self._names and cells == self._names:
+            self._report(row, "the header again: give each series a column, a column with its name, or a file")
+            return
+        if self._names and len(cells) > len(self._names) and any(map(str.strip, cells[len(self._names) :])):
+            message = f"{len(cells)} cells under {len(self._names)} names of columns: {','.join(cells)[:60]!r}"
+            self._report(row, message)
+            return
+        if len(cells) < self._shortest:
+            self._report(row, f"no value: {','.join(cells)[:60]!r}")
+            return
+        stamp = columns.stamp(cells)
+        texts = [cells[index].strip() for index in columns.labels]
+        bad = False
+        for column, reader in self.readers.items():
+            value = reader.read(cells[column] if column < len(cells) else "")
+            if isinstance(value, str):
+                if not bad and parse_time(stamp) is None:
+                    self._report(row, f"not a timestamp: {stamp[:60]!r}")
+                bad = True
+                self._report(row, value)
+                continue
+            samples = self._series.get((column, *texts)) or self._begin(column, texts)
+            samples.add(row.line, stamp, value)
+
+    def _begin(self, column: int, texts: Sequence[str]) -> SampleList:
+        names = (self._columns.names[index].strip() for index in self._columns.labels)
+        labels = dict(zip(names, texts, strict=True)) | self._columns.value_labels(column)
+        samples = self.samples.setdefault(tuple(labels.items()), SampleList(labels))
+        self._series[(column, *texts)] = samples
+        return samples
+
+    def _report(self, row: Row, message: str) -> None:
+        self._problems.add(f"line {row.line}", message, line=row.line, advice=FORM)
 
 
 def _restart(series: RecordedSeries | None) -> int | None:

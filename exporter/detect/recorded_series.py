@@ -19,6 +19,7 @@ __all__ = [
     "InputError",
     "InputProblems",
     "RecordedSeries",
+    "SampleList",
     "build_series",
     "format_labels",
     "parse_value",
@@ -169,6 +170,34 @@ def build_series(
             warning += "; if a clock was set back in autumn, give --timezone"
         times = _in_order(times, first)
     return RecordedSeries(labels, np.array([stamp.strip() for stamp in stamps], np.bytes_), times, numbers, warning)
+
+
+class SampleList:
+    """What is read of one series of a text so far."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+        self._stamps: list[str] = []
+        self._values: list[float] = []
+        self._lines: list[int] = []
+
+    def add(self, line: int, stamp: str, value: float) -> None:
+        """Take a sample, as it stands in a line."""
+        self._stamps.append(stamp)
+        self._values.append(value)
+        self._lines.append(line)
+
+    def line(self, index: int) -> int:
+        """Return the line of a sample."""
+        return self._lines[index]
+
+    def build(self, problems: InputProblems) -> RecordedSeries | None:
+        """Check the samples; None where `problems` got something."""
+
+        def place(index: int) -> str:
+            return f"line {self._lines[index]}"
+
+        return build_series(self._labels, self._stamps, self._values, place, problems, lines=self._lines)
 
 
 def _from_the_end(

@@ -6,9 +6,8 @@ A range is ``name{job="a"} =>`` with a line ``value @[timestamp]`` for each samp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
-from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, build_series, parse_value
+from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, SampleList, parse_value
 
 __all__ = ["labels_of", "looks_like_promtool", "read_promtool"]
 
@@ -38,8 +37,9 @@ def read_promtool(text: str, problems: InputProblems) -> list[RecordedSeries]:
     InputError
         With the lines that cannot be read.
     """
-    by_labels: dict[tuple[tuple[str, str], ...], _Samples] = {}
-    current: _Samples | None = None
+    by_labels: dict[tuple[tuple[str, str], ...], SampleList] = {}
+    headed: dict[tuple[tuple[str, str], ...], int] = {}
+    current: SampleList | None = None
     for number, line in enumerate(text.split("\n"), 1):
         line = line.rstrip("\r ")
         row = _ROW.fullmatch(line)
@@ -53,12 +53,17 @@ def read_promtool(text: str, problems: InputProblems) -> list[RecordedSeries]:
                 continue
             key = tuple(sorted(labels.items()))
             if key in by_labels:
-                problems.add(f"line {number}", f"the same series as in line {by_labels[key].line}", line=number)
-            current = by_labels.setdefault(key, _Samples(labels, number))
+                problems.add(f"line {number}", f"the same series as in line {headed[key]}", line=number)
+            headed.setdefault(key, number)
+            current = by_labels.setdefault(key, SampleList(labels))
         if row is not None and current is None:
             problems.add(f"line {number}", "a sample before any series", line=number)
         elif row is not None and current is not None:
-            current.add(number, row["stamp"], row["value"], problems)
+            value = parse_value(row["value"])
+            if value is None:
+                problems.add(f"line {number}", f"not a number: {row['value'][:60]!r}", line=number)
+            else:
+                current.add(number, row["stamp"], value)
     series = [samples.build(problems) for samples in by_labels.values()]
     problems.check()
     return [each for each in series if each is not None and len(each.times)]
@@ -68,32 +73,6 @@ def _labels_of_line(line: str, instant: re.Match[str] | None) -> dict[str, str] 
     if instant is not None:
         return labels_of(instant["head"] or "")
     return labels_of(line.removesuffix(_ARROW)) if line.endswith(_ARROW) else None
-
-
-class _Samples:
-    """A series as far as it is read."""
-
-    def __init__(self, labels: Mapping[str, str], line: int) -> None:
-        self.labels = labels
-        self.line = line
-        self._stamps: list[str] = []
-        self._values: list[float] = []
-        self._lines: list[int] = []
-
-    def add(self, line: int, stamp: str, text: str, problems: InputProblems) -> None:
-        value = parse_value(text)
-        if value is None:
-            problems.add(f"line {line}", f"not a number: {text[:60]!r}", line=line)
-            return
-        self._stamps.append(stamp)
-        self._values.append(value)
-        self._lines.append(line)
-
-    def build(self, problems: InputProblems) -> RecordedSeries | None:
-        lines = self._lines
-        return build_series(
-            self.labels, self._stamps, self._values, lambda index: f"line {lines[index]}", problems, lines=lines
-        )
 
 
 def labels_of(head: str) -> dict[str, str] | None:

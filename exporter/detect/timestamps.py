@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, tzinfo
+from datetime import UTC, timedelta, tzinfo
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ FloatArray = npt.NDArray[np.float64]
 _LONGEST = 64
 _PLAIN = re.compile(r"[0-9.]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_ISO_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z?"
+_ISO = re.compile(rf"{_ISO_STAMP}(?:\n{_ISO_STAMP})*", re.ASCII)
 _JSON_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 _EARLIEST, _LATEST = -2_208_988_800.0, 1e11
@@ -86,6 +89,10 @@ def _numbers(stamps: Sequence[str], zone: tzinfo) -> tuple[FloatArray, npt.NDArr
             return np.fromiter(map(float, stamps), np.float64, len(stamps)), np.ones(len(stamps), np.bool_), {}
         except ValueError:
             pass
+    if zone.utcoffset(None) == timedelta(0) and _ISO.fullmatch(text := "\n".join(stamps)):
+        with contextlib.suppress(ValueError):  # Such as the 30th of February.
+            instants = np.array(text.replace("Z", "").split("\n"), "datetime64[us]")
+            return instants.astype(np.float64) / 1e6, np.zeros(len(stamps), np.bool_), {}
     clock = WallClock(stamps, zone)
     read = [_parse(stamp, clock) for stamp in stamps]
     messages = {

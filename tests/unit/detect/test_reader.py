@@ -437,3 +437,10 @@ def test_what_the_exporter_wrote_is_left_out_and_named() -> None:
     assert only.warning.startswith("1 series that this exporter wrote are left out, such as anomaly_score{")
     with pytest.raises(InputError, match="only series that this exporter wrote"):
         read(answer(own), "auto", source="s")
+
+
+def test_thousands_of_states_of_one_series_do_not_cut_it_into_pieces() -> None:
+    # Each text is there twice, and no time is: comments, one by one compared with every row.
+    rows = "\n".join(f"{60 * index},job {index // 2},{index}" for index in range(6000))
+    (only,) = series(f"time,note,load\n{rows}\n").values()
+    assert len(only) == 6000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -101,3 +103,24 @@ def test_small_numbers_are_seconds_of_1970() -> None:
 )
 def test_a_timestamp_stays_a_number_in_json_where_it_is_one(stamp: bytes, yes: bool) -> None:
     assert is_json_number(stamp) is yes
+
+
+@pytest.mark.parametrize("zone", [UTC, ZoneInfo("UTC"), ZoneInfo("Africa/Abidjan")])
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["2026-03-01T00:00:00Z", "2026-03-01T00:01:00Z"],
+        ["2026-03-01 00:00", "2026-03-01 00:00:30.25", "2026-03-01T00:01:00.000001Z"],
+    ],
+)
+def test_iso_8601_in_bulk_is_what_each_is_alone(stamps: list[str], zone: tzinfo) -> None:
+    times, messages = parse_times(stamps, zone)
+    alone = [datetime.fromisoformat(stamp.removesuffix("Z")).replace(tzinfo=UTC).timestamp() for stamp in stamps]
+    assert times.tolist() == alone
+    assert not messages
+
+
+def test_a_day_that_is_not_in_the_calendar_is_named_among_good_ones() -> None:
+    times, messages = parse_times(["2026-02-28T00:00:00Z", "2026-02-30T00:00:00Z"])
+    assert math.isfinite(times[0])
+    assert list(messages) == [1]
