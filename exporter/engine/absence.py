@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Column, Columns
+from exporter.engine.constants import ZERO, single
 from exporter.engine.detectors.base import CERTAIN
+from exporter.engine.ordered import any_of
 from exporter.engine.seconds import DAY, HOUR, WEEK
 
 __all__ = ["Absence", "Attendance", "Habit", "lasting"]
@@ -33,7 +35,7 @@ TOO_OFTEN = 3.0
 """What has happened so many times lately is a habit, and no anomaly the next time."""
 HALF_LIFE = 14 * DAY
 """Until a time counts half: what happens every week becomes a habit, what happens once a month does not."""
-ACCEPTED = np.float32(-np.inf)
+ACCEPTED = single(-np.inf)
 """In place of seconds: normal now, until it ends."""
 
 
@@ -98,12 +100,12 @@ class Habit:
     def fade(self, rows: slice, seconds: float) -> None:
         """Let the count of times fade for so many seconds."""
         times = self.columns.views(rows)["times"]
-        if times.any():
+        if any_of(times):
             times *= np.float32(0.5 ** (seconds / HALF_LIFE))
 
     def going_on(self, rows: slice) -> bool:
         """Return whether anything goes on."""
-        return bool(self.columns.views(rows)["seconds"].any())
+        return any_of(self.columns.views(rows)["seconds"])
 
     def accepted(self, rows: slice) -> BoolArray:
         """Return the rows for which what goes on is taken as normal."""
@@ -130,7 +132,7 @@ class Habit:
         state = self.columns.views(rows)
         seconds = state["seconds"]
         state["times"][...] += ended & counts & (seconds >= lasting(step))
-        seconds[...] = np.where(ended, np.float32(0.0), seconds + np.where(on, np.float32(step), np.float32(0.0)))
+        seconds[...] = np.where(ended, ZERO, seconds + np.where(on, np.float32(step), ZERO))
         seconds[seconds >= after] = ACCEPTED
 
     def severity(self, rows: slice, on: BoolArray, step: float) -> FloatArray:

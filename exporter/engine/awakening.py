@@ -11,19 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Column, Columns
+from exporter.engine.constants import ZERO, single
 from exporter.engine.seconds import DAY
 
 __all__ = ["Awakening"]
 
 LEAST = DAY
 """Seconds that a series must have stood still."""
-PART = np.float32(1.0 / 14.0)
+PART = single(1.0 / 14.0)
 """Part of that time for which it must move."""
 MOSTLY, HELD = 0.8, 0.5
 """Share of the samples of a block that must differ from the constant, and that may repeat the one before."""
-OFTEN, SELDOM = np.float32(0.02), np.float32(DAY / 84.0)
+OFTEN, SELDOM = single(0.02), single(DAY / 84.0)
 """Part of that time, and seconds, for which a series may have moved before: with more, that is its nature."""
-_ORDINARY = np.float32(-1.0)
+_ORDINARY = single(-1.0)
 
 
 class Awakening(Columns):
@@ -70,10 +71,10 @@ class Awakening(Columns):
         still, now, before = (state[name][watched] for name in ("still_for", "moves_for", "moved_for"))
         length = (here * seconds).astype(np.float32)
         rests = ~moves & (here > 0)
-        before += np.where(rests, now, np.float32(0.0))
-        before += np.where(rests & moved.any(axis=0), length, np.float32(0.0))
-        now = np.where(rests, np.float32(0.0), now + length)
-        still += np.where(moved.any(axis=0), np.float32(0.0), length)
+        before += np.where(rests, now, ZERO)
+        before += np.where(rests & moved.any(axis=0), length, ZERO)
+        now = np.where(rests, ZERO, now + length)
+        still += np.where(moved.any(axis=0), ZERO, length)
         ordinary = ((now > 0.0) & (still < LEAST)) | (before > np.maximum(OFTEN * still, SELDOM))
         due = ~ordinary & (now > 0.0) & (now >= np.minimum(PART * still, np.float32(after)))
         state["still_for"][watched] = np.where(ordinary, _ORDINARY, still)

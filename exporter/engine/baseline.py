@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex
-from exporter.engine.ordered import add_up, clip
+from exporter.engine.ordered import add_up, all_of, any_of, clip
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, season_of
 from exporter.engine.seconds import HOUR
 
@@ -149,7 +149,7 @@ class Baseline:
         self.season[rows] = UNKNOWN
         self.errors[:, rows] = 0.0
         for bucket, stats in enumerate(self._stats):
-            if stats[_LAST, rows].any():
+            if any_of(stats[_LAST, rows]):
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
@@ -158,7 +158,7 @@ class Baseline:
         week, day, every = (self._stats[bucket][:, rows] for bucket in buckets)
         by_week, by_day, pooled = self._finest(buckets, rows)
         # The bits are chosen and not the numbers: packed quartiles may look like a NaN.
-        packed = week if by_week.all() else np.where(by_week, _bits(week), np.where(by_day, _bits(day), _bits(every)))
+        packed = week if all_of(by_week) else np.where(by_week, _bits(week), np.where(by_day, _bits(day), _bits(every)))
         chosen = _unpack(packed)
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
@@ -222,7 +222,7 @@ class Baseline:
         """
         batch = _Batch(samples, seconds)
         buckets = [self._stats[bucket][:, rows] for bucket in index]
-        before = np.stack([_unpack(bucket) for bucket in buckets])
+        before = np.array([_unpack(bucket) for bucket in buckets])
         if begins:
             counts = (batch.count > 0.0) & (before[0, _WEIGHT] >= _NEARLY * HOUR)
             note_errors(self.errors[:, rows], batch.mean, before[:, _MEAN], counts)
@@ -230,7 +230,7 @@ class Baseline:
         after = _learn(before, batch, self._full)
         for bucket, stats in zip(buckets, after, strict=True):
             new = _pack(stats)
-            if kept.any() and bucket is buckets[0]:
+            if any_of(kept) and bucket is buckets[0]:
                 new = np.where(kept, _bits(bucket), _bits(new)).view(np.float32)
             bucket[...] = new
         self.touched.update(index)
@@ -251,7 +251,7 @@ class Baseline:
             (week[_WEIGHT] >= once) & (week[_WEIGHT] < self._enough[0]) & (batch.count > 0.0)
         )
         open_to_doubt &= day[_WEIGHT] >= self._enough[1]
-        if not open_to_doubt.any():
+        if not any_of(open_to_doubt):
             return open_to_doubt
         nearer = np.abs(batch.mean - day[_MEAN]) < np.abs(week[_MEAN] - day[_MEAN])
         distance = np.abs(batch.mean - week[_MEAN])

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from exporter.engine.calibration import GRID, LEVELS, Budget, Calibration, calibrate, with_false_rate
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.false_alerts import FalseRate, JudgedAlerts
+from exporter.engine.ordered import any_of
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["SETTLED", "AlertCounts"]
@@ -184,7 +185,7 @@ class AlertCounts:
 
     def _is_open(self) -> bool:
         calibration = self.calibration
-        return calibration.fitted and bool((self._height >= calibration.threshold).any())
+        return calibration.fitted and any_of(self._height >= calibration.threshold)
 
     def calibrate(self) -> None:
         """Find the threshold for the budget by what was counted so far."""

@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Column, Columns
+from exporter.engine.constants import ZERO
+from exporter.engine.ordered import any_of
 from exporter.engine.seconds import DAY
 
 __all__ = ["Drift", "DriftState", "changepoint", "stability_index", "segments"]
@@ -135,12 +137,13 @@ class Drift:
         often, over = state["often"], state["over"]
         odd_and_out = anomalous & beyond
         # With nothing in the sum, and nothing to add, it stays as it is.
-        summed = self.ratio is not None and (bool(over.any()) or bool(odd_and_out.any()))
-        for odd, count, out in zip(anomalous, counted, odd_and_out, strict=True):
-            often += np.where(count, share * (odd - often), np.float32(0.0))
+        summed = self.ratio is not None and (any_of(over) or any_of(odd_and_out))
+        shares = np.where(counted, share, ZERO)
+        for odd, part, count, out in zip(anomalous.astype(np.float32), shares, counted, odd_and_out, strict=True):
+            often += part * (odd - often)
             if summed:
                 resting = over < 0.0
-                over += np.where(count & (resting | out), np.float32(seconds), np.float32(0.0))
+                over += np.where(count & (resting | out), np.float32(seconds), ZERO)
                 over *= resting | (often > self.ratio)
 
     def due(self, rows: slice, after: float) -> npt.NDArray[np.intp]:
@@ -162,7 +165,7 @@ class Drift:
     def settle(self, rows: npt.NDArray[np.intp]) -> None:
         """Sum up anomalous samples of `rows` anew: their buckets were moved."""
         over = self._columns.arrays()["over"]
-        over[rows] = np.minimum(over[rows], np.float32(0.0))
+        over[rows] = np.minimum(over[rows], ZERO)
 
     def begin_day(self, at: float) -> bool:
         """Begin another day at `at` if it is one, and return whether; pin anew when the profile is old enough."""
@@ -206,7 +209,7 @@ class Drift:
     def count(self, away: FloatArray) -> None:
         """Count samples in the histogram of today."""
         counts = np.bincount(np.searchsorted(EDGES, away[np.isfinite(away)]), minlength=BINS)
-        if counts.any():
+        if any_of(counts):
             today = self._day * DAY
             self._since = min(self._since, today) if np.isfinite(self._since) else today
             if today < self._since + DAYS * DAY:

@@ -26,6 +26,7 @@ from exporter.engine.drift import DriftState
 from exporter.engine.false_alerts import JudgedAlerts
 from exporter.engine.forecast.forecast import Forecast
 from exporter.engine.forecast.near_limit import with_limits
+from exporter.engine.ordered import all_of, any_of
 from exporter.engine.row_details import RowDetails
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
@@ -253,7 +254,7 @@ class Engine:
         are all that there is to see of the instants but the last. Arguments as in `run`.
         """
         state, used = self._state, self.table.used()
-        if state.forecasts is not None or state.size > CHUNK or not used.any():
+        if state.forecasts is not None or state.size > CHUNK or not any_of(used):
             return False
         follow = state.at < times[0] <= state.at + 1.5 * seconds
         if not follow or state.in_next_span(times, seconds) < len(times):
@@ -264,7 +265,7 @@ class Engine:
         settled = scale.negative[:size] | ~(samples < 0.0).any(axis=0)
         still = (samples == scale.origin[:size]) | np.isnan(samples)
         settled &= (scale.unit[:size] != 0.0) | still.all(axis=0)
-        return bool((old & stays & settled)[used].all())
+        return all_of((old & stays & settled)[used])
 
     def in_next_span(self, times: FloatArray, seconds: float) -> int:
         """Return how many of some instants, all after `at`, are scored together; see `run`."""
@@ -294,7 +295,7 @@ class Engine:
             How far slots are apart.
         """
         present = np.flatnonzero(~np.isnan(verdict.observed))
-        if not len(present) or not np.isnan(verdict.score).all():
+        if not len(present) or not all_of(np.isnan(verdict.score)):
             return np.nan
         missing = self._state.young.missing_samples(len(verdict.observed))[present]
         return verdict.at + interval * (1.0 + float(missing.min()))

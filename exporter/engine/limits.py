@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import clip, logarithm
+from exporter.engine.constants import UNITY, ZERO
+from exporter.engine.ordered import all_of, any_of, clip, logarithm
 
 __all__ = ["READY", "Limit", "SignalLimits", "days_of", "limit_columns"]
 
@@ -107,7 +108,7 @@ class SignalLimits:
         """Note the sizes of signals, shape (s, t, n), where they are usable, shape (t, n)."""
         state = self._columns
         most = state["most"]
-        if usable.all():
+        if all_of(usable):
             for sizes in signals.swapaxes(0, 1):
                 np.fmax(most, sizes, out=most)
             minutes = (times // 60.0).astype(np.int32)
@@ -124,9 +125,9 @@ class SignalLimits:
 
     def note_between(self, signals: Array, anomalous: Array) -> None:
         """Note anomalous samples that are not learned: what happens in most hours is normal wherever it falls."""
-        if anomalous.any():
+        if any_of(anomalous):
             most = self._columns["most"]
-            np.fmax(most, np.fmax.reduce(np.where(anomalous, signals, np.float32(0.0)), axis=1), out=most)
+            np.fmax(most, np.fmax.reduce(np.where(anomalous, signals, ZERO), axis=1), out=most)
 
     def end_block(self, white: Array | None = None) -> npt.NDArray[np.intp]:
         """Count the blocks that have ended, and return the series whose day has ended with it.
@@ -138,18 +139,20 @@ class SignalLimits:
         ended = np.flatnonzero((state["count"] >= BLOCK_SAMPLES) & (state["now"] - state["open"] >= BLOCK_MINUTES))
         if not len(ended):
             return ended
-        most, day = state["most"][:, ended], state["now"][ended] // DAY
-        new: npt.NDArray[np.intp] = ended[day != state["day"][ended]]
+        # Mostly those of all series end together, and views cost less than copies.
+        rows = slice(None) if len(ended) == len(state["count"]) else ended
+        most, day = state["most"][:, rows], state["now"][rows] // DAY
+        new: npt.NDArray[np.intp] = ended[day != state["day"][rows]]
         if len(new):
             self._end_day(new, None if white is None else white[new])
-            state["day"][ended] = day
+            state["day"][rows] = day
         for hours, where in zip(state["hours"], _bin_of(most), strict=True):
             hours[where, ended] += np.float16(1.0)
         today = state["today"]
-        today[:, ended] = np.maximum(today[:, ended], np.minimum(most[: len(today)], np.float32(6e4)))
-        state["most"][:, ended] = 0.0
-        state["count"][ended] = 0
-        state["open"][ended] = _NEVER
+        today[:, rows] = np.maximum(today[:, rows], np.minimum(most[: len(today)], np.float32(6e4)))
+        state["most"][:, rows] = 0.0
+        state["count"][rows] = 0
+        state["open"][rows] = _NEVER
         return new
 
     def _end_day(self, rows: npt.NDArray[np.intp], white: Array | None) -> None:
@@ -193,7 +196,7 @@ def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array, white
     largest: Array = np.maximum(limit, np.float32(rule.least))
     if white is not None and rule.white:
         # Less one standard error of the ratio, about: a limit that chance has raised hides much.
-        doubt = np.float32(1.0) - np.float32(1.0) / np.sqrt(np.maximum(hours.sum(axis=0), np.float32(4.0)))
+        doubt = UNITY - UNITY / np.sqrt(np.maximum(hours.sum(axis=0), np.float32(4.0)))
         tail = np.float32(rule.white_share) * q50 * _power(doubt * q90 / q50, rule.white)
         most = np.minimum(tail, np.float32(WHITE_MOST) * largest)
         largest = np.where(white, np.maximum(largest, most), largest)
@@ -203,7 +206,7 @@ def _limit_of(rule: Limit, hours: Array, days: Array | None, count: Array, white
 def _bin_of(size: Array, ratio: float = RATIO, bins_in_all: int = BINS) -> Array:
     """Return the bin of each value."""
     position = logarithm(np.maximum(size, np.float32(LOWEST)) / np.float32(LOWEST)) / np.float32(np.log(ratio))
-    bins: Array = np.minimum(position + np.float32(1.0), bins_in_all - 1).astype(np.uint8)
+    bins: Array = np.minimum(position + UNITY, bins_in_all - 1).astype(np.uint8)
     return np.where(size < LOWEST, np.uint8(0), bins)
 
 
@@ -225,5 +228,5 @@ def _quantile(hours: Array, share: float) -> Array:
     index = (cumulative >= target).argmax(axis=0)
     every = np.arange(hours.shape[1])
     upper, within = cumulative[index, every], hours[index, every]
-    part = np.where(within > 0.0, (target - (upper - within)) / within, np.float32(0.0))
+    part = np.where(within > 0.0, (target - (upper - within)) / within, ZERO)
     return _edge(index + part)

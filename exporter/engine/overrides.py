@@ -11,6 +11,7 @@ from exporter.engine.absence import Absence, Attendance, Habit, lasting
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Column
 from exporter.engine.detectors.base import CERTAIN
+from exporter.engine.ordered import all_of, any_of
 from exporter.engine.seconds import WEEK
 from exporter.engine.series import SeriesFamily, SeriesLifetimes, SeriesTable
 from exporter.engine.settings import DetectionSettings
@@ -162,14 +163,14 @@ class Overrides:
         here = ~np.isnan(value)
         severity = np.where(here & ~((value >= context.low) & (value <= context.high)), CERTAIN, 0.0)
         low = value if context.downward is True else np.where(context.downward, value, np.nan)
-        if detection.never_zero and ((low == 0.0).any() or self._zeros.going_on(rows)):
+        if detection.never_zero and (any_of(low == 0.0) or self._zeros.going_on(rows)):
             for index, (now, ok) in enumerate(zip(low, learn, strict=True)):
                 odd = self._zeros.update(
                     rows, context.hour, now, ok, context.stats, context.zero, step=context.step, after=context.after
                 )
                 severity[index] = np.maximum(severity[index], odd)
                 verdicts.zero[when.start + index, rows] = odd > 0.0
-        if detection.missing_series and (not here.all() or self._absence.going_on(rows)):
+        if detection.missing_series and (not all_of(here) or self._absence.going_on(rows)):
             last = context.last.copy()
             for index, at in enumerate(verdicts.times[when].tolist()):
                 missing, odd = self._absence.update(

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.constants import UNITY, ZERO, single
+from exporter.engine.ordered import any_of
 
 __all__ = ["MARKS", "DailyMarks", "Runs"]
 
@@ -27,11 +29,11 @@ GAP = 6
 """Hours after which an anomaly is another run."""
 LASTS = 12
 """Hours after the begin of a run of one month that it goes on, where that of the other month did."""
-BEYOND = np.float32(1.3)
+BEYOND = single(1.3)
 """What recurs must be this many times as severe as before."""
-VARIES = np.float32(2.0)
+VARIES = single(2.0)
 """What recurs may have been so many times as severe in a month as in the other."""
-SIZE_MAX = np.float32(6e4)
+SIZE_MAX = single(6e4)
 _NEVER = np.iinfo(np.int32).min // 2
 
 MARKS = {
@@ -56,14 +58,14 @@ class DailyMarks:
 
     def note(self, anomalous: Array) -> None:
         """Mark the series, shape (n,), with an anomaly."""
-        if anomalous.any():
+        if any_of(anomalous):
             self._marks[self._hour] |= anomalous.astype(np.uint8)
 
     def often(self) -> Array:
         """Return which series, shape (n,), had an anomaly about this hour on three of the last four days."""
         marks, hour = self._marks, self._hour
         days = (marks[(hour - 1) % HOURS] | marks[hour] | marks[(hour + 1) % HOURS]) & _EARLIER_DAYS
-        often: Array = _BITS[days] >= OFTEN if days.any() else np.zeros(len(days), np.bool_)
+        often: Array = _BITS[days] >= OFTEN if any_of(days) else np.zeros(len(days), np.bool_)
         return often
 
     @staticmethod
@@ -95,18 +97,18 @@ class Runs(Columns):
         state = self.views(rows)
         if hour != int(state["run_hour"].max()):
             state["run_normal"][...] = 1.0
-            if state["run_sizes"].any():
+            if any_of(state["run_sizes"]):
                 above, below = (BEYOND * _of_months(state, hour, side) for side in (1.0, -1.0))
                 state["run_normal"][...] = np.where(above >= below, np.maximum(above, 1.0), -below)
             state["run_hour"][...] = hour
         normal = state["run_normal"]
-        return np.asarray(np.maximum(np.stack([normal, -normal]), np.float32(1.0)))
+        return np.asarray(np.maximum(np.array((normal, -normal)), UNITY))
 
     def note(self, rows: slice, hour: int, above: Array, below: Array) -> None:
         """Note the severities of samples of an hour, shape (t, n), without what is normal."""
         severity = np.fmax(above, below)
         anomalous = severity >= 1.0
-        if not anomalous.any():
+        if not any_of(anomalous):
             return
         state = self.views(rows)
         which = np.flatnonzero(anomalous.any(axis=0))
@@ -128,8 +130,8 @@ def _of_months(state: dict[str, Array], hour: int, side: float) -> Array:
     begin, end = state["run_hours"]
     least_severe, most_severe = np.full((2, begin.shape[1]), np.inf, np.float32)
     most_severe[:] = 0.0
-    sizes = np.maximum(np.float32(side) * state["run_sizes"].astype(np.float32), np.float32(0.0))
-    if not sizes.any():
+    sizes = np.maximum(np.float32(side) * state["run_sizes"].astype(np.float32), ZERO)
+    if not any_of(sizes):
         return np.zeros(begin.shape[1], np.float32)
     workdays, covered = _workdays_before(hour // HOURS), np.zeros(begin.shape[1], np.bool_)
     for (least, most), days in zip(MONTHS, workdays, strict=True):
@@ -141,12 +143,12 @@ def _of_months(state: dict[str, Array], hour: int, side: float) -> Array:
             covers, goes_on = covers | there, goes_on | there
         covers &= (since <= end - begin + 2) & (sizes > 0.0)
         here = covers | (goes_on & (since <= LASTS + 1) & (sizes > 0.0))
-        if not here.any():
+        if not any_of(here):
             return np.zeros(begin.shape[1], np.float32)
         covered |= covers.any(axis=0)
-        severity = np.maximum.reduce(np.where(here, sizes, np.float32(0.0)))
+        severity = np.maximum.reduce(np.where(here, sizes, ZERO))
         least_severe, most_severe = np.minimum(least_severe, severity), np.maximum(most_severe, severity)
-    return np.asarray(np.where(covered, np.minimum(most_severe, VARIES * least_severe), np.float32(0.0)))
+    return np.asarray(np.where(covered, np.minimum(most_severe, VARIES * least_severe), ZERO))
 
 
 def _workdays_before(day: int) -> tuple[list[int], list[int]]:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.constants import UNITY, ZERO, single
 from exporter.engine.detectors.base import BLOCK, BoolArray, FloatArray, Residual, SampleBatch
-from exporter.engine.ordered import add_to, clip, logarithm, rolling_sum
+from exporter.engine.ordered import add_to, all_of, any_of, clip, logarithm, rolling_sum
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Levels", "Residuals"]
@@ -32,24 +33,24 @@ DAYS = 14.0
 """Memory of the noise of an hour."""
 VISITS = 4.0
 """Visits of a bucket that the noise of its hour of the day weighs as much as."""
-WHITE, INDEPENDENT = np.float32(0.3), 4.0
+WHITE, INDEPENDENT = single(0.3), 4.0
 """Correlation from sample to sample below which a visit counts so many times: its samples are not one reading, so they
 say what the noise of the bucket is."""
-NORMAL = np.float32(1.2533)
+NORMAL = single(1.2533)
 """Standard deviation in mean absolute deviations, for a normal distribution."""
-CLIP = np.float32(3.0)
+CLIP = single(3.0)
 """Residuals count for the noise at most this many times the noise of their hour: an incident is no noise."""
-CLEAR = np.float32(100.0)
+CLEAR = single(100.0)
 """Sum of the squares from which on the correlation is known: that of so many samples that moved."""
 REPEATS = 2016
 """Samples that the share of those that repeat the one before is a mean of: a week of five minutes."""
-MOSTLY = np.float32(0.8)
+MOSTLY = single(0.8)
 """Share of zeros from which on a series is mostly zero. Most of its hours have seen no event, or one, so their noise
 says nothing: it is at least that of all samples, as if all events were of one size. And from nothing, all events are
 equally far by their logarithm."""
-ECHO_FADE = np.float32(0.5 ** (1.0 / 1000.0))
+ECHO_FADE = single(0.5 ** (1.0 / 1000.0))
 """Part of the correlation that is left after a sample: half after three and a half days of five minutes."""
-EMPTY = np.float32(0.05)
+EMPTY = single(0.05)
 """Part of the mean value that is added before a logarithm is taken, so that a zero is far and not infinitely far."""
 _NO_SAMPLE = 255
 
@@ -140,9 +141,9 @@ class Residuals:
         add = EMPTY * state["size"]
         expected = np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
         ratio = logarithm((np.maximum(residual + (stats.mean - zero), 0.0).astype(np.float32) + add) / expected)
-        both = np.stack([residual, ratio])
+        both = np.array((residual, ratio))
         local = self._local(state["recent"], index, both, keep, step, score_only=batch.score_only)
-        contrast = both - np.where(np.isnan(local), np.float32(0.0), local)
+        contrast = both - np.where(np.isnan(local), ZERO, local)
         positive = ~state["negative"]
         if not batch.score_only:
             _note_sizes(state, sample, zero, keep)
@@ -153,13 +154,13 @@ class Residuals:
         # What grew for weeks lies in the deviation of the bucket, and not in the noise of the hour.
         counted = visits if stats.trend is None else (1.0 - stats.trend) * visits
         product, square = state["echo"]
-        correlation = np.where(square > CLEAR, product / square, np.float32(1.0))
+        correlation = np.where(square > CLEAR, product / square, UNITY)
         white = correlation < WHITE
         counted = np.where(white, INDEPENDENT * counted, counted)
         variance = (counted * stats.std**2 + VISITS * of_hour**2) / (counted + VISITS) * (1.0 + 1.0 / visits)
         spread = np.sqrt(variance)
-        if (rare := state["zeros"] > MOSTLY).any():
-            of_events = state["size"] / np.sqrt(np.maximum(np.float32(1.0) - state["zeros"], np.float32(1e-6)))
+        if any_of(rare := state["zeros"] > MOSTLY):
+            of_events = state["size"] / np.sqrt(np.maximum(UNITY - state["zeros"], np.float32(1e-6)))
             spread = np.where(rare, np.maximum(spread, of_events), spread)
             positive &= ~rare
         # The noise of the logarithm has no bucket: it is at most what that of the value is near the mean.
@@ -207,7 +208,7 @@ class Residuals:
             return np.broadcast_to(levels[0][:, None], both.shape)
         here = recent[:, start : start + count]
         here[...] = both
-        if not keep.all():
+        if not all_of(keep):
             for offset, ok in enumerate(keep):
                 here[:, offset] = np.where(ok, here[:, offset], recent[:, start + offset - 1])
         return _median_of_thirds(recent[:, start - 3 * third : start + count - 1].swapaxes(0, 1), third).swapaxes(0, 1)
@@ -218,7 +219,7 @@ class Residuals:
         previous = np.broadcast_to(last, sample.shape)
         if score_only:
             return previous
-        if keep.all():
+        if all_of(keep):
             previous = np.concatenate([previous[:1], sample[:-1]])
             last[...] = sample[-1]
             return previous
@@ -240,28 +241,15 @@ class Residuals:
         count = noted.sum(axis=0, dtype=np.int32)
         most = DAYS * max(1.0, HOUR / self.step)
         rate = (1.0 / clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
-        sizes, last = np.abs(recent[:, WINDOW:]), state["last"]
-        usable, echo = noted & ~np.isnan(sizes), state["echo"]
+        typical, sizes = _learn_noise(noise, np.abs(recent[:, WINDOW:]), noted, hours.min(axis=1).tolist(), rate)
+        relative = np.copysign(sizes / typical, recent[0, WINDOW:])
+        relative = np.where(noted & (typical > 0.0), relative, ZERO)
         # What the first days have in common is no correlation: the mean samples of their hours were not known yet.
         fade = np.minimum(ECHO_FADE, 1.0 - 2.0 / np.maximum(age, 3)).astype(np.float32)
-        for index, hour in enumerate(hours.min(axis=1).tolist()):
-            if hour == _NO_SAMPLE:
-                continue
-            now, size, here = noise[:, hour], sizes[:, index], noted[index]
-            clipped = np.where(now > 0.0, np.minimum(size, CLIP * now), size)
-            new = np.where(np.isnan(now), size, now + rate * (clipped - now))
-            np.copyto(now, new, where=usable[:, index])
-            relative = np.copysign(clipped[0] / now[0], recent[0, WINDOW + index])
-            relative = np.where(here & (now[0] > 0.0), relative, np.float32(0.0))
-            # Whether other series have a sample must not matter.
-            products = np.empty(echo.shape, np.float32)
-            np.multiply(relative, last, out=products[0])
-            np.multiply(relative, relative, out=products[1])
-            np.copyto(echo, echo * fade + products, where=here)
-            np.copyto(last, relative, where=here)
+        _learn_echo(state["echo"], state["last"], relative, noted, fade)
         share = count / clip(age + count, 1, HOURS * most).astype(np.float32)
         mean = state["sum"] / np.maximum(count, 1).astype(np.float32)
-        state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), np.float32(0.0))
+        state["size"] += np.where(count > 0, share.astype(np.float32) * (mean - state["size"]), ZERO)
         nothing = state["nothing"] / np.maximum(count, 1).astype(np.float32)
         state["zeros"] += np.where(count > 0, share * (nothing - state["zeros"]), 0.0).astype(np.float32)
         state["nothing"][...] = 0
@@ -284,13 +272,13 @@ class Residuals:
 def _nearest_residual(sample: FloatArray, stats: BucketStats, single_visit: FloatArray) -> Array:
     """Return the distance from the mean of the bucket, or from that of the single visit where this is nearer."""
     residual = (sample - stats.mean).astype(np.float32)
-    if np.isnan(single_visit).all():
+    if all_of(alone := np.isnan(single_visit)):
         return residual
     # A weekend that was visited once is as normal as the other days.
     other = (sample - single_visit).astype(np.float32)
     smaller = np.copysign(np.minimum(np.abs(residual), np.abs(other)), residual)
-    nearer = np.where(residual * other > 0.0, smaller, np.float32(0.0))
-    return np.where(np.isnan(single_visit), residual, nearer)
+    nearer = np.where(residual * other > 0.0, smaller, ZERO)
+    return np.where(alone, residual, nearer)
 
 
 def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, keep: BoolArray) -> None:
@@ -301,7 +289,7 @@ def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, k
     moved = np.logical_or.accumulate((sample != 0.0) & keep, axis=0) | state["moved"]
     state["moved"][...] = moved[-1]
     state["nothing"] += ((sample == zero) & keep).sum(axis=0, dtype=np.int16)
-    add_to(state["sum"], np.where(moved, distance.astype(np.float32), np.float32(0.0)))
+    add_to(state["sum"], np.where(moved, distance.astype(np.float32), ZERO))
 
 
 def _noise_about(noise: Array, hour: int) -> Array:
@@ -310,9 +298,52 @@ def _noise_about(noise: Array, hour: int) -> Array:
     valid = ~np.isnan(hours)
     total = np.zeros(hours.shape[::2], np.float32)
     for each in range(3):
-        total += np.where(valid[:, each], hours[:, each], np.float32(0.0))
+        total += np.where(valid[:, each], hours[:, each], ZERO)
     deviation: Array = NORMAL * total / valid.sum(axis=1).astype(np.float32)
     return deviation
+
+
+def _learn_noise(noise: Array, sizes: Array, noted: Array, hours: list[int], rate: Array) -> tuple[Array, Array]:
+    """Learn the sizes of residuals, shape (2, t, n), as the noise of their hours, (2, 24, n), where they were `noted`.
+
+    Return the noise of the value with each sample, and its size as it counts; shapes (t, n).
+    """
+    usable, typical = noted & ~np.isnan(sizes), np.ones(noted.shape, np.float32)
+    # Where every sample counts and something was learned before, nothing has to be chosen.
+    seen = [hour for hour in set(hours) if hour != _NO_SAMPLE]
+    plain = all_of(usable) and all_of(rate < 1.0) and all_of(noise[:, seen] > 0.0)
+    for index, hour in enumerate(hours):
+        if hour == _NO_SAMPLE:
+            continue
+        now, size = noise[:, hour], sizes[:, index]
+        most = CLIP * now
+        if not plain:
+            np.copyto(most, np.float32(np.inf), where=~(now > 0.0))
+        np.minimum(size, most, out=size)
+        step = rate * (size - now)
+        if plain:
+            now += step
+        else:
+            np.copyto(now, np.where(np.isnan(now), size, now + step), where=usable[:, index])
+        typical[index] = now[0]
+    return typical, sizes[0]
+
+
+def _learn_echo(echo: Array, last: Array, relative: Array, noted: Array, fade: Array) -> None:
+    """Add the products of residuals, shape (t, n), with the ones before and with themselves, where `noted`."""
+    chain = np.concatenate((last[None], relative))
+    every = all_of(noted)
+    for index, here in enumerate(noted):
+        if not every:
+            # Whether other series have a sample must not matter.
+            np.copyto(chain[index + 1], chain[index], where=~here)
+        new = echo * fade
+        new += chain[index + 1] * chain[index : index + 2]
+        if every:
+            echo[...] = new
+        else:
+            np.copyto(echo, new, where=here)
+    last[...] = chain[-1]
 
 
 def _median_of_thirds(rows: Array, third: int) -> Array:

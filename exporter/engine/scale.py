@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.ordered import clip
+from exporter.engine.ordered import any_of, clip
 
 __all__ = ["LARGEST", "Scale"]
 
@@ -55,7 +55,7 @@ class Scale:
     def note_signs(self, rows: slice, values: FloatArray) -> npt.NDArray[np.bool_]:
         """Return which series were below zero at one of `values` or before, source units, shape (t, n) both."""
         below: npt.NDArray[np.bool_] = values < 0.0
-        if not below.any():
+        if not any_of(below):
             return np.broadcast_to(self.negative[rows], below.shape)
         below = np.logical_or.accumulate(below, axis=0) | self.negative[rows]
         self.negative[rows] = below[-1]
@@ -73,7 +73,7 @@ class Scale:
 
     def update(self, rows: slice, values: FloatArray) -> None:
         """Settle the origin and the unit of the series for which `values`, source units, shape (t, n), decide it."""
-        if not (self.unit[rows] == 0.0).any():
+        if not any_of(self.unit[rows] == 0.0):
             return
         for value in values:
             self._update(rows, value)
@@ -82,10 +82,10 @@ class Scale:
         finite = np.isfinite(value)
         origin, unit = self.origin[rows], self.unit[rows]
         new = np.isnan(origin) & finite
-        if new.any():
+        if any_of(new):
             origin[new] = value[new]
         moved = (unit == 0.0) & finite
-        if moved.any():
+        if any_of(moved):
             distance = np.abs(np.where(moved, value - origin, 0.0))
             moved &= (distance > 0.0) & np.isfinite(distance)
             exponent = np.clip(np.frexp(distance[moved])[1] - 1, -1000, 1000)

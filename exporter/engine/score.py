@@ -16,7 +16,7 @@ from exporter.engine.cadence import Span
 from exporter.engine.details import note_lasting
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
-from exporter.engine.ordered import clip
+from exporter.engine.ordered import all_of, any_of, clip
 from exporter.engine.overrides import OverrideContext
 from exporter.engine.peers.samples import PeerVerdicts
 from exporter.engine.residual import Levels
@@ -149,7 +149,7 @@ class Scorer:
         ]
         hour = int(local[0] // HOUR)
         normal = state.runs.normal(rows, hour)
-        monthly = bool((normal > 1.0).any())
+        monthly = any_of(normal > 1.0)
         if monthly:
             results = [beside_months(each, normal) for each in results]
         outage = _outage(voters, results)
@@ -202,7 +202,7 @@ class Scorer:
         """Judge the series in their first day, and note their samples."""
         state, when = self.state, self.span.when
         age = self.verdicts.times[when, None] - state.lifetimes.first[rows]
-        if (age >= UNTIL).all():
+        if all_of(age >= UNTIL):
             return None
         observed = self.verdicts.observed[when, rows]
         siblings = self.siblings if self.siblings.shape[-1] == 1 else self.siblings[..., rows]
@@ -277,7 +277,7 @@ class Scorer:
         voted = ~np.isnan(severity)
         age = verdicts.times[when, None] - state.lifetimes.first[rows]
         old = age >= settings.baseline.min_history
-        if not old.all():
+        if not all_of(old):
             # A young series of which too few can say anything is scored by those that can, where they agree.
             agreed = np.fmax.reduce(np.fmin.reduce(each, axis=1), axis=0)
             severity = np.where(can & ~old & np.isnan(severity), agreed, severity)
@@ -385,7 +385,7 @@ def score_instants(
     """
     times, samples = verdicts.times, verdicts.observed
     # What is not learned of an instant must not reach the next one by way of a batch that both are in.
-    single = mask is not None and not mask.learn.all()
+    single = mask is not None and not all_of(mask.learn)
     with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
         for span in state.spans(times, every, seconds, single=single):
             siblings = state.siblings(samples[span.when], times[span.when])

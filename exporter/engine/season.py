@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.constants import UNITY
+from exporter.engine.ordered import add_to, add_up
 from exporter.engine.seconds import HOUR
 
 __all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "note_errors", "season_of"]
@@ -65,14 +67,7 @@ def season_of(
     by_week, visits = _explained(week)
     by_day, days = _explained(day)
     by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(by_day, days)
-    peak, days_off = np.zeros(len(visits)), np.zeros((7, len(visits)))
-    for hour, bucket in enumerate(week):
-        daily = day[hour % 24].astype(np.float64)
-        off = np.abs(bucket[_MEAN] - daily[_MEAN]) / daily[_STD]
-        peak = np.fmax(peak, np.where(bucket[_WEIGHT] > 0.0, off, 0.0))
-        signed = np.where((bucket[_WEIGHT] > 0.0) & (daily[_STD] > 0.0), bucket[_MEAN] - daily[_MEAN], 0.0)
-        days_off[hour // 24] += np.where(daily[_STD] > 0.0, signed / np.where(daily[_STD] > 0.0, daily[_STD], 1.0), 0.0)
-    day_peak = np.abs(days_off).max(axis=0) / 24.0
+    peak, day_peak = _peaks(week, day)
     count, of_week, of_day, of_all = errors.astype(np.float64)
     unclear = count < COMPARED
     better = unclear | (of_week < of_day * np.where(now == WEEKLY, KEPT, TAKEN))
@@ -99,19 +94,34 @@ def note_errors(errors: Stats, value: FloatArray, means: FloatArray, counts: npt
     """
     errors[0] += counts
     np.minimum(errors[0], np.float32(ERRORS), out=errors[0])
-    step = ((value - means) ** 2 - errors[1:]) / np.maximum(errors[0], np.float32(1.0))
+    step = ((value - means) ** 2 - errors[1:]) / np.maximum(errors[0], UNITY)
     errors[1:] += np.where(counts, step, 0.0).astype(np.float32)
+
+
+def _peaks(week: Sequence[Stats], day: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:
+    """Return how far the farthest hour, and the farthest day on average, are from the hours of the day; shapes (n,)."""
+    mean, std = (np.array([hour[which] for hour in day], np.float64) for which in (_MEAN, _STD))
+    moves = std > 0.0
+    peak, day_peak = np.zeros((2, mean.shape[1]))
+    for first in range(0, len(week), len(day)):
+        hours = week[first : first + len(day)]
+        away, seen = np.array([hour[_MEAN] for hour in hours]) - mean, np.array([hour[_WEIGHT] for hour in hours]) > 0.0
+        off = away / std
+        peak = np.fmax(peak, np.fmax.reduce(np.where(seen, np.abs(off), 0.0)))
+        day_peak = np.maximum(day_peak, np.abs(add_up(np.where(seen & moves, off, 0.0))))
+    return peak, day_peak / len(day)
 
 
 def _explained(buckets: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:
     """Return the share of the variance that lies between buckets, and how often each was visited."""
     weights, means, squares, within = np.zeros((4, buckets[0].shape[1]))
-    for bucket in buckets:
-        mean, std, weight = (bucket[which].astype(np.float64) for which in (_MEAN, _STD, _WEIGHT))
-        weights += weight
-        means += weight * mean
-        squares += weight * mean * mean
-        within += weight * std * std
+    for first in range(0, len(buckets), 24):
+        part = buckets[first : first + 24]
+        mean, std, weight = (np.array([hour[which] for hour in part], np.float64) for which in (_MEAN, _STD, _WEIGHT))
+        add_to(weights, weight)
+        add_to(means, weight * mean)
+        add_to(squares, weight * mean * mean)
+        add_to(within, weight * std * std)
     between = np.maximum(squares / weights - (means / weights) ** 2, 0.0)
     return between / (between + within / weights), weights / (HOUR * len(buckets))
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
+from exporter.engine.ordered import all_of, any_of
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Band", "LevelShift", "Shift"]
@@ -39,6 +40,7 @@ SHAPED = 6 * HOUR
 """Seconds of a run from which on it says something about the size of the daily shape: a quarter
 of the day."""
 
+_RECENT, _WHOLE = np.array([RECENT]), np.ones(1)
 _SECONDS, _ABOVE, _BELOW = range(3)
 _LASTED, _HALF, _D, _E, _DD, _EE, _DE = range(7)
 
@@ -133,13 +135,19 @@ class LevelShift:
         """Note how far samples, shape (t, n), are from the expected value; baseline units, NaN: unknown."""
         lower, expected, upper = band
         least, most = lower - expected, upper - expected
-        recent = self.recent[rows]
+        recent = self.recent[rows].astype(np.float64)
         deviations = sample - expected
-        for deviation, inside in zip(deviations, (deviations >= least) & (deviations <= most), strict=True):
+        missing = np.isnan(deviations)
+        complete = not any_of(missing)
+        for deviation, inside, none in zip(
+            deviations, (deviations >= least) & (deviations <= most), missing, strict=True
+        ):
             # A mean over the edge of the band would be between the levels, at none of them.
-            part = np.where(inside == ((recent >= least) & (recent <= most)), RECENT, 1.0)
+            part = np.where(inside == ((recent >= least) & (recent <= most)), _RECENT, _WHOLE)
             step = part * (deviation - recent)
-            recent += np.where(np.isnan(step), 0.0, step)
+            recent += step if complete else np.where(none, 0.0, step)
+            recent = recent.astype(np.float32).astype(np.float64)
+        self.recent[rows] = recent
 
     def note(self, rows: slice, sample: FloatArray, band: Band, seconds: float) -> None:
         """Note samples of a block.
@@ -157,7 +165,7 @@ class LevelShift:
         half = np.where(has_band, 0.5 * (upper - lower), 0.0)
         block, run = self.block[:, rows], self.run[_HALF:, rows]
         counts = has_band & ~np.isnan(sample)
-        if not counts.any():
+        if not any_of(counts):
             return
         weight = np.where(counts, seconds, 0.0)
         d, e = np.where(counts, sample - expected, 0.0), np.where(counts, expected, 0.0)
@@ -182,13 +190,13 @@ class LevelShift:
         run[:, seen & ~goes_on] = 0.0
         block[...] = 0.0
         lasted = np.abs(run[_LASTED]) >= after
-        return self._accept(rows.start + np.flatnonzero(lasted)) if lasted.any() else []
+        return self._accept(rows.start + np.flatnonzero(lasted)) if any_of(lasted) else []
 
     def accept(self, rows: npt.NDArray[np.intp], expected: FloatArray) -> list[Shift]:
         """Accept where `rows` are now, and return how they moved; `expected` is what they were to be. Shapes (m,)."""
         lasted = np.abs(self.run[_LASTED, rows])
         short = lasted < SHAPED
-        shifts = [] if short.all() else self._accept(rows[~short], may_empty=False)
+        shifts = [] if all_of(short) else self._accept(rows[~short], may_empty=False)
         by = self.recent[rows].astype(np.float64)
         self.offset[rows[short]] += by[short]
         self._reset(rows[short])
@@ -209,7 +217,7 @@ class LevelShift:
         lasted = np.abs(run[_LASTED])
         seconds = np.where(lasted > 0.0, lasted + self.block[_SECONDS, rows], np.nan)
         e, d = run[_E] / seconds, run[_D] / seconds
-        return np.stack([e, e + d, seconds])
+        return np.array((e, e + d, seconds))
 
     def _reset(self, rows: npt.NDArray[np.intp]) -> None:
         """Reset the run statistics of `rows`."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from exporter.engine.cadence import Span
 from exporter.engine.engine import Engine, present
+from exporter.engine.ordered import all_of
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
 from exporter.engine.settings import EngineSettings
@@ -168,7 +169,7 @@ def _judged(
     mask: SampleMask | None,
 ) -> list[tuple[slice, Verdicts]]:
     """Judge and learn samples of less than a day; return the verdicts on some rows each."""
-    single = mask is not None and not mask.learn.all()
+    single = mask is not None and not all_of(mask.learn)
     siblings = _siblings(whole, times, samples, every, seconds, single=single)
     edges = np.linspace(0, whole.size, slices + 1).astype(int).tolist()
     room, tasks = whole.within.free // slices, []

@@ -13,6 +13,7 @@ from exporter.engine.buckets import BucketIndex, buckets_at
 from exporter.engine.cadence import LearningGrid, Span
 from exporter.engine.calibration import Calibration
 from exporter.engine.detectors import BLOCK
+from exporter.engine.ordered import any_of
 from exporter.engine.rows import EngineRows
 from exporter.engine.seconds import HOUR
 from exporter.engine.settings import EngineSettings
@@ -232,7 +233,7 @@ class EngineState(EngineRows):
         self.grid_at = self.at
         self.filled += instants
         # Where history begins with empty instants, what was learned begins with the first sample.
-        if self.instants or np.isfinite(self.lifetimes.first).any():
+        if self.instants or any_of(np.isfinite(self.lifetimes.first)):
             self.instants += instants
 
     def _flush(self) -> None:

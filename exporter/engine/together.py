@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from exporter.engine.buckets import utc_offset
 from exporter.engine.engine import Engine, present
+from exporter.engine.ordered import all_of, any_of
 from exporter.engine.row_settings import RowSettings
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
@@ -197,7 +198,7 @@ class _JointState(EngineState):
     def siblings(self, samples: FloatArray, times: FloatArray) -> FloatArray:
         first = self.lifetimes.first
         columns = np.full((3, len(times), self.size), np.nan)
-        if not (times[0] - first >= UNTIL).all():
+        if not all_of(times[0] - first >= UNTIL):
             for _, rows in self.members:
                 columns[..., rows] = Siblings.of(samples[:, rows], first[rows], times).quantiles[..., None]
         return columns
@@ -220,7 +221,7 @@ class _JointState(EngineState):
     def _advance(self, instants: int) -> None:
         super()._advance(instants)
         for member, rows in self.members:
-            if member.instants or np.isfinite(self.lifetimes.first[rows]).any():
+            if member.instants or any_of(np.isfinite(self.lifetimes.first[rows])):
                 member.instants += instants
 
     def _begin_day(self) -> bool:

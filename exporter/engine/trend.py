@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
-from exporter.engine.ordered import add_to, clip, logarithm
+from exporter.engine.constants import ZERO
+from exporter.engine.ordered import add_to, any_of, clip, logarithm
 from exporter.engine.seconds import DAY
 
 __all__ = ["Trend"]
@@ -62,7 +63,7 @@ class Trend:
         level, side = columns["level"][rows], columns["side"][rows]
         part = clip((side * np.sign(level) - NONE) / (ALL - NONE), 0.0, 1.0)
         part *= ~columns["negative"][rows]
-        if not part.any():
+        if not any_of(part):
             return stats
         factor = np.exp((part * level).astype(np.float64)).astype(np.float32).astype(np.float64)
         # Without a trend a value stays the same to its last bit, whatever other series have.
@@ -83,7 +84,7 @@ class Trend:
         total, expected = state["sums"]
         add_to(total, np.where(counts, sizes, 0.0).astype(np.float32))
         add_to(expected, np.where(counts, mean, 0.0).astype(np.float32))
-        add_to(state["seconds"], np.where(counts, np.float32(seconds), np.float32(0.0)))
+        add_to(state["seconds"], np.where(counts, np.float32(seconds), ZERO))
 
     def end_block(self, rows: slice) -> None:
         """Learn the block that has ended."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors import Detector, DetectorResult
-from exporter.engine.ordered import clip
+from exporter.engine.ordered import any_of, clip
 
 __all__ = ["Ballot", "beside_months", "score_of", "severity_of", "vote"]
 
@@ -96,7 +96,7 @@ def vote(
     lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))
     upper, published_upper = (np.maximum(edge, expected + smallest) for edge in (band[1], published[1]))
 
-    any_counts = not smallest.any()
+    any_counts = not any_of(smallest)
     counts = np.full(sample.shape, np.inf)
     if not any_counts:
         np.divide(np.abs(sample - expected), smallest, out=counts, where=smallest > 0.0)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.constants import single
+from exporter.engine.ordered import any_of
 from exporter.engine.seconds import HOUR
 
 __all__ = ["WithinHour"]
@@ -23,7 +25,7 @@ PARTS = 12
 """Parts of an hour in which it is noted whether a sample was far."""
 HOURS = 5
 """Hours on end in which the same part must have been far."""
-FAR = np.float32(2.0)
+FAR = single(2.0)
 """Standard deviations that are far."""
 MEMORY = 48.0
 """Hours that the pattern is a mean of."""
@@ -147,7 +149,7 @@ class WithinHour(Columns):
         if number != int(state["mark_hour"].max()):
             self._begin_hour(rows, state, number)
         slots = self._slots.arrays()
-        if not slots["used"].any():
+        if not any_of(slots["used"]):
             return None
         slot = state["slot"]
         used = np.flatnonzero(slot >= 0)
@@ -183,12 +185,12 @@ class WithinHour(Columns):
         """
         state = self.views(rows)
         far = keep & (np.abs(distance) > FAR * spread)
-        if far.any():
+        if any_of(far):
             part = (times % HOUR // (HOUR / PARTS)).astype(np.uint16)
             bits = np.left_shift(np.uint16(1), part)[:, None]
             state["marks"][0] |= np.bitwise_or.reduce(np.where(far, bits, np.uint16(0)), axis=0)
         slot = state["slot"]
-        if self._slots.arrays()["row"].size and (slot >= 0).any():
+        if self._slots.arrays()["row"].size and any_of(slot >= 0):
             which = np.flatnonzero(slot >= 0)
             plain = distance[:, which].astype(np.float64)
             plain = plain if shift is None else plain + shift[:, which]

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.constants import ZERO, single
 from exporter.engine.detectors.base import CERTAIN, SEVERITY_MAX, BoolArray, FloatArray
-from exporter.engine.ordered import clip, sort
+from exporter.engine.ordered import all_of, any_of, clip, sort
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["FEW", "UNTIL", "Siblings", "Young", "YoungSamples", "YoungVerdicts"]
@@ -43,9 +44,9 @@ DOUBT = 8.0
 """Changes of the value that weigh as much as that."""
 UNSURE = 0.9
 """Severities end here where there is no scale to judge by."""
-FOLLOW = np.float32(0.5)
+FOLLOW = single(0.5)
 """Part of the distance by which the level of late follows a sample,"""
-STRIDE = np.float32(4.0)
+STRIDE = single(4.0)
 """whose distance counts for so many standard deviations at most."""
 SHORTEST, LONGEST = 0.1 * HOUR, 2 * HOUR
 """Seconds after which a new level is normal: as long as the series had been at the one before, within these bounds."""
@@ -53,9 +54,9 @@ SIBLINGS = 8
 """Older series of the query that say something about a new one."""
 COMPARED = 1024
 """Of them, at most so many are looked at."""
-_NORMAL = np.float32(1.4826)
+_NORMAL = single(1.4826)
 """Standard deviation over the median absolute deviation, for a normal distribution,"""
-_TENTHS = np.float32(2.563)
+_TENTHS = single(2.563)
 """and the distance between its outer tenths in standard deviations."""
 
 LAYOUT = {
@@ -231,23 +232,23 @@ def _judge(state: _State, samples: YoungSamples, index: int, governs: BoolArray)
     lower = np.where(few, -np.inf, middle - np.maximum(reach, BEYOND * (middle - low)))
     above = np.minimum((sample - middle) / (upper - middle), (sample - level) / reach)
     below = np.minimum((middle - sample) / (middle - lower), (level - sample) / reach)
-    two = np.minimum(np.maximum(np.stack([above, below]), 0.0), SEVERITY_MAX)
+    two = np.minimum(np.maximum(np.array((above, below)), 0.0), SEVERITY_MAX)
     two = np.where(scale & ~((sample >= tenth) & (sample <= ninth) & ~few), two, np.minimum(two, UNSURE))
     two = np.where(judged & samples.usable[index], two, np.nan)
     severity = np.fmax(two / ALONE, np.fmin(two, state["last"]))
     severity = np.where(np.isnan(two), np.nan, severity)
-    if not samples.usable[index].all():
-        beyond = np.stack([sample > middle, sample < middle])
+    if not all_of(samples.usable[index]):
+        beyond = np.array((sample > middle, sample < middle))
         severity = np.where(judged & ~samples.usable[index] & ~np.isnan(sample), CERTAIN * beyond, severity)
     counts = samples.smallest > 0.0
-    if counts.any():
+    if any_of(counts):
         most = np.abs(sample - middle) / np.where(counts, samples.smallest, 1.0)
         severity = np.where(counts, np.minimum(severity, most), severity)
     noted = samples.keep[index] & governs
     _note(state, sample, samples.whole[index], at, two, severity, spread, noted)
     # Without a scale there is no width either.
     lower, upper = (np.where(scale, edge, middle) for edge in (lower, upper))
-    band = np.stack([middle, np.where(np.isfinite(lower), lower, np.nan), upper])
+    band = np.array((middle, np.where(np.isfinite(lower), lower, np.nan), upper))
     return np.concatenate([severity, np.where(judged, band, np.nan)])
 
 
@@ -282,7 +283,7 @@ def _note(
     noted: BoolArray,
 ) -> None:
     """Note a sample of each series where it is to be `noted`: as normal, or as part of an anomaly until this lasts."""
-    if not noted.any():
+    if not any_of(noted):
         return
     value = sample.astype(np.float32)
     state["born"][...] = np.where(noted & np.isnan(state["born"]), at, state["born"])
@@ -292,22 +293,22 @@ def _note(
     # In the noise a sample may be near; only one that is halfway back says that it is over.
     anomalous = noted & (begins | (under_way & (far >= 0.5)))
     normal = noted & ~anomalous
-    last = np.where(np.isnan(two), np.float32(0.0), two.astype(np.float32))
+    last = np.where(np.isnan(two), ZERO, two.astype(np.float32))
     state["last"][...] = np.where(noted, last, state["last"])
     state["count"] += noted
     state["fractions"] |= noted & ~whole
-    if under_way.any() or anomalous.any():
+    if any_of(under_way) or any_of(anomalous):
         peak = state["peak"]
         peak[0] = np.where(anomalous, np.fmax(peak[0], value), peak[0])
         peak[1] = np.where(anomalous, np.fmin(peak[1], value), peak[1])
         ended = under_way & normal
-        if ended.any():
+        if any_of(ended):
             _widen(state, ended)
         since = np.where(anomalous & ~under_way, at, state["since"])
         state["since"][...] = np.where(ended, np.nan, since)
         held = clip(state["since"] - state["born"], SHORTEST, LONGEST)
         lasted = anomalous & (at - state["since"] >= held)
-        if lasted.any():
+        if any_of(lasted):
             _restart(state, lasted, value, np.where(lasted, state["since"], state["born"]))
             normal |= lasted
     with_change = normal & ~np.isnan(state["value"]) & (value != state["value"])

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
-from exporter.engine.ordered import median
+from exporter.engine.ordered import all_of, any_of, median
 from exporter.settings import Section
 
 __all__ = [
@@ -301,7 +301,7 @@ class DetectorState(Columns):
     def score(self, batch: SampleBatch, rows: slice, keep: BoolArray | None = None) -> DetectorResult:
         """Score samples of `rows`; of those that are not to be `keep`, shape (t, n), nothing is noted."""
         batch = batch.with_state(self.views(rows))
-        if keep is None or keep.all():
+        if keep is None or all_of(keep):
             return self.detector.score(batch)
         before = {name: array.copy() for name, array in batch.state.items()}
         result = self.detector.score(batch)
@@ -342,7 +342,7 @@ def severity_result(batch: SampleBatch, above: FloatArray, below: FloatArray) ->
     """Return severities of shape (t, n) or (n,) without an interval; NaN where there is no sample."""
     no_interval = np.full(batch.sample.shape[1], np.nan)
     missing = np.isnan(batch.sample)
-    if missing.any() or above.shape != missing.shape:
+    if any_of(missing) or above.shape != missing.shape:
         above, below = np.where(missing, np.nan, above), np.where(missing, np.nan, below)
     return DetectorResult(above, below, no_interval, no_interval, no_interval)
 

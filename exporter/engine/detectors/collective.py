@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from exporter.engine.constants import UNITY, single
 from exporter.engine.detectors.base import (
     Array,
     Column,
@@ -45,7 +46,7 @@ hide what other detectors see meanwhile."""
 NOW = 1.6
 """Standard deviations of the noise that the mean of the last hours must be away: a sum of the past alone says nothing
 about now."""
-NOW_WHITE, WHITE = np.float32(1.1), np.float32(0.3)
+NOW_WHITE, WHITE = single(1.1), single(0.3)
 """The same where neighbouring samples are correlated less than this: there the mean of so many is exact."""
 COARSE = 900.0
 """Seconds between samples beyond which it is not: they are too few."""
@@ -54,11 +55,11 @@ NOW_LAST = 1.5
 """The mean of the last hours counts at most as this many times the last hour."""
 NOW_MARGIN = 2.5
 """The mean must also be this many times what nine tenths of such means of the series reach."""
-FORGOTTEN = np.float32(0.5 ** (1.0 / 24.0))
+FORGOTTEN = single(0.5 ** (1.0 / 24.0))
 """Part of the hours that were like their neighbour that is left after an hour: half after a day."""
-CLEAR = np.float32(2.5)
+CLEAR = single(2.5)
 """Standard errors of its mean that such an hour is away from its own mean, and from that of the other neighbour."""
-BOTH = np.float32(0.8)
+BOTH = single(0.8)
 """Hours of late that were like the one before from which on none is taken for the one after, and the reverse."""
 NOW_SHARE, NOW_RATE = 0.9, 0.02
 """The quantile follows by steps of this part of itself."""
@@ -144,12 +145,12 @@ class Collective(StatefulDetector):
             add_to(state["sum"], np.where(batch.usable, batch.sample, 0.0))
             state["count"] += batch.usable.sum(axis=0)
         limit = np.maximum(self.limit, MARGIN * state["longest"])
-        severity = np.minimum(np.stack([state["above"], state["below"]]) / limit, SEVERITY_MAX)
+        severity = np.minimum(np.array((state["above"], state["below"])) / limit, SEVERITY_MAX)
         mean, last = add_up(state["apart"]) / NOW_HOURS, state["apart"][-1]
         # The drift is over when an hour was normal, though the mean of six is not yet.
         mean = np.where(mean * last > 0.0, np.copysign(np.minimum(np.abs(mean), NOW_LAST * np.abs(last)), mean), 0.0)
         now = mean / np.maximum(np.where(white, NOW_WHITE, NOW), NOW_MARGIN * state["reach"])
-        severity = np.minimum(severity, np.maximum(np.stack([now, -now]), 0.0))
+        severity = np.minimum(severity, np.maximum(np.array((now, -now)), 0.0))
         above, below = np.where(state["hours"] >= SETTLED, severity, np.nan)
         return severity_result(batch, above, below)
 
@@ -171,7 +172,7 @@ class Collective(StatefulDetector):
         """
         usual, clock = state["usual"], state["clock"]
         away = mean - usual
-        steps = np.stack([state["before"] - usual, after - usual])
+        steps = np.array((state["before"] - usual, after - usual))
         steps = np.where(np.isnan(steps), 0.0, steps)
         left = np.abs(away - clip(away, np.minimum(steps, 0.0), np.maximum(steps, 0.0)))
         clear = CLEAR * state["spread"] / np.sqrt(np.maximum(state["count"], 1))
@@ -228,7 +229,7 @@ class Collective(StatefulDetector):
         steady = compared & ~suspected
         size_now = np.abs(add_up(state["apart"])) / NOW_HOURS
         step = np.float32(NOW_RATE) * (np.float32(NOW_SHARE) - (size_now <= state["reach"]))
-        state["reach"] *= np.where(compared, np.float32(1.0) + step, np.float32(1.0))
+        state["reach"] *= np.where(compared, UNITY + step, UNITY)
         state["offset"] += np.where(compared, RATE * clipped, 0.0)
         size += np.where(steady, rate * (np.abs(clipped) - size), 0.0)
         hours += compared

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Column
+from exporter.engine.constants import NAN, UNITY, ZERO
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
@@ -19,7 +20,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.ordered import logarithm
+from exporter.engine.ordered import any_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -94,16 +95,16 @@ class Counts(StatefulDetector):
             state["hour"][...] = number
         zero = batch.usable & (batch.sample == residual.zero)
         other = batch.usable & ~zero
-        silent = np.where(state["days"] >= ENOUGH, np.float32(0.0), np.float32(np.nan))
+        silent = np.where(state["days"] >= ENOUGH, ZERO, NAN)
         severity = np.zeros((2, *zero.shape))
         severity[:] = silent
         run = state["run"]
-        if zero.any() or run.any() or state["accepted"].any():
+        if any_of(zero) or any_of(run) or any_of(state["accepted"]):
             share = state["share"][number % HOURS].astype(np.float32)
             seldom = np.minimum(-logarithm(share), np.float32(MOST))
             ratio = (batch.stats.mean - residual.zero) / residual.spread
             each = np.fmin(np.where(ratio > 0.0, ratio * ratio, 0.0).astype(np.float32), seldom)
-            each = np.where(np.isnan(each), np.float32(0.0), each)
+            each = np.where(np.isnan(each), ZERO, each)
             limit = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
             now, length = run.copy(), state["length"]
             marks = DailyMarks(state, int(batch.times[0] // 3600.0))
@@ -112,16 +113,16 @@ class Counts(StatefulDetector):
                 if batch.score_only:
                     now = run
                 before = now
-                now = np.where(is_other, np.float32(0.0), now + np.where(is_zero, each, np.float32(0.0)))
-                added = np.where(is_zero, np.float32(residual.step), np.float32(0.0))
-                seconds = np.where(is_other, np.float32(0.0), length + added)
+                now = np.where(is_other, ZERO, now + np.where(is_zero, each, ZERO))
+                added = np.where(is_zero, np.float32(residual.step), ZERO)
+                seconds = np.where(is_other, ZERO, length + added)
                 young = seconds < DAY
                 # An empty night is normal from the fourth on; what goes on for longer than a day is no night.
-                relative = np.where(state["accepted"] | (often & young), np.float32(0.0), now / limit)
+                relative = np.where(state["accepted"] | (often & young), ZERO, now / limit)
                 severity[1, index] = np.where(is_zero, np.minimum(relative, SEVERITY_MAX), silent)
                 if not batch.score_only:
                     weight = np.where(before >= limit, np.float32(ALERTED) * limit, before)
-                    ended = np.where(is_other, weight, np.float32(0.0))
+                    ended = np.where(is_other, weight, ZERO)
                     state["longest"][...] = np.maximum(state["longest"], ended)
                     state["accepted"] &= ~is_other
                     length = seconds
@@ -140,7 +141,7 @@ class Counts(StatefulDetector):
         number = int(state["hour"].max())
         hour = number % HOURS
         share, here = state["share"][hour].astype(np.float32), samples > 0
-        now = (zeros + np.float32(0.5)) / (samples + np.float32(1.0))
+        now = (zeros + np.float32(0.5)) / (samples + UNITY)
         new = np.where(np.isnan(share), now, share + np.float32(RATE) * (zeros / np.maximum(samples, 1.0) - share))
         state["share"][hour] = np.where(here, np.maximum(new, np.float32(1e-4)), share)
         state["seen"][...] = 0

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import NAN, ZERO, single
 from exporter.engine.detectors.base import (
     CERTAIN,
     SEVERITY_MAX,
@@ -23,7 +24,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import READY, Limit, SignalLimits, days_of, limit_columns
-from exporter.engine.ordered import clip
+from exporter.engine.ordered import all_of, any_of, clip
 from exporter.engine.recurrence import BEYOND, MARKS, SIZE_MAX, DailyMarks
 from exporter.engine.seconds import DAY, HOUR
 
@@ -48,21 +49,21 @@ PAIRS = 2
 COARSE = 3000.0
 """Seconds between samples from which on a sample stands for an hour: there is no last hour to compare it with, and a
 single one is no accident. It is far where it is far from its own hour and from the mean of all hours."""
-OVERALL, OF_HOUR = np.float32(3.6), np.float32(3.2)
+OVERALL, OF_HOUR = single(3.6), single(3.2)
 """Standard deviations of all hours together, and of the noise of this hour, that are far."""
 TOPS, TOPS_FADE = 4, np.float16(0.98)
 """Of coarse samples the farthest of the days count as well, so many of them; and what is left of each after a day."""
-TOPS_BEYOND, TOPS_MOST = np.float32(1.3), np.float32(1.6)
+TOPS_BEYOND, TOPS_MOST = single(1.3), single(1.6)
 """A coarse sample must be so many times as far as the last of them, but never beyond the second: a series with wide
 tails is heard less, and no incident hides the next one of its kind."""
 HELD = 6 * HOUR
 """Seconds in which an anomaly that goes on becomes what its samples are compared with."""
-PAIR, PAIR_WHITE = np.float32(0.6), np.float32(0.4)
+PAIR, PAIR_WHITE = single(0.6), single(0.4)
 """The limit of two in a row is at least this part of that of single samples: what has wide tails is not believed
 twice as easily. Where samples are not correlated two are never the same accident."""
-WHITE = np.float32(0.3)
+WHITE = single(0.3)
 """Correlation from sample to sample below which any sample may be the farthest of the noise."""
-HOLDS = np.float32(0.8)
+HOLDS = single(0.8)
 """Share of samples that repeat the one before from which on a series holds its values."""
 SIZE_FADE = np.float16(0.93)
 """Part of the size of what recurs that is left after a day."""
@@ -151,16 +152,16 @@ class Far(StatefulDetector):
                 prior = earlier[:, index - 1] if index else state["prior"]
                 np.copyto(earlier[:, index], prior, where=again[index])
         severity = self._severity(alone, two, earlier)
-        if (severity >= 1.0).any() or not np.isnan(state["held"][0]).all():
+        if any_of(severity >= 1.0) or not all_of(np.isnan(state["held"][0])):
             far, severity = self._go_on(batch, residual, limit, common)
         elif not batch.score_only:
             state["last"][...], state["prior"][...] = two[:, -1], earlier[:, -1]
         most = np.fmax.reduce(far)
         recurs = most >= (self.alone if batch.score_only else 1.0)
-        if recurs.any():
+        if any_of(recurs):
             state["reached"][...] = np.where(recurs, np.maximum(state["reached"], most), state["reached"])
             marks.note(recurs)
-        pairs = np.where(both * past > 0.0, np.minimum(np.abs(both), np.abs(past)), np.float32(0.0))
+        pairs = np.where(both * past > 0.0, np.minimum(np.abs(both), np.abs(past)), ZERO)
         sizes = np.concatenate([np.abs(both), pairs])
         if batch.score_only:
             SignalLimits(state, RULES).note_between(sizes, usable & (far >= 1.0))
@@ -172,8 +173,8 @@ class Far(StatefulDetector):
             severity = np.maximum(severity, self._coarse(residual, limit))
             severity = _beside_tops(state, severity, usable, score_only=batch.score_only)
         severity = np.minimum(severity, SEVERITY_MAX)
-        if not usable.all():
-            beyond = np.stack([batch.sample > batch.stats.mean, batch.sample < batch.stats.mean])
+        if not all_of(usable):
+            beyond = np.array((batch.sample > batch.stats.mean, batch.sample < batch.stats.mean))
             severity = np.where(usable, severity, CERTAIN * beyond)  # Not finite.
         return severity_result(batch, *np.where(ready, severity, np.nan))
 
@@ -193,7 +194,7 @@ class Far(StatefulDetector):
         """
         held, last, prior = (batch.state[name] for name in ("held", "last", "prior"))
         usable = batch.usable & ~np.isnan(limit[0])
-        local = np.stack([residual.value - residual.contrast, residual.ratio - residual.ratio_contrast])
+        local = np.array((residual.value - residual.contrast, residual.ratio - residual.ratio_contrast))
         far, severity = np.empty(usable.shape, np.float32), np.empty((2, *usable.shape), np.float32)
         pace = np.float32(min(residual.step / HELD, 1.0))
         again = _repeated(batch, residual)
@@ -217,16 +218,16 @@ class Far(StatefulDetector):
             # In the noise a sample may be near; only one that is halfway back says that it is over.
             goes_on = begins | (~np.isnan(held[0]) & ~(ok & (far[index] < 0.5)))
             level = np.where(calm, local[:, index], held)
-            held[...] = np.where(goes_on, level + pace * (local[:, index] - level), np.float32(np.nan))
+            held[...] = np.where(goes_on, level + pace * (local[:, index] - level), NAN)
         return far, severity
 
     def _coarse(self, residual: Residual, limit: Array) -> Array:
         """Return how far coarse samples are above and below, shape (2, t, n)."""
         of_hour = np.abs(residual.value) / (OF_HOUR * residual.spread)
         of_all = np.abs(residual.overall) / OVERALL
-        size = np.where(residual.value * residual.overall > 0.0, np.minimum(of_hour, of_all), np.float32(0.0))
-        size = np.where(np.isnan(limit[0]), np.float32(np.nan), size / np.float32(self.limit))
-        return np.stack([np.where(residual.value > 0.0, size, 0.0), np.where(residual.value < 0.0, size, 0.0)])
+        size = np.where(residual.value * residual.overall > 0.0, np.minimum(of_hour, of_all), ZERO)
+        size = np.where(np.isnan(limit[0]), NAN, size / np.float32(self.limit))
+        return np.array((np.where(residual.value > 0.0, size, 0.0), np.where(residual.value < 0.0, size, 0.0)))
 
     def reason(self, context: ReasonContext) -> str:
         """Say on which side it is."""
@@ -266,7 +267,7 @@ def _repeated(batch: SampleBatch, residual: Residual) -> Array:
 def _common_size(state: State, marks: DailyMarks, hour: int) -> Array:
     """Return how far is normal now because it recurs, at least 1; shape (n,)."""
     size: Array = np.ones(state["marks"].shape[1], np.float32)
-    if (often := marks.often()).any():
+    if any_of(often := marks.often()):
         hours = [(hour - 1) % HOURS, hour, (hour + 1) % HOURS]
         reached = BEYOND * np.maximum.reduce(state["sizes"][hours].astype(np.float32))
         size = np.where(often, np.maximum(reached, size), size)
@@ -276,7 +277,7 @@ def _common_size(state: State, marks: DailyMarks, hour: int) -> Array:
 def _end_hour(state: State) -> None:
     """Keep how far the samples of the hour that has ended were."""
     reached = state["reached"]
-    if reached.any():
+    if any_of(reached):
         sizes = state["sizes"][int(state["hour"].max()) % HOURS]
         sizes[...] = np.maximum(sizes, np.minimum(reached, SIZE_MAX).astype(np.float16))
         reached[...] = 0.0
@@ -304,14 +305,14 @@ def _deviations(residual: Residual, contrast: Array, ratio_contrast: Array, inde
     """Return how far values and their logarithms are at all instants, or at one; shape (2, ..., n)."""
     which = slice(None) if index is None else index
     value = _deviation(residual.value[which], contrast, residual.spread)
-    return np.stack([value, _deviation(residual.ratio[which], ratio_contrast, residual.ratio_spread)])
+    return np.array((value, _deviation(residual.ratio[which], ratio_contrast, residual.ratio_spread)))
 
 
 def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
     """Return the smaller of both in three standard deviations of the noise, where they have one sign; else 0."""
     size = np.minimum(np.abs(value), np.abs(contrast)) / (np.float32(3.0) * spread)
-    size = np.where(np.isnan(size), np.float32(0.0), size)  # 0 / 0: a constant.
-    signed: Array = np.where(value * contrast > 0.0, np.copysign(size, value), np.float32(0.0))
+    size = np.where(np.isnan(size), ZERO, size)  # 0 / 0: a constant.
+    signed: Array = np.where(value * contrast > 0.0, np.copysign(size, value), ZERO)
     return signed
 
 
@@ -319,12 +320,11 @@ def _far(both: Array, positive: Array, limit: Array, counts: Array) -> Array:
     """Return how far samples are beyond the limits of their series: both of value and logarithm, where this counts."""
     value, ratio = np.abs(both)
     of_ratio = np.where(positive & ~np.isnan(ratio), ratio / limit[1], np.float32(np.inf))
-    far = np.where(counts, np.minimum(value / limit[0], of_ratio), np.float32(0.0))
+    far = np.where(counts, np.minimum(value / limit[0], of_ratio), ZERO)
     return far.astype(np.float32, copy=False)
 
 
 def _sides(value: Array, far: Array, common: Array) -> Array:
     """Return how far samples are above and below, shape (2, ..., n), less what is normal at this hour."""
     judged = far / common
-    zero = np.float32(0.0)
-    return np.stack([np.where(value > 0.0, judged, zero), np.where(value < 0.0, judged, zero)])
+    return np.array((np.where(value > ZERO, judged, ZERO), np.where(value < ZERO, judged, ZERO)))

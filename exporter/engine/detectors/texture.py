@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import NAN, UNITY, ZERO, single
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
@@ -20,18 +21,18 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import add_to, logarithm
+from exporter.engine.ordered import add_to, all_of, any_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
 __all__ = ["Texture"]
 
 HOURS = 24
-RATE = np.float32(1.0 / 24.0)
+RATE = single(1.0 / 24.0)
 """Weight of a sample in the running mean: that of the last three dozen."""
-MOST, JUMP = np.float32(4.0), np.float32(6.0)
+MOST, JUMP = single(4.0), single(6.0)
 """A change counts at most as so many typical ones, and a larger one not at all: it is a jump, and no texture."""
-CLIP = np.float32(3.0)
+CLIP = single(3.0)
 """The mean change of an hour counts at most as so many typical ones when it is learned."""
 MEMORY = 28.0
 """Days that the typical change of an hour is a mean of."""
@@ -51,7 +52,7 @@ BEYOND = 1.5
 """A run needs this many times the evidence and the length of the longest one before."""
 FADE = 0.98
 """Part of the longest run that is left after a day."""
-ALERTED = np.float32(1.2)
+ALERTED = single(1.2)
 """An anomalous run counts as this many times the longest one before."""
 READY = 7
 """Days before frozen values are detected."""
@@ -118,47 +119,47 @@ class Texture(StatefulDetector):
         comparable = usable & ~np.isnan(change)
         typical = np.maximum(_typical_about(state["usual"], number % HOURS), batch.resolution.astype(np.float32))
         square = np.minimum(size / typical, MOST) ** 2 * np.float32(2.0 / np.pi)
-        square = np.where(comparable & ~(size > JUMP * typical), square, np.float32(np.nan))
+        square = np.where(comparable & ~(size > JUMP * typical), square, NAN)
         power, powers = state["power"], np.empty_like(square)
         counts = ~np.isnan(square)
-        every = bool(counts.all())
+        every = all_of(counts)
         for index, (row, ok) in enumerate(zip(square, counts, strict=True)):
             step = RATE * (row - power)
-            now = np.add(power, step if every else np.where(ok, step, np.float32(0.0)), out=powers[index])
+            now = np.add(power, step if every else np.where(ok, step, ZERO), out=powers[index])
             if not batch.score_only:
                 power = now
         if not batch.score_only:
             state["power"][...] = power
             SignalLimits(state, RULES).note(batch.times, powers[None], usable)
-            add_to(state["sum"][0], np.where(comparable, size, np.float32(0.0)))
+            add_to(state["sum"][0], np.where(comparable, size, ZERO))
             add_to(state["sum"][1], comparable.astype(np.float32))
         limit = state["limit"][0] * np.float32(self.limit)
-        severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), np.float32(0.0) * limit)
+        severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), ZERO * limit)
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
         often = marks.often()
         marks.note(((severity >= 1.0) & usable).any(axis=0))
-        severity = np.where(often, np.float32(0.0) * severity, severity)
+        severity = np.where(often, ZERO * severity, severity)
         zero = batch.sample == residual.zero
         same, other = comparable & (change == 0.0) & ~zero, comparable & ((change != 0.0) | zero)
         still = self._frozen(state, same, other, score_only=batch.score_only)
-        still = np.where(np.isnan(limit), np.float32(np.nan), np.minimum(still, np.float32(SEVERITY_MAX)))
+        still = np.where(np.isnan(limit), NAN, np.minimum(still, np.float32(SEVERITY_MAX)))
         severity = np.fmax(severity, still).astype(np.float64)
-        return severity_result(batch, *np.stack([severity, severity]))
+        return severity_result(batch, *np.array((severity, severity)))
 
     def _frozen(self, state: State, same: Array, other: Array, *, score_only: bool) -> Array:
         """Return the severity of samples that repeat each other, shape (t, n)."""
         severity = np.zeros(same.shape, np.float32)
         if score_only:
             # The samples between two that are learned add no evidence.
-            severity[...] = np.where(same, self._run_severity(state), np.float32(0.0))
+            severity[...] = np.where(same, self._run_severity(state), ZERO)
             return severity
-        if not same.any() and not state["length"].any():
+        if not any_of(same) and not any_of(state["length"]):
             _count_moves(state, other)
             return severity
         for index, (repeats, moves) in enumerate(zip(same, other, strict=True)):
             anomalous = self._run_severity(state) >= 1.0
             ended = moves & (state["length"] > 0)
-            if ended.any():
+            if any_of(ended):
                 for most, now in zip(state["longest"], (state["still"], state["length"]), strict=True):
                     lasted = np.where(anomalous, ALERTED * most, now.astype(np.float32))
                     np.copyto(most, np.maximum(most, lasted), where=ended)
@@ -167,7 +168,7 @@ class Texture(StatefulDetector):
             # By the share up to now: that a series does not move which never did is no evidence.
             each = np.minimum(-logarithm(np.maximum(state["repeats"], np.float32(1e-4))), np.float32(EVIDENCE_MOST))
             state["still"][...] = length * each
-            severity[index] = np.where(repeats, self._run_severity(state), np.float32(0.0))
+            severity[index] = np.where(repeats, self._run_severity(state), ZERO)
             _count_repeats(state, repeats, (repeats & (severity[index] < 1.0)) | moves)
         return severity
 
@@ -177,16 +178,16 @@ class Texture(StatefulDetector):
         evidence, length = state["longest"]
         of_evidence = state["still"] / np.maximum(np.float32(EVIDENCE), np.float32(BEYOND) * evidence)
         of_length = state["length"] / np.maximum(np.float32(LEAST), np.float32(BEYOND) * length)
-        severity: Array = np.where(state["nights"] >= READY, np.minimum(of_evidence, of_length), np.float32(0.0))
+        severity: Array = np.where(state["nights"] >= READY, np.minimum(of_evidence, of_length), ZERO)
         return severity
 
     def _end_hour(self, state: State) -> None:
         """Learn the typical change of the hour that has ended."""
         total, count = state["sum"]
         hour = int(state["hour"].max()) % HOURS
-        now, mean = state["usual"][hour], total / np.maximum(count, np.float32(1.0))
+        now, mean = state["usual"][hour], total / np.maximum(count, UNITY)
         clipped = np.where(now > 0.0, np.minimum(mean, CLIP * now), mean)
-        rate = np.float32(1.0) / np.clip(state["nights"] + 1, 1, MEMORY).astype(np.float32)
+        rate = UNITY / np.clip(state["nights"] + 1, 1, MEMORY).astype(np.float32)
         new = np.where(np.isnan(now), mean, now + rate * (clipped - now))
         state["usual"][hour] = np.where(count > 0.0, new, now)
         if hour == HOURS - 1:
@@ -213,8 +214,8 @@ class Texture(StatefulDetector):
 def _count_repeats(state: State, repeats: Array, counts: Array) -> None:
     """Learn the share of samples that repeat the one before, of those that count; shapes (n,)."""
     samples = state["samples"]
-    rate = np.float32(1.0) / np.minimum(samples + np.float32(2.0), np.float32(REPEATS))
-    state["repeats"] += np.where(counts, rate * (repeats - state["repeats"]), np.float32(0.0))
+    rate = UNITY / np.minimum(samples + np.float32(2.0), np.float32(REPEATS))
+    state["repeats"] += np.where(counts, rate * (repeats - state["repeats"]), ZERO)
     samples[...] = np.minimum(samples + counts, LENGTH_MAX)
 
 
@@ -222,9 +223,9 @@ def _count_moves(state: State, counts: Array) -> None:
     """Learn the share of samples that repeat the one before where none does; shape (t, n)."""
     samples, share = state["samples"], state["repeats"]
     before = np.minimum(samples + np.add.accumulate(counts, axis=0, dtype=np.int16) - counts, LENGTH_MAX)
-    rates = np.float32(1.0) / np.minimum(before.astype(np.int16) + np.float32(2.0), np.float32(REPEATS))
+    rates = UNITY / np.minimum(before.astype(np.int16) + np.float32(2.0), np.float32(REPEATS))
     for rate, counted in zip(rates, counts, strict=True):
-        share += np.where(counted, rate * (np.float32(0.0) - share), np.float32(0.0))
+        share += np.where(counted, rate * (ZERO - share), ZERO)
     samples[...] = np.minimum(samples + counts.sum(axis=0, dtype=np.int16), LENGTH_MAX)
 
 
@@ -233,6 +234,6 @@ def _typical_about(changes: Array, hour: int) -> Array:
     hours = changes[[(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
     total, count = np.zeros(changes.shape[1], np.float32), np.zeros(changes.shape[1], np.float32)
     for row, ok in zip(hours, ~np.isnan(hours), strict=True):
-        total += np.where(ok, row, np.float32(0.0))
+        total += np.where(ok, row, ZERO)
         count += ok
-    return np.where(count > 0.0, total / np.maximum(count, np.float32(1.0)), np.float32(np.nan))
+    return np.where(count > 0.0, total / np.maximum(count, UNITY), NAN)

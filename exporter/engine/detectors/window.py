@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import NAN, ZERO, single
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
@@ -35,12 +36,12 @@ FINE, COARSE = 150.0, 900.0
 and twelve samples farther apart are a part of the day."""
 BEFORE = 12
 """Samples before them whose mean is compared."""
-LEAST = np.float32(1.75)
-AWAY = np.float32(2.0)
+LEAST = single(1.75)
+AWAY = single(2.0)
 """Standard deviations of the noise that the mean itself must be away, however many samples it is of."""
-CLIP = np.float32(4.0)
+CLIP = single(4.0)
 """Standard deviations of the noise that a residual counts as at most: one spike is no deviation that lasts."""
-LAST = np.float32(2.0)
+LAST = single(2.0)
 """A mean counts at most as this many times the newest residual: what is over ends, though the mean is still off."""
 _SCALE = (np.sqrt(np.maximum(np.arange(max(WIDTHS) + 1), 1)) / 3.0).astype(np.float32)
 """Thirds of the standard deviation of a mean, by the number of samples."""
@@ -84,7 +85,7 @@ class Window(StatefulDetector):
         sizes = np.maximum.reduce(np.abs(signed))[None]
         signed = np.where(np.abs(signed[0]) >= np.abs(signed[1]), signed[0], signed[1])
         limit = state["limit"] * np.float32(self.limit)
-        severity = np.where(np.isnan(limit), np.float32(np.nan), sizes[0] / limit)
+        severity = np.where(np.isnan(limit), NAN, sizes[0] / limit)
         if batch.score_only:
             SignalLimits(state, RULES).note_between(sizes, (severity >= 1.0) & usable)
         else:
@@ -92,10 +93,10 @@ class Window(StatefulDetector):
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
         often = marks.often()
         marks.note(np.any((severity >= 1.0) & usable, axis=0))
-        severity = np.where(often, np.float32(0.0) * severity, severity)
+        severity = np.where(often, ZERO * severity, severity)
         above = np.where(signed > 0.0, severity, 0.0 * severity)
         below = np.where(signed < 0.0, severity, 0.0 * severity)
-        two = np.minimum(np.stack([above, below]).astype(np.float64), SEVERITY_MAX)
+        two = np.minimum(np.array((above, below)).astype(np.float64), SEVERITY_MAX)
         return severity_result(batch, *np.where(usable, two, np.where(np.isnan(limit[0]), np.nan, 0.0)))
 
     @staticmethod
@@ -120,12 +121,12 @@ class Window(StatefulDetector):
             now = now * np.float32(1.0 / width)
             old = old * np.float32(1.0 / BEFORE)
             now = _while_it_lasts(now, before[length - count :])
-            change = now - np.where(np.isnan(old), np.float32(0.0), old)
+            change = now - np.where(np.isnan(old), ZERO, old)
             # A value that repeats is one sample, however often it is read.
             scale = _SCALE[many]
             size = np.minimum(np.minimum(np.abs(now), np.abs(change)) * scale, np.abs(now) / AWAY * LEAST) / spread
-            size = np.where(np.isnan(size), np.float32(0.0), size)
-            signed[index] = np.where(now * change > 0.0, np.copysign(size, now), np.float32(0.0))
+            size = np.where(np.isnan(size), ZERO, size)
+            signed[index] = np.where(now * change > 0.0, np.copysign(size, now), ZERO)
         return signed
 
     def reason(self, context: ReasonContext) -> str:
@@ -149,4 +150,4 @@ class Window(StatefulDetector):
 def _while_it_lasts(mean: Array, last: Array) -> Array:
     """Return means that count at most as `LAST` times the newest residual, and not on its other side."""
     limited = np.copysign(np.minimum(np.abs(mean), LAST * np.abs(last)), mean)
-    return np.where(mean * last > 0.0, limited, np.float32(0.0))
+    return np.where(mean * last > 0.0, limited, ZERO)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import add_to, clip, median
+from exporter.engine.constants import NAN, ZERO
+from exporter.engine.ordered import add_to, any_of, clip, median
 
 __all__ = ["DayProfile", "day_columns"]
 
@@ -83,7 +84,7 @@ class DayProfile:
             place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
             before, now, after = self._typical
             side = np.where(place > 0.0, after, before)
-            typical[here] = now + np.abs(place) * np.where(np.isnan(side), np.float32(0.0), side - now)
+            typical[here] = now + np.abs(place) * np.where(np.isnan(side), ZERO, side - now)
             unlike[here] = self._unlike
             begin = end
         return typical, unlike
@@ -112,7 +113,7 @@ class DayProfile:
     def _means(self, slots: Array) -> Array:
         """Return the means of some slots, float32; NaN where there is none."""
         codes = self._codes[slots]
-        return np.where(codes == _UNKNOWN, np.float32(np.nan), codes * self._quantum)
+        return np.where(codes == _UNKNOWN, NAN, codes * self._quantum)
 
     def _encode(self, mean: Array, *, last_of_day: bool) -> Array:
         """Return means, shape (n,), as whole quanta; where one does not fit, the quantum of the series grows."""
@@ -123,7 +124,7 @@ class DayProfile:
             codes = np.where(self._codes == _UNKNOWN, np.int16(0), self._codes)
             reached = np.maximum(np.maximum(codes.max(axis=0), -codes.min(axis=0)) * self._quantum, size)
             largest = np.where(reached < _SMALL * _MOST * self._quantum, reached, largest)
-        if largest.any():
+        if any_of(largest):
             rows = np.flatnonzero(largest)
             codes, before = self._codes[:, rows], self._quantum[rows]
             quantum = (_ROOM / _MOST * largest[rows]).astype(np.float32)
@@ -144,9 +145,9 @@ class DayProfile:
             square = (self._means((last + _EARLIER + back) % size) - mean) ** 2
             valid = ~np.isnan(square)
             number += valid
-            total += np.where(valid, square, np.float32(0.0))
+            total += np.where(valid, square, ZERO)
         # A day of which more than half is missing is not compared.
         comparable = (number > 0) & (2 * number >= present)
         nearest = np.where(comparable, total / np.maximum(number, 1).astype(np.float32), np.float32(np.inf)).min(axis=0)
-        distance: Array = np.where(nearest < np.inf, np.sqrt(nearest), np.float32(np.nan))
+        distance: Array = np.where(nearest < np.inf, np.sqrt(nearest), NAN)
         return distance

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import UNITY, ZERO, single
 from exporter.engine.detectors.base import (
     BLOCK,
     CERTAIN,
@@ -28,7 +29,7 @@ from exporter.engine.detectors.novelty.day import DayProfile, day_columns
 from exporter.engine.detectors.novelty.gaps import Gaps, gap_columns
 from exporter.engine.detectors.novelty.recent import FEATURES, RESIDUALS, Recent, recent_columns
 from exporter.engine.detectors.novelty.surprise import Surprise, surprise_columns
-from exporter.engine.ordered import add_up, clip
+from exporter.engine.ordered import add_up, all_of, any_of, clip
 
 __all__ = ["Novelty"]
 
@@ -40,26 +41,26 @@ WARM_UP = 60
 WITHIN = 6.0
 """Standard deviations of an hour of the week that count as seen when the hours of the week are first trusted: twice the
 three within which a sample is usual by default."""
-LASTING = np.float32(0.6)
+LASTING = single(0.6)
 """Weight of the recent mean of the evidence: what lasts weighs more. With `FATIGUE` worth three points of the NAB
 score, against a weight of 0.3 and none (docs/detection.md)."""
-FATIGUE = np.float32(0.1)
+FATIGUE = single(0.1)
 """What each recent anomaly adds to the evidence that the next one needs: those of a series that often has some mean
 little."""
-FATIGUE_MOST = np.float32(10.0)
+FATIGUE_MOST = single(10.0)
 """Anomalies beyond these add nothing: no series needs more than twice the evidence, or it would be mute."""
-RECOVERY = np.float32(0.5 ** (BLOCK / 4000.0))
+RECOVERY = single(0.5 ** (BLOCK / 4000.0))
 """Part of the fatigue that is left after a block: half after 4,000 samples, two weeks of five minutes."""
 OLD, OLD_FROM, OLD_OVER = 0.5, 4032.0, 500.0
 OLDER, OLDER_OVER = 0.3, 8064.0
 """What a series of two weeks of five minutes, and of six, needs in addition: with the number of its samples records
 mean little, and `far` has learned by then how far its hours go."""
-WHITE, ALONE, ALONE_FROM = np.float32(0.3), np.float32(3.0), 2016
+WHITE, ALONE, ALONE_FROM = single(0.3), single(3.0), 2016
 """Correlation of the noise from sample to sample below which any sample may be a record, so that one needs this many
 times the evidence; from a week of five minutes on, when the correlation is clear."""
-BESIDE = np.float32(1.5)
+BESIDE = single(1.5)
 """Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
-HOLDS = np.float32(0.8)
+HOLDS = single(0.8)
 """Share of samples that repeat the one before from which on a series holds its values. It shows so few of them that
 each is far from all others: only a new extreme is news."""
 HELD = 2
@@ -67,9 +68,9 @@ HELD = 2
 one that holds its values for a while yet."""
 CALM = 3
 """Blocks without novelty between two anomalies: what comes back within three hours of five minutes is the same one."""
-RECENT = np.float32(2.0 / 11.0)
+RECENT = single(2.0 / 11.0)
 """Part of a new sample in the recent mean of the evidence: that of a mean of ten samples."""
-_ROUNDING = np.float32(4e-7)
+_ROUNDING = single(4e-7)
 """Part of a value that is the rounding of float32: between three and seven of its last steps."""
 
 
@@ -164,18 +165,18 @@ class Novelty(StatefulDetector):
         sizes = np.abs(features)
         noise = _ROUNDING * (np.abs(sample) + np.fmax.reduce(sizes))
         # A size has no meaning from an arbitrary zero; from the running median it has.
-        sizes[0] = np.where(np.isnan(sizes[1]), np.float32(0.0), sizes[1])
+        sizes[0] = np.where(np.isnan(sizes[1]), ZERO, sizes[1])
         near = sizes * np.float32(self.tolerance)
         signals[:FEATURES] = Gaps(columns).distance(features, noise, near)
         signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
         surprises = surprise.of(signals)
         surprises *= np.sqrt(np.sqrt(surprises))  # One that is twice as strong says more than two.
         evidence = add_up(surprises) / np.float32(SIGNALS)
-        level, every = columns["level"], usable.all()
+        level, every = columns["level"], all_of(usable)
         levels = np.empty_like(evidence)
         for row, ok, now in zip(evidence, usable, levels, strict=True):
             step = RECENT * (row - level)
-            np.add(level, step if every else np.where(ok, step, np.float32(0.0)), out=now)
+            np.add(level, step if every else np.where(ok, step, ZERO), out=now)
             if not batch.score_only:
                 level = now
         evidence += LASTING * levels
@@ -198,16 +199,16 @@ class Novelty(StatefulDetector):
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
         distance = np.abs(batch.sample - batch.stats.mean) / reach
         severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
-        if batch.residual is not None and (holds := batch.residual.repeats > HOLDS).any():
+        if batch.residual is not None and any_of(holds := batch.residual.repeats > HOLDS):
             inside = self._inside(batch, batch.residual, sample, holds)
             severity = np.where(inside & usable, np.minimum(severity, 0.0), severity)
             distance = np.where(inside, 0.0, distance)
         # And not before: a value that lasts is soon an old one, but what made it has not ended.
         held, anomalous = columns["held"], severity >= 1.0
         columns["found"] |= (anomalous & usable).any(axis=0)
-        if batch.score_only and anomalous.any():
+        if batch.score_only and any_of(anomalous):
             _remember(columns["spike"], features, anomalous & usable)
-        if held.any() or anomalous.any():
+        if any_of(held) or any_of(anomalous):
             for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
                 held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
                 row[held] = np.fmax(row[held], 1.0)
@@ -239,12 +240,12 @@ class Novelty(StatefulDetector):
         _tire(state)
         recent, surprise = Recent(state), Surprise(state)
         novel = surprise.novel(FEATURES)
-        if novel.any():
+        if any_of(novel):
             Gaps(state).learn(recent.features(0, len(novel)).swapaxes(0, 1), novel)
         # What recurs is not novel, even where it is always over before a sample is learned.
         spike = state["spike"]
         spiked = ~np.isnan(spike)
-        if spiked.any():
+        if any_of(spiked):
             Gaps(state).learn(spike[None], spiked[None])
             spike[...] = np.nan
         surprise.end_block(block)
@@ -275,12 +276,12 @@ def _trust_weeks(columns: State, stats: BucketStats) -> None:
 def _more_alone(residual: Residual, count: int, age: Array, *, score_only: bool) -> Array:
     """Return how many times the evidence samples need, shape (t, n): more where noise makes records alone."""
     white = residual.correlation < WHITE
-    if not white.any():
+    if not any_of(white):
         return np.ones((count, len(white)), np.float32)
     before = residual.before[-count - 1 : -count] if score_only else residual.before[-count - 1 : -1]
     beside = (before * residual.value > 0.0) & (np.abs(before) > BESIDE * residual.spread)
     record = white & ~beside & (age > ALONE_FROM)
-    more: Array = np.where(record, ALONE, np.float32(1.0))
+    more: Array = np.where(record, ALONE, UNITY)
     return more
 
 

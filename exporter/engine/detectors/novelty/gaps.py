@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import NAN, ZERO
 from exporter.engine.ordered import FEW
 
 __all__ = ["GAPS", "Gaps", "gap_columns"]
@@ -65,8 +66,8 @@ class Gaps:
                 np.subtract(values, self._low[:, gap, None], out=above)
                 np.subtract(self._high[:, gap, None], values, out=below)
                 np.maximum(far, np.minimum(above, below, out=above), out=far)
-        far = np.where(far <= noise, np.float32(0.0), np.maximum(far - near, np.float32(0.0)))
-        return np.where(np.isnan(values), np.float32(np.nan), far)
+        far = np.where(far <= noise, ZERO, np.maximum(far - near, ZERO))
+        return np.where(np.isnan(values), NAN, far)
 
     def within(self, values: Array) -> Array:
         """Return which values of the first feature, shape (t, n), lie between the extremes that were learned."""

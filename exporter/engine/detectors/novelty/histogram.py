@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.ordered import add_up, clip
+from exporter.engine.constants import UNITY, single
+from exporter.engine.ordered import add_up, any_of, clip
 
 __all__ = ["BINS", "MISSING", "Histogram", "histogram_columns"]
 
@@ -24,9 +25,9 @@ FULL = 6000
 many still fit into 16 bits."""
 _EIGHTHS = 8
 """Counts are eighths in 16 bits, so that halving forgets slowly what was rare."""
-_NOT_ON_AN_EDGE = np.float32(2.0**-0.25)
+_NOT_ON_AN_EDGE = single(2.0**-0.25)
 """The first value lies in the middle of its bin: whole multiples of it, which are frequent, are on no edge."""
-_REACH = np.float32(2.0**95)
+_REACH = single(2.0**95)
 """Ratios to the first value end here; so does, in half octaves, the range that the bins can move to."""
 
 
@@ -59,13 +60,13 @@ class Histogram:
         """Return the bin of each signal, shape (s, t, n); the first usable one that is not zero fixes the scale."""
         valid = (signals > 0.0) & (signals < np.inf)
         fresh = self._scale == 0.0
-        if fresh.any():
+        if any_of(fresh):
             seen = valid & usable
             fresh &= seen.any(axis=1)
             first = np.take_along_axis(signals, seen.argmax(axis=1)[:, None], axis=1)[:, 0]
             self._scale[fresh] = first[fresh] * _NOT_ON_AN_EDGE
             self._lowest[fresh] = -(BINS // 2)
-        scale = np.where(self._scale > 0.0, self._scale, np.float32(1.0))[:, None]
+        scale = np.where(self._scale > 0.0, self._scale, UNITY)[:, None]
         ratio = clip(np.where(valid, signals, scale) / scale, 1.0 / _REACH, _REACH)
         bins = clip(_half_octave(ratio) - self._lowest[:, None], 1, BINS - 1)
         return np.where(valid, bins, np.where(signals == 0.0, 0, UNKNOWN)).astype(np.uint8)
@@ -82,7 +83,7 @@ class Histogram:
     def halve_when_full(self) -> None:
         """Halve the counts of signals that have too many."""
         full = self._counts.sum(axis=1, dtype=np.uint32) > _EIGHTHS * FULL
-        if full.any():
+        if any_of(full):
             self._counts >>= full[:, None].astype(np.uint16)
 
     def recentre(self, start: Array) -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.ordered import add_up, count_of, median, pick, rolling_sum, sort
+from exporter.engine.ordered import add_up, all_of, count_of, median, pick, rolling_sum, sort
 
 __all__ = ["FEATURES", "RESIDUALS", "Recent", "recent_columns"]
 
@@ -68,7 +68,7 @@ class Recent:
         start = WINDOW + index
         here = self._sample[start : start + len(sample)]
         here[...] = sample
-        if not usable.all():
+        if not all_of(usable):
             for offset, ok in enumerate(usable):
                 here[offset] = np.where(ok, here[offset], self._sample[start + offset - 1])
         return here
@@ -151,7 +151,7 @@ class Recent:
         # A series that stands still and then moves by its rounding has changed by a huge factor, and not at all.
         end = np.maximum(count - 1, 0)
         edge = (_EDGE * end).astype(np.int64)
-        low, high = pick(past, np.stack([edge, end - edge]))
+        low, high = pick(past, np.array((edge, end - edge)))
         floor = _FLOOR * (high - low) + 1e-12
         ratio = (np.sqrt(_mean_and_variance(now)[1]) + floor) / (np.sqrt(variance) + floor)
         return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
@@ -167,7 +167,7 @@ def relative_entropy(now: Array, past: Array, count: Array) -> Array:
         Sorted, NaN last; `count`, shape (n,), are not NaN.
     """
     end = np.maximum(count - 1, 0)
-    low, high = pick(past, np.stack([_TENTHS * end // 10, (_TENTHS * end + 9) // 10]))
+    low, high = pick(past, np.array((_TENTHS * end // 10, (_TENTHS * end + 9) // 10)))
     deciles = np.float32(0.5) * (low + high)
     old, new = _shares(past, count, deciles), _shares(now, np.full(count.shape, len(now)), deciles)
     entropy = add_up(new * np.log(new / old)) / (1.0 + 10 * _PSEUDO_COUNT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.engine.columns import Array, Column
+from exporter.engine.constants import ZERO, single
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.detectors.novelty.histogram import MISSING, Histogram, histogram_columns
 from exporter.engine.detectors.novelty.tail import fit_tail
@@ -17,7 +18,7 @@ __all__ = ["Surprise", "surprise_columns"]
 
 GATE = 0.5
 """Surprises below this count nothing: what happens in 32 of 100 samples."""
-SURPRISE_MAX = np.float32(15.0)
+SURPRISE_MAX = single(15.0)
 """No tail is estimated well enough to say more."""
 ENOUGH = 48.0
 """Samples of a signal before it can be surprised: the tail is a tenth of them, and five make a shape."""
@@ -57,7 +58,7 @@ class Surprise:
         rise = at_gate + (at_start - at_gate) * np.minimum((signals - gate) / width, 1)
         surprise = np.minimum(np.where(signals > start, tail, rise), SURPRISE_MAX)
         can = (signals >= gate) & (signals > 0) & (signals < np.inf)
-        counted: Array = np.where(can, surprise, np.float32(0.0))
+        counted: Array = np.where(can, surprise, ZERO)
         return counted
 
     def note(self, index: int, signals: Array, usable: Array) -> None:

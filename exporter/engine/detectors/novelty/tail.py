@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.engine.columns import Array
+from exporter.engine.constants import UNITY, ZERO
 from exporter.engine.ordered import add_up, clip, count_of, pick, suffix_sums
 
 __all__ = ["TAIL", "TailFit", "fit_tail"]
@@ -70,7 +71,7 @@ def fit_tail(counts: Array, gate: float) -> TailFit:
     by_bin = counts.swapaxes(0, 1)  # (BINS, s, n)
     above = suffix_sums(by_bin)
     total = above[0]
-    survival = (above + np.float32(0.5)) / (total + np.float32(1.0))
+    survival = (above + np.float32(0.5)) / (total + UNITY)
     (start, passed), (at_start, at_passed) = _fall(survival, (TAIL, 10.0**-gate))
     shape, scale = _pareto(by_bin, start)
     return TailFit(
@@ -92,7 +93,7 @@ def _fall(survival: Array, levels: Sequence[float]) -> tuple[Array, Array]:
     bins, *shape = survival.shape
     survival, level = survival.reshape(bins, -1), np.array(levels, np.float32)[:, None]
     # The first bin that begins at or below the level.
-    reached = np.maximum(np.stack([count_of(survival > limit) for limit in levels]), 1)
+    reached = np.maximum(np.array([count_of(survival > limit) for limit in levels]), 1)
     after = np.where(reached == bins, 0.5 * survival[-1], pick(survival, np.minimum(reached, bins - 1)))
     before = pick(survival, reached - 1)
     inside = (reached > 1) & (before > level)
@@ -112,9 +113,9 @@ def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
     part = clip(bins + 1 - begin, 0, 1)
     part[0] = 0
     weight = by_bin * part
-    origin = np.where(begin > 0.0, np.exp2(0.5 * begin), np.float32(0.0))
+    origin = np.where(begin > 0.0, np.exp2(0.5 * begin), ZERO)
     excess = np.exp2(0.5 * (bins + 1) - 0.25 * part) - origin
-    excess = np.where(weight > 0.0, np.maximum(excess, 0), np.float32(0.0))
+    excess = np.where(weight > 0.0, np.maximum(excess, 0), ZERO)
     beyond = suffix_sums(weight)
     number = np.maximum(beyond[0], 1e-9)
     mass = weight * excess
