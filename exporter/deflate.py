@@ -1,4 +1,4 @@
-"""Fast compression in the formats of zlib: ISA-L's where there is a build of it, zlib's own elsewhere.
+"""Fast compression and checksums in the formats of zlib: ISA-L's where there is a build of it, zlib's own elsewhere.
 
 What either writes, the other reads. Level 1 is the fastest of both that looks for repetitions.
 """
@@ -6,8 +6,8 @@ What either writes, the other reads. Level 1 is the fastest of both that looks f
 from __future__ import annotations
 
 try:
-    from isal.isal_zlib import compress, compressobj, crc32
+    from isal.isal_zlib import adler32, compress, compressobj, crc32
 except ImportError:  # There are processors without it.
-    from zlib import compress, compressobj, crc32  # type: ignore[assignment]
+    from zlib import adler32, compress, compressobj, crc32  # type: ignore[assignment]
 
-__all__ = ["compress", "compressobj", "crc32"]
+__all__ = ["adler32", "compress", "compressobj", "crc32"]

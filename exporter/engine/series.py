@@ -61,6 +61,8 @@ class SeriesTable:
         """Changes whenever a row gets or loses a series."""
         self._row_of: dict[Labels, int] = {}
         self._row_of_key: dict[bytes, int] = {}
+        self._newest: tuple[Sequence[bytes], Rows] | None = None
+        """The label sets that were looked up last, and their rows while no row got or lost one."""
         self._labels: list[Labels | None] = []
         self._free: list[int] = []
 
@@ -100,7 +102,10 @@ class SeriesTable:
         return [(row, labels) for row, labels in enumerate(self._labels) if labels is not None]
 
     def rows(self, keys: Sequence[bytes]) -> Rows:
-        """Return the row of each label set as a JSON object, -1 where it is new; nothing is admitted."""
+        """Return the row of each label set as a JSON object, -1 where it is new; nothing is admitted.
+
+        A list of label sets that is given again, the same object, is not looked up again.
+        """
         rows = self._rows_by_key(keys)
         for index in np.flatnonzero(rows < 0).tolist():
             rows[index] = self._row_of.get(labels_of(keys[index]), -1)
@@ -125,7 +130,9 @@ class SeriesTable:
             return False
 
     def _rows_by_key(self, keys: Sequence[bytes]) -> Rows:
-        return np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
+        if self._newest is None or self._newest[0] is not keys:
+            self._newest = keys, np.fromiter(map(self._row_of_key.get, keys, repeat(-1)), np.intp, len(keys))
+        return self._newest[1].copy()
 
     def find(self, keys: Sequence[bytes]) -> tuple[Rows, list[int]]:
         """Find or admit the series of one answer.
@@ -163,6 +170,7 @@ class SeriesTable:
         if len(self._row_of_key) > 4 * len(self._row_of) + 1024:
             self._row_of_key.clear()
         self._row_of_key[key] = row
+        self._newest = None
         return row
 
     def _assign(self, row: int, labels: Labels) -> None:
@@ -178,7 +186,7 @@ class SeriesTable:
         for row, key in series:
             self._assign(row, labels_of(key))
             self._row_of_key[key] = row
-        self.size = size
+        self.size, self._newest = size, None
         self._labels.extend([None] * (size - len(self._labels)))
         used = {row for row, _ in series}
         self._free = [row for row in range(self.size) if row not in used]
@@ -188,7 +196,7 @@ class SeriesTable:
         gone = set(rows.tolist())
         if not gone:
             return
-        self.version += 1
+        self.version, self._newest = self.version + 1, None
         for row in gone:
             del self._row_of[self.labels(row)]
             self._labels[row] = None

@@ -54,7 +54,15 @@ log = logging.getLogger(__name__)
 class QueryApi(Protocol):
     """Answers the queries of slots; see `PrometheusApi`."""
 
-    def instant(self, expr: str, at: float, *, timeout: float, is_learned: Callable[[bytes], bool] = ...) -> Frame:
+    def instant(
+        self,
+        expr: str,
+        at: float,
+        *,
+        timeout: float,
+        is_learned: Callable[[bytes], bool] = ...,
+        before: Frame | None = ...,
+    ) -> Frame:
         """Evaluate `expr` at an instant."""
 
 

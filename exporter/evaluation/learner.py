@@ -24,12 +24,7 @@ from exporter.errors import PrometheusError, StateError
 from exporter.evaluation.accepted_levels import AcceptedLevels
 from exporter.evaluation.context import EvaluationContext, QueryApi
 from exporter.evaluation.engine_task import Abandoned, run_in
-from exporter.evaluation.history import (
-    HistoryRange,
-    grouped_slots,
-    learn,
-    missing_history,
-)
+from exporter.evaluation.history import HistoryRange, grouped_slots, learn, missing_history
 from exporter.evaluation.history_source import HistorySource
 from exporter.prometheus import Frame, HistoryChunk, PrometheusApi
 from exporter.store import PendingFeedback
@@ -85,8 +80,8 @@ class Learner:
         self._skipped_to = -np.inf
         self._from_scratch = self._counts_unread = True
         self._is_beside = False
-        self._planned = 0
-        self._series = 0
+        self._planned = self._series = 0
+        self._answer: Frame | None = None
         self.history = HistorySource(plan, context, self._count_unread)
 
     def configure(self, plan: QueryPlan, context: EvaluationContext) -> None:
@@ -355,8 +350,9 @@ class Learner:
         ------
         PrometheusError
         """
-        at, is_learned = slot - self.context.settings.query_offset, self.engine.table.knows
-        return api.instant(self.plan.expr, at, timeout=self.plan.timeout, is_learned=is_learned)
+        plan, at, is_learned = self.plan, slot - self.context.settings.query_offset, self.engine.table.knows
+        self._answer = api.instant(plan.expr, at, timeout=plan.timeout, is_learned=is_learned, before=self._answer)
+        return self._answer
 
     def align(self, frame: Frame, at: float) -> Aligned:
         """Put the samples of the answer for a slot into rows."""

@@ -169,8 +169,13 @@ def _text(metric: str, labels: Sequence[bytes], values: FloatArray, more: bytes)
     opening = f"{metric}{{".encode()
     if more:
         labels = [with_label(label, more) for label in labels]
-    rows = map(b"} ".join, zip(labels, _numbers(values), strict=True))
-    return b"%b%b\n" % (opening, (b"\n" + opening).join(rows))
+    # All pieces in one list, and so one copy of each: the rows of a large page are many megabytes.
+    pieces = [b"\n" + opening, b"", b"} ", b""] * len(labels)
+    pieces[0] = opening
+    pieces[1::4] = labels
+    pieces[3::4] = _numbers(values)
+    pieces.append(b"\n")
+    return b"".join(pieces)
 
 
 def _pack(text: bytes) -> Packed:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from exporter.alerting.suppressed import SUPPRESSION_REASONS, SuppressionCodes, suppression_reason
+from exporter.deflate import crc32
 from exporter.engine.forecast.forecast import LEVELS, Forecast
 from exporter.engine.verdict import Verdict, Verdicts
 from exporter.exposition.formats import ALLOW_UTF8, Format, gzip_accepted, negotiate
@@ -124,19 +125,31 @@ def group_scores(score: FloatArray, load: FloatArray) -> dict[str, FloatArray]:
     return {"anomaly_group_score": score, "anomaly_group_load_factor": load}
 
 
+@dataclass(frozen=True, slots=True)
+class _Suppressed(RenderedMetric):
+    """The rows of `SUPPRESSED`, and what they follow from."""
+
+    of: tuple[bytes, ...]
+    codes: bytes
+
+
 def _suppressed(
-    prefixes: Sequence[bytes], codes: SuppressionCodes | None, before: Mapping[str, RenderedMetric]
+    prefixes: tuple[bytes, ...], codes: SuppressionCodes | None, before: Mapping[str, RenderedMetric]
 ) -> dict[str, RenderedMetric]:
-    """Return the rows of `SUPPRESSED` by its name: a few, each with its reason."""
+    """Return the rows of `SUPPRESSED` by its name, each with its reason: a few, or all while they are young."""
     if codes is None or not codes.any():
         return {}
+    same, key = before.get(SUPPRESSED), codes.tobytes()
+    if isinstance(same, _Suppressed) and same.of is prefixes and same.codes == key:
+        return {SUPPRESSED: same}
     endings = [f',reason="{suppression_reason(code)}"'.encode() for code in range(len(SUPPRESSION_REASONS) + 1)]
     chosen = np.flatnonzero(codes)
     rows = [
         prefixes[row] and prefixes[row] + endings[code]
         for row, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
     ]
-    return {SUPPRESSED: render_rows(SUPPRESSED, rows, np.ones(len(rows)), before.get(SUPPRESSED))}
+    made = render_rows(SUPPRESSED, rows, np.ones(len(rows)), same)
+    return {SUPPRESSED: _Suppressed(made.prefixes, made.values, made.fragments, prefixes, key)}
 
 
 def _key(published: tuple[tuple[str, str], object]) -> tuple[str, str]:
@@ -180,7 +193,7 @@ class Page:
             self._packed = pieces, crc
         pieces, crc = self._packed
         deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-        trailer = struct.pack("<II", zlib.crc32(ending, crc), (self.size + len(ending)) & 0xFFFFFFFF)
+        trailer = struct.pack("<II", crc32(ending, crc), (self.size + len(ending)) & 0xFFFFFFFF)
         last = deflater.compress(ending) + deflater.flush() + trailer
         return [_GZIP_HEADER, *pieces, last]
 

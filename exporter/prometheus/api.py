@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from time import monotonic
 
-from exporter.completeness import notes_of, texts_of
+import numpy as np
+
+from exporter.completeness import Marks, notes_of, texts_of
 from exporter.errors import PrometheusError, Reason
 from exporter.http_client import USER_AGENT, Client, Fault, HttpResponse, http_date
 from exporter.prometheus.answer_budget import AnswerBudget, AnswerSize
 from exporter.prometheus.decode import ApiResponse, LabelCheck, RangeMatrix, decode_matrix, decode_vector
 from exporter.prometheus.exemplars import Exemplar, decode_exemplars
 from exporter.prometheus.flood import count_rows, thinned
-from exporter.prometheus.frame import Frame, HistoryChunk
+from exporter.prometheus.frame import AnswerEnds, Frame, HistoryChunk
 from exporter.prometheus.history import MAX_CELLS, chunks, grid
 from exporter.prometheus.part_sizes import PartSizes
+from exporter.prometheus.repeated_answer import answer_ends, repeated_samples
 from exporter.prometheus.response import read_response
 from exporter.prometheus.settings import PrometheusSettings
 
@@ -49,21 +53,33 @@ class PrometheusApi:
         self._get = settings.method == "get"
 
     def instant(
-        self, expr: str, at: float, *, timeout: float, is_learned: Callable[[bytes], bool] = lambda _: False
+        self,
+        expr: str,
+        at: float,
+        *,
+        timeout: float,
+        is_learned: Callable[[bytes], bool] = lambda _: False,
+        before: Frame | None = None,
     ) -> Frame:
         """Evaluate `expr` at Unix time `at`, within `timeout` seconds in total.
 
         A scalar is one series without labels. The caller subtracts `query_offset` from `at`. Of an answer with more
         rows than there is memory for, those are decoded for which `is_learned`, given the label set as a JSON object,
-        is true; where there are none, the answer is TOO_LARGE.
+        is true; where there are none, the answer is TOO_LARGE. `before` is an earlier answer to the same query: where
+        this one has the same rows, it has the same object as `keys`.
         """
         path = "/api/v1/query"
         form = {"query": expr, "time": _seconds(at), **self._options(timeout)}
         with self._budget.answer() as size:
             answer = self._send(path, form, timeout, size)
+            taken = 0
+            if before is not None and before.ends is not None and size.fits(_ROW_BYTES * len(before.keys)):
+                if (frame := _repeated(before, before.ends, answer, at)) is not None:
+                    return frame
+                taken = _ROW_BYTES * len(before.keys)
             refused = 0
             rows = count_rows(answer.body) if len(answer.body) > _SMALL else 0
-            if not size.fits(rows * _ROW_BYTES):
+            if not size.fits(max(0, rows * _ROW_BYTES - taken)):
                 body, kept = thinned(answer.body, is_learned)
                 if not kept:
                     raise self._too_many(path, rows)
@@ -73,12 +89,14 @@ class PrometheusApi:
                 vector = decode_vector(response.data, self._labels)
             except Fault as fault:
                 raise self._error(path, fault) from None
+            has_all = not (refused or notes or vector.own or vector.left_out.rows)
+            ends = answer_ends(answer.body, vector.keys) if has_all else None
         samples = vector.keys, vector.values, vector.timestamps
         if vector.left_out.rows and not vector.keys:
             # Nothing is known of any series: an answer without series would be another one.
             raise self._error(path, Fault(Reason.BAD_DATA, f"no row of the answer can be read: {vector.left_out}"))
-        clock, infos = http_date(answer.headers.get("Date", "")), texts_of(response.infos)
-        return Frame(at, *samples, vector.left_out, notes, clock, infos, vector.own, refused)
+        infos = texts_of(response.infos)
+        return Frame(at, *samples, vector.left_out, notes, _clock(answer), infos, vector.own, refused, ends)
 
     def history(
         self,
@@ -205,6 +223,19 @@ class PrometheusApi:
 
     def _error(self, path: str, fault: Fault) -> PrometheusError:
         return PrometheusError(self._settings.url + path, fault.reason, fault.message, status=200)
+
+
+def _repeated(before: Frame, ends: AnswerEnds, answer: HttpResponse, at: float) -> Frame | None:
+    """Return an answer that differs from the one before in its samples only; None where it differs in more."""
+    samples = repeated_samples(answer.body, before.keys, ends) if answer.status == HTTPStatus.OK else None
+    if samples is None or notes_of(answer.status, answer.headers, Marks()):
+        return None
+    times = np.full(len(before.keys), samples[1])
+    return replace(before, at=at, values=samples[0], timestamps=times, server_time=_clock(answer))
+
+
+def _clock(answer: HttpResponse) -> float | None:
+    return http_date(answer.headers.get("Date", ""))
 
 
 def _seconds(value: float) -> str:

@@ -127,11 +127,11 @@ class LabelCheck:
 
     def bad(self, keys: Sequence[bytes]) -> list[int]:
         """Return the indexes of `keys` that are not label sets."""
-        hashes = list(map(hash, keys))
         # Hashes of bytes differ from process to process, so a collision cannot be prepared.
-        new = set(hashes) - self._valid
-        if not new:
+        if self._valid.issuperset(map(hash, keys)):
             return []
+        hashes = list(map(hash, keys))
+        new = set(hashes) - self._valid
         wrong = []
         for index, digest in enumerate(hashes):
             if digest not in new:
@@ -187,7 +187,8 @@ def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:
             text = f"the expression is a {kind}; an instant vector or a scalar is needed"
             raise Fault(Reason.BAD_DATA, text) from None
     keys = [bytes(row.metric) for row in rows]
-    times, values, wrong = _samples(b"[" + b",".join([row.value for row in rows]) + b"]", [row.value for row in rows])
+    raws = [row.value for row in rows]
+    times, values, wrong = _samples(b"[" + b",".join(raws) + b"]", raws)
     bad = set(check.bad(keys))
     own = set(check.own(keys)) - bad
     unread = LeftOut()

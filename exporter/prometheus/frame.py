@@ -11,9 +11,11 @@ from exporter.completeness import incomplete
 from exporter.prometheus.unread_history import UnreadHistory
 from exporter.prometheus.unreadable import LeftOut
 
-__all__ = ["HistoryChunk", "FloatArray", "Frame"]
+__all__ = ["AnswerEnds", "HistoryChunk", "FloatArray", "Frame"]
 
 FloatArray = npt.NDArray[np.float64]
+AnswerEnds = tuple[bytes, bytes]
+"""The text of an answer before its first label set and behind its last sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Frame:
         Remarks of the server on the expression.
     refused : int
         Rows of new series that were not decoded, because there is no memory for all of them.
+    ends : AnswerEnds or None
+        Of an answer whose rows are all here, so that only the samples of the next one need be parsed.
     """
 
     at: float
@@ -55,6 +59,7 @@ class Frame:
     infos: tuple[str, ...] = ()
     own: int = 0
     refused: int = 0
+    ends: AnswerEnds | None = None
 
     @property
     def partial(self) -> bool:

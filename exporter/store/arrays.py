@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import zlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.deflate import adler32, crc32
 from exporter.store.rows import seal
 
 __all__ = ["DamagedPartError", "Written", "move_part", "read_part", "write_part"]
@@ -77,7 +77,7 @@ def write_part(con: sqlite3.Connection, query: str, part: str, array: Array, bef
     pieces = []
     for number, start in enumerate(range(0, plain.nbytes, PIECE)):
         piece = data[start : start + PIECE]
-        checksums = _checksum(query, part, number, piece), zlib.adler32(piece)
+        checksums = _checksum(query, part, number, piece), adler32(piece)
         pieces.append(checksums)
         if before is None or before.pieces[number] != checksums:
             piece_row = (query, part, number, checksums[0], piece)
@@ -153,4 +153,4 @@ def read_part(con: sqlite3.Connection, row: tuple[Any, ...]) -> Array:
 
 def _checksum(query: str, part: str, number: int, data: bytes | memoryview) -> int:
     # Begins with the place, so that a piece that stands in another one's place is found too.
-    return zlib.crc32(data, seal(query, part, number))
+    return crc32(data, seal(query, part, number))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.alerting.alert import Alert, AlertState, AlertTransition
+from exporter.deflate import crc32
 
 __all__ = [
     "ALERT_COLUMNS",
@@ -74,7 +74,7 @@ def seal(*values: object) -> int:
 
     SQLite keeps no checksums: a flipped bit in a row is still a valid row for it.
     """
-    return zlib.crc32(json.dumps([_plain(value) for value in values]).encode())
+    return crc32(json.dumps([_plain(value) for value in values]).encode())
 
 
 def sealed(*values: object) -> Row:
@@ -146,7 +146,7 @@ def _plain(value: object) -> object:
     # SQLite drops the sign of a zero. A flipped type makes bytes of text, which is not sealed as that text is.
     if isinstance(value, float):
         return value + 0.0
-    return zlib.crc32(value) if isinstance(value, bytes) else value
+    return crc32(value) if isinstance(value, bytes) else value
 
 
 def number_of(value: float | None) -> float | None:

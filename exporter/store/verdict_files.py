@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from exporter.deflate import compress
+from exporter.deflate import compress, crc32
 from exporter.engine.verdict import Verdict
 
 __all__ = [
@@ -110,7 +110,7 @@ def write_slot(file: BinaryIO, at: float, new: Keys, columns: Columns) -> int:
     payload = [new.astype("<u8").tobytes(), *(columns[name].tobytes() for name, _, _ in _sizes(0))]
     crc = 0
     for part in payload:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     length = sum(map(len, payload))
     file.write(_RECORD.pack(_SLOT, at, len(columns["score"]), len(new), length, crc))
     file.writelines(payload)
@@ -149,7 +149,7 @@ def read_journal(path: Path) -> tuple[ChunkHeader, list[PackedSlot]] | None:
         if magic != _SLOT or end > len(raw):
             break
         # Only the last one can be torn.
-        if end + _RECORD.size > len(raw) and zlib.crc32(raw[place + _RECORD.size : end].data) != crc:
+        if end + _RECORD.size > len(raw) and crc32(raw[place + _RECORD.size : end].data) != crc:
             break
         keys, columns = _split(raw[place + _RECORD.size : end], count, new, len(header.detectors))
         slots.append(PackedSlot(at, keys, columns))

@@ -77,3 +77,17 @@ def test_a_restored_table_finds_the_same_rows(sets: list[dict[str, str]]) -> Non
 @given(labels)
 def test_keys_and_labels_are_inverse(one: dict[str, str]) -> None:
     assert dict(labels_of(key_of(tuple(sorted(one.items()))))) == one
+
+
+def test_a_list_of_label_sets_that_is_looked_up_again_has_the_rows_of_now() -> None:
+    table, keys = SeriesTable(3), [b'{"a":"1"}', b'{"a":"2"}', b'{"a":"3"}']
+    assert table.rows(keys).tolist() == [-1, -1, -1]
+    table.find(keys[:2])
+    assert table.rows(keys).tolist() == [0, 1, -1]
+    assert table.find(keys)[0].tolist() == [0, 1, 2]
+    table.rows(keys)[0] = 7
+    assert table.rows(keys).tolist() == [0, 1, 2]
+    table.release(np.array([0]))
+    assert table.rows(keys).tolist() == [-1, 1, 2]
+    table.find([b'{"a":"4"}'])
+    assert table.find(keys)[0].tolist() == [-1, 1, 2]

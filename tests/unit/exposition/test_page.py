@@ -208,6 +208,25 @@ def test_only_the_rows_around_a_change_are_rendered_again():
     assert written(after) == written(render_rows("m", prefixes, changed))
 
 
+def test_reasons_are_rendered_again_where_one_of_them_or_a_series_is_another(exposition):
+    prefixes, columns = make_rows("cpu", 0.1, 0.2, 0.3)
+    once = tuple(prefixes)
+    codes = np.array([0, 1, 0], np.int8)
+
+    def shown(rows, codes):
+        exposition.publish("cpu", rows, columns, codes)
+        fragments = exposition.page().fragments
+        lines = [line for line in body_of(exposition).splitlines() if line.startswith(b"anomaly_suppressed{")]
+        return fragments, [line.split(b"host-")[1][:1] for line in lines]
+
+    first, lines = shown(once, codes)
+    again, _ = shown(once, codes.copy())
+    assert lines == [b"1"]
+    assert [new is old for new, old in zip(again, first, strict=True)] == [True] * len(first)
+    assert shown(once, np.array([2, 0, 1], np.int8))[1] == [b"0", b"2"]
+    assert shown((once[0], b"", once[2]), np.array([2, 1, 0], np.int8))[1] == [b"0"]
+
+
 def test_labels_and_values_must_be_as_many():
     with pytest.raises(ValueError, match="2 rows of labels for 1 values"):
         render_rows("m", [b'a="1"', b'a="2"'], np.zeros(1))
