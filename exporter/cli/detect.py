@@ -38,8 +38,10 @@ Judges every sample by what came before it, as the daemon would have, and writes
 """
 _MORE = """\
 Input: an answer of Prometheus' query_range (or its list of series, or [[timestamp, "value"], ...]); the text of
-promtool query; CSV timestamp,value, or a table as Grafana and spreadsheets export it, with units. Timestamps are Unix
-seconds, milliseconds, ISO 8601 or 31.12.2026 14:05, in the zone that is written with them or that of --timezone.
+promtool query; CSV timestamp,value, or a table as Grafana and spreadsheets export it, with units; OpenMetrics,
+/federate or promtool tsdb dump, with timestamps; InfluxDB's line protocol. Each may be compressed (gzip, zstd, bzip2,
+xz). Timestamps are Unix seconds, milliseconds, ISO 8601 or 31.12.2026 14:05, in the zone that is written with them or
+that of --timezone.
 
 With --config.file and without --query, a series belongs to the query that its column (or its label query or __name__)
 is named after, and the groups of the file are judged, too.
@@ -65,8 +67,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("file", nargs="?", metavar="FILE", help="recorded samples; - is standard input")
     add("--input", metavar="FILE", help="the same as FILE")
     add("--output", default="-", metavar="FILE", help="file to write; - is standard output (default)")
-    add("--format", choices=("auto", "prometheus-json", "csv", "promtool"), default="auto", dest="input_format",
-        help="format of the input (default: %(default)s)")  # fmt: skip
+    add("--format", choices=("auto", "prometheus-json", "csv", "promtool", "openmetrics", "influx"), default="auto",
+        dest="input_format", help="format of the input (default: %(default)s)")  # fmt: skip
     add("--output-format", choices=("auto", "csv", "json"), default="auto",
         help="format of the output; auto: CSV for a file named *.csv, else JSON (default: %(default)s)")  # fmt: skip
     add(

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Literal
 
 from exporter.detect.csv_samples import read_csv
+from exporter.detect.exposition_samples import looks_like_exposition, read_exposition
 from exporter.detect.json_samples import read_json
+from exporter.detect.line_protocol import looks_like_line_protocol, read_line_protocol
 from exporter.detect.recorded_series import InputError, InputProblems, RecordedSeries, format_labels
 from exporter.detect.text_samples import looks_like_promtool, read_promtool
 from exporter.own_metrics import is_own
 
 __all__ = ["InputFormat", "read"]
 
-InputFormat = Literal["auto", "prometheus-json", "csv", "promtool"]
+InputFormat = Literal["auto", "prometheus-json", "csv", "promtool", "openmetrics", "influx"]
 
-_READERS = {"prometheus-json": read_json, "csv": read_csv, "promtool": read_promtool}
+_READERS = {
+    "prometheus-json": read_json,
+    "csv": read_csv,
+    "promtool": read_promtool,
+    "openmetrics": read_exposition,
+    "influx": read_line_protocol,
+}
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
-    b"PK\x03\x04": "zip",
 }
+"""What each begins with."""
+_ZIP = b"PK\x03\x04"
+_DESCRIPTION = re.compile(r"#\s+(?:HELP|TYPE|UNIT)\s")
 _MOST_TITLES = 20
-_FORMATS = "a Prometheus answer (JSON), CSV or the text of promtool"
+_FORMATS = "a Prometheus answer (JSON), CSV, OpenMetrics, line protocol or the text of promtool"
 
 
 def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> list[RecordedSeries]:
@@ -85,9 +96,7 @@ def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
     note = ""
     if not data.strip():
         raise problems.stop("it is empty; did the command that should write it fail, or find nothing?")
-    for magic, kind in _COMPRESSED.items():
-        if data.startswith(magic):
-            raise problems.stop(f"it is compressed ({kind}); unpack it first")
+    data = _unpacked(data, problems)
     # Excel's "Unicode text" is UTF-16.
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
@@ -103,6 +112,21 @@ def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
     return text, note
 
 
+def _unpacked(data: bytes, problems: InputProblems) -> bytes:
+    """Return what is in a compressed file, seen by its first bytes; other data stay."""
+    if data.startswith(_ZIP):
+        raise problems.stop("it is an archive (zip, or a spreadsheet of Excel); unpack it, or save it as CSV")
+    kind = next((kind for magic, kind in _COMPRESSED.items() if data.startswith(magic)), None)
+    if kind is None:
+        return data
+    import cramjam
+
+    try:
+        return bytes(getattr(cramjam, kind).decompress(data))
+    except cramjam.DecompressionError as error:
+        raise problems.stop(f"it is compressed ({kind}) and cannot be unpacked, perhaps cut off: {error}") from None
+
+
 def _windows(data: bytes) -> str:
     """Return the text of a file in the encoding that Excel writes CSV in; empty where it is none."""
     try:
@@ -114,8 +138,13 @@ def _windows(data: bytes) -> str:
 
 def _format(text: str) -> InputFormat:
     begin = text.lstrip()
+    first = next((line for line in begin.split("\n", _MOST_TITLES) if line.strip() and not line.startswith("#")), "")
     if looks_like_promtool(begin.partition("\n")[0]):
         return "promtool"
+    if _DESCRIPTION.match(begin) or looks_like_exposition(first):
+        return "openmetrics"
+    if looks_like_line_protocol(first.rstrip("\r")):
+        return "influx"
     return "prometheus-json" if begin.startswith(("{", "[")) else "csv"
 
 

@@ -6,10 +6,11 @@ A range is ``name{job="a"} =>`` with a line ``value @[timestamp]`` for each samp
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from exporter.detect.recorded_series import NATIVE_HISTOGRAM, InputProblems, RecordedSeries, SampleList, parse_value
 
-__all__ = ["labels_of", "looks_like_promtool", "read_promtool"]
+__all__ = ["first_fault", "labels_of", "looks_like_promtool", "read_promtool"]
 
 _SAMPLE = r"(?P<value>\S+) @\[(?P<stamp>[^\]]+)\]"
 _ROW = re.compile(_SAMPLE)
@@ -90,6 +91,23 @@ def labels_of(head: str) -> dict[str, str] | None:
         labels[_unquoted(pair["name"] or "__name__")] = _unquoted(pair["value"])
         at = pair.end()
     return {name: value for name, value in labels.items() if value}
+
+
+def first_fault(line: str, parts: Sequence[tuple[re.Pattern[str], str]]) -> tuple[int, str]:
+    """Return where a line stops to be what it should be, from 0 on, and what is expected there.
+
+    Parameters
+    ----------
+    parts : sequence of (pattern, str)
+        What follows each other in a good line, and what each is called.
+    """
+    at = 0
+    for pattern, expected in parts:
+        part = pattern.match(line, at)
+        if part is None:
+            return at, expected
+        at = part.end()
+    return at, parts[-1][1]
 
 
 def _unquoted(text: str) -> str:

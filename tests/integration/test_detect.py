@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -356,6 +358,25 @@ def test_scores_are_bit_for_bit_those_of_the_daemon(prometheus: Prometheus, tmp_
     )
     score = json.loads(alone.stdout)["anomaly_score"]
     assert score == expected['load{instance="h0"}', end][0]
+
+
+@pytest.mark.integration
+def test_federated_samples_and_dumps_of_the_storage_are_read(prometheus: Prometheus) -> None:
+    now = float(int(time.time()))
+    at, values = now - 60.0 + np.arange(60.0), np.arange(60.0)
+    prometheus.push([({"__name__": "recent", "instance": "a b", "path": 'x"y\\z'}, at, values)])
+    federated = prometheus.ask("GET", "/federate", params={"match[]": "recent"}).content
+    dumped = subprocess.run(
+        [binary("promtool"), "tsdb", "dump", '--match={__name__="recent"}', str(prometheus.directory / "data")],
+        capture_output=True,
+        check=True,
+    ).stdout
+    for data, count in ((federated, 1), (dumped, 60), (gzip.compress(dumped), 60)):
+        done = detect("-", "--rows", data=data)
+        assert (done.returncode, done.stderr) == (0, b"")
+        answer = json.loads(done.stdout)
+        assert (len(answer["rows"]), answer["observed_value"]) == (count, 59.0)
+        assert answer["series"]["path"] == 'x"y\\z'
 
 
 def test_the_file_needs_no_flag_and_is_one(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ GOOD = [
     b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[60,"1"],[120.5,"+Inf"]]}]}}',
     b'[[60,"1"],[120,2],[180,null]]',
     b'up{a="b", c="\\u00e9"} =>\n1 @[60]\nNaN @[120.5]\nup{} => 3 @[60]\n',
+    b'# TYPE up gauge\nup{a="b"} 1 60\nup{a="b"} NaN 120.5\n{"up",a="c"} 3 60 # {x="y"} 1\n# EOF\n',
+    b'cpu,host=a\\ b load=1.5,up=t,note="x y" 60\ncpu,host=a\\ b load=2i 120\n',
 ]
 PIECES = [
     b"",
@@ -42,7 +44,9 @@ PIECES = [
 ]
 
 changes = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 8), st.sampled_from(PIECES)), max_size=4)
-formats: st.SearchStrategy[InputFormat] = st.sampled_from(["auto", "csv", "prometheus-json", "promtool"])
+formats: st.SearchStrategy[InputFormat] = st.sampled_from(
+    ["auto", "csv", "prometheus-json", "promtool", "openmetrics", "influx"]
+)
 
 
 @given(st.sampled_from(GOOD), changes, formats)

@@ -326,7 +326,7 @@ FORM = "write timestamp,value; timestamps are Unix seconds, Unix milliseconds or
 SORT = "samples must stand in the order of time; sort them first (a CSV of Unix seconds: sort -t, -k1,1n)"
 WANTED = "needed is an answer of the query API, its list of series, or one list of [timestamp, value]"
 EMPTY = "it is empty; did the command that should write it fail, or find nothing?"
-OTHER = "not a Prometheus answer (JSON), CSV or the text of promtool: it begins with "
+OTHER = "not a Prometheus answer (JSON), CSV, OpenMetrics, line protocol or the text of promtool: it begins with "
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,11 @@ OTHER = "not a Prometheus answer (JSON), CSV or the text of promtool: it begins 
         pytest.param(b"\xff\xfea\x00\x00", ["it is not text (byte 4 is not UTF-16)"], id="half a character of UTF-16"),
         pytest.param(b"60,1\n\x81", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
         pytest.param(b"60,1\n\x00", ["it is not text (byte 5 is zero)"], id="zeros"),
-        pytest.param(b"\x1f\x8b\x08", ["it is compressed (gzip); unpack it first"], id="gzip"),
+        pytest.param(
+            b"PK\x03\x04",
+            ["it is an archive (zip, or a spreadsheet of Excel); unpack it, or save it as CSV"],
+            id="a spreadsheet",
+        ),
         pytest.param("Service Unavailable", [OTHER + "'Service Unavailable'"], id="text of a proxy"),
         pytest.param("<html>\n<b>404</b>", [OTHER + "'<html>'"], id="HTML"),
         pytest.param(
