@@ -17,7 +17,7 @@ from exporter.evaluation.transition_log import log_transitions
 __all__ = ["AlertStore"]
 
 _REMINDER = 60.0
-"""Seconds between two writes of unchanged alerts."""
+"""Seconds between two writes of unchanged alerts, or of none."""
 
 
 class AlertStore:
@@ -84,8 +84,14 @@ class AlertStore:
         )
 
     def commit(self, slot: float, step: Step) -> None:
-        """Make the step of a slot durable."""
+        """Make the step of a slot durable.
+
+        Where there is no alert before and after it, nothing but the slot would be written: that is done once a minute.
+        """
         self._judged = True
+        nothing = not (step.alerts or self.alerts or step.transitions or self._unsaved)
+        if nothing and step.notes in (None, self._saved_notes) and 0.0 <= slot - self._written < _REMINDER:
+            return
         name, store = self.name, self.context.ports.store
 
         def write(whole: Step) -> None:

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-import requests
 import urllib3.exceptions
+from urllib3 import BaseHTTPResponse
 
 from exporter.errors import Reason
 from exporter.http_client.errors import Fault
@@ -19,7 +19,7 @@ __all__ = ["read_body", "read_start"]
 _CHUNK = 256 * 1024
 
 
-def read_body(response: requests.Response, max_bytes: int, on_bytes: Callable[[int], None] = lambda _: None) -> bytes:
+def read_body(response: BaseHTTPResponse, max_bytes: int, on_bytes: Callable[[int], None] = lambda _: None) -> bytes:
     """Return the whole body, decompressed.
 
     Parameters
@@ -51,7 +51,7 @@ def read_body(response: requests.Response, max_bytes: int, on_bytes: Callable[[i
     return whole.getvalue()
 
 
-def read_start(response: requests.Response, max_bytes: int) -> bytes:
+def read_start(response: BaseHTTPResponse, max_bytes: int) -> bytes:
     """Return at most `max_bytes` of the body, decompressed: as much of it as can be read, without an error."""
     start = bytearray()
     raw = _raw(response, max_bytes)
@@ -64,9 +64,9 @@ def read_start(response: requests.Response, max_bytes: int) -> bytes:
     return bytes(start[:max_bytes])
 
 
-def _raw(response: requests.Response, max_bytes: int) -> Iterator[bytes]:
+def _raw(response: BaseHTTPResponse, max_bytes: int) -> Iterator[bytes]:
     size = 0
-    while chunk := response.raw.read(_CHUNK, decode_content=False):
+    while chunk := response.read(_CHUNK, decode_content=False):
         size += len(chunk)
         # Compressed data can be longer than its content, such as a run of empty gzip members.
         if size > max_bytes:

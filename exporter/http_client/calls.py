@@ -1,4 +1,4 @@
-"""One call in a thread of its own: its total deadline, the sockets that it uses, and its end from another thread.
+"""A call in a thread beside its caller's: its total deadline, the sockets that it uses, its end from another thread.
 
 Socket timeouts bound one read; a server that sends a byte a second never meets them, and a name server has none. So
 the caller waits for the thread until the deadline, shuts the call's sockets down, and leaves the thread to end.
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from exporter.errors import Reason
@@ -21,6 +22,8 @@ __all__ = ["Call", "Calls", "current_call"]
 
 T = TypeVar("T")
 
+_REST = 75.0
+"""Seconds that a thread waits for the next call: longer than between two slots of a query."""
 _current: ContextVar[Call] = ContextVar("call")
 
 
@@ -39,6 +42,11 @@ class Call:
         self._sockets: list[socket.socket] = []
         self._failure: BaseException | None = None
         self._over = threading.Event()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was ended before its answer was there."""
+        return self._failure is not None
 
     def check(self) -> None:
         """Raise what ended the call, if it has failed or was ended."""
@@ -79,13 +87,25 @@ class Call:
         self._over.set()
 
 
-class Calls:
-    """The calls under way."""
+_Job = tuple[Call, Callable[[], None]]
+_Jobs = SimpleQueue[_Job | None]
 
-    def __init__(self) -> None:
+
+class Calls:
+    """The calls under way.
+
+    Parameters
+    ----------
+    idle : int
+        Threads that wait for the next call when one is over.
+    """
+
+    def __init__(self, idle: int) -> None:
         self._lock = threading.Lock()
         self._active: set[Call] = set()
         self._closed = False
+        self._most = idle
+        self._idle: list[_Jobs] = []
 
     def run(self, work: Callable[[], T], timeout: float) -> T:
         """Return what `work` returns, or raise what it raises, within `timeout` seconds.
@@ -110,11 +130,9 @@ class Calls:
                 results.append(work())
             except BaseException as error:
                 call.end(error)
-            finally:
-                call.release()
 
         try:
-            _start(target)
+            self._start((call, target))
             # A response that was cut off by the end of the call may look complete: the failure decides.
             call.wait(timeout)
         finally:
@@ -127,20 +145,60 @@ class Calls:
         with self._lock:
             self._closed = self._closed or close
             active = list(self._active)
+            idle = self._idle if close else []
+            self._idle = [] if close else self._idle
         for call in active:
             call.end(Fault(Reason.CONNECTION, "cancelled"))
+        for jobs in idle:
+            jobs.put(None)
+
+    def _start(self, job: _Job) -> None:
+        with self._lock:
+            jobs = self._idle.pop() if self._idle else None
+        if jobs is not None:
+            jobs.put(job)
+            return
+        try:
+            threading.Thread(target=self._work, args=(job,), name="http call", daemon=True).start()
+        except RuntimeError:
+            raise Fault(Reason.CONNECTION, "no thread could be started") from None
+
+    def _work(self, first: _Job) -> None:
+        jobs: _Jobs = SimpleQueue()
+        job: _Job | None = first
+        del first
+        while job is not None:
+            call, target = job
+            target()
+            # Before the caller goes on, so that its next call finds this thread.
+            rests = self._rests(jobs, call)
+            call.release()
+            # A thread that waits must not keep an answer.
+            del job, call, target
+            job = self._next(jobs) if rests else None
+
+    def _rests(self, jobs: _Jobs, call: Call) -> bool:
+        """Let a thread wait for the next call, unless the caller has not waited for it, or others do."""
+        with self._lock:
+            if call.has_failed or self._closed or len(self._idle) >= self._most:
+                return False
+            self._idle.append(jobs)
+            return True
+
+    def _next(self, jobs: _Jobs) -> _Job | None:
+        try:
+            return jobs.get(timeout=_REST)
+        except Empty:
+            with self._lock:
+                if jobs in self._idle:
+                    self._idle.remove(jobs)
+                    return None
+            return jobs.get()  # It comes just now.
 
 
 def current_call() -> Call:
     """Return the call of this thread."""
     return _current.get()
-
-
-def _start(target: Callable[[], None]) -> None:
-    try:
-        threading.Thread(target=target, name="http call", daemon=True).start()
-    except RuntimeError:
-        raise Fault(Reason.CONNECTION, "no thread could be started") from None
 
 
 def _timeout() -> Fault:

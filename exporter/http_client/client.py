@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import cast
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
-from requests.utils import get_environ_proxies
+from requests.structures import CaseInsensitiveDict
+from requests.utils import check_header_validity, get_environ_proxies, select_proxy
+from urllib3 import BaseHTTPResponse
 
 from exporter import __version__
 from exporter.errors import Reason, UpstreamError
@@ -101,7 +105,7 @@ class Client:
         self._settings = settings
         self._error = error
         self._base = urlsplit(settings.url)
-        self._calls = Calls()
+        self._calls = Calls(idle=pool)
         self._transport = Transport(pool)
         self._tls_lock = threading.Lock()
         self._tls_signature: tuple[tuple[int, ...], ...] | None = None
@@ -231,28 +235,34 @@ class Client:
 
     def _send(self, request: _Request, url: str, timeout: float, max_bytes: int) -> HttpResponse:
         headers: dict[str, str | bytes] = {**self._headers, **secret_headers(self._settings)}
+        for header in headers.items():
+            check_header_validity(cast("tuple[str, str]", header))
         headers |= request.headers
         if request.kind is not None:
             headers["Content-Type"] = request.kind
+        if request.data is None and request.method != "GET":
+            headers["Content-Length"] = "0"
         if self._base.scheme == "https":
             self._refresh_tls()
-        prepared = requests.Request(
-            request.method, url, headers=headers, params=request.params, data=request.data
-        ).prepare()
-        proxies = get_environ_proxies(url) if self._settings.proxy_from_environment else {}
-        call = current_call()
+        url, call = _with_params(url, request.params), current_call()
+        proxy = None
+        if self._settings.proxy_from_environment:
+            proxy = select_proxy(url, get_environ_proxies(url))
         call.reused = True
         # Not by a session, which would keep cookies, read the environment and the bodies of redirects. The timeouts
         # of the socket end a thread that is left behind; the deadline of the call comes before them.
-        response = self._transport.send(prepared, stream=True, timeout=timeout + _GRACE, proxies=proxies)
+        response = self._transport.request(
+            request.method, url, headers=headers, body=request.data, timeout=timeout + _GRACE, proxy=proxy
+        )
         call.reused = False
         try:
             # The body of a redirect is not used.
-            redirected = response.status_code in _REDIRECTS and "Location" in response.headers
+            redirected = response.status in _REDIRECTS and "Location" in response.headers
             body = b"" if redirected else _body(response, request, max_bytes)
         finally:
             response.close()
-        return HttpResponse(response.status_code, response.headers, body)
+            response.release_conn()
+        return HttpResponse(response.status, CaseInsensitiveDict(response.headers), body)
 
     def _refresh_tls(self) -> None:
         settings = self._settings.tls_config
@@ -263,7 +273,22 @@ class Client:
                 self._tls_signature = now
 
 
-def _body(response: requests.Response, request: _Request, max_bytes: int) -> bytes:
+def _with_params(url: str, params: Params | None) -> str:
+    return _escaped(url) if not params else _prepared(url, params)
+
+
+@lru_cache(maxsize=64)
+def _escaped(url: str) -> str:
+    return _prepared(url, None)
+
+
+def _prepared(url: str, params: Params | None) -> str:
+    request = requests.PreparedRequest()
+    request.prepare_url(url, params)
+    return str(request.url)
+
+
+def _body(response: BaseHTTPResponse, request: _Request, max_bytes: int) -> bytes:
     if request.whole:
         return read_body(response, max_bytes, request.on_bytes)
     return read_start(response, max_bytes)

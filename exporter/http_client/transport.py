@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit, urlunsplit
 
-import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import urldefragauth
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -61,18 +63,48 @@ class Transport(HTTPAdapter):
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
-    def build_connection_pool_key_attributes(  # type: ignore[override] # its result types are private.
+    def request(
         self,
-        request: requests.PreparedRequest,
-        verify: Any,  # noqa: ARG002 - requests passes it.
-        cert: Any = None,  # noqa: ARG002 - as above.
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return where to connect to, without TLS settings: `trust` has given the context."""
-        parts = urlsplit(str(request.url))
-        return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str | bytes],
+        body: bytes | None,
+        timeout: float,
+        proxy: str | None = None,
+    ) -> BaseHTTPResponse:
+        """Send a request and return the response once its head is there.
 
-    def cert_verify(self, *_: Any, **__: Any) -> None:
-        """Keep requests from adding its CA bundle to the context."""
+        Not by `send`: preparing a request and wrapping its response takes requests longer than sending it.
+
+        Parameters
+        ----------
+        url : str
+            With what is not ASCII escaped.
+        timeout : float
+            Seconds for the connection, and for each read.
+        """
+        parts = urlsplit(url)
+        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        manager = self.poolmanager
+        if proxy is not None:
+            proxy = proxy if "://" in proxy else f"http://{proxy}"
+            manager = self.proxy_manager_for(proxy)
+            target = target if parts.scheme == "https" or proxy.startswith("socks") else urldefragauth(url)
+        pool: HTTPConnectionPool = manager.connection_from_host(parts.hostname, parts.port, parts.scheme)
+        return pool.urlopen(
+            method,
+            target,
+            body=body,
+            # Their types leave out bytes, which http.client takes.
+            headers=cast("Mapping[str, str]", headers),
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            retries=False,
+            timeout=Timeout(connect=timeout, read=timeout),
+        )
 
 
 class _HeadLines:
@@ -107,6 +139,8 @@ class _Response(http.client.HTTPResponse):
 
 class _Connection(HTTPConnection):
     response_class = _Response
+    _held: list[bytes] | None = None
+    """What a request that is being written consists of so far."""
 
     def connect(self) -> None:
         call = current_call()
@@ -118,7 +152,20 @@ class _Connection(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         if self.sock is not None:
             current_call().watch(self.sock)
-        super().request(*args, **options)
+        held: list[bytes] = []
+        self._held = held
+        try:
+            super().request(*args, **options)
+        finally:
+            self._held = None
+        # Head and body at once: each would wake the server.
+        self.send(b"".join(held))
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
 
 
 class _TlsConnection(_Connection, HTTPSConnection):

@@ -61,6 +61,30 @@ def test_an_anomaly_fires_and_ends(world: World, source: Source) -> None:
     assert " again" not in ended.annotations["summary"]
 
 
+def test_slots_without_alerts_are_written_once_a_minute_and_alerts_at_once(tmp_path: Path, source: Source) -> None:
+    world = World(tmp_path / "state", source, plan=plan_of(interval="15s"))
+    assert world.prepare()
+    written: list[float | None] = []
+
+    def slots(count: int) -> list[float | None]:
+        written.clear()
+        for _ in range(count):
+            world.slot()
+            reached = world.store.alerts.watermark("load")
+            written.append(None if reached is None else reached - world.now)
+        return written
+
+    assert slots(6) == [0.0, -15.0, -30.0, -45.0, 0.0, -15.0]
+    source.loud = {"a"}
+    assert slots(2) == [0.0, 0.0]
+    assert world.store.alerts.load()["load"]
+    world.restart()
+    assert world.prepare()
+    assert slots(1) == [0.0]
+    assert world.states()["a"] is FIRING
+    world.store.close()
+
+
 def test_a_slot_in_which_nothing_happens_has_no_step(
     world: World, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

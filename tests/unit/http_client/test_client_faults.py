@@ -284,6 +284,28 @@ def test_calls_leave_no_thread_and_no_file_behind() -> None:
         eventually(lambda: threading.active_count() <= before + 1)
 
 
+def test_calls_share_a_thread_until_one_is_left_behind() -> None:
+    def threads() -> set[int | None]:
+        return {thread.ident for thread in threading.enumerate() if thread.name == "http call"} - before
+
+    before: set[int | None] = set()
+    before = threads()
+    with Scripted.run(lambda e: e.hang() if e.number == 20 else e.send(answer(BODY))) as server:
+        one = client(server.url)
+        seen = set[int | None]()
+        for _ in range(20):
+            assert one.get("/", timeout=20, max_bytes=99).body == BODY
+            seen |= threads()
+        assert len(seen) == 1
+        with pytest.raises(PrometheusError):
+            one.get("/", timeout=SHORT, max_bytes=99)
+        eventually(lambda: not threads())
+        assert one.get("/", timeout=20, max_bytes=99).body == BODY
+        assert len(threads()) == 1
+        one.close()
+        eventually(lambda: not threads())
+
+
 def test_an_old_protocol_version_is_refused() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
