@@ -119,7 +119,8 @@ class Stage:
         name, row = self.names[asked.row], asked.row
         self.explained.append(name)
         labels = self.rows.labels(self.table.labels(row), row)
-        return AlertCandidate(labels, Explanation({"summary": f"{name} is odd"}, self.rule.annotations, labels), "")
+        texts = {"series": name, "observed": "0.2"} if asked.recovered else {"summary": f"{name} is odd"}
+        return AlertCandidate(labels, Explanation(texts, self.rule.annotations, labels), "")
 
     # ------------------------------------------------------------------ what is there
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, log2
+from math import log2
 
 from exporter.alerting.alert import Alert, AlertCandidate
 from exporter.alerting.explanation.input import CauseInput
-from exporter.alerting.explanation.registry import CAUSE
+from exporter.alerting.explanation.registry import CAUSE, RECOVERED
 from exporter.alerting.identity import with_plain
 from exporter.alerting.incident_groups import WINDOW, GroupMembers, IncidentGroups
 from exporter.alerting.root_cause import (
@@ -170,10 +170,11 @@ class RootCauses:
             if ended.resolved_at is not None and "query" in labels:
                 kept = {key: ends for key, ends in self._recovered.items() if ends[1] > ended.resolved_at - WINDOW}
                 for key in self._groups.keys(labels):
-                    began, before = kept.get(key, (inf, -inf))
-                    # Of alerts that overlap, the first one began what the group sees.
-                    began = min(began, ended.active_at) if before >= ended.active_at else ended.active_at
-                    kept[key] = began, max(before, ended.resolved_at)
+                    own = ended.active_at, ended.resolved_at
+                    other = kept.get(key, own)
+                    # Of alerts that overlap, the first began what the group sees; after a start they come in any order.
+                    overlap = other[0] <= own[1] and own[0] <= other[1]
+                    kept[key] = (min(own[0], other[0]), max(own[1], other[1])) if overlap else max(own, other)
                 # One assignment: another thread sees all of the old or all of the new.
                 self._recovered = kept
         self._ended[source] = frozenset(identity for identity, alert in alerts.items() if not alert.is_open)
@@ -182,6 +183,17 @@ class RootCauses:
             for identity, trace in traces.items()
             if (alert := _open_alert(alerts, identity)) is not None
         )
+
+    def restore(
+        self, source: str, alerts: Mapping[str, Alert], traces: Mapping[str, SeverityTrace], interval: float
+    ) -> None:
+        """Take the alerts of a query or group as an earlier process, or configuration, has left them."""
+        recovered = [
+            identity
+            for identity, alert in alerts.items()
+            if not alert.is_open and any(each.name in alert.annotations for each in RECOVERED)
+        ]
+        self.update(source, alerts, traces, interval, recovered=recovered)
 
     def recovered_beside(self, labels: Mapping[str, str]) -> tuple[float, float] | None:
         """Return when the newest alerts of queries about an entity of a group began and ended, Unix seconds.

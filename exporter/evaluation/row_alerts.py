@@ -93,7 +93,7 @@ class RowAlerts:
         self._indexed: tuple[SeriesTable | None, int] = (None, -1)
         self._stored = StoredContext(alert_store)
         traces = self._stored.read().traces
-        context.ports.root_causes.update(alert_store.name, alert_store.alerts, traces, alert_store.interval)
+        context.ports.root_causes.restore(alert_store.name, alert_store.alerts, traces, alert_store.interval)
 
     def configure(
         self, rule: AlertSettings | None, context: EvaluationContext, table: SeriesTable, *, at: float

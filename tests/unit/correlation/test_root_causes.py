@@ -30,8 +30,12 @@ class Pair:
         self.latency.slot(latency)
         self.errors.slot(errors)
 
+    sources: tuple[str, ...] = ("latency", "errors")
+    members: tuple[GroupMembers, ...] = ()
+
     def crash(self) -> None:
-        self.causes = RootCauses([EDGE])
+        self.causes = RootCauses()
+        self.causes.configure([EDGE], self.sources, self.members)
         for stage in (self.latency, self.errors):
             stage.causes = self.causes
             stage.crash()
@@ -237,22 +241,19 @@ class Grouped(Pair):
         services = {name: {"service": name} for name in SERVICES}
         self.joint = Stage(services, name="shop", kind="group", causes=self.causes, **changes)
         self.joint.at += INTERVAL / 4
-        self.causes.configure([EDGE], self.sources, [MEMBERS])
+        self.causes.configure([EDGE], self.sources, self.members)
 
     sources = ("latency", "errors", "shop")
+    members = (GroupMembers("shop", ("service",), ("latency", "errors")),)
 
     def crash(self) -> None:
         super().crash()
-        self.causes.configure([EDGE], self.sources, [MEMBERS])
         self.joint.causes = self.causes
         self.joint.crash()
 
     def slot(self, latency: tuple[str, ...] = (), errors: tuple[str, ...] = (), joint: tuple[str, ...] = ()) -> None:
         super().slot(latency, errors)
         self.joint.slot(joint)
-
-
-MEMBERS = GroupMembers("shop", ("service",), ("latency", "errors"))
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -284,6 +285,9 @@ def test_queries_of_a_group_and_the_group_itself_are_one_incident(killed: bool) 
     # As one: they overlapped.
     assert group.causes.recovered_beside(beside) == (first.active_at, group.alert("errors", "search").resolved_at)
     assert group.causes.recovered_beside({**beside, "service": "payments"}) is None
+    ends = group.causes.recovered_beside(beside)
+    group.crash()
+    assert group.causes.recovered_beside(beside) == ends
 
 
 def test_other_things_and_later_days_are_other_incidents() -> None:
@@ -312,7 +316,7 @@ def test_what_is_explained_takes_the_others_about_the_same_thing_along() -> None
 def test_storms_of_queries_of_a_group_are_one_incident() -> None:
     names = {f"s{number}": {"service": f"s{number}", "instance": "x"} for number in range(6)}
     causes = RootCauses()
-    causes.configure([], ["latency", "errors"], [MEMBERS])
+    causes.configure([], ["latency", "errors"], Grouped.members)
     latency, errors = (Stage(names, name=name, causes=causes) for name in ("latency", "errors"))
     latency.slot(names)
     errors.at += INTERVAL / 2
