@@ -198,7 +198,7 @@ class PageRows:
                 self._first[prefix] = sharing[0]
             else:
                 self._first.pop(prefix, None)
-        self._shown = None
+            self._shown = None
 
     def _claim_again(self, table: SeriesTable) -> int:
         self._layouts.forget()

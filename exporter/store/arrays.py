@@ -31,6 +31,7 @@ _NAMES = (
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
 _DIMENSIONS = 8
 _Length = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
+_UPDATE = "UPDATE pieces SET crc=?, data=? WHERE query=? AND part=? AND piece=?"
 _decode_shape = msgspec.json.Decoder(Annotated[tuple[_Length, ...], msgspec.Meta(max_length=_DIMENSIONS)]).decode
 
 
@@ -80,8 +81,12 @@ def write_part(con: sqlite3.Connection, query: str, part: str, array: Array, bef
         checksums = _checksum(query, part, number, piece), adler32(piece)
         pieces.append(checksums)
         if before is None or before.pieces[number] != checksums:
-            piece_row = (query, part, number, checksums[0], piece)
-            con.execute("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", piece_row)
+            piece_row = (checksums[0], piece, query, part, number)
+            # Not INSERT OR REPLACE: in its place, only the pages that differ are written.
+            if not con.execute(
+                "UPDATE pieces SET crc=?, data=? WHERE query=? AND part=? AND piece=?", piece_row
+            ).rowcount:
+                con.execute("INSERT INTO pieces (crc, data, query, part, piece) VALUES (?, ?, ?, ?, ?)", piece_row)
     return Written(head, tuple(pieces))
 
 

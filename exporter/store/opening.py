@@ -62,11 +62,14 @@ class Schema:
         In order: number *i* takes version *i* to *i* + 1; version 0 is an empty file.
     salvage : Salvage, optional
         Rows that it copied before it failed are kept.
+    page_size : int, bytes
+        Of a new file.
     """
 
     application_id: int
     migrations: tuple[Migration, ...]
     salvage: Salvage | None = None
+    page_size: int = 4096
 
     @property
     def version(self) -> int:
@@ -216,6 +219,7 @@ def _build(file: Path, schema: Schema, *, damaged: bool) -> int:
     _touch(new)
     salvaged = 0
     with contextlib.closing(connect(new)) as con:
+        con.execute(f"PRAGMA page_size={schema.page_size}")
         con.execute("PRAGMA auto_vacuum=INCREMENTAL")
         con.execute("BEGIN IMMEDIATE")
         con.execute(_SCHEMA_VERSION)

@@ -152,6 +152,8 @@ def test_of_equal_rows_that_with_the_higher_score_is_shown(first, second):
     assert none == b""
     assert rows.prefixes(np.array([np.nan, 0.1, np.nan])) == (b"", one, other)
     assert rows.prefixes(np.array([np.nan, 0.2, np.nan])) is rows.prefixes(np.array([0.1, 0.3, 0.0]))
+    rows.release([])
+    assert rows.prefixes(np.array([np.nan, 0.2, np.nan])) is rows.prefixes(np.array([0.1, 0.3, 0.0]))
     rows.release([0])
     assert rows.shared == 0
     assert rows.prefixes(np.array([np.nan, 0.1, 0.1])) == (b"", one, other)
