@@ -51,7 +51,7 @@ class Fleet:
         times = self.at + step * np.arange(1, len(values) + 1, dtype=np.float64)
         self.at = float(times[-1])
         here = np.isfinite(samples)
-        batch = PeerSamples(times, samples, here, here, step, STEP, False, 0.0, 0.0, 86400.0)
+        batch = PeerSamples(times, samples, here, here, step, STEP, np.ones(len(times), np.bool_), 0.0, 0.0, 86400.0)
         began = time.perf_counter()
         with np.errstate(all="ignore"):
             verdicts = self.state.judge(batch, self.table)

@@ -31,7 +31,7 @@ __all__ = ["ScoredAhead", "score_slots"]
 
 _SAMPLES, _LEAST = 50_000, 12
 """Samples of a query that are scored together, at some 150 bytes in the result; and slots at least."""
-_FIRST, _MOST = 60, 960
+_FIRST, _MOST = 60, 2880
 """Slots in the first part, so that alerts can soon follow, and at most in a later one, which is twice as long."""
 
 

@@ -20,6 +20,7 @@ from exporter.backtest.scored_span import ScoredSpan, no_details
 from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.series import SeriesTable
+from exporter.engine.span_plan import LONGEST
 from exporter.engine.verdict import Aligned, Verdicts
 from exporter.evaluation.scored_slot import ScoredSlot
 from exporter.suppression.sample_masks import SampleMasks
@@ -29,8 +30,6 @@ __all__ = ["ScoredTogether", "SlotScorer", "score_together", "span_of"]
 FloatArray = npt.NDArray[np.float64]
 
 _NO_ROWS: npt.NDArray[np.intp] = np.zeros(0, np.intp)
-_MOST = 60
-"""Slots that are looked at: of more, not all would be scored together."""
 
 
 class SlotScorer(ABC):
@@ -79,7 +78,7 @@ class ScoredTogether(SlotScorer):
 
     def _next_span(self) -> ScoredSpan | None:
         self._answers.fetch(self._slots[0])
-        answers = self._answers.at_hand(list(islice(self._slots, _MOST)))
+        answers = self._answers.at_hand(list(islice(self._slots, LONGEST)))
         answers = answers.part(0, span_of(self._engine, self._plan, answers.slots))
         span = score_together(self._engine, self._plan, self._masks, answers, self._engine.table)
         for _ in range(1 if span is None else len(span)):
@@ -89,7 +88,7 @@ class ScoredTogether(SlotScorer):
 
 def span_of(engine: Engine, plan: QueryPlan, slots: FloatArray) -> int:
     """Return how many of some slots, shape (t,), Unix seconds, an engine scores in one call, from the first one on."""
-    return engine.in_next_span(slots[:_MOST], plan.interval)
+    return engine.in_next_span(slots[:LONGEST], plan.interval)
 
 
 def score_together(

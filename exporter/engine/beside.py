@@ -35,7 +35,7 @@ def beside_peers(state: EngineState, verdicts: Verdicts, span: Span, mask: Sampl
         learn=learn,
         seconds=span.seconds,
         step=state.seconds or span.seconds,
-        score_only=span.score_only,
+        steps=span.steps.flags,
         least=settings.min_deviation,
         relative=settings.min_relative_deviation,
         accept_after=settings.baseline.accept_level_shift_after,

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from exporter.engine.calibration import GRID, LEVELS, Budget, Calibration, calibrate, with_false_rate
 from exporter.engine.detectors.base import BLOCK
 from exporter.engine.false_alerts import FalseRate, JudgedAlerts
-from exporter.engine.ordered import any_of
+from exporter.engine.ordered import FEW, any_of
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["SETTLED", "AlertCounts"]
@@ -118,17 +119,25 @@ class AlertCounts:
         severity : ndarray, shape (t, n)
             Of the next instants; NaN where there is none, or no alert could come of it.
         """
-        height, last = self._height[rows], self._last[rows]
-        for index, exact in enumerate(severity, self.slot):
-            here = ~np.isnan(exact)
-            # Where there is no severity, what waits goes on waiting.
-            last[here] = exact[here]
-            lowest, highest = self._low.put(index, rows, last), self._high.put(index, rows, last)
-            rises = np.flatnonzero(here & (lowest > height) & (lowest >= GRID[0]))
-            if len(rises):
-                self._begin(index % BLOCK // self.budget.together, height[rises], lowest[rises])
-            height[here] = np.maximum(lowest, np.minimum(height, highest))[here]
-            self._samples += int(np.count_nonzero(here))
+        here = ~np.isnan(severity)
+        # Where there is no severity, what waits goes on waiting.
+        last = np.concatenate([self._last[None, rows], severity.astype(np.float32)])
+        if not here.all():
+            for before, now, ok in zip(last, last[1:], here, strict=False):
+                np.copyto(now, before, where=~ok)
+        lowest, highest = self._low.put(self.slot, rows, last[1:]), self._high.put(self.slot, rows, last[1:])
+        height = np.empty_like(last)
+        height[0] = self._height[rows]
+        for index, ok in enumerate(here):
+            reached = np.maximum(lowest[index], np.minimum(height[index], highest[index]))
+            height[index + 1] = reached if ok.all() else np.where(ok, reached, height[index])
+        rises = np.nonzero(here & (lowest > height[:-1]) & (lowest >= GRID[0]))
+        spans = (self.slot + rises[0]) % BLOCK // self.budget.together
+        for span in sorted(set(spans.tolist())):
+            place = tuple(part[spans == span] for part in rises)
+            self._begin(span, height[place], lowest[place])
+        self._height[rows], self._last[rows] = height[-1], last[-1]
+        self._samples += int(np.count_nonzero(here))
 
     def _begin(self, span: int, below: npt.NDArray[np.float32], upto: npt.NDArray[np.float32]) -> None:
         """Note that alerts begin at all thresholds above `below` and up to `upto`, of some series."""
@@ -242,13 +251,20 @@ class _Window:
         self._join = join
         self.ring = np.zeros((math.ceil(length / self._piece), 0), np.float32)
 
-    def put(self, index: int, rows: slice, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Add the values of an instant; return the least or largest of the window."""
-        ring = self.ring[:, rows]
-        piece, inside = divmod(index, self._piece)
-        now = ring[piece % len(ring)]
-        now[...] = self._join(now, values) if inside else values
-        joined: npt.NDArray[np.float32] = self._join.reduce(ring, axis=0) if len(ring) > 1 else now.copy()
+    def put(self, first: int, rows: slice, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Add the values of instants from number `first` on; return the least or largest of each window."""
+        ring, joined = self.ring[:, rows], np.empty_like(values)
+        if self._piece == 1 and len(values) > 1 and values.shape[1] < FEW:
+            length, count = len(ring), min(len(ring), len(values))
+            last = np.concatenate([ring[(first + np.arange(1, length)) % length], values])
+            self._join.reduce(sliding_window_view(last, length, axis=0), axis=-1, out=joined)
+            ring[(first + np.arange(len(values) - count, len(values))) % length] = values[len(values) - count :]
+            return joined
+        for index, (value, out) in enumerate(zip(values, joined, strict=True), first):
+            piece, inside = divmod(index, self._piece)
+            now = ring[piece % len(ring)]
+            now[...] = self._join(now, value) if inside else value
+            self._join.reduce(ring, axis=0, out=out)
         return joined
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.buckets import BucketIndex
+from exporter.engine.learning_steps import LearningSteps
 
 __all__ = ["YOUNG", "LearningGrid", "Span", "cadence_of"]
 
@@ -51,17 +52,20 @@ class Span:
     buckets : BucketIndex
     seconds : float
         How far instants are apart.
-    score_only : bool
-        Whether they are not learned.
+    steps : LearningSteps
+        Which of them are learned.
     complete : ndarray of bool, shape (t,)
         Instants at which every series that exists is in the answer.
+    periods : list of int
+        Instants of the span, but for the first, at which another period begins; see `LearningGrid.period`.
     """
 
     when: slice
     buckets: BucketIndex
     seconds: float
-    score_only: bool
+    steps: LearningSteps
     complete: npt.NDArray[np.bool_]
+    periods: list[int]
 
 
 class LearningGrid:
@@ -102,6 +106,13 @@ class LearningGrid:
         Where all instants are learned the blocks of learning are these periods, and there are no others.
         """
         return at // PERIOD if self.finer else 0.0
+
+    def periods(self, times: npt.NDArray[np.float64]) -> list[int]:
+        """Return at which of some instants, shape (t,), another period begins than that of the one before."""
+        if not self.finer or self.period(times[0]) == self.period(times[-1]):
+            return []
+        periods: list[int] = (1 + np.flatnonzero(np.diff(times // PERIOD))).tolist()
+        return periods
 
     def score_only(
         self, times: npt.NDArray[np.float64], begin: int, last: float, instants: int

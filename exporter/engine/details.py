@@ -64,16 +64,20 @@ def note_lasting(
     usual : ndarray, shape (n,)
         See `RecentDeviations.note`.
     """
-    count, begin = len(sample), 0
-    ends = [count]
+    count, begin, noted = len(sample), 0, 0
+    after, kept = state.settings.baseline.accept_level_shift_after, list[int]()
     if verdicts.details is not None:
         anomalous = verdicts.score[span.when, rows] >= 0.5
-        ends = sorted({*(np.flatnonzero(anomalous.any(axis=1)) + 1).tolist(), count})
-    for end in ends:
-        part = slice(begin, end)
-        state.shift.note(rows, lasting[part], (ballot.lower, ballot.expected, ballot.upper), span.seconds)
-        state.recent.note(rows, local[part], sample[part], ballot.expected, usual)
-        if verdicts.details is not None and end < count:
+        kept = (np.flatnonzero(anomalous[:-1].any(axis=1)) + 1).tolist()
+    for end in sorted({*kept, *span.periods, count}):
+        if begin in span.periods:
+            # Nothing has lasted for long enough to be accepted; see `EngineState.spans`.
+            state.shift.end_block(rows, after)
+        state.shift.note(rows, lasting[begin:end], (ballot.lower, ballot.expected, ballot.upper), span.seconds)
+        if end in kept or end == count:
+            state.recent.note(rows, local[noted:end], sample[noted:end], ballot.expected, usual)
+            noted = end
+        if verdicts.details is not None and end in kept:
             chosen = rows.start + np.flatnonzero(anomalous[end - 1])
             verdicts.details[span.when.start + end - 1] = details_of(state, chosen, span.buckets)
         begin = end

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Column, Columns
 from exporter.engine.constants import ZERO
-from exporter.engine.ordered import any_of
+from exporter.engine.ordered import add_to, all_of, any_of
 from exporter.engine.seconds import DAY
 
 __all__ = ["Drift", "DriftState", "changepoint", "stability_index", "segments"]
@@ -138,6 +138,12 @@ class Drift:
         odd_and_out = anomalous & beyond
         # With nothing in the sum, and nothing to add, it stays as it is.
         summed = self.ratio is not None and (any_of(over) or any_of(odd_and_out))
+        if summed and all_of(over < -2.0 * seconds * len(counted)):
+            # All are resting, and will be.
+            add_to(over, np.where(counted, np.float32(seconds), ZERO))
+            summed = False
+        if not summed and not any_of(often) and not any_of(anomalous):
+            return
         shares = np.where(counted, share, ZERO)
         for odd, part, count, out in zip(anomalous.astype(np.float32), shares, counted, odd_and_out, strict=True):
             often += part * (odd - often)
@@ -151,6 +157,10 @@ class Drift:
         over = self._columns.views(rows)["over"]
         due: npt.NDArray[np.intp] = rows.start + np.flatnonzero(over >= after)
         return due
+
+    def most_seconds(self, rows: slice) -> float:
+        """Return the seconds of anomalous samples that one of `rows` has at most; see `due`."""
+        return float(self._columns.views(rows)["over"].max(initial=-np.inf))
 
     def restart(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`, whose buckets were emptied."""

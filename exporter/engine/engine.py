@@ -257,7 +257,7 @@ class Engine:
         if state.forecasts is not None or state.size > CHUNK or not any_of(used):
             return False
         follow = state.at < times[0] <= state.at + 1.5 * seconds
-        if not follow or state.in_next_span(times, seconds) < len(times):
+        if not follow or state.in_next_span(times, seconds, samples) < len(times):
             return False
         lifetimes, scale, size = state.lifetimes, state.scale, self.table.size
         old = times[0] - lifetimes.first[:size] >= UNTIL

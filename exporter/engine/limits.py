@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import UNITY, ZERO
+from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import all_of, any_of, clip, logarithm
 
 __all__ = ["READY", "Limit", "SignalLimits", "days_of", "limit_columns"]
@@ -104,8 +105,17 @@ class SignalLimits:
     def __init__(self, columns: dict[str, Array], rules: tuple[Limit, ...]) -> None:
         self._columns, self._rules = columns, rules
 
-    def note(self, times: Array, signals: Array, usable: Array) -> None:
-        """Note the sizes of signals, shape (s, t, n), where they are usable, shape (t, n)."""
+    def note(self, times: Array, signals: Array, usable: Array, anomalous: Array | None, steps: LearningSteps) -> None:
+        """Note the sizes of signals, shape (s, t, n).
+
+        Those that are usable, shape (t, n), of samples that are learned; and the anomalous ones of those between: what
+        happens in most hours is normal wherever it falls.
+        """
+        if anomalous is not None and not steps.every:
+            self._note_between(steps.between(signals, axis=1), steps.between(anomalous))
+        if steps.none:
+            return
+        times, signals, usable = steps.of(times), steps.of(signals, axis=1), steps.of(usable)
         state = self._columns
         most = state["most"]
         if all_of(usable):
@@ -123,8 +133,7 @@ class SignalLimits:
             state["now"][ok] = minute
             state["count"] += ok
 
-    def note_between(self, signals: Array, anomalous: Array) -> None:
-        """Note anomalous samples that are not learned: what happens in most hours is normal wherever it falls."""
+    def _note_between(self, signals: Array, anomalous: Array) -> None:
         if any_of(anomalous):
             most = self._columns["most"]
             np.fmax(most, np.fmax.reduce(np.where(anomalous, signals, ZERO), axis=1), out=most)

@@ -7,6 +7,7 @@ differ in its last bit from the same series among many. Here everything is added
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "rolling_sum",
     "sort",
     "suffix_sums",
+    "sum_with",
 ]
 
 FEW = 64
@@ -152,6 +154,31 @@ def rolling_sum(rows: Array, width: int) -> Array:
         if 2 * size > width:
             return total
         rows, size = rows[:-size] + rows[size:], 2 * size
+
+
+def sum_with(rows: Array, own: Array, width: int, at: Callable[[Array, int], Array]) -> Array:
+    """Return sums of `width` rows of which `own` is the last, in the order in which `rolling_sum` adds.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (width - 1 + m, n)
+    own : ndarray, shape (t, n)
+    at : callable
+        Returns, of rows and a place in the first window, the row that is there in the window of each of `own`.
+
+    >>> rows, own = np.arange(5.0)[:, None], np.array([[10.0]])
+    >>> sum_with(rows, own, 3, lambda rows, first: rows[3 + first][None]).ravel()
+    array([17.])
+    """
+    total, done, size = np.zeros_like(own), 0, 1
+    while 2 * size <= width:
+        if width & size:
+            total += at(rows, done)
+            done += size
+        own = at(rows, width - 2 * size) + own
+        rows, size = rows[:-size] + rows[size:], 2 * size
+    total += own
+    return total
 
 
 def sort(rows: Array) -> Array:

@@ -119,8 +119,11 @@ class Runs(Columns):
                 kept[1:, new] = kept[:-1, new]
                 kept[0, new] = value
         hours[1, 0, which] = hour
-        up, down = (np.fmax.reduce(np.nan_to_num(side[:, which])) for side in (above, below))
-        size = np.minimum(np.maximum(up, down), SIZE_MAX).astype(np.float16)
+        sides = np.nan_to_num(np.stack([above[:, which], below[:, which]]))
+        size = np.minimum(np.maximum(*sides), SIZE_MAX).astype(np.float16)
+        # The first of equally severe samples says which side it is.
+        place = size.argmax(axis=0), np.arange(len(which))
+        size, (up, down) = size[place], sides[:, *place]
         signed = np.where(up >= down, size, -size)
         sizes[0, which] = np.where(size > np.abs(sizes[0, which]), signed, sizes[0, which])
 

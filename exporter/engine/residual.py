@@ -19,6 +19,7 @@ from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.constants import UNITY, ZERO, single
 from exporter.engine.detectors.base import BLOCK, BoolArray, FloatArray, Residual, SampleBatch
+from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import add_to, all_of, any_of, clip, logarithm, rolling_sum
 from exporter.engine.seconds import HOUR
 
@@ -110,6 +111,11 @@ class Residuals:
         """Begin anew for `rows`."""
         self._columns.forget(rows)
 
+    @property
+    def negative(self) -> Array:
+        """Whether a sample that was learned of each row was below zero."""
+        return self._columns.arrays()["negative"]
+
     def arrays(self) -> dict[str, Array]:
         """Return all of the state, by name."""
         return {f"residual/{name}": array for name, array in self._columns.arrays().items()}
@@ -129,25 +135,23 @@ class Residuals:
         step : float, seconds
             How far samples that are learned are apart.
         """
-        state, index, sample, stats, zero = (
-            self._columns.views(rows),
-            batch.index,
-            batch.sample,
-            batch.stats,
-            levels.zero,
-        )
+        state, index, steps = self._columns.views(rows), batch.index, batch.steps
+        sample, stats, zero = batch.sample, batch.stats, levels.zero
+        noted = steps.of(keep)
         self.step = step
         residual = _nearest_residual(sample, stats, levels.single_visit)
         add = EMPTY * state["size"]
         expected = np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
         ratio = logarithm((np.maximum(residual + (stats.mean - zero), 0.0).astype(np.float32) + add) / expected)
         both = np.array((residual, ratio))
-        local = self._local(state["recent"], index, both, keep, step, score_only=batch.score_only)
+        recent = state["recent"]
+        own = _note_recent(recent, index, both, noted, steps)
+        local = _last_hour(recent, index, step, steps)
         contrast = both - np.where(np.isnan(local), ZERO, local)
         positive = ~state["negative"]
-        if not batch.score_only:
-            _note_sizes(state, sample, zero, keep)
-            state["hour"][index : index + len(sample)] = np.where(keep, np.uint8(hour), np.uint8(_NO_SAMPLE))
+        if steps.count:
+            _note_sizes(state, steps.of(sample), zero, noted)
+            state["hour"][index : index + len(noted)] = np.where(noted, np.uint8(hour), np.uint8(_NO_SAMPLE))
         noise = _noise_about(state["noise"], hour)
         visits = clip(stats.weight / HOUR, 1.0, 30.0)
         of_hour = np.where(np.isnan(noise[0]), stats.std, noise[0])
@@ -167,15 +171,9 @@ class Residuals:
         near = (spread / expected).astype(np.float32)
         ratio_spread = np.where(white, np.fmin(noise[1], near), noise[1])
         overall = ((sample - levels.mean) / np.maximum(levels.std, batch.resolution)).astype(np.float32)
-        previous = self._previous(state["value"], sample, keep, score_only=batch.score_only)
-        change = (sample - previous).astype(np.float32)
-        if not batch.score_only:
-            state["same"] += ((change == 0.0) & keep).sum(axis=0, dtype=np.int16)
-        start = WINDOW + index
-        if batch.score_only:
-            before = np.concatenate([state["recent"][0][start - WINDOW : start], residual])
-        else:
-            before = state["recent"][0][start - WINDOW : start + len(sample)]
+        change = (sample - _previous(state["value"], sample, noted, steps)).astype(np.float32)
+        if steps.count:
+            state["same"] += ((steps.of(change) == 0.0) & noted).sum(axis=0, dtype=np.int16)
         residuals = Residual(
             value=residual,
             contrast=contrast[0],
@@ -185,7 +183,8 @@ class Residuals:
             ratio_spread=ratio_spread,
             positive=positive,
             overall=overall,
-            before=before,
+            own=own,
+            before=recent[0][index : index + WINDOW + steps.most],
             change=change,
             correlation=correlation,
             repeats=state["repeats"],
@@ -193,41 +192,6 @@ class Residuals:
             step=step,
         )
         return replace(batch, stats=replace(stats, std=spread), residual=residuals)
-
-    def _local(
-        self, recent: Array, index: int, both: Array, keep: BoolArray, step: float, *, score_only: bool
-    ) -> Array:
-        """Return the level of the residuals of the hour before each sample, and keep these unless `score_only`.
-
-        The level is the median of the means of the three thirds of the hour, which one spike does not move.
-        """
-        third = int(np.clip(HOUR / step, LEAST, WINDOW)) // 3
-        count, start = both.shape[1], WINDOW + index
-        if score_only:
-            levels = _median_of_thirds(recent[:, start - 3 * third : start].swapaxes(0, 1), third)
-            return np.broadcast_to(levels[0][:, None], both.shape)
-        here = recent[:, start : start + count]
-        here[...] = both
-        if not all_of(keep):
-            for offset, ok in enumerate(keep):
-                here[:, offset] = np.where(ok, here[:, offset], recent[:, start + offset - 1])
-        return _median_of_thirds(recent[:, start - 3 * third : start + count - 1].swapaxes(0, 1), third).swapaxes(0, 1)
-
-    @staticmethod
-    def _previous(last: Array, sample: Array, keep: BoolArray, *, score_only: bool) -> Array:
-        """Return the sample before each sample, shape (t, n), and note the newest in `last` unless `score_only`."""
-        previous = np.broadcast_to(last, sample.shape)
-        if score_only:
-            return previous
-        if all_of(keep):
-            previous = np.concatenate([previous[:1], sample[:-1]])
-            last[...] = sample[-1]
-            return previous
-        previous = previous.copy()
-        for before, row, ok in zip(previous, sample, keep, strict=True):
-            before[...] = last
-            np.copyto(last, row, where=ok)
-        return previous
 
     def held(self, rows: slice) -> Array:
         """Return how many samples of the block repeat the one before, shape (n,)."""
@@ -279,6 +243,54 @@ def _nearest_residual(sample: FloatArray, stats: BucketStats, single_visit: Floa
     smaller = np.copysign(np.minimum(np.abs(residual), np.abs(other)), residual)
     nearer = np.where(residual * other > 0.0, smaller, ZERO)
     return np.where(alone, residual, nearer)
+
+
+def _note_recent(recent: Array, index: int, both: Array, noted: BoolArray, steps: LearningSteps) -> Array:
+    """Keep the residuals of samples that are learned, and return all, shape (t, n); see `Residual.own`.
+
+    `noted`, shape (learned, n), are those that count: what does not is as the one before it.
+    """
+    residual: Array = both[0]
+    if steps.none:
+        return residual
+    start = WINDOW + index
+    here = recent[:, start : start + steps.count]
+    here[...] = steps.of(both, axis=1)
+    if not noted.all():
+        for offset, ok in enumerate(noted):
+            here[:, offset] = np.where(ok, here[:, offset], recent[:, start + offset - 1])
+    value: Array = here[0]
+    if steps.every:
+        return value
+    own = residual.copy()
+    own[steps.flags] = value
+    return own
+
+
+def _last_hour(recent: Array, index: int, step: float, steps: LearningSteps) -> Array:
+    """Return the level of the residuals of the hour before each sample, shape (2, t, n).
+
+    It is the median of the means of the three thirds of the hour, which one spike does not move.
+    """
+    third = int(np.clip(HOUR / step, LEAST, WINDOW)) // 3
+    start = WINDOW + index
+    levels = _median_of_thirds(recent[:, start - 3 * third : start + steps.most].swapaxes(0, 1), third)
+    return steps.at_each(levels).swapaxes(0, 1)
+
+
+def _previous(last: Array, sample: FloatArray, noted: BoolArray, steps: LearningSteps) -> Array:
+    """Return the sample that was learned before each, shape (t, n), and note the newest in `last`."""
+    if steps.none:
+        return np.broadcast_to(last, sample.shape)
+    new = steps.of(sample)
+    if not noted.all():
+        new, newest = new.copy(), last
+        for row, ok in zip(new, noted, strict=True):
+            np.copyto(row, newest, where=~ok)
+            newest = row
+    before = np.concatenate([last[None], new[: steps.most]])
+    last[...] = new[-1]
+    return steps.at_each(before)
 
 
 def _note_sizes(state: dict[str, Array], sample: FloatArray, zero: FloatArray, keep: BoolArray) -> None:

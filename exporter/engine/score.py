@@ -135,7 +135,7 @@ class Scorer:
         if (within := state.within.shift(rows, local)) is not None:
             sample = sample - within
         resolution = state.scale.resolution(rows, mean)
-        batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, span.score_only)
+        batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, steps=span.steps)
         batch = self._with_residuals(rows, batch, usable & learn, zero)
         stats = batch.stats
         if (residual := batch.residual) is not None:
@@ -240,7 +240,8 @@ class Scorer:
         state.shift.follow(rows, np.where(batch.usable, sample, np.nan), band)
         usable = batch.usable & learn
         lasting = np.where(usable & fine, sample, np.nan)
-        if span.score_only:
+        steps = span.steps
+        if steps.none:
             return lasting
         # What never moved has no width to go by: zeros of a first night must not hold the day down for ever. And what
         # was emptied in a night has seen no day.
@@ -249,6 +250,7 @@ class Scorer:
         if young is not None:
             # An incident of the first day would widen the band of its hour for weeks. A level that lasts is none.
             usable &= ~(young.governs & ((young.above >= 1.0) | (young.below >= 1.0)))
+        usable, sample = steps.of(usable), steps.of(sample)
         clipped = np.where(clip, np.fmin(np.fmax(sample, lower), upper), sample)
         state.trend.note(rows, np.where(usable, sample, np.nan), of_buckets, zero, span.seconds)
         block = slice(state.filled, state.filled + len(sample))
@@ -385,9 +387,11 @@ def score_instants(
     """
     times, samples = verdicts.times, verdicts.observed
     # What is not learned of an instant must not reach the next one by way of a batch that both are in.
-    single = mask is not None and not all_of(mask.learn)
+    alone: BoolArray | None = None
+    if mask is not None and not all_of(mask.learn):
+        alone = np.broadcast_to(~mask.learn.all(axis=-1), len(times))
     with np.errstate(all="ignore"):  # NaN and overflow have their meaning here, and are handled.
-        for span in state.spans(times, every, seconds, single=single):
+        for span in state.spans(times, every, seconds, samples=samples, alone=alone):
             siblings = state.siblings(samples[span.when], times[span.when])
             peers = beside_peers(state, verdicts, span, mask)
             scorer = Scorer(state, verdicts, span, state.threshold, siblings, peers)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
-from exporter.engine.ordered import all_of, any_of
+from exporter.engine.ordered import FEW, all_of, any_of
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Band", "LevelShift", "Shift"]
@@ -135,8 +135,12 @@ class LevelShift:
         """Note how far samples, shape (t, n), are from the expected value; baseline units, NaN: unknown."""
         lower, expected, upper = band
         least, most = lower - expected, upper - expected
-        recent = self.recent[rows].astype(np.float64)
         deviations = sample - expected
+        few = len(sample) > 1 and deviations.shape[1] < FEW
+        if few and (means := _means_of_few(self.recent[rows], deviations, least, most)) is not None:
+            self.recent[rows] = means
+            return
+        recent = self.recent[rows].astype(np.float64)
         missing = np.isnan(deviations)
         complete = not any_of(missing)
         for deviation, inside, none in zip(
@@ -208,6 +212,11 @@ class LevelShift:
         seconds: npt.NDArray[np.float32] = np.abs(self.run[_LASTED, rows])
         return seconds
 
+    def most_seconds(self, rows: slice) -> float:
+        """Return for how many seconds one of `rows` has been beyond its band at most, if it was in the whole block."""
+        seconds = np.abs(self.run[_LASTED, rows]) + self.block[_SECONDS, rows]
+        return float(seconds.max(initial=0.0))
+
     def under_way(self, rows: npt.NDArray[np.intp]) -> FloatArray:
         """Return how the levels of `rows` have moved if their runs under way go on: (3, m), NaN where there is none.
 
@@ -254,3 +263,25 @@ class LevelShift:
             "shift_run": self.run,
             "shift_recent": self.recent,
         }
+
+
+def _means_of_few(
+    recent: npt.NDArray[np.float32], deviations: FloatArray, least: FloatArray, most: FloatArray
+) -> npt.NDArray[np.float32] | None:
+    """Return what `LevelShift.follow` makes of running means, shape (n,), if each is always where its last sample is.
+
+    None where it is not, such as between levels on both sides of the band.
+    """
+    here, inside = ~np.isnan(deviations), (deviations >= least) & (deviations <= most)
+    sides = np.concatenate([((recent >= least) & (recent <= most))[None], inside])
+    if not here.all():
+        newest = np.maximum.accumulate(np.where(here, np.arange(1, len(sides))[:, None], 0))
+        sides[1:] = np.take_along_axis(sides, newest, axis=0)
+    parts = np.where(inside == sides[:-1], RECENT, 1.0)
+    steps, means = np.where(here, deviations, 0.0), np.empty(sides.shape, np.float32)
+    parts[~here] = 0.0
+    means[0] = recent
+    for before, after, part, deviation in zip(means, means[1:], parts, steps, strict=False):
+        np.add(before, part * (deviation - before), out=after, casting="same_kind")
+    within = (means[:-1] >= least) & (means[:-1] <= most)
+    return means[-1] if np.array_equal(within, sides[:-1]) else None

@@ -6,16 +6,14 @@ histogram of drift is counted after, and forecasts stay with the engine. All bit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.cadence import Span
 from exporter.engine.engine import Engine, present
-from exporter.engine.ordered import all_of
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
 from exporter.engine.settings import EngineSettings
@@ -35,23 +33,20 @@ class _RowSlice(EngineState):
 
     Parameters
     ----------
-    siblings : mapping
-        What the older series of the query are at the instants of each span, by its first instant; see `Siblings`.
-    single : bool
-        Whether every instant is a span of its own.
+    times : ndarray, shape (t,), Unix seconds
+    siblings : ndarray, shape (3, t)
+        What the older series of the query are at these instants; see `Siblings`.
     room : int
         Patterns within the hour that it may have.
     """
 
-    def __init__(
-        self, whole: EngineState, rows: slice, siblings: Mapping[float, FloatArray], room: int, *, single: bool
-    ) -> None:
+    def __init__(self, whole: EngineState, rows: slice, times: FloatArray, siblings: FloatArray, room: int) -> None:
         super().__init__(_by_row(whole.settings))
         self.rows, self.anew = rows, list[int]()
         self._size: int = rows.stop - rows.start
         self.days: list[tuple[float, list[FloatArray]]] = []
         """Of each block its newest instant, and how far samples are from their pinned means."""
-        self._siblings, self._single = siblings, single
+        self._times, self._siblings = times, siblings
         self._grow(self.size)
         copy_rows(whole, rows, self, slice(0, self.size))
         self.place, self.instants, self.residuals.step = whole.place, whole.instants, whole.residuals.step
@@ -62,11 +57,9 @@ class _RowSlice(EngineState):
     def size(self) -> int:
         return self._size
 
-    def spans(self, times: FloatArray, complete: BoolArray, seconds: float, *, single: bool) -> Iterator[Span]:
-        return super().spans(times, complete, seconds, single=single or self._single)
-
     def siblings(self, samples: FloatArray, times: FloatArray) -> FloatArray:  # noqa: ARG002
-        return self._siblings[float(times[0])][..., None]
+        begin, end = np.searchsorted(self._times, times[[0, -1]])
+        return self._siblings[:, begin : end + 1, None]
 
     def _begin_day(self) -> bool:
         self.days.append((self.at, []))
@@ -169,12 +162,11 @@ def _judged(
     mask: SampleMask | None,
 ) -> list[tuple[slice, Verdicts]]:
     """Judge and learn samples of less than a day; return the verdicts on some rows each."""
-    single = mask is not None and not all_of(mask.learn)
-    siblings = _siblings(whole, times, samples, every, seconds, single=single)
+    siblings = Siblings.of(samples, whole.lifetimes.first[: whole.size], times).quantiles
     edges = np.linspace(0, whole.size, slices + 1).astype(int).tolist()
     room, tasks = whole.within.free // slices, []
     for rows in (slice(begin, end) for begin, end in pairwise(edges)):
-        state = _RowSlice(whole, rows, siblings, room, single=single)
+        state = _RowSlice(whole, rows, times, siblings, room)
         part = None if mask is None else mask.part(slice(None), rows)
         tasks.append(SliceTask(state, times, samples[:, rows], every, seconds, part))
     crowded = any(task.state.within.crowded for task in tasks)
@@ -191,19 +183,6 @@ def _judged(
     for state, _ in results:
         state.hand_back(whole)
     return [(state.rows, judged) for state, judged in results]
-
-
-def _siblings(
-    whole: EngineState, times: FloatArray, samples: FloatArray, every: BoolArray, seconds: float, *, single: bool
-) -> dict[float, FloatArray]:
-    """Return what the older series are at the instants of each span; shapes (3, t)."""
-    clock = EngineState(_by_row(whole.settings))
-    clock.place, clock.instants = whole.place, whole.instants
-    first = whole.lifetimes.first[: whole.size]
-    return {
-        float(times[span.when.start]): Siblings.of(samples[span.when], first, times[span.when]).quantiles
-        for span in clock.spans(times, every, seconds, single=single)
-    }
 
 
 def _by_row(settings: EngineSettings) -> EngineSettings:

@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.buckets import BucketIndex, buckets_at
-from exporter.engine.cadence import LearningGrid, Span
+from exporter.engine.cadence import YOUNG, LearningGrid, Span
 from exporter.engine.calibration import Calibration
 from exporter.engine.detectors import BLOCK
+from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import any_of
 from exporter.engine.rows import EngineRows
-from exporter.engine.seconds import HOUR
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
+from exporter.engine.span_plan import LONGEST, TOGETHER, SpanPlan, can_mix
 from exporter.engine.verdict import Verdicts
 from exporter.engine.young import Siblings
 
@@ -30,10 +31,6 @@ Rows = npt.NDArray[np.intp]
 CHUNK = 8192
 """Series that are worked on together: calls of numpy cost less than what they compute, and temporaries stay in the
 cache that cores share. Only speed needs it."""
-
-_LONGEST, _FEW = 60, 256
-"""Instants that are scored together at most where they are not learned, of so many series at most: of more, their
-temporaries would not stay in the cache. Only speed needs both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,15 @@ class EngineState(EngineRows):
         """Return the buckets of an instant, Unix seconds; a holiday is like a day of rest."""
         return buckets_at(at, self.settings.zone, self.settings.holidays)
 
-    def spans(self, times: FloatArray, complete: BoolArray, seconds: float, *, single: bool) -> Iterator[Span]:
+    def spans(
+        self,
+        times: FloatArray,
+        complete: BoolArray,
+        seconds: float,
+        *,
+        samples: FloatArray | None = None,
+        alone: BoolArray | None = None,
+    ) -> Iterator[Span]:
         """Split the instants after `at` into spans; what was noted of a span is learned before the next one.
 
         Parameters
@@ -118,24 +123,30 @@ class EngineState(EngineRows):
         complete : ndarray of bool, shape (t,)
         seconds : float
             How far instants are apart.
-        single : bool
-            Whether every instant is a span of its own.
+        samples : ndarray, shape (t, size), optional
+            What will be scored; unless given, nothing in it comes for the first time.
+        alone : ndarray of bool, shape (t,), optional
+            Instants that are spans of their own.
         """
         grid = self.learning_grid(seconds)
         begin, end = int(np.searchsorted(times, self.at, side="right")), len(times)
-        score_only = grid.score_only(times, begin, self.grid_at, self.instants)
+        plan = self._plan(grid, times, begin, samples, alone)
         while begin < end:
-            at, buckets, skip = times[begin], self.buckets_at(float(times[begin])), bool(score_only[begin])
+            at, buckets = times[begin], self.buckets_at(float(times[begin]))
             if grid.period(at) != grid.period(self.at):
                 self._end_period()
-            if not skip:
+            if plan.steps[begin]:
                 self._enter(buckets, grid.stands_for(self.instants))
-            stop = begin + 1 if single else self._end_of_span(times, begin, score_only, grid)
+            stop = self._end_of_span(plan, begin)
             when = slice(begin, stop)
-            yield Span(when, buckets, seconds, skip, complete[when])
+            steps = LearningSteps(plan.steps[when])
+            if steps.count:
+                self._enter(buckets, grid.stands_for(self.instants))
+            yield Span(when, buckets, seconds, steps, complete[when], grid.periods(times[when]))
             self.at = float(times[stop - 1])
-            if not skip:
-                self._advance(stop - begin)
+            if steps.count:
+                self.grid_at = float(times[begin + steps.last])
+                self._advance(steps.count)
                 if self.filled == BLOCK:
                     self._end_block()
                     if not grid.finer:
@@ -143,31 +154,26 @@ class EngineState(EngineRows):
             self.end_counted(stop - begin, seconds)
             begin = stop
 
-    def in_next_span(self, times: FloatArray, seconds: float) -> int:
-        """Return how many of the instants `times`, shape (t,), all after `at`, are scored together."""
-        grid = self.learning_grid(seconds)
-        return self._end_of_span(times, 0, grid.score_only(times, 0, self.grid_at, self.instants), grid)
+    def in_next_span(self, times: FloatArray, seconds: float, samples: FloatArray | None = None) -> int:
+        """Return how many of the instants `times`, shape (t,), all after `at`, are scored together; see `spans`."""
+        return self._end_of_span(self._plan(self.learning_grid(seconds), times, 0, samples, None), 0)
 
-    def _end_of_span(self, times: FloatArray, begin: int, score_only: BoolArray, grid: LearningGrid) -> int:
-        """Return the end of the span that begins with an instant, as a place in `times`."""
-        at, skip = times[begin], score_only[begin]
-        most = BLOCK - self.filled
-        if skip:
-            # What is not learned has no place in a block.
-            most = BLOCK if self.size > _FEW else _LONGEST
-        limit = min(len(times), begin + most, begin + self.most_counted(grid.seconds))
-        hours = self.buckets_at(float(at))
-        # The same buckets may come again after a week; a span is within one hour.
-        stop = begin + 1
-        while (
-            stop < limit
-            and times[stop] - at < HOUR
-            and score_only[stop] == skip
-            and grid.period(times[stop]) == grid.period(at)
-            and self.buckets_at(float(times[stop])) == hours
-        ):
-            stop += 1
-        return stop
+    def _plan(
+        self, grid: LearningGrid, times: FloatArray, begin: int, samples: FloatArray | None, alone: BoolArray | None
+    ) -> SpanPlan:
+        """Return what the spans follow from, of instants from `begin` on."""
+        return SpanPlan(grid, times, ~grid.score_only(times, begin, self.grid_at, self.instants), samples, alone)
+
+    def _end_of_span(self, plan: SpanPlan, begin: int) -> int:
+        """Return the end of the span that begins with an instant, as a place in the times of the plan."""
+        seconds, at = plan.grid.stands_for(self.instants), float(plan.times[begin])
+        mixed = self.instants >= YOUNG and can_mix(self)
+        if mixed and not plan.steps[begin]:
+            # What is pending is learned before the first instant of other buckets that is.
+            mixed = self.seconds == seconds and (self.flushed == self.filled or self.buckets == self.buckets_at(at))
+        together = max(BLOCK, min(LONGEST, TOGETHER // max(1, self.size)))
+        most = min(together, self.most_counted(plan.grid.seconds))
+        return plan.end(begin, most, BLOCK - self.filled, mixed=mixed, buckets_at=self.buckets_at, rows=self)
 
     def siblings(self, samples: FloatArray, times: FloatArray) -> FloatArray:
         """Return the quantiles of the older series at some instants, shape (3, t, 1); samples are (t, size)."""
@@ -205,8 +211,8 @@ class EngineState(EngineRows):
     def most_counted(self, seconds: float) -> int:
         """Return how many instants can be counted together; where nothing depends on the counts, a block may end."""
         counts = self.alert_counts
-        if counts is None or not counts.fits(seconds) or (counts.budget.rate is None and self.size <= _FEW):
-            return _LONGEST
+        if counts is None or not counts.fits(seconds) or (counts.budget.rate is None and self.size * BLOCK <= TOGETHER):
+            return LONGEST
         return counts.instants_left
 
     def end_counted(self, instants: int, seconds: float) -> None:
@@ -230,7 +236,6 @@ class EngineState(EngineRows):
         self.buckets, self.seconds = buckets, seconds
 
     def _advance(self, instants: int) -> None:
-        self.grid_at = self.at
         self.filled += instants
         # Where history begins with empty instants, what was learned begins with the first sample.
         if self.instants or any_of(np.isfinite(self.lifetimes.first)):

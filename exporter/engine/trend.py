@@ -53,6 +53,11 @@ class Trend:
         """Begin anew for `rows`."""
         self._columns.forget(rows)
 
+    @property
+    def negative(self) -> Array:
+        """Whether a sample that was learned of each row was below zero."""
+        return self._columns.arrays()["negative"]
+
     def arrays(self) -> dict[str, Array]:
         """Return all of the state, by name."""
         return {f"trend/{name}": array for name, array in self._columns.arrays().items()}

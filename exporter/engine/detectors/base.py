@@ -21,6 +21,7 @@ from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import all_of, any_of, median
 from exporter.settings import Section
 
@@ -34,6 +35,7 @@ __all__ = [
     "DetectorResult",
     "DetectorState",
     "FloatArray",
+    "LearningSteps",
     "ReasonContext",
     "Residual",
     "Rows",
@@ -78,8 +80,11 @@ class Residual:
         Whether the series was never negative, so that a logarithm means something.
     overall : ndarray, shape (t, n)
         Distance from the mean of all hours, in their standard deviations.
-    before : ndarray, shape (24 + t, n)
-        Residuals of the samples before these, and theirs.
+    own : ndarray, shape (t, n)
+        As `value`; of what is not to be noted, where it would be learned, the one before it.
+    before : ndarray, shape (24 + m, n)
+        Residuals of the 24 samples that were learned before these, and of those of these that are learned before the
+        last one. The newest before an instant is at ``23 + steps.before``.
     change : ndarray, shape (t, n)
         Distance from the sample before; exactly 0 where it is the same value.
     correlation : ndarray, shape (n,)
@@ -100,6 +105,7 @@ class Residual:
     ratio_spread: Array
     positive: Array
     overall: Array
+    own: Array
     before: Array
     change: Array
     correlation: Array
@@ -117,14 +123,14 @@ class Residual:
 class SampleBatch:
     """Samples of `n` series at `t` instants, and what was learned before them.
 
-    The instants follow each other and lie in one hour and one block; nothing is learned between them.
+    The instants follow each other and lie in one hour and one block; the end of neither lies between them.
 
     Attributes
     ----------
     times : ndarray of float64, shape (t,)
         Local time: Unix seconds plus the offset of the zone, so that ``times % 86400`` is the time of day.
     index, block : int
-        Place of the first instant in its block of twelve, and the number of the block.
+        Place in its block of twelve of the first instant that is learned, and the number of the block.
     sample : ndarray of float64, shape (t, n)
         Baseline units; NaN where the series has no sample.
     usable : ndarray of bool, shape (t, n)
@@ -133,13 +139,13 @@ class SampleBatch:
         What was learned about this time of the week; arrays of shape (n,).
     resolution : ndarray of float64, shape (n,)
         The smallest half-width that has a meaning at this magnitude (rounding of the source's floats).
-    score_only : bool
-        Whether the samples lie between two that are learned. Each is judged as if it were the next one to be
-        learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
     state : State
         Views of the arrays of the detector for these series; empty for a detector without state.
     residual : Residual, optional
         What is left of the samples without the typical value of their hour.
+    steps : LearningSteps
+        Which of the instants are learned; all unless given. A sample between two of them is judged as if it were the
+        next one to be learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
     """
 
     times: FloatArray
@@ -149,15 +155,19 @@ class SampleBatch:
     usable: BoolArray
     stats: BucketStats
     resolution: FloatArray
-    score_only: bool = False
     state: State = field(default_factory=dict)
     residual: Residual | None = None
+    steps: LearningSteps = field(default_factory=LearningSteps)
+
+    def __post_init__(self) -> None:
+        if not len(self.steps):
+            object.__setattr__(self, "steps", LearningSteps(np.ones(len(self.sample), np.bool_)))
 
     def with_state(self, state: State) -> SampleBatch:
         """Return the same for a detector with its state, sooner than by `replace`."""
         return SampleBatch(
-            self.times, self.index, self.block, self.sample, self.usable, self.stats, self.resolution, self.score_only,
-            state, self.residual,
+            self.times, self.index, self.block, self.sample, self.usable, self.stats, self.resolution, state,
+            self.residual, self.steps,
         )  # fmt: skip
 
 

@@ -141,9 +141,10 @@ class Collective(StatefulDetector):
         began = state["count"] == 0
         state["usual"][...] = np.where(began, expected, state["usual"])
         state["spread"][...] = np.where(began, batch.stats.std, state["spread"])
-        if not batch.score_only:
-            add_to(state["sum"], np.where(batch.usable, batch.sample, 0.0))
-            state["count"] += batch.usable.sum(axis=0)
+        if batch.steps.count:
+            usable = batch.steps.of(batch.usable)
+            add_to(state["sum"], np.where(usable, batch.steps.of(batch.sample), 0.0))
+            state["count"] += usable.sum(axis=0)
         limit = np.maximum(self.limit, MARGIN * state["longest"])
         severity = np.minimum(np.array((state["above"], state["below"])) / limit, SEVERITY_MAX)
         mean, last = add_up(state["apart"]) / NOW_HOURS, state["apart"][-1]

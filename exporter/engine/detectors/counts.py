@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from exporter.engine.columns import Column
+from exporter.engine.columns import Array, Column
 from exporter.engine.constants import NAN, UNITY, ZERO
 from exporter.engine.detectors.base import (
     DetectorResult,
@@ -88,7 +88,7 @@ class Counts(StatefulDetector):
         residual = batch.residual
         if residual is None:
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
-        state = batch.state
+        state, steps = batch.state, batch.steps
         number = int(batch.times[0] // 3600.0)
         if number != int(state["hour"].max()):
             self._end_hour(state)
@@ -105,35 +105,37 @@ class Counts(StatefulDetector):
             ratio = (batch.stats.mean - residual.zero) / residual.spread
             each = np.fmin(np.where(ratio > 0.0, ratio * ratio, 0.0).astype(np.float32), seldom)
             each = np.where(np.isnan(each), ZERO, each)
-            limit = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
-            now, length = run.copy(), state["length"]
+            limit = self._limit(state)
+            before, length, flags = run, state["length"], steps.flags.tolist()
             marks = DailyMarks(state, int(batch.times[0] // 3600.0))
             often = marks.often()
-            for index, (is_zero, is_other) in enumerate(zip(zero, other, strict=True)):
-                if batch.score_only:
-                    now = run
-                before = now
-                now = np.where(is_other, ZERO, now + np.where(is_zero, each, ZERO))
+            for index, (is_zero, is_other, learns) in enumerate(zip(zero, other, flags, strict=True)):
+                now = np.where(is_other, ZERO, before + np.where(is_zero, each, ZERO))
                 added = np.where(is_zero, np.float32(residual.step), ZERO)
                 seconds = np.where(is_other, ZERO, length + added)
                 young = seconds < DAY
                 # An empty night is normal from the fourth on; what goes on for longer than a day is no night.
                 relative = np.where(state["accepted"] | (often & young), ZERO, now / limit)
                 severity[1, index] = np.where(is_zero, np.minimum(relative, SEVERITY_MAX), silent)
-                if not batch.score_only:
+                marks.note(is_zero & young & (now >= limit))
+                if learns:
                     weight = np.where(before >= limit, np.float32(ALERTED) * limit, before)
                     ended = np.where(is_other, weight, ZERO)
-                    state["longest"][...] = np.maximum(state["longest"], ended)
                     state["accepted"] &= ~is_other
-                    length = seconds
-                marks.note(is_zero & young & (now >= limit))
-            if not batch.score_only:
-                run[...] = now
-                state["length"][...] = length
-        if not batch.score_only:
-            state["seen"][0] += batch.usable.sum(axis=0, dtype=np.int16)
-            state["seen"][1] += (zero & ~(severity[1] >= 1.0)).sum(axis=0, dtype=np.int16)
+                    if any_of(ended):
+                        state["longest"][...] = np.maximum(state["longest"], ended)
+                        limit = self._limit(state)
+                    before, length = now, seconds
+            run[...], state["length"][...] = before, length
+        if steps.count:
+            state["seen"][0] += steps.of(batch.usable).sum(axis=0, dtype=np.int16)
+            state["seen"][1] += steps.of(zero & ~(severity[1] >= 1.0)).sum(axis=0, dtype=np.int16)
         return severity_result(batch, *(severity + silent))
+
+    def _limit(self, state: State) -> Array:
+        """Return the evidence that a run needs, shape (n,)."""
+        limit: Array = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
+        return limit
 
     def _end_hour(self, state: State) -> None:
         """Learn the share of zeros in the hour that has ended."""

@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.constants import NAN, ZERO, single
+from exporter.engine.constants import NAN, UNITY, ZERO, single
 from exporter.engine.detectors.base import (
     CERTAIN,
     SEVERITY_MAX,
     DetectorResult,
     FloatArray,
+    LearningSteps,
     ReasonContext,
     Residual,
     Rows,
@@ -124,7 +125,7 @@ class Far(StatefulDetector):
         residual = batch.residual
         if residual is None:
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
-        state, usable = batch.state, batch.usable
+        state, usable, steps = batch.state, batch.usable, batch.steps
         number = int(batch.times[0] // 3600.0)
         if number != (before := int(state["hour"].max())):
             _end_hour(state)
@@ -141,37 +142,33 @@ class Far(StatefulDetector):
         far = _far(both, residual.positive, limit[PAIRS:], counts)
         alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], counts), common)
         two = _sides(both[0], far, common)
-        again = _repeated(batch, residual)
-        if batch.score_only:
-            past = np.broadcast_to(state["before"][:, None], two.shape)
-            earlier = np.where(again, state["prior"][:, None], state["last"][:, None])
-        else:
-            past = np.concatenate([state["before"][:, None], both[:, :-1]], axis=1)
-            earlier = np.concatenate([state["last"][:, None], two[:, :-1]], axis=1)
-            for index in np.flatnonzero(again.any(axis=1)).tolist():
-                prior = earlier[:, index - 1] if index else state["prior"]
-                np.copyto(earlier[:, index], prior, where=again[index])
+        past = steps.past(state["before"], both, axis=1)
+        earlier, prior = _earlier(state, two, _repeated(batch, residual), steps)
         severity = self._severity(alone, two, earlier)
-        if any_of(severity >= 1.0) or not all_of(np.isnan(state["held"][0])):
-            far, severity = self._go_on(batch, residual, limit, common)
-        elif not batch.score_only:
-            state["last"][...], state["prior"][...] = two[:, -1], earlier[:, -1]
-        most = np.fmax.reduce(far)
-        recurs = most >= (self.alone if batch.score_only else 1.0)
+        anomalous, under_way = np.any(severity >= 1.0, axis=(0, 2)), not all_of(np.isnan(state["held"][0]))
+        if under_way or np.count_nonzero(anomalous):
+            begin = 0 if under_way else int(anomalous.argmax())
+            if len(calm := np.flatnonzero(steps.flags[:begin])):
+                state["last"][...], state["prior"][...] = two[:, int(calm[-1])], earlier[:, int(calm[-1])]
+            self._go_on(batch, residual, limit, common, begin, far, severity)
+        elif steps.count:
+            state["last"][...], state["prior"][...] = two[:, steps.last], prior
+        # A single sample between two that are learned must be as far as one alone, to be what recurs.
+        least = np.where(steps.flags, UNITY, np.float32(self.alone))[:, None]
+        most = np.fmax.reduce(np.where(far >= least, far, ZERO))
+        recurs = most > 0.0
         if any_of(recurs):
-            state["reached"][...] = np.where(recurs, np.maximum(state["reached"], most), state["reached"])
+            state["reached"][...] = np.maximum(state["reached"], most)
             marks.note(recurs)
         pairs = np.where(both * past > 0.0, np.minimum(np.abs(both), np.abs(past)), ZERO)
         sizes = np.concatenate([np.abs(both), pairs])
-        if batch.score_only:
-            SignalLimits(state, RULES).note_between(sizes, usable & (far >= 1.0))
-        else:
-            SignalLimits(state, RULES).note(batch.times, sizes, usable)
-            state["before"][...] = both[:, -1]
+        SignalLimits(state, RULES).note(batch.times, sizes, usable, usable & (far >= 1.0), steps)
+        if steps.count:
+            state["before"][...] = both[:, steps.last]
         severity = severity.astype(np.float64)
         if residual.step >= COARSE:
             severity = np.maximum(severity, self._coarse(residual, limit))
-            severity = _beside_tops(state, severity, usable, score_only=batch.score_only)
+            severity = _beside_tops(state, severity, usable, steps)
         severity = np.minimum(severity, SEVERITY_MAX)
         if not all_of(usable):
             beyond = np.array((batch.sample > batch.stats.mean, batch.sample < batch.stats.mean))
@@ -187,18 +184,27 @@ class Far(StatefulDetector):
         severity: Array = np.maximum(alone / np.float32(self.alone), np.minimum(two, before))
         return severity
 
-    def _go_on(self, batch: SampleBatch, residual: Residual, limit: Array, common: Array) -> tuple[Array, Array]:
-        """Judge samples one after the other, where anomalies begin or go on; shapes (t, n) and (2, t, n).
+    def _go_on(
+        self,
+        batch: SampleBatch,
+        residual: Residual,
+        limit: Array,
+        common: Array,
+        begin: int,
+        far: Array,
+        severity: Array,
+    ) -> None:
+        """Judge samples one after the other from `begin` on, where anomalies begin or go on; (t, n) and (2, t, n).
 
         An anomaly is compared with the hour before it began, or the last hour would be as far after an hour.
         """
         held, last, prior = (batch.state[name] for name in ("held", "last", "prior"))
         usable = batch.usable & ~np.isnan(limit[0])
         local = np.array((residual.value - residual.contrast, residual.ratio - residual.ratio_contrast))
-        far, severity = np.empty(usable.shape, np.float32), np.empty((2, *usable.shape), np.float32)
         pace = np.float32(min(residual.step / HELD, 1.0))
         again = _repeated(batch, residual)
-        for index, ok in enumerate(usable):
+        for index in range(begin, len(usable)):
+            ok = usable[index]
             calm = np.isnan(held)
             both = _deviations(
                 residual,
@@ -211,7 +217,7 @@ class Far(StatefulDetector):
             alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], ok), common)
             earlier = np.where(again[index], prior, last)
             severity[:, index] = self._severity(alone, two, earlier)
-            if batch.score_only:
+            if not batch.steps.flags[index]:
                 continue
             prior[...], last[...] = earlier, two
             begins = (severity[:, index] >= 1.0).any(axis=0)
@@ -219,7 +225,6 @@ class Far(StatefulDetector):
             goes_on = begins | (~np.isnan(held[0]) & ~(ok & (far[index] < 0.5)))
             level = np.where(calm, local[:, index], held)
             held[...] = np.where(goes_on, level + pace * (local[:, index] - level), NAN)
-        return far, severity
 
     def _coarse(self, residual: Residual, limit: Array) -> Array:
         """Return how far coarse samples are above and below, shape (2, t, n)."""
@@ -264,6 +269,25 @@ def _repeated(batch: SampleBatch, residual: Residual) -> Array:
     return repeated
 
 
+def _earlier(state: State, two: Array, again: Array, steps: LearningSteps) -> tuple[Array, Array]:
+    """Return how far the other reading before each sample was, shape (2, t, n), and before the newest that is learned.
+
+    What repeats the reading before, `again`, shape (t, n), is the same one.
+    """
+    earlier = steps.past(state["last"], two, axis=1)
+    prior = state["prior"]
+    if not again.any():
+        return earlier, earlier[:, steps.last] if steps.count else prior
+    earlier = earlier.copy()
+    repeated: list[bool] = np.any(again, axis=1).tolist()
+    for index, (repeats, learns) in enumerate(zip(repeated, steps.flags.tolist(), strict=True)):
+        if repeats:
+            np.copyto(earlier[:, index], prior, where=again[index])
+        if learns:
+            prior = earlier[:, index]
+    return earlier, prior
+
+
 def _common_size(state: State, marks: DailyMarks, hour: int) -> Array:
     """Return how far is normal now because it recurs, at least 1; shape (n,)."""
     size: Array = np.ones(state["marks"].shape[1], np.float32)
@@ -292,10 +316,10 @@ def _end_day(state: State) -> None:
     state["top"][...] = 0.0
 
 
-def _beside_tops(state: State, severity: Array, usable: Array, *, score_only: bool) -> Array:
+def _beside_tops(state: State, severity: Array, usable: Array, steps: LearningSteps) -> Array:
     """Return severities of coarse samples, shape (2, t, n), beside the farthest days of the series; and note them."""
-    if not score_only:
-        farthest = np.fmax.reduce(np.where(usable, severity, 0.0), axis=(0, 1))
+    if steps.count:
+        farthest = np.fmax.reduce(steps.of(np.where(usable, severity, 0.0), axis=1), axis=(0, 1))
         np.fmax(state["top"], np.minimum(farthest, SIZE_MAX).astype(np.float16), out=state["top"])
     limited: Array = severity / clip(TOPS_BEYOND * state["tops"][0], 1.0, TOPS_MOST)
     return limited

@@ -85,14 +85,15 @@ class IsolationForest(StatefulDetector):
         deviation = (batch.sample - batch.stats.mean) / spread
         change = np.empty_like(deviation)
         before = state["before"]
+        steps = batch.steps
         for index, (now, usable) in enumerate(zip(deviation, batch.usable, strict=True)):
             change[index] = np.where(np.isnan(before), 0.0, now - before)
-            if not batch.score_only:
+            if steps.flags[index]:
                 before[...] = np.where(usable, now, before)
         score = table.score(np.abs(deviation), np.abs(change))
-        if not batch.score_only:
-            block = slice(batch.index, batch.index + len(score))
-            state["scores"][block] = np.where(batch.usable, score, np.nan)
+        if steps.count:
+            block = slice(batch.index, batch.index + steps.count)
+            state["scores"][block] = steps.of(np.where(batch.usable, score, np.nan))
         threshold = self._threshold(table, state["above"])
         severity = np.maximum(score - table.typical, 0.0) / (threshold - table.typical)
         return split_by_side(batch, severity, batch.stats.mean)

@@ -152,12 +152,13 @@ class Stl(StatefulDetector):
         can_say = (state["age"] >= YOUNGEST) & (state["judged"] >= SCALE_START)
         expected = np.where(can_say, now, np.nan)
         result = interval_result(batch, expected, low - reach, high + reach)
-        if batch.score_only:
+        if batch.steps.none:
             return result
 
         limit = np.where(state["age"] >= TRUSTED, OUTLIER * scale, np.inf)
         lowest, highest = low - limit, high + limit
-        for at, sample, usable in zip(batch.times, batch.sample, batch.usable, strict=True):
+        noted = (batch.steps.of(values) for values in (batch.times, batch.sample, batch.usable))
+        for at, sample, usable in zip(*noted, strict=True):
             half = at % HOUR / HOUR - 0.5
             between = now + abs(half) * ((before if half < 0 else after) - now)
             # A step on the hour is no worse than a ramp: the nearer of the two gives the residual.

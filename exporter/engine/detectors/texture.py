@@ -13,6 +13,7 @@ from exporter.engine.constants import NAN, UNITY, ZERO, single
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
+    LearningSteps,
     ReasonContext,
     Rows,
     SampleBatch,
@@ -109,7 +110,7 @@ class Texture(StatefulDetector):
         residual = batch.residual
         if residual is None or not FINE <= residual.step <= COARSE:
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
-        state, usable = batch.state, batch.usable
+        state, usable, steps = batch.state, batch.usable, batch.steps
         number = int(batch.times[0] // 3600.0)
         if number != int(state["hour"].max()):
             self._end_hour(state)
@@ -122,17 +123,17 @@ class Texture(StatefulDetector):
         square = np.where(comparable & ~(size > JUMP * typical), square, NAN)
         power, powers = state["power"], np.empty_like(square)
         counts = ~np.isnan(square)
-        every = all_of(counts)
-        for index, (row, ok) in enumerate(zip(square, counts, strict=True)):
+        every = bool(all_of(counts))
+        for row, ok, now, learns in zip(square, counts, powers, steps.flags.tolist(), strict=True):
             step = RATE * (row - power)
-            now = np.add(power, step if every else np.where(ok, step, ZERO), out=powers[index])
-            if not batch.score_only:
+            np.add(power, step if every else np.where(ok, step, ZERO), out=now)
+            if learns:
                 power = now
-        if not batch.score_only:
+        if steps.count:
             state["power"][...] = power
-            SignalLimits(state, RULES).note(batch.times, powers[None], usable)
-            add_to(state["sum"][0], np.where(comparable, size, ZERO))
-            add_to(state["sum"][1], comparable.astype(np.float32))
+            SignalLimits(state, RULES).note(batch.times, powers[None], usable, None, steps)
+            add_to(state["sum"][0], steps.of(np.where(comparable, size, ZERO)))
+            add_to(state["sum"][1], steps.of(comparable).astype(np.float32))
         limit = state["limit"][0] * np.float32(self.limit)
         severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), ZERO * limit)
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
@@ -141,23 +142,25 @@ class Texture(StatefulDetector):
         severity = np.where(often, ZERO * severity, severity)
         zero = batch.sample == residual.zero
         same, other = comparable & (change == 0.0) & ~zero, comparable & ((change != 0.0) | zero)
-        still = self._frozen(state, same, other, score_only=batch.score_only)
+        still = self._frozen(state, same, other, steps)
         still = np.where(np.isnan(limit), NAN, np.minimum(still, np.float32(SEVERITY_MAX)))
         severity = np.fmax(severity, still).astype(np.float64)
         return severity_result(batch, *np.array((severity, severity)))
 
-    def _frozen(self, state: State, same: Array, other: Array, *, score_only: bool) -> Array:
+    def _frozen(self, state: State, same: Array, other: Array, steps: LearningSteps) -> Array:
         """Return the severity of samples that repeat each other, shape (t, n)."""
         severity = np.zeros(same.shape, np.float32)
-        if score_only:
-            # The samples between two that are learned add no evidence.
-            severity[...] = np.where(same, self._run_severity(state), ZERO)
-            return severity
         if not any_of(same) and not any_of(state["length"]):
-            _count_moves(state, other)
+            if steps.count:
+                _count_moves(state, steps.of(other))
             return severity
-        for index, (repeats, moves) in enumerate(zip(same, other, strict=True)):
-            anomalous = self._run_severity(state) >= 1.0
+        now = self._run_severity(state)
+        for index, (repeats, moves, learns) in enumerate(zip(same, other, steps.flags.tolist(), strict=True)):
+            if not learns:
+                # The samples between two that are learned add no evidence.
+                severity[index] = np.where(repeats, now, np.float32(0.0))
+                continue
+            anomalous = now >= 1.0
             ended = moves & (state["length"] > 0)
             if any_of(ended):
                 for most, now in zip(state["longest"], (state["still"], state["length"]), strict=True):
@@ -168,7 +171,8 @@ class Texture(StatefulDetector):
             # By the share up to now: that a series does not move which never did is no evidence.
             each = np.minimum(-logarithm(np.maximum(state["repeats"], np.float32(1e-4))), np.float32(EVIDENCE_MOST))
             state["still"][...] = length * each
-            severity[index] = np.where(repeats, self._run_severity(state), ZERO)
+            now = self._run_severity(state)
+            severity[index] = np.where(repeats, now, ZERO)
             _count_repeats(state, repeats, (repeats & (severity[index] < 1.0)) | moves)
         return severity
 

@@ -13,7 +13,9 @@ from exporter.engine.constants import NAN, ZERO, single
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
+    LearningSteps,
     ReasonContext,
+    Residual,
     Rows,
     SampleBatch,
     State,
@@ -21,7 +23,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import clip, rolling_sum
+from exporter.engine.ordered import clip, rolling_sum, sum_with
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -78,18 +80,13 @@ class Window(StatefulDetector):
         residual = batch.residual
         if residual is None or not FINE <= residual.step <= COARSE:
             return severity_result(batch, *np.full((2, *batch.sample.shape), np.nan))
-        state, usable = batch.state, batch.usable
-        most = CLIP * residual.spread
-        before = clip(residual.before, -most, most)
-        signed = self._means(before, residual.spread, usable.shape, score_only=batch.score_only)
+        state, usable, steps = batch.state, batch.usable, batch.steps
+        signed = self._means(residual, steps)
         sizes = np.maximum.reduce(np.abs(signed))[None]
         signed = np.where(np.abs(signed[0]) >= np.abs(signed[1]), signed[0], signed[1])
         limit = state["limit"] * np.float32(self.limit)
         severity = np.where(np.isnan(limit), NAN, sizes[0] / limit)
-        if batch.score_only:
-            SignalLimits(state, RULES).note_between(sizes, (severity >= 1.0) & usable)
-        else:
-            SignalLimits(state, RULES).note(batch.times, sizes, usable)
+        SignalLimits(state, RULES).note(batch.times, sizes, usable, (severity >= 1.0) & usable, steps)
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
         often = marks.often()
         marks.note(np.any((severity >= 1.0) & usable, axis=0))
@@ -100,27 +97,21 @@ class Window(StatefulDetector):
         return severity_result(batch, *np.where(usable, two, np.where(np.isnan(limit[0]), np.nan, 0.0)))
 
     @staticmethod
-    def _means(before: Array, spread: Array, shape: tuple[int, ...], *, score_only: bool) -> Array:
+    def _means(residual: Residual, steps: LearningSteps) -> Array:
         """Return the smaller of mean and difference of both widths, with its sign, shape (2, t, n)."""
-        count, length = shape[0], len(before)
-        signed = np.empty((len(WIDTHS), *shape), np.float32)
+        spread, most = residual.spread, CLIP * residual.spread
+        before, own = clip(residual.before, -most, most), clip(residual.own, -most, most)
+        signed = np.empty((len(WIDTHS), *own.shape), np.float32)
         moved = (before[1:] != before[:-1]).view(np.uint8)
+        end = len(before) - steps.most  # Where those before the first instant end.
+        moves = own != steps.at_each(before, end - 1)
         for index, width in enumerate(WIDTHS):
-            if score_only:
-                # Each as if it were the next sample; added in the same order.
-                past = before[: length - count]
-                last = np.broadcast_to(past[len(past) - width + 1 :, None], (width - 1, *shape))
-                now = rolling_sum(np.concatenate([last, before[None, len(past) :]]), width)[0]
-                old = rolling_sum(past[len(past) - width + 1 - BEFORE : len(past) - width + 1], BEFORE)
-                many = moved[len(past) - width : len(past) - 1].sum(axis=0) + (before[len(past) :] != past[-1])
-            else:
-                now = rolling_sum(before[length - count - width + 1 :], width)
-                start = length - count - width - BEFORE + 1
-                old = rolling_sum(before[start : length - width], BEFORE)
-                many = rolling_sum(moved[length - count - width :], width)
-            now = now * np.float32(1.0 / width)
-            old = old * np.float32(1.0 / BEFORE)
-            now = _while_it_lasts(now, before[length - count :])
+            start = end - width + 1
+            now = sum_with(before[start:], own, width, steps.at_each) * np.float32(1.0 / width)
+            old = rolling_sum(before[start - BEFORE : start + steps.most], BEFORE) * np.float32(1.0 / BEFORE)
+            old = steps.at_each(old)
+            many = steps.at_each(rolling_sum(moved[start - 1 : end - 1 + steps.most], width - 1)) + moves
+            now = _while_it_lasts(now, own)
             change = now - np.where(np.isnan(old), ZERO, old)
             # A value that repeats is one sample, however often it is read.
             scale = _SCALE[many]

@@ -150,7 +150,7 @@ class PeerInstant:
         level = np.where(judged, level, 0.0)
         block.put(state["level"], np.where(noted, level, block.take(state["level"])).astype(np.float32))
         block.put(state["at"], np.where(noted, self._at, block.take(state["at"])))
-        if not samples.score_only and noted.any():
+        if samples.steps[index] and noted.any():
             away = place - centre - np.where(count > 0.0, offset, 0.0)
             self._follow(noted, severity, ratio, away, limit)
             normal = noted & np.isnan(block.take(state["since"]))
@@ -165,7 +165,7 @@ class PeerInstant:
         share = np.fmax.reduce(np.where(block.member, block.take(state["share"]), np.nan), axis=1, keepdims=True)
         shares, present = share, ~np.isnan(middle)
         new = np.where(space == 0, np.where(able, _LOGARITHMS, _PLAIN), space)
-        if not self._samples.score_only:
+        if self._samples.steps[self._index]:
             share = np.where(present, np.where(np.isnan(share), able, share + PART * (able - share)), share)
             new = np.where((new == _LOGARITHMS) & (share < PLAIN_BELOW), _PLAIN, new)
             new = np.where((new == _PLAIN) & (share > LOGARITHM_ABOVE) & able, _LOGARITHMS, new)

@@ -27,8 +27,8 @@ class PeerSamples:
         How far instants are apart.
     step : float, seconds
         How far those are apart that are learned.
-    score_only : bool
-        Whether none of them is learned.
+    steps : ndarray of bool, shape (t,)
+        Instants that are learned.
     least, relative : float
         Deviations below never count: in units of the value, and as a part of what was expected.
     accept_after : float, seconds
@@ -41,7 +41,7 @@ class PeerSamples:
     learn: BoolArray
     seconds: float
     step: float
-    score_only: bool
+    steps: BoolArray
     least: float
     relative: float
     accept_after: float

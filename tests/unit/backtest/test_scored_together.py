@@ -136,19 +136,18 @@ def test_slots_after_a_gap_or_before_the_newest_are_not_scored_together() -> Non
     assert one.steady(slots[1:2], samples, plan.interval)
 
 
-def test_slots_that_are_not_learned_are_scored_in_one_call() -> None:
+def test_slots_are_scored_in_one_call_whether_they_are_learned_or_not() -> None:
     plan, masks = plan_of("10s"), SampleMasks(ActiveEvents(), {})
     one, answers = learned(plan)
     lengths, place = [], 0
-    while place < 90:
+    while place < len(answers.slots):
         part = answers.part(place, place + span_of(one, plan, answers.slots[place:]))
         span = score_together(one, plan, masks, part, one.table)
         if span is None:
             _, (span,) = score_slots(one, plan, masks, part.part(0, 1))
         lengths.append(len(span))
         place += len(span)
-    assert max(lengths) == 29
-    assert len(lengths) < 90 / 8
+    assert max(lengths) > 2 * 30, lengths
 
 
 def test_of_a_label_set_that_comes_twice_the_first_that_is_there_counts() -> None:

@@ -158,6 +158,50 @@ def test_pieces_of_any_size_and_a_restart_give_the_same_bits() -> None:
             assert np.array_equal(part, learned[name], equal_nan=True), name
 
 
+def awkward(count: int, seed: int) -> np.ndarray:
+    """Samples that hold, vanish, come, and move or are negative for the first time; shape (count, 8)."""
+    rng = np.random.default_rng(seed)
+    samples = 100.0 * (1.0 + 0.05 * rng.standard_normal((count, 8)))
+    samples[:, 1] = np.repeat(np.round(samples[::7, 1]), 7)[:count]
+    samples[rng.random(count) < 0.2, 2] = np.nan
+    samples[count // 3 : count // 2, 3] *= rng.choice([0.0, 3.0])
+    samples[:, 4] = np.where(np.arange(count) < count // 2, 5.0, rng.choice([5.0, 6.0], count))
+    samples[:, 5] = rng.poisson(0.5, count)
+    samples[:, 6] -= np.where(np.arange(count) > 2 * count // 3, 98.0, 0.0)
+    samples[: count // 3, 7] = np.nan
+    samples[rng.random((count, 8)) < 0.01] *= 5.0
+    return samples
+
+
+@pytest.mark.parametrize(("seconds", "seed"), [(FINE, 1), (STEP / 20, 2)])
+def test_many_instants_together_are_scored_and_learned_as_one_after_the_other(seconds: float, seed: int) -> None:
+    settings = EngineSettings(ZoneInfo("UTC"), BaselineSettings(), ALL, cadence=STEP)
+    one, history = Engine(settings), awkward(6 * 96, seed)
+    history[:, 4], history[:, 6], history[:, 7] = 5.0, 100.0, np.nan
+    times = START + STEP * np.arange(len(history))
+    one.run(times, one.align(keys(8), history, START).samples, STEP)
+    two, samples = copy.deepcopy(one), awkward(150, seed + 10)
+    times = times[-1] + seconds * np.arange(1, len(samples) + 1)
+    whole = one.run(times, samples, seconds)
+    each = [two.run(times[at : at + 1], samples[at : at + 1], seconds)[0] for at in range(len(times))]
+    assert equal([whole[index] for index in range(len(times))], each)
+    learned = two.checkpoint().parts
+    for name, part in one.checkpoint().parts.items():
+        assert np.array_equal(part, learned[name], equal_nan=True), name
+
+
+def test_a_span_has_the_instants_that_are_learned_and_those_between_up_to_the_end_of_the_block() -> None:
+    one, at = taught()
+    times = at + STEP / 30 * np.arange(1, 400)
+    lengths, begin = [], 0
+    while begin < len(times):
+        lengths.append(one.in_next_span(times[begin:], STEP / 30))
+        end = begin + lengths[-1]
+        one.run(times[begin:end], np.full((lengths[-1], 3), 100.0), STEP / 30)
+        begin = end
+    assert lengths == [29, 120, 120, 91, 29, 10]
+
+
 @pytest.mark.parametrize("first", [21, 24])
 def test_a_short_spike_at_the_same_time_of_every_day_stops_alerting_whether_it_is_learned(first: int) -> None:
     """Of samples 20 to 24 the last one is learned."""

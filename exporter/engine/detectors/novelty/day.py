@@ -6,6 +6,7 @@ import numpy as np
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import NAN, ZERO
+from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import add_to, any_of, clip, median
 
 __all__ = ["DayProfile", "day_columns"]
@@ -51,15 +52,16 @@ class DayProfile:
         self._sum, self._count = columns["day.sum"], columns["day.count"]
         self._typical, self._unlike = columns["day.usual"], columns["day.unlike"]
 
-    def update(self, times: Array, sample: Array, usable: Array | None) -> tuple[Array, Array]:
-        """Compare samples with the days before, and add them to the slot they lie in.
+    def update(self, times: Array, sample: Array, usable: Array, steps: LearningSteps) -> tuple[Array, Array]:
+        """Compare samples with the days before, and add those that are learned to the slot they lie in.
 
         Parameters
         ----------
         times : ndarray of float64, shape (t,), local seconds
         sample : ndarray, shape (t, n)
-        usable : ndarray of bool, shape (t, n), optional
-            None: they are not added.
+        usable : ndarray of bool, shape (t, n)
+            Others are not added.
+        steps : LearningSteps
 
         Returns
         -------
@@ -77,9 +79,10 @@ class DayProfile:
             slot = int(slots[begin])
             if slot != self._last():
                 self._next(slot)
-            if usable is not None:
-                add_to(self._sum, np.where(usable[here], sample[here], 0.0))
-                self._count += usable[here].sum(axis=0)
+            noted = begin + np.flatnonzero(steps.flags[here])
+            if len(noted):
+                add_to(self._sum, np.where(usable[noted], sample[noted], 0.0))
+                self._count += usable[noted].sum(axis=0)
             # Between the middles of two slots the typical value moves in a straight line.
             place = (times[here] / SLOT - slot - 0.5).astype(np.float32)[:, None]
             before, now, after = self._typical

@@ -17,6 +17,7 @@ from exporter.engine.detectors.base import (
     BoolArray,
     DetectorResult,
     FloatArray,
+    LearningSteps,
     ReasonContext,
     Residual,
     Rows,
@@ -145,21 +146,14 @@ class Novelty(StatefulDetector):
 
     def score(self, batch: SampleBatch) -> DetectorResult:
         """Judge the samples of every series, and note them."""
-        columns, usable, index = batch.state, batch.usable, batch.index
+        columns, usable, index, steps = batch.state, batch.usable, batch.index, batch.steps
         recent, surprise = Recent(columns), Surprise(columns)
-        take = recent.filled if batch.score_only else recent.append
-        sample = take(index, batch.sample.astype(np.float32), usable)
-        typical, unlike = DayProfile(columns).update(batch.times, sample, None if batch.score_only else usable)
+        sample = recent.append(index, batch.sample.astype(np.float32), usable, steps)
+        typical, unlike = DayProfile(columns).update(batch.times, sample, usable, steps)
         # The day before a Monday is a Sunday: once the hours of the week are trusted, they are typical instead.
         if batch.stats.fine is not None:
             typical = np.where(batch.stats.fine, batch.stats.mean, typical)
-        if batch.score_only:
-            features = recent.features_of(index, sample, typical)
-        else:
-            if batch.stats.fine is not None:
-                _trust_weeks(columns, batch.stats)
-            recent.compare(index, typical)
-            features = recent.features(index, len(sample))
+        features = recent.features(index, sample, typical, steps)
 
         signals = np.empty((SIGNALS, *sample.shape), np.float32)
         sizes = np.abs(features)
@@ -167,33 +161,33 @@ class Novelty(StatefulDetector):
         # A size has no meaning from an arbitrary zero; from the running median it has.
         sizes[0] = np.where(np.isnan(sizes[1]), ZERO, sizes[1])
         near = sizes * np.float32(self.tolerance)
-        signals[:FEATURES] = Gaps(columns).distance(features, noise, near)
+        signals[:FEATURES] = _distances(columns, batch.stats, steps, features, noise, near)
         signals[FEATURES:] = unlike, *(np.broadcast_to(change, sample.shape) for change in recent.change)
         surprises = surprise.of(signals)
         surprises *= np.sqrt(np.sqrt(surprises))  # One that is twice as strong says more than two.
         evidence = add_up(surprises) / np.float32(SIGNALS)
         level, every = columns["level"], all_of(usable)
         levels = np.empty_like(evidence)
-        for row, ok, now in zip(evidence, usable, levels, strict=True):
+        for row, ok, now, learns in zip(evidence, usable, levels, steps.flags.tolist(), strict=True):
             step = RECENT * (row - level)
             np.add(level, step if every else np.where(ok, step, ZERO), out=now)
-            if not batch.score_only:
+            if learns:
                 level = now
         evidence += LASTING * levels
-        if not batch.score_only:
+        age = columns["age"] + usable.astype(np.int32)
+        if steps.count:
             columns["level"][...] = level
-        if batch.score_only:
-            age = columns["age"] + usable.astype(np.int32)
-        else:
-            surprise.note(index, signals, usable)
-            age = columns["age"] + np.add.accumulate(usable, axis=0, dtype=np.int32)
-            columns["age"][...] = age[-1]
+            noted = steps.of(usable)
+            surprise.note(index, steps.of(signals, axis=1), noted)
+            ages = columns["age"] + np.add.accumulate(noted, axis=0, dtype=np.int32)
+            age = ages if steps.every else steps.at_each(np.concatenate([columns["age"][None], ages])) + usable
+            columns["age"][...] = ages[-1]
         needed = self.threshold * np.log10(np.maximum(age, 10).astype(np.float64))
         needed *= 1.0 + OLD * clip((age - OLD_FROM) / OLD_OVER, 0.0, 1.0)
         needed *= 1.0 + OLDER * clip((age - OLD_FROM) / OLDER_OVER, 0.0, 1.0)
         needed *= 1.0 + FATIGUE * np.minimum(columns["fatigue"], FATIGUE_MOST)
         if batch.residual is not None:
-            needed = needed * _more_alone(batch.residual, len(sample), age, score_only=batch.score_only)
+            needed = needed * _more_alone(batch.residual, age, steps)
         severity = np.where(usable, evidence / needed, CERTAIN)  # Not finite.
         # After an anomaly the slow signals contain it for hours; it is over when the values are usual again.
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
@@ -206,10 +200,11 @@ class Novelty(StatefulDetector):
         # And not before: a value that lasts is soon an old one, but what made it has not ended.
         held, anomalous = columns["held"], severity >= 1.0
         columns["found"] |= (anomalous & usable).any(axis=0)
-        if batch.score_only and any_of(anomalous):
-            _remember(columns["spike"], features, anomalous & usable)
+        if not steps.every and any_of(anomalous):
+            _remember(columns["spike"], steps.between(features, axis=1), steps.between(anomalous & usable))
         if any_of(held) or any_of(anomalous):
-            for row, far, ok in zip(severity, distance >= 1.0, usable, strict=True):
+            begin = 0 if any_of(held) else int(anomalous.any(axis=1).argmax())
+            for row, far, ok in zip(severity[begin:], distance[begin:] >= 1.0, usable[begin:], strict=True):
                 held[...] = np.where(ok, (row >= 1.0) | (held & far), held)
                 row[held] = np.fmax(row[held], 1.0)
         # The side is that of the running median. It follows an anomaly that lasts, so the side of an anomaly is that
@@ -227,9 +222,10 @@ class Novelty(StatefulDetector):
         # Zeros are events that do not come, and no value that is held.
         values = batch.sample != residual.zero
         now, held = state["inside"].copy(), state["repeats"].copy()
-        for here, new, same, value in zip(inside, within & values, repeats, values, strict=True):
+        flags = batch.steps.flags.tolist()
+        for here, new, same, value, learns in zip(inside, within & values, repeats, values, flags, strict=True):
             here[...] = np.where(same, now, new & (held >= HELD))
-            if not batch.score_only:
+            if learns:
                 now, held = here, np.where(same & value, np.minimum(held + 1, HELD), 0).astype(np.uint8)
         np.copyto(state["inside"], now, where=holds)
         np.copyto(state["repeats"], held, where=holds)
@@ -241,7 +237,7 @@ class Novelty(StatefulDetector):
         recent, surprise = Recent(state), Surprise(state)
         novel = surprise.novel(FEATURES)
         if any_of(novel):
-            Gaps(state).learn(recent.features(0, len(novel)).swapaxes(0, 1), novel)
+            Gaps(state).learn(recent.of_block().swapaxes(0, 1), novel)
         # What recurs is not novel, even where it is always over before a sample is learned.
         spike = state["spike"]
         spiked = ~np.isnan(spike)
@@ -262,23 +258,33 @@ class Novelty(StatefulDetector):
         return "unlike anything that this series has shown before"
 
 
-def _trust_weeks(columns: State, stats: BucketStats) -> None:
-    """Forget the distances from the typical value where the hours of the week are trusted for the first time.
+def _distances(
+    columns: State, stats: BucketStats, steps: LearningSteps, features: Array, noise: Array, near: Array
+) -> Array:
+    """Return how far features, shape (f, t, n), are from all that was learned; see `Gaps.distance`.
 
-    From the hour of the day every weekend was far, and so nothing would be new on a Wednesday.
+    Where the hours of the week are trusted for the first time, with a sample that is learned, the distances from the
+    typical value are forgotten: from the hour of the day every weekend was far, and so nothing would be new on a
+    Wednesday.
     """
-    new = np.flatnonzero(stats.fine & ~columns["by_week"])
-    if len(new):
-        columns["by_week"][new] = True
-        Gaps(columns, RESIDUALS).begin_anew(new, (WITHIN * stats.std[new]).astype(np.float32))
+    gaps = Gaps(columns)
+    trusted = columns["by_week"] if stats.fine is None or steps.none else columns["by_week"] | stats.fine
+    new = np.flatnonzero(trusted & ~columns["by_week"])
+    if not len(new):
+        return gaps.distance(features, noise, near)
+    before, after = slice(0, steps.first), slice(steps.first, None)
+    parts = [gaps.distance(features[:, before], noise[before], near[:, before])] if steps.first else []
+    columns["by_week"][new] = True
+    Gaps(columns, RESIDUALS).begin_anew(new, (WITHIN * stats.std[new]).astype(np.float32))
+    return np.concatenate([*parts, gaps.distance(features[:, after], noise[after], near[:, after])], axis=1)
 
 
-def _more_alone(residual: Residual, count: int, age: Array, *, score_only: bool) -> Array:
+def _more_alone(residual: Residual, age: Array, steps: LearningSteps) -> Array:
     """Return how many times the evidence samples need, shape (t, n): more where noise makes records alone."""
     white = residual.correlation < WHITE
     if not any_of(white):
-        return np.ones((count, len(white)), np.float32)
-    before = residual.before[-count - 1 : -count] if score_only else residual.before[-count - 1 : -1]
+        return np.ones(age.shape, np.float32)
+    before = steps.at_each(residual.before, len(residual.before) - steps.most - 1)
     beside = (before * residual.value > 0.0) & (np.abs(before) > BESIDE * residual.spread)
     record = white & ~beside & (age > ALONE_FROM)
     more: Array = np.where(record, ALONE, UNITY)

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.detectors.base import BLOCK
-from exporter.engine.ordered import add_up, all_of, count_of, median, pick, rolling_sum, sort
+from exporter.engine.learning_steps import LearningSteps
+from exporter.engine.ordered import add_up, count_of, median, pick, rolling_sum, sort, sum_with
 
 __all__ = ["FEATURES", "RESIDUALS", "Recent", "recent_columns"]
 
@@ -63,21 +64,20 @@ class Recent:
         self.median = columns["recent.median"]
         self.change = columns["change.variance"], columns["change.entropy"]
 
-    def append(self, index: int, sample: Array, usable: Array) -> Array:
-        """Take in samples of this block, shape (t, n); return them with each unusable one as the one before it."""
-        start = WINDOW + index
-        here = self._sample[start : start + len(sample)]
-        here[...] = sample
-        if not all_of(usable):
-            for offset, ok in enumerate(usable):
-                here[offset] = np.where(ok, here[offset], self._sample[start + offset - 1])
-        return here
+    def append(self, index: int, sample: Array, usable: Array, steps: LearningSteps) -> Array:
+        """Take in those samples of this block, shape (t, n), that are learned; `index` is the place of the first.
 
-    def compare(self, index: int, typical: Array) -> None:
-        """Take in the typical values at the samples of this block, shape (t, n)."""
-        begin, count = WINDOW + index, len(typical)
-        here = slice(BLOCK + index, BLOCK + index + count)
-        self._residual[here] = self._sample[begin : begin + count] - typical
+        Return all of them, with each unusable one as the one that was learned before it.
+        """
+        start = WINDOW + index
+        here = self._sample[start : start + steps.count]
+        here[...] = steps.of(sample)
+        if not usable.all():
+            for offset, ok in enumerate(steps.of(usable)):
+                here[offset] = np.where(ok, here[offset], self._sample[start + offset - 1])
+        if steps.every:
+            return here
+        return np.where(usable, sample, steps.at_each(self._sample, start - 1))
 
     def accept(self, rows: npt.NDArray[np.intp], by: Array) -> None:
         """Count the residuals of `rows` that are nearer to `by`, shape (m,), than to the typical value, from there."""
@@ -85,33 +85,31 @@ class Recent:
         after = before - by
         self._residual[:, rows] = np.where(np.abs(after) < np.abs(before), after, before)
 
-    def features(self, index: int, count: int) -> Array:
-        """Return the features of samples of this block, shape (FEATURES, t, n), float32."""
-        i, j = WINDOW + index, BLOCK + index
-        sample = self._sample[i : i + count]
+    def features(self, index: int, sample: Array, typical: Array, steps: LearningSteps) -> Array:
+        """Return the features of samples, shape (t, n), that `append` returned; shape (FEATURES, t, n), float32.
+
+        The distances of those that are learned from their typical values are taken in.
+        """
+        start = BLOCK + index
         features = np.empty((FEATURES, *sample.shape), np.float32)
         features[0] = sample
         np.subtract(sample, self.median, out=features[1])
-        np.subtract(sample, self._sample[i - 1 : i + count - 1], out=features[2])
-        features[3] = self._residual[j : j + count]
-        features[4] = rolling_sum(self._residual[j - BLOCK + 1 : j + count], BLOCK) * np.float32(1.0 / BLOCK)
+        np.subtract(sample, steps.at_each(self._sample, WINDOW + index - 1), out=features[2])
+        features[3] = sample - typical
+        self._residual[start : start + steps.count] = steps.of(features[3])
+        before = self._residual[start - BLOCK + 1 : start + steps.most]
+        features[4] = sum_with(before, features[3], BLOCK, steps.at_each) * np.float32(1.0 / BLOCK)
         return features
 
-    def filled(self, index: int, sample: Array, usable: Array) -> Array:
-        """Return samples, shape (t, n), each as the sample `index` of this block would be; nothing is taken in."""
-        return np.where(usable, sample, self._sample[WINDOW + index - 1])
-
-    def features_of(self, index: int, sample: Array, typical: Array) -> Array:
-        """Return the features that each of some samples, shape (t, n), has as the sample `index` of this block."""
-        j = BLOCK + index
+    def of_block(self) -> Array:
+        """Return the features of the samples of the block that has ended, shape (FEATURES, BLOCK, n)."""
+        sample = self._sample[WINDOW:]
         features = np.empty((FEATURES, *sample.shape), np.float32)
         features[0] = sample
         np.subtract(sample, self.median, out=features[1])
-        np.subtract(sample, self._sample[WINDOW + index - 1], out=features[2])
-        features[3] = sample - typical
-        before = np.broadcast_to(self._residual[j - BLOCK + 1 : j, None], (BLOCK - 1, *sample.shape))
-        together = np.concatenate([before, features[3][None]])
-        features[4] = rolling_sum(together, BLOCK)[0] * np.float32(1.0 / BLOCK)
+        np.subtract(sample, self._sample[WINDOW - 1 : -1], out=features[2])
+        features[3] = self._residual[BLOCK:]
+        features[4] = rolling_sum(self._residual[1:], BLOCK) * np.float32(1.0 / BLOCK)
         return features
 
     def end_block(self) -> None:
