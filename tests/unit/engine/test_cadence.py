@@ -13,7 +13,7 @@ from benchmarks.interval import KINDS, measure
 from exporter.engine.cadence import YOUNG, LearningGrid, cadence_of
 from exporter.engine.calibration import Budget
 from exporter.engine.contract import START, STEP, copied, equal, keys, seasonal
-from exporter.engine.detectors import IsolationForest, Stl
+from exporter.engine.detectors import Counts, IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.seconds import WEEK
 from exporter.engine.settings import BaselineSettings, DetectionSettings
@@ -249,3 +249,18 @@ def test_minutes_are_judged_as_well_as_the_steps_of_history(kind: str) -> None:
     # Half of a Poisson count is less than four standard deviations off; the second sample confirms the first.
     assert found.within == {"half": 1.0, "third": 1.0, "spike": 1.0}
     assert found.first["third"] == found.first["spike"] == 1.0
+
+
+def test_a_run_of_zeros_that_ends_raises_the_limit_of_the_next_one_in_the_same_block() -> None:
+    one = engine(None, DetectionSettings(detectors=(Counts(),), quorum=1))
+    samples = np.random.default_rng(1).poisson(20.0, (5 * 96 + 12, 1)).astype(np.float64)
+    samples[-12:, 0] = [20, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20]
+    times = START + STEP * np.arange(len(samples))
+    one.run(times[:-12], one.align(keys(1), samples[:-12], START).samples, STEP)
+    two = copy.deepcopy(one)
+    together = one.run(times[-12:], samples[-12:], STEP).each
+    each = [
+        two.run(times[at : at + 1], samples[at : at + 1], STEP).each[0] for at in range(len(times) - 12, len(times))
+    ]
+    assert np.array_equal(together, each, equal_nan=True)
+    assert 0.0 < together[8, 0, 0] < together[2, 0, 0] < 1.0

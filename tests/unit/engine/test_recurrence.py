@@ -110,3 +110,15 @@ def test_a_batch_of_the_last_working_day_is_quiet_from_the_third_on_and_an_outag
     assert (batch[2, :, :2] < 0.5).all()
     assert (batch[3, :, 0] < 0.5).all()
     assert batch[3, :, 1].max() >= 0.5
+
+
+def test_of_equally_severe_samples_of_an_hour_the_first_one_says_the_side_however_many_come_together() -> None:
+    above = np.array([[0.0, 7e4, 2.0], [9e4, 0.0, 3.0]])
+    below = np.array([[7e4, 0.0, 0.0], [0.0, 9e4, 1.0]])
+    together, each = Runs(), Runs()
+    for runs, parts in ((together, [slice(0, 2)]), (each, [slice(0, 1), slice(1, 2)])):
+        runs.grow(3)
+        for part in parts:
+            runs.note(ROWS, 20, above[part], below[part])
+        assert np.sign(runs.arrays()["run_sizes"][0]).tolist() == [-1.0, 1.0, 1.0]
+    assert np.array_equal(together.arrays()["run_sizes"], each.arrays()["run_sizes"])
