@@ -6,6 +6,7 @@ row costs a row and not the query.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -302,7 +303,13 @@ def _number(text: str) -> float:
 
 
 def _labels(key: bytes) -> dict[str, str] | None:
+    """Return the labels of a label set; None where it is none, or has a name twice."""
     try:
-        return _LABELS.decode(key)
+        labels = _LABELS.decode(key)
     except _BROKEN:
         return None
+    # As a server writes it, there is this mark between a name and its value; in a text only at its very end.
+    if key.count(b'":"') == len(labels):
+        return labels
+    pairs = json.loads(key, object_pairs_hook=list)
+    return labels if len(pairs) == len(labels) else None

@@ -85,6 +85,8 @@ def test_what_go_would_not_read_rejects_the_row_and_only_that(text: str) -> None
         pytest.param(row("null"), id="null for a pair"),
         pytest.param(row('[1,"2"]', '{"a":1}'), id="label value is a number"),
         pytest.param(row('[1,"2"]', '{"a":null}'), id="label value is null"),
+        pytest.param(row('[1,"2"]', '{"a":"1","a":"b"}'), id="a label twice"),
+        pytest.param(row('[1,"2"]', '{"a" : "1", "a" : "b"}'), id="a label twice, with blanks"),
         pytest.param(row('[1,"2"]', "[]"), id="labels are a list"),
         pytest.param(row('[1,"2"]', "null"), id="no labels"),
         pytest.param('{"metric":{}}', id="no value at all"),
@@ -105,6 +107,11 @@ def test_an_unreadable_row_is_counted_and_the_others_are_used(bad: str) -> None:
 def test_values_that_lend_each_other_a_number_are_not_read_across_rows() -> None:
     read = vector(row('[1,"2,3"]'), row('[,"4"]'.replace("[,", "[5,").replace('"4"', '""')), GOOD)
     assert (read.values.tolist(), read.left_out.rows) == ([2.0], 2)
+
+
+@pytest.mark.parametrize("metric", ['{"a":"x\\":","b":"\\":\\""}', '{ "a" : "b" , "c":"d" }', "{}"])
+def test_a_label_is_there_once_whatever_its_value_looks_like(metric: str) -> None:
+    assert vector(row('[1,"2"]', metric)).left_out.rows == 0
 
 
 def test_spaces_are_no_obstacle() -> None:
