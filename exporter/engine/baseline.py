@@ -61,6 +61,8 @@ _QUARTILE_GAIN = 2.3
 """Step of the quartiles, in interquartile ranges: 1 / density at the quartile of a normal distribution."""
 _QUARTILE_START = 10
 """Until so many samples the quartiles are those of a normal distribution."""
+_SHARES = np.array([0.25, 0.75])[:, None, None]
+"""Of the values that lie below the quartiles."""
 _NORMAL_QUARTILE = 0.6745
 """Standard deviations from the mean of a normal distribution to its quartiles."""
 
@@ -124,16 +126,19 @@ class Baseline:
             _NEARLY * HOUR * min(ENOUGH_DAYS, window / (24 * HOUR)),
         )
         self._stats = [np.zeros((4, 0), np.float32) for _ in range(BUCKETS)]
-        self.fix_season(season)
         self.season = np.zeros(0, np.int8)
         """The season of each row, as `find_seasons` left it."""
         self.errors = np.zeros((4, 0), np.float32)
         """How well the buckets predicted; see `season.note_errors`."""
+        self.version = 0
+        """Another number whenever anything was learned or changed."""
         self.touched: set[int] = set()
         """Buckets that changed since this was last emptied; a checkpoint writes only those."""
+        self.fix_season(season)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows. New rows have learned nothing."""
+        self.version += 1
         more = capacity - len(self.season)
         self.season = np.concatenate([self.season, np.zeros(more, np.int8)])
         self.errors = np.concatenate([self.errors, np.zeros((4, more), np.float32)], axis=1)
@@ -146,6 +151,7 @@ class Baseline:
         """Empty all buckets of `rows`, shape (m,)."""
         if not len(rows):
             return
+        self.version += 1
         self.season[rows] = UNKNOWN
         self.errors[:, rows] = 0.0
         for bucket, stats in enumerate(self._stats):
@@ -181,10 +187,12 @@ class Baseline:
 
     def fix_season(self, season: str) -> None:
         """Take all series to have a season, or with ``auto`` each its own."""
+        self.version += 1
         self._fixed = SEASONS.index(season) if season in SEASONS else UNKNOWN
 
     def find_seasons(self, rows: slice) -> None:
         """Find the season of each row from what the buckets have learned."""
+        self.version += 1
         hours = [stats[:, rows] for stats in self._stats]
         week, day = hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS]
         self.season[rows] = season_of(week, day, self.errors[:, rows], self.season[rows])
@@ -222,18 +230,23 @@ class Baseline:
         """
         batch = _Batch(samples, seconds)
         buckets = [self._stats[bucket][:, rows] for bucket in index]
-        before = np.array([_unpack(bucket) for bucket in buckets])
+        before = _unpack(np.array(buckets))
         if begins:
             counts = (batch.count > 0.0) & (before[0, _WEIGHT] >= _NEARLY * HOUR)
             note_errors(self.errors[:, rows], batch.mean, before[:, _MEAN], counts)
         kept = self._resolve_conflicts(before, batch)
-        after = _learn(before, batch, self._full)
-        for bucket, stats in zip(buckets, after, strict=True):
-            new = _pack(stats)
-            if any_of(kept) and bucket is buckets[0]:
-                new = np.where(kept, _bits(bucket), _bits(new)).view(np.float32)
-            bucket[...] = new
+        new = _pack(_learn(before, batch, self._full))
+        if any_of(kept):
+            new[0] = np.where(kept, _bits(buckets[0]), _bits(new[0])).view(np.float32)
+        for bucket, stats in zip(buckets, new, strict=True):
+            bucket[...] = stats
         self.touched.update(index)
+        self.version += 1
+
+    def overall(self, rows: slice) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of all times, shapes (n,)."""
+        mean, std = self._stats[BUCKETS - 1][:_QUARTILES, rows].astype(np.float64)
+        return mean, std
 
     def all_times(self, rows: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return the statistics of all times, shape (5, n): mean, std, q1, q3, weight."""
@@ -267,11 +280,13 @@ class Baseline:
 
     def copy(self, rows: slice, target: Baseline, place: slice) -> None:
         """Copy the buckets of some rows into other rows of another baseline."""
+        target.version += 1
         for own, other in zip(self._stats, target._stats, strict=True):
             other[:, place] = own[:, rows]
 
     def put(self, index: int, stats: npt.NDArray[np.float32], fresh: npt.NDArray[np.bool_]) -> None:
         """Set one bucket from what `bucket` gave; rows that are `fresh`, shape (size,), stay empty."""
+        self.version += 1
         here = self._stats[index][:, : stats.shape[1]]
         # Earlier versions stored the quartiles as two rows.
         here[...] = _pack(stats.astype(np.float64)) if len(stats) == 5 else stats
@@ -288,27 +303,28 @@ def _bits(stats: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
 
 
 def _unpack(packed: npt.NDArray[np.float32] | npt.NDArray[np.uint32]) -> FloatArray:
-    """Return mean, std, q1, q3, weight of a stored bucket; shape (4, n) to (5, n)."""
-    stored = np.ascontiguousarray(packed).view(np.float32)
-    halves = np.ascontiguousarray(stored[_QUARTILES]).view(np.float16).reshape(-1, 2)
-    stats = np.empty((5, stored.shape[1]))
-    stats[_MEAN], stats[_STD], stats[_WEIGHT] = stored[_MEAN], stored[_STD], stored[_LAST]
-    stats[_Q1] = stats[_MEAN] + stats[_STD] * halves[:, 0]
-    stats[_Q3] = stats[_MEAN] + stats[_STD] * halves[:, 1]
-    return stats
+    """Return mean, std, q1, q3, weight of one or more stored buckets; shape ([b,] 4, n) to ([b,] 5, n)."""
+    stored = np.ascontiguousarray(packed).view(np.float32).swapaxes(0, -2)
+    halves = np.ascontiguousarray(stored[_QUARTILES]).view(np.float16).reshape(*stored.shape[1:], 2)
+    stats = np.empty((5, *stored.shape[1:]))
+    mean, std = stats[_MEAN], stats[_STD]
+    mean[...], std[...], stats[_WEIGHT] = stored[_MEAN], stored[_STD], stored[_LAST]
+    np.add(mean, std * halves[..., 0], out=stats[_Q1])
+    np.add(mean, std * halves[..., 1], out=stats[_Q3])
+    return stats.swapaxes(0, -2)
 
 
 def _pack(stats: FloatArray) -> npt.NDArray[np.float32]:
-    """Return a bucket as it is stored; the quartiles become distances from the mean in standard deviations."""
-    stored = np.empty((4, stats.shape[1]), np.float32)
+    """Return one or more buckets as they are stored: quartiles as distances from the mean, in standard deviations."""
+    stats = stats.swapaxes(0, -2)
+    stored = np.empty((4, *stats.shape[1:]), np.float32)
     stored[_MEAN], stored[_STD], stored[_LAST] = stats[_MEAN], stats[_STD], stats[_WEIGHT]
     mean, std = stored[_MEAN].astype(np.float64), stored[_STD].astype(np.float64)
-    halves = np.zeros((stats.shape[1], 2), np.float16)
-    for index, quartile in enumerate((_Q1, _Q3)):
-        distance = np.divide(stats[quartile] - mean, std, out=np.zeros_like(std), where=std > 0.0)
-        halves[:, index] = clip(distance, -_QUARTILE_MAX, _QUARTILE_MAX)
-    stored[_QUARTILES] = halves.view(np.float32).ravel()
-    return stored
+    distance = np.divide(stats[_Q1:_WEIGHT] - mean, std, out=np.zeros((2, *std.shape)), where=std > 0.0)
+    halves = np.empty((*std.shape, 2), np.float16)
+    halves[..., 0], halves[..., 1] = clip(distance, -_QUARTILE_MAX, _QUARTILE_MAX)
+    stored[_QUARTILES] = halves.view(np.float32)[..., 0]
+    return stored.swapaxes(0, -2)
 
 
 class _Batch:
@@ -345,9 +361,9 @@ def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
         np.concatenate([weight[None] + added[:1], np.broadcast_to(added, (len(added), *weight.shape))[1:]])
     )
     steps = np.where(batch.here[:, None], spread * (batch.each / np.minimum(weights, full)), 0.0)
+    quartiles = np.array((q1, q3))
     for sample, step in zip(batch.samples, steps, strict=True):
-        q1 = q1 + step * (0.25 - (sample < q1))
-        q3 = q3 + step * (0.75 - (sample < q3))
-    low, high = np.where(young, new_mean - reach, q1), np.where(young, new_mean + reach, q3)
+        quartiles = quartiles + step * (_SHARES - (sample < quartiles))
+    low, high = np.where(young, (new_mean - reach, new_mean + reach), quartiles)
     columns = (new_mean, new_std, np.minimum(low, high), np.maximum(low, high), np.minimum(total, full))
     return np.stack(columns, axis=1)

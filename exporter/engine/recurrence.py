@@ -5,6 +5,8 @@ A nightly job is normal from the fourth night on, and a batch at the end of the 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +25,8 @@ MONTHS = ((28, 31), (59, 62))
 """Days from one month to the next, and to the one after, at least and at most: of the same day, or of the last one.
 
 The first and the last working day of a month are farther apart: they are compared as such."""
+SHORTEST_MONTH = 27
+"""Days after which a run may be one of the month before: no two last or first days, or working days, are closer."""
 KEPT = 12
 """Runs of anomalies that are kept: two months may have an incident a week beside the batch."""
 GAP = 6
@@ -97,7 +101,7 @@ class Runs(Columns):
         state = self.views(rows)
         if hour != int(state["run_hour"].max()):
             state["run_normal"][...] = 1.0
-            if any_of(state["run_sizes"]):
+            if any_of((state["run_sizes"] != 0.0) & (state["run_hours"][0] <= hour - HOURS * SHORTEST_MONTH)):
                 above, below = (BEYOND * _of_months(state, hour, side) for side in (1.0, -1.0))
                 state["run_normal"][...] = np.where(above >= below, np.maximum(above, 1.0), -below)
             state["run_hour"][...] = hour
@@ -154,6 +158,7 @@ def _of_months(state: dict[str, Array], hour: int, side: float) -> Array:
     return np.asarray(np.where(covered, np.minimum(most_severe, VARIES * least_severe), ZERO))
 
 
+@functools.lru_cache(maxsize=64)
 def _workdays_before(day: int) -> tuple[list[int], list[int]]:
     """Return days of the month before and of the one before that which are as `day` is: its first or last working day.
 

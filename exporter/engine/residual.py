@@ -20,7 +20,7 @@ from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.constants import UNITY, ZERO, single
 from exporter.engine.detectors.base import BLOCK, BoolArray, FloatArray, Residual, SampleBatch
 from exporter.engine.learning_steps import LearningSteps
-from exporter.engine.ordered import add_to, all_of, any_of, clip, logarithm, rolling_sum
+from exporter.engine.ordered import add_to, add_up, all_of, any_of, clip, count_of, logarithm, rolling_sum
 from exporter.engine.seconds import HOUR
 
 __all__ = ["Levels", "Residuals"]
@@ -308,10 +308,8 @@ def _noise_about(noise: Array, hour: int) -> Array:
     """Return the noise of an hour of the day and its neighbours as a standard deviation; (2, 24, n) to (2, n)."""
     hours = noise[:, [(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
     valid = ~np.isnan(hours)
-    total = np.zeros(hours.shape[::2], np.float32)
-    for each in range(3):
-        total += np.where(valid[:, each], hours[:, each], ZERO)
-    deviation: Array = NORMAL * total / valid.sum(axis=1).astype(np.float32)
+    total = add_up(np.where(valid, hours, ZERO).swapaxes(0, 1))
+    deviation: Array = NORMAL * total / count_of(valid.swapaxes(0, 1)).astype(np.float32)
     return deviation
 
 
@@ -321,9 +319,12 @@ def _learn_noise(noise: Array, sizes: Array, noted: Array, hours: list[int], rat
     Return the noise of the value with each sample, and its size as it counts; shapes (t, n).
     """
     usable, typical = noted & ~np.isnan(sizes), np.ones(noted.shape, np.float32)
-    # Where every sample counts and something was learned before, nothing has to be chosen.
-    seen = [hour for hour in set(hours) if hour != _NO_SAMPLE]
-    plain = all_of(usable) and all_of(rate < 1.0) and all_of(noise[:, seen] > 0.0)
+    unusable = ~usable
+    never, every = np.logical_and.reduce(unusable, axis=1), all_of(usable)
+    # Where all that counts was learned before, nothing has to be chosen.
+    plain = all_of(rate < UNITY) and all(
+        hour == _NO_SAMPLE or all_of((noise[:, hour] > ZERO) | never) for hour in set(hours)
+    )
     for index, hour in enumerate(hours):
         if hour == _NO_SAMPLE:
             continue
@@ -333,6 +334,8 @@ def _learn_noise(noise: Array, sizes: Array, noted: Array, hours: list[int], rat
             np.copyto(most, np.float32(np.inf), where=~(now > 0.0))
         np.minimum(size, most, out=size)
         step = rate * (size - now)
+        if not every:
+            np.copyto(step, ZERO, where=unusable[:, index])
         if plain:
             now += step
         else:

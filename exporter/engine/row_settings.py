@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,5 +56,8 @@ class RowSettings:
 
     def part(self, rows: slice) -> RowSettings:
         """Return those of some rows."""
-        columns = (getattr(self, field.name) for field in fields(self))
+        deviations = self.min_deviation, self.min_relative_deviation
+        columns: tuple[Any, ...] = (self.low, self.high, *deviations, self.upward, self.downward)
+        if np.ndarray not in map(type, columns):
+            return self
         return RowSettings(*(each[rows] if isinstance(each, np.ndarray) else each for each in columns))

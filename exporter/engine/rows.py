@@ -50,6 +50,8 @@ class EngineRows:
     ----------
     row_settings : RowSettings
         Settings that rows have of their own.
+    voters : tuple of Detector
+        Those that judge a series without its siblings.
     pending : ndarray, shape (12, capacity)
         Samples of the block under way, as they will be learned.
     detectors : dict of str to DetectorState
@@ -68,6 +70,7 @@ class EngineRows:
         baseline, budget = settings.baseline, settings.budget
         self.settings = settings
         self.row_settings = RowSettings.of(settings)
+        self.voters = settings.detection.alone
         self.table = SeriesTable(settings.max_series)
         self.scale = Scale()
         self.baseline = Baseline(baseline.window, baseline.season)
@@ -98,6 +101,7 @@ class EngineRows:
         """Judge by other settings from now on; those of learning must be the same."""
         self.settings, self._row_bytes = settings, None
         self.row_settings = RowSettings.of(settings)
+        self.voters = settings.detection.alone
         self.table.limit = settings.max_series
         self.baseline.fix_season(settings.baseline.season)
         self.drift.ratio = settings.drifting
@@ -142,6 +146,11 @@ class EngineRows:
         shared: list[_Part] = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals]
         shared += [self.trend, self.young, self.recent, self.runs, self.within, self.awakening]
         return [*shared, *self.detectors.values(), *optional]
+
+    @property
+    def votes(self) -> list[int]:
+        """How many votes each of `voters` has."""
+        return [detector.votes for detector in self.voters]
 
     @property
     def size(self) -> int:

@@ -23,6 +23,7 @@ _LARGEST_BASELINE = 1e18
 """Baseline values end here: their squares stay within float32, which ends at 3.4e38."""
 _FINEST = 1e-9
 """Part of the magnitude of a series below which what is learned of it is zero: float32 has 7 digits."""
+_ZERO, _UNIT = np.array(0.0), np.array(1.0)
 _ROUNDING = 1e-12
 """Differences below this part of the value itself are rounding in the source: float64 has 16 digits, and sums of
 thousands of terms lose four."""
@@ -68,8 +69,8 @@ class Scale:
         the scale of the series is zero.
         """
         finest = _FINEST * np.fmax(np.abs(self.origin[rows]), self.unit_of(rows))
-        value = np.where(np.abs(value) < finest, 0.0, value)
-        return np.where(self.negative[rows] if negative is None else negative, value, np.maximum(value, 0.0))
+        value = np.where(np.abs(value) < finest, _ZERO, value)
+        return np.where(self.negative[rows] if negative is None else negative, value, np.maximum(value, _ZERO))
 
     def update(self, rows: slice, values: FloatArray) -> None:
         """Settle the origin and the unit of the series for which `values`, source units, shape (t, n), decide it."""
@@ -115,4 +116,4 @@ class Scale:
     def unit_of(self, rows: Rows) -> FloatArray:
         """Return the length of a baseline unit in source units, shape (n,)."""
         unit = self.unit[rows]
-        return np.where(unit == 0.0, 1.0, unit)
+        return np.where(unit == _ZERO, _UNIT, unit)

@@ -31,6 +31,8 @@ from exporter.engine.young import UNTIL, YoungSamples, YoungVerdicts
 
 __all__ = ["score_instants"]
 
+_NAN = np.array(np.nan)
+
 MIN_SAMPLES = 12
 """Samples that a series must have before the next one has a score: a block, which is when something is learned."""
 LENIENCE = 9.0
@@ -126,7 +128,8 @@ class Scorer:
         verdicts.masked[when, rows] = here & ~learn
 
         zero = state.scale.inward(rows, np.zeros(value.shape[1]))
-        of_buckets = state.shift.today(state.baseline.stats(span.buckets, rows), rows)
+        by = state.judged_by(span.buckets, rows)
+        of_buckets = by.stats
         stats = state.trend.today(of_buckets, zero, rows)
         mean = state.scale.outward(rows, stats.mean)
         factor = None if mask is None else mask.factor
@@ -136,11 +139,13 @@ class Scorer:
             sample = sample - within
         resolution = state.scale.resolution(rows, mean)
         batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, steps=span.steps)
-        batch = self._with_residuals(rows, batch, usable & learn, zero)
+        levels = Levels(zero, by.mean, by.std, by.single_visit)
+        step = state.seconds or span.seconds
+        batch = state.residuals.update(rows, batch, span.buckets.day % 24, usable & learn, levels, step)
         stats = batch.stats
         if (residual := batch.residual) is not None:
             state.within.note(rows, local, residual.shorter, residual.spread, within, usable & learn)
-        voters, keep = settings.detection.alone, learn | ~here
+        voters, keep = state.voters, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)
             if isinstance(detector, StatefulDetector)
@@ -159,7 +164,7 @@ class Scorer:
         ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
         # Rounded up, so that what was divided is as severe as it was.
         severity = ballot.joint * normal[:, None] * 1.00001 if monthly else ballot.joint
-        state.runs.note(rows, hour, *np.where(learn, severity, 0.0))
+        state.runs.note(rows, hour, *(severity if all_of(learn) else np.where(learn, severity, 0.0)))
         z = (sample - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
@@ -180,21 +185,13 @@ class Scorer:
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         peers = None if self.peers is None else inward(self.peers.part(rows), state.scale, rows, threshold)
         self._emit_verdicts(_Scored(rows, own, ballot, override, mean, factor, negative, young, within, peers))
-        batch = replace(batch, usable=usable & ~outage)
+        if any_of(outage):
+            batch = replace(batch, usable=usable & ~outage)
         lasting = self._note(rows, batch, learn, ballot, of_buckets, zero, young)
         sample = np.where(batch.usable, sample, np.nan)
         note_lasting(
             state, verdicts, span, rows, ballot, lasting=lasting, sample=sample, local=local, usual=of_buckets.mean
         )
-
-    def _with_residuals(self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray) -> SampleBatch:
-        """Return the batch with the residuals of its samples, and with the noise of the hour in its statistics."""
-        state, buckets = self.state, self.span.buckets
-        pooled = state.baseline.all_times(rows).astype(np.float64)
-        mean, std = state.shift.level(pooled[0], pooled[1], rows)
-        single_visit, _ = state.shift.level(state.baseline.single_visit(buckets, rows), np.zeros(1), rows)
-        step = state.seconds or self.span.seconds
-        return state.residuals.update(rows, batch, buckets.day % 24, keep, Levels(zero, mean, std, single_visit), step)
 
     def _judge_young(
         self, rows: slice, batch: SampleBatch, keep: BoolArray, zero: FloatArray, smallest: FloatArray
@@ -264,7 +261,6 @@ class Scorer:
         upward, downward = scored.own.upward, scored.own.downward
         here, overridden = ~np.isnan(verdicts.observed[when, rows]), scored.override > 0.0
         can = here & (state.lifetimes.count[rows] >= MIN_SAMPLES)
-        votes = [detector.votes for detector in settings.detection.alone]
         above, below = _counting(ballot.above, upward), _counting(ballot.below, downward)
         each = ballot.each
         if upward is not True or downward is not True:
@@ -272,9 +268,10 @@ class Scorer:
         beside: FloatArray | None = None
         if (peers := scored.peers) is not None:
             beside = np.fmax(_counting(peers.above, upward), _counting(peers.below, downward))
-        cast = np.zeros(above.shape)
-        for side in each >= 1.0:
-            cast = np.maximum(cast, sum(count * passed for count, passed in zip(votes, side, strict=True)))
+        cast, passed = np.zeros(above.shape), each >= 1.0
+        if any_of(passed):
+            weights = np.array(state.votes, np.int16)[:, None, None]
+            np.maximum.reduce(np.add.reduce(weights * passed, axis=1, dtype=np.int16), axis=0, out=cast)
         severity = np.where(can, np.maximum(above, below), np.nan)
         voted = ~np.isnan(severity)
         age = verdicts.times[when, None] - state.lifetimes.first[rows]
@@ -313,7 +310,7 @@ class Scorer:
         has_score = ~np.isnan(severity)
 
         verdicts.score[when, rows] = score_of(severity)
-        verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, sum(votes), cast), np.nan)
+        verdicts.votes[when, rows] = np.where(has_score, np.where(overridden, sum(state.votes), cast), np.nan)
         larger = np.maximum(*each)
         larger = np.where(can, larger, np.nan)
         if beside is not None:
@@ -331,19 +328,20 @@ class Scorer:
             state.count_alerts(rows, severities, self.span.seconds)
         has_band = has_band | verdicts.absent[when, rows]
         low, high = scored.own.low, scored.own.high
-        expected = state.scale.possible(rows, state.scale.outward(rows, expected), scored.negative)
-        expected = clip(expected, low, high)
-        verdicts.expected[when, rows] = np.where(has_band, expected, np.nan)
-        for edges, edge, bound, alerts in (
+        band = [state.scale.outward(rows, edge) for edge in (lower, expected, upper)]
+        if scored.factor is not None:
+            band[::2] = (widen(edge, scored.mean, scored.factor) for edge in band[::2])
+        if any(edge.ndim != band[1].ndim for edge in band):
+            band = list(np.broadcast_arrays(*band))
+        edges = np.array(band).reshape(3, -1, band[1].shape[-1])
+        lower, expected, upper = clip(state.scale.possible(rows, edges, scored.negative), low, high)
+        verdicts.expected[when, rows] = np.where(has_band, expected, _NAN)
+        for column, outer, bound, alerts in (
             (verdicts.lower, lower, low, downward),
             (verdicts.upper, upper, high, upward),
         ):
-            outer = state.scale.outward(rows, edge)
-            if scored.factor is not None:
-                outer = widen(outer, scored.mean, scored.factor)
-            outer = clip(state.scale.possible(rows, outer, scored.negative), low, high)
             outer = outer if alerts is True else np.where(alerts, outer, bound)
-            edges[when, rows] = np.where(has_band & np.isfinite(outer), outer, np.nan)
+            column[when, rows] = np.where(has_band & np.isfinite(outer), outer, _NAN)
         counted = has_score & old & here & ~verdicts.masked[when, rows] & ~verdicts.zero[when, rows]
         observed = verdicts.observed[when, rows]
         beyond = (observed < verdicts.lower[when, rows]) | (observed > verdicts.upper[when, rows])

@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.ordered import all_of, any_of
+
 __all__ = ["Labels", "SeriesFamily", "SeriesLifetimes", "SeriesTable", "key_of", "labels_of", "stem"]
 
 Labels = tuple[tuple[str, str], ...]
@@ -240,6 +242,9 @@ class SeriesLifetimes:
 
         A sample that is not to be learned does not count as the `first`.
         """
+        if all_of(learn) and not any_of(np.isnan(self.first[rows])):
+            self.last[rows] = times[-1]
+            return
         first, last = times[learn.argmax(axis=0)], times[len(times) - 1 - here[::-1].argmax(axis=0)]
         self.first[rows] = np.where(learn.any(axis=0) & np.isnan(self.first[rows]), first, self.first[rows])
         self.last[rows] = np.where(here.any(axis=0), last, self.last[rows])

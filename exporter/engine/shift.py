@@ -79,6 +79,8 @@ class LevelShift:
 
     Attributes
     ----------
+    version : int
+        Another number whenever `offset` or `gain` changed.
     offset, gain : ndarray of float64
         Today's values are ``offset + gain * bucket``.
     block : ndarray of float32, shape (3, n)
@@ -92,6 +94,7 @@ class LevelShift:
     """
 
     def __init__(self) -> None:
+        self.version = 0
         self.offset = np.zeros(0)
         self.gain = np.zeros(0)
         self.block = np.zeros((3, 0), np.float32)
@@ -100,6 +103,7 @@ class LevelShift:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
+        self.version += 1
         more = capacity - len(self.offset)
         self.offset = np.concatenate([self.offset, np.zeros(more)])
         self.gain = np.concatenate([self.gain, np.ones(more)])
@@ -109,6 +113,7 @@ class LevelShift:
 
     def forget(self, rows: npt.NDArray[np.intp]) -> None:
         """Begin anew for `rows`."""
+        self.version += 1
         self.offset[rows] = 0.0
         self.gain[rows] = 1.0
         self.block[:, rows] = 0.0
@@ -229,7 +234,8 @@ class LevelShift:
         return np.array((e, e + d, seconds))
 
     def _reset(self, rows: npt.NDArray[np.intp]) -> None:
-        """Reset the run statistics of `rows`."""
+        """Reset the run statistics of `rows`, whose levels moved."""
+        self.version += 1
         self.run[:, rows] = self.block[:, rows] = self.recent[rows] = 0.0
 
     def _accept(self, index: npt.NDArray[np.intp], *, may_empty: bool = True) -> list[Shift]:

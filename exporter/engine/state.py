@@ -47,6 +47,29 @@ class BlockPlace:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedBy:
+    """Statistics of some rows at their level of today; arrays of shape (n,), baseline units.
+
+    Attributes
+    ----------
+    version : tuple
+        Of the rows and of what it follows from.
+    stats : BucketStats
+        Of the bucket of each row.
+    mean, std
+        Of all times.
+    single_visit
+        Mean of the only visit of this hour of the week; NaN where there are more or none.
+    """
+
+    version: tuple[int, BucketIndex, int, int]
+    stats: BucketStats
+    mean: FloatArray
+    std: FloatArray
+    single_visit: FloatArray
+
+
 class EngineState(EngineRows):
     """Rows, what was learned of each, and the block under way.
 
@@ -82,6 +105,7 @@ class EngineState(EngineRows):
         self._counted = 0  # Instants of the span whose alerts are counted, in blocks that have ended.
         self.buckets = BucketIndex(0, 0, 0)
         self.seconds = 0.0
+        self._judged_by: dict[int, JudgedBy] = {}
 
     @property
     def place(self) -> BlockPlace:
@@ -293,6 +317,16 @@ class EngineState(EngineRows):
         rows = rows[self.shift.run_seconds(rows) < 0.5 * after]
         if len(rows):
             self.relearn(rows)
+
+    def judged_by(self, buckets: BucketIndex, rows: slice) -> JudgedBy:
+        """Return what samples of some rows are judged by; computed anew only when anything was learned."""
+        version = (rows.stop, buckets, self.baseline.version, self.shift.version)
+        if (kept := self._judged_by.get(rows.start)) is None or kept.version != version:
+            stats = self.shift.today(self.baseline.stats(buckets, rows), rows)
+            mean, std = self.shift.level(*self.baseline.overall(rows), rows)
+            single_visit, _ = self.shift.level(self.baseline.single_visit(buckets, rows), np.zeros(1), rows)
+            kept = self._judged_by[rows.start] = JudgedBy(version, stats, mean, std, single_visit)
+        return kept
 
     def stats(self, buckets: BucketIndex, rows: Rows) -> BucketStats:
         """Return the statistics that `rows`, shape (m,), are judged against now; baseline units."""

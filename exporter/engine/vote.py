@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.detectors import Detector, DetectorResult
-from exporter.engine.ordered import any_of, clip
+from exporter.engine.ordered import add_up, any_of, clip, count_of
 
 __all__ = ["Ballot", "beside_months", "score_of", "severity_of", "vote"]
 
@@ -101,7 +101,8 @@ def vote(
     if not any_counts:
         np.divide(np.abs(sample - expected), smallest, out=counts, where=smallest > 0.0)
     each = np.array([[result.above for result in results], [result.below for result in results]])
-    joint = np.array([_kth_largest(list(side), votes, quorum) for side in each])
+    # Of both sides at once.
+    joint = _kth_largest(list(each.swapaxes(0, 1)), votes, quorum)
     if not plain:
         each /= threshold
     above, below = joint if plain else joint / threshold
@@ -129,17 +130,16 @@ def _band(
         else:
             lower.append(result.expected + threshold * (result.lower - result.expected))
             upper.append(-(result.expected + threshold * (result.upper - result.expected)))
-    return _kth_largest(lower, votes, needed), -_kth_largest(upper, votes, needed)
+    least, most = _kth_largest(list(np.array((lower, upper)).swapaxes(0, 1)), votes, needed)
+    return least, -most
 
 
 def _mean(rows: Sequence[FloatArray]) -> FloatArray:
     """Return the mean of the rows that are not NaN; NaN where all are."""
-    valid = [~np.isnan(row) for row in rows]
-    total, count = np.zeros(len(rows[0])), np.zeros(len(rows[0]))
-    for row, ok in zip(rows, valid, strict=True):
-        total += np.where(ok, row, 0.0)
-        count += ok
-    mean: FloatArray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0.0)
+    every = np.array(rows)
+    valid = ~np.isnan(every)
+    total, count = add_up(np.where(valid, every, 0.0)), count_of(valid)
+    mean: FloatArray = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return mean
 
 

@@ -22,7 +22,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import add_to, all_of, any_of, logarithm
+from exporter.engine.ordered import add_to, add_up, all_of, any_of, count_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -228,16 +228,15 @@ def _count_moves(state: State, counts: Array) -> None:
     samples, share = state["samples"], state["repeats"]
     before = np.minimum(samples + np.add.accumulate(counts, axis=0, dtype=np.int16) - counts, LENGTH_MAX)
     rates = UNITY / np.minimum(before.astype(np.int16) + np.float32(2.0), np.float32(REPEATS))
-    for rate, counted in zip(rates, counts, strict=True):
-        share += np.where(counted, rate * (ZERO - share), ZERO)
+    for rate in np.where(counts, rates, ZERO):
+        share -= rate * share
     samples[...] = np.minimum(samples + counts.sum(axis=0, dtype=np.int16), LENGTH_MAX)
 
 
 def _typical_about(changes: Array, hour: int) -> Array:
     """Return the mean of an hour and its neighbours, of those that are not NaN; (HOURS, n) to (n,)."""
     hours = changes[[(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
-    total, count = np.zeros(changes.shape[1], np.float32), np.zeros(changes.shape[1], np.float32)
-    for row, ok in zip(hours, ~np.isnan(hours), strict=True):
-        total += np.where(ok, row, ZERO)
-        count += ok
-    return np.where(count > 0.0, total / np.maximum(count, UNITY), NAN)
+    valid = ~np.isnan(hours)
+    # Nothing divided by nothing is NaN.
+    typical: Array = add_up(np.where(valid, hours, ZERO)) / count_of(valid).astype(np.float32)
+    return typical

@@ -174,3 +174,28 @@ def test_the_present_level_is_a_mean_of_about_the_last_four_samples() -> None:
     assert shift.recent[0] == pytest.approx(11.0)
     shift.follow(ROWS, np.array([[1.0]]), (np.array([-HALF]), np.zeros(1), np.array([HALF])))
     assert shift.recent[0] == pytest.approx(1.0)  # Back in the band: nothing is left of the other level.
+
+
+def test_what_samples_are_judged_by_follows_whatever_is_learned() -> None:
+    one = engine(accept_level_shift_after="2h")
+    state, rows = one.state, slice(0, 2)
+    samples = seasonal(6)[:, :2].copy()
+    samples[-DAY:, 0] += 40.0  # Is accepted within the run.
+    one.align(keys(2), samples[0], START)
+    times = START + STEP * np.arange(len(samples))
+    seen = []
+    for part in np.array_split(np.arange(len(samples)), 53):
+        one.run(times[part], samples[part], STEP)
+        if part[-1] == len(samples) - 1:
+            one.accept(np.array([1]), times[-1])
+            one.relearn(np.array([0]))
+        kept = state.judged_by(one.buckets_at(times[part][-1]), rows)
+        state._judged_by.clear()
+        anew = state.judged_by(one.buckets_at(times[part][-1]), rows)
+        np.testing.assert_array_equal(kept.stats.mean, anew.stats.mean)
+        np.testing.assert_array_equal(
+            [kept.mean, kept.std, kept.single_visit], [anew.mean, anew.std, anew.single_visit]
+        )
+        seen.append(kept.version)
+    assert one.shifts
+    assert len(set(seen)) > 50

@@ -7,7 +7,7 @@ import numpy as np
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import NAN, ZERO
 from exporter.engine.learning_steps import LearningSteps
-from exporter.engine.ordered import add_to, any_of, clip, median
+from exporter.engine.ordered import add_to, add_up, any_of, clip, count_of, median
 
 __all__ = ["DayProfile", "day_columns"]
 
@@ -29,6 +29,7 @@ _EARLIER = (-SLOTS * np.arange(1, DAYS)[:, None] + np.arange(-SHIFT, SHIFT + 1))
 """Where an earlier day's span may end, in slots from the end of this one."""
 _DAYS = -SLOTS * np.arange(1, DAYS)
 _SPAN = -np.arange(SPAN)
+_PLACES = _SPAN[:, None] + _EARLIER
 
 
 def day_columns() -> dict[str, Column]:
@@ -142,13 +143,9 @@ class DayProfile:
         size = len(self._codes)
         now = self._means((last + _SPAN) % size)
         present = (~np.isnan(now)).sum(axis=0)
-        number = np.zeros((len(_EARLIER), now.shape[-1]), np.int64)
-        total = np.zeros(number.shape, np.float32)
-        for back, mean in zip(_SPAN, now, strict=True):
-            square = (self._means((last + _EARLIER + back) % size) - mean) ** 2
-            valid = ~np.isnan(square)
-            number += valid
-            total += np.where(valid, square, ZERO)
+        squares = (self._means((last + _PLACES) % size) - now[:, None]) ** 2
+        number = count_of(~np.isnan(squares))
+        total = add_up(np.fmax(squares, ZERO))
         # A day of which more than half is missing is not compared.
         comparable = (number > 0) & (2 * number >= present)
         nearest = np.where(comparable, total / np.maximum(number, 1).astype(np.float32), np.float32(np.inf)).min(axis=0)

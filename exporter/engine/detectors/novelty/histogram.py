@@ -10,7 +10,7 @@ import numpy as np
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import UNITY, single
-from exporter.engine.ordered import add_up, any_of, clip
+from exporter.engine.ordered import FEW, add_up, any_of, clip
 
 __all__ = ["BINS", "MISSING", "Histogram", "histogram_columns"]
 
@@ -73,12 +73,14 @@ class Histogram:
 
     def count(self, noted: Array) -> None:
         """Count the bins of a block, shape (t, s, n)."""
-        _, bins, n = self._counts.shape
-        series, size = np.arange(n), (MISSING + 1) * n
-        # One signal after the other: the counters of all of them do not fit into the processor's cache.
-        for counts, here in zip(self._counts, noted.swapaxes(0, 1), strict=True):
-            here_counts = np.bincount((here * np.intp(n) + series).ravel(), minlength=size)[: bins * n]
-            counts += (_EIGHTHS * here_counts.astype(np.uint16)).reshape(bins, n)
+        signals, bins, n = self._counts.shape
+        # One signal after the other where there are many series: the counters of all do not fit into the cache.
+        together = signals if n < FEW else 1
+        place = (MISSING + 1) * np.arange(together)[:, None] * n + np.arange(n)
+        for first in range(0, signals, together):
+            here = noted[:, first : first + together] * np.intp(n) + place
+            counts = np.bincount(here.ravel(), minlength=together * (MISSING + 1) * n).astype(np.uint16)
+            self._counts[first : first + together] += _EIGHTHS * counts.reshape(together, -1, n)[:, :bins]
 
     def halve_when_full(self) -> None:
         """Halve the counts of signals that have too many."""
