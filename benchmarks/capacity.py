@@ -20,6 +20,7 @@ from rich.table import Table
 from benchmarks.cycle import CycleCost, measure
 from benchmarks.engine import step_seconds
 from demo.servers import Stopped
+from exporter.cli.allocator import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -41,6 +42,7 @@ def main() -> int:
     flags.add_argument("--cycles", type=int, default=12)
     flags.add_argument("--engine", type=int, default=1_000_000, metavar="N", help="series of the engine alone; 0: none")
     args = flags.parse_args()
+    keep_freed_memory()  # As the daemon does.
     costs = []
     for count in args.series:
         with tempfile.TemporaryDirectory() as home, ExitStack() as running:

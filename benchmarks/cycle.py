@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.sources import NAME, cpu, evaluation_context, scraped
 from demo.servers import Process, Stopped
 from exporter.alerting.alert import Step
+from exporter.cli.allocator import keep_freed_memory
 from exporter.config.model import Config
 from exporter.evaluation.evaluator import QueryEvaluator
 from exporter.exposition import SelfMetrics
@@ -77,6 +78,7 @@ def main() -> int:
     )
     flags.add_argument("--plot", type=Path, metavar="FILE", help="draw how it grows with the number of series, as SVG")
     args = flags.parse_args()
+    keep_freed_memory()  # As the daemon does.
     console = Console(width=120)
     costs: list[tuple[int, float, float]] = []
     for count in args.series:

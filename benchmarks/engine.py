@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from exporter.cli.allocator import keep_freed_memory
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 
@@ -28,6 +29,7 @@ def main() -> int:
     flags.add_argument("--instants", type=int, default=120, help="instants that are counted, after 72 that are not")
     flags.add_argument("--alone", type=int, default=5_000, help="instants of one series; 0: not at all")
     args = flags.parse_args()
+    keep_freed_memory()  # As the daemon does.
     _many(args.series, args.instants)
     if args.alone:
         _alone(args.alone)

@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 from exporter import __version__
+from exporter.cli.allocator import keep_freed_memory
 
 __all__ = ["main", "parser"]
 
@@ -72,6 +73,7 @@ def _module_of(name: str) -> ModuleType:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `anomaly-exporter`; returns the exit code."""
+    keep_freed_memory()
     words = sys.argv[1:] if argv is None else argv
     command = words[0] if words and words[0] in COMMANDS else None
     if command is None and not {"-h", "--help"} & set(words):
