@@ -13,7 +13,7 @@ import pytest
 from exporter.alerting.episode import Feedback
 from exporter.errors import PrometheusError, Reason
 from exporter.prometheus import HistoryChunk
-from tests.faults.cycling import Source, World, refused
+from tests.faults.cycling import Source, World, plan_of, refused
 
 BAD_GATEWAY = PrometheusError("u", Reason.UNAVAILABLE, "HTTP 502: bad gateway", status=502)
 
@@ -128,6 +128,38 @@ def test_a_start_with_learned_state_goes_on_without_the_gap(world: World, source
     assert world.sample("judged_ratio") == 1.0
     assert world.sample("history_incomplete") == 0.0
     assert {name: str(state) for name, state in world.states().items()} == {"host1": "firing", "host2": "firing"}
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        pytest.param({"min_deviation": 1.0}, True, id="the same learning"),
+        pytest.param({"baseline": {"window": "2d", "min_history": "1h"}}, False, id="another window, never read"),
+        pytest.param({"detection": {"detectors": ["zscore"], "quorum": 1}}, True, id="other detectors"),
+    ],
+)
+def test_a_reload_in_a_gap_that_cannot_be_read_ends_no_alert(
+    change: dict[str, Any], back: bool, world: World, source: Server, clock: list[float]
+) -> None:
+    assert world.prepare()
+    source.loud = {"host1"}
+    world.slot(2)
+    (episode,) = (alert.episode for alert in world.cycle.alerts.alerts.values())
+    source.down = source.refusal = BAD_GATEWAY
+    world.slot(5)
+    world.reload(plan_of(**change))
+    world.prepare()
+    world.slot(3)
+    source.down = None
+    give_up(world, clock)
+    world.slot(2)
+    if back:
+        source.refusal = None
+        clock[0] += 900.0
+        assert world.prepare()
+    world.slot(3)
+    assert [(alert.episode, str(alert.state)) for alert in world.cycle.alerts.alerts.values()] == [(episode, "firing")]
+    assert [event for _, event in world.audit()].count("resolved") == 0
 
 
 def test_a_source_that_is_away_as_a_whole_is_waited_for(world: World, source: Server, clock: list[float]) -> None:
