@@ -199,11 +199,6 @@ class Engine:
         with np.errstate(all="ignore"):
             return None if forecasts is None else forecasts.make(self.table.size, present)
 
-    def forecast_curve(self, row: int, seconds: FloatArray) -> FloatArray | None:
-        """Return lower end, middle and upper end of the forecast of a row: (3, h) for `seconds` ahead, (h,)."""
-        forecasts = self._state.forecasts
-        return None if forecasts is None else forecasts.curve(row, seconds)
-
     def run(
         self,
         times: FloatArray,

@@ -66,10 +66,6 @@ class Inventory:
         """Return the names of the labels that series of a metric have."""
         return self._get("/api/v1/labels", {"match[]": metric}, list[str])
 
-    def label_values(self, metric: str, label: str) -> list[str]:
-        """Return the values of a label of a metric; `label` is a name without special characters."""
-        return self._get(f"/api/v1/label/{label}/values", {"match[]": metric}, list[str])
-
     def _get(self, path: str, params: Mapping[str, str], kind: type[T]) -> T:
         limit = int(self.settings.max_response_bytes)
         answer = self.client.get(path, params, timeout=self.timeout, max_bytes=limit)

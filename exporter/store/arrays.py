@@ -31,7 +31,6 @@ _NAMES = (
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in _NAMES}
 _DIMENSIONS = 8
 _Length = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
-_UPDATE = "UPDATE pieces SET crc=?, data=? WHERE query=? AND part=? AND piece=?"
 _decode_shape = msgspec.json.Decoder(Annotated[tuple[_Length, ...], msgspec.Meta(max_length=_DIMENSIONS)]).decode
 
 
