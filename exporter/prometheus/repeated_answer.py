@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -66,12 +67,12 @@ def repeated_samples(body: bytes, keys: Sequence[bytes], ends: AnswerEnds) -> tu
     pieces = body[len(head) : -len(tail)].split(_BETWEEN, len(keys))
     if len(pieces) != len(keys):
         return None
-    # A line break is nowhere in JSON of one line: what is not a label set of before stays, and is no number.
-    text = b"\n".join(map(bytes.removeprefix, pieces, keys))
-    sample = _SAMPLE.match(text)
+    sample = _SAMPLE.match(pieces[0].removeprefix(keys[0]))
     if sample is None:
         return None
-    numbers = text[sample.end() :].replace(b"\n" + sample[0], b",")
+    # What does not begin as it did keeps its quotes, and is no number.
+    texts = map(bytes.removeprefix, map(bytes.removeprefix, pieces, keys), repeat(sample[0]))
+    numbers = b",".join(texts)
     if numbers.translate(None, _IN_NUMBERS):
         return None
     try:

@@ -37,17 +37,25 @@ class Shard:
     count: int
     by: frozenset[str] = frozenset()
     _belonging: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _newest: list[tuple[list[bytes], npt.NDArray[np.intp], list[bytes]]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def frame(self, frame: Frame) -> Frame:
         """Return the part of a result that belongs to this shard."""
-        kept = self._kept(frame.keys)
-        keys = [frame.keys[at] for at in kept.tolist()]
+        newest = self._newest[0] if self._newest else None
+        # Of an answer that repeats, the part is the same object as well, and is not looked up again.
+        if newest is None or newest[0] is not frame.keys:
+            kept = self._kept(frame.keys)
+            newest = frame.keys, kept, [frame.keys[at] for at in kept.tolist()]
+            self._newest[:] = [newest]
+        _, kept, keys = newest
         unreadable = frame.unreadable
         if unreadable.keys:
             own = dict(zip(unreadable.keys, self._belong(unreadable.keys).tolist(), strict=True))
             unreadable = unreadable.only(own.__getitem__)
         values, timestamps = frame.values[kept], frame.timestamps[kept]
-        return replace(frame, keys=keys, values=values, timestamps=timestamps, unreadable=unreadable)
+        return replace(frame, keys=keys, values=values, timestamps=timestamps, unreadable=unreadable, ends=None)
 
     def block(self, block: HistoryChunk) -> HistoryChunk:
         """Return the part of a chunk of history that belongs to this shard."""

@@ -56,6 +56,15 @@ def test_with_another_shard_only_its_own_share_moves(count: int) -> None:
     assert moved / len(KEYS) == pytest.approx(1 / (count + 1), abs=0.08)
 
 
+def test_the_part_of_the_same_label_sets_is_the_same_object_with_other_samples() -> None:
+    shard, first = Shard(1, 3), frame_of(KEYS)
+    one, two = shard.frame(first), shard.frame(Frame(1.0, first.keys, first.values + 0.5, first.timestamps))
+    assert two.keys is one.keys
+    np.testing.assert_array_equal(two.values, one.values + 0.5)
+    assert shard.frame(frame_of(KEYS[:9])).keys == [key for key in one.keys if key in KEYS[:9]]
+    assert shard.frame(first).keys == one.keys
+
+
 def test_what_belongs_elsewhere_is_the_rest() -> None:
     shard = Shard(1, 3)
     assert sorted([*shard.elsewhere(frame_of(KEYS)), *shard.frame(frame_of(KEYS)).keys]) == sorted(KEYS)
