@@ -208,7 +208,7 @@ class Replicas:
         self._others = newest
         paired = any(shard == self._shard for _, shard in newest.values())
         if paired is not bool(self._paired):
-            log.info("another exporter has the same series" if paired else "no other exporter has the same series")
+            log.info(f"{'another' if paired else 'no other'} exporter of the same shard sends to these Alertmanagers")
         self._paired = paired
 
     def _apply(self, message: Message) -> None:
