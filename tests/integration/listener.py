@@ -1,11 +1,11 @@
-"""A small HTTP server in a thread of the test, for what the servers under test call."""
+"""A small HTTP server of the test."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+
+from tests.integration.in_thread import InThread
 
 __all__ = ["Answer", "Listener"]
 
@@ -13,7 +13,7 @@ Answer = tuple[int, bytes, Mapping[str, str]]
 """Status, body, and headers beside its length."""
 
 
-class Listener:
+class Listener(InThread):
     """Answers every GET and POST with what `answer` says of the request and its body."""
 
     def __init__(self, answer: Callable[[BaseHTTPRequestHandler, bytes], Answer]) -> None:
@@ -46,15 +46,4 @@ class Listener:
                 # A peer that was killed mid-request is part of the tests.
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Server, Handler)

@@ -1,24 +1,22 @@
-"""A mail server in a thread of the test, which takes every mail."""
+"""A mail server of the test, which takes every mail."""
 
 from __future__ import annotations
 
 import email
 import email.policy
 import socketserver
-import threading
 from email.message import EmailMessage
-from typing import Self
+
+from tests.integration.in_thread import InThread
 
 __all__ = ["Mailbox"]
 
 
-class Mailbox:
+class Mailbox(InThread):
     """Takes mail by SMTP, without TLS and without a login.
 
     Attributes
     ----------
-    address : str
-        ``host:port``.
     mails : list of EmailMessage
         What came, in order.
     """
@@ -54,15 +52,4 @@ class Mailbox:
             daemon_threads = True
             block_on_close = False
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Server, Handler)

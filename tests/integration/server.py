@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.integration.process import Process, ask, free_port
+from tests.integration.remote_write import Series, batches
 
 __all__ = ["Server"]
 
@@ -64,6 +65,13 @@ class Server:
 
     def _ready(self) -> bool:
         return bool(self.ask("GET", self._health).status_code == 200)
+
+    def push(self, series: Iterable[Series]) -> None:
+        """Remote-write samples: ``({"__name__": "m", ...}, times, values)`` each. Prometheus has them at once."""
+        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+        for body in batches(series):
+            answer = self.ask("POST", "/api/v1/write", data=body, headers=headers)
+            assert answer.status_code == 204, answer.text
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """Make one request to `path`; the options are those of `process.ask`."""

@@ -6,12 +6,11 @@ start uses the same port and data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.integration.process import binary, eventually
-from tests.integration.remote_write import Series, batches
 from tests.integration.server import Server
 from tests.integration.victoria import VictoriaMetrics
 
@@ -93,13 +92,6 @@ class Prometheus(Server):
         answer = self.ask("POST", "/api/v1/query", data=form)
         assert answer.status_code == 200, answer.text
         return list(answer.json()["data"]["result"])
-
-    def push(self, series: Iterable[Series]) -> None:
-        """Remote-write samples: ``({"__name__": "m", ...}, times, values)`` each. They can be queried at once."""
-        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
-        for body in batches(series):
-            answer = self.ask("POST", "/api/v1/write", data=body, headers=headers)
-            assert answer.status_code == 204, answer.text
 
     def delete(self, selector: str) -> None:
         """Delete every sample of the series that match."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.process import binary
-from tests.integration.remote_write import Series, batches
+from tests.integration.remote_write import Series
 from tests.integration.server import Server
 
 __all__ = ["VictoriaMetrics"]
@@ -41,10 +41,7 @@ class VictoriaMetrics(Server):
 
     def push(self, series: Iterable[Series]) -> None:
         """Remote-write samples, and make them visible to queries."""
-        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
-        for body in batches(series):
-            answer = self.ask("POST", "/api/v1/write", data=body, headers=headers)
-            assert answer.status_code == 204, answer.text
+        super().push(series)
         self.flush()
 
     def import_text(self, text: str) -> None:
