@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ class _Object(Marks, kw_only=True):
     histogram: Raw = _ABSENT
 
 
+_BYTE = re.compile(r" \(byte (\d+)\)")
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OBJECT = msgspec.json.Decoder(_Object)
 _RAWS = msgspec.json.Decoder(list[Raw])
@@ -60,7 +62,7 @@ def read_json(text: str, problems: InputProblems) -> list[RecordedSeries]:
     InputError
         With the samples that cannot be read, or with the error of the server.
     """
-    whole = _json_value(text.strip().encode(), problems)
+    whole = _json_value(text.encode(), problems)
     if table := _table(whole):
         return read_csv(table, problems)
     series: list[RecordedSeries] = []
@@ -86,9 +88,20 @@ def _json_value(text: bytes, problems: InputProblems) -> bytes:
         try:
             lines = msgspec.json.Decoder(Raw).decode_lines(text)
         except _BROKEN:
-            raise problems.stop(f"broken JSON, perhaps cut off: {error}") from None
+            raise problems.stop(_where(text, str(error))) from None
         return b"[" + b",".join(map(bytes, lines)) + b"]"
-    return text
+    return text.strip()
+
+
+def _where(text: bytes, error: str) -> str:
+    """Return what is wrong with JSON, with line and column where the decoder says at which byte that is."""
+    byte = _BYTE.search(error)
+    if byte is None:
+        return f"broken JSON, perhaps cut off: {error}"
+    before = text[: int(byte[1])]
+    line = before.count(b"\n") + 1
+    column = len(before) - before.rfind(b"\n")
+    return f"broken JSON in line {line}, column {column}: {_BYTE.sub('', error)}"
 
 
 def _table(whole: bytes) -> str:

@@ -359,6 +359,11 @@ OTHER = "not a Prometheus answer (JSON), CSV, OpenMetrics, line protocol or the 
             '{"status":"success","da', ["broken JSON, perhaps cut off: Input data was truncated"], id="cut JSON"
         ),
         pytest.param(
+            '\n[[60,"1"],\n [120,"2"],\n [180 "3"]]\n',
+            ["broken JSON in line 4, column 7: JSON is malformed: expected ',' or ']'"],
+            id="JSON that is broken in a line",
+        ),
+        pytest.param(
             '{"status":"error","errorType":"bad_data","error":"no"}',
             ["the server answered with an error: bad_data: no"],
             id="error",
