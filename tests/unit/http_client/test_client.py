@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import select
+import socket
+import socketserver
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -143,6 +147,46 @@ def test_the_environment_proxy_is_used_only_when_asked_for(monkeypatch: pytest.M
             monkeypatch.delenv(name, raising=False)
         get(client(server.url, proxy_from_environment=obeyed))
         assert (len(proxy.exchanges), len(server.exchanges)) == ((1, 0) if obeyed else (0, 1))
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    """Connects to what a CONNECT names, and passes on what both sides send."""
+
+    def handle(self) -> None:
+        head = list(iter(self.rfile.readline, b"\r\n"))
+        self.server.heads.append(b"".join(head))  # type: ignore[attr-defined]
+        port = int(head[0].split()[1].rpartition(b":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            sides = {self.connection: there, there: self.connection}
+            while (ready := select.select(list(sides), [], [], 20)[0]) and (data := ready[0].recv(65536)):
+                sides[ready[0]].sendall(data)
+
+
+def test_tls_goes_through_a_tunnel_of_the_environment_proxy(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("prometheus.example").configure_cert(context)
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Tunnel) as proxy, Scripted.run(ok, tls=context) as server:
+        proxy.heads = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://user:{CANARY}@127.0.0.1:{proxy.server_address[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        url = f"https://prometheus.example:{server.port}/prefix"
+        one = client(url, proxy_from_environment=True, tls_config={"ca_file": ca})
+        assert [get(one, "/a b") for _ in range(2)] == [b"ok", b"ok"]
+        one.close()
+        proxy.shutdown()
+        thread.join()
+        assert [e.path for e in server.exchanges] == ["/prefix/a%20b?a=b+c"] * 2
+        (head,) = proxy.heads  # type: ignore[attr-defined]
+        assert b"Proxy-Authorization: Basic " + base64.b64encode(f"user:{CANARY}".encode()) in head
 
 
 def redirect(status: int, target: str, final: str = "/final"):
