@@ -10,12 +10,17 @@ import numpy as np
 
 from exporter.engine.columns import Array
 
-__all__ = ["NAN", "UNITY", "ZERO", "single"]
+__all__ = ["NAN", "UNITY", "ZERO", "double", "single"]
 
 
 def single(value: float) -> Array:
     """Return a number as float32."""
     return np.array(value, np.float32)
+
+
+def double(value: float) -> Array:
+    """Return a number as float64."""
+    return np.array(value, np.float64)
 
 
 ZERO, UNITY, NAN = single(0.0), single(1.0), single(np.nan)

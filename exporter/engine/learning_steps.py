@@ -72,15 +72,15 @@ class LearningSteps:
 
     def of(self, values: Array, axis: int = 0) -> Array:
         """Return what is learned of values, which have t entries along an axis; a view where that is all or nothing."""
-        return self._chosen(values, axis, slice(None) if self.every else slice(0) if self.none else self.flags)
+        return values if self.every else self._chosen(values, axis, slice(0) if self.none else self.flags)
 
     def between(self, values: Array, axis: int = 0) -> Array:
         """Return what is not learned of values; as `of`."""
-        return self._chosen(values, axis, slice(None) if self.none else slice(0) if self.every else ~self.flags)
+        return values if self.none else self._chosen(values, axis, slice(0) if self.every else ~self.flags)
 
     def at_each(self, rows: Array, first: int = 0, axis: int = 0) -> Array:
         """Return for each instant the row ``first + before``, such as what was learned before it; not to be changed."""
-        if self.every:
+        if self.every or len(self) == 1:
             return self._chosen(rows, axis, slice(first, first + len(self)))
         if not self.none:
             return self._chosen(rows, axis, first + self.before)
@@ -103,8 +103,9 @@ class LearningSteps:
         values : ndarray
             With t entries along the axis.
         """
-        rows = np.expand_dims(state, axis)
+        rows = state[(slice(None),) * axis + (None,)]
         if not self.none:
             kept = self._chosen(self.of(values, axis), axis, slice(0, self.most))
-            rows = np.concatenate([rows, kept], axis=axis)
+            # A copy in any case: the state may change next.
+            rows = np.concatenate([rows, kept], axis=axis) if self.most else rows.copy()
         return self.at_each(rows, axis=axis)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.constants import double
 from exporter.engine.ordered import any_of, clip
 
 __all__ = ["LARGEST", "Scale"]
@@ -19,11 +20,11 @@ Rows = slice | npt.NDArray[np.intp]
 
 LARGEST = 1e300
 """Values are judged as if they ended here, so that no difference overflows: float64 ends at 1.8e308."""
-_LARGEST_BASELINE = 1e18
+_LARGEST_BASELINE, _LEAST_BASELINE = double(1e18), double(-1e18)
 """Baseline values end here: their squares stay within float32, which ends at 3.4e38."""
 _FINEST = 1e-9
 """Part of the magnitude of a series below which what is learned of it is zero: float32 has 7 digits."""
-_ZERO, _UNIT = np.array(0.0), np.array(1.0)
+_ZERO, _UNIT = double(0.0), double(1.0)
 _ROUNDING = 1e-12
 """Differences below this part of the value itself are rounding in the source: float64 has 16 digits, and sums of
 thousands of terms lose four."""
@@ -96,7 +97,7 @@ class Scale:
         """Return source values in baseline units."""
         origin, unit = self.origin[rows], self.unit_of(rows)
         units: FloatArray = (value - origin) / unit
-        return clip(units, -_LARGEST_BASELINE, _LARGEST_BASELINE)
+        return clip(units, _LEAST_BASELINE, _LARGEST_BASELINE)
 
     def outward(self, rows: Rows, value: FloatArray) -> FloatArray:
         """Return baseline values in source units."""

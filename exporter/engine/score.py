@@ -13,6 +13,7 @@ from exporter.engine.beside import beside_peers, inward
 from exporter.engine.buckets import utc_offset
 from exporter.engine.budget import SETTLED
 from exporter.engine.cadence import Span
+from exporter.engine.constants import double
 from exporter.engine.details import note_lasting
 from exporter.engine.detectors import Detector, DetectorResult, SampleBatch, StatefulDetector
 from exporter.engine.detectors.base import SEVERITY_MAX
@@ -31,7 +32,8 @@ from exporter.engine.young import UNTIL, YoungSamples, YoungVerdicts
 
 __all__ = ["score_instants"]
 
-_NAN = np.array(np.nan)
+_NAN = double(np.nan)
+_LARGEST, _LEAST = double(LARGEST), double(-LARGEST)
 
 MIN_SAMPLES = 12
 """Samples that a series must have before the next one has a score: a block, which is when something is learned."""
@@ -116,7 +118,7 @@ class Scorer:
         state, verdicts, span, settings = self.state, self.verdicts, self.span, self.state.settings
         when = span.when
         times, observed = verdicts.times[when], verdicts.observed[when, rows]
-        value = clip(observed, -LARGEST, LARGEST)
+        value = clip(observed, _LEAST, _LARGEST)
         own = state.row_settings.part(rows)
         here = ~np.isnan(value)
         usable = np.isfinite(observed) & (value >= own.low) & (value <= own.high)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.baseline import BucketStats
+from exporter.engine.constants import double
 from exporter.engine.ordered import FEW, all_of, any_of
 from exporter.engine.seconds import HOUR
 
@@ -40,7 +41,7 @@ SHAPED = 6 * HOUR
 """Seconds of a run from which on it says something about the size of the daily shape: a quarter
 of the day."""
 
-_RECENT, _WHOLE = np.array([RECENT]), np.ones(1)
+_RECENT, _WHOLE = double(RECENT), double(1.0)
 _SECONDS, _ABOVE, _BELOW = range(3)
 _LASTED, _HALF, _D, _E, _DD, _EE, _DE = range(7)
 

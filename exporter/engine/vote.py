@@ -83,14 +83,17 @@ def vote(
     threshold : float or ndarray of shape (n,) or (t, n), > 0
         Severity that makes a sample anomalous; see `exporter.engine.budget`.
     """
-    expected = _mean([result.expected for result in results])
     votes = [detector.votes for detector in detectors]
+    # What has no interval has no part in the band.
+    banded = [index for index, detector in enumerate(detectors) if detector.interval] or list(range(len(votes)))
+    with_band, votes_of_band = [results[index] for index in banded], [votes[index] for index in banded]
+    expected = _mean([result.expected for result in with_band])
     # Detectors without an interval may agree at any value, so those with one have to withhold what is left.
     free = sum(detector.votes for detector in detectors if not detector.interval)
     needed = max(1, quorum - free)
-    band = _band(results, votes, needed, 1.0)
+    band = _band(with_band, votes_of_band, needed, 1.0)
     plain = isinstance(threshold, float) and threshold == 1.0
-    published = band if plain else _band(results, votes, needed, threshold)
+    published = band if plain else _band(with_band, votes_of_band, needed, threshold)
     # The mean of the detectors may lie a little outside the band of some of them.
     expected = clip(expected, np.minimum(*band), np.maximum(*band))
     lower, published_lower = (np.minimum(edge, expected - smallest) for edge in (band[0], published[0]))

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from exporter.engine.baseline import BucketStats
 from exporter.engine.columns import Array, Column, Columns
+from exporter.engine.constants import double
 from exporter.engine.learning_steps import LearningSteps
 from exporter.engine.ordered import all_of, any_of, median
 from exporter.settings import Section
@@ -59,6 +60,7 @@ BLOCK = 12
 minutes)."""
 SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
+_ZERO, _SEVERITY_MAX = double(0.0), double(SEVERITY_MAX)
 CERTAIN = 5.0
 """Severity of what cannot be, such as a value out of range: as sure as five times the threshold."""
 
@@ -343,8 +345,8 @@ def interval_result(batch: SampleBatch, expected: FloatArray, lower: FloatArray,
     lower = np.minimum(lower, expected - batch.resolution)
     upper = np.maximum(upper, expected + batch.resolution)
     deviation = batch.sample - expected
-    above = np.minimum(np.maximum(deviation, 0.0) / (upper - expected), SEVERITY_MAX)
-    below = np.minimum(np.maximum(-deviation, 0.0) / (expected - lower), SEVERITY_MAX)
+    above = np.minimum(np.maximum(deviation, _ZERO) / (upper - expected), _SEVERITY_MAX)
+    below = np.minimum(np.maximum(-deviation, _ZERO) / (expected - lower), _SEVERITY_MAX)
     return DetectorResult(above, below, expected, lower, upper)
 
 

@@ -70,6 +70,9 @@ SIZE_FADE = np.float16(0.93)
 """Part of the size of what recurs that is left after a day."""
 
 
+_SPREADS, _INFINITE = single(3.0), single(np.inf)
+
+
 class Far(StatefulDetector):
     """Distance from the typical value of this hour and from the last hour, beyond what most hours of the series reach.
 
@@ -334,8 +337,8 @@ def _deviations(residual: Residual, contrast: Array, ratio_contrast: Array, inde
 
 def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
     """Return the smaller of both in three standard deviations of the noise, where they have one sign; else 0."""
-    size = np.minimum(np.abs(value), np.abs(contrast)) / (np.float32(3.0) * spread)
-    size = np.where(np.isnan(size), ZERO, size)  # 0 / 0: a constant.
+    size = np.minimum(np.abs(value), np.abs(contrast)) / (_SPREADS * spread)
+    size = np.fmax(size, ZERO)  # 0 / 0: a constant.
     signed: Array = np.where(value * contrast > 0.0, np.copysign(size, value), ZERO)
     return signed
 
@@ -343,7 +346,7 @@ def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
 def _far(both: Array, positive: Array, limit: Array, counts: Array) -> Array:
     """Return how far samples are beyond the limits of their series: both of value and logarithm, where this counts."""
     value, ratio = np.abs(both)
-    of_ratio = np.where(positive & ~np.isnan(ratio), ratio / limit[1], np.float32(np.inf))
+    of_ratio = np.where(positive & ~np.isnan(ratio), ratio / limit[1], _INFINITE)
     far = np.where(counts, np.minimum(value / limit[0], of_ratio), ZERO)
     return far.astype(np.float32, copy=False)
 

@@ -116,7 +116,7 @@ class Window(StatefulDetector):
             # A value that repeats is one sample, however often it is read.
             scale = _SCALE[many]
             size = np.minimum(np.minimum(np.abs(now), np.abs(change)) * scale, np.abs(now) / AWAY * LEAST) / spread
-            size = np.where(np.isnan(size), ZERO, size)
+            size = np.fmax(size, ZERO)  # 0 / 0: a constant.
             signed[index] = np.where(now * change > 0.0, np.copysign(size, now), ZERO)
         return signed
 
