@@ -15,20 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate, AuditEvent, EvaluatedSlot, Step, fingerprint
-from exporter.alerting.explanation.explanation import Explanation
-from exporter.alerting.settings import AlertingSettings, AlertSettings
-from exporter.alerting.state_machine import evaluate
+from benchmarks.life_cycle import LifeCycle, plan_of
+from benchmarks.noise import KINDS, MONDAY
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import Config, QuerySettings
-from exporter.config.plan import QueryPlan
 from exporter.engine.budget import SETTLED, AlertCounts
 from exporter.engine.calibration import Calibration
 from exporter.engine.detectors.base import BLOCK
@@ -36,50 +32,18 @@ from exporter.engine.engine import Engine
 from exporter.engine.seconds import WEEK
 from exporter.evaluation.history import missing_history
 
-__all__ = ["KINDS", "Met", "main", "measure", "meet", "severities"]
+__all__ = ["Met", "main", "measure", "meet", "severities"]
 
 FloatArray = npt.NDArray[np.float64]
-Samples = Callable[[FloatArray, int, np.random.Generator], FloatArray]
 
-MONDAY = 1_760_313_600.0
 STEP = 300.0
 SERIES = 20
 HISTORY, COUNTED = 4, 8
 """Weeks."""
 BUDGETS = (1, 2, 7)
 FACTOR = 1.5
-
-
-def gaussian(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """White noise."""
-    return 100.0 + 10.0 * rng.standard_normal((len(times), count))
-
-
-def heavy_tailed(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Student's t with three degrees of freedom: far values are common."""
-    return 100.0 + 10.0 * rng.standard_t(3.0, (len(times), count))
-
-
-def seasonal(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Traffic by day and week, with noise that grows with it."""
-    day, week = (np.sin(2.0 * np.pi * times / period)[:, None] for period in (86400.0, WEEK))
-    return (100.0 + 40.0 * day + 15.0 * week) * np.exp(0.05 * rng.standard_normal((len(times), count)))
-
-
-def bursty(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Correlated noise whose size changes by itself: hours of quiet, hours of storm."""
-    out = np.empty((len(times), count))
-    size, value = np.zeros(count), np.zeros(count)
-    for row in out:
-        size = 0.98 * size + 0.12 * rng.standard_normal(count)
-        value = 0.5 * value + np.exp(size) * rng.standard_normal(count)
-        row[:] = 100.0 + 5.0 * value
-    return out
-
-
-KINDS: dict[str, Samples] = {
-    "Gaussian": gaussian, "heavy-tailed": heavy_tailed, "seasonal": seasonal, "bursty": bursty,
-}  # fmt: skip
+MEASURED = ("normal", "student", "seasonal", "bursty")
+"""Kinds of series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +90,10 @@ def severities(kind: str, seed: int, weeks: int = COUNTED, step: float = STEP) -
     read = missing_history(-np.inf, now - step, window=HISTORY * WEEK - step, interval=step, step=STEP, counted=True)
     grids = [part.start + part.step * np.arange(part.points) for part in read]
     *coarse, fine = [*grids[:-1], np.concatenate([grids[-1], now + step * np.arange(int(weeks * WEEK / step))])]
-    samples = KINDS[kind](np.concatenate([*coarse, fine]), SERIES, np.random.default_rng([seed, len(kind)]))
-    engine = Engine(engine_settings(_plan({}, step)))
+    samples = KINDS[kind](
+        np.concatenate([*coarse, fine]), SERIES, np.random.default_rng([seed, list(KINDS).index(kind)])
+    )
+    engine = Engine(engine_settings(plan_of({}, step)))
     keys = [b'{"series":"%d"}' % index for index in range(SERIES)]
     rows = engine.align(keys, samples, MONDAY).samples
     if coarse:
@@ -142,37 +108,23 @@ def severities(kind: str, seed: int, weeks: int = COUNTED, step: float = STEP) -
 def meet(judged: Judged, budget: int, rule: dict[str, str]) -> Met:
     """Calibrate and alert, block by block, as the engine and the daemon do."""
     severity, step = judged.severity, judged.step
-    plan = _plan({**rule, "budget": f"{budget}/week"}, step)
+    plan = plan_of({**rule, "budget": f"{budget}/week"}, step)
     desired = engine_settings(plan).budget
-    assert plan.alert is not None
     assert desired is not None
     counts = AlertCounts(desired, desired.fading(plan.baseline.window))
     counts.grow(severity.shape[1])
-    stated, fired, after, limits = Calibration(), 0, Step(alerts={}), AlertingSettings()
+    stated, fired, alerts = Calibration(), 0, LifeCycle(plan)
     for begin in range(0, len(severity), BLOCK):
         block, threshold = severity[begin : begin + BLOCK], counts.calibration.threshold
         if begin <= judged.live:
             stated = counts.calibration
         for index, row in enumerate(block, begin):
-            # Where nothing is anomalous and nothing is open, nothing follows.
-            if index >= judged.live and (after.alerts or (row >= threshold).any()):
-                candidates = _candidates(plan.alert, np.flatnonzero(row >= threshold).tolist())
-                after = evaluate(plan.alert, limits, "q", after.alerts, EvaluatedSlot(step * index, candidates))
-                fired += sum(event.event is AuditEvent.FIRING for event in after.transitions)
+            if index >= judged.live:
+                fired += alerts.step(step * index, row >= threshold)
         counts.update(slice(0, severity.shape[1]), block if begin >= judged.settled else np.full_like(block, np.nan))
         counts.advance(len(block))
     weeks = (len(severity) - judged.live) * step / WEEK
     return Met(fired / weeks, stated.threshold, stated.lower * WEEK, stated.upper * WEEK)
-
-
-def _plan(alert: dict[str, str], step: float) -> QueryPlan:
-    query = {"name": "q", "expr": "q", "interval": f"{step:.0f}s", "alert": alert}
-    return Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
-
-
-def _candidates(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
-    labels = ({"alertname": rule.alertname, "series": str(row)} for row in rows)
-    return {fingerprint(own): AlertCandidate(own, Explanation({}), "") for own in labels}
 
 
 def main() -> int:
@@ -183,6 +135,7 @@ def main() -> int:
     flags.add_argument("--keep-firing-for", dest="keep", default="0s")
     flags.add_argument("--interval", choices=("1m", "5m"), default="5m", help="between slots")
     flags.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="alerts a week")
+    flags.add_argument("--kinds", nargs="+", choices=KINDS, default=MEASURED)
     flags.add_argument("--jobs", type=int, default=2)
     args = flags.parse_args()
     rule, step = {"for": args.wait, "keep_firing_for": args.keep}, 60.0 if args.interval == "1m" else STEP
@@ -193,7 +146,7 @@ def main() -> int:
     with ProcessPoolExecutor(args.jobs) as pool:
         runs = {
             kind: [pool.submit(measure, kind, args.budgets, rule, n, COUNTED, step) for n in range(args.queries)]
-            for kind in KINDS
+            for kind in args.kinds
         }
         for kind, futures in runs.items():
             for budget, met in zip(

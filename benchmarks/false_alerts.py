@@ -11,32 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.alerting.alert import AlertCandidate, AuditEvent, EvaluatedSlot, Step, fingerprint
-from exporter.alerting.explanation.explanation import Explanation
-from exporter.alerting.settings import AlertingSettings, AlertSettings
-from exporter.alerting.state_machine import evaluate
+from benchmarks.life_cycle import LifeCycle, plan_of
+from benchmarks.noise import KINDS, MONDAY
 from exporter.config.engine_settings import engine_settings
-from exporter.config.model import Config, QuerySettings
-from exporter.config.plan import QueryPlan
 from exporter.engine.engine import Engine
 from exporter.engine.false_alerts import FalseRate
 from exporter.engine.seconds import DAY, WEEK
 from exporter.engine.together import MOST_ROWS, EngineRun, run_together
 from exporter.engine.verdict import Verdicts
 
-__all__ = ["KINDS", "main"]
+__all__ = ["main"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-Samples = Callable[[FloatArray, int, np.random.Generator], FloatArray]
 
-MONDAY = 1_760_313_600.0
 STEP = 300.0
 SLOTS = int(WEEK / STEP)
 SERIES = 4
@@ -51,71 +45,6 @@ SHIFT_LINGERS = int(2 * DAY / STEP)
 """Slots after a shift in which alerts are about it."""
 LINGERS = 12
 """Slots after an incident whose alerts are still its own: the recovery."""
-
-
-def normal(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """White noise."""
-    return 100.0 + 10.0 * rng.standard_normal((len(times), count))
-
-
-def student(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Student's t with three degrees of freedom."""
-    return 100.0 + 6.0 * rng.standard_t(3.0, (len(times), count))
-
-
-def lognormal(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Skewed, as latencies are."""
-    return 20.0 * np.exp(0.4 * rng.standard_normal((len(times), count)))
-
-
-def counts(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Events, 10 to 40 in a slot by the time of the day."""
-    return rng.poisson(25.0 * (1.0 + 0.6 * _daily(times)), (len(times), count)).astype(np.float64)
-
-
-def correlated(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """An autoregressive process, 0.9 from slot to slot."""
-    return 100.0 + 10.0 * _autoregressive(len(times), count, 0.9, rng)
-
-
-def seasonal(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Traffic by day and week, with noise that grows with it."""
-    return _traffic(times) * np.exp(0.05 * rng.standard_normal((len(times), count)))
-
-
-def wandering(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Traffic whose level wanders for hours."""
-    level = 1.0 + 0.05 * _autoregressive(len(times), count, 0.98, rng)
-    return _traffic(times) * level + 2.0 * rng.standard_normal((len(times), count))
-
-
-def bursty(times: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Noise whose size changes by itself: hours of quiet, hours of storm."""
-    size = np.exp(0.6 * _autoregressive(len(times), count, 0.98, rng))
-    return 100.0 + 5.0 * size * rng.standard_normal((len(times), count))
-
-
-def _daily(times: FloatArray) -> FloatArray:
-    return np.sin(2.0 * np.pi * times / DAY)[:, None]
-
-
-def _traffic(times: FloatArray) -> FloatArray:
-    weekend = (times // DAY + 3) % 7 >= 5
-    return 100.0 + 40.0 * _daily(times) - 15.0 * weekend[:, None]
-
-
-def _autoregressive(length: int, count: int, share: float, rng: np.random.Generator) -> FloatArray:
-    fresh = np.sqrt(1.0 - share**2) * rng.standard_normal((length, count))
-    out, value = np.empty_like(fresh), rng.standard_normal(count)
-    for index, step in enumerate(fresh):
-        value = share * value + step
-        out[index] = value
-    return out
-
-
-KINDS: dict[str, Samples] = {
-    each.__name__: each for each in (normal, student, lognormal, counts, correlated, seasonal, wandering, bursty)
-}
 
 
 @dataclass(slots=True)
@@ -134,26 +63,20 @@ class Query:
     """
 
     kind: str
-    rule: AlertSettings
+    alerts: LifeCycle
     engine: Engine
     samples: FloatArray
     real: BoolArray
     stated: list[FalseRate] = field(default_factory=list)
     false: list[int] = field(default_factory=list)
-    after: Step = field(default_factory=lambda: Step(alerts={}))
 
     def note(self, verdicts: Verdicts, first: int) -> None:
         """Raise the alerts of a week, whose first slot has the number `first`."""
         anomalous = verdicts.ready & (verdicts.score >= 0.5)
         fired = 0
         for index in range(len(anomalous)):
-            # Where nothing is anomalous and nothing is open, nothing follows.
-            if self.after.alerts or anomalous[index].any():
-                candidates = _candidates(self.rule, np.flatnonzero(anomalous[index]).tolist())
-                slot = EvaluatedSlot(verdicts.times[index], candidates)
-                self.after = evaluate(self.rule, AlertingSettings(), self.kind, self.after.alerts, slot)
-                firing = any(event.event is AuditEvent.FIRING for event in self.after.transitions)
-                fired += firing and not self.real[first + index]
+            firing = self.alerts.step(verdicts.times[index], anomalous[index]) > 0
+            fired += firing and not self.real[first + index]
         self.false.append(fired)
         self.stated.append(self.engine.calibration.false)
 
@@ -178,21 +101,10 @@ def make(kind: str, number: int, weeks: int, rule: dict[str, str], seed: int) ->
             real[begin : end + LINGERS] = True
     if kind == "counts":
         samples = np.maximum(np.round(samples), 0.0)
-    plan = _plan(f"{kind}_{number}", rule)
+    plan = plan_of(rule, STEP)
     engine = Engine(engine_settings(plan))
     engine.align([b'{"series":"%d"}' % index for index in range(SERIES)], samples, MONDAY)
-    assert plan.alert is not None
-    return Query(kind, plan.alert, engine, samples, real)
-
-
-def _plan(name: str, rule: dict[str, str]) -> QueryPlan:
-    query = {"name": name, "expr": "q", "interval": f"{STEP:.0f}s", "alert": rule}
-    return Config(queries=(QuerySettings.model_validate(query),)).plans()[0]
-
-
-def _candidates(rule: AlertSettings, rows: list[int]) -> dict[str, AlertCandidate]:
-    labels = ({"alertname": rule.alertname, "series": str(row)} for row in rows)
-    return {fingerprint(own): AlertCandidate(own, Explanation({}), "") for own in labels}
+    return Query(kind, LifeCycle(plan), engine, samples, real)
 
 
 def play(fleet: Sequence[Query], weeks: int) -> None:

@@ -257,7 +257,7 @@ def test_what_a_group_learns_from_is_read_slot_by_slot(interval: float, points: 
     assert plans[-1].end == 100 * DAY
 
 
-@pytest.mark.parametrize("kind", ["heavy-tailed", "seasonal"])
+@pytest.mark.parametrize("kind", ["student", "seasonal"])
 def test_a_budget_is_met_on_data_without_anomalies(kind: str) -> None:
     # One query for two weeks; docs/budget.md has more for eight. What comes is the same in every run.
     [met] = measure(kind, [7], {}, seed=1, weeks=2)
