@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def write_part(con: sqlite3.Connection, query: str, part: str, array: Array, bef
     # Not ascontiguousarray, which makes a vector of a scalar.
     plain = np.asarray(array, dtype=_DTYPES[name], order="C")
     data = plain.reshape(-1).view(np.uint8).data
-    head = (name, json.dumps(plain.shape), plain.nbytes, PIECE)
+    head = (name, str(list(plain.shape)), plain.nbytes, PIECE)
     if before is None or before.head != head:
         before = None
         delete_part(con, query, part)

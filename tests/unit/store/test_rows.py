@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import sqlite3
+import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.store.rows import seal
 
@@ -20,3 +24,11 @@ def test_a_seal_holds_for_what_sqlite_gives_back(value: object) -> None:
 
 def test_seals_of_different_values_differ() -> None:
     assert len({seal(value) for value in (0.0, 1.0, None, "", "0.0")}) == 5
+
+
+@given(
+    st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\ud800", "\x7f"]))
+)
+def test_seals_are_those_of_every_version(values: list[object]) -> None:
+    plain = [value + 0.0 if isinstance(value, float) else value for value in values]
+    assert seal(*values) == zlib.crc32(json.dumps(plain).encode())
