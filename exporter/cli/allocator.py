@@ -18,10 +18,10 @@ __all__ = ["keep_freed_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of glibc's malloc.h."""
-_VALUES = {_TRIM_THRESHOLD: 64 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
-"""Bytes; those that it comes to by itself after it freed an array of 32 MiB."""
+_VALUES = {_TRIM_THRESHOLD: 32 * 2**20, _MMAP_THRESHOLD: 16 * 2**20}
+"""Bytes; those that it comes to by itself after it freed an array of 16 MiB."""
 _NAMES = {_TRIM_THRESHOLD: "MALLOC_TRIM_THRESHOLD_", _MMAP_THRESHOLD: "MALLOC_MMAP_THRESHOLD_"}
-_TIGHT = 2**30
+_TIGHT = 2**31
 """Bytes of a process below which freed memory is worth more than the time."""
 
 
