@@ -17,6 +17,7 @@ from exporter.detect.recorded_series import (
     parse_value,
 )
 from exporter.detect.text_samples import first_fault, labels_of
+from exporter.own_metrics import is_own
 
 __all__ = ["looks_like_exposition", "read_exposition"]
 
@@ -81,6 +82,9 @@ def read_exposition(text: str, problems: InputProblems) -> list[RecordedSeries]:
         if value is None:
             at = line.index(sample["value"], len(line) - len(line.lstrip()) + sample.start("value"))
             problems.add(f"line {number}, column {at + 1}", f"not a number: {sample['value'][:60]!r}", line=number)
+        elif sample["stamp"] is None and len(by_head) == 1:
+            # The first series says it for all others.
+            raise problems.stop(f"line {number}: {_NO_TIME}")
         elif sample["stamp"] is None:
             problems.add(f"line {number}", _NO_TIME, line=number)
         else:
@@ -106,11 +110,12 @@ def _report(number: int, line: str, problems: InputProblems) -> None:
 
 def _noted(series: list[RecordedSeries], rising: set[str]) -> list[RecordedSeries]:
     """Note in the first series how many are counters: a counter is normal while it rises, whatever happens."""
-    counters = [each for each in series if _is_counter(each.labels.get("__name__", ""), rising)]
+    foreign = [each.labels for each in series if not is_own(each.labels)]
+    counters = [labels for labels in foreign if _is_counter(labels.get("__name__", ""), rising)]
     if not counters:
         return series
     note = (
-        f"{len(counters)} of {len(series)} series are counters, such as {format_labels(counters[0].labels)}: their "
+        f"{len(counters)} of {len(foreign)} series are counters, such as {format_labels(counters[0])}: their "
         "values only rise; what can be judged is their rate: ask query_range for rate(...)"
     )
     return [replace(series[0], warning="\n".join(filter(None, (series[0].warning, note)))), *series[1:]]

@@ -88,7 +88,7 @@ def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[
     if not others:
         raise problems.stop(f"only series that this exporter wrote, such as {format_labels(own[0].labels)}")
     text = f"{len(own)} series that this exporter wrote are left out, such as {format_labels(own[0].labels)}"
-    return _noted(others, text)
+    return _noted(others, "\n".join([*(each.warning for each in own if each.warning), text]))
 
 
 def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:

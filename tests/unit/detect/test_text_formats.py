@@ -98,6 +98,21 @@ def test_counters_are_named() -> None:
     assert first.warning.startswith("2 of 3 series are counters, such as a_total: their values only rise")
 
 
+def test_what_there_is_to_note_stays_where_the_first_series_is_left_out() -> None:
+    text = 'anomaly_score{query="q"} 1 60\nanomaly_exporter_slots_total 1 60\na_total 1 60\nb 1 60\n'
+    first, second = read(text.encode(), "auto", source="in")
+    assert [line.split(",")[0] for line in first.warning.splitlines()] == [
+        "1 of 2 series are counters",
+        "2 series that this exporter wrote are left out",
+    ]
+    assert not second.warning
+
+
+def test_a_page_without_timestamps_is_refused_once() -> None:
+    assert len(problems("# TYPE up gauge\n" + "".join(f'up{{a="{n}"}} 1\n' for n in range(30)))) == 1
+    assert len(problems('up{a="b"} 1 60\nup{a="c"} 1\nup{a="d"} 1\n')) == 2
+
+
 @pytest.mark.parametrize(
     "packed",
     [
