@@ -94,9 +94,9 @@ def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[
 def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
     """Return the text, and what there is to note about its encoding."""
     note = ""
+    data = _unpacked(data, problems)
     if not data.strip():
         raise problems.stop("it is empty; did the command that should write it fail, or find nothing?")
-    data = _unpacked(data, problems)
     # Excel's "Unicode text" is UTF-16.
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:

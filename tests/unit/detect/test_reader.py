@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from zoneinfo import ZoneInfo
@@ -334,6 +335,7 @@ OTHER = "not a Prometheus answer (JSON), CSV, OpenMetrics, line protocol or the 
     [
         pytest.param("", [EMPTY], id="empty"),
         pytest.param("\n", [EMPTY], id="nothing found"),
+        pytest.param(gzip.compress(b""), [EMPTY], id="nothing compressed"),
         pytest.param("timestamp,value\n", ["no samples in it (read as csv)"], id="only a header"),
         pytest.param(b"\xff\xfea\x00\x00", ["it is not text (byte 4 is not UTF-16)"], id="half a character of UTF-16"),
         pytest.param(b"60,1\n\x81", ["it is not text (byte 5 is not UTF-8)"], id="binary"),
