@@ -17,7 +17,7 @@ __all__ = ["Checkpoints"]
 
 _LATER = (
     *("residual/", "trend/", "young/", "peers/", "within/", "collective/clock", "novelty/inside", "novelty/repeats"),
-    *("residual/zeros", "residual/nothing", "far/top"),
+    *("residual/zeros", "residual/nothing", "far/top", "far/jump."),
 )
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 

@@ -24,6 +24,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
+from exporter.engine.detectors.far.jumps import JUMP_COLUMNS, SMOOTH, Jumps
 from exporter.engine.limits import READY, Limit, SignalLimits, days_of, limit_columns
 from exporter.engine.ordered import all_of, any_of, clip
 from exporter.engine.recurrence import BEYOND, MARKS, SIZE_MAX, DailyMarks
@@ -45,6 +46,8 @@ RULES = (
 )
 """Limits of the deviation and of that of the logarithm, of single samples and of two in a row: noise with wide tails
 goes far in single samples, and seldom in two in a row. With normal noise they are the least ones."""
+NEAR = 2.4
+"""Standard deviations that what is far is away at least, but for jumps."""
 PAIRS = 2
 """The first of those of two in a row."""
 COARSE = 3000.0
@@ -62,6 +65,9 @@ HELD = 6 * HOUR
 PAIR, PAIR_WHITE = single(0.6), single(0.4)
 """The limit of two in a row is at least this part of that of single samples: what has wide tails is not believed
 twice as easily. Where samples are not correlated two are never the same accident."""
+WHATEVER = single(1.35)
+"""Two values of a smooth series in a row so many times as far as their limit are far whatever their logarithms. Others
+may be counts, whose tails are wide."""
 WHITE = single(0.3)
 """Correlation from sample to sample below which any sample may be the farthest of the noise."""
 HOLDS = single(0.8)
@@ -81,7 +87,8 @@ class Far(StatefulDetector):
     logarithm, and the smaller of both counts. Single samples and two in a row have limits of their own, and a single
     one must be `alone` times as far. A value that is held is one sample, however often it is read. An incident does not
     become normal because it happened before. Normal is only what most hours or most days reach, and what came at the
-    same hour on three of the last four days.
+    same hour on three of the last four days. Of smooth series, whose samples hardly differ from the ones before, a
+    jump from the last three samples is far, too, though the value is near.
 
     Fails on what changes slowly. Cannot say in the first three days.
 
@@ -108,6 +115,7 @@ class Far(StatefulDetector):
     layout: ClassVar[Mapping[str, Column]] = (
         limit_columns(RULES)
         | MARKS
+        | JUMP_COLUMNS
         | {
             "last": Column((2,), np.float32),  # How far above and below the last sample was that is learned.
             "prior": Column((2,), np.float32),  # And the one before it that was another reading.
@@ -142,7 +150,7 @@ class Far(StatefulDetector):
         common = _common_size(state, marks, number % HOURS)
         both = _deviations(residual, residual.contrast, residual.ratio_contrast)
         counts = usable & ready
-        far = _far(both, residual.positive, limit[PAIRS:], counts)
+        far = _far(both, residual.positive, limit[PAIRS:], counts, _whatever(residual))
         alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], counts), common)
         two = _sides(both[0], far, common)
         past = steps.past(state["before"], both, axis=1)
@@ -172,6 +180,12 @@ class Far(StatefulDetector):
         if residual.step >= COARSE:
             severity = np.maximum(severity, self._coarse(residual, limit))
             severity = _beside_tops(state, severity, usable, steps)
+        else:
+            jumps = Jumps(state).judge(batch, residual, self.alone) / np.float32(self.limit)
+            if any_of(jumps):
+                jumps = np.where(marks.often(), ZERO, jumps)
+                marks.note(np.maximum.reduce(jumps, axis=(0, 1)) >= 1.0)
+                severity = np.maximum(severity, jumps)
         severity = np.minimum(severity, SEVERITY_MAX)
         if not all_of(usable):
             beyond = np.array((batch.sample > batch.stats.mean, batch.sample < batch.stats.mean))
@@ -205,7 +219,7 @@ class Far(StatefulDetector):
         usable = batch.usable & ~np.isnan(limit[0])
         local = np.array((residual.value - residual.contrast, residual.ratio - residual.ratio_contrast))
         pace = np.float32(min(residual.step / HELD, 1.0))
-        again = _repeated(batch, residual)
+        again, whatever = _repeated(batch, residual), _whatever(residual)
         for index in range(begin, len(usable)):
             ok = usable[index]
             calm = np.isnan(held)
@@ -215,7 +229,7 @@ class Far(StatefulDetector):
                 np.where(calm[1], residual.ratio_contrast[index], residual.ratio[index] - held[1]),
                 index,
             )
-            far[index] = _far(both, residual.positive, limit[PAIRS:], ok)
+            far[index] = _far(both, residual.positive, limit[PAIRS:], ok, whatever)
             two = _sides(both[0], far[index], common)
             alone = _sides(both[0], _far(both, residual.positive, limit[:PAIRS], ok), common)
             earlier = np.where(again[index], prior, last)
@@ -238,12 +252,15 @@ class Far(StatefulDetector):
         return np.array((np.where(residual.value > 0.0, size, 0.0), np.where(residual.value < 0.0, size, 0.0)))
 
     def reason(self, context: ReasonContext) -> str:
-        """Say on which side it is."""
+        """Say on which side it is, or that it is a jump: nothing else is far so near to its hour."""
+        if abs(context.z) < NEAR:
+            return "far from the samples just before, in a series that is otherwise smooth"
         return f"far {context.side} what most hours of this series reach"
 
     def learn(self, state: State, block: int) -> None:  # noqa: ARG002
         """Learn the block that has ended."""
         new = SignalLimits(state, RULES).end_block(state["white"])
+        Jumps(state).end_block()
         if len(new):
             kept = DailyMarks.next_day(state, new)
             # A size is kept as long as any of the eight days has a mark.
@@ -257,6 +274,7 @@ class Far(StatefulDetector):
         """End the anomaly that goes on."""
         for name, value in (("last", 0.0), ("prior", 0.0), ("before", 0.0), ("held", np.nan)):
             state[name][:, rows] = value
+        Jumps(state).accept(rows)
 
     def relearn(self, state: State, rows: Rows) -> None:
         """Begin anew: the limits were those of deviations from the old baseline."""
@@ -343,12 +361,24 @@ def _deviation(value: Array, contrast: Array, spread: Array) -> Array:
     return signed
 
 
-def _far(both: Array, positive: Array, limit: Array, counts: Array) -> Array:
-    """Return how far samples are beyond the limits of their series: both of value and logarithm, where this counts."""
+def _far(both: Array, positive: Array, limit: Array, counts: Array, whatever: Array | None = None) -> Array:
+    """Return how far samples are beyond the limits of their series: both of value and logarithm, where this counts.
+
+    A value `whatever` times as far counts without its logarithm.
+    """
     value, ratio = np.abs(both)
+    of_value = value / limit[0]
     of_ratio = np.where(positive & ~np.isnan(ratio), ratio / limit[1], _INFINITE)
-    far = np.where(counts, np.minimum(value / limit[0], of_ratio), ZERO)
+    if whatever is not None:
+        of_ratio = np.maximum(of_ratio, of_value / whatever)
+    far = np.where(counts, np.minimum(of_value, of_ratio), ZERO)
     return far.astype(np.float32, copy=False)
+
+
+def _whatever(residual: Residual) -> Array:
+    """Return how many times as far two values in a row count without their logarithms, shape (n,)."""
+    smooth = (residual.correlation >= SMOOTH) & (residual.correlation < UNITY)  # 1: unknown.
+    return np.where(smooth, WHATEVER, _INFINITE)
 
 
 def _sides(value: Array, far: Array, common: Array) -> Array:
