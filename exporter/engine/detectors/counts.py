@@ -1,4 +1,4 @@
-"""Zeros in a row where events are expected: the probability of so many by chance."""
+"""Zeros in a row where events are expected, and single counts far above: the probability of so many by chance."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 from pydantic import Field
 
 from exporter.engine.columns import Array, Column
-from exporter.engine.constants import NAN, UNITY, ZERO
+from exporter.engine.constants import NAN, UNITY, ZERO, single
 from exporter.engine.detectors.base import (
     DetectorResult,
     FloatArray,
     ReasonContext,
+    Residual,
     Rows,
     SampleBatch,
     State,
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.ordered import any_of, logarithm
+from exporter.engine.ordered import add_to, any_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -37,6 +38,25 @@ BEYOND = 1.5
 """A run needs this many times the evidence of the longest one before."""
 ALERTED = 0.8
 """Part of the limit that an anomalous run counts as, so that the next one is anomalous, too."""
+SAMPLES = 336.0
+"""Hours that the dispersion is a mean of."""
+CLIP = single(9.0)
+"""Squares of residuals count at most as this many typical ones."""
+FEW = single(60.0)
+"""Expected events from which on a count is judged as any other value."""
+MUCH, MUCH_BEYOND = single(11.5), single(1.25)
+"""Evidence of a single count that decides, natural logarithm; and how many times the largest before it must be."""
+MUCH_MORE = single(0.05)
+"""What each expected event adds to that: the more there are, the less their noise is that of counts."""
+OF_HOUR = single(1.5)
+"""An hour that is so many times as dispersed as the series, or the reverse, is judged by its own noise."""
+WHITE, HOLDS = single(0.3), single(0.5)
+"""Correlation from sample to sample, and share of samples that repeat the one before, below which events are
+independent of each other, so that their number says how many are too many."""
+COARSE = 900.0
+"""Seconds between samples beyond which single counts are not judged: some days do not say what noise they have."""
+LONG = 96
+"""Hours that they must have been so."""
 SEVERITY_MAX = 1.0
 """Evidence grows with time, so beyond the limit it says how long the zeros last, not how bad they are. It must not hide
 what other detectors see meanwhile."""
@@ -45,13 +65,17 @@ FADE = 0.98
 
 
 class Counts(StatefulDetector):
-    """Zeros in a row, where there should be events.
+    """Zeros in a row where there should be events, and far more events than there should be.
 
     The probability of a zero is that of a count with the mean and variance of this hour (Poisson where they are equal),
     and at least the share of zeros that this hour of the day has had. The negative logarithms of these probabilities
     add up while zeros follow each other. So traffic with ten events in a typical sample is anomalous at its second
     zero, and a night with one event an hour is not. The anomaly lasts until something comes, and its zeros are not
     learned.
+
+    The other way a single sample decides. Where samples are not correlated, up to some dozens of events are judged as a
+    Poisson variable with the dispersion that the series has had. A count is anomalous beyond the evidence of one in a
+    hundred thousand, which grows with the number that is expected, and beyond 1.25 times that of the largest before.
 
     Blind to outages in which values are not zero, and to a rate that falls to a part.
 
@@ -67,7 +91,7 @@ class Counts(StatefulDetector):
     outage: ClassVar[bool] = True
     warm_up: ClassVar[float] = 8 * DAY
 
-    kind: Literal["counts"] = Field("counts", description="Zeros in a row where events are expected.")
+    kind: Literal["counts"] = Field("counts", description="Zeros in a row, or more events than chance explains.")
     evidence: float = Field(
         14.0, gt=0, le=1000, allow_inf_nan=False, description="How improbable the run must be: exp(-evidence)."
     )
@@ -81,6 +105,9 @@ class Counts(StatefulDetector):
         "longest": Column((), np.float32),  # And of the longest run that has ended.
         "length": Column((), np.float32),  # For how many seconds it goes on.
         "accepted": Column((), np.bool_),  # Zero counts as normal until something comes.
+        "dispersion": Column((2,), np.float32),  # Variance over mean; and its sum over the samples of the hour.
+        "white": Column((), np.uint8),  # Hours for which events have been independent.
+        "farthest": Column((2,), np.float32),  # Evidence of the largest count; and of that of the hour.
     }
 
     def score(self, batch: SampleBatch) -> DetectorResult:
@@ -93,6 +120,8 @@ class Counts(StatefulDetector):
         if number != int(state["hour"].max()):
             self._end_hour(state)
             state["hour"][...] = number
+            white = (residual.correlation < WHITE) & (residual.repeats < HOLDS)
+            state["white"][...] = np.where(white, np.minimum(state["white"], np.uint8(LONG)) + np.uint8(1), np.uint8(0))
         zero = batch.usable & (batch.sample == residual.zero)
         other = batch.usable & ~zero
         silent = np.where(state["days"] >= ENOUGH, ZERO, NAN)
@@ -127,6 +156,8 @@ class Counts(StatefulDetector):
                         limit = self._limit(state)
                     before, length = now, seconds
             run[...], state["length"][...] = before, length
+        if residual.step <= COARSE:
+            severity[0] = np.maximum(severity[0], self._too_many(batch, residual))
         if steps.count:
             state["seen"][0] += steps.of(batch.usable).sum(axis=0, dtype=np.int16)
             state["seen"][1] += steps.of(zero & ~(severity[1] >= 1.0)).sum(axis=0, dtype=np.int16)
@@ -137,9 +168,58 @@ class Counts(StatefulDetector):
         limit: Array = np.maximum(np.float32(self.evidence), np.float32(BEYOND) * state["longest"])
         return limit
 
+    def _too_many(self, batch: SampleBatch, residual: Residual) -> Array:
+        """Return how improbable single counts are over their limit, shape (t, n), and note them.
+
+        Events that are independent of each other, and come one or some at a time, have as many as a Poisson variable
+        of the same mean and dispersion. Its probability is bounded by the exponential of minus the evidence.
+        """
+        state, steps = batch.state, batch.steps
+        mean = (batch.stats.mean - residual.zero).astype(np.float32)
+        square = residual.value * residual.value / mean
+        dispersion, total = state["dispersion"]
+        counted = batch.usable & (mean > 0.0) & ~np.isnan(square)
+        if steps.count:
+            most = np.where(dispersion > 0.0, CLIP * dispersion, np.inf)
+            add_to(total, steps.of(np.where(counted, np.minimum(square, most), ZERO).astype(np.float32)))
+        of_hour = residual.spread * residual.spread / mean
+        alike = (of_hour < OF_HOUR * dispersion) & (of_hour * OF_HOUR > dispersion)
+        size = np.where(alike, dispersion, of_hour)
+        expected = mean / size
+        judged = residual.positive & (expected > 0.0) & (state["white"] > 0) & (state["days"] >= ENOUGH)
+        severity = np.zeros(square.shape, np.float32)
+        if not any_of(judged):
+            return severity
+        count = expected + residual.value / size
+        above = counted & judged & (count > expected)
+        ratio = np.where(above, count / expected, UNITY)
+        evidence = np.where(above, count * logarithm(ratio) - (count - expected), ZERO)
+        largest, now = state["farthest"]
+        least = MUCH + MUCH_MORE * np.minimum(expected, FEW)
+        limit = np.maximum(least, MUCH_BEYOND * largest)
+        marks = DailyMarks(state, int(batch.times[0] // 3600.0))
+        often = marks.often()
+        # Nightly jobs are marked before anything is anomalous, so that they never are.
+        marks.note((evidence >= least).any(axis=0))
+        few = (expected < FEW) & (state["white"] > LONG)
+        severity = np.where(few & ~often, np.minimum(evidence / limit, np.float32(SEVERITY_MAX)), ZERO)
+        if steps.count:
+            noted = np.where(evidence >= limit, np.float32(ALERTED) * limit, evidence)
+            np.maximum(now, np.maximum.reduce(steps.of(np.where(few, noted, ZERO))), out=now)
+        return severity
+
     def _end_hour(self, state: State) -> None:
-        """Learn the share of zeros in the hour that has ended."""
+        """Learn the share of zeros in the hour that has ended, and the dispersion."""
         samples, zeros = state["seen"].astype(np.float32)
+        dispersion, total = state["dispersion"]
+        hours = np.clip(HOURS * state["days"] + 1, 1.0, SAMPLES).astype(np.float32)
+        new = total / np.maximum(samples, np.float32(1.0))
+        new = np.where(dispersion > 0.0, dispersion + (new - dispersion) / hours, new)
+        dispersion[...] = np.where(samples > 0.0, new, dispersion)
+        total[...] = 0.0
+        largest, now = state["farthest"]
+        np.maximum(largest, now, out=largest)
+        now[...] = 0.0
         number = int(state["hour"].max())
         hour = number % HOURS
         share, here = state["share"][hour].astype(np.float32), samples > 0
@@ -149,12 +229,13 @@ class Counts(StatefulDetector):
         state["seen"][...] = 0
         if hour == HOURS - 1:
             state["longest"] *= np.float32(FADE)
+            largest *= np.float32(FADE)
             DailyMarks.next_day(state, slice(None))
             state["days"][...] = np.minimum(state["days"] + here, 1000)
 
-    def reason(self, context: ReasonContext) -> str:  # noqa: ARG002
-        """Say that there should have been events."""
-        return "zero for longer than chance explains"
+    def reason(self, context: ReasonContext) -> str:
+        """Say that there should have been events, or not as many."""
+        return "zero for longer than chance explains" if context.below else "more events than chance explains"
 
     def accept(self, state: State, rows: Rows, by: FloatArray) -> None:  # noqa: ARG002
         """Take zeros as normal until something comes."""

@@ -15,6 +15,7 @@ from exporter.engine.detectors.base import (
     FloatArray,
     LearningSteps,
     ReasonContext,
+    Residual,
     Rows,
     SampleBatch,
     State,
@@ -24,7 +25,8 @@ from exporter.engine.detectors.base import (
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
 from exporter.engine.ordered import add_to, add_up, all_of, any_of, count_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
-from exporter.engine.seconds import DAY
+from exporter.engine.scatter import NEIGHBOURS, SCATTER, SQUARE, Scatter
+from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["Texture"]
 
@@ -33,6 +35,9 @@ RATE = single(1.0 / 24.0)
 """Weight of a sample in the running mean: that of the last three dozen."""
 MOST, JUMP = single(4.0), single(6.0)
 """A change counts at most as so many typical ones, and a larger one not at all: it is a jump, and no texture."""
+WHITE, HOLDS = single(0.3), single(0.5)
+"""Correlation from sample to sample, and share of samples that repeat the one before, below which the noise is judged
+so."""
 CLIP = single(3.0)
 """The mean change of an hour counts at most as so many typical ones when it is learned."""
 MEMORY = 28.0
@@ -66,6 +71,7 @@ LENGTH_MAX = 30000
 class Texture(StatefulDetector):
     """Changes from one sample to the next: their running mean square, in typical changes of this hour of the day.
 
+    Where samples are not correlated, distances from the mean of the last ones instead, which say more.
     Detects noise of twice the deviation within hours, whatever the level does meanwhile. Detects frozen values as well:
     each sample that repeats the one before is evidence, the less the more often the series does so. Zeros are left to
     `counts`.
@@ -91,6 +97,7 @@ class Texture(StatefulDetector):
     layout: ClassVar[Mapping[str, Column]] = (
         limit_columns(RULES)
         | MARKS
+        | SCATTER
         | {
             "power": Column((), np.float32, 1.0),  # Running mean square of the changes, in typical ones.
             "usual": Column((HOURS,), np.float32, np.nan),  # Mean size of the changes at each hour of the day.
@@ -115,12 +122,16 @@ class Texture(StatefulDetector):
         if number != int(state["hour"].max()):
             self._end_hour(state)
             state["hour"][...] = number
+        white = _uncorrelated(residual)
+        typical = _typical_about(state["usual"], number % HOURS, white)
+        typical = np.maximum(typical, batch.resolution.astype(np.float32))
         change = residual.change
-        size = np.abs(change)
+        size = _innovations(batch, residual, white)
         comparable = usable & ~np.isnan(change)
-        typical = np.maximum(_typical_about(state["usual"], number % HOURS), batch.resolution.astype(np.float32))
-        square = np.minimum(size / typical, MOST) ** 2 * np.float32(2.0 / np.pi)
-        square = np.where(comparable & ~(size > JUMP * typical), square, NAN)
+        counted = usable & ~np.isnan(size)
+        of_typical = size / typical
+        square = np.minimum(of_typical, MOST) ** 2 * SQUARE
+        square = np.where(counted & ~(size > JUMP * typical), square, NAN)
         power, powers = state["power"], np.empty_like(square)
         counts = ~np.isnan(square)
         every = bool(all_of(counts))
@@ -132,10 +143,16 @@ class Texture(StatefulDetector):
         if steps.count:
             state["power"][...] = power
             SignalLimits(state, RULES).note(batch.times, powers[None], usable, None, steps)
-            add_to(state["sum"][0], steps.of(np.where(comparable, size, ZERO)))
-            add_to(state["sum"][1], steps.of(comparable).astype(np.float32))
+            add_to(state["sum"][0], steps.of(np.where(counted, size, ZERO)))
+            add_to(state["sum"][1], steps.of(counted).astype(np.float32))
         limit = state["limit"][0] * np.float32(self.limit)
-        severity = np.where(usable, np.minimum(powers / limit, np.float32(SEVERITY_MAX)), ZERO * limit)
+        severity = powers / limit
+        if any_of(white):
+            scatter = Scatter(state).severity(of_typical, counted & white, steps)
+            # Before it has a limit of its own, uncorrelated noise is judged as other noise is.
+            judged = white & ~np.isnan(scatter) & ~np.isnan(limit)
+            severity = np.where(judged, scatter / np.float32(self.limit), severity)
+        severity = np.where(usable, np.minimum(severity, np.float32(SEVERITY_MAX)), ZERO * limit)
         marks = DailyMarks(state, int(batch.times[0] // 3600.0))
         often = marks.often()
         marks.note(((severity >= 1.0) & usable).any(axis=0))
@@ -206,6 +223,7 @@ class Texture(StatefulDetector):
     def learn(self, state: State, block: int) -> None:  # noqa: ARG002
         """Learn the block that has ended."""
         new = SignalLimits(state, RULES).end_block()
+        Scatter(state).end_block()
         if len(new):
             DailyMarks.next_day(state, new)
 
@@ -213,6 +231,39 @@ class Texture(StatefulDetector):
         """End the anomaly that goes on, and learn the typical changes anew: another level has another noise."""
         state["still"][rows], state["length"][rows], state["power"][rows] = 0.0, 0, 1.0
         state["usual"][:, rows], state["sum"][:, rows] = np.nan, 0.0
+        Scatter(state).reset(rows)
+
+
+def _innovations(batch: SampleBatch, residual: Residual, white: Array) -> Array:
+    """Return how far samples are off those before, shape (t, n), and note the samples; NaN: not comparable.
+
+    Of noise that is not correlated that is the distance from the mean of the last samples of the hour, as large as a
+    change is; of other noise it is the change.
+    """
+    size, steps, near = np.abs(residual.change), batch.steps, batch.state["noise_near"]
+    past = near
+    if steps.count:
+        past = np.concatenate([near, steps.of(batch.sample).astype(np.float32)])
+        if not all_of(batch.usable):
+            for offset, ok in enumerate(steps.of(batch.usable), NEIGHBOURS):
+                past[offset] = np.where(ok, past[offset], past[offset - 1])
+        near[...] = past[-NEIGHBOURS:]
+    if not any_of(white):
+        return size
+    places, before = (batch.times % HOUR // residual.step).tolist(), steps.before.tolist()
+    for off, sample, place, end in zip(size, batch.sample.astype(np.float32), places, before, strict=True):
+        width, distance = min(int(place), NEIGHBOURS), NAN
+        if width:
+            level = add_up(past[NEIGHBOURS + end - width : NEIGHBOURS + end]) * np.float32(1.0 / width)
+            distance = np.abs(sample - level) * np.float32(np.sqrt(2.0 / (1.0 + 1.0 / width)))
+        np.copyto(off, distance, where=white)
+    return size
+
+
+def _uncorrelated(residual: Residual) -> Array:
+    """Return which series, shape (n,), have noise that is judged by its variance."""
+    white: Array = (residual.correlation < WHITE) & (residual.repeats < HOLDS)
+    return white
 
 
 def _count_repeats(state: State, repeats: Array, counts: Array) -> None:
@@ -233,10 +284,14 @@ def _count_moves(state: State, counts: Array) -> None:
     samples[...] = np.minimum(samples + counts.sum(axis=0, dtype=np.int16), LENGTH_MAX)
 
 
-def _typical_about(changes: Array, hour: int) -> Array:
-    """Return the mean of an hour and its neighbours, of those that are not NaN; (HOURS, n) to (n,)."""
-    hours = changes[[(hour - 1) % HOURS, hour, (hour + 1) % HOURS]]
+def _typical_about(changes: Array, hour: int, white: Array) -> Array:
+    """Return the mean of an hour and its neighbours, of those that are not NaN; (HOURS, n) to (n,).
+
+    Of uncorrelated noise the hour itself counts twice: its mean is exact.
+    """
+    hours = changes[[(hour - 1) % HOURS, hour, hour, (hour + 1) % HOURS]]
     valid = ~np.isnan(hours)
+    valid[2] &= white
     # Nothing divided by nothing is NaN.
     typical: Array = add_up(np.where(valid, hours, ZERO)) / count_of(valid).astype(np.float32)
     return typical

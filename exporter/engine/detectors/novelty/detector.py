@@ -59,6 +59,9 @@ mean little, and `far` has learned by then how far its hours go."""
 WHITE, ALONE, ALONE_FROM = single(0.3), single(3.0), 2016
 """Correlation of the noise from sample to sample below which any sample may be a record, so that one needs this many
 times the evidence; from a week of five minutes on, when the correlation is clear."""
+CORRELATED, EXACT_FROM = single(0.6), 4032
+"""Correlation from which on it needs no more in the second week, and in between some of that: the means of the hours
+are not exact yet, and what they are off is common to all samples of an hour."""
 BESIDE = single(1.5)
 """Standard deviations of the noise from which on the sample before is on the same side, so that no sample is alone."""
 HOLDS = single(0.8)
@@ -281,13 +284,14 @@ def _distances(
 
 def _more_alone(residual: Residual, age: Array, steps: LearningSteps) -> Array:
     """Return how many times the evidence samples need, shape (t, n): more where noise makes records alone."""
-    white = residual.correlation < WHITE
-    if not any_of(white):
+    part = clip((CORRELATED - residual.correlation) / (CORRELATED - WHITE), 0.0, 1.0)
+    if not any_of(part):
         return np.ones(age.shape, np.float32)
     before = steps.at_each(residual.before, len(residual.before) - steps.most - 1)
     beside = (before * residual.value > 0.0) & (np.abs(before) > BESIDE * residual.spread)
-    record = white & ~beside & (age > ALONE_FROM)
-    more: Array = np.where(record, ALONE, UNITY)
+    part = np.where(age < EXACT_FROM, part, (part >= 1.0).astype(np.float32))
+    record = ~beside & (age > ALONE_FROM)
+    more: Array = np.where(record, UNITY + part * (ALONE - UNITY), UNITY)
     return more
 
 
