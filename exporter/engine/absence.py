@@ -55,8 +55,11 @@ class Attendance:
     week: tuple[npt.NDArray[np.float32], float]
     day: tuple[npt.NDArray[np.float32], float]
 
-    def due(self, at: float) -> BoolArray:
-        """Return which series were there at nearly all past instants of this time of the week."""
+    def due(self, at: float | FloatArray) -> BoolArray:
+        """Return which series were there at nearly all past instants of this time of the week.
+
+        Of an instant, shape (n,), or of some of shape (t, 1): (t, n).
+        """
         age = at - self.first
         weeks, days = np.floor(age / WEEK), np.floor(age / DAY)
         by_week, by_day = (

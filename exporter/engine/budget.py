@@ -150,6 +150,13 @@ class AlertCounts:
         """How many instants the block under way has left."""
         return BLOCK - self._instants
 
+    @property
+    def instants_alike(self) -> int:
+        """How many instants have the threshold of now, whatever comes: up to the end of a block."""
+        every = EVERY_RATE if self.budget.rate is None else EVERY
+        blocks = math.ceil((every - self._since) / (BLOCK * self.budget.interval) - 1e-6)
+        return self.instants_left + BLOCK * max(0, blocks - 1)
+
     def advance(self, instants: int) -> None:
         """Note that so many instants, no more than `instants_left`, are complete."""
         self._instants += instants

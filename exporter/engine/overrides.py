@@ -105,13 +105,30 @@ class NeverZero(Habit):
         state = self.columns.views(rows)
         hours, bit = state["hours"], np.uint8(1 << hour % 8)
         is_zero, other = value == 0.0, ~np.isnan(value) & (value != 0.0)
-        fine = np.zeros(len(value), np.bool_) if stats.fine is None else stats.fine
-        far = np.abs(stats.mean - zero) >= FAR * stats.std
-        odd = is_zero & fine & ~self.accepted(rows) & ((hours[hour // 8] & bit) == 0) & (far | ~hours.any(axis=0))
+        odd = is_zero & self._never(rows, hour, stats, zero)
         short = other & (state["seconds"] > 0.0) & (state["seconds"] < lasting(step))
         hours[hour // 8] |= np.where(((is_zero & ~odd) | short) & learn, bit, np.uint8(0))
         self.note(rows, odd & learn, other & learn, learn, step, after)
         return self.severity(rows, odd, step)
+
+    def pass_over(
+        self, rows: slice, hour: int, is_zero: BoolArray, learn: BoolArray, stats: BucketStats, zero: FloatArray
+    ) -> bool:
+        """Note samples, shape (t, n) both, if none of them can be odd, and return whether that is so; see `update`."""
+        if self.going_on(rows) or any_of(is_zero & self._never(rows, hour, stats, zero)):
+            return False
+        hours, bit = self.columns.views(rows)["hours"][hour // 8], np.uint8(1 << hour % 8)
+        hours |= np.where((is_zero & learn).any(axis=0), bit, np.uint8(0))
+        return True
+
+    def _never(self, rows: slice, hour: int, stats: BucketStats, zero: FloatArray) -> BoolArray:
+        """Return for which rows a zero would be odd, shape (n,)."""
+        hours = self.columns.views(rows)["hours"]
+        fine = np.zeros(hours.shape[1], np.bool_) if stats.fine is None else stats.fine
+        far = np.abs(stats.mean - zero) >= FAR * stats.std
+        seen = (hours[hour // 8] & np.uint8(1 << hour % 8)) != 0
+        never: BoolArray = fine & ~self.accepted(rows) & ~seen & (far | ~hours.any(axis=0))
+        return never
 
 
 class Overrides:
@@ -163,14 +180,18 @@ class Overrides:
         here = ~np.isnan(value)
         severity = np.where(here & ~((value >= context.low) & (value <= context.high)), CERTAIN, 0.0)
         low = value if context.downward is True else np.where(context.downward, value, np.nan)
-        if detection.never_zero and (any_of(low == 0.0) or self._zeros.going_on(rows)):
+        zeros, hour, stats, zero = low == 0.0, context.hour, context.stats, context.zero
+        if (
+            detection.never_zero
+            and (any_of(zeros) or self._zeros.going_on(rows))
+            and not self._zeros.pass_over(rows, hour, zeros, learn, stats, zero)
+        ):
             for index, (now, ok) in enumerate(zip(low, learn, strict=True)):
-                odd = self._zeros.update(
-                    rows, context.hour, now, ok, context.stats, context.zero, step=context.step, after=context.after
-                )
+                odd = self._zeros.update(rows, hour, now, ok, stats, zero, step=context.step, after=context.after)
                 severity[index] = np.maximum(severity[index], odd)
                 verdicts.zero[when.start + index, rows] = odd > 0.0
-        if detection.missing_series and (not all_of(here) or self._absence.going_on(rows)):
+        away = not all_of(here) and any_of(~here & self._due(verdicts.times[when], context))
+        if detection.missing_series and (away or self._absence.going_on(rows)):
             last = context.last.copy()
             for index, at in enumerate(verdicts.times[when].tolist()):
                 missing, odd = self._absence.update(
@@ -188,6 +209,13 @@ class Overrides:
                 verdicts.absent[when.start + index, rows] = odd > 0.0
                 last[here[index]] = at
         return severity
+
+    @staticmethod
+    def _due(times: FloatArray, context: OverrideContext) -> BoolArray:
+        """Return at which instants each row is due, and would be in the answer; shape (t, n)."""
+        complete = context.complete if context.complete.ndim == 2 else context.complete[:, None]
+        due: BoolArray = context.attendance.due(times[:, None]) & complete
+        return due
 
     def clear_replaced(self, when: slice, verdicts: Verdicts, table: SeriesTable, lifetimes: SeriesLifetimes) -> None:
         """Clear missing-series verdicts for series whose siblings are routinely replaced."""

@@ -233,11 +233,13 @@ class EngineState(EngineRows):
         self._counted = begin
 
     def most_counted(self, seconds: float) -> int:
-        """Return how many instants can be counted together; where nothing depends on the counts, a block may end."""
+        """Return how many instants can be counted together; of few series, blocks may end before the threshold does."""
         counts = self.alert_counts
-        if counts is None or not counts.fits(seconds) or (counts.budget.rate is None and self.size * BLOCK <= TOGETHER):
+        if counts is None or not counts.fits(seconds):
             return LONGEST
-        return counts.instants_left
+        if self.size * BLOCK > TOGETHER:
+            return counts.instants_left
+        return LONGEST if counts.budget.rate is None else counts.instants_alike
 
     def end_counted(self, instants: int, seconds: float) -> None:
         """Note that so many instants are counted."""

@@ -128,7 +128,7 @@ class Counts(StatefulDetector):
         severity = np.zeros((2, *zero.shape))
         severity[:] = silent
         run = state["run"]
-        if any_of(zero) or any_of(run) or any_of(state["accepted"]):
+        if any_of(zero) or any_of(run) or any_of(state["length"]) or any_of(state["accepted"]):
             share = state["share"][number % HOURS].astype(np.float32)
             seldom = np.minimum(-logarithm(share), np.float32(MOST))
             ratio = (batch.stats.mean - residual.zero) / residual.spread

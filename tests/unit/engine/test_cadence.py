@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.interval import KINDS, measure
+from exporter.engine import calibration
 from exporter.engine.cadence import YOUNG, LearningGrid, cadence_of
 from exporter.engine.calibration import Budget
 from exporter.engine.contract import START, STEP, copied, equal, keys, seasonal
 from exporter.engine.detectors import Counts, IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
-from exporter.engine.seconds import WEEK
+from exporter.engine.seconds import DAY, WEEK
 from exporter.engine.settings import BaselineSettings, DetectionSettings
 from exporter.engine.young import FEW
 
@@ -130,12 +131,14 @@ def test_usual_samples_in_between_leave_nothing_behind() -> None:
         assert np.array_equal(getattr(some, name)[4::5], getattr(few, name), equal_nan=True), name
 
 
-def test_pieces_of_any_size_and_a_restart_give_the_same_bits() -> None:
+def test_pieces_of_any_size_and_a_restart_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "ENOUGH", DAY / 2)
+    monkeypatch.setattr(calibration, "FEWEST", 3)
     samples = live(3)
     samples[300:340, 0] *= 3.0
     samples[500:, 1] *= 1.6  # A level shift that is accepted.
     samples[600:650, 2] = np.nan
-    budget = Budget(2.0 / WEEK, 2, 2, FINE)
+    budget = Budget(20.0 / WEEK, 2, 2, FINE)
     (one, at), (two, _) = taught(budget=budget), taught(budget=budget)
     times = at + FINE * np.arange(1, len(samples) + 1)
     whole = one.run(times, samples, FINE)
@@ -152,6 +155,7 @@ def test_pieces_of_any_size_and_a_restart_give_the_same_bits() -> None:
         assert two.restore(checkpoint.at, parts, series)
     assert equal([whole[index] for index in range(len(times))], verdicts)
     assert len(one.shifts) == 1
+    assert one.calibration.threshold not in (1.0, 0.0)
     learned = two.checkpoint().parts
     for name, part in one.checkpoint().parts.items():
         if name != "saved_at" and name in learned:
