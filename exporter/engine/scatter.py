@@ -1,4 +1,4 @@
-"""Variance of uncorrelated noise: the mean of what samples are off their neighbours, over three blocks.
+"""Variance of uncorrelated noise: the mean square of what samples are off those before, over three blocks.
 
 Where samples are not correlated, each says as much about the noise as any other, so the mean of three dozen bounded
 squares is nearly a gamma variable, whatever the tails of the noise. Its limit is a quantile of that variable with the
@@ -29,7 +29,7 @@ YOUNG, READY = 48, 96
 """Blocks before anything is learned, and before there is a limit."""
 BEGIN, MEMORY = 10.0, 672.0
 """Blocks that the first mean counts as, and those that it is a mean of in the end: four weeks of five minutes."""
-CLIP, QUANTILE = single(3.0), single(4.0)
+CLIP, QUANTILE = single(3.0), single(3.85)
 """Deviates of the normal distribution whose quantiles count at most when they are learned, and are the limit."""
 TAILED, TAILED_MOST = single(0.105), single(1.4)
 """Variance of the means in squares of their mean from which on the deviate is larger in proportion, and how much at

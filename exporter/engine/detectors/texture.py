@@ -23,7 +23,7 @@ from exporter.engine.detectors.base import (
     severity_result,
 )
 from exporter.engine.limits import Limit, SignalLimits, limit_columns
-from exporter.engine.ordered import add_to, add_up, all_of, any_of, count_of, logarithm
+from exporter.engine.ordered import add_to, add_up, all_of, any_of, count_of, logarithm, median
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.scatter import NEIGHBOURS, SCATTER, SQUARE, Scatter
 from exporter.engine.seconds import DAY, HOUR
@@ -38,6 +38,10 @@ MOST, JUMP = single(4.0), single(6.0)
 WHITE, HOLDS = single(0.3), single(0.5)
 """Correlation from sample to sample, and share of samples that repeat the one before, below which the noise is judged
 so."""
+MOVED = single(2.5)
+"""Typical changes that a distance from the median counts as at most where the change is less."""
+AS_CHANGE = np.array([np.nan, 1.0, 1.155, 1.175, 1.241, 1.246, 1.283], np.float32)
+"""How many times the distance from the median of so many samples a change of the same normal noise is."""
 CLIP = single(3.0)
 """The mean change of an hour counts at most as so many typical ones when it is learned."""
 MEMORY = 28.0
@@ -71,7 +75,7 @@ LENGTH_MAX = 30000
 class Texture(StatefulDetector):
     """Changes from one sample to the next: their running mean square, in typical changes of this hour of the day.
 
-    Where samples are not correlated, distances from the mean of the last ones instead, which say more.
+    Where samples are not correlated, distances from the median of the last ones instead, which say more.
     Detects noise of twice the deviation within hours, whatever the level does meanwhile. Detects frozen values as well:
     each sample that repeats the one before is evidence, the less the more often the series does so. Zeros are left to
     `counts`.
@@ -127,6 +131,9 @@ class Texture(StatefulDetector):
         typical = np.maximum(typical, batch.resolution.astype(np.float32))
         change = residual.change
         size = _innovations(batch, residual, white)
+        # A level that moves is one large change, and some samples that are far off those before.
+        most = np.maximum(np.abs(change), MOVED * typical)
+        size = np.where(size > most, most, size)
         comparable = usable & ~np.isnan(change)
         counted = usable & ~np.isnan(size)
         of_typical = size / typical
@@ -237,7 +244,7 @@ class Texture(StatefulDetector):
 def _innovations(batch: SampleBatch, residual: Residual, white: Array) -> Array:
     """Return how far samples are off those before, shape (t, n), and note the samples; NaN: not comparable.
 
-    Of noise that is not correlated that is the distance from the mean of the last samples of the hour, as large as a
+    Of noise that is not correlated that is the distance from the median of the last samples of the hour, as large as a
     change is; of other noise it is the change.
     """
     size, steps, near = np.abs(residual.change), batch.steps, batch.state["noise_near"]
@@ -250,14 +257,14 @@ def _innovations(batch: SampleBatch, residual: Residual, white: Array) -> Array:
         near[...] = past[-NEIGHBOURS:]
     if not any_of(white):
         return size
-    places, before = (batch.times % HOUR // residual.step).tolist(), steps.before.tolist()
-    for off, sample, place, end in zip(size, batch.sample.astype(np.float32), places, before, strict=True):
-        width, distance = min(int(place), NEIGHBOURS), NAN
-        if width:
-            level = add_up(past[NEIGHBOURS + end - width : NEIGHBOURS + end]) * np.float32(1.0 / width)
-            distance = np.abs(sample - level) * np.float32(np.sqrt(2.0 / (1.0 + 1.0 / width)))
-        np.copyto(off, distance, where=white)
-    return size
+    order = np.arange(NEIGHBOURS)[:, None]
+    width = (batch.times % HOUR // residual.step).astype(np.intp)
+    last = past[NEIGHBOURS + np.array(steps.before) - 1 - order]
+    last = np.where((order < width)[..., None], last, NAN)
+    # Of a level that has moved, half of them are old until it is the new one.
+    level = median(last.reshape(NEIGHBOURS, -1)).reshape(size.shape)
+    distance = np.abs(batch.sample.astype(np.float32) - level) * AS_CHANGE[count_of(~np.isnan(last))]
+    return np.where(white, distance, size)
 
 
 def _uncorrelated(residual: Residual) -> Array:

@@ -19,7 +19,7 @@ MONDAY = 1_760_313_600.0
 STEP = 600.0
 DAY = int(86400 / STEP)
 BOTH = DetectionSettings(detectors=(Texture(), Counts()), quorum=1)
-DAYS = 35
+DAYS = 42
 
 
 def engine() -> Engine:
@@ -38,8 +38,8 @@ def shape() -> FloatArray:
     return (day * np.where(at // DAY % 7 >= 5, 0.5, 1.0))[:, None]
 
 
-LARGER = slice(31 * DAY + 40, 31 * DAY + 76)
-NIGHTS = range(24, DAYS)
+LARGER = slice(38 * DAY + 40, 38 * DAY + 76)
+NIGHTS = range(31, DAYS)
 SPIKES = [21 * DAY + 50 + 91 * number for number in range(20)]
 COUNT = 8
 
@@ -81,6 +81,22 @@ def test_noise_that_grows_is_found_within_hours_and_normal_noise_is_not() -> Non
 
 def test_wide_tails_are_no_larger_variance() -> None:
     assert judged()["wide tails"].mean() < 0.0005
+
+
+def test_the_end_of_an_incident_is_no_larger_variance() -> None:
+    random = np.random.default_rng(5)
+    judge = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), cadence=300.0))
+    past = MONDAY + 300.0 * np.arange(28 * 288)
+    now = past[-1] + 300.0 + 10.0 * np.arange(8640)
+    at = np.concatenate([past, now])
+    samples = 100.0 + 20.0 * np.sin(at / 86400.0 * 2.0 * np.pi)[:, None] + 3.0 * random.standard_normal((len(at), 4))
+    incident = slice(len(past) + 2880, len(past) + 3060)
+    samples[incident] += 40.0
+    judge.align([b'{"series":"%d"}' % i for i in range(4)], samples, MONDAY)
+    judge.run(past, samples[: len(past)], 300.0)
+    found = judge.run(now, samples[len(past) :], 10.0).score >= 0.5
+    assert found[2880:3060].mean() > 0.9
+    assert found[3060:].mean() < 0.001
 
 
 def test_a_variance_that_comes_every_night_is_normal_from_the_fourth_on() -> None:
