@@ -128,7 +128,9 @@ def test_a_compressed_file_is_what_is_in_it(packed) -> None:
     assert (only.times.tolist(), only.values.tolist()) == ([60.0, 120.0], [1.0, 2.5])
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b"60,1\n" * 100)[:-9], b"\x1f\x8b\x08", b"BZh9x"])
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"60,1\n" * 100)[:-9], b"\x1f\x8b\x08", b"BZh9x"], ids=["middle", "head", "bzip2"]
+)
 def test_a_compressed_file_that_is_cut_off_is_refused(data: bytes) -> None:
     with pytest.raises(InputError, match="cannot be unpacked, perhaps cut off"):
         read(data, "auto", source="in")
