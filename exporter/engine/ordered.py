@@ -22,6 +22,7 @@ __all__ = [
     "any_of",
     "clip",
     "count_of",
+    "cube_root",
     "logarithm",
     "median",
     "pick",
@@ -201,6 +202,12 @@ def logarithm(values: Array) -> Array:
     """
     log: Array = np.log(values.astype(np.float64)).astype(np.float32)
     return log
+
+
+def cube_root(values: Array) -> Array:
+    """Return the cube root as float32, computed in float64; see `logarithm`."""
+    root: Array = np.cbrt(values.astype(np.float64)).astype(np.float32)
+    return root
 
 
 def median(rows: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import UNITY, ZERO, single
 from exporter.engine.learning_steps import LearningSteps
-from exporter.engine.ordered import any_of, clip
+from exporter.engine.ordered import any_of, clip, cube_root
 
 __all__ = ["NEIGHBOURS", "SCATTER", "SQUARE", "Scatter"]
 
@@ -59,9 +59,10 @@ class Scatter:
         self._state = state
 
     def severity(self, sizes: Array, counts: Array, steps: LearningSteps) -> Array:
-        """Return the mean square over its limit, shape (t, n); NaN: there is none yet.
+        """Return the deviate of the mean square over that of its limit, shape (t, n); NaN: there is none yet.
 
-        Given are distances in typical ones, and which count.
+        Given are distances in typical ones, and which count. The deviate is as far from normal as the deviation of
+        a sample, so that a threshold means the same of both.
         """
         sums, many = self._state["noise_squares"], self._state["noise_many"]
         counts = counts & (sizes <= JUMP)
@@ -73,9 +74,11 @@ class Scatter:
         sums[0], many[0] = totals[-1], numbers[-1]
         mean = total / np.maximum(count, np.uint8(1)).astype(np.float32)
         # A mean of fewer samples is farther off by chance.
-        typical = self._state["noise_typical"][0]
+        typical, variance = self._state["noise_typical"]
         exact = np.sqrt(np.minimum(count, FULL).astype(np.float32) * np.float32(1.0 / FULL))
-        severity: Array = (typical + exact * (mean - typical)) / self._state["noise_limit"]
+        part = variance / (NINE * typical * typical)
+        beyond = cube_root(UNITY + exact * (mean / typical - UNITY)) - UNITY + part
+        severity: Array = np.maximum(beyond / (cube_root(self._state["noise_limit"] / typical) - UNITY + part), ZERO)
         return np.where(count >= LEAST, severity, ZERO * severity)
 
     def end_block(self) -> None:

@@ -47,7 +47,7 @@ def config(prometheus: Prometheus, tmp_path: Path) -> Path:
             values[begin : begin + 20] = 200.0
             incidents.append((times[begin], times[begin + 20]))
         else:
-            values[begin : begin + 4] += 20.0
+            values[begin : begin + 4] += 40.0
     prometheus.push([({"__name__": "load", "job": "api"}, times, values)])
     with (tmp_path / "incidents.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("start", "end"), *incidents])
