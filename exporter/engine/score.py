@@ -140,7 +140,8 @@ class Scorer:
         if (within := state.within.shift(rows, local)) is not None:
             sample = sample - within
         resolution = state.scale.resolution(rows, mean)
-        batch = SampleBatch(local, state.filled, state.blocks, sample, usable, stats, resolution, steps=span.steps)
+        parts = (local, state.filled, state.blocks, sample, usable, stats, resolution)
+        batch = SampleBatch(*parts, steps=span.steps, whole=value == np.rint(value))
         levels = Levels(zero, by.mean, by.std, by.single_visit)
         step = state.seconds or span.seconds
         batch = state.residuals.update(rows, batch, span.buckets.day % 24, usable & learn, levels, step)

@@ -148,6 +148,8 @@ class SampleBatch:
     steps : LearningSteps
         Which of the instants are learned; all unless given. A sample between two of them is judged as if it were the
         next one to be learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
+    whole : ndarray of bool, shape (t, n), optional
+        Whether samples are whole numbers in source units.
     """
 
     times: FloatArray
@@ -160,6 +162,7 @@ class SampleBatch:
     state: State = field(default_factory=dict)
     residual: Residual | None = None
     steps: LearningSteps = field(default_factory=LearningSteps)
+    whole: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if not len(self.steps):
@@ -169,7 +172,7 @@ class SampleBatch:
         """Return the same for a detector with its state, sooner than by `replace`."""
         return SampleBatch(
             self.times, self.index, self.block, self.sample, self.usable, self.stats, self.resolution, state,
-            self.residual, self.steps,
+            self.residual, self.steps, self.whole,
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from exporter.engine.detectors.base import (
     StatefulDetector,
     severity_result,
 )
-from exporter.engine.ordered import add_to, any_of, logarithm
+from exporter.engine.ordered import add_to, all_of, any_of, logarithm
 from exporter.engine.recurrence import MARKS, DailyMarks
 from exporter.engine.seconds import DAY
 
@@ -73,9 +73,10 @@ class Counts(StatefulDetector):
     zero, and a night with one event an hour is not. The anomaly lasts until something comes, and its zeros are not
     learned.
 
-    The other way a single sample decides. Where samples are not correlated, up to some dozens of events are judged as a
-    Poisson variable with the dispersion that the series has had. A count is anomalous beyond the evidence of one in a
-    hundred thousand, which grows with the number that is expected, and beyond 1.25 times that of the largest before.
+    The other way a single sample decides. Where samples are whole numbers that are not correlated, up to some dozens
+    of events are judged as a Poisson variable with the dispersion that the series has had. A count is anomalous beyond
+    the evidence of one in a hundred thousand, which grows with the number that is expected, and beyond 1.25 times that
+    of the largest before.
 
     Blind to outages in which values are not zero, and to a rate that falls to a part.
 
@@ -106,7 +107,8 @@ class Counts(StatefulDetector):
         "length": Column((), np.float32),  # For how many seconds it goes on.
         "accepted": Column((), np.bool_),  # Zero counts as normal until something comes.
         "dispersion": Column((2,), np.float32),  # Variance over mean; and its sum over the samples of the hour.
-        "white": Column((), np.uint8),  # Hours for which events have been independent.
+        "white": Column((), np.uint8),  # Hours for which samples have been whole numbers, independent of each other,
+        "parts": Column((), np.bool_),  # and whether a sample of the hour that goes on is none.
         "farthest": Column((2,), np.float32),  # Evidence of the largest count; and of that of the hour.
     }
 
@@ -120,7 +122,8 @@ class Counts(StatefulDetector):
         if number != int(state["hour"].max()):
             self._end_hour(state)
             state["hour"][...] = number
-            white = (residual.correlation < WHITE) & (residual.repeats < HOLDS)
+            white = (residual.correlation < WHITE) & (residual.repeats < HOLDS) & ~state["parts"]
+            state["parts"][...] = False
             state["white"][...] = np.where(white, np.minimum(state["white"], np.uint8(LONG)) + np.uint8(1), np.uint8(0))
         zero = batch.usable & (batch.sample == residual.zero)
         other = batch.usable & ~zero
@@ -158,6 +161,8 @@ class Counts(StatefulDetector):
             run[...], state["length"][...] = before, length
         if residual.step <= COARSE:
             severity[0] = np.maximum(severity[0], self._too_many(batch, residual))
+        if batch.whole is not None and not all_of(batch.whole):
+            state["parts"] |= steps.of(batch.usable & ~batch.whole).any(axis=0)
         if steps.count:
             state["seen"][0] += steps.of(batch.usable).sum(axis=0, dtype=np.int16)
             state["seen"][1] += steps.of(zero & ~(severity[1] >= 1.0)).sum(axis=0, dtype=np.int16)
