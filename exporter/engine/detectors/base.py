@@ -61,6 +61,9 @@ minutes)."""
 SEVERITY_MAX = 1e6
 """Severities end here, so that a jump from a constant is large and finite."""
 _ZERO, _SEVERITY_MAX = double(0.0), double(SEVERITY_MAX)
+WHITE, HOLDS = np.array(0.3, np.float32), np.array(0.5, np.float32)
+"""Correlation from sample to sample, and share of samples that repeat the one before, below which samples are
+independent of each other."""
 CERTAIN = 5.0
 """Severity of what cannot be, such as a value out of range: as sure as five times the threshold."""
 
@@ -114,6 +117,12 @@ class Residual:
     repeats: Array
     zero: Array
     step: float
+
+    @property
+    def independent(self) -> Array:
+        """Which series have samples that are independent of each other, shape (n,)."""
+        independent: Array = (self.correlation < WHITE) & (self.repeats < HOLDS)
+        return independent
 
     @property
     def shorter(self) -> Array:

@@ -50,9 +50,6 @@ MUCH_MORE = single(0.05)
 """What each expected event adds to that: the more there are, the less their noise is that of counts."""
 OF_HOUR = single(1.5)
 """An hour that is so many times as dispersed as the series, or the reverse, is judged by its own noise."""
-WHITE, HOLDS = single(0.3), single(0.5)
-"""Correlation from sample to sample, and share of samples that repeat the one before, below which events are
-independent of each other, so that their number says how many are too many."""
 COARSE = 900.0
 """Seconds between samples beyond which single counts are not judged: some days do not say what noise they have."""
 LONG = 96
@@ -122,7 +119,7 @@ class Counts(StatefulDetector):
         if number != int(state["hour"].max()):
             self._end_hour(state)
             state["hour"][...] = number
-            white = (residual.correlation < WHITE) & (residual.repeats < HOLDS) & ~state["parts"]
+            white = residual.independent & ~state["parts"]
             state["parts"][...] = False
             state["white"][...] = np.where(white, np.minimum(state["white"], np.uint8(LONG)) + np.uint8(1), np.uint8(0))
         zero = batch.usable & (batch.sample == residual.zero)

@@ -35,9 +35,6 @@ RATE = single(1.0 / 24.0)
 """Weight of a sample in the running mean: that of the last three dozen."""
 MOST, JUMP = single(4.0), single(6.0)
 """A change counts at most as so many typical ones, and a larger one not at all: it is a jump, and no texture."""
-WHITE, HOLDS = single(0.3), single(0.5)
-"""Correlation from sample to sample, and share of samples that repeat the one before, below which the noise is judged
-so."""
 MOVED = single(2.5)
 """Typical changes that a distance from the median counts as at most where the change is less."""
 AS_CHANGE = np.array([np.nan, 1.0, 1.155, 1.175, 1.241, 1.246, 1.283], np.float32)
@@ -126,7 +123,7 @@ class Texture(StatefulDetector):
         if number != int(state["hour"].max()):
             self._end_hour(state)
             state["hour"][...] = number
-        white = _uncorrelated(residual)
+        white = residual.independent
         typical = _typical_about(state["usual"], number % HOURS, white)
         typical = np.maximum(typical, batch.resolution.astype(np.float32))
         change = residual.change
@@ -265,12 +262,6 @@ def _innovations(batch: SampleBatch, residual: Residual, white: Array) -> Array:
     level = median(last.reshape(NEIGHBOURS, -1)).reshape(size.shape)
     distance = np.abs(batch.sample.astype(np.float32) - level) * AS_CHANGE[count_of(~np.isnan(last))]
     return np.where(white, distance, size)
-
-
-def _uncorrelated(residual: Residual) -> Array:
-    """Return which series, shape (n,), have noise that is judged by its variance."""
-    white: Array = (residual.correlation < WHITE) & (residual.repeats < HOLDS)
-    return white
 
 
 def _count_repeats(state: State, repeats: Array, counts: Array) -> None:
