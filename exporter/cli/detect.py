@@ -32,6 +32,8 @@ __all__ = ["add_parser", "run"]
 # Imports happen in the functions: this command often runs once per series, and `--help` of others does not need them.
 
 ANOMALY = BAD
+_OF_A_BYTE = 20
+"""Bytes of memory that a byte of text takes: of a CSV with a column a series 19, of one with a label in each row 24."""
 
 _ABOUT = """\
 Judges every sample by what came before it, as the daemon would have, and writes the scores.
@@ -113,13 +115,14 @@ def _detect(args: argparse.Namespace) -> int:
     settings = _settings(config, args, zone)
     if args.limit is not None:
         settings = replace(settings, forecast=_limited(settings.forecast, args.limit))
-    data = _read(args.input)
+    most = _room()
+    data = _read(args.input, most)
 
     from exporter.detect.output import is_anomaly_now, to_csv, to_json
     from exporter.detect.reader import read
     from exporter.detect.scoring import detect_step, score_series
 
-    series = read(data, args.input_format, source=_name(args.input), zone=zone)
+    series = read(data, args.input_format, source=_name(args.input), zone=zone, most=most)
     for each in series:
         for line in each.warning.splitlines():
             sys.stderr.write(f"{_name(args.input)}: {escape_control(line)}\n")
@@ -268,17 +271,38 @@ def _name(file: str) -> str:
     return "standard input" if file == "-" else file
 
 
-def _read(file: str) -> bytes:
+def _room() -> int:
+    """Return how many bytes of text there is memory for."""
+    import resource
+
+    from exporter.evaluation.cgroup import memory_limit
+
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
+    process = machine if addresses == resource.RLIM_INFINITY else addresses
+    return min(machine, process, memory_limit() or machine) // _OF_A_BYTE
+
+
+def _read(file: str, most: int) -> bytes:
     try:
         if file != "-":
-            return Path(file).read_bytes()
-        if sys.stdin is None:
+            with Path(file).open("rb") as stream:
+                # A pipe has no size; a file that is too large need not be read.
+                large = os.fstat(stream.fileno()).st_size > most
+                data = b"" if large else stream.read(most + 1)
+        elif sys.stdin is None:
             raise UsageError("standard input: it is closed")
-        if sys.stdin.isatty():
-            sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
-        return sys.stdin.buffer.read()
+        else:
+            if sys.stdin.isatty():
+                sys.stderr.write("reading samples from the terminal; Ctrl-D ends them\n")
+            large, data = False, sys.stdin.buffer.read(most + 1)
     except OSError as error:
         raise UsageError(f"{_name(file)}: {error.strerror or error}") from None
+    if large or len(data) > most:
+        from exporter.detect.reader import too_large
+
+        raise UsageError(f"{_name(file)}: {too_large(most)}")
+    return data
 
 
 def _write(file: str, text: bytes) -> None:

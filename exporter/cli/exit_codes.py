@@ -41,5 +41,7 @@ def exit_code(work: Callable[[], int], *, prefix: str = "", failed: int = BAD) -
     except ExporterError as error:
         code = USAGE if isinstance(error, UsageError) else failed
         return complain([f"{prefix}{line}" for line in str(error).splitlines()], code)
+    except MemoryError:
+        return complain([f"{prefix}there is not enough memory for it"], failed)
     except KeyboardInterrupt:
         return complain(["interrupted"], INTERRUPTED)

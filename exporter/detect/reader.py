@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Literal
 
+import numpy as np
+
 from exporter.detect.csv_samples import read_csv
 from exporter.detect.exposition_samples import looks_like_exposition, read_exposition
 from exporter.detect.json_samples import read_json
@@ -15,7 +17,7 @@ from exporter.detect.recorded_series import InputError, InputProblems, RecordedS
 from exporter.detect.text_samples import looks_like_promtool, read_promtool
 from exporter.own_metrics import is_own
 
-__all__ = ["InputFormat", "read"]
+__all__ = ["InputFormat", "read", "too_large"]
 
 InputFormat = Literal["auto", "prometheus-json", "csv", "promtool", "openmetrics", "influx"]
 
@@ -33,13 +35,17 @@ _COMPRESSED = {
     b"\xfd7zXZ": "xz",
 }
 """What each begins with."""
+_NO_ROOM = "whole buffer"
+"""What cramjam says where the array is full."""
 _ZIP = b"PK\x03\x04"
 _DESCRIPTION = re.compile(r"#\s+(?:HELP|TYPE|UNIT)\s")
 _MOST_TITLES = 20
 _FORMATS = "a Prometheus answer (JSON), CSV, OpenMetrics, line protocol or the text of promtool"
 
 
-def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> list[RecordedSeries]:
+def read(
+    data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC, most: int | None = None
+) -> list[RecordedSeries]:
     """Read every series that has samples.
 
     Parameters
@@ -51,6 +57,8 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
         What messages call the input.
     zone : tzinfo
         Of timestamps that have none.
+    most : int, optional
+        Bytes that there is room for when a compressed input is unpacked.
 
     Raises
     ------
@@ -58,7 +66,7 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
         Any sample cannot be read, or there are none: half of the samples would have other scores.
     """
     problems = InputProblems(source, zone)
-    text, note = _text(data, problems)
+    text, note = _text(data, problems, most)
     if form != "auto":
         series = _READERS[form](text, problems)
     else:
@@ -72,6 +80,12 @@ def read(data: bytes, form: InputFormat, *, source: str, zone: tzinfo = UTC) -> 
     if not series:
         raise problems.stop(f"no samples in it (read as {form})")
     return _noted(_without_own(series, problems), note)
+
+
+def too_large(most: int, what: str = "") -> str:
+    """Return what is wrong with an input of more than `most` bytes."""
+    size = f"{most / 2**20:,.0f} MiB" if most >= 2**20 else f"{most:,} bytes"
+    return f"{what} it is larger than the {size} that fit into memory; split it by series or by time".lstrip()
 
 
 def _noted(series: list[RecordedSeries], note: str) -> list[RecordedSeries]:
@@ -91,10 +105,10 @@ def _without_own(series: list[RecordedSeries], problems: InputProblems) -> list[
     return _noted(others, "\n".join([*(each.warning for each in own if each.warning), text]))
 
 
-def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
+def _text(data: bytes, problems: InputProblems, most: int | None) -> tuple[str, str]:
     """Return the text, and what there is to note about its encoding."""
     note = ""
-    data = _unpacked(data, problems)
+    data = _unpacked(data, problems, most)
     if not data.strip():
         raise problems.stop("it is empty; did the command that should write it fail, or find nothing?")
     # Excel's "Unicode text" is UTF-16.
@@ -112,7 +126,7 @@ def _text(data: bytes, problems: InputProblems) -> tuple[str, str]:
     return text, note
 
 
-def _unpacked(data: bytes, problems: InputProblems) -> bytes:
+def _unpacked(data: bytes, problems: InputProblems, most: int | None) -> bytes:
     """Return what is in a compressed file, seen by its first bytes; other data stay."""
     if data.startswith(_ZIP):
         raise problems.stop("it is an archive (zip, or a spreadsheet of Excel); unpack it, or save it as CSV")
@@ -121,9 +135,16 @@ def _unpacked(data: bytes, problems: InputProblems) -> bytes:
         return data
     import cramjam
 
+    library = getattr(cramjam, kind)
     try:
-        return bytes(getattr(cramjam, kind).decompress(data))
+        if most is None:
+            return bytes(library.decompress(data))
+        # A few megabytes can hold as many gigabytes. Only what is written of the array takes memory.
+        room = np.empty(most, np.uint8)
+        return room[: library.decompress_into(data, room)].tobytes()
     except cramjam.DecompressionError as error:
+        if _NO_ROOM in str(error):
+            raise problems.stop(too_large(most or 0, f"unpacked ({kind})")) from None
         raise problems.stop(f"it is compressed ({kind}) and cannot be unpacked, perhaps cut off: {error}") from None
 
 

@@ -243,12 +243,15 @@ def test_a_query_of_a_configuration_decides(tmp_path: Path) -> None:
         pytest.param(
             ["--input", "{}/ok.csv", "--config.file", "{}/c.yaml", "--query", "x"], "has no query 'x'", id="no query"
         ),
+        pytest.param(["--input", "{}/large.csv"], "large.csv: it is larger than the ", id="larger than memory"),
         pytest.param([], "which samples? anomaly-exporter detect FILE", id="no input"),
     ],
 )
 def test_what_cannot_be_used_is_told_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("1,2\n2,x\n")
     (tmp_path / "ok.csv").write_text("1,2\n")
+    with (tmp_path / "large.csv").open("wb") as large:
+        large.truncate(2**42)
     (tmp_path / "c.yaml").write_text("queries: [{name: a, expr: a}, {name: b, expr: b}]")
     done = detect(*(argument.format(tmp_path) for argument in arguments))
     assert done.returncode == 2

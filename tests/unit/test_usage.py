@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.exit_codes import USAGE, exit_code
 from exporter.cli.main import parser
 
 GOOD = "queries: [{name: up, expr: up}]\n"
@@ -75,3 +76,11 @@ def test_a_host_without_a_number_is_no_shard(
     with pytest.raises(SystemExit):
         parser().parse_args(["--shard.index=auto"])
     assert "auto: 'laptop' does not end in a number" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise MemoryError
+
+    assert exit_code(work, prefix="detect: ", failed=USAGE) == USAGE
+    assert capsys.readouterr().err == "detect: there is not enough memory for it\n"

@@ -128,6 +128,15 @@ def test_a_compressed_file_is_what_is_in_it(packed) -> None:
     assert (only.times.tolist(), only.values.tolist()) == ([60.0, 120.0], [1.0, 2.5])
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, cramjam.zstd.compress])
+def test_a_compressed_file_that_memory_has_no_room_for_is_refused(pack) -> None:
+    text = b"60,1\n120,2\n"
+    packed = bytes(pack(text))
+    assert len(read(packed, "auto", source="in", most=len(text))) == 1
+    with pytest.raises(InputError, match=r"unpacked \(\w+\) it is larger than the 10 bytes that fit"):
+        read(packed, "auto", source="in", most=len(text) - 1)
+
+
 @pytest.mark.parametrize(
     "data", [gzip.compress(b"60,1\n" * 100)[:-9], b"\x1f\x8b\x08", b"BZh9x"], ids=["middle", "head", "bzip2"]
 )
