@@ -76,8 +76,9 @@ class PackedSlot:
 
 def pack(verdict: Verdict, suppressed: npt.NDArray[np.int8]) -> Columns:
     """Return the columns of a verdict, shape (size,) each, and (d, size) of `each`."""
-    columns: Columns = {name: getattr(verdict, name).astype("<f4") for name in _FLOATS}
     with np.errstate(all="ignore"):
+        # What is beyond float32 is infinite.
+        columns: Columns = {name: getattr(verdict, name).astype("<f4") for name in _FLOATS}
         # Rounded down: what is below the threshold stays below it.
         score = np.floor(verdict.score * _SCORE_STEPS)
         columns["score"] = np.where(np.isnan(score), _NO_SCORE, score).astype("<u2")

@@ -22,6 +22,7 @@ from exporter.alerting.explanation.input import ExplanationInput, LevelDrift
 from exporter.alerting.explanation.limit import limit_sentence
 from exporter.alerting.explanation.links import chart_links
 from exporter.alerting.identity import METRIC_LABELS
+from exporter.hidden_text import escape_control
 
 __all__ = [
     "SeriesTexts",
@@ -118,13 +119,16 @@ class SeriesTexts:
 
 
 def series_name(query: str, series: Mapping[str, str]) -> str:
-    """Return what a series is called in a sentence.
+    r"""Return what a series is called in a sentence.
 
     >>> series_name("cpu", {"__name__": "x", "job": "node"})
     'cpu of job=node'
+    >>> series_name("cpu", {"path": "a\nb"})
+    'cpu of path=a\\nb'
     """
     own = [(name, value) for name, value in sorted(series.items()) if name not in ("__name__", "alertname", "query")]
-    pairs = " ".join(f"{name}={_short(value, _LONGEST_VALUE)}" for name, value in own)
+    # A line break would end a line of a list in the middle of a name.
+    pairs = " ".join(f"{name}={_short(escape_control(value), _LONGEST_VALUE)}" for name, value in own)
     return _short(f"{query} of {pairs}" if pairs else query, _LONGEST_SERIES)
 
 

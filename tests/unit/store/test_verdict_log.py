@@ -87,6 +87,13 @@ def test_a_score_stays_on_its_side_of_the_threshold(verdict_log: VerdictLog, sco
     assert (kept.lines["score"][0] >= 0.5) == (score >= 0.5)
 
 
+def test_a_value_beyond_single_precision_is_infinite(verdict_log: VerdictLog) -> None:
+    # Warnings are errors in tests.
+    add(verdict_log, series("a"), 1.0, [0.5], observed=[1e308])
+    verdict_log.flush()
+    assert np.isinf(verdict_log.read("cpu", series("a")[0], 0.0, 9.0).lines["observed"]).all()
+
+
 def test_a_row_that_another_series_took_over_is_not_mixed_with_it(verdict_log: VerdictLog) -> None:
     add(verdict_log, series("a", "b"), 60.0, [0.1, 0.2])
     add(verdict_log, [series("c")[0], series("b")[0]], 120.0, [0.9, 0.3])
