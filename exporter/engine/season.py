@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.engine.constants import UNITY
-from exporter.engine.ordered import add_to, add_up
+from exporter.engine.ordered import add_to, add_up, any_of
 from exporter.engine.seconds import HOUR
 
 __all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "note_errors", "season_of"]
@@ -64,9 +64,11 @@ def season_of(
     now : ndarray, shape (n,)
         The season so far.
     """
-    by_week, visits = _explained(week)
-    by_day, days = _explained(day)
-    by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(by_day, days)
+    visits = _visits(week)
+    if not any_of(visits >= ENOUGH):
+        return np.full(len(now), UNKNOWN, np.int8)
+    by_week = _explained(week)
+    by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(_explained(day), _visits(day))
     peak, day_peak = _peaks(week, day)
     count, of_week, of_day, of_all = errors.astype(np.float64)
     unclear = count < COMPARED
@@ -112,8 +114,16 @@ def _peaks(week: Sequence[Stats], day: Sequence[Stats]) -> tuple[FloatArray, Flo
     return peak, day_peak / len(day)
 
 
-def _explained(buckets: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:
-    """Return the share of the variance that lies between buckets, and how often each was visited."""
+def _visits(buckets: Sequence[Stats]) -> FloatArray:
+    """Return how often each of the buckets was visited, shape (n,)."""
+    seconds = np.zeros(buckets[0].shape[1])
+    for first in range(0, len(buckets), 24):
+        add_to(seconds, np.array([hour[_WEIGHT] for hour in buckets[first : first + 24]], np.float64))
+    return seconds / (HOUR * len(buckets))
+
+
+def _explained(buckets: Sequence[Stats]) -> FloatArray:
+    """Return the share of the variance that lies between buckets, shape (n,)."""
     weights, means, squares, within = np.zeros((4, buckets[0].shape[1]))
     for first in range(0, len(buckets), 24):
         part = buckets[first : first + 24]
@@ -123,7 +133,7 @@ def _explained(buckets: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:
         add_to(squares, weight * mean * mean)
         add_to(within, weight * std * std)
     between = np.maximum(squares / weights - (means / weights) ** 2, 0.0)
-    return between / (between + within / weights), weights / (HOUR * len(buckets))
+    return between / (between + within / weights)
 
 
 def _beyond_chance(share: FloatArray, visits: FloatArray) -> FloatArray:

@@ -383,8 +383,8 @@ def _keep(state: _State, value: Array, normal: BoolArray) -> None:
         kept[KEPT // 2 :, full] = np.nan
         filled[full] = KEPT // 2
         state["stride"][full] *= 2
-    some = sort(kept[:, due])
     count = filled[due].astype(np.intp)
+    some = sort(kept[: int(count.max()), due])  # Those behind are empty.
     middle = _quantile(some, count, 0.5)
     deviation = sort(np.abs(some - middle))
     outer = (_quantile(some, count, 0.9) - _quantile(some, count, 0.1)) / _TENTHS

@@ -12,7 +12,7 @@ import numpy as np
 
 from exporter.engine.columns import Array, Column
 from exporter.engine.constants import NAN, ZERO
-from exporter.engine.ordered import FEW
+from exporter.engine.ordered import FEW, count_of
 
 __all__ = ["GAPS", "Gaps", "gap_columns"]
 
@@ -89,7 +89,7 @@ class Gaps:
         A value splits the gap it falls into; of what are then GAPS + 1 gaps the narrowest is forgotten.
         """
         novel = (novel & ~np.isnan(values)).reshape(len(novel), -1)
-        count = novel.sum(axis=0)
+        count = count_of(novel)
         place = np.flatnonzero(count)
         if not len(place):
             return
@@ -97,33 +97,41 @@ class Gaps:
         # what is done with all gaps of the same number is quick where they lie side by side.
         place = place[np.argsort(-count[place], kind="stable")]
         count = count[place]
-        low, high = _columns(self._low, place), _columns(self._high, place)
-        value = values.reshape(len(values), -1)
-        # The instants of their values, one after the other.
-        instants, first = np.nonzero(novel[:, place].T)[1], np.cumsum(count) - count
+        low, high = (np.take(_by_gap(edges), place, axis=1) for edges in (self._low, self._high))
+        # Their values, one after the other.
+        ordered = np.take(values.reshape(len(values), -1), place, axis=1).T[np.take(novel, place, axis=1).T]
+        first, used = np.cumsum(count) - count, count_of(low < high)
         for turn in range(int(count[0])):
             left = int(np.searchsorted(-count, -turn))  # Those that have one more value.
-            _split(low, high, value[instants[first[:left] + turn], place[:left]])
-        feature, which = np.divmod(place, self._low.shape[-1])
-        for gap in range(GAPS):
-            self._low[feature, gap, which], self._high[feature, gap, which] = low[gap], high[gap]
+            # The gaps are in use in their order; each value takes one more at most.
+            rows = min(GAPS, int(used[:left].max()) + turn + 1)
+            _split(low[:rows], high[:rows], ordered[first[:left] + turn])
+        for edges, new in ((self._low, low), (self._high, high)):
+            every = _by_gap(edges)
+            for gap, row in zip(every, new, strict=True):
+                gap[place] = row
+            edges[...] = every.reshape(GAPS, len(edges), -1).swapaxes(0, 1)
 
 
-def _columns(edges: Array, place: Array) -> Array:
-    """Return the edges of some features and series, by number; (f, GAPS, n) to (GAPS, m)."""
-    return np.take(edges.swapaxes(0, 1).reshape(GAPS, -1), place, axis=1)
+def _by_gap(edges: Array) -> Array:
+    """Return a copy of edges by number, (f, GAPS, n) to (GAPS, f * n)."""
+    return edges.swapaxes(0, 1).reshape(GAPS, -1)
 
 
 def _split(low: Array, high: Array, value: Array) -> None:
-    """Learn one value of each of the first k columns of gaps in place; shapes (GAPS, m) and (k,)."""
+    """Learn one value of each of the first k columns of gaps in place; shapes (gaps, m) and (k,)."""
     count, columns = len(value), low.shape[1]
     lower, upper = low[:, :count], high[:, :count]
+    falling = _FALLING[-len(low) :]
     # In at most one gap of each column, because gaps do not overlap.
-    gap, column = np.divmod(np.flatnonzero((lower < value) & (value < upper)), count)
-    if not len(gap):
+    inside = lower < value
+    inside &= value < upper
+    within = np.maximum.reduce(inside.view(np.uint8) * falling, axis=0)
+    column = np.flatnonzero(within)
+    if not len(column):
         return
     lows, highs = low.reshape(-1), high.reshape(-1)
-    hit = gap * columns + column
+    hit = (len(low) - within[column].astype(np.intp)) * columns + column
     value, left, right = value[column], lows[hit], highs[hit]
     keeps_left = value - left >= right - value  # The wider half stays in place.
     lows[hit], highs[hit] = np.where(keeps_left, left, value), np.where(keeps_left, value, right)
@@ -134,6 +142,6 @@ def _split(low: Array, high: Array, value: Array) -> None:
     wider = np.flatnonzero(end - begin > least[column])
     column, begin, end = column[wider], begin[wider], end[wider]
     # Numbers that fall, so that the first of equally narrow ones has the largest.
-    first = np.maximum.reduce((width == least) * _FALLING, axis=0)
-    there = (GAPS - first[column].astype(np.intp)) * columns + column
+    first = np.maximum.reduce((width == least).view(np.uint8) * falling, axis=0)
+    there = (len(low) - first[column].astype(np.intp)) * columns + column
     lows[there], highs[there] = begin, end

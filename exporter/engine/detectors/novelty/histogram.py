@@ -29,6 +29,11 @@ _NOT_ON_AN_EDGE = single(2.0**-0.25)
 """The first value lies in the middle of its bin: whole multiples of it, which are frequent, are on no edge."""
 _REACH = single(2.0**95)
 """Ratios to the first value end here; so does, in half octaves, the range that the bins can move to."""
+_LEAST = single(2.0**-95)
+_MANTISSA = np.int32(23)
+"""Bits of a float32 below its exponent."""
+_CARRY = np.int32((1 << 23) - (int(np.float32(2.0**0.5).view(np.int32)) & ((1 << 23) - 1)))
+_BIAS = np.int32(2 * 127 - 2)
 
 
 def histogram_columns(signals: int) -> dict[str, Column]:
@@ -62,14 +67,22 @@ class Histogram:
         fresh = self._scale == 0.0
         if any_of(fresh):
             seen = valid & usable
-            fresh &= seen.any(axis=1)
-            first = np.take_along_axis(signals, seen.argmax(axis=1)[:, None], axis=1)[:, 0]
-            self._scale[fresh] = first[fresh] * _NOT_ON_AN_EDGE
-            self._lowest[fresh] = -(BINS // 2)
+            signal, series = np.nonzero(fresh & seen.any(axis=1))
+            if len(signal):
+                first = signals[signal, seen[signal, :, series].argmax(axis=1), series]
+                self._scale[signal, series] = first * _NOT_ON_AN_EDGE
+                self._lowest[signal, series] = -(BINS // 2)
         scale = np.where(self._scale > 0.0, self._scale, UNITY)[:, None]
-        ratio = clip(np.where(valid, signals, scale) / scale, 1.0 / _REACH, _REACH)
-        bins = clip(_half_octave(ratio) - self._lowest[:, None], 1, BINS - 1)
-        return np.where(valid, bins, np.where(signals == 0.0, 0, UNKNOWN)).astype(np.uint8)
+        # What is not valid gets some bin here, and another below.
+        ratio = clip(signals / scale, _LEAST, _REACH)
+        bins = _half_octave(ratio)
+        bins -= self._lowest[:, None]
+        # np.clip would look for the types of its limits at every call.
+        np.minimum(np.maximum(bins, 1, out=bins), BINS - 1, out=bins)
+        noted = bins.astype(np.uint8)
+        noted[~valid] = UNKNOWN
+        noted[signals == 0.0] = 0
+        return noted
 
     def count(self, noted: Array) -> None:
         """Count the bins of a block, shape (t, s, n)."""
@@ -116,7 +129,11 @@ class Histogram:
 
 
 def _half_octave(ratio: Array) -> Array:
-    """Return ``floor(2 * log2(ratio)) + 2`` exactly, from the parts of the float."""
-    mantissa, exponent = np.frexp(ratio)
-    half: Array = 2 * exponent + (mantissa >= np.float32(2.0**-0.5))
+    """Return ``floor(2 * log2(ratio)) + 2`` exactly, as int32, from the bits of normal numbers of float32."""
+    bits = ratio.view(np.int32)
+    # From the root of two on the addition carries into the exponent.
+    half = bits + _CARRY
+    half >>= _MANTISSA
+    half += bits >> _MANTISSA
+    half -= _BIAS
     return half
