@@ -158,11 +158,15 @@ class AlertCounts:
         return self.instants_left + BLOCK * max(0, blocks - 1)
 
     def advance(self, instants: int) -> None:
-        """Note that so many instants, no more than `instants_left`, are complete."""
-        self._instants += instants
-        self.slot += instants
-        if self._instants == BLOCK:
-            self.end_block()
+        """Note that so many instants are complete; of those beyond `instants_left` no alert was counted."""
+        while instants:
+            # Without a series there is nothing to count, and instants of several blocks come at once.
+            part = min(instants, self.instants_left)
+            self._instants += part
+            self.slot += part
+            instants -= part
+            if self._instants == BLOCK:
+                self.end_block()
 
     def end_block(self) -> None:
         """Add the block to the counts; calibrate where it is time."""
@@ -238,7 +242,8 @@ class AlertCounts:
         count = 3 + len(self._begun)
         levels, rest = state[: count * LEVELS].reshape(count, LEVELS).copy(), state[count * LEVELS :].tolist()
         self._counts, self._today, self._squares, self._begun = *levels[:3], levels[3:].astype(np.bool_)
-        self._samples, self._instants = int(rest[0]), int(rest[1])
+        # Earlier versions went on beyond the block where a query had no series.
+        self._samples, self._instants = int(rest[0]), min(int(rest[1]), BLOCK - 1)
         self._exposure, self._series, self._history, self._since = rest[2:6]
         threshold, fitted, expected, lower, upper, shape, peaks, history = rest[6:14]
         self._days, self._day, self.slot = rest[14], rest[15], int(rest[16])

@@ -178,8 +178,24 @@ def noise(days: int, count: int) -> np.ndarray:
 
 
 def run(one: Engine, samples: np.ndarray, *, begin: int = 0, step: float = STEP):
-    times = START + STEP * np.arange(begin, begin + len(samples))
+    times = START + step * np.arange(begin, begin + len(samples))
     return one.run(times, one.align(keys(samples.shape[1]), samples, times[0]).samples, step)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_series_may_come_after_a_history_without_any(stored: bool) -> None:
+    # Blocks of alert counts end also where there is no series; with many series a span ends with them.
+    one = engine(Budget(None, 1, 1, 10.0), cadence=300.0)
+    run(one, np.empty((1000, 0)), step=10.0)
+    if stored:
+        # Of an earlier version, which went on in one block.
+        counts = AlertCounts(one.settings.budget, math.inf)
+        counts._instants = 41
+        assert one._state.alert_counts.restore(counts.state())
+    samples = np.random.default_rng(1).normal(100.0, 1.0, (30, 2000))
+    run(one, samples, begin=1000, step=10.0)
+    assert one.at == START + 1029 * 10.0
+    assert one._state.alert_counts.instants_left == 12 - (11 + 30 if stored else 1030) % 12
 
 
 def test_the_score_means_anomalous_at_one_half_and_the_band_says_so() -> None:
