@@ -63,6 +63,7 @@ _QUARTILE_START = 10
 """Until so many samples the quartiles are those of a normal distribution."""
 _SHARES = np.array([0.25, 0.75])[:, None, None]
 """Of the values that lie below the quartiles."""
+_MORE = _SHARES - 1.0
 _NORMAL_QUARTILE = 0.6745
 """Standard deviations from the mean of a normal distribution to its quartiles."""
 
@@ -155,7 +156,7 @@ class Baseline:
         self.season[rows] = UNKNOWN
         self.errors[:, rows] = 0.0
         for bucket, stats in enumerate(self._stats):
-            if any_of(stats[_LAST, rows]):
+            if any_of(stats[_LAST, rows] > 0.0):
                 stats[:, rows] = 0.0
                 self.touched.add(bucket)
 
@@ -355,15 +356,13 @@ def _learn(stats: FloatArray, batch: _Batch, full: FloatArray) -> FloatArray:
     # The quartiles step by the spread seen so far. The interquartile range alone could close for good on
     # repeated values, so a part of the standard deviation keeps it open.
     spread = np.maximum(_QUARTILE_GAIN * (q3 - q1), new_std)
-    # Shapes (k, b, n): the weight with each sample, and its step.
-    added = np.where(batch.here, batch.each, 0.0)[:, None]
-    weights = np.add.accumulate(
-        np.concatenate([weight[None] + added[:1], np.broadcast_to(added, (len(added), *weight.shape))[1:]])
-    )
-    steps = np.where(batch.here[:, None], spread * (batch.each / np.minimum(weights, full)), 0.0)
-    quartiles = np.array((q1, q3))
-    for sample, step in zip(batch.samples, steps, strict=True):
-        quartiles = quartiles + step * (_SHARES - (sample < quartiles))
+    quartiles, weights, every = np.array((q1, q3)), weight.copy(), all_of(batch.here)
+    for sample, here in zip(batch.samples, batch.here, strict=True):
+        weights += batch.each if every else np.where(here, batch.each, 0.0)
+        step = spread * (batch.each / np.minimum(weights, full))
+        if not every:
+            step = np.where(here, step, 0.0)
+        quartiles += step * np.where(sample < quartiles, _MORE, _SHARES)
     low, high = np.where(young, (new_mean - reach, new_mean + reach), quartiles)
     columns = (new_mean, new_std, np.minimum(low, high), np.maximum(low, high), np.minimum(total, full))
     return np.stack(columns, axis=1)

@@ -124,7 +124,9 @@ class Recent:
         kept[-1] = self._sample[-1]
         now, before = self._sample[BLOCK:], self._sample[:BLOCK]
         # What is still in the window is not the past.
-        past = sort(kept[: -(WINDOW // BLOCK)])
+        past = kept[: -(WINDOW // BLOCK)]
+        empty = int(np.isnan(past).all(axis=1).argmin())  # Those that no series has yet.
+        past = sort(past[empty:])
         count = count_of(~np.isnan(past))
         variance, entropy = self.change
         variance[...] = self._change_of_variance(now, before, past, count)

@@ -108,11 +108,16 @@ def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
 
     A bin stands at the geometric middle of its part that lies beyond the start.
     """
-    bins = np.arange(len(by_bin), dtype=np.float32)[:, None, None]
     begin = start.astype(np.float32)
+    # Of many series some bins are below the tails of all, or above all that came.
+    filled = np.flatnonzero(np.maximum.reduce(by_bin, axis=(1, 2)))
+    last = int(filled[-1]) if len(filled) else 1
+    first = min(max(int(begin.min()), 1), last)
+    bins = np.arange(first, last + 1, dtype=np.float32)[:, None, None]
     part = clip(bins + 1 - begin, 0, 1)
-    part[0] = 0
-    weight = by_bin * part
+    if first == 0:
+        part[0] = 0  # Zeros are beyond nothing.
+    weight = by_bin[first : last + 1] * part
     origin = np.where(begin > 0.0, np.exp2(0.5 * begin), ZERO)
     excess = np.exp2(0.5 * (bins + 1) - 0.25 * part) - origin
     excess = np.where(weight > 0.0, np.maximum(excess, 0), ZERO)
