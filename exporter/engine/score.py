@@ -334,9 +334,8 @@ class Scorer:
         band = [state.scale.outward(rows, edge) for edge in (lower, expected, upper)]
         if scored.factor is not None:
             band[::2] = (widen(edge, scored.mean, scored.factor) for edge in band[::2])
-        if any(edge.ndim != band[1].ndim for edge in band):
-            band = list(np.broadcast_arrays(*band))
-        edges = np.array(band).reshape(3, -1, band[1].shape[-1])
+        edges = np.empty((3, max(len(edge) if edge.ndim > 1 else 1 for edge in band), band[1].shape[-1]))
+        edges[0], edges[1], edges[2] = band
         lower, expected, upper = clip(state.scale.possible(rows, edges, scored.negative), low, high)
         verdicts.expected[when, rows] = np.where(has_band, expected, _NAN)
         for column, outer, bound, alerts in (

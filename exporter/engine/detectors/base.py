@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -364,11 +365,19 @@ def interval_result(batch: SampleBatch, expected: FloatArray, lower: FloatArray,
 
 def severity_result(batch: SampleBatch, above: FloatArray, below: FloatArray) -> DetectorResult:
     """Return severities of shape (t, n) or (n,) without an interval; NaN where there is no sample."""
-    no_interval = np.full(batch.sample.shape[1], np.nan)
+    no_interval = _no_interval(batch.sample.shape[1])
     missing = np.isnan(batch.sample)
     if any_of(missing) or above.shape != missing.shape:
         above, below = np.where(missing, np.nan, above), np.where(missing, np.nan, below)
     return DetectorResult(above, below, no_interval, no_interval, no_interval)
+
+
+@lru_cache(maxsize=16)
+def _no_interval(count: int) -> FloatArray:
+    """Return NaN for so many series, which nobody can change."""
+    nothing = np.full(count, np.nan)
+    nothing.flags.writeable = False
+    return nothing
 
 
 def split_by_side(batch: SampleBatch, severity: FloatArray, centre: FloatArray) -> DetectorResult:

@@ -59,13 +59,14 @@ JUMP_COLUMNS: dict[str, Column] = {f"{PREFIX}{name}": column for name, column in
     f"{PREFIX}sum": Column((3,), np.float32),  # Sizes of the changes of the block, their number, and days they are of.
     f"{PREFIX}away": Column((), np.float32),  # Distance from the level before the jump that goes on; 0: none does.
 }
+_COLUMNS = [(name.removeprefix(PREFIX), name) for name in JUMP_COLUMNS]
 
 
 class Jumps:
     """The jumps of some series, in columns of `JUMP_COLUMNS`."""
 
     def __init__(self, state: State) -> None:
-        self._state = {name.removeprefix(PREFIX): array for name, array in state.items() if name.startswith(PREFIX)}
+        self._state = {name: state[column] for name, column in _COLUMNS}
         self._typical = self._state["typical"][0]
 
     def judge(self, batch: SampleBatch, residual: Residual, alone: float) -> Array:
