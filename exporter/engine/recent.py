@@ -55,7 +55,9 @@ class RecentDeviations(Columns):
         if hour != before:
             self._end_hour(state, before, hour)
         for name, new in (("recent_samples", sample - expected), ("recent_values", sample)):
-            state[name][...] = np.concatenate([state[name], new.astype(np.float32)])[-NEWEST:]
+            newest, kept = state[name], max(0, NEWEST - len(new))
+            newest[:kept] = newest[NEWEST - kept :]
+            newest[kept:] = new[kept - NEWEST :]
         deviation = sample - usual
         here = ~np.isnan(deviation)
         add_to(state["recent_sum"], np.where(here, deviation, 0.0))

@@ -114,13 +114,14 @@ def _pareto(by_bin: Array, start: Array) -> tuple[Array, Array]:
     last = int(filled[-1]) if len(filled) else 1
     first = min(max(int(begin.min()), 1), last)
     bins = np.arange(first, last + 1, dtype=np.float32)[:, None, None]
-    part = clip(bins + 1 - begin, 0, 1)
+    part = bins + UNITY - begin
+    np.minimum(np.maximum(part, ZERO, out=part), UNITY, out=part)
     if first == 0:
         part[0] = 0  # Zeros are beyond nothing.
     weight = by_bin[first : last + 1] * part
     origin = np.where(begin > 0.0, np.exp2(0.5 * begin), ZERO)
     excess = np.exp2(0.5 * (bins + 1) - 0.25 * part) - origin
-    excess = np.where(weight > 0.0, np.maximum(excess, 0), ZERO)
+    np.maximum(excess, ZERO, out=excess)
     beyond = suffix_sums(weight)
     number = np.maximum(beyond[0], 1e-9)
     mass = weight * excess
