@@ -75,7 +75,7 @@ screenshots: $(STAMP) servers ## Take the pictures in docs/images anew, and the 
 	@$(BIN)/python -m pytest -q tests/integration/test_pages.py tests/integration/test_walkthrough.py --screenshots
 
 golden: $(STAMP) ## Write the golden files anew; read the difference before you commit it.
-	@$(BIN)/python -m pytest -q tests --update-golden
+	@$(BIN)/python -m pytest -q -n auto tests --update-golden
 
 dashboards: $(STAMP) ## Write grafana_dashboards/*.json from their code.
 	@$(BIN)/python -m grafana_dashboards

@@ -90,14 +90,20 @@ def _shares_fixtures(file: str) -> bool:
     return 'scope="module"' in text or "@functools.cache" in text
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the tests with real servers first, and give them a second chance, which the summary shows.
 
     They wait, and the longest of them must not begin when all others are done.
 
     A machine that stands still for seconds makes a scrape or a notification late, and no wait is long enough for
     every machine. A defect fails twice.
+
+    Where golden files are written anew, only the tests that write some are run.
     """
+    if config.getoption("--update-golden"):
+        writing = [item for item in items if "update_golden" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in writing])
+        items[:] = writing
     for item in items:
         if item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -118,14 +124,19 @@ def _no_part_failed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes | str], None]:
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether a test writes its file instead of comparing with it; only tests that ask for this run with the flag."""
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def golden(update_golden: bool) -> Callable[[str, bytes | str], None]:
     """Compare bytes or text with ``tests/golden/<name>``: ``golden("page.txt", body)``."""
-    update = bool(request.config.getoption("--update-golden"))
 
     def check(name: str, actual: bytes | str) -> None:
         file = GOLDEN / name
         data = actual.encode() if isinstance(actual, str) else actual
-        if update:
+        if update_golden:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             return

@@ -127,7 +127,7 @@ Shown = Callable[[str, str], None]
 
 
 @pytest.fixture
-def shown(request: pytest.FixtureRequest) -> Shown:
+def shown(update_golden: bool) -> Shown:
     """Compare a text with the one that the page of documentation shows under a heading."""
 
     def compare(name: str, text: str) -> None:
@@ -135,7 +135,7 @@ def shown(request: pytest.FixtureRequest) -> Shown:
         head, opening, rest = whole.partition(f"\n### {name}\n")
         before, fence, block = rest.partition("```text\n")
         documented, _, after = block.partition("\n```")
-        if request.config.getoption("--update-golden"):
+        if update_golden:
             PAGE.write_text(f"{head}{opening}{before}{fence}{text.strip()}\n```{after}")
         else:
             assert text.strip() == documented

@@ -23,7 +23,7 @@ def test_there_are_at_least_a_hundred_bad_files() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_bad_file_is_refused_with_every_problem_at_its_place(
-    file: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    file: Path, update_golden: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Messages name files relative to the folder, so that the expected lines are the same everywhere.
     monkeypatch.chdir(FOLDER)
@@ -31,6 +31,6 @@ def test_a_bad_file_is_refused_with_every_problem_at_its_place(
         load(file.name, environ=ENVIRONMENT)
     lines = "".join(f"{line}\n" for line in refused.value.lines()).replace(DETECTOR_NAMES, "{detectors}")
     expected = file.with_suffix(".txt")
-    if request.config.getoption("--update-golden"):
+    if update_golden:
         expected.write_text(lines, encoding="utf-8")
     assert lines == expected.read_text(encoding="utf-8")

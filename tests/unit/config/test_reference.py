@@ -26,8 +26,8 @@ def models(model: type[BaseModel] = Config) -> set[type[BaseModel]]:
     return {model, *(found for part in inner for found in models(part))}
 
 
-def test_the_document_is_what_the_models_say(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--update-golden"):
+def test_the_document_is_what_the_models_say(update_golden: bool) -> None:
+    if update_golden:
         DOCUMENT.write_text(render(), encoding="utf-8")
     document = DOCUMENT.read_text(encoding="utf-8")
     # A detector that is being written may have no section so far; one that has a section has this one.
@@ -52,14 +52,14 @@ def test_every_field_is_in_the_document(model: type[BaseModel]) -> None:
     assert [n for n, info in model.model_fields.items() if f"{info.alias or n}:" not in text] == []
 
 
-def test_the_presets_in_the_documents_are_those_of_the_package(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--update-golden"):
+def test_the_presets_in_the_documents_are_those_of_the_package(update_golden: bool) -> None:
+    if update_golden:
         PRESETS.write_text(preset_reference.render(), encoding="utf-8")
     assert PRESETS.read_text(encoding="utf-8") == preset_reference.render(), "make reference"
 
 
-def test_the_published_schema_is_that_of_the_models(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--update-golden"):
+def test_the_published_schema_is_that_of_the_models(update_golden: bool) -> None:
+    if update_golden:
         SCHEMA.write_text(text_of(config_schema()), encoding="utf-8")
     assert SCHEMA.read_text(encoding="utf-8") == text_of(config_schema()), "make reference"
 

@@ -171,9 +171,7 @@ def test_each_situation_has_its_shape(situations: dict[str, Mapping[str, str]]) 
         assert "band -" not in texts["summary"]
 
 
-def test_ten_situations_are_in_the_documentation(
-    situations: dict[str, Mapping[str, str]], request: pytest.FixtureRequest
-) -> None:
+def test_ten_situations_are_in_the_documentation(situations: dict[str, Mapping[str, str]], update_golden: bool) -> None:
     assert len(situations) == 10
     parts = []
     for name, texts in situations.items():
@@ -184,6 +182,6 @@ def test_ten_situations_are_in_the_documentation(
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     expected = before + BEGIN + "".join(parts) + END + after
-    if request.config.getoption("--update-golden"):
+    if update_golden:
         DOCUMENT.write_text(expected)
     assert DOCUMENT.read_text() == expected

@@ -368,14 +368,14 @@ def test_any_number_can_be_written(numbers: list[float]) -> None:
             assert (float(text) == 0) == (number == 0 or abs(number) < 1e-5 * largest)
 
 
-def test_the_documentation_is_that_of_the_registry(request: pytest.FixtureRequest) -> None:
+def test_the_documentation_is_that_of_the_registry(update_golden: bool) -> None:
     document = Path(__file__).parents[4] / "docs" / "annotations.md"
     text = document.read_text()
     begin, end = "<!-- registry: begin -->\n", "\n<!-- registry: end -->"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     expected = before + begin + reference() + end + after
-    if request.config.getoption("--update-golden"):
+    if update_golden:
         document.write_text(expected)
     assert document.read_text() == expected
 
