@@ -9,11 +9,12 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from exporter.file_stamp import FileStamp, stamp_of
+
 __all__ = ["ConfigWatch"]
 
 _Version = tuple[tuple[str, bytes], ...]
 """Names of files with a digest of what is in them; empty where one cannot be read."""
-_Stamp = tuple[int, ...]
 
 
 class ConfigWatch:
@@ -28,7 +29,7 @@ class ConfigWatch:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._patterns: tuple[str, ...] = ()
-        self._read: dict[str, tuple[_Stamp, bytes]] = {}
+        self._read: dict[str, tuple[FileStamp, bytes]] = {}
         self._loaded = self._previous = self._version()
 
     def loading(self) -> None:
@@ -59,14 +60,14 @@ class ConfigWatch:
         for pattern in self._patterns:
             yield from glob.glob(str(self._file.parent / pattern))  # noqa: PTH207 - of absolute patterns, too.
 
-    def _digest(self, name: str) -> tuple[_Stamp, bytes]:
+    def _digest(self, name: str) -> tuple[FileStamp, bytes]:
         """Return the digest of a file, with what tells whether it has to be read again."""
         try:
             status = os.stat(name)  # noqa: PTH116 - of what a link points to.
             if not stat.S_ISREG(status.st_mode):
                 # A pipe, as of a shell's <(...), has its content once, for who loads it.
                 return (), b""
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            stamp = stamp_of(status)
             cached = self._read.get(name)
             if cached is not None and cached[0] == stamp:
                 return cached

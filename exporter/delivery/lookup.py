@@ -13,6 +13,7 @@ import msgspec
 
 from exporter.delivery.settings import AlertmanagerEntry, AlertmanagerSettings, DnsDiscovery
 from exporter.errors import ConfigError, ExporterError
+from exporter.file_stamp import file_stamp
 from exporter.yaml_reader import parse, read_text
 
 __all__ = ["FileTargets", "LookupFailedError", "has_addresses", "look_up_addresses", "look_up_records"]
@@ -127,7 +128,7 @@ class FileTargets:
         return list(by_url.values())[:_MOST]
 
     def _state(self) -> object:
-        return [(file, _stamp(file)) for file in self._files()]
+        return [(file, file_stamp(file)) for file in self._files()]
 
     def _files(self) -> list[Path]:
         names = {name for pattern in self._patterns for name in glob.glob(pattern)}  # noqa: PTH207 - absolute patterns.
@@ -184,11 +185,3 @@ def _addresses(name: str, family: socket.AddressFamily) -> list[str]:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-def _stamp(file: Path) -> object:
-    try:
-        status = file.stat()
-    except OSError as error:
-        return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino

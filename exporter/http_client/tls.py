@@ -9,6 +9,7 @@ from stat import S_ISREG
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from exporter.errors import Reason
+from exporter.file_stamp import FileStamp, stamp_of
 from exporter.http_client.errors import Fault
 from exporter.http_client.settings import TlsSettings
 from exporter.http_client.transport import TlsContext
@@ -63,11 +64,11 @@ def context(settings: TlsSettings) -> TlsContext:
     return made
 
 
-def _stamp(name: str, file: Path) -> tuple[int, ...]:
+def _stamp(name: str, file: Path) -> FileStamp:
     try:
         stat = file.stat()
     except OSError as error:
         raise Fault(Reason.CREDENTIALS, f"{name} {file} cannot be read: {error.strerror}") from None
     if not S_ISREG(stat.st_mode):
         raise Fault(Reason.CREDENTIALS, f"{name} {file} is not a regular file")
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return stamp_of(stat)

@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from exporter.errors import ConfigError, Problem
+from exporter.file_stamp import file_stamp
 from exporter.settings import Section
 from exporter.web.auth import Users, bcrypt_cost, plain_name
 from exporter.web.rate_limit import RateLimit, TokenBucket
@@ -188,12 +189,4 @@ class WebConfigFile:
         self._access = Access(context, Users(users), config.http_server_config.headers, names, bucket)
 
     def _state(self) -> tuple[object, ...]:
-        return tuple(_stamp(file) for file in self._files)
-
-
-def _stamp(file: Path) -> object:
-    try:
-        status = file.stat()
-    except OSError as error:
-        return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return tuple(file_stamp(file) for file in self._files)

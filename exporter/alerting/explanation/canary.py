@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from exporter.alerting.explanation.formatting import format_numbers, format_span, is_share
+from exporter.alerting.explanation.formatting import format_lasted, format_numbers, is_share
 from exporter.alerting.explanation.input import CanaryInput
 from exporter.alerting.explanation.links import chart_links
 
@@ -74,7 +74,7 @@ def compared(source: CanaryInput) -> str:
 
 def lasted(source: CanaryInput) -> str:
     """Return for how long they differ."""
-    return format_span(source.at - source.since) if source.at > source.since else ""
+    return format_lasted(source.since, source.at)
 
 
 def chart(source: CanaryInput) -> tuple[str, str]:

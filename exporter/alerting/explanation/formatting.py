@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal
 
-__all__ = ["Unit", "format_instant", "format_numbers", "format_span", "is_share", "rounded_numbers", "scale_of"]
+__all__ = [
+    "Unit", "format_instant", "format_lasted", "format_numbers", "format_span", "is_share", "rounded_numbers",
+    "scale_of",
+]  # fmt: skip
 
 Unit = Literal["bytes", "bytes_per_second", "per_second", "percent", "ratio", "seconds"]
 """What a query may say its values are."""
@@ -91,6 +94,15 @@ def scale_of(largest: float, unit: Unit) -> tuple[float, str]:
     ((1048576.0, 'MiB'), (0.01, '%'))
     """
     return next((size, name) for least, size, name in _SCALES[unit] if largest >= least)
+
+
+def format_lasted(since: float, at: float) -> str:
+    """Write how long something has lasted; empty at the instant at which it began.
+
+    >>> format_lasted(60.0, 180.0), format_lasted(60.0, 60.0)
+    ('2 min', '')
+    """
+    return format_span(at - since) if at > since else ""
 
 
 def format_span(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from exporter.alerting.explanation.formatting import format_span
+from exporter.alerting.explanation.formatting import format_lasted
 from exporter.alerting.explanation.input import EntityInput, MetricShare
 from exporter.alerting.explanation.links import chart_links
 
@@ -32,7 +32,7 @@ def metrics(source: EntityInput) -> str:
 
 def lasted(source: EntityInput) -> str:
     """Return for how long the entity is anomalous; empty in the first slot."""
-    return format_span(source.at - source.since) if source.at > source.since else ""
+    return format_lasted(source.since, source.at)
 
 
 def main_metric(source: EntityInput) -> str:

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from exporter.alerting.explanation.formatting import (
     format_instant,
+    format_lasted,
     format_numbers,
-    format_span,
     is_share,
     rounded_numbers,
 )
@@ -104,7 +104,7 @@ class SeriesTexts:
             # Its samples were anomalous long after it began.
             self.began = min(source.drift.since, source.since)
         self.band = _band(source, self.lower, self.upper)
-        self.lasted = format_span(source.at - self.began) if source.at > self.began else ""
+        self.lasted = format_lasted(self.began, source.at)
         # The name of the metric is one of the labels where series differ in nothing else.
         metric = {label: source.labels[label] for label in METRIC_LABELS.values() if label in source.labels}
         self.name = series_name(source.query, {**metric, **source.series})

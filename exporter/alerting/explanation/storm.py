@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.alerting.explanation.formatting import format_instant, format_span
+from exporter.alerting.explanation.formatting import format_instant, format_lasted, format_span
 from exporter.alerting.explanation.input import CauseInput, SharedAlertInput, StormInput
 
 __all__ = [
@@ -33,7 +33,7 @@ def storm_summary(source: StormInput) -> str:
 
 def storm_lasted(source: StormInput) -> str:
     """Return for how long there have been anomalous members; empty in the first slot."""
-    return format_span(source.at - source.since) if source.at > source.since else ""
+    return format_lasted(source.since, source.at)
 
 
 def members(source: StormInput) -> str:

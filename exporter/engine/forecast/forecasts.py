@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.engine.buckets import utc_offset
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.forecast.forecast import LEVELS, Forecast
 from exporter.engine.forecast.limit import probability_within, times_to_limit
@@ -144,7 +144,7 @@ class Forecasts:
         """Go on from arrays that were written when `at`, Unix seconds, was the newest instant; see `Ring.restore`."""
         self._enter(at)
         for ring in self._rings:
-            ring.restore(parts, admitted, at + _offset(at, self._zone))
+            ring.restore(parts, admitted, at + utc_offset(at, self._zone))
         self._followed = self._near.slot - 1
 
     # ------------------------------------------------------------------ samples
@@ -171,7 +171,7 @@ class Forecasts:
         state["newest"][...] = np.where(np.isnan(newest), state["newest"], newest)
 
     def _enter(self, at: float) -> None:
-        local = at + _offset(at, self._zone)
+        local = at + utc_offset(at, self._zone)
         self._since = local % self.seconds
         self._at = at
 
@@ -314,10 +314,5 @@ def _pieces(rows: Rows, size: int) -> Iterator[Rows]:
 def _offsets(times: FloatArray, zone: ZoneInfo) -> FloatArray:
     """Return by how many seconds the clock of the wall is ahead of UTC at each instant, shape (t,)."""
     hours, index = np.unique(np.floor(times / HOUR), return_inverse=True)
-    offsets: FloatArray = np.array([_offset(hour * HOUR, zone) for hour in hours.tolist()])[index]
+    offsets: FloatArray = np.array([utc_offset(hour * HOUR, zone) for hour in hours.tolist()])[index]
     return offsets
-
-
-def _offset(at: float, zone: ZoneInfo) -> float:
-    offset = datetime.fromtimestamp(at, zone).utcoffset()
-    return 0.0 if offset is None else offset.total_seconds()
