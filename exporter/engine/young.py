@@ -20,7 +20,7 @@ import numpy.typing as npt
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.constants import ZERO, single
 from exporter.engine.detectors.base import CERTAIN, SEVERITY_MAX, BoolArray, FloatArray
-from exporter.engine.ordered import all_of, any_of, clip, sort
+from exporter.engine.ordered import all_of, any_of, clip, pick, sort
 from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["FEW", "UNTIL", "Siblings", "Young", "YoungSamples", "YoungVerdicts"]
@@ -394,7 +394,7 @@ def _keep(state: _State, value: Array, normal: BoolArray) -> None:
 
 def _quantile(ordered: Array, count: npt.NDArray[np.intp], share: float) -> Array:
     """Return a quantile of the first `count` rows of each series, shapes (k, n) and (n,); between two, their mean."""
-    place, series = (count - 1) * share, np.arange(len(count))
-    low, high = ordered[np.floor(place).astype(np.intp), series], ordered[np.ceil(place).astype(np.intp), series]
+    place = (count - 1) * share
+    low, high = pick(ordered, np.floor(place).astype(np.intp)), pick(ordered, np.ceil(place).astype(np.intp))
     quantile: Array = np.float32(0.5) * (low + high)
     return quantile

@@ -40,6 +40,36 @@ def test_nothing_is_near_while_nothing_is_known() -> None:
     assert distances([], [1.0]) == [np.inf]
 
 
+def test_series_learn_a_block_together_as_each_value_by_itself() -> None:
+    rng, columns = np.random.default_rng(3), Columns(gap_columns(2))
+    columns.grow(80)
+    together, alone = columns.arrays(), {name: array.copy() for name, array in columns.arrays().items()}
+    for block in range(6):
+        # Whole numbers repeat, and gaps are equally narrow.
+        values = np.rint(rng.standard_normal((12, 2, 80)) * 40.0 / (1 + block)).astype(np.float32)
+        novel = rng.random(values.shape) < rng.random(80)
+        Gaps(together).learn(values, novel)
+        for series in range(80):
+            one = {name: array[..., series : series + 1] for name, array in alone.items()}
+            for value, new in zip(values[..., series], novel[..., series], strict=True):
+                Gaps(one).learn(value[None, :, None], new[None, :, None])
+    for name, array in together.items():
+        assert np.array_equal(array, alone[name])
+
+
+def test_tails_that_begin_elsewhere_are_fitted_together_as_each_by_itself() -> None:
+    rng = np.random.default_rng(4)
+    counts = np.zeros((2, BINS, 100), np.float32)
+    for series in range(99):  # The last one has seen nothing, and others only zeros.
+        bins = np.clip(rng.normal(series / 3.0, 2.0, 500), 0, BINS - 1).astype(int)
+        counts[:, :, series] = np.bincount(bins, minlength=BINS)
+    fit = fit_tail(counts, GATE)
+    for series in range(100):
+        one = fit_tail(counts[..., series : series + 1].copy(), GATE)
+        for name in ("gate", "start", "at_gate", "at_start", "shape", "scale"):
+            assert np.array_equal(getattr(fit, name)[:, series], getattr(one, name)[:, 0]), name
+
+
 def test_far_values_stay_known_where_more_come_than_there_are_gaps() -> None:
     dense = np.random.default_rng(2).uniform(0, 1, 50 * GAPS).tolist()
     near, far, between = distances([1000, *dense], [0.5, 1000, 400])
