@@ -20,6 +20,7 @@ GAPS = 16
 """Gaps that are kept of each feature, those beyond the extremes included: 128 bytes a feature and series. After some
 fifteen kinds of spikes the nearest to others is forgotten."""
 
+_NUMBERS = np.arange(1, GAPS + 1)
 _FALLING = np.arange(GAPS, 0, -1, dtype=np.uint8)[:, None]
 
 
@@ -100,11 +101,11 @@ class Gaps:
         low, high = (np.take(_by_gap(edges), place, axis=1) for edges in (self._low, self._high))
         # Their values, one after the other.
         ordered = np.take(values.reshape(len(values), -1), place, axis=1).T[np.take(novel, place, axis=1).T]
-        first, used = np.cumsum(count) - count, count_of(low < high)
+        first, last = np.cumsum(count) - count, int(np.max((low < high).any(axis=1) * _NUMBERS))
         for turn in range(int(count[0])):
             left = int(np.searchsorted(-count, -turn))  # Those that have one more value.
-            # The gaps are in use in their order; each value takes one more at most.
-            rows = min(GAPS, int(used[:left].max()) + turn + 1)
+            # All behind the last one in use are empty, and each value takes one more at most.
+            rows = min(GAPS, last + turn + 1)
             _split(low[:rows], high[:rows], ordered[first[:left] + turn])
         for edges, new in ((self._low, low), (self._high, high)):
             every = _by_gap(edges)

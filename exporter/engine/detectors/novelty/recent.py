@@ -119,14 +119,12 @@ class Recent:
         block = sort(self._sample[WINDOW:])
         medians[:-1] = medians[1:]
         medians[-1] = np.float32(0.5) * (block[BLOCK // 2 - 1] + block[BLOCK // 2])
-        self.median[...] = median(medians)
+        self.median[...] = median(_begun(medians))
         kept[:-1] = kept[1:]
         kept[-1] = self._sample[-1]
         now, before = self._sample[BLOCK:], self._sample[:BLOCK]
         # What is still in the window is not the past.
-        past = kept[: -(WINDOW // BLOCK)]
-        empty = int(np.isnan(past).all(axis=1).argmin())  # Those that no series has yet.
-        past = sort(past[empty:])
+        past = sort(_begun(kept[: -(WINDOW // BLOCK)]))
         count = count_of(~np.isnan(past))
         variance, entropy = self.change
         variance[...] = self._change_of_variance(now, before, past, count)
@@ -155,6 +153,11 @@ class Recent:
         floor = _FLOOR * (high - low) + 1e-12
         ratio = (np.sqrt(_mean_and_variance(now)[1]) + floor) / (np.sqrt(variance) + floor)
         return np.where(blocks > 0, np.abs(np.log(ratio)), np.nan)
+
+
+def _begun(rows: Array) -> Array:
+    """Return rows from the first one that any series has."""
+    return rows[int(np.isnan(rows).all(axis=1).argmin()) :]
 
 
 def relative_entropy(now: Array, past: Array, count: Array) -> Array:
