@@ -22,6 +22,17 @@ def test_a_series_alone_has_the_bits_that_it_has_among_many(reduce) -> None:
     assert np.array_equal(reduce(rows)[..., :1], reduce(rows[:, :1].copy()))
 
 
+@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_median_of_few_rows_is_the_same_among_many_series(count: int, dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((count, 600)).astype(dtype)
+    rows[rng.random(rows.shape) < 0.3] = np.nan
+    alone = np.concatenate([median(column[:, None]) for column in rows.T])
+    assert np.array_equal(median(rows), alone, equal_nan=True)
+    assert median(rows).dtype == alone.dtype
+
+
 def distances(known: list[float], asked: list[float]) -> list[float]:
     columns = Columns(gap_columns(1))
     columns.grow(1)
