@@ -36,7 +36,8 @@ LEAST, MOST = 0.3, 10.0
 budget is."""
 LEVELS = 512
 GRID = np.geomspace(LEAST, 30.0, LEVELS).astype(np.float32)
-"""Thresholds at which alerts are counted; 0.9 % apart."""
+GRID[np.abs(GRID - 1.0).argmin()] = 1.0
+"""Thresholds at which alerts are counted; 0.9 % apart, and the default one among them: many alerts reach no higher."""
 ENOUGH = 0.98 * WEEK
 """Seconds of history at the query's own interval before a threshold is calibrated: a week has every hour, and the last
 slots of it may be missing."""

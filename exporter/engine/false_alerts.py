@@ -1,9 +1,9 @@
 """How many of the alerts that were counted are false, from how high their severities went.
 
 Which alerts were incidents is not known. But noise falls off steeply with the severity, and incidents have all sizes.
-So what went above a reference is taken for a mixture of a steep generalised Pareto distribution and a flat exponential
-one, fitted by expectation maximisation [1]_ with a little prior knowledge. Each alert is false with the probability
-that it belongs to the steep one. Where hardly anything was seen below the threshold, the two cannot be separated, and
+So what went above a reference is taken for a mixture of a steep and a flat generalised Pareto distribution, fitted by
+expectation maximisation [1]_ with a little prior knowledge. Each alert is false with the probability that it belongs to
+the steep one. Where hardly anything was seen below the threshold, the two cannot be separated, and
 alerts count as false.
 
 What people said of alerts counts for more than what the severities look like.
@@ -38,8 +38,9 @@ _FEWEST = 25.0
 _STEEP, _STEEP_WEIGHT = 6.0, 4.0
 """How fast noise falls off with the severity where nothing is known, and for how many alerts that stands. On labelled
 metrics it falls by half each tenth of a severity."""
-_FLAT = 1.0
-"""How fast incidents fall off: on labelled metrics, and on generated incidents of 4 to 15 standard deviations."""
+_FLAT, _OUTAGE = 1.0, 2.0
+"""How fast incidents fall off at first, on labelled metrics and on generated ones of 4 to 15 standard deviations, and
+the power of their tail: outages of a series with little noise are tens of severities away."""
 _PRIOR_FLAT, _PRIOR_STEEP = 1.0, 2.0
 """Alerts of each kind that are added to those that were counted."""
 _UNCLEAR = 12.0
@@ -137,7 +138,7 @@ def false_rate(
 
 @dataclass(frozen=True, slots=True)
 class _Mixture:
-    """Excesses of noise, a generalised Pareto distribution, and of incidents, an exponential one.
+    """Excesses of noise, a steep generalised Pareto distribution, and of incidents, a flat one.
 
     Attributes
     ----------
@@ -156,7 +157,8 @@ class _Mixture:
         relative = excess / self.scale
         power = -1.0 - 1.0 / self.shape if self.shape else 0.0
         falls = (1.0 + self.shape * relative) ** power if self.shape else np.exp(-relative)
-        return (1.0 - self.incidents) / self.scale * falls, self.incidents * _FLAT * np.exp(-_FLAT * excess)
+        flat = _FLAT * (1.0 + _FLAT / _OUTAGE * excess) ** (-1.0 - _OUTAGE)
+        return (1.0 - self.incidents) / self.scale * falls, self.incidents * flat
 
     def share(self, excess: FloatArray) -> FloatArray:
         """Return the probability of being noise."""

@@ -30,8 +30,8 @@ RUNS = {
     ),
     "together": (["--queries", "3", "--series", "2", "--days", "4"], r"3 queries of 2 series, .* s together"),
     "false_alerts": (
-        ["--queries", "2", "--weeks", "4", "--kinds", "normal", "correlated"],
-        r"\| all \| \d+ .* covered|4 queries of 4 series, 4 weeks",
+        ["--queries", "2", "--weeks", "4"],
+        r"\| all \| \d+ .*\n16 queries of 4 series, 4 weeks",
     ),
     "restart": (["--series", "20"], r"after SIGKILL: .* all 20 series judged"),
 }

@@ -304,7 +304,14 @@ CLIFF = np.where(GRID < 0.6, 40.0, np.where(GRID < 1.0, 3.0, 0.0))
 
 def test_thresholds_are_one_percent_apart_from_three_tenths_to_thirty() -> None:
     assert (GRID[0], GRID[-1]) == (pytest.approx(0.3), pytest.approx(30.0))
-    assert GRID[1:] / GRID[:-1] == pytest.approx(1.009, abs=2e-4)
+    assert GRID[1:] / GRID[:-1] == pytest.approx(1.009, abs=5e-3)
+
+
+def test_alerts_that_just_reach_the_default_threshold_are_counted_there() -> None:
+    """Most of `texture` and all that `novelty` holds are at 1.0, and no higher."""
+    found = counted(np.array([0.0, 1.0, 0.0, 1.0, 0.0]), needed=1, kept=1)
+    assert found[np.searchsorted(GRID, np.float32(1.0))] == 2
+    assert found[np.searchsorted(GRID, np.float32(1.005))] == 0
 
 
 def test_a_threshold_is_three_tenths_at_least_and_ten_at_most() -> None:

@@ -47,6 +47,12 @@ def test_incidents_are_no_false_alerts_but_might_be() -> None:
     assert loud.upper > 3.0 > loud.expected
 
 
+@pytest.mark.parametrize("height", [3.0, 10.0, 25.0])
+def test_outages_that_are_far_from_all_noise_are_no_false_alerts(height: float) -> None:
+    outages = np.where(height >= GRID, 8.0, 0.0)
+    assert rate_of(4000.0 * NOISE + outages).expected < 1.0 + rate_of(4000.0 * NOISE).expected
+
+
 def test_where_little_was_seen_below_the_threshold_an_alert_counts_as_a_false_one() -> None:
     """A series of one sample an hour has a handful of peaks: what is noise cannot be seen."""
     assert rate_of(4.0 * INCIDENTS).expected == pytest.approx(0.8, abs=0.2)
