@@ -207,7 +207,8 @@ class Residuals:
         rate = (1.0 / clip(age / np.float32(HOURS), 1.0, most)).astype(np.float32)
         typical, sizes = _learn_noise(noise, np.abs(recent[:, WINDOW:]), noted, hours.min(axis=1).tolist(), rate)
         relative = np.copysign(sizes / typical, recent[0, WINDOW:])
-        relative = np.where(noted & (typical > 0.0), relative, ZERO)
+        # Where a series begins anew nothing is expected of it yet.
+        relative = np.where(noted & (typical > 0.0) & ~np.isnan(relative), relative, ZERO)
         # What the first days have in common is no correlation: the mean samples of their hours were not known yet.
         fade = np.minimum(ECHO_FADE, 1.0 - 2.0 / np.maximum(age, 3)).astype(np.float32)
         _learn_echo(state["echo"], state["last"], relative, noted, fade)
@@ -346,6 +347,9 @@ def _learn_noise(noise: Array, sizes: Array, noted: Array, hours: list[int], rat
 
 def _learn_echo(echo: Array, last: Array, relative: Array, noted: Array, fade: Array) -> None:
     """Add the products of residuals, shape (t, n), with the ones before and with themselves, where `noted`."""
+    if any_of(unknown := np.isnan(echo[1])):
+        # An earlier version added what was not known.
+        echo[:, unknown] = last[unknown] = ZERO
     chain = np.concatenate((last[None], relative))
     every = all_of(noted)
     for index, here in enumerate(noted):

@@ -171,6 +171,23 @@ def test_noise_without_memory_counts_as_such_from_the_second_week_on() -> None:
     assert (product < 0.3 * square).all()
 
 
+def test_the_memory_of_noise_is_known_after_a_series_began_anew() -> None:
+    """Where nothing is expected of a series nothing is learned of its memory either; nor does it stay unknown."""
+    shift = 28 * DAY
+    samples = 100.0 + 6.0 * np.random.default_rng(8).standard_t(3.0, (shift + 9 * DAY, 8))
+    samples[shift:] = 1.3 * 100.0 + 1.5 * (samples[shift:] - 100.0)
+    engine = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    times = MONDAY + STEP * np.arange(len(samples))
+    rows = engine.align([b'{"series":"%d"}' % row for row in range(8)], samples, MONDAY).samples
+    last = len(samples) - DAY
+    engine.run(times[:last], rows[:last], STEP)
+    echo = engine.state.residuals.arrays()["residual/echo"]
+    assert np.isfinite(echo).all()
+    echo[:, 0] = np.nan  # As an earlier version left it.
+    engine.run(times[last:], rows[last:], STEP)
+    assert np.isfinite(echo).all()
+
+
 def test_quartiles_survive_being_kept_in_half_the_bytes() -> None:
     stats = np.array([[1e9, -3.0], [2.0, 0.0], [1e9 - 1.3, -3.0], [1e9 + 1.4, -3.0], [3600.0, 60.0]])
     np.testing.assert_allclose(_unpack(_pack(stats)), stats, rtol=1e-7, atol=2e-3)
