@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIndex
 from exporter.engine.ordered import add_up, all_of, any_of, clip
-from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, season_of
+from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, note_steps, season_of, wandering
 from exporter.engine.seconds import HOUR
 
 __all__ = [
@@ -51,6 +51,9 @@ ENOUGH_DAYS = 3
 """Visits of an hour of the day before its bucket is trusted: a day more than the weekend has."""
 _NEARLY = 0.9
 """Part of an hour that is a visit: one with a few samples missing still counts."""
+
+_NO_STEPS = np.array([[np.nan], [0.5]], np.float32)
+"""Of a series that has seen no hour."""
 
 _DISAGREE_HOUR, _DISAGREE_DAY = 6.0, 1.5
 """Two visits of an hour of the week disagree when they are this many standard deviations of the believed one apart, and
@@ -87,6 +90,8 @@ class BucketStats:
     """Whether no finer bucket is needed: it is that of the hour of the week, or the series has no such season."""
     trend: FloatArray | None = None
     """How far a trend counts, 0..1: so far the deviation of the bucket is that of the weeks and not of the hour."""
+    wanders: npt.NDArray[np.bool_] | None = None
+    """Whether an hour goes on from the one before, and the clock says nothing of it; see `season.note_steps`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,8 @@ class Baseline:
         """The season of each row, as `find_seasons` left it."""
         self.errors = np.zeros((4, 0), np.float32)
         """How well the buckets predicted; see `season.note_errors`."""
+        self.steps = np.zeros((2, 0), np.float32)
+        """How hours go on from the one before; see `season.note_steps`."""
         self.version = 0
         """Another number whenever anything was learned or changed."""
         self.touched: set[int] = set()
@@ -143,6 +150,7 @@ class Baseline:
         more = capacity - len(self.season)
         self.season = np.concatenate([self.season, np.zeros(more, np.int8)])
         self.errors = np.concatenate([self.errors, np.zeros((4, more), np.float32)], axis=1)
+        self.steps = np.concatenate([self.steps, np.tile(_NO_STEPS, more)], axis=1)
         for bucket, old in enumerate(self._stats):
             # zeros() is calloc: memory that no series uses is never touched, so it costs nothing.
             self._stats[bucket] = np.zeros((4, capacity), np.float32)
@@ -155,6 +163,7 @@ class Baseline:
         self.version += 1
         self.season[rows] = UNKNOWN
         self.errors[:, rows] = 0.0
+        self.steps[:, rows] = _NO_STEPS
         for bucket, stats in enumerate(self._stats):
             if any_of(stats[_LAST, rows] > 0.0):
                 stats[:, rows] = 0.0
@@ -169,7 +178,8 @@ class Baseline:
         chosen = _unpack(packed)
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
-        return BucketStats(mean, std, q1, q3, weight, by_week | pooled)
+        wanders = wandering(self.steps[:, rows], self.season[rows])
+        return BucketStats(mean, std, q1, q3, weight, by_week | pooled, wanders=wanders)
 
     def _finest(self, buckets: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""
@@ -196,7 +206,7 @@ class Baseline:
         self.version += 1
         hours = [stats[:, rows] for stats in self._stats]
         week, day = hours[:WEEK_BUCKETS], hours[WEEK_BUCKETS : WEEK_BUCKETS + DAY_BUCKETS]
-        self.season[rows] = season_of(week, day, self.errors[:, rows], self.season[rows])
+        self.season[rows] = season_of(week, day, self.errors[:, rows], self.steps[:, rows], self.season[rows])
 
     def scope(self, buckets: BucketIndex, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int8], FloatArray]:
         """Return which bucket `stats` takes for each of `rows`, and how many weeks or days are in it; shapes (m,)."""
@@ -233,8 +243,12 @@ class Baseline:
         buckets = [self._stats[bucket][:, rows] for bucket in index]
         before = _unpack(np.array(buckets))
         if begins:
-            counts = (batch.count > 0.0) & (before[0, _WEIGHT] >= _NEARLY * HOUR)
-            note_errors(self.errors[:, rows], batch.mean, before[:, _MEAN], counts)
+            visited = before[:, _WEIGHT] >= _NEARLY * HOUR
+            here = batch.count > 0.0
+            note_errors(self.errors[:, rows], batch.mean, before[:, _MEAN], here & visited[0])
+            value = np.where(here, batch.mean, np.nan)
+            means = np.where(visited[:2], before[:2, _MEAN], np.nan)
+            note_steps(self.steps[:, rows], value, means, before[2, _STD], here & visited[1])
         kept = self._resolve_conflicts(before, batch)
         new = _pack(_learn(before, batch, self._full))
         if any_of(kept):

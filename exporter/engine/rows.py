@@ -182,6 +182,7 @@ class EngineRows:
             "pending": self.pending,
             "season": self.baseline.season,
             "season_errors": self.baseline.errors,
+            "season_steps": self.baseline.steps,
             **self.shift.arrays(),
             **self.overrides.arrays(),
             **self.drift.arrays(),

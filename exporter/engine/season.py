@@ -19,7 +19,7 @@ from exporter.engine.constants import UNITY
 from exporter.engine.ordered import add_to, add_up, any_of
 from exporter.engine.seconds import HOUR
 
-__all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "note_errors", "season_of"]
+__all__ = ["DAILY", "NONE", "SEASONS", "UNKNOWN", "WEEKLY", "note_errors", "note_steps", "season_of", "wandering"]
 
 FloatArray = npt.NDArray[np.float64]
 Stats = npt.NDArray[np.float32]
@@ -47,11 +47,19 @@ Where noise lasts for hours or days the hours of the week explain much of the pa
 future."""
 ERRORS = 336.0
 """Hours that the errors are means of."""
+NEARER, AWAY = 0.5, 0.05
+"""An hour goes on from the one before where it is nearer to it than this part of its distance from its buckets, and
+this part of the standard deviation of all hours away from them."""
+STEPS = 168.0
+"""Hours that the share of those is a mean of."""
+WANDERS, STILL_WANDERS = 0.65, 0.3
+"""Share from which on a series wanders: the clock says nothing of it, whatever its buckets hold. Below the second it no
+longer does."""
 _MEAN, _STD, _WEIGHT = 0, 1, -1
 
 
 def season_of(
-    week: Sequence[Stats], day: Sequence[Stats], errors: Stats, now: npt.NDArray[np.int8]
+    week: Sequence[Stats], day: Sequence[Stats], errors: Stats, steps: Stats, now: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int8]:
     """Return the season of each series, shape (n,): one of `UNKNOWN`, `WEEKLY`, `DAILY`, `NONE`.
 
@@ -61,12 +69,14 @@ def season_of(
         Statistics of the hours: mean and std first, weight in seconds last.
     errors : ndarray, shape (4, n)
         See `note_errors`.
+    steps : ndarray, shape (2, n)
+        See `note_steps`.
     now : ndarray, shape (n,)
         The season so far.
     """
-    visits = _visits(week)
+    visits, wanders = _visits(week), wandering(steps, now)
     if not any_of(visits >= ENOUGH):
-        return np.full(len(now), UNKNOWN, np.int8)
+        return np.where(wanders, NONE, UNKNOWN).astype(np.int8)
     by_week = _explained(week)
     by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(_explained(day), _visits(day))
     peak, day_peak = _peaks(week, day)
@@ -77,7 +87,14 @@ def season_of(
     peaks = peak > np.maximum(PEAK, PEAK_BY_CHANCE / np.sqrt(visits))
     weekly = peaks | (better & ((by_week - np.maximum(by_day, 0.0) > SHARE) | (day_peak > DAY_PEAK)))
     season = np.where(weekly, WEEKLY, np.where(daily, DAILY, NONE))
-    return np.where(visits >= ENOUGH, season, UNKNOWN).astype(np.int8)
+    season = np.where(visits >= ENOUGH, season, UNKNOWN)
+    return np.where(wanders, NONE, season).astype(np.int8)
+
+
+def wandering(steps: Stats, now: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+    """Return which series, shape (n,), wander: see `note_steps`, and the season so far."""
+    wanders: npt.NDArray[np.bool_] = steps[1] >= np.where(now == NONE, STILL_WANDERS, WANDERS)
+    return wanders
 
 
 def note_errors(errors: Stats, value: FloatArray, means: FloatArray, counts: npt.NDArray[np.bool_]) -> None:
@@ -98,6 +115,31 @@ def note_errors(errors: Stats, value: FloatArray, means: FloatArray, counts: npt
     np.minimum(errors[0], np.float32(ERRORS), out=errors[0])
     step = ((value - means) ** 2 - errors[1:]) / np.maximum(errors[0], UNITY)
     errors[1:] += np.where(counts, step, 0.0).astype(np.float32)
+
+
+def note_steps(
+    steps: Stats, value: FloatArray, means: FloatArray, std: FloatArray, counts: npt.NDArray[np.bool_]
+) -> None:
+    """Note whether the beginning of an hour goes on from the one before, or is where the clock says.
+
+    Parameters
+    ----------
+    steps : ndarray, shape (2, n)
+        The value of the hour before, and the share of the hours that went on; changed in place.
+    value : ndarray, shape (n,)
+        Mean of the samples; NaN where there is none.
+    means : ndarray, shape (2, n)
+        Of the hour of the week and the hour of the day, before the samples were learned; NaN where there was no visit.
+    std : ndarray, shape (n,)
+        Of all hours.
+    counts : ndarray of bool, shape (n,)
+        Which series have a sample, and a visit of the hour of the day.
+    """
+    before, share = steps
+    away = np.fmin.reduce(np.abs(value - means))
+    goes_on = (np.abs(value - before) < NEARER * away) & (away > AWAY * std)
+    share += np.where(counts & ~np.isnan(before), (goes_on - share) / np.float32(STEPS), 0.0).astype(np.float32)
+    np.copyto(before, value.astype(np.float32), where=~np.isnan(value))
 
 
 def _peaks(week: Sequence[Stats], day: Sequence[Stats]) -> tuple[FloatArray, FloatArray]:

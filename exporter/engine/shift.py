@@ -9,7 +9,7 @@ shape itself is another one, the buckets of the series are learned anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +125,7 @@ class LevelShift:
         """Return bucket statistics at today's level."""
         offset, gain = self.offset[rows], self.gain[rows]
         mean, q1, q3 = (offset + gain * each for each in (stats.mean, stats.q1, stats.q3))
-        return BucketStats(mean, gain * stats.std, q1, q3, stats.weight, stats.fine, stats.trend)
+        return replace(stats, mean=mean, std=gain * stats.std, q1=q1, q3=q3)
 
     def level(self, mean: FloatArray, std: FloatArray, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Return a mean and a standard deviation of the buckets at today's level."""

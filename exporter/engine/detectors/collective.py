@@ -130,6 +130,9 @@ class Collective(StatefulDetector):
         if batch.stats.fine is not None:
             # Against a coarser bucket every weekend would be a drift.
             expected = np.where(batch.stats.fine, expected, np.nan)
+        if batch.stats.wanders is not None:
+            # Each of its hours is as far from the mean as the one before: their sum is the deviation of one.
+            expected = np.where(batch.stats.wanders, np.nan, expected)
         white = np.zeros(len(state["open"]), np.bool_)
         if batch.residual is not None:
             white = (batch.residual.correlation < WHITE) & (batch.residual.step <= COARSE)

@@ -75,3 +75,55 @@ def test_values_that_are_held_for_a_day_have_no_season() -> None:
     """The hours of the week explain half of four weeks by chance, and nothing of the fifth."""
     held = np.repeat(np.random.default_rng(6).normal(100.0, 5.0, (44, 24)), DAY, axis=0)
     assert (learned(held).seasons != WEEKLY).mean() >= 0.8
+
+
+def ramps(weeks: int, days: tuple[float, float], seed: int = 3) -> np.ndarray:
+    """Disks that fill from 40 to 85 % within some days, and are emptied."""
+    rng = np.random.default_rng(seed)
+    found = np.empty((7 * weeks * DAY, 4))
+    for values in found.T:
+        at = 0
+        while at < len(values):
+            ramp = np.linspace(0.4, 0.85, int(rng.uniform(*days) * DAY))
+            values[at : at + len(ramp)] = ramp[: len(values) - at]
+            at += len(ramp)
+    return found + 0.002 * rng.standard_normal(found.shape)
+
+
+@pytest.mark.parametrize("days", [(3.0, 4.0), (4.5, 5.5), (2.0, 9.0)])
+def test_what_goes_on_from_hour_to_hour_has_no_season_within_ten_days(days: tuple[float, float]) -> None:
+    """Three weeks of a sawtooth look like a week by chance, above all with a period of half a week."""
+    samples = ramps(WEEKS, days)
+    for length in (10, 7 * WEEKS):
+        assert (learned(samples[: length * DAY]).seasons == NONE).all()
+
+
+def test_what_the_clock_says_does_not_wander() -> None:
+    """Office hours and weekends last for many hours, and growth is on one side of all buckets for weeks."""
+    hour, day = hours(7 * WEEKS)
+    office = np.where((day < 5) & (hour >= 8) & (hour < 18), 10.0, 3.0)
+    growth = 1.3 ** (np.arange(len(hour)) / DAY / 30.0) * (2.0 + np.sin(hour / 24 * 2 * np.pi))
+    samples = np.column_stack([office, 100.0 + 30.0 * (day < 5), growth])
+    assert learned(samples).seasons.tolist() == [WEEKLY, WEEKLY, DAILY]
+    for length in range(5, 14, 2):
+        assert (learned(samples[: length * DAY]).seasons == UNKNOWN).all()
+
+
+def test_a_series_that_wandered_gets_its_season() -> None:
+    hour, _ = hours(42)
+    daily = 0.6 + 0.2 * np.sin(hour / 24 * 2 * np.pi)
+    samples = np.vstack([ramps(2, (3.0, 4.0)), np.column_stack([daily] * 4)])
+    assert (learned(samples).seasons == DAILY).all()
+
+
+def test_a_disk_that_fills_and_is_emptied_is_quiet_and_its_incidents_are_found() -> None:
+    """Whatever the hour; what it never did is news."""
+    one = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings()))
+    samples, at = ramps(6, (3.0, 4.0)), 40 * DAY
+    samples[at : at + 12] = 0.1, 1.0, 0.97, 0.4
+    samples[at : at + 12, 3] = ramps(6, (3.0, 4.0))[at : at + 12, 3]
+    times = START + STEP * np.arange(len(samples))
+    score = one.run(times, one.align(keys(4), samples, START).samples, STEP).score >= 0.5
+    assert score[7 * DAY : at].mean() < 5e-4
+    assert score[at : at + 2, :3].any(axis=0).all()
+    assert not score[at : at + 12, 3].any()
