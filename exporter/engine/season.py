@@ -52,7 +52,7 @@ NEARER, AWAY = 0.5, 0.05
 this part of the standard deviation of all hours away from them."""
 STEPS = 168.0
 """Hours that the share of those is a mean of."""
-WANDERS, STILL_WANDERS = 0.65, 0.3
+WANDERS, STILL_WANDERS = 0.72, 0.3
 """Share from which on a series wanders: the clock says nothing of it, whatever its buckets hold. Below the second it no
 longer does."""
 _MEAN, _STD, _WEIGHT = 0, 1, -1
