@@ -147,7 +147,7 @@ class Scorer:
         batch = state.residuals.update(rows, batch, span.buckets.day % 24, usable & learn, levels, step)
         stats = batch.stats
         if (residual := batch.residual) is not None:
-            state.within.note(rows, local, residual.shorter, residual.spread, within, usable & learn)
+            state.within.note(rows, local, residual.shorter, residual.spread, within, usable & learn, span.seconds)
         voters, keep = state.voters, learn | ~here
         results = [
             state.detectors[detector.kind].score(batch, rows, keep)

@@ -21,6 +21,7 @@ from exporter.engine.seconds import HOUR
 __all__ = ["WithinHour"]
 
 MINUTES = 60
+MINUTE = 60.0
 PARTS = 12
 """Parts of an hour in which it is noted whether a sample was far."""
 HOURS = 5
@@ -168,8 +169,9 @@ class WithinHour(Columns):
         spread: Array,
         shift: Array | None,
         keep: Array,
+        seconds: float,
     ) -> None:
-        """Note samples of one hour.
+        """Note samples of one hour, one a minute: others of it would count as those of other hours.
 
         Parameters
         ----------
@@ -182,8 +184,14 @@ class WithinHour(Columns):
         shift : ndarray, shape (t, n), optional
         keep : ndarray of bool, shape (t, n)
             Which of them may be learned.
+        seconds : float
+            How far samples are apart.
         """
         state = self.views(rows)
+        if seconds < MINUTE:
+            first = times % MINUTE < seconds
+            times, distance, keep = times[first], distance[first], keep[first]
+            shift = None if shift is None else shift[first]
         far = keep & (np.abs(distance) > FAR * spread)
         if any_of(far):
             part = (times % HOUR // (HOUR / PARTS)).astype(np.uint16)
@@ -275,5 +283,5 @@ class WithinHour(Columns):
 
 
 def _minutes(times: npt.NDArray[np.float64]) -> Array:
-    minutes: Array = (times % HOUR // 60.0).astype(np.intp)
+    minutes: Array = (times % HOUR // MINUTE).astype(np.intp)
     return minutes

@@ -59,6 +59,18 @@ def test_a_job_at_another_minute_is_an_anomaly_and_so_is_one_that_is_away() -> N
     assert score[-5, 1] >= 0.5
 
 
+def test_an_incident_seen_many_times_a_minute_is_no_job() -> None:
+    # At ten seconds each minute has six samples: they are one hour's, whatever their number.
+    random = np.random.default_rng(5)
+    here = Engine(EngineSettings(ZoneInfo("UTC"), BaselineSettings(), DetectionSettings(), cadence=STEP))
+    past, now = START + STEP * np.arange(14 * 24 * HOUR), START + 14 * 86400.0 + 10.0 * np.arange(6000)
+    samples = 100.0 + 3.0 * random.standard_normal((len(past) + len(now), 4))
+    samples[len(past) + 2880 : len(past) + 3060] += 40.0
+    here.align([b'{"series":"%d"}' % index for index in range(4)], samples, START)
+    here.run(past, samples[: len(past)], STEP)
+    assert np.abs(here.run(now, samples[len(past) :], 10.0).expected - 100.0).max() < 5.0
+
+
 def test_a_job_that_has_ended_is_forgotten() -> None:
     here = engine()
     run(here, series(72))
