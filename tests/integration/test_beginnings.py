@@ -125,7 +125,8 @@ def test_series_that_are_forgotten_come_back_and_change_their_labels(
         return states(exporter, query) == wanted
 
     eventually(lambda: shown("load", {"scored": 2.0}), PATIENCE, every=0.3)
-    assert exporter.sample("anomaly_exporter_query_errors_total", query="late", reason="execution")
+    errors = "anomaly_exporter_query_errors_total"
+    eventually(lambda: bool(exporter.sample(errors, query="late", reason="execution")), PATIENCE, every=0.3)
     assert exporter.ask("/-/ready").status_code == 200
 
     prometheus.delete('late{which="b"}')
