@@ -33,9 +33,9 @@ from exporter.engine.score import score_instants
 from exporter.engine.series import SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
+from exporter.engine.siblings import UNTIL
 from exporter.engine.state import CHUNK, EngineState
 from exporter.engine.verdict import Aligned, Checkpoint, Verdict, Verdicts
-from exporter.engine.young import UNTIL
 
 __all__ = ["Engine", "EngineSettings", "present"]
 

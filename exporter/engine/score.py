@@ -25,10 +25,11 @@ from exporter.engine.row_settings import RowSettings
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgive, widen
 from exporter.engine.scale import LARGEST
 from exporter.engine.seconds import HOUR
+from exporter.engine.siblings import UNTIL
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, beside_months, score_of, vote
-from exporter.engine.young import UNTIL, YoungSamples, YoungVerdicts
+from exporter.engine.young import YoungSamples, YoungVerdicts
 
 __all__ = ["score_instants"]
 
@@ -94,7 +95,7 @@ class Scorer:
     threshold : float > 0
         Severity that makes a sample anomalous.
     siblings : ndarray, shape (3, t, 1) or (3, t, size), source units
-        Of the instants of the span; see `exporter.engine.young`.
+        Of the instants of the span; see `exporter.engine.siblings`.
     peers : PeerVerdicts, optional
         Of the instants of the span, source units.
     """

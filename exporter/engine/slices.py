@@ -17,10 +17,10 @@ from exporter.engine.engine import Engine, present
 from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
 from exporter.engine.settings import EngineSettings
+from exporter.engine.siblings import UNTIL, Siblings
 from exporter.engine.state import EngineState
 from exporter.engine.together import copy_rows
 from exporter.engine.verdict import Verdicts
-from exporter.engine.young import UNTIL, Siblings
 
 __all__ = ["SliceTask", "can_be_sliced", "judge_slice", "run_sliced"]
 

@@ -18,9 +18,9 @@ from exporter.engine.ordered import any_of
 from exporter.engine.rows import EngineRows
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import Shift
+from exporter.engine.siblings import Siblings
 from exporter.engine.span_plan import LONGEST, TOGETHER, SpanPlan, can_mix
 from exporter.engine.verdict import Verdicts
-from exporter.engine.young import Siblings
 
 __all__ = ["CHUNK", "EngineState"]
 

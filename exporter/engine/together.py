@@ -23,9 +23,9 @@ from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask
 from exporter.engine.score import score_instants
 from exporter.engine.seconds import HOUR
 from exporter.engine.settings import EngineSettings
+from exporter.engine.siblings import UNTIL, Siblings
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
-from exporter.engine.young import UNTIL, Siblings
 
 __all__ = ["MOST_ROWS", "EngineRun", "Steps", "alone", "copy_rows", "joinable", "run_together"]
 

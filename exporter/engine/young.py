@@ -11,7 +11,6 @@ how many instants are scored together.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +20,11 @@ from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.constants import ZERO, single
 from exporter.engine.detectors.base import CERTAIN, SEVERITY_MAX, BoolArray, FloatArray
 from exporter.engine.ordered import all_of, any_of, clip, pick, sort
-from exporter.engine.seconds import DAY, HOUR
+from exporter.engine.seconds import HOUR
+from exporter.engine.siblings import UNTIL
 
-__all__ = ["FEW", "UNTIL", "Siblings", "Young", "YoungSamples", "YoungVerdicts"]
+__all__ = ["FEW", "Young", "YoungSamples", "YoungVerdicts"]
 
-UNTIL = DAY
-"""Age in seconds from which on the detectors vote."""
 FEW = 6
 """Samples of its own that a series needs before the next one is judged by them."""
 KEPT = 32
@@ -51,10 +49,6 @@ STRIDE = single(4.0)
 """whose distance counts for so many standard deviations at most."""
 SHORTEST, LONGEST = 0.1 * HOUR, 2 * HOUR
 """Seconds after which a new level is normal: as long as the series had been at the one before, within these bounds."""
-SIBLINGS = 8
-"""Older series of the query that say something about a new one."""
-COMPARED = 1024
-"""Of them, at most so many are looked at."""
 _NORMAL = single(1.4826)
 """Standard deviation over the median absolute deviation, for a normal distribution,"""
 _TENTHS = single(2.563)
@@ -79,42 +73,6 @@ LAYOUT = {
     "peak": Column((2,), np.float32, np.nan),  # Largest and smallest sample of the anomaly.
 }
 _State = dict[str, Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Siblings:
-    """Values of the older series of the query at some instants: tenth, median, ninth tenth; (3, t), source units.
-
-    NaN where there are too few.
-    """
-
-    quantiles: FloatArray
-
-    @classmethod
-    def of(cls, observed: FloatArray, first: FloatArray, times: FloatArray) -> Siblings:
-        """Return those of the rows that are older than a day; shapes (t, size), (size,) and (t,)."""
-        quantiles, begin = np.full((3, len(times)), np.nan), 0
-        while begin < len(times):
-            old, end = np.flatnonzero(times[begin] - first >= UNTIL), len(times)
-            if len(old) < len(first):
-                # With the instants more of them are that old.
-                later = times[begin + 1 :].tolist()
-                end = begin + 1 + bisect_right(later, len(old), key=lambda at: int((at - first >= UNTIL).sum()))
-                if len(old) >= SIBLINGS:
-                    quantiles[:, begin:end] = _tenths(observed[begin:end, old[:: -(-len(old) // COMPARED)]])
-            begin = end
-        return cls(quantiles)
-
-
-def _tenths(observed: FloatArray) -> FloatArray:
-    """Return tenth, median and ninth tenth of the samples of each instant, shape (t, m) to (3, t)."""
-    quantiles = np.full((3, len(observed)), np.nan)
-    for index, row in enumerate(np.sort(np.where(np.isfinite(observed), observed, np.nan), axis=1)):
-        here = row[: np.count_nonzero(~np.isnan(row))]
-        if len(here) >= SIBLINGS:
-            last = len(here) - 1
-            quantiles[:, index] = here[[last // 10, last // 2, last - last // 10]]
-    return quantiles
 
 
 @dataclass(frozen=True, slots=True)
