@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from demo.servers import free_port
 from exporter.exposition import Exposition, page_labels, row_prefix
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.families import FAMILIES
 from exporter.exposition.selfmetrics import build_information
 from exporter.web import Site, WebConfigFile, WebServer, build_app
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric
 
 from exporter.delivery import AlertmanagerMetrics, Discovery
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.families import FAMILIES
 from exporter.exposition.selfmetrics import SelfMetrics
 from exporter.remote_write import RemoteWriteMetrics
 from exporter.silences import SilenceMetrics

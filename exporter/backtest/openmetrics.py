@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.errors import UsageError
+from exporter.exposition.families import FAMILIES, split_metric
 from exporter.exposition.labels import with_label
-from exporter.exposition.page import FAMILIES, split_metric
 
 __all__ = ["OpenMetrics", "written"]
 

@@ -15,7 +15,7 @@ from exporter.engine.series import SeriesTable
 from exporter.engine.verdict import Verdict, Verdicts
 from exporter.errors import RemoteWriteError
 from exporter.exposition import scores_of, values_of
-from exporter.exposition.page import split_metric
+from exporter.exposition.families import split_metric
 from exporter.http_client import Client
 from exporter.remote_write.encode import encode_range, encode_slot
 from exporter.remote_write.metrics import RemoteWriteMetrics

@@ -10,7 +10,7 @@ import requests
 from prometheus_client import CollectorRegistry
 
 from exporter.exposition import Exposition, SelfMetrics, page_labels, row_prefix
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.families import FAMILIES
 from exporter.web import Site, WebServer, build_app
 from tests.integration.dashboards import questions
 from tests.integration.servers import eventually

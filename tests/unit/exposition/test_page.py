@@ -17,8 +17,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.exposition import Exposition, SelfMetrics, page_labels, row_prefix
+from exporter.exposition.families import FAMILIES
 from exporter.exposition.fragment import Fragment, join_checksums, render_rows
-from exporter.exposition.page import FAMILIES
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from exporter.engine.series import labels_of
 from exporter.errors import Reason
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.families import FAMILIES
 from exporter.http_client import Fault
 from exporter.own_metrics import is_own
 from exporter.prometheus.decode import (

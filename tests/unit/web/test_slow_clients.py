@@ -19,7 +19,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.exposition.page import FAMILIES
+from exporter.exposition.families import FAMILIES
 from exporter.web import Limits
 from tests.unit.web.conftest import read_all
 
