@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NOT_SUPPRESSED", "SUPPRESSION_REASONS", "SuppressionCodes", "suppression_code", "suppression_reason"]
+__all__ = ["SUPPRESSION_REASONS", "SuppressionCodes", "suppression_code", "suppression_reason"]
 
 SuppressionCodes = npt.NDArray[np.int8]
 """By row: 0 where nothing suppresses it, else the place of its reason in `SUPPRESSION_REASONS`, from 1."""
@@ -21,7 +21,6 @@ SUPPRESSION_REASONS: Mapping[str, str] = {
 }
 """The label ``reason`` of ``anomaly_suppressed``, and what each means. Of several the last in this order is given."""
 
-NOT_SUPPRESSED = 0
 _NAMES = ("", *SUPPRESSION_REASONS)
 
 

@@ -123,10 +123,6 @@ class AlertLog:
         rows = self.database.read(lambda con: con.execute("SELECT query, value, crc FROM notes").fetchall())
         return dict(intact(rows))
 
-    def watermark(self, query: str) -> float | None:
-        """Return the newest slot that was committed for a query, or None."""
-        return self.database.read(lambda con: _watermark(con, query))
-
     def watermarks(self) -> dict[str, float]:
         """Return the newest slot that was committed for each query."""
         rows = self.database.read(lambda con: con.execute("SELECT query, slot, crc FROM watermarks").fetchall())

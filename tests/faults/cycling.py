@@ -165,7 +165,7 @@ class World:
         self.exposition = Exposition(self.metrics.registry)
         self.feedback = EpisodeFeedback(self.store, self.metrics)
         # A killed process is followed by the next one at once: no slot is missed.
-        self.now = max(self.now, self.store.alerts.watermark(self.plan.name) or self.now)
+        self.now = max(self.now, self.store.alerts.watermarks().get(self.plan.name) or self.now)
         kept = self.store.alerts.load().get(self.plan.name, {})
         step = replace(restore(self.limits, kept, at=self.now), notes=self.store.alerts.notes().get(self.plan.name))
         self.cycle = QueryEvaluator(self.plan, self.context(), step, started=self.now)

@@ -140,7 +140,7 @@ def test_a_run_with_kills_learns_and_says_the_same(server: Prometheus, tmp_path:
         for _ in range(20 * KILLS):
             nursery.run(argument(killed), rng.uniform(0.0, 1.2 * share))
             with Store.open(killed, clock=time.time) as store:
-                reached = store.alerts.watermark("load")
+                reached = store.alerts.watermarks().get("load")
             if reached == last:
                 break
             kills += 1

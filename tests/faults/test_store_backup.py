@@ -49,12 +49,12 @@ def test_a_backup_that_is_killed_harms_nothing_and_one_that_ends_is_a_store(tmp_
                     done += 1
 
             con.backup(kept, pages=20, progress=meanwhile)
-        assert store.alerts.watermark("q") == 50 + done
+        assert store.alerts.watermarks().get("q") == 50 + done
     copy.chmod(0o600)
     for folder in ("state", "copy"):
         with open_store(tmp_path / folder) as store:
             assert (store.recovered, store.damaged) == ((), ())
-            newest = int(store.alerts.watermark("q") or 0)
+            newest = int(store.alerts.watermarks().get("q") or 0)
             assert 50 < newest <= 50 + done
             entries = store.audit.page(limit=1000).entries
             assert all(entry.intact for entry in entries)

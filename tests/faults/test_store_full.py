@@ -47,7 +47,7 @@ def test_a_full_disk_in_a_commit_is_rolled_back_and_passes(tmp_path: Path) -> No
             assert caught.value.reason is StoreReason.FULL
         assert store.alerts.load() == {"q": {"f1": an_alert()}}
         assert store.audit.page().entries == ()
-        assert store.alerts.watermark("q") == 60.0
+        assert store.alerts.watermarks().get("q") == 60.0
         # What is small enough is still written.
         assert store.alerts.commit("q", 185.0, a_step(an_alert("f2")))
         limit_pages(database, 10**6)
@@ -98,13 +98,13 @@ with open_store(path) as store:
         except StoreError as error:
             print(error.reason)
         limit(resource.RLIM_INFINITY)
-        assert store.alerts.watermark("q") == 60.0 + slot / 10
+        assert store.alerts.watermarks().get("q") == 60.0 + slot / 10
         assert set(store.alerts.load()["q"]) == {"f1"}
         assert store.alerts.commit("q", 60.0 + (slot + 1) / 10, a_step(an_alert()))
     assert store.alerts.commit("q", 240.0, large_step(100))
 with open_store(path) as store:
     assert store.recovered == () and store.damaged == ()
-    print(len(store.alerts.load()["q"]), len(store.audit.page(limit=1000).entries), store.alerts.watermark("q"))
+    print(len(store.alerts.load()["q"]), len(store.audit.page(limit=1000).entries), store.alerts.watermarks().get("q"))
 """
 
 

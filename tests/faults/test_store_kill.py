@@ -29,7 +29,7 @@ COMMIT = """
     with open_store(Path(argument)) as store:
         os.write(1, b"open\\n")
         assert store.recovered == () and store.damaged == ()
-        number = int(store.alerts.watermark("q") or 0)
+        number = int(store.alerts.watermarks().get("q") or 0)
         while True:
             number += 1
             names = [f"f{index}" for index in range(5)]
@@ -55,7 +55,7 @@ def check(store: Store, acknowledged: dict[str, int], answered: set[int], before
     """Everything that must hold after a kill; returns the watermark."""
     assert store.recovered == ()
     assert store.damaged == ()
-    reached = int(store.alerts.watermark("q") or 0)
+    reached = int(store.alerts.watermarks().get("q") or 0)
     assert reached >= max(before, acknowledged["alerts"])
     alerts = store.alerts.load().get("q", {})
     assert {(alert.evaluated_at, alert.episode) for alert in alerts.values()} <= {(float(reached), f"e{reached}")}

@@ -118,7 +118,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_nothing_is_invented(store: Store) -> None:
     for name, alert in store.alerts.load().get("q", {}).items():
         assert alert == ALERTS[name]
-    assert store.alerts.watermark("q") in {None, 30.0, 60.0}
+    assert store.alerts.watermarks().get("q") in {None, 30.0, 60.0}
     for delivery in store.deliveries.load("one").values():
         assert delivery.at == 61.0
     for entry in store.audit.page(limit=1000).entries:
@@ -161,7 +161,7 @@ def test_a_damaged_store_starts_and_says_nothing_that_was_not_written(
         assert store.damaged == ()
         assert store.alerts.load() == {"q": {"new": an_alert("new")}}
         assert set(store.deliveries.load("one")) == {"new"}
-        assert store.alerts.watermark("q") == 120.0
+        assert store.alerts.watermarks().get("q") == 120.0
         learned = store.learned_arrays.load("q", "v")
         assert learned is not None
         assert set(learned.parts) == {"a", "b"}

@@ -152,7 +152,7 @@ def test_commits_behave_as_a_dictionary_a_set_and_a_maximum_would(steps) -> None
                         events.setdefault((each.fingerprint, each.episode, each.event.value), each)
         with open_store(Path(path) / "state") as store:
             assert store.alerts.load().get("q", {}) == alerts
-            assert store.alerts.watermark("q") == (reached if reached >= 0 else None)
+            assert store.alerts.watermarks().get("q") == (reached if reached >= 0 else None)
             entries = store.audit.page(limit=1000).entries
             assert {(entry.fingerprint, entry.episode, entry.event) for entry in entries} == set(events)
             for entry in entries:

@@ -70,7 +70,7 @@ def test_slots_without_alerts_are_written_once_a_minute_and_alerts_at_once(tmp_p
         written.clear()
         for _ in range(count):
             world.slot()
-            reached = world.store.alerts.watermark("load")
+            reached = world.store.alerts.watermarks().get("load")
             written.append(None if reached is None else reached - world.now)
         return written
 

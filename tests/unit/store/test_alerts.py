@@ -79,14 +79,14 @@ def test_a_slot_that_is_not_newer_changes_nothing(store: Store, slot: float) -> 
     before = store.alerts.load(), store.audit.page()
     assert not store.alerts.commit("q", slot, a_step(transitions=(a_transition(event=AuditEvent.RESOLVED),)))
     assert (store.alerts.load(), store.audit.page()) == before
-    assert store.alerts.watermark("q") == 60.0
+    assert store.alerts.watermarks().get("q") == 60.0
 
 
 @pytest.mark.parametrize("slot", [math.nan, math.inf, -math.inf])
 def test_a_slot_that_is_no_instant_is_refused(store: Store, slot: float) -> None:
     with pytest.raises(ValueError, match="instant"):
         store.alerts.commit("q", slot, a_step())
-    assert store.alerts.watermark("q") is None
+    assert store.alerts.watermarks().get("q") is None
 
 
 def test_watermarks_are_kept_per_query_and_over_a_restart(tmp_path: Path) -> None:
@@ -94,7 +94,11 @@ def test_watermarks_are_kept_per_query_and_over_a_restart(tmp_path: Path) -> Non
         store.alerts.commit("q", 60.0, a_step())
         store.alerts.commit("other", 30.0, a_step())
     with open_store(tmp_path / "state") as store:
-        assert (store.alerts.watermark("q"), store.alerts.watermark("other"), store.alerts.watermark("none")) == (
+        assert (
+            store.alerts.watermarks().get("q"),
+            store.alerts.watermarks().get("other"),
+            store.alerts.watermarks().get("none"),
+        ) == (
             60.0,
             30.0,
             None,
@@ -103,10 +107,10 @@ def test_watermarks_are_kept_per_query_and_over_a_restart(tmp_path: Path) -> Non
 
 def test_a_step_without_a_slot_leaves_the_watermark(store: Store) -> None:
     store.alerts.record("q", a_step(an_alert(), transitions=(a_transition(),)))
-    assert store.alerts.watermark("q") is None
+    assert store.alerts.watermarks().get("q") is None
     store.alerts.commit("q", 60.0, a_step(an_alert()))
     store.alerts.record("q", a_step(transitions=(a_transition(event=AuditEvent.EXPIRED),)))
-    assert store.alerts.watermark("q") == 60.0
+    assert store.alerts.watermarks().get("q") == 60.0
     assert store.alerts.load() == {}
     assert {entry.event for entry in store.audit.page().entries} == {"expired", "open"}
 
@@ -134,7 +138,7 @@ def test_a_fault_in_a_step_leaves_nothing_of_it(store: Store) -> None:
         store.alerts.commit("q", 120.0, a_step(an_alert("f2"), transitions=(a_transition("f2"), broken)))
     assert set(store.alerts.load()["q"]) == {"f1"}
     assert store.audit.page().entries == ()
-    assert store.alerts.watermark("q") == 60.0
+    assert store.alerts.watermarks().get("q") == 60.0
     assert store.alerts.commit("q", 120.0, a_step(an_alert("f2")))
 
 
@@ -195,7 +199,7 @@ def test_a_damaged_row_is_dropped_and_reported(tmp_path: Path, table: str, chang
         assert store.damaged[0].startswith(f"{table}: ")
         assert store.recovered == ()
         assert ("q" in store.alerts.load()) == (table != "alerts")
-        assert (store.alerts.watermark("q") is None) == (table == "watermarks")
+        assert (store.alerts.watermarks().get("q") is None) == (table == "watermarks")
         assert (store.deliveries.load("one") == {}) == (table != "watermarks")
         assert set(store.alerts.load()["other"]) == {"f2"}
         assert store.alerts.commit("q", 120.0, a_step(an_alert()))

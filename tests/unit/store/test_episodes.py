@@ -309,4 +309,4 @@ def test_what_reads_of_a_damaged_database_of_version_1_is_carried_over(tmp_path:
         assert len(store.recovered) == 1
         assert len(store.episodes.page().episodes) == 4
         assert all(one.intact for one in store.audit.page(limit=1000).entries)
-        assert store.alerts.watermark("cpu") is not None
+        assert store.alerts.watermarks().get("cpu") is not None

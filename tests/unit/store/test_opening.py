@@ -191,7 +191,7 @@ def test_what_still_reads_is_carried_over(tmp_path: Path, caplog: pytest.LogCapt
     ask(path / "anomaly.db", "PRAGMA user_version = 5")
     with open_store(path) as store:
         assert store.alerts.load() == {"q": {"f1": alert}}
-        assert store.alerts.watermark("q") == 60.0
+        assert store.alerts.watermarks().get("q") == 60.0
         assert set(store.deliveries.load("one")) == {"f1"}
         assert {(entry.event, entry.at, entry.intact) for entry in store.audit.page().entries} == {
             (entry.event, entry.at, True) for entry in before
@@ -219,7 +219,7 @@ def test_a_file_without_what_this_program_made_is_begun_afresh_with_what_reads(t
     ask(path / "anomaly.db", change)
     with open_store(path) as store:
         assert "is not as this program made it" in store.recovered[0].why
-        assert store.alerts.watermark("q") == 60.0
+        assert store.alerts.watermarks().get("q") == 60.0
         assert len(store.audit.page().entries) == 1
         assert store.alerts.commit("q", 120.0, a_step(an_alert()))
 

@@ -116,7 +116,7 @@ def test_a_file_that_is_deleted_while_in_use_comes_back_complete(
         assert (path / "anomaly.db").stat().st_mode & 0o777 == 0o600
     with open_store(path) as store:
         assert counts(store) == (100, 0, 1)
-        assert store.alerts.watermark("q") == 120.0
+        assert store.alerts.watermarks().get("q") == 120.0
 
 
 def test_a_file_that_is_deleted_can_still_be_read(tmp_path: Path) -> None:
