@@ -74,11 +74,11 @@ def season_of(
     now : ndarray, shape (n,)
         The season so far.
     """
-    visits, wanders = _visits(week), wandering(steps, now)
+    weight, wanders = _weight(week), wandering(steps, now)
+    visits = _visits(week, weight)
     if not any_of(visits >= ENOUGH):
         return np.where(wanders, NONE, UNKNOWN).astype(np.int8)
-    by_week = _explained(week)
-    by_week, by_day = _beyond_chance(by_week, visits), _beyond_chance(_explained(day), _visits(day))
+    by_week, by_day = _explained(week, weight), _explained(day, _weight(day))
     peak, day_peak = _peaks(week, day)
     count, of_week, of_day, of_all = errors.astype(np.float64)
     unclear = count < COMPARED
@@ -156,29 +156,32 @@ def _peaks(week: Sequence[Stats], day: Sequence[Stats]) -> tuple[FloatArray, Flo
     return peak, day_peak / len(day)
 
 
-def _visits(buckets: Sequence[Stats]) -> FloatArray:
-    """Return how often each of the buckets was visited, shape (n,)."""
+def _weight(buckets: Sequence[Stats]) -> FloatArray:
+    """Return the weight of all buckets together, shape (n,), seconds."""
     seconds = np.zeros(buckets[0].shape[1])
     for first in range(0, len(buckets), 24):
         add_to(seconds, np.array([hour[_WEIGHT] for hour in buckets[first : first + 24]], np.float64))
-    return seconds / (HOUR * len(buckets))
+    return seconds
 
 
-def _explained(buckets: Sequence[Stats]) -> FloatArray:
-    """Return the share of the variance that lies between buckets, shape (n,)."""
-    weights, means, squares, within = np.zeros((4, buckets[0].shape[1]))
+def _visits(buckets: Sequence[Stats], weight: FloatArray) -> FloatArray:
+    """Return how often each of the buckets was visited, shape (n,); `weight` is that of all together."""
+    return weight / (HOUR * len(buckets))
+
+
+def _explained(buckets: Sequence[Stats], total: FloatArray) -> FloatArray:
+    """Return the share of the variance that lies between buckets, shape (n,): the adjusted correlation ratio.
+
+    It is 0 where nothing varies; `total` is the weight of all together.
+    """
+    means, squares, within = np.zeros((3, buckets[0].shape[1]))
     for first in range(0, len(buckets), 24):
         part = buckets[first : first + 24]
         mean, std, weight = (np.array([hour[which] for hour in part], np.float64) for which in (_MEAN, _STD, _WEIGHT))
-        add_to(weights, weight)
         add_to(means, weight * mean)
         add_to(squares, weight * mean * mean)
         add_to(within, weight * std * std)
-    between = np.maximum(squares / weights - (means / weights) ** 2, 0.0)
-    return between / (between + within / weights)
-
-
-def _beyond_chance(share: FloatArray, visits: FloatArray) -> FloatArray:
-    """Return the adjusted correlation ratio; 0 where nothing varies."""
+    between = np.maximum(squares / total - (means / total) ** 2, 0.0)
+    share, visits = between / (between + within / total), _visits(buckets, total)
     adjusted = 1.0 - (1.0 - share) * visits / (visits - 1.0)
     return np.where(np.isfinite(adjusted), adjusted, 0.0)
