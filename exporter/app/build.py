@@ -26,8 +26,8 @@ from exporter.correlation.likely_causes import LikelyCauses
 from exporter.correlation.root_causes import RootCauses
 from exporter.delivery import AlertSnapshots, Discovery, ReceiverClocks, Senders
 from exporter.evaluation.admission import Admission
-from exporter.evaluation.cgroup import memory_limit
 from exporter.evaluation.containment import Containment
+from exporter.evaluation.memory_limits import memory_limit
 from exporter.exposition import Exposition, SelfMetrics
 from exporter.exposition.selfmetrics import build_information
 from exporter.feedback.episodes import EpisodeFeedback

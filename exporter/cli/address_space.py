@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
 import threading
+
+from exporter.evaluation.memory_limits import address_space_limit
 
 __all__ = ["save_address_space"]
 
@@ -22,7 +23,7 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 def save_address_space() -> None:
     """Reserve less, if there is a limit; call it before numpy is imported. What the environment says holds."""
-    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+    if address_space_limit() is None:
         return
     for name in _THREADS:
         os.environ.setdefault(name, "1")

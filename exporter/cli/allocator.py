@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
 
-from exporter.evaluation.cgroup import memory_limit
+from exporter.evaluation.memory_limits import address_space_limit, memory_limit
 
 __all__ = ["keep_freed_memory"]
 
@@ -30,7 +29,7 @@ def keep_freed_memory() -> None:
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if not sys.platform.startswith("linux") or "malloc" in tunables or any(map(os.environ.get, _NAMES.values())):
         return
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY or (memory_limit() or _TIGHT) < _TIGHT:
+    if address_space_limit() is not None or (memory_limit() or _TIGHT) < _TIGHT:
         return
     # There are other C libraries, which have neither.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -273,14 +273,10 @@ def _name(file: str) -> str:
 
 def _room() -> int:
     """Return how many bytes of text there is memory for."""
-    import resource
-
-    from exporter.evaluation.cgroup import memory_limit
+    from exporter.evaluation.memory_limits import address_space_limit, memory_limit
 
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
-    process = machine if addresses == resource.RLIM_INFINITY else addresses
-    return min(machine, process, memory_limit() or machine) // _OF_A_BYTE
+    return min(machine, address_space_limit() or machine, memory_limit() or machine) // _OF_A_BYTE
 
 
 def _read(file: str, most: int) -> bytes:

@@ -1,11 +1,12 @@
-"""The memory that the process may have, by its control group: that of a container, or of a systemd unit."""
+"""The memory that the process may have: by its control group, and by the limit of its address space."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["memory_limit"]
+__all__ = ["address_space_limit", "memory_limit"]
 
 _FILES = {"": ("sys/fs/cgroup", "memory.max"), "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes")}
 """By controller: where groups of version 2 and of version 1 are mounted, and the file with the limit."""
@@ -14,7 +15,9 @@ _NO_LIMIT = 1 << 60
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Return the lowest limit of the group of this process and of those above it, in bytes; None where there is none.
+    """Return the lowest limit of the control group of this process and of those above it, bytes; None without one.
+
+    It is that of a container, or of a systemd unit.
 
     Parameters
     ----------
@@ -23,6 +26,12 @@ def memory_limit(root: Path = Path("/")) -> int | None:
     """
     limits = [limit for file in _limit_files(root) if (limit := _read(file)) is not None]
     return min(limits, default=None)
+
+
+def address_space_limit() -> int | None:
+    """Return the limit by `ulimit -v` or systemd's `LimitAS=`, in bytes; None where there is none."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _limit_files(root: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.evaluation.cgroup import memory_limit
+from exporter.evaluation.memory_limits import memory_limit
 
 MIB = 2**20
 V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
