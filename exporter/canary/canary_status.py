@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from exporter.correlation.canary_roles import ComparedSides
 from exporter.engine.canary.comparisons import CanaryVerdict
 from exporter.engine.series import labels_of
+from exporter.json_numbers import finite_number
 
 __all__ = ["CanaryStatus", "ComparisonStatus", "comparison_statuses"]
 
@@ -71,23 +70,19 @@ def comparison_statuses(
     verdict: CanaryVerdict, sides: Sequence[ComparedSides], rows: Sequence[int]
 ) -> tuple[ComparisonStatus, ...]:
     """Return the status of each comparison, by row; what differs first."""
-
-    def number(value: float) -> float | None:
-        return float(value) if np.isfinite(value) else None
-
     statuses = [
         ComparisonStatus(
             dict(labels_of(compared.key)),
             compared.baseline,
             compared.candidate,
             different=bool(verdict.different[row]),
-            score=number(verdict.score[row]),
-            p_value=number(verdict.p_value[row]),
+            score=finite_number(verdict.score[row]),
+            p_value=finite_number(verdict.p_value[row]),
             direction="above" if verdict.sign[row] > 0 else "below",
-            baseline=number(verdict.baseline[row]),
-            candidate=number(verdict.candidate[row]),
+            baseline=finite_number(verdict.baseline[row]),
+            candidate=finite_number(verdict.candidate[row]),
             smallest=float(verdict.floor[row]),
-            since=number(verdict.since[row]),
+            since=finite_number(verdict.since[row]),
             series=(int(verdict.count[0, row]), int(verdict.count[1, row])),
             slots=int(verdict.slots[row]),
         )

@@ -17,6 +17,7 @@ from exporter.engine.forecast.forecasts import Forecasts
 from exporter.engine.forecast.settings import ForecastSettings
 from exporter.engine.settings import EngineSettings
 from exporter.hidden_text import escape_hidden_json
+from exporter.json_numbers import number_or_infinity
 from exporter.settings import format_duration
 
 __all__ = ["SeriesForecast", "forecast_series", "forecasts_to_csv", "forecasts_to_json"]
@@ -114,19 +115,15 @@ def _answer(forecast: SeriesForecast, settings: EngineSettings) -> dict[str, Any
     if limit is not None and forecast.to_limit is not None:
         answer["limit"] = {"above" if limit.above is not None else "below": limit.value}
         answer["time_to_limit_seconds"] = {
-            f"{level:g}": _number(float(forecast.to_limit[LEVELS.tolist().index(level)])) for level in _QUANTILES
+            f"{level:g}": number_or_infinity(float(forecast.to_limit[LEVELS.tolist().index(level)]))
+            for level in _QUANTILES
         }
         answer["limit_probability"] = {
             "within": format_duration(limit.within),
-            "probability": _number(math.nan if forecast.probability is None else forecast.probability),
+            "probability": number_or_infinity(math.nan if forecast.probability is None else forecast.probability),
         }
     return answer
 
 
 def _field(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.9g}"
-
-
-def _number(value: float) -> float | str | None:
-    # JSON has no infinities; Prometheus writes them like this.
-    return None if math.isnan(value) else "+Inf" if math.isinf(value) else value

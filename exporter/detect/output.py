@@ -15,6 +15,7 @@ from exporter.detect.recorded_series import format_labels
 from exporter.detect.scoring import ScoredGroup, ScoredSeries
 from exporter.detect.timestamps import is_json_number
 from exporter.hidden_text import escape_hidden_json
+from exporter.json_numbers import number_or_infinity
 
 __all__ = ["is_anomaly_now", "to_csv", "to_json"]
 
@@ -191,7 +192,7 @@ def _at(scores: ScoredSeries, index: int) -> dict[str, Any]:
     return {
         "anomaly_score": float(scores.score[index]),
         "votes": None if math.isnan(votes) else int(votes),
-        "observed_value": _number(float(scores.series.values[index])),
+        "observed_value": number_or_infinity(float(scores.series.values[index])),
         "expected_value": float(scores.expected[index]),
         "expected_value_lower": float(scores.lower[index]),
         "expected_value_upper": float(scores.upper[index]),
@@ -206,11 +207,6 @@ def _samples(scores: ScoredSeries) -> int:
 def _timestamp(written: bytes) -> Raw | str:
     stamp = bytes(written)
     return Raw(stamp) if is_json_number(stamp) else stamp.decode()
-
-
-def _number(value: float) -> float | str:
-    # JSON has no infinities; Prometheus writes them like this.
-    return value if not math.isinf(value) else "+Inf" if value > 0 else "-Inf"
 
 
 def _encoded(answer: dict[str, Any]) -> bytes:

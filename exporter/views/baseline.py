@@ -7,6 +7,7 @@ import numpy as np
 from exporter.engine.engine import Engine
 from exporter.engine.series import Labels
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.json_numbers import finite_number
 from exporter.views.latest_verdicts import LatestVerdict
 from exporter.views.series import matching_rows
 from exporter.web.api import ApiError, ErrorType
@@ -52,19 +53,16 @@ def baseline_of(evaluator: QueryEvaluator, labels: Labels) -> SeriesBaseline | N
     current = engine.buckets_at(at).week
     interval = evaluator.plan.interval
 
-    def number(value: float) -> float | None:
-        return float(value) if np.isfinite(value) else None
-
     buckets = tuple(
         BaselineBucket(
             bucket=bucket,
             weekday=bucket // 24,
             hour=bucket % 24,
             scope=_SCOPES[summary.scope[bucket]],  # type: ignore[arg-type]
-            mean=number(summary.mean[bucket]),
-            stddev=number(summary.std[bucket]),
-            q1=number(summary.q1[bucket]),
-            q3=number(summary.q3[bucket]),
+            mean=finite_number(summary.mean[bucket]),
+            stddev=finite_number(summary.std[bucket]),
+            q1=finite_number(summary.q1[bucket]),
+            q3=finite_number(summary.q3[bucket]),
             sample_count=round(float(summary.visits[bucket]) * _HOURS[summary.scope[bucket]] * _HOUR / interval),
             visits=round(float(summary.visits[bucket]), 2),
             updated_at=_passed(at, (current - bucket) % _WEEK) if summary.visits[bucket] > 0 else None,

@@ -13,6 +13,7 @@ from exporter.alerting.suppressed import suppression_reason
 from exporter.calendar.matchers import all_match
 from exporter.engine.forecast.forecast import LEVELS, Forecast
 from exporter.engine.peers.samples import PeerVerdicts
+from exporter.json_numbers import finite_number
 from exporter.settings import format_duration
 from exporter.views.latest_verdicts import ABSENT, SCALE, LatestVerdict
 from exporter.web.api.anomalies import parse_matchers
@@ -210,7 +211,7 @@ def _series_verdict(query: LatestVerdict, row: int, labels: dict[str, str]) -> S
         state=state,
         anomalous=bool(verdict.anomalous[row]),
         suppressed=suppression_reason(int(query.suppressed[row])) or None,
-        **{name: _finite(value) for name, value in numbers.items()},
+        **{name: finite_number(value) for name, value in numbers.items()},
         forecast=None if verdict.forecast is None else _forecast(verdict.forecast, row),
         peers=None if verdict.peers is None else _beside_peers(verdict.peers, row),
     )
@@ -221,21 +222,17 @@ def _beside_peers(peers: PeerVerdicts, row: int) -> PeerAnswer | None:
         return None
     severity = max(float(peers.above[row]), float(peers.below[row]))
     numbers = (getattr(peers, name)[row] for name in ("middle", "expected", "lower", "upper"))
-    return PeerAnswer(_finite(severity), int(peers.size[row]), *map(_finite, numbers))
+    return PeerAnswer(finite_number(severity), int(peers.size[row]), *map(finite_number, numbers))
 
 
 def _forecast(forecast: Forecast, row: int) -> ForecastAnswer:
     columns = (forecast.horizons, *(column[:, row] for column in (forecast.value, forecast.lower, forecast.upper)))
     horizons = [
-        HorizonForecast(format_duration(horizon), _finite(value), _finite(lower), _finite(upper))
+        HorizonForecast(format_duration(horizon), finite_number(value), finite_number(lower), finite_number(upper))
         for horizon, value, lower, upper in zip(*(column.tolist() for column in columns), strict=True)
     ]
     times, probability = {}, None
     if forecast.times is not None and forecast.probability is not None and not np.isnan(forecast.times[0, row]):
-        times = {f"{level:g}": _finite(at) for level, at in zip(LEVELS, forecast.times[:, row], strict=True)}
-        probability = _finite(forecast.probability[row])
+        times = {f"{level:g}": finite_number(at) for level, at in zip(LEVELS, forecast.times[:, row], strict=True)}
+        probability = finite_number(forecast.probability[row])
     return ForecastAnswer(horizons, times, probability)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

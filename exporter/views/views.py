@@ -16,6 +16,7 @@ from exporter.correlation.loads import LOAD
 from exporter.engine.seconds import WEEK
 from exporter.errors import StateError
 from exporter.evaluation.evaluator import QueryEvaluator
+from exporter.json_numbers import finite_number
 from exporter.multivariate.group_status import WORST, GroupStatus
 from exporter.prometheus import PrometheusApi
 from exporter.prometheus.settings import PrometheusSettings
@@ -243,13 +244,13 @@ class Views:
             anomalous=anomalous,
             held=held,
             alerting=plan.alert is not None,
-            judged_at=evaluator.judged if np.isfinite(evaluator.judged) else None,
+            judged_at=finite_number(evaluator.judged),
             interval=plan.interval,
             trouble=trouble,
             remark=evaluator.remark,
             judged_ratio=evaluator.judged_ratio,
-            mature_at=evaluator.mature_at if np.isfinite(evaluator.mature_at) else None,
-            first_score_at=evaluator.first_score_at if np.isfinite(evaluator.first_score_at) else None,
+            mature_at=finite_number(evaluator.mature_at),
+            first_score_at=finite_number(evaluator.first_score_at),
             provisional=provisional,
             false_alerts=_false_alerts(evaluator),
         )
