@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pydantic import ValidationError
-
 from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
 from exporter.cli.exit_codes import BAD, GOOD, complain
 from exporter.errors import ExporterError
@@ -40,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    actions = whole.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = whole.add_subparsers(dest="action", required=True, metavar="list|ack|feedback")
     listed = actions.add_parser("list", help="list anomalies: the open ones, unless --status says otherwise")
     listed.add_argument(
         "--status", choices=("open", "acknowledged", "resolved", "all"), help="only anomalies with this status"
@@ -76,8 +74,6 @@ def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
             actions[args.action](args, server)
         finally:
             server.close()
-    except ValidationError as error:
-        return complain(["; ".join(str(each["msg"]) for each in error.errors(include_input=False))], BAD)
     except ExporterError as error:
         return complain([str(error)], BAD)
     return GOOD

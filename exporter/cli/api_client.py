@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from exporter.errors import ExporterError, UpstreamError
 from exporter.http_client.client import Client, HttpResponse
@@ -36,9 +37,7 @@ def connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:
     Raises
     ------
     ExporterError
-        A user without a password.
-    pydantic.ValidationError
-        A flag has a value that cannot be used.
+        A user without a password, or a flag has a value that cannot be used.
     """
     login = None
     if args.user is not None:
@@ -47,9 +46,17 @@ def connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:
             raise ExporterError(f"a password is needed: --password-file, or the variable {PASSWORD}")
         secret = SecretStr(given) if args.password_file is None and given is not None else None
         login = BasicAuth(username=args.user, password=secret, password_file=args.password_file)
-    tls = TlsSettings(ca_file=args.ca_file, cert_file=args.cert_file, key_file=args.key_file)
-    settings = HttpSettings(url=args.url, basic_auth=login, tls_config=tls)
+    try:
+        tls = TlsSettings(ca_file=args.ca_file, cert_file=args.cert_file, key_file=args.key_file)
+        settings = HttpSettings(url=args.url, basic_auth=login, tls_config=tls)
+    except ValidationError as error:
+        raise ExporterError("; ".join(map(_problem, error.errors(include_input=False)))) from None
     return Client(settings, pool=1, error=UpstreamError)
+
+
+def _problem(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    return f"--url: {message}" if error["loc"] == ("url",) else message
 
 
 def data_of(answer: HttpResponse) -> dict[str, Any]:

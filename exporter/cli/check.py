@@ -33,7 +33,7 @@ _OF_THE_EXPRESSION = (Reason.BAD_DATA, Reason.EXECUTION)
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``check`` with what it can check."""
     check = subparsers.add_parser("check", help="check a file without running anything")
-    kinds = check.add_subparsers(dest="kind", required=True, metavar="KIND")
+    kinds = check.add_subparsers(dest="kind", required=True, metavar="config")
     config = kinds.add_parser("config", help="check a configuration file; exit code 1 if it has problems")
     config.add_argument("file", metavar="FILE", help="configuration file")
     config.add_argument(

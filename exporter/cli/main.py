@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from types import ModuleType
 
 from exporter import __version__
 from exporter.cli.allocator import keep_freed_memory
+from exporter.cli.command_parser import CommandParser, SubcommandParser
 
 __all__ = ["main", "parser"]
 
@@ -17,9 +17,9 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def parser(command: str | None = None, *, daemon_alone: bool = False) -> argparse.ArgumentParser:
+def parser(command: str | None = None, *, daemon_alone: bool = False) -> CommandParser:
     """Return the parser of the whole command line, or of one command or the daemon alone."""
-    top = argparse.ArgumentParser(
+    top = CommandParser(
         prog="anomaly-exporter",
         description="Learns what is normal for every listed PromQL series, serves scores and bands on /metrics, "
         "and pushes explained alerts to Alertmanager. Without a command it runs as a daemon.",
@@ -34,7 +34,7 @@ def parser(command: str | None = None, *, daemon_alone: bool = False) -> argpars
         top.set_defaults(run=run.run)
     if daemon_alone:
         return top
-    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=SubcommandParser)
     for name in COMMANDS:
         if command in (None, name):
             _module_of(name).add_parser(subparsers)
@@ -78,13 +78,13 @@ def main(argv: list[str] | None = None) -> int:
     command = words[0] if words and words[0] in COMMANDS else None
     if command is None and not {"-h", "--help"} & set(words):
         # The modules of the commands take half of the time of a start.
-        alone, rest = parser(daemon_alone=True).parse_known_args(words)
-        if not rest:
-            started: int = alone.run(alone)
-            return started
-    whole = parser(command)
-    args = whole.parse_args(words)
-    if command is None and args.command is not None:
-        whole.error(f"flags of the daemon do not go with a command; begin with: anomaly-exporter {args.command}")
+        daemon = parser(daemon_alone=True)
+        args, rest = daemon.parse_known_args(words)
+        if rest and rest[0] in COMMANDS:
+            daemon.error(f"flags of the daemon do not go with a command; begin with: {daemon.prog} {rest[0]}")
+        if rest:
+            daemon.unknown(rest, COMMANDS)
+    else:
+        args = parser(command).parse_args(words)
     code: int = args.run(args)
     return code

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import ValidationError
 
 from exporter import __version__
 from exporter.cli.api_client import MOST_BYTES, PASSWORD, TIMEOUT, add_flags, connect, data_of
@@ -63,8 +62,6 @@ def run(args: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
         return complain(["the package mcp is missing: pip install 'prometheus-anomaly-exporter[mcp]'"], BAD)
     try:
         client = connect(args, environment)
-    except ValidationError as error:
-        return complain(["; ".join(str(each["msg"]) for each in error.errors(include_input=False))], BAD)
     except ExporterError as error:
         return complain([str(error)], BAD)
     server = MCPServer("anomaly-exporter", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")

@@ -35,7 +35,7 @@ with the band of every series at every hour of the week. They alert while no exp
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``rules``."""
     rules = subparsers.add_parser("rules", help="write what was learned as rules of Prometheus", allow_abbrev=False)
-    actions = rules.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    actions = rules.add_subparsers(title="commands", metavar="export", required=True)
     parser = actions.add_parser(
         "export",
         help="write the bands of every hour of the week as recording and alert rules",

@@ -84,6 +84,8 @@ def firing(text: bytes) -> list[dict[str, str]]:
     ExporterError
         It is not in the format of Alertmanager's API, amtool or a webhook.
     """
+    if not text.strip():
+        raise ExporterError("the input is empty: alerts as JSON are needed, such as of amtool alert query -o json")
     try:
         whole = msgspec.json.decode(text)
     except msgspec.DecodeError as error:

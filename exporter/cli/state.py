@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    actions = state.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    actions = state.add_subparsers(title="actions", metavar="export|import", required=True, dest="action")
     for name, about in (("export", "write a file"), ("import", "take a file over, while no daemon uses the directory")):
         action = actions.add_parser(name, help=about, allow_abbrev=False)
         add = action.add_argument

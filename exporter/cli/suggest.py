@@ -85,7 +85,8 @@ def _suggest(args: argparse.Namespace, clock: Callable[[], float]) -> int:
         raise UsageError(f"--source: {error}") from None
     except ValidationError as error:
         messages = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
-        return complain([*(f"--prometheus.url: {message}" for message in messages), _WITH_FILE], USAGE)
+        with_file = [_WITH_FILE] if any("credentials" in message for message in messages) else []
+        return complain([*(f"--prometheus.url: {message}" for message in messages), *with_file], USAGE)
     if args.output is not None and args.output.exists():
         return complain([f"{args.output} is there already and stays as it is; give another name"], USAGE)
     api = PrometheusApi(settings)

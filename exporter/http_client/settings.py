@@ -13,11 +13,14 @@ from exporter.settings import Section
 
 __all__ = ["Authorization", "BasicAuth", "HttpSettings", "HttpUrl", "TlsSettings"]
 
+_WITHOUT_SCHEME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/.*)?")
+
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an http:// or https:// URL with a host")
+        advice = f"; did you mean http://{url}?" if _WITHOUT_SCHEME.fullmatch(url) else ""
+        raise ValueError(f"not an http:// or https:// URL with a host{advice}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials do not belong in a URL; use basic_auth")
     if parts.query or parts.fragment:

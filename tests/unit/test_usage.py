@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.exit_codes import USAGE, exit_code
-from exporter.cli.main import parser
+from exporter.cli.main import main, parser
 
 GOOD = "queries: [{name: up, expr: up}]\n"
 BAD = "quories: []\nqueries: [{name: up, exprr: up}]\n"
@@ -84,3 +84,46 @@ def test_memory_that_runs_out_is_a_line(capsys: pytest.CaptureFixture[str]) -> N
 
     assert exit_code(work, prefix="detect: ", failed=USAGE) == USAGE
     assert capsys.readouterr().err == "detect: there is not enough memory for it\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "program", "said"),
+    [
+        ("chekc config config.yaml", "", "unknown command 'chekc'; did you mean check?"),
+        ("version", "", "unknown command 'version'; did you mean --version?"),
+        ("validate", "", "unknown command 'validate'; there are: anomalies, backtest, check, "),
+        ("config.yaml", "", "did you mean --config.file=config.yaml, or to check it: "),
+        ("--config config.yaml", "", "unknown flag --config; did you mean --config.file?"),
+        ("--port=9877", "", "unknown flag --port\n"),
+        ("--log.level=debug check config x", "", "begin with: anomaly-exporter check\n"),
+        ("check config.yaml", " check", "did you mean anomaly-exporter check config config.yaml?"),
+        ("check --config.file config.yaml", " check", "did you mean anomaly-exporter check config config.yaml?"),
+        ("check", " check", "the following arguments are required: config\n"),
+        ("check config a.yaml b", " check config", "unexpected argument 'b'\n"),
+        ("backtest config.yaml", " backtest", "did you mean --config.file=config.yaml?"),
+        ("detect x.csv --confg.file c.yaml", " detect", "unknown flag --confg.file; did you mean --config.file?"),
+        ("suggest http://prometheus:9090", " suggest", "did you mean --prometheus.url=http://prometheus:9090?"),
+        ("rules", " rules", "the following arguments are required: export\n"),
+        ("state dump", " state", "unknown command 'dump'; there are: export, import\n"),
+    ],
+    ids=str,
+)
+def test_a_wrong_command_line_says_what_to_write(
+    words: str, program: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    error = capsys.readouterr().err
+    assert ended.value.code == USAGE
+    assert error.startswith(f"anomaly-exporter{program}: error: ")
+    assert error.endswith(f"\nsee: anomaly-exporter{program} --help\n")
+    assert said in error
+    assert error.count("\n") == 2
+
+
+def test_a_url_without_its_scheme_is_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["suggest", "--prometheus.url=localhost:9090"]) == USAGE
+    error = capsys.readouterr().err
+    assert (
+        error == "--prometheus.url: not an http:// or https:// URL with a host; did you mean http://localhost:9090?\n"
+    )

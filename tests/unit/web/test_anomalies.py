@@ -308,7 +308,7 @@ def test_a_shell_lists_what_is_not_over_and_says_what_to_do_about_it(store: Stor
         (["list"], "mallory", "the exporter answers 401: Unauthorized\n"),
         (["list", "--match", "x"], "alice", "the exporter answers 400: match[]: not a matcher: 'x'"),
         (["list"], None, "the exporter answers 401: Unauthorized\n"),
-        (["list", "--url=ftp://x"], "alice", "not an http:// or https:// URL with a host"),
+        (["list", "--url=ftp://x"], "alice", "--url: not an http:// or https:// URL with a host\n"),
         (["list", "--url=http://127.0.0.1:1"], "alice", "connection refused"),
         (["list", "--cert-file=x"], "alice", "cert_file and key_file belong together"),
     ],
