@@ -27,9 +27,10 @@ ALLOWED = {
     "NOT_FOUND": "an error type of Prometheus' API",
     "known_events": "a metric",
     "max_things": "a field of the configuration",
+    "parse_known_args": "a method of argparse",
     "usual": "a parameter of the detector novelty in the configuration",
 }
-"""Names that users see, and that therefore stay."""
+"""Names that users see, or that a library has, and that therefore stay."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PARTICIPLE = frozenset({"is", "was", "has", "be", "been", "not", "last"})
 """After one of these `learned` is a verb form; alone or last in a name it stands for the learned state."""

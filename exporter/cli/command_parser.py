@@ -22,17 +22,17 @@ class CommandParser(argparse.ArgumentParser):
 
     def unknown(self, words: Sequence[str], commands: Iterable[str] = ()) -> NoReturn:
         """End the process because of words that are neither a flag nor an argument, nor one of `commands`."""
-        word, known = words[0], [*self._option_string_actions, *commands]
+        word, candidates = words[0], [*self._option_string_actions, *commands]
         flag = word.partition("=")[0]
         if flag.startswith("-"):
-            self.error(f"unknown flag {flag}{_closest(flag, known)}")
-        if _is_file(word) and _CONFIG in known:
+            self.error(f"unknown flag {flag}{_closest(flag, candidates)}")
+        if _is_file(word) and _CONFIG in candidates:
             check = f", or to check it: {self.prog} check config {word}" if "check" in commands else ""
             self.error(f"unexpected argument {word!r}; did you mean {_CONFIG}={word}{check}?")
-        if "://" in word and _PROMETHEUS in known:
+        if "://" in word and _PROMETHEUS in candidates:
             self.error(f"unexpected argument {word!r}; did you mean {_PROMETHEUS}={word}?")
         if commands:
-            self.error(f"unknown command {word!r}{_closest(word, known) or _list(commands)}")
+            self.error(f"unknown command {word!r}{_closest(word, candidates) or _list(commands)}")
         self.error(f"unexpected argument {word!r}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -63,8 +63,8 @@ class SubcommandParser(CommandParser):
         return parsed, rest
 
 
-def _closest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
+def _closest(word: str, candidates: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(candidates), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
