@@ -164,7 +164,7 @@ def decode_response(body: bytes) -> ApiResponse:
         # A server or proxy that stopped in the middle may give all of it the next time.
         if body.lstrip()[:1] == b"{" and "truncated" in str(error):
             raise Fault(Reason.CONNECTION, "the answer ended early: cut JSON") from None
-        raise Fault(Reason.MALFORMED, "not an answer of the Prometheus API: broken JSON") from None
+        raise Fault(Reason.MALFORMED, "not an answer of the Prometheus API") from None
 
 
 def decode_vector(data: Raw, check: LabelCheck) -> InstantVector:

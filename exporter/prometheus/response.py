@@ -55,7 +55,10 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
         response = decode_response(answer.body)
     except Fault as error:
         if _is_success(answer.status) and (answer.body or answer.status == 200):
-            raise PrometheusError(url, error.reason, error.message, status=answer.status) from None
+            message = error.message
+            if error.reason is Reason.MALFORMED:
+                message = single_line(f"{message}: {_words(answer.body) or 'an empty body'}")
+            raise PrometheusError(url, error.reason, message, status=answer.status) from None
         response = None
     if response is not None and response.status == "success" and _is_success(answer.status):
         return response
@@ -64,7 +67,7 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
         text = f"the status of the answer is {single_line(response.status)!r}, and not success"
         raise PrometheusError(url, Reason.MALFORMED, text, status=answer.status, retry_after=wait)
     if response is None or response.status != "error":
-        text = single_line(_TAG.sub(" ", answer.body[:8192].decode("utf-8", "replace")))
+        text = _words(answer.body)
         message = f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
         reason = _STATUSES.get(answer.status, Reason.MALFORMED if answer.status == 200 else Reason.HTTP)
         raise PrometheusError(url, reason, message, status=answer.status, retry_after=wait)
@@ -72,6 +75,11 @@ def read_response(url: str, answer: HttpResponse) -> ApiResponse:
     raise PrometheusError(
         url, _reason(answer.status, response, message), message, status=answer.status, retry_after=wait
     )
+
+
+def _words(body: bytes) -> str:
+    """Return what a page of a proxy or a server says, without its tags."""
+    return single_line(_TAG.sub(" ", body[:8192].decode("utf-8", "replace")))
 
 
 def _is_success(status: int) -> bool:
