@@ -33,6 +33,42 @@ _MOST_PENDING = 16
 """Logins that may wait for bcrypt."""
 
 
+class _Logins:
+    """Checks who asks; few passwords at a time, because a check takes long.
+
+    Parameters
+    ----------
+    access : callable
+        The web configuration in force.
+    executor : Executor
+        Checks passwords; has a single thread.
+    """
+
+    def __init__(self, access: Callable[[], Access], executor: Executor) -> None:
+        self._access, self._executor = access, executor
+        self._pending = 0
+
+    async def refuse(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a request whose login is not accepted; note the user of one whose login is."""
+        users = self._access().users
+        if not users:
+            return None
+        login = basic_credentials(request.headers.get("Authorization", ""))
+        accepted = users.cached(*login) if login is not None else False
+        if accepted is None and login is not None:
+            if self._pending >= _MOST_PENDING:
+                return plain(429, "Too many logins are being checked.", **{"Retry-After": "1"})
+            self._pending += 1
+            try:
+                accepted = await asyncio.get_running_loop().run_in_executor(self._executor, users.check, *login)
+            finally:
+                self._pending -= 1
+        if accepted and login is not None:
+            request[USER] = login[0]
+            return None
+        return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
+
+
 def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executor, host: str = "") -> Middleware:
     """Make the outermost middleware.
 
@@ -45,33 +81,13 @@ def guard(access: Callable[[], Access], limits: Limits, bcrypt_executor: Executo
     host : str
         Name under which people know this server, of ``--web.external-url``.
     """
-    pending = 0
-
-    async def refused_login(request: web.Request) -> web.Response | None:
-        nonlocal pending
-        users = access().users
-        if not users:
-            return None
-        login = basic_credentials(request.headers.get("Authorization", ""))
-        accepted = users.cached(*login) if login is not None else False
-        if accepted is None and login is not None:
-            if pending >= _MOST_PENDING:
-                return plain(429, "Too many logins are being checked.", **{"Retry-After": "1"})
-            pending += 1
-            try:
-                accepted = await asyncio.get_running_loop().run_in_executor(bcrypt_executor, users.check, *login)
-            finally:
-                pending -= 1
-        if accepted and login is not None:
-            request[USER] = login[0]
-            return None
-        return plain(401, "Unauthorized", **{"WWW-Authenticate": 'Basic realm="anomaly-exporter", charset="UTF-8"'})
+    logins = _Logins(access, bcrypt_executor)
 
     async def answer(request: web.Request, handler: Handler, connection: Connection | None) -> web.StreamResponse:
         # Compared with None: the truth of a response is up to the library.
         refused = None if access().bucket.allow() else plain(429, HTTPStatus.TOO_MANY_REQUESTS.phrase)
         if refused is None:
-            refused = await refused_login(request)
+            refused = await logins.refuse(request)
         if refused is None:
             refused = _refuse_cross_site(request)
         if refused is None and not access().users:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from exporter.alerting.alert import AuditEvent
 from exporter.alerting.episode import Episode, Feedback, Status
 from exporter.calendar.matchers import Matcher, MatcherError, all_match, parse_matcher
 from exporter.silences import AlertStatus
-from exporter.store import EpisodeCursor, EpisodeFilter, EpisodeLog
+from exporter.store import EpisodeChange, EpisodeCursor, EpisodeFilter, EpisodeLog
 from exporter.web.api.endpoint import ApiRequest, Endpoint, Instant
 from exporter.web.api.envelope import ApiError, ErrorType
 
@@ -172,6 +173,79 @@ def parse_matchers(texts: tuple[str, ...], name: str = "match[]") -> list[Matche
         raise ApiError(ErrorType.BAD_DATA, f"{name}: {error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Anomalies:
+    """What the endpoints do with episodes; the attributes as of `anomaly_endpoints`."""
+
+    episodes: EpisodeLog
+    clock: Callable[[], float]
+    alert_status: Callable[[Mapping[str, str], float], tuple[AlertStatus, ...]]
+    annotations: Callable[[str, str], Mapping[str, str]]
+
+    def list_page(self, request: ApiRequest[AnomalyFilters, None]) -> AnomalyPage:
+        """Return one page of episodes."""
+        parameters = request.parameters
+        matchers = parse_matchers(parameters.match)
+        filters = EpisodeFilter(
+            query=parameters.query,
+            status=None if parameters.status is None else Status(parameters.status),
+            feedback=None if parameters.feedback is None else Feedback(parameters.feedback),
+            since=parameters.since,
+            until=parameters.until,
+            fired=parameters.fired,
+            least_score=parameters.min_score,
+            labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
+        )
+        page = self.episodes.page(filters, after=read_cursor(parameters.cursor), limit=parameters.limit)
+        following = None if page.next is None else cursor_of(page.next)
+        return AnomalyPage(tuple(map(self._described, page.episodes)), following)
+
+    def get(self, request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
+        """Return one episode with its audit."""
+        result = self.episodes.get(request.parameters.id)
+        if result is None:
+            raise _unknown_anomaly(request.parameters.id)
+        episode, entries = result
+        transitions = (
+            Transition(entry.at, entry.event, entry.who, entry.why, entry.details, entry.intact) for entry in entries
+        )
+        return AnomalyWithTransitions(self._described(episode), tuple(transitions))
+
+    def acknowledge(self, request: ApiRequest[AnomalyId, Acknowledgement]) -> Anomaly:
+        """Note that somebody takes care of it."""
+        body = request.body
+        who = _who(request.who, body.who)
+        change = self.episodes.acknowledge(request.parameters.id, at=self.clock(), who=who, why=body.comment)
+        if change.episode is not None and change.episode.acknowledged_at is None:
+            raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
+        return self._changed(request, change)
+
+    def give_feedback(self, request: ApiRequest[AnomalyId, FeedbackBody]) -> Anomaly:
+        """Note what it was."""
+        body, anomaly = request.body, request.parameters.id
+        who, verdict = _who(request.who, body.who), Feedback(body.verdict)
+        change = self.episodes.give_feedback(anomaly, verdict, at=self.clock(), who=who, comment=body.comment)
+        return self._changed(request, change)
+
+    def take_back(self, event: AuditEvent, request: ApiRequest[AnomalyId, None]) -> Anomaly:
+        """Take an acknowledgement or feedback back."""
+        change = self.episodes.take_back(request.parameters.id, event, at=self.clock(), who=request.who or "")
+        return self._changed(request, change)
+
+    def _changed(self, request: ApiRequest[AnomalyId, Any], change: EpisodeChange) -> Anomaly:
+        if change.episode is None:
+            raise _unknown_anomaly(request.parameters.id)
+        return self._described(change.episode)
+
+    def _described(self, episode: Episode) -> Anomaly:
+        fires = episode.fired_at is not None and (episode.resolved_at is None or episode.ended_unsent)
+        texts = self.annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
+        status = self.alert_status(episode.labels, episode.fired_at or 0.0) if fires else ()
+        if episode.resolved_at is not None:
+            status = tuple(each for each in status if each.state != "absent")
+        return _anomaly(episode, status, _storm(texts))
+
+
 def anomaly_endpoints(
     episodes: EpisodeLog,
     clock: Callable[[], float],
@@ -189,75 +263,14 @@ def anomaly_endpoints(
     annotations : callable
         From a query and a fingerprint to the annotations of its alert; empty where there is none.
     """
-
-    def described(episode: Episode) -> Anomaly:
-        fires = episode.fired_at is not None and (episode.resolved_at is None or episode.ended_unsent)
-        texts = annotations(episode.query, episode.fingerprint) if episode.resolved_at is None else {}
-        status = alert_status(episode.labels, episode.fired_at or 0.0) if fires else ()
-        if episode.resolved_at is not None:
-            status = tuple(each for each in status if each.state != "absent")
-        return _anomaly(episode, status, _storm(texts))
-
-    def list_anomalies(request: ApiRequest[AnomalyFilters, None]) -> AnomalyPage:
-        parameters = request.parameters
-        matchers = parse_matchers(parameters.match)
-        filters = EpisodeFilter(
-            query=parameters.query,
-            status=None if parameters.status is None else Status(parameters.status),
-            feedback=None if parameters.feedback is None else Feedback(parameters.feedback),
-            since=parameters.since,
-            until=parameters.until,
-            fired=parameters.fired,
-            least_score=parameters.min_score,
-            labels=(lambda labels: all_match(matchers, labels)) if matchers else None,
-        )
-        page = episodes.page(filters, after=read_cursor(parameters.cursor), limit=parameters.limit)
-        return AnomalyPage(tuple(map(described, page.episodes)), None if page.next is None else cursor_of(page.next))
-
-    def get_anomaly(request: ApiRequest[AnomalyId, None]) -> AnomalyWithTransitions:
-        result = episodes.get(request.parameters.id)
-        if result is None:
-            raise _unknown_anomaly(request.parameters.id)
-        episode, entries = result
-        transitions = (
-            Transition(entry.at, entry.event, entry.who, entry.why, entry.details, entry.intact) for entry in entries
-        )
-        return AnomalyWithTransitions(described(episode), tuple(transitions))
-
-    def acknowledge(request: ApiRequest[AnomalyId, Acknowledgement]) -> Anomaly:
-        body = request.body
-        who = _who(request.who, body.who)
-        change = episodes.acknowledge(request.parameters.id, at=clock(), who=who, why=body.comment)
-        if change.episode is None:
-            raise _unknown_anomaly(request.parameters.id)
-        if change.episode.acknowledged_at is None:
-            raise ApiError(ErrorType.CONFLICT, "it is resolved: there is nothing left to acknowledge; give feedback")
-        return described(change.episode)
-
-    def feedback(request: ApiRequest[AnomalyId, FeedbackBody]) -> Anomaly:
-        body = request.body
-        who, verdict = _who(request.who, body.who), Feedback(body.verdict)
-        change = episodes.give_feedback(request.parameters.id, verdict, at=clock(), who=who, comment=body.comment)
-        if change.episode is None:
-            raise _unknown_anomaly(request.parameters.id)
-        return described(change.episode)
-
-    def take_back(event: AuditEvent) -> Callable[[ApiRequest[AnomalyId, None]], Anomaly]:
-        def answer(request: ApiRequest[AnomalyId, None]) -> Anomaly:
-            change = episodes.take_back(request.parameters.id, event, at=clock(), who=request.who or "")
-            if change.episode is None:
-                raise _unknown_anomaly(request.parameters.id)
-            return described(change.episode)
-
-        return answer
-
+    anomalies = _Anomalies(episodes, clock, alert_status, annotations)
     nothing, missing = type(None), (ErrorType.NOT_FOUND,)
     return (
         Endpoint(
             "GET",
             "/anomalies",
             "Episodes, those opened last first.",
-            list_anomalies,
+            anomalies.list_page,
             AnomalyPage,
             AnomalyFilters,
             nothing,
@@ -266,7 +279,7 @@ def anomaly_endpoints(
             "GET",
             "/anomalies/{id}",
             "One episode with everything that happened to it.",
-            get_anomaly,
+            anomalies.get,
             AnomalyWithTransitions,
             AnomalyId,
             nothing,
@@ -276,7 +289,7 @@ def anomaly_endpoints(
             "POST",
             "/anomalies/{id}/acknowledge",
             "Say that somebody takes care of it; the first one does, and saying it again changes nothing.",
-            acknowledge,
+            anomalies.acknowledge,
             Anomaly,
             AnomalyId,
             Acknowledgement,
@@ -287,7 +300,7 @@ def anomaly_endpoints(
             "DELETE",
             "/anomalies/{id}/acknowledge",
             "Take an acknowledgement back; the audit keeps both.",
-            take_back(AuditEvent.UNACKNOWLEDGED),
+            partial(anomalies.take_back, AuditEvent.UNACKNOWLEDGED),
             Anomaly,
             AnomalyId,
             nothing,
@@ -298,7 +311,7 @@ def anomaly_endpoints(
             "POST",
             "/anomalies/{id}/feedback",
             "Say what it was; the newest word holds. `new normal` has the present level accepted at once.",
-            feedback,
+            anomalies.give_feedback,
             Anomaly,
             AnomalyId,
             FeedbackBody,
@@ -309,7 +322,7 @@ def anomaly_endpoints(
             "DELETE",
             "/anomalies/{id}/feedback",
             "Take feedback back; the audit keeps both. A level that was accepted meanwhile stays so.",
-            take_back(AuditEvent.FEEDBACK_WITHDRAWN),
+            partial(anomalies.take_back, AuditEvent.FEEDBACK_WITHDRAWN),
             Anomaly,
             AnomalyId,
             nothing,
