@@ -156,34 +156,17 @@ class _Replay:
         self._answers: dict[str, HistoryReplay] = {}
         self._canaries = Canaries()
         self._groups = Groups(lambda query: self._evaluators[query].progress, training=InPlace())
-        causes = RootCauses()
-        compared = [canary_job(plan) for plan in self._plans if plan.canary is not None]
-        jobs = names.union(map(job_of, self._configured), compared)
-        causes.configure(config.dependencies, jobs, map(members_of, self._configured))
+        causes = self._root_causes()
         likely = LikelyCauses()
         likely.configure(config.causes, {plan.name: plan.unit for plan in self._plans})
         metrics = SelfMetrics(CollectorRegistry(), read=False)
         changes = ChangeLog()
         changes.configure(config.changes)
-        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
-        self._queries = ScheduledQueries(
-            config,
-            sources,
-            metrics,
-            causes,
-            changes,
-            changed=lambda: events.widen(changes.bands(after)),
-            unlearn=events.unlearn,
-            past=True,
-        )
-        # All at once: a slot only sees those before it.
-        self._queries.read_changes(within.start - _BEFORE, within.end)
+        self._queries = self._scheduled_queries(metrics, causes, changes, events)
         self._pool = pool.for_work(small=self._instants() < _SMALL)
         self._occupied: dict[str, Occupied] = {}
         self._admission = admission = Admission(self._occupied.values, metrics)
         admission.configure(config.limits)
-        for name in sources.apis:
-            self._queries.cover(name, within.start, within.end)
         settings = EvaluationSettings.of(config, sources.default, external_url="")
         ports = Ports(
             api=sources.apis[sources.default],
@@ -217,6 +200,37 @@ class _Replay:
         """Queries of which nothing but their own alerts sees a slot in which nothing is anomalous."""
         self._quiet: dict[str, int] = {}
         """By query, the first slot of the span under way of those that were passed over."""
+
+    def _root_causes(self) -> RootCauses:
+        """Return what looks for root causes among the queries, groups and canaries that are replayed."""
+        causes = RootCauses()
+        names = {plan.name for plan in self._plans}
+        compared = [canary_job(plan) for plan in self._plans if plan.canary is not None]
+        jobs = names.union(map(job_of, self._configured), compared)
+        causes.configure(self._config.dependencies, jobs, map(members_of, self._configured))
+        return causes
+
+    def _scheduled_queries(
+        self, metrics: SelfMetrics, causes: RootCauses, changes: ChangeLog, events: ActiveEvents
+    ) -> ScheduledQueries:
+        """Return the queries for changes, incidents and dependencies; the former two of the whole range are read."""
+        config, within = self._config, self._within
+        after = {query.name: query.after_change for query in config.queries if query.after_change is not None}
+        queries = ScheduledQueries(
+            config,
+            self._sources,
+            metrics,
+            causes,
+            changes,
+            changed=lambda: events.widen(changes.bands(after)),
+            unlearn=events.unlearn,
+            past=True,
+        )
+        # All at once: a slot only sees those before it.
+        queries.read_changes(within.start - _BEFORE, within.end)
+        for name in self._sources.apis:
+            queries.cover(name, within.start, within.end)
+        return queries
 
     def _context_of(self, name: str, ports: Ports) -> EvaluationContext:
         """Return what evaluators of queries of one source share."""
