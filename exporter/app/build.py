@@ -18,6 +18,7 @@ from exporter.app.reload import Reloader
 from exporter.canary.canaries import Canaries
 from exporter.config.last_good import LastGood
 from exporter.config.load import load, redacted
+from exporter.config.model import Config
 from exporter.config.watch import ConfigWatch
 from exporter.correlation.changes import ChangeLog
 from exporter.correlation.co_occurrence import CoOccurrence
@@ -95,68 +96,14 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
     registry = CollectorRegistry()
     metrics = SelfMetrics(registry)
     metrics.shards.set(options.shard[1])
-    exposition = Exposition(registry)
     web_config = WebConfigFile(options.web_config_file, loaded=metrics.web_config_last_reload_successful.set)
     served, seen = path_prefixes(options.external_url, options.route_prefix)
     watch = ConfigWatch(options.config_file)
     last_good = LastGood(options.config_file, options.storage_path) if options.auto_reload else None
     loaded, mistake = (load(options.config_file), None) if last_good is None else last_good.load()
     lifecycle = Lifecycle()
-    alert_snapshots = AlertSnapshots()
     with ExitStack() as undo:
-        store = Store.open(options.storage_path, clock=clock)
-        undo.callback(store.close)
-        metrics.store_recovered.set(store.impaired)
-        store.verdicts.dropped = lambda query: metrics.verdicts_dropped_total.labels(query=query).inc()
-        feedback = EpisodeFeedback(store, metrics)
-        clocks = ReceiverClocks()
-        senders = Senders(
-            alert_snapshots,
-            store.deliveries,
-            clock=clock,
-            registry=registry,
-            clocks=clocks,
-            paired=lambda: suppression.paired(),
-        )
-        undo.callback(senders.close)
-        discovery = Discovery(registry)
-        undo.callback(discovery.stop)
-        suppression = Suppression(
-            store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks, shard=options.shard
-        )
-        undo.callback(suppression.stop)
-        pool = open_pool(options.workers)
-        undo.callback(pool.close)
-        remote_writes = RemoteWrites(options.storage_path / "remote_write", clock=clock, registry=registry)
-        undo.callback(remote_writes.stop)
-        evaluators = Evaluators()
-        parts = Parts(
-            clock=clock,
-            metrics=metrics,
-            exposition=exposition,
-            store=store,
-            feedback=feedback,
-            alert_snapshots=alert_snapshots,
-            discovery=discovery,
-            senders=senders,
-            suppression=suppression,
-            evaluators=evaluators,
-            containment=Containment(lambda owner: metrics.cycle_parts_failed_total.labels(query=owner).inc()),
-            admission=Admission(
-                evaluators.engines, metrics, shadows=evaluators.shadow_engines, memory_limit=memory_limit
-            ),
-            groups=Groups(evaluators.progress),
-            canaries=Canaries(),
-            latest=LatestVerdicts(),
-            co_occurrence=CoOccurrence(),
-            root_causes=RootCauses(sent_labels=suppression.incident_labels, elsewhere=suppression.sent_elsewhere),
-            likely_causes=LikelyCauses(partial(store.verdicts.read_rows, spacing=SPACING, most=SLOTS)),
-            changes=ChangeLog(suppression.events.all),
-            maintenance=Maintenance(store, feedback, suppression, metrics),
-            remote_writes=remote_writes,
-            pool=pool,
-            workers=Workers(pools(loaded.config), clock=clock, metrics=metrics),
-        )
+        parts = _parts(options, loaded.config, metrics, clock, undo)
         reloader = Reloader(
             parts,
             loaded,
@@ -172,40 +119,13 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
             reloader.refused(mistake)
         elif last_good is not None:
             last_good.keep()
-        program = Program(
-            clock=clock,
-            evaluators=lambda: evaluators.by_query,
-            config=lambda: reloader.config,
-            latest=parts.latest,
-            alert_snapshots=alert_snapshots,
-            registry=registry,
-            episodes=store.episodes,
-            store_bytes=store.size_bytes,
-            group_status=parts.groups.statuses,
-            canary_status=parts.canaries.statuses,
-            events=lambda at: upcoming_events(suppression.calendar, at),
-            alert_status=suppression.statuses,
-            alertmanagers=suppression.alertmanagers,
-            verdicts=store.verdicts,
-            changes=parts.changes.concerning,
-            events_between=lambda *series: events_between(suppression.calendar, *series),
-            discovery=discovery.states,
-        )
+        program = _program(parts, reloader)
         views = Views(program, PrometheusApi)
-        site = Site(
-            metrics=exposition.scrape,
-            not_ready=lifecycle.not_ready,
-            config=lambda: redacted(reloader.config),
-            build=build_information(),
-            pages=views,
-            reload=reloader.reload if options.enable_lifecycle else None,
-            reservations=evaluators.reservations,
-        )
         # On a loopback address only users of this host can ask; with a web configuration it says who may.
         local = options.web_config_file is None and is_loopback(options.listen_address)
         web = build_app(
-            site,
-            endpoints=_endpoints(program, views, suppression),
+            _site(options, parts, reloader, lifecycle, views),
+            endpoints=_endpoints(program, views, parts.suppression),
             prefix=served,
             external_prefix=seen,
             actions=options.enable_actions or local,
@@ -214,6 +134,100 @@ def build(options: Options, *, clock: Callable[[], float] = wall_clock) -> App:
         host = urlsplit(options.external_url or "").hostname or ""
         server = WebServer(web, options.listen_address, web_config, host=host)
         return App(parts, reloader, lifecycle, views, server, undo.pop_all())
+
+
+def _parts(
+    options: Options, config: Config, metrics: SelfMetrics, clock: Callable[[], float], undo: ExitStack
+) -> Parts:
+    """Construct everything that lives as long as the program; `undo` ends what runs."""
+    registry = metrics.registry
+    alert_snapshots = AlertSnapshots()
+    store = Store.open(options.storage_path, clock=clock)
+    undo.callback(store.close)
+    metrics.store_recovered.set(store.impaired)
+    store.verdicts.dropped = lambda query: metrics.verdicts_dropped_total.labels(query=query).inc()
+    feedback = EpisodeFeedback(store, metrics)
+    clocks = ReceiverClocks()
+    senders = Senders(
+        alert_snapshots,
+        store.deliveries,
+        clock=clock,
+        registry=registry,
+        clocks=clocks,
+        paired=lambda: suppression.paired(),
+    )
+    undo.callback(senders.close)
+    discovery = Discovery(registry)
+    undo.callback(discovery.stop)
+    suppression = Suppression(store, alert_snapshots, clock=clock, metrics=metrics, clocks=clocks, shard=options.shard)
+    undo.callback(suppression.stop)
+    pool = open_pool(options.workers)
+    undo.callback(pool.close)
+    remote_writes = RemoteWrites(options.storage_path / "remote_write", clock=clock, registry=registry)
+    undo.callback(remote_writes.stop)
+    evaluators = Evaluators()
+    return Parts(
+        clock=clock,
+        metrics=metrics,
+        exposition=Exposition(registry),
+        store=store,
+        feedback=feedback,
+        alert_snapshots=alert_snapshots,
+        discovery=discovery,
+        senders=senders,
+        suppression=suppression,
+        evaluators=evaluators,
+        containment=Containment(lambda owner: metrics.cycle_parts_failed_total.labels(query=owner).inc()),
+        admission=Admission(evaluators.engines, metrics, shadows=evaluators.shadow_engines, memory_limit=memory_limit),
+        groups=Groups(evaluators.progress),
+        canaries=Canaries(),
+        latest=LatestVerdicts(),
+        co_occurrence=CoOccurrence(),
+        root_causes=RootCauses(sent_labels=suppression.incident_labels, elsewhere=suppression.sent_elsewhere),
+        likely_causes=LikelyCauses(partial(store.verdicts.read_rows, spacing=SPACING, most=SLOTS)),
+        changes=ChangeLog(suppression.events.all),
+        maintenance=Maintenance(store, feedback, suppression, metrics),
+        remote_writes=remote_writes,
+        pool=pool,
+        workers=Workers(pools(config), clock=clock, metrics=metrics),
+    )
+
+
+def _program(parts: Parts, reloader: Reloader) -> Program:
+    """Return what pages and the API read of the program."""
+    store, suppression, evaluators = parts.store, parts.suppression, parts.evaluators
+    return Program(
+        clock=parts.clock,
+        evaluators=lambda: evaluators.by_query,
+        config=lambda: reloader.config,
+        latest=parts.latest,
+        alert_snapshots=parts.alert_snapshots,
+        registry=parts.metrics.registry,
+        episodes=store.episodes,
+        store_bytes=store.size_bytes,
+        group_status=parts.groups.statuses,
+        canary_status=parts.canaries.statuses,
+        events=lambda at: upcoming_events(suppression.calendar, at),
+        alert_status=suppression.statuses,
+        alertmanagers=suppression.alertmanagers,
+        verdicts=store.verdicts,
+        changes=parts.changes.concerning,
+        events_between=lambda *series: events_between(suppression.calendar, *series),
+        discovery=parts.discovery.states,
+    )
+
+
+def _site(options: Options, parts: Parts, reloader: Reloader, lifecycle: Lifecycle, views: Views) -> Site:
+    """Return what the web server serves beside the API."""
+    return Site(
+        metrics=parts.exposition.scrape,
+        not_ready=lifecycle.not_ready,
+        config=lambda: redacted(reloader.config),
+        build=build_information(),
+        pages=views,
+        reload=reloader.reload if options.enable_lifecycle else None,
+        reservations=parts.evaluators.reservations,
+    )
 
 
 def _endpoints(program: Program, views: Views, suppression: Suppression) -> tuple[Endpoint[Any, Any], ...]:

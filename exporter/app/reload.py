@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from exporter.app.parts import Lifecycle, Parts
 from exporter.canary.canary_evaluator import canary_job
 from exporter.config.ics_files import included_patterns
 from exporter.config.load import Loaded, load
-from exporter.config.model import Config
+from exporter.config.model import AlertingGroup, Config
 from exporter.config.plan import QueryPlan, sharded
 from exporter.config.watch import ConfigWatch
 from exporter.delivery import AlertmanagerSettings
@@ -190,10 +190,8 @@ class Reloader:
         plans = {plan.name: plan for plan in sharded(everywhere, config.groups, *self._shard)}
         # Those of queries that another shard has go with them.
         groups = [group for group in config.groups if plans.keys() >= set(group.queries)]
-        jobs = {job_of(group) for group in groups}
-        jobs |= {canary_job(plan) for plan in plans.values() if plan.canary is not None}
-        elsewhere = {plan.name for plan in everywhere} | {job_of(group) for group in config.groups}
-        elsewhere |= {canary_job(plan) for plan in everywhere if plan.canary is not None}
+        jobs = _jobs_of(plans.values(), groups)
+        elsewhere = {plan.name for plan in everywhere} | _jobs_of(everywhere, config.groups)
         elsewhere -= plans.keys() | jobs
         self._alertmanagers = alertmanagers = parts.discovery.configure(config.alertmanagers)
         parts.senders.apply(alertmanagers, config.alerting)
@@ -375,3 +373,8 @@ def _log_warnings(loaded: Loaded) -> None:
         more: dict[str, object] = {"file": problem.file} if problem.file else {}
         more |= {"line": problem.line, "path": problem.path, "warning": problem.message}
         log.warning("configuration", extra=more)
+
+
+def _jobs_of(plans: Iterable[QueryPlan], groups: Iterable[AlertingGroup]) -> set[str]:
+    """Return the names under which canaries of queries and groups have alerts of their own."""
+    return {job_of(group) for group in groups} | {canary_job(plan) for plan in plans if plan.canary is not None}
