@@ -30,7 +30,7 @@ from exporter.evaluation.admission import Admission
 from exporter.evaluation.containment import Containment
 from exporter.evaluation.memory_limits import memory_limit
 from exporter.exposition import Exposition, SelfMetrics
-from exporter.exposition.selfmetrics import build_information
+from exporter.exposition.build_information import build_information
 from exporter.feedback.episodes import EpisodeFeedback
 from exporter.maintenance import Maintenance
 from exporter.multivariate.groups import Groups

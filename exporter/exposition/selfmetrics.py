@@ -6,9 +6,7 @@ counter of all and a counter of the failed, never a ``success`` label.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,13 +20,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from exporter import __version__
 from exporter.alerting.episode import Feedback
 from exporter.errors import Reason
+from exporter.exposition.build_information import build_information
 from exporter.exposition.children import Children, UnreadChildren
 from exporter.store.errors import StoreReason
 
-__all__ = ["SERIES_STATES", "SelfMetrics", "build_information"]
+__all__ = ["SERIES_STATES", "SelfMetrics"]
 
 SERIES_STATES = ("scored", "warming_up", "no_data", "masked", "over_limit")
 """Values of the label ``state`` of ``anomaly_exporter_series``."""
@@ -38,16 +36,6 @@ _WORKERS = ("cycle", "scheduler")
 
 # From a small query on loopback to the longest interval that is still sensible.
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-def build_information() -> dict[str, str]:
-    """Return the versions that decide what is computed, by name; empty where a package is absent."""
-    return {
-        "version": __version__,
-        "python_version": platform.python_version(),
-        "numpy_version": _version("numpy"),
-        "tzdata_version": _version("tzdata"),
-    }
 
 
 class SelfMetrics:
@@ -390,10 +378,3 @@ class SelfMetrics:
         if "query" in labels:
             self._by_query.append(gauge)
         return gauge
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
