@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step, fingerprint
+from exporter.alerting.alert import Alert, AlertCandidate, EvaluatedSlot, Step
 from exporter.alerting.identity import Kind
 from exporter.alerting.label_index import Hashes, LabelIndex, Rows
 from exporter.alerting.root_cause import SeverityTrace
@@ -22,7 +22,7 @@ from exporter.alerting.settings import AlertSettings
 from exporter.alerting.state_machine import evaluate, withdraw
 from exporter.alerting.storm import OpenStorm, RowAlert, RowStates, StormAssignment, assign_storms
 from exporter.correlation.root_causes import SlotCandidates
-from exporter.engine.series import Labels, SeriesTable, labels_of
+from exporter.engine.series import Labels, SeriesTable
 from exporter.evaluation.alert_store import AlertStore
 from exporter.evaluation.context import EvaluationContext
 from exporter.evaluation.inquiries import Inquiries
@@ -34,6 +34,7 @@ from exporter.evaluation.shard_storms import numbered, part_of_storms, sent_stor
 from exporter.evaluation.slot_result import SlotResult, masked, silent_alerts, without_load
 from exporter.evaluation.stored_context import StoredContext
 from exporter.evaluation.storm_candidates import storm_candidate
+from exporter.evaluation.unplaced_alerts import UnplacedAlerts
 from exporter.evaluation.why_now import why_now
 from exporter.prometheus.shard import Shard
 from exporter.settings import overlay
@@ -82,8 +83,7 @@ class RowAlerts:
         self.identities = RowIdentities(name, kind)
         """Which alert each row belongs to."""
         self.identities.configure(rule, context.settings.external_labels)
-        self._unplaced = set(alert_store.alerts)
-        """Alerts of before a start or a reload of which no series was seen here: only these may be another shard's."""
+        self._unplaced = UnplacedAlerts(alert_store.alerts)
         self._sharing = 0
         self._fresh = True
         """Whether no slot was judged since the start."""
@@ -101,7 +101,7 @@ class RowAlerts:
         """Apply another configuration. Alerts that would have other labels end: they belong to another rule."""
         self.rule, self.context, self.alert_store.context = rule, context, context
         self.identities.configure(rule, context.settings.external_labels)
-        self._unplaced = set(self.alert_store.alerts)
+        self._unplaced = UnplacedAlerts(self.alert_store.alerts)
         self._idle = None
         self._end_renamed(table, at)
 
@@ -145,7 +145,7 @@ class RowAlerts:
         }
         self._update_identities(slot.table, open_alerts)
         rows = {identity: self.identities.rows_of(identity) for identity in open_alerts}
-        if moved := self._moved(slot.elsewhere):
+        if moved := self._unplaced.moved(store.alerts, self.identities, slot.elsewhere):
             store.leave(moved, at=store.newest)
             open_alerts = {identity: alert for identity, alert in open_alerts.items() if identity not in moved}
             rows = {identity: members for identity, members in rows.items() if identity not in moved}
@@ -194,18 +194,6 @@ class RowAlerts:
         if self.rule is None or not ports.paired():
             return None
         return disagreement(self.alert_store.alerts, ports.sent_alerts(), self.identities.rows_of, self._owner)
-
-    def _moved(self, elsewhere: Callable[[], Sequence[bytes]] | None) -> set[str]:
-        """Return the alerts whose series are in the answer and belong to another shard."""
-        alerts, rows_of = self.alert_store.alerts, self.identities.rows_of
-        self._unplaced = {
-            identity
-            for identity in self._unplaced
-            if identity in alerts and "storm" not in alerts[identity].labels and not len(rows_of(identity))
-        }
-        if not self._unplaced or elsewhere is None:
-            return set()
-        return self._unplaced & {fingerprint(self.identities.labels(labels_of(key))) for key in elsewhere()}
 
     def _series_of(self, table: SeriesTable, identity: str) -> Labels:
         """Return the labels of the series of an alert; none where it is about several."""
