@@ -14,7 +14,7 @@ import pytest
 from exporter.config.engine_settings import engine_settings
 from exporter.config.load import load, redacted
 from exporter.engine import contract
-from exporter.engine.contract import DAY, START, STEP, keys, seasonal
+from exporter.engine.contract_samples import DAY, START, STEP, keys, seasonal
 from exporter.engine.engine import Engine
 from exporter.errors import ConfigError
 

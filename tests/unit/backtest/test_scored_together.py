@@ -17,7 +17,7 @@ from exporter.backtest.scored_together import score_together, span_of
 from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config
 from exporter.config.plan import QueryPlan
-from exporter.engine.contract import START, STEP, keys, seasonal
+from exporter.engine.contract_samples import START, STEP, keys, seasonal
 from exporter.engine.engine import Engine
 from exporter.engine.verdict import Verdict
 from exporter.prometheus import HistoryChunk

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.engine.budget import AlertCounts
 from exporter.engine.calibration import GRID, LEAST, LEVELS, MOST, Budget, calibrate
-from exporter.engine.contract import DAY, START, STEP, keys, seasonal
+from exporter.engine.contract_samples import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.seconds import WEEK

@@ -13,7 +13,7 @@ from benchmarks.interval import KINDS, measure
 from exporter.engine import calibration
 from exporter.engine.cadence import YOUNG, LearningGrid, cadence_of
 from exporter.engine.calibration import Budget
-from exporter.engine.contract import START, STEP, copied, equal, keys, seasonal
+from exporter.engine.contract_samples import START, STEP, copied, equal, keys, seasonal
 from exporter.engine.detectors import Counts, IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.seconds import DAY, WEEK

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from exporter.engine.contract import DAY, START, STEP, keys, seasonal
+from exporter.engine.contract_samples import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, Stl, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from exporter.engine.contract import DAY, START, STEP
+from exporter.engine.contract_samples import DAY, START, STEP
 from exporter.engine.detectors import IsolationForest, Stl
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask

@@ -9,7 +9,7 @@ import pytest
 from exporter.config.data_checks import check_holidays
 from exporter.config.engine_settings import holidays_of
 from exporter.engine.buckets import Holidays, buckets_at
-from exporter.engine.contract import DAY, START, STEP, keys, seasonal
+from exporter.engine.contract_samples import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import Iqr, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.settings import BaselineSettings, DetectionSettings

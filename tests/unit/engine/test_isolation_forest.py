@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from exporter.engine.contract import DAY, START, STEP, keys, seasonal
+from exporter.engine.contract_samples import DAY, START, STEP, keys, seasonal
 from exporter.engine.detectors import IsolationForest
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.isolation_trees import IsolationTrees

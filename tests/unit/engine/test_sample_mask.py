@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.engine.contract import DAY, START, STEP, equal, keys, seasonal, state_of
+from exporter.engine.contract_samples import DAY, START, STEP, equal, keys, seasonal, state_of
 from exporter.engine.detectors import Collective, Iqr, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask, forgive, widen

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from statsmodels.tsa.seasonal import MSTL, STL
 
-from exporter.engine import contract as checks
-from exporter.engine.contract import DAY, START, STEP
+from exporter.engine import contract_samples
+from exporter.engine.contract_samples import DAY, START, STEP
 from exporter.engine.detectors import DetectorState
 from exporter.engine.detectors.stl import BY_WEEK, WINDOW, Stl, _weighted
 from exporter.engine.engine import Engine, EngineSettings
@@ -122,7 +122,7 @@ def engine_of(zone: ZoneInfo | None = None) -> Engine:
 
 def judge(engine: Engine, samples: np.ndarray, first: int = 0, start: float = START) -> Verdicts:
     times = start + STEP * np.arange(first, first + len(samples))
-    return engine.run(times, engine.align(checks.keys(samples.shape[1]), samples, times[0]).samples, STEP)
+    return engine.run(times, engine.align(contract_samples.keys(samples.shape[1]), samples, times[0]).samples, STEP)
 
 
 def same(a: Verdicts, b: list[Verdicts]) -> bool:
@@ -200,7 +200,7 @@ def lessons() -> dict[str, np.ndarray]:
         "young": steady(5),
         "every Sunday": sundays(last=True),
         "without the last Sunday": sundays(last=False),
-        "clean": checks.seasonal(56, count=10),
+        "clean": contract_samples.seasonal(56, count=10),
         "moved": raised(steady(60), slice(28 * DAY, None), by=30.0),
         "steady": steady(42),
         "outlier": scaled(OUTLIER, 50.0),
@@ -326,7 +326,7 @@ def test_the_season_follows_the_local_clock_when_it_is_changed(turn):
 
 
 def test_same_bits_in_any_pieces_over_all_stages_of_learning():
-    samples = checks.seasonal(16)
+    samples = contract_samples.seasonal(16)
     samples[at(9, 3) : at(10, 5), 1] = np.nan
     rng = np.random.default_rng(1)
     engine, pieces, first = engine_of(), [], 0
@@ -338,7 +338,7 @@ def test_same_bits_in_any_pieces_over_all_stages_of_learning():
 
 
 def test_a_series_alone_has_the_bits_that_it_has_among_many():
-    samples = checks.seasonal(16, count=70)
+    samples = contract_samples.seasonal(16, count=70)
     many = judge(engine_of(), samples)
     for row in (0, 63, 69):
         alone = judge(engine_of(), samples[:, row : row + 1])
@@ -348,11 +348,11 @@ def test_a_series_alone_has_the_bits_that_it_has_among_many():
 
 @pytest.mark.parametrize("cut", [at(2, 5.25), at(6, 23.75), at(7, 0), at(13, 23.5), at(15, 4.25)])
 def test_state_goes_through_a_restart(cut):
-    samples = checks.seasonal(17)
+    samples = contract_samples.seasonal(17)
     first, second = engine_of(), engine_of()
     judge(first, samples[:cut])
     checkpoint = first.checkpoint()
-    assert second.restore(first.at, checks.copied(checkpoint), checkpoint.series)
+    assert second.restore(first.at, contract_samples.copied(checkpoint), checkpoint.series)
     assert same(judge(first, samples[cut:], cut), [judge(second, samples[cut:], cut)])
 
 

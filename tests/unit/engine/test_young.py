@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from exporter.engine.cadence import cadence_of
-from exporter.engine.contract import copied, equal, keys
+from exporter.engine.contract_samples import copied, equal, keys
 from exporter.engine.detectors import ZScore
 from exporter.engine.engine import Engine, EngineSettings
 from exporter.engine.sample_mask import SampleMask

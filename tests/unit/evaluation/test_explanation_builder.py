@@ -16,7 +16,7 @@ from exporter.config.engine_settings import engine_settings
 from exporter.config.model import Config, QuerySettings
 from exporter.config.plan import QueryPlan
 from exporter.correlation.co_occurrence import CoOccurrence
-from exporter.engine.contract import START, keys
+from exporter.engine.contract_samples import START, keys
 from exporter.engine.detectors import DETECTORS, Collective, Detector, Iqr, IsolationForest, Novelty, Stl, ZScore
 from exporter.engine.engine import Engine
 from exporter.engine.row_details import RowDetails
