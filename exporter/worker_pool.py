@@ -68,7 +68,7 @@ class WorkerPool:
         self.count = 1 if runner is None else runner.count
 
     def for_work(self, *, small: bool) -> WorkerPool:
-        """Return the pool for some work: that which is `small` is done here, unless somebody chose the workers."""
+        """Return the pool for some work: `small` work is done here, unless the number of workers was chosen."""
         return WorkerPool() if small and not self.chosen else self
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -202,7 +202,7 @@ class Workers:
 
 def pools(config: Config) -> dict[str, int]:
     """Return how many jobs run at the same time, by pool: those of each source, and the others."""
-    # Beside queries a source is asked for dependencies, changes and incidents; groups ask nobody.
+    # Beside queries a source is asked for dependencies, changes and incidents; groups ask no server.
     return {"": 4, **{name: server.concurrency + 3 for name, server in config.servers.items()}}
 
 

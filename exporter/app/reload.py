@@ -112,7 +112,7 @@ class Reloader:
             self._apply(self.config, self._sources, restored, at=now)
         watch.included(included_patterns(self.config))
         parts.discovery.follow(self.follow_alertmanagers)
-        # What was found after the start gave up waiting, and before somebody listened.
+        # Those that were discovered after the start gave up waiting, and before `follow`.
         self.follow_alertmanagers()
 
     def file_changed(self) -> bool:

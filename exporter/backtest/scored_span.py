@@ -19,7 +19,7 @@ __all__ = ["ScoredSpan", "no_details"]
 
 
 def no_details(rows: npt.NDArray[np.intp]) -> RowDetails:
-    """Say that nobody may ask for details."""
+    """Raise KeyError: there are no details of these rows."""
     raise KeyError(f"none of these rows was anomalous: {rows}")
 
 

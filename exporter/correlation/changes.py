@@ -95,7 +95,7 @@ def changes_in(
 
 
 class ChangeLog:
-    """The changes of the last day. One thread writes; anybody may read.
+    """The changes of the last day. One thread writes; any thread may read.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class _AnomalousRows:
 
 
 class CoOccurrence:
-    """The anomalous series of all queries. Each query has one writer; anybody may read."""
+    """The anomalous series of all queries. Each query has one writer; any thread may read."""
 
     def __init__(self) -> None:
         self._queries: dict[str, _AnomalousRows] = {}

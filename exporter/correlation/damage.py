@@ -157,7 +157,7 @@ class DamageHistory:
         """Make room for the components that were admitted."""
         more = len(self._index) - self._slots.shape[2]
         if more:
-            # Another array: somebody may be reading this one.
+            # Another array: a reader may hold this one.
             self._slots = np.concatenate([self._slots, np.full((3, SLOTS, more), np.nan, np.float32)], axis=2)
             self._expected = np.concatenate([self._expected, np.full(more, np.nan)])
 
@@ -196,7 +196,7 @@ class DamageHistory:
             expected = np.where(np.isnan(newer), expected[:n], newer)
         excess, level, deviation = measured
         before, during = (times < began) & (times >= began - _BEFORE), times >= began
-        # Of what is too young for an expected value only what changed can be said.
+        # What is too young for an expected value can only be compared with what it was.
         excess = np.where(np.isnan(excess), level - _middle(level[before]), excess)
         excess = excess if worse == "above" else -excess
         present = np.maximum(_middle(excess[before]), 0.0)

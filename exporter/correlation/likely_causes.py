@@ -28,7 +28,7 @@ _SHOWN = 3
 _MOST = 100
 """Alerts of one slot whose causes are ranked, the first of them."""
 _LEAST = 0.1
-"""Share of the damage below which nobody is a cause."""
+"""Share of the damage below which a component is no cause."""
 _NAME = "likely_causes"
 
 
@@ -85,7 +85,7 @@ def rank_causes(
         if len(edges) and (edges == affected).any():
             inside = reached(len(own), edges, affected)
         else:
-            # It holds the damage of everything that it calls, and nobody says what that is.
+            # It holds the damage of everything that it calls, and what it calls is unknown.
             inside[affected] = False
     # Onsets that cannot be known contradict nothing.
     in_time = np.where(damages.judged, damages.onset <= latest, True)
@@ -96,7 +96,7 @@ def rank_causes(
 
 
 class LikelyCauses:
-    """Ranks the components behind the alerts of all queries. Each query has one writer; anybody may read.
+    """Ranks the components behind the alerts of all queries. Each query has one writer; any thread may read.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ Value = TypeVar("Value", bound=np.generic)
 LOAD = "load"
 """The reason for which alerts are held."""
 _PATIENCE = 3.0
-"""Intervals of a group after which nobody waits for its next slot, and a load that it saw is over."""
+"""Intervals of a group after which its next slot is not waited for, and a load that it saw is over."""
 _FIRST = 300.0
 """Seconds after a start for which its queries wait for its first slot: it begins when they have read their history."""
 
@@ -89,7 +89,7 @@ class RowLoads:
 
 
 class Loads:
-    """The newest rows of all groups. Each group has one writer; anybody may read."""
+    """The newest rows of all groups. Each group has one writer; any thread may read."""
 
     def __init__(self) -> None:
         self._intervals: dict[str, float] = {}

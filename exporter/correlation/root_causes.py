@@ -70,7 +70,7 @@ class SlotCandidates:
 
 
 class RootCauses:
-    """The anomalies of all queries that can be causes or effects. Each query has one writer; anybody may read.
+    """The anomalies of all queries that can be causes or effects. Each query has one writer; any thread may read.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class RootCauses:
         return tuple(each for each in self._dependencies if each.from_query is not None)
 
     def discover(self, settings: DependencySettings, edges: tuple[DependencySettings, ...]) -> bool:
-        """Replace what a query said of `dependencies`; return whether that is a change."""
+        """Replace the answer of a query of `dependencies`; return whether that is a change."""
         if self._discovered.get(_key(settings)) in (None, edges):
             return False
         self._discovered[_key(settings)] = edges

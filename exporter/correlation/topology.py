@@ -42,7 +42,7 @@ def dependencies_in(
             tuple((name, labels.get(source, "")) for name, source in side.items())
             for side in (settings.caller, settings.callee)
         )
-        # What has no name is not in the picture, and nobody is the cause of itself.
+        # What has no name is left out, and nothing is the cause of itself.
         if caller != callee and all(value for _, value in (*caller, *callee)):
             pairs.add((caller, callee))
     return tuple(

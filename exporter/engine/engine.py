@@ -92,7 +92,7 @@ class Engine:
         return self._state.calibration
 
     def note_judged(self, alerts: JudgedAlerts) -> None:
-        """Note what people said of the alerts of the query, for its rate of false ones."""
+        """Note the feedback on the alerts of the query, for its rate of false ones."""
         if self._state.alert_counts is not None:
             self._state.alert_counts.judged = alerts
 

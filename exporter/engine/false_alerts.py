@@ -58,7 +58,7 @@ _CONVINCED = 4.0
 
 @dataclass(frozen=True, slots=True)
 class JudgedAlerts:
-    """What people said of the alerts of a query: how many were false alarms, and how many were confirmed."""
+    """Feedback on the alerts of a query: how many were false alarms, and how many were confirmed."""
 
     false_alarms: int = 0
     confirmed: int = 0

@@ -114,7 +114,7 @@ class NeverZero(Habit):
     def pass_over(
         self, rows: slice, hour: int, is_zero: BoolArray, learn: BoolArray, stats: BucketStats, zero: FloatArray
     ) -> bool:
-        """Note samples, shape (t, n) both, if none of them can be odd, and return whether that is so; see `update`."""
+        """Note samples, shape (t, n) both, if no zero among them can be anomalous; return whether so; see `update`."""
         if self.going_on(rows) or any_of(is_zero & self._never(rows, hour, stats, zero)):
             return False
         hours, bit = self.columns.views(rows)["hours"][hour // 8], np.uint8(1 << hour % 8)
@@ -122,7 +122,7 @@ class NeverZero(Habit):
         return True
 
     def _never(self, rows: slice, hour: int, stats: BucketStats, zero: FloatArray) -> BoolArray:
-        """Return for which rows a zero would be odd, shape (n,)."""
+        """Return for which rows a zero would be anomalous, shape (n,)."""
         hours = self.columns.views(rows)["hours"]
         fine = np.zeros(hours.shape[1], np.bool_) if stats.fine is None else stats.fine
         far = np.abs(stats.mean - zero) >= FAR * stats.std

@@ -67,7 +67,7 @@ class RecentDeviations(Columns):
         hours, count = state["recent_hours"], state["recent_count"].astype(np.int64)
         if before != _NEVER:
             hours[before % HOURS] = np.where(count > 0, state["recent_sum"] / np.maximum(count, 1), np.nan)
-        # Of the hours that nobody saw, nothing is left of two days before.
+        # The hours that were skipped forget what they were two days before.
         for skipped in range(max(before + 1, hour - HOURS + 1), hour + 1):
             hours[skipped % HOURS] = np.nan
         state["recent_sum"][...] = 0.0

@@ -64,7 +64,7 @@ class Scale:
         return below
 
     def possible(self, rows: Rows, value: FloatArray, negative: npt.NDArray[np.bool_] | None = None) -> FloatArray:
-        """Return what is said of series, source units, as it can be.
+        """Clip values of series, source units, to what is possible.
 
         Nothing is below zero where the series never was (`negative`, from now on unless given), and what is zero at
         the scale of the series is zero.

@@ -116,7 +116,7 @@ class Verdicts:
         """By row, for all instants."""
         self.peers: PeerVerdicts | None = None
         self.details: dict[int, RowDetails] | None = None
-        """What explanations say of anomalous rows, by instant, but for the last of a span; None: nobody asks."""
+        """What explanations say of anomalous rows, by instant, but for the last of a span; None: not wanted."""
 
     def __len__(self) -> int:
         return len(self.times)

@@ -72,7 +72,7 @@ class AlertStore:
         self._apply(replace(ended, alerts={**others, **ended.alerts}))
 
     def leave(self, identities: set[str], *, at: float) -> None:
-        """Drop open alerts that another process sends now, without telling anybody that they are over."""
+        """Drop open alerts that another process sends now, without resolving them."""
         left = {identity: alert for identity, alert in self.alerts.items() if identity not in identities}
         ended = release({identity: self.alerts[identity] for identity in identities}, at=at)
         self._apply(replace(ended, alerts=left))

@@ -152,7 +152,7 @@ class QueryEvaluator:
                 self._metrics.refused(fault, history=learner.history_refused)
                 self._pauses.failed(fault)
                 in_vain = learner.history_refused and not self.context.ports.needs_history
-                # A server that said when, and is asked for less then, need not be waited for any longer.
+                # The next request is smaller and its time is given: no reason to do without history.
                 less = learner.history.asks_less and fault.retry_after is not None
                 if less or not (in_vain and self._history_pauses.refused()):
                     return False

@@ -1,4 +1,4 @@
-"""What is asked of Prometheus once, when an alert fires, and said in its annotations from then on."""
+"""Inquiries: queries that run once, when an alert fires, and whose answers stay in its annotations."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Inquiry(Protocol):
         """The annotations that it may give."""
 
     def ask(self, api: PrometheusApi, alert: FiringAlert, timeout: float) -> dict[str, str]:
-        """Return annotations by name. A query that fails is said in the text; it is never an error."""
+        """Return annotations by name. The text reports a query that fails; it is never an error."""
 
 
 class Inquiries:
@@ -81,7 +81,7 @@ class Inquiries:
     def carried(
         self, alerts: Mapping[str, Alert], candidates: Mapping[str, AlertCandidate]
     ) -> dict[str, AlertCandidate]:
-        """Return the candidates with what was said when their alerts fired."""
+        """Return the candidates with the annotations of when their alerts fired."""
         result = dict(candidates)
         for identity, candidate in candidates.items():
             alert = alerts.get(identity)

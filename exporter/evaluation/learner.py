@@ -162,7 +162,7 @@ class Learner:
 
     @property
     def _quiet(self) -> bool:
-        """Whether nobody else sees what it learns."""
+        """Whether it sets no metrics and feeds no group: it learns beside the learner of the query, or for a shadow."""
         return self._is_beside or self.stored_as != self.plan.name
 
     def _restore_more(self, parts: Mapping[str, npt.NDArray[np.generic]], now: float) -> None:
@@ -245,7 +245,7 @@ class Learner:
             self._series = series
             ranges = self.missing(now)
             total = sum(part.points for part in ranges)
-        # A slot or two is what every restart misses; nobody wants to read that.
+        # Every restart misses a slot or two: not worth a line.
         level = logging.INFO if total > _WORTH_A_LINE else logging.DEBUG
         log.log(level, "reading history", extra={"query": plan.name, "points": total, "series": series})
         begin = perf_counter()

@@ -87,7 +87,7 @@ class TableJob(ABC):
         """Take the present of some rows, shape (m,), as normal."""
 
     def _apply_feedback(self, at: float) -> None:
-        """Apply what people said since the last slot; a failure of it is contained."""
+        """Apply the feedback since the last slot; a failure of it is contained."""
         ports = self.context.ports
         apply = partial(apply_job_feedback, ports.feedback, self.rows, self._accept, self.table, self._save, at=at)
         ports.containment.run("feedback", self.job, apply, None)
@@ -119,7 +119,7 @@ class TableJob(ABC):
         return True
 
     def retire(self) -> None:
-        """End: no other slot is judged. Its rows stay on the page until somebody takes them off."""
+        """End: no other slot is judged. Its rows stay on the page until the caller withdraws them."""
         self._retired = True
         if self._lock.acquire(timeout=_PATIENCE):
             if self.newest > self.saved:

@@ -66,7 +66,7 @@ def why_now(
 def _judged(
     feedback: EpisodeFeedback | None, store: str, identity: str, candidate: AlertCandidate, digest_below: float | None
 ) -> AlertCandidate:
-    """Return a candidate with what people said of others like it."""
+    """Return a candidate with the feedback on others like it."""
     verdicts = None if feedback is None else feedback.verdicts(store, identity)
     if verdicts is None or not verdicts.total:
         return candidate

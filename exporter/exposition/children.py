@@ -44,7 +44,7 @@ class Children:
 
 
 class UnreadChildren(Children):
-    """In the place of children that nobody reads."""
+    """Children of metrics that are not read: they keep nothing."""
 
     def of(self, metric: M, **more: str) -> M:  # noqa: ARG002
         """Return what takes values and keeps none."""

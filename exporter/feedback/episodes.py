@@ -94,7 +94,7 @@ class EpisodeFeedback:
             log.warning("the audit does not say why feedback is not learned", extra=more)
 
     def verdicts(self, query: str, fingerprint: str) -> VerdictsInput:
-        """Return what people said of earlier alerts like this.
+        """Return the feedback on earlier alerts like this.
 
         Parameters
         ----------

@@ -51,7 +51,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class _Given:
-    """What a person said of an anomaly; `opened_at` is when it began there, Unix seconds."""
+    """Feedback of a person on an anomaly; `opened_at` is when it began there, Unix seconds."""
 
     query: str
     fingerprint: str
@@ -225,7 +225,7 @@ class Replicas:
                 self._events.remove(str(message.body["name"]), message.at, str(message.body.get("who", "")))
 
     def _hear(self, message: Message, given: _Given) -> None:
-        """Take what was said of an episode: here it is the one that was open when that began, or began soon after."""
+        """Take feedback on an episode: here it is the one that was open when that began, or began soon after."""
         episodes = self._store.episodes
         filters = EpisodeFilter(fingerprint=given.fingerprint, since=given.opened_at, until=given.opened_at + _BEHIND)
         match = next(reversed(episodes.page(filters, limit=10).episodes), None)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class MetricMetadata(msgspec.Struct, frozen=True):
-    """What a target said of a metric; empty where it said nothing."""
+    """Metadata of a metric by its target; empty where there is none."""
 
     type: str = ""
     help: str = ""

@@ -43,11 +43,11 @@ class LeftOut:
 
     @property
     def nameless(self) -> bool:
-        """Whether nobody knows of which series some are."""
+        """Whether the labels of some are missing."""
         return self.rows > len(self.keys)
 
     def only(self, belongs: Callable[[bytes], bool]) -> LeftOut:
-        """Return the rows whose label sets belong to a shard, and those of which nobody knows."""
+        """Return the rows whose label sets belong to a shard, and those without labels."""
         keys = tuple(filter(belongs, self.keys))
         rows = self.rows - len(self.keys) + len(keys)
         return LeftOut(keys, rows, min(rows, self.histograms))

@@ -1,4 +1,4 @@
-"""Feedback on episodes in the store: what is pending, what a silence said, and the audit of both."""
+"""Feedback on episodes in the store: what is pending, comments of silences, and the audit of both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOON = 120.0
 
 @dataclass(frozen=True, slots=True)
 class PendingFeedback:
-    """Feedback that the baseline has not applied yet; `at` is when it was said, Unix seconds."""
+    """Feedback that the baseline has not applied yet; `at` is when it was given, Unix seconds."""
 
     episode: str
     query: str

@@ -185,7 +185,7 @@ def _joined(parts: list[tuple[ChunkHeader, FloatArray, Columns]], start: float, 
     if not parts:
         return None
     times = np.concatenate([part[1] for part in parts])
-    # Where the clock was set back, what was said last of an instant holds.
+    # Where the clock was set back, the newest verdict on an instant holds.
     _, latest = np.unique(times[::-1], return_index=True)
     order = len(times) - 1 - latest
     order = order[(times[order] >= start) & (times[order] <= end)]

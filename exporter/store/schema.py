@@ -128,7 +128,7 @@ _TO_VERSION_2 = migration("""
 """)
 
 _EPISODES_AND_FEEDBACK = migration(
-    # What happens several times in an episode is told apart by its number.
+    # The number distinguishes transitions that happen several times in an episode.
     """
     CREATE TABLE audit_3 (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -216,7 +216,7 @@ _EPISODES_AND_FEEDBACK = migration(
 
 
 def _to_version_3(con: sqlite3.Connection) -> None:
-    """Episodes and feedback. The episodes that the audit tells of are made of it at the start."""
+    """Episodes and feedback. Episodes are rebuilt from the audit at the start."""
     con.create_function("seal", -1, seal, deterministic=True)
     _EPISODES_AND_FEEDBACK(con)
 

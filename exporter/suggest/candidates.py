@@ -143,7 +143,7 @@ def _others(names: set[str], metadata: Mapping[str, MetricMetadata], labels_of: 
 
 
 def _kind(name: str, names: set[str], metadata: Mapping[str, MetricMetadata]) -> str:
-    """Return the type of a metric: what its target said, or what its name says."""
+    """Return the type of a metric: by the metadata of its target, or by its name."""
     if name.endswith("_bucket") and name.removesuffix("_bucket") + "_count" in names:
         return "histogram"
     if name.endswith(("_count", "_sum", "_bucket", "_created")):

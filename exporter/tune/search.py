@@ -110,7 +110,7 @@ def tune(evidence: Evidence, goal: Goal) -> Tuned | None:
     best = _outcome(evidence, before, early, goal)
     needed = len(best.leads)
     for _ in range(_ROUNDS):
-        # Of settings that find no incident nobody knows what they would miss.
+        # What settings that find no incident would miss is unknown.
         if best.a_week <= goal.alerts_a_week if goal.alerts_a_week is not None else not needed:
             break
         neighbours = chosen.neighbours(noise, alerts=evidence.plan.alert is not None)

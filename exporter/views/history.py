@@ -34,7 +34,7 @@ __all__ = ["ChartSubject", "ReplayedRange", "ScoredSamples", "SeriesHistory", "S
 FloatArray = npt.NDArray[np.float64]
 
 _TIMEOUT = 20.0
-"""Seconds for one range; nobody waits longer for a picture."""
+"""Timeout of one range query, in seconds."""
 _MOST_SAMPLES = 2_000_000
 """Samples that are read for a line, where the expression cannot be narrowed to its series."""
 _FEWEST_POINTS = 24
@@ -45,7 +45,7 @@ _TRAINING_GRID = 6 * 3600.0
 _UNDER_WAY = 2
 """Instants at the end of a chart that may have no verdict so far."""
 _REPLAYS = 64
-"""Judgements of ranges that are kept: the next reading of a chart, and a zoom, ask for a part of the one before."""
+"""Ranges whose verdicts are kept: the next reading of a chart, and a zoom, need a part of the one before."""
 _METRICS = {
     "anomaly_score": "score",
     "expected_value": "expected",

@@ -144,7 +144,7 @@ def episode_row(episode: Episode, labels_of: LabelsOf) -> EpisodeRow:
 
 
 def firing_annotations(entries: Sequence[AuditEntry]) -> dict[str, str]:
-    """Return what an alert said when it fired, from the audit of its episode; empty where it did not."""
+    """Return the annotations with which an alert fired, from the audit of its episode; empty where it did not."""
     fired = [entry for entry in entries if entry.event == AuditEvent.FIRING and entry.intact]
     # The labels that it got by firing are there, too; a name with a dot is no annotation.
     return {name: text for name, text in fired[-1].details.items() if "." not in name} if fired else {}

@@ -89,7 +89,7 @@ def follow(
     until = monotonic() + _BUDGET
     for episode in fired:
         labels = by_labels.get(_without_name(series_labels(episode.labels, own)))
-        # Of one that is not over nobody knows what it would have become.
+        # What one that is not over would have become is unknown.
         if labels is None or episode.resolved_at is None or monotonic() > until:
             continue
         begin, end = episode.opened_at - _BEFORE, episode.resolved_at

@@ -106,7 +106,7 @@ class Users:
 
 
 def identity_of(request: web.Request) -> str | None:
-    """Return the user who logged in, or the name in the client's certificate; None for anybody.
+    """Return the user who logged in, or the name in the client's certificate; None without either.
 
     A certificate counts only where the server verified it: otherwise there is none to be seen.
     """

@@ -1,4 +1,4 @@
-"""The text of what people said of alerts like this."""
+"""The text about feedback on alerts like this."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class ChangeInput:
 
 @dataclass(frozen=True, slots=True)
 class VerdictsInput:
-    """What people said of alerts like this; the newest word on each counts.
+    """Feedback on alerts like this; the newest on each counts.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class VerdictsInput:
 
     @property
     def total(self) -> int:
-        """How many anybody has judged."""
+        """How many have feedback."""
         return self.confirmed + self.false_alarms + self.expected + self.accepted
 
     @property

@@ -163,7 +163,7 @@ def _cycles(past: FloatArray, first: BoolArray, falling: BoolArray) -> _Cycles:
     slot = np.arange(t)[:, None]
     begin = np.maximum.accumulate(np.where(first, slot, -1), axis=0)
     last = begin[-1]
-    # Samples of whole cycles: before the first clean-up nobody saw the beginning.
+    # Samples of whole cycles: the beginning of what ends with the first clean-up is unknown.
     used = (begin >= 0) & ~falling
     since, began = np.where(used, slot - begin, 0).astype(np.float64), np.where(used, begin - t + 1, 0).astype(float)
     weight = used.astype(np.float64)

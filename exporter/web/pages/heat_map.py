@@ -16,7 +16,7 @@ _SCOPES = {"week": "this hour of the week", "day": "this hour of every day", "al
 
 @dataclass(frozen=True, slots=True)
 class WeekCell:
-    """One hour of the week: the text in its cell, what is said of it, its shade from 0 to 7, and its marks."""
+    """One hour of the week: the text in its cell, its tooltip, its shade from 0 to 7, and its marks."""
 
     text: str
     title: str
