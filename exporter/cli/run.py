@@ -77,6 +77,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def _shard_index(text: str) -> int:
     if text != "auto":
+        if not re.fullmatch(r"-?[0-9]+", text):
+            raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto")
         return int(text)
     name = os.environ.get("POD_NAME") or socket.gethostname()
     number = re.search(r"-(\d+)$", name.partition(".")[0])

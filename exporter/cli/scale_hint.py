@@ -169,7 +169,9 @@ def run(
         config = load(args.config_file).config
     except ConfigError as error:
         return complain(error.lines(), USAGE)
-    except (OSError, ExporterError) as error:
+    except OSError as error:
+        return complain([f"{args.input}: {error.strerror or error}"], USAGE)
+    except ExporterError as error:
         return complain([str(error)], USAGE)
     if not targets:
         return complain(["no alert has the labels `namespace` and `deployment` or `statefulset`"], USAGE)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from exporter.cli.exit_codes import BAD, GOOD, USAGE, complain, exit_code
 from exporter.cli.workers_flag import add_workers
+from exporter.config.foreign import foreign_file
 from exporter.config.load import load, load_text
 from exporter.config.model import Config
 from exporter.errors import PrometheusError, Reason, UsageError
@@ -125,7 +126,9 @@ def _server(args: argparse.Namespace) -> tuple[PrometheusSettings, Sequence[str]
         return PrometheusSettings.model_validate({} if args.url is None else {"url": args.url}), args.alertmanagers, ""
     text = read_text(args.config_file)
     data = parse(text, args.config_file).data
-    is_head = isinstance(data, dict) and bool(data) and not data.keys() & {"queries", "query_files", "groups"}
+    # `load` says what the file of another program is.
+    is_head = isinstance(data, dict) and bool(data) and foreign_file(data) is None
+    is_head = is_head and not data.keys() & {"queries", "query_files", "groups"}
     if is_head:
         config = load_text(f"{text.rstrip()}\n{_ANY_QUERY}", args.config_file).config
         # What the flags say is not in the file.

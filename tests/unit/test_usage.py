@@ -94,6 +94,7 @@ def test_memory_that_runs_out_is_a_line(capsys: pytest.CaptureFixture[str]) -> N
         ("validate", "", "unknown command 'validate'; there are: anomalies, backtest, check, "),
         ("config.yaml", "", "did you mean --config.file=config.yaml, or to check it: "),
         ("--config config.yaml", "", "unknown flag --config; did you mean --config.file?"),
+        ("--shard.index=x", "", "argument --shard.index: 'x' is neither a number nor auto\n"),
         ("--port=9877", "", "unknown flag --port\n"),
         ("--log.level=debug check config x", "", "begin with: anomaly-exporter check\n"),
         ("check config.yaml", " check", "did you mean anomaly-exporter check config config.yaml?"),
@@ -127,3 +128,29 @@ def test_a_url_without_its_scheme_is_completed(capsys: pytest.CaptureFixture[str
     assert (
         error == "--prometheus.url: not an http:// or https:// URL with a host; did you mean http://localhost:9090?\n"
     )
+
+
+def test_the_file_of_another_program_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text("scrape_configs: [{job_name: node}]\n")
+    assert main(["suggest", f"--config.file={file}"]) == USAGE
+    assert capsys.readouterr().err.startswith(f"{file}:1:1: this is a configuration of Prometheus: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "No such file or directory", id="missing"),
+        pytest.param(b" ", "the input is empty: alerts as JSON are needed", id="empty"),
+    ],
+)
+def test_alerts_that_cannot_be_read(
+    content: bytes | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alerts = tmp_path / "alerts.json"
+    if content is not None:
+        alerts.write_bytes(content)
+    assert main(["scale-hint", "--config.file=config.yaml", f"--input={alerts}"]) == USAGE
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Errno" not in error
