@@ -155,7 +155,7 @@ class App:
 
 
 def _watched(config: Config) -> dict[str, object]:
-    """Return what is watched and who is notified, as fields of a line of the log."""
+    """Return the servers, queries, groups and Alertmanagers, as fields of a line of the log."""
     plans = config.plans()
     names = ",".join(plan.name for plan in plans[:_NAMED])
     receivers = [getattr(receiver, "url", None) or "discovered" for receiver in config.alertmanagers]

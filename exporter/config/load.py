@@ -198,7 +198,7 @@ def _at(data: Any, loc: Loc) -> Any:
 
 
 def _valid_part(config: Config | None, errors: list[ErrorDetails], data: dict[str, Any]) -> ValidPart | None:
-    """Return what is left without everything that is wrong in itself, so that the rest can be checked too."""
+    """Return the data without the fields that are invalid, so that the rest can be checked too."""
     if config is not None:
         every = {name: range(len(data.get(name, ()))) for name in _LISTS}
         return ValidPart(config, every["queries"], every["alertmanagers"], frozenset())

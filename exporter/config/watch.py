@@ -33,7 +33,7 @@ class ConfigWatch:
         self._loaded = self._previous = self._version()
 
     def loading(self) -> None:
-        """Note what is there now: it is about to be loaded, and need not be loaded again, also if it is wrong."""
+        """Note the present content: it is about to be loaded, and is not loaded again, also if it is wrong."""
         self._loaded = self._version()
 
     def included(self, patterns: Sequence[str]) -> None:

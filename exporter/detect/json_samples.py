@@ -94,7 +94,7 @@ def _json_value(text: bytes, problems: InputProblems) -> bytes:
 
 
 def _where(text: bytes, error: str) -> str:
-    """Return what is wrong with JSON, with line and column where the decoder says at which byte that is."""
+    """Return an error message for broken JSON, with line and column where the decoder names the byte."""
     byte = _BYTE.search(error)
     if byte is None:
         return f"broken JSON, perhaps cut off: {error}"

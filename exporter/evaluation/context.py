@@ -98,7 +98,7 @@ class ArrayStore(Protocol):
         """Write the arrays and series that changed."""
 
     def load(self, query: str, version: str) -> LearnedState | None:
-        """Return what is stored of a query; None where there is nothing of this version."""
+        """Return the stored state of a query; None where there is none of this version."""
 
     def forget(self, query: str) -> None:
         """Delete the state of a query."""

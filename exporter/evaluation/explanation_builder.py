@@ -77,7 +77,7 @@ class ExplanationBuilder:
         self._co_occurrences: dict[float, CoOccurrences] = {}
 
     def prepare(self, rows: Sequence[int]) -> None:
-        """Look up at once what is known of all anomalous rows that will be explained."""
+        """Look up the facts of all anomalous rows that will be explained at once."""
         if rows:
             self._details = self._look_up(np.unique(np.array(rows, np.intp)))
 

@@ -141,7 +141,7 @@ class HistoryReader:
                 self._learn([each for each in active if each.future.done() and each.run is not None])
 
     def _begin(self, active: list[_Reading]) -> bool:
-        """Begin to read what is waiting, as far as there is room; return whether there is anything to do."""
+        """Begin the readings that wait, as far as there is room; return whether there is anything to do."""
         with self._lock:
             requests = Counter(each.source for each in active if not each.future.done())
             sizes = [each.run.rows for each in active if each.run is not None]

@@ -292,7 +292,7 @@ class Learner:
         self._accepted_here |= dict.fromkeys(labels, at)
 
     def accept_again(self) -> None:
-        """Accept what was accepted before the newest instant, and that this learner has not seen yet."""
+        """Apply the levels that were accepted by the newest instant and that this learner has not applied yet."""
         for at, rows in self.accepted.due(self.engine, self._accepted_here):
             self.accept(rows, at)
 

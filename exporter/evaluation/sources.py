@@ -45,7 +45,7 @@ class Sources:
         connect: Callable[[PrometheusSettings], PrometheusApi],
         before: Sources | None = None,
     ) -> Iterator[Sources]:
-        """Yield sources; where what is done with them fails, clients that are new are closed."""
+        """Yield sources; new clients are closed where their use fails."""
         sources = cls(servers, connect, before)
         try:
             yield sources

@@ -147,7 +147,7 @@ class Replicas:
         return messages
 
     def _given_here(self, at: float) -> list[Message]:
-        """Return the messages of what people did at this exporter; only what is new is read."""
+        """Return messages about feedback and acknowledgements at this exporter; only new entries are read."""
         # The clock may have been set back, but not by this.
         since = at - _KEPT if self._read_at is None else min(self._read_at, at) - _OVERLAP
         self._given = {number: message for number, message in self._given.items() if message.at > at - _KEPT}

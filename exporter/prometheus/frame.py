@@ -63,7 +63,7 @@ class Frame:
 
     @property
     def partial(self) -> bool:
-        """Whether series may be missing: what is not in it is unknown, not gone."""
+        """Whether series may be missing: a series that is not in it is unknown, not gone."""
         return incomplete(self.warnings) or self.unreadable.nameless
 
     @property
@@ -101,7 +101,7 @@ class HistoryChunk:
 
     @property
     def partial(self) -> bool:
-        """Whether series may be missing: what is not in it is unknown, not gone."""
+        """Whether series may be missing: a series that is not in it is unknown, not gone."""
         return incomplete(self.warnings) or (self.unread is not None and self.unread.nameless > 0)
 
     def part(self, when: slice) -> HistoryChunk:

@@ -113,7 +113,7 @@ class RemoteWrites:
             _queue(sender, requests, query, float(verdicts.times[-1]))
 
     def stop(self) -> None:
-        """End all senders; what was not sent is sent after the next start."""
+        """End all senders; samples that were not sent are sent after the next start."""
         for sender in self._senders.values():
             sender.stop(_END)
         self._senders = {}

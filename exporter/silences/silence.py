@@ -98,7 +98,7 @@ class Silence:
 
     @classmethod
     def unread(cls, identity: str, fingerprint: str, labels: Mapping[str, str], at: float) -> Silence:
-        """Return what is certain of a silence that cannot be read: that it covers this alert now."""
+        """Return a stand-in for a silence that cannot be read: it covers this alert now."""
         matchers = tuple(Matcher(name, "=", value) for name, value in sorted(labels.items()))
         return cls(f"{identity}/{fingerprint}", matchers, TimeWindow(at, _LAST), "", False, "", "")
 

@@ -22,7 +22,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
 
 
 def with_settings(text: str, file: Path, results: Sequence[Tuned]) -> tuple[str, list[str]]:
-    """Return the text of a file with what is proposed, and the names of queries that have to be changed by hand.
+    """Return the text of a file with the proposed settings, and the names of queries to be changed by hand.
 
     These are queries of presets and of other files, and those that are written on one line.
     """

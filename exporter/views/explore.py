@@ -85,7 +85,7 @@ class Explorer:
         return next(iter(self._config().servers.values()))
 
     def _plan(self, form: ExploreForm) -> QueryPlan:
-        """Return the plan of a form; what is wrong is said as `check config` would."""
+        """Return the plan of a form; problems are worded as by `check config`."""
         config = self._config()
         fields: dict[str, Any] = {"name": _NAME, "expr": form.expr, "direction": form.direction}
         fields |= {

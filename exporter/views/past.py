@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class PastViews:
-    """The pages about what was; they read the store and the verdicts that are kept."""
+    """The pages about the past; they read the store and the verdicts that are kept."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
