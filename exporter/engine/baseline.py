@@ -25,6 +25,7 @@ from exporter.engine.buckets import BUCKETS, DAY_BUCKETS, WEEK_BUCKETS, BucketIn
 from exporter.engine.ordered import add_up, all_of, any_of, clip
 from exporter.engine.season import DAILY, NONE, SEASONS, UNKNOWN, note_errors, note_steps, season_of, wandering
 from exporter.engine.seconds import HOUR
+from exporter.engine.slope import rise_between
 
 __all__ = [
     "BUCKET_BYTES",
@@ -90,6 +91,8 @@ class BucketStats:
     """Whether no finer bucket is needed: it is that of the hour of the week, or the series has no such season."""
     trend: FloatArray | None = None
     """How far a trend counts, 0..1: so far the deviation of the bucket is that of the weeks and not of the hour."""
+    rise: FloatArray | None = None
+    """How far the mean rises within the hour, by those of the hours beside it; see `exporter.engine.slope`."""
     wanders: npt.NDArray[np.bool_] | None = None
     """Whether an hour goes on from the one before, and the clock says nothing of it; see `season.note_steps`."""
 
@@ -179,7 +182,21 @@ class Baseline:
         chosen[:4, chosen[_WEIGHT] == 0.0] = np.nan
         mean, std, q1, q3, weight = chosen
         wanders = wandering(self.steps[:, rows], self.season[rows])
-        return BucketStats(mean, std, q1, q3, weight, by_week | pooled, wanders=wanders)
+        rise = self._rise(buckets, rows, mean, by_week, by_day)
+        return BucketStats(mean, std, q1, q3, weight, by_week | pooled, rise=rise, wanders=wanders)
+
+    def _rise(
+        self, buckets: BucketIndex, rows: Rows, mean: FloatArray, by_week: BoolArray, by_day: BoolArray
+    ) -> FloatArray:
+        """Return how far means rise within the hour, shape (n,): 0 where one of the hours beside it is not trusted."""
+        beside = []
+        for way in (-1, 1):
+            week = self._stats[(buckets.week + way) % WEEK_BUCKETS][:, rows]
+            day = self._stats[WEEK_BUCKETS + (buckets.day + way) % DAY_BUCKETS][:, rows]
+            other = np.where(by_day & (day[_LAST] >= self._enough[1]), day[_MEAN], np.nan)
+            trusted = week[_LAST] >= self._enough[0]
+            beside.append(np.where(by_week, np.where(trusted, week[_MEAN], np.nan), other).astype(np.float64))
+        return rise_between(beside[0], mean, beside[1])
 
     def _finest(self, buckets: BucketIndex, rows: Rows) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Return whether rows are judged by hour of the week, by hour of the day, and where nothing finer is needed."""

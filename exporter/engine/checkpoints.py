@@ -18,7 +18,7 @@ __all__ = ["Checkpoints"]
 _LATER = (
     *("residual/", "trend/", "young/", "peers/", "within/", "collective/clock", "novelty/inside", "novelty/repeats"),
     *("residual/zeros", "residual/nothing", "far/top", "far/jump.", "texture/noise_"),
-    *("counts/dispersion", "counts/farthest", "counts/white", "season_steps"),
+    *("counts/dispersion", "counts/farthest", "counts/white", "season_steps", "slope/"),
 )
 """Arrays that start empty where an earlier version, which did not have them, wrote the state."""
 

@@ -49,6 +49,7 @@ def note_lasting(
     sample: FloatArray,
     local: FloatArray,
     usual: FloatArray,
+    line: FloatArray | None,
 ) -> None:
     """Note samples of some series for level shifts and for explanations.
 
@@ -63,6 +64,8 @@ def note_lasting(
         Local time.
     usual : ndarray, shape (n,)
         See `RecentDeviations.note`.
+    line : ndarray, shape (t, n), optional
+        See `exporter.engine.slope`.
     """
     count, begin, noted = len(sample), 0, 0
     after, kept = state.settings.baseline.accept_level_shift_after, list[int]()
@@ -75,7 +78,8 @@ def note_lasting(
             state.shift.end_block(rows, after)
         state.shift.note(rows, lasting[begin:end], (ballot.lower, ballot.expected, ballot.upper), span.seconds)
         if end in kept or end == count:
-            state.recent.note(rows, local[noted:end], sample[noted:end], ballot.expected, usual)
+            beyond = 0.0 if line is None else line[noted:end]
+            state.recent.note(rows, local[noted:end], sample[noted:end], ballot.expected + beyond, usual + beyond)
             noted = end
         if verdicts.details is not None and end in kept:
             chosen = rows.start + np.flatnonzero(anomalous[end - 1])

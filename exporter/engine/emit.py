@@ -46,7 +46,7 @@ class ScoredRows:
     young : YoungVerdicts, optional
         Of the series in their first day; None: there is none.
     within : ndarray, shape (t, n), optional
-        What is expected of the minutes of the hour, baseline units; it was subtracted from the samples.
+        What is expected of the minutes of the hour beyond its mean, baseline units: the band is that of the rest.
     peers : PeerVerdicts, optional
         What their siblings say, divided by the threshold of the query, in baseline units.
     """

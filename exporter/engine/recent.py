@@ -47,7 +47,7 @@ class RecentDeviations(Columns):
         times : ndarray, shape (t,), Unix seconds
         sample : ndarray, shape (t, n), baseline units
             NaN: none.
-        expected, usual : ndarray, shape (n,)
+        expected, usual : ndarray, shape (n,) or (t, n)
             What the newest samples are compared with, and what hours are: the buckets, which do not follow a trend.
         """
         state, hour = self.views(rows), int(times[0] // HOUR)

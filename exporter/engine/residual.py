@@ -139,10 +139,10 @@ class Residuals:
         sample, stats, zero = batch.sample, batch.stats, levels.zero
         noted = steps.of(keep)
         self.step = step
-        residual = _nearest_residual(sample, stats, levels.single_visit)
-        add = EMPTY * state["size"]
-        expected = np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
-        ratio = logarithm((np.maximum(residual + (stats.mean - zero), 0.0).astype(np.float32) + add) / expected)
+        residual = _nearest_residual(batch.level, stats, levels.single_visit)
+        add, middle = EMPTY * state["size"], batch.mean - zero
+        expected = np.maximum(middle, 0.0).astype(np.float32) + add
+        ratio = logarithm((np.maximum(residual + middle, 0.0).astype(np.float32) + add) / expected)
         both = np.array((residual, ratio))
         recent = state["recent"]
         own = _note_recent(recent, index, both, noted, steps)
@@ -168,7 +168,8 @@ class Residuals:
             spread = np.where(rare, np.maximum(spread, of_events), spread)
             positive &= ~rare
         # The noise of the logarithm has no bucket: it is at most what that of the value is near the mean.
-        near = (spread / expected).astype(np.float32)
+        of_hour = expected if batch.line is None else np.maximum(stats.mean - zero, 0.0).astype(np.float32) + add
+        near = (spread / of_hour).astype(np.float32)
         ratio_spread = np.where(white, np.fmin(noise[1], near), noise[1])
         overall = ((sample - levels.mean) / np.maximum(levels.std, batch.resolution)).astype(np.float32)
         change = (sample - _previous(state["value"], sample, noted, steps)).astype(np.float32)

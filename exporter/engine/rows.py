@@ -26,6 +26,7 @@ from exporter.engine.scale import Scale
 from exporter.engine.series import SeriesLifetimes, SeriesTable
 from exporter.engine.settings import EngineSettings
 from exporter.engine.shift import LevelShift
+from exporter.engine.slope import Slope
 from exporter.engine.trend import Trend
 from exporter.engine.within_hour import WithinHour
 from exporter.engine.young import Young
@@ -79,6 +80,7 @@ class EngineRows:
         self.drift, self.recent = Drift(settings.drifting), RecentDeviations()
         self.residuals, self.trend, self.young = Residuals(), Trend(), Young()
         self.runs, self.within, self.awakening = Runs(), WithinHour(), Awakening()
+        self.slope = Slope()
         self.lifetimes = SeriesLifetimes()
         self.detectors: dict[str, DetectorState] = {
             detector.kind: DetectorState(detector)
@@ -144,7 +146,7 @@ class EngineRows:
             part for part in (self.alert_counts, self.forecasts, self.peers) if part is not None
         ]
         shared: list[_Part] = [self.scale, self.baseline, self.shift, self.overrides, self.drift, self.residuals]
-        shared += [self.trend, self.young, self.recent, self.runs, self.within, self.awakening]
+        shared += [self.trend, self.young, self.recent, self.runs, self.within, self.awakening, self.slope]
         return [*shared, *self.detectors.values(), *optional]
 
     @property
@@ -193,6 +195,7 @@ class EngineRows:
             **self.runs.arrays(),
             **self.within.arrays(),
             **self.awakening.arrays(),
+            **self.slope.arrays(),
         }
         for kind, detector in self.detectors.items():
             columns |= {f"{kind}/{name}": array for name, array in detector.arrays().items()}

@@ -25,6 +25,7 @@ from exporter.engine.sample_mask import BoolArray, FloatArray, SampleMask, forgi
 from exporter.engine.scale import LARGEST
 from exporter.engine.seconds import HOUR
 from exporter.engine.siblings import UNTIL
+from exporter.engine.slope import line_through
 from exporter.engine.state import EngineState
 from exporter.engine.verdict import Verdicts
 from exporter.engine.vote import Ballot, beside_months, vote
@@ -101,9 +102,11 @@ class Scorer:
             sample = sample - within
         resolution = state.scale.resolution(rows, mean)
         parts = (local, state.filled, state.blocks, sample, usable, stats, resolution)
-        batch = SampleBatch(*parts, steps=span.steps, whole=value == np.rint(value))
-        levels = Levels(zero, by.mean, by.std, by.single_visit)
         step = state.seconds or span.seconds
+        possible = line_through(local, step, stats.rise)
+        line = state.slope.used(rows, possible)
+        batch = SampleBatch(*parts, steps=span.steps, whole=value == np.rint(value), line=line)
+        levels = Levels(zero, by.mean, by.std, by.single_visit)
         batch = state.residuals.update(rows, batch, span.buckets.day % 24, usable & learn, levels, step)
         stats = batch.stats
         if (residual := batch.residual) is not None:
@@ -124,11 +127,11 @@ class Scorer:
         least = np.fmax(own.min_deviation, own.min_relative_deviation * np.abs(mean))
         smallest = state.scale.lengths(rows, least)
         threshold = self.threshold if mask is None or mask.band is None else self.threshold * mask.band
-        ballot = vote(results, voters, settings.detection.quorum, sample, smallest, threshold)
+        ballot = vote(results, voters, settings.detection.quorum, batch.level, smallest, threshold)
         # Rounded up, so that what was divided is as severe as it was.
         severity = ballot.joint * normal[:, None] * 1.00001 if monthly else ballot.joint
         state.runs.note(rows, hour, *(severity if all_of(learn) else np.where(learn, severity, 0.0)))
-        z = (sample - stats.mean) / np.maximum(stats.std, resolution)
+        z = (batch.level - stats.mean) / np.maximum(stats.std, resolution)
         verdicts.z[when, rows] = clip(z, -SEVERITY_MAX, SEVERITY_MAX)
         context = OverrideContext(
             hour=span.buckets.week,
@@ -147,14 +150,20 @@ class Scorer:
         verdicts.zero[when, rows] |= outage
         young = self._judge_young(rows, batch, usable & learn, zero, smallest)
         peers = None if self.peers is None else inward(self.peers.part(rows), state.scale, rows, threshold)
+        if line is not None:
+            within = line if within is None else within + line
         scored = ScoredRows(rows, own, ballot, override, mean, factor, negative, young, within, peers)
         emit_verdicts(state, verdicts, span, self.threshold, scored)
         if any_of(outage):
             batch = replace(batch, usable=usable & ~outage)
         lasting = self._note(rows, batch, learn, ballot, of_buckets, zero, young)
         sample = np.where(batch.usable, sample, np.nan)
+        if possible is not None and span.steps.count:
+            distance = span.steps.of(np.where(batch.usable & learn, batch.sample - stats.mean, np.nan))
+            state.slope.note(rows, distance, span.steps.of(possible), np.maximum(stats.std, resolution))
+        usual = of_buckets.mean
         note_lasting(
-            state, verdicts, span, rows, ballot, lasting=lasting, sample=sample, local=local, usual=of_buckets.mean
+            state, verdicts, span, rows, ballot, lasting=lasting, sample=sample, local=local, usual=usual, line=line
         )
 
     def _judge_young(
@@ -193,7 +202,7 @@ class Scorer:
         young: YoungVerdicts | None,
     ) -> FloatArray:
         """Note samples that are to be learned, for trend and buckets; return what counts for level shifts."""
-        state, span, sample, stats = self.state, self.span, batch.sample, batch.stats
+        state, span, sample, stats = self.state, self.span, batch.level, batch.stats
         # Whatever direction alerts, a value beyond the band is pulled to its edge before it is learned.
         settled = state.lifetimes.count[rows] >= MIN_SAMPLES
         fine = settled if stats.fine is None else settled & stats.fine

@@ -125,7 +125,8 @@ class LevelShift:
         """Return bucket statistics at today's level."""
         offset, gain = self.offset[rows], self.gain[rows]
         mean, q1, q3 = (offset + gain * each for each in (stats.mean, stats.q1, stats.q3))
-        return replace(stats, mean=mean, std=gain * stats.std, q1=q1, q3=q3)
+        rise = None if stats.rise is None else gain * stats.rise
+        return replace(stats, mean=mean, std=gain * stats.std, q1=q1, q3=q3, rise=rise)
 
     def level(self, mean: FloatArray, std: FloatArray, rows: slice) -> tuple[FloatArray, FloatArray]:
         """Return a mean and a standard deviation of the buckets at today's level."""

@@ -76,7 +76,8 @@ class Trend:
         mean, q1, q3 = (
             np.where(moved, zero + factor * (value - zero), value) for value in (stats.mean, stats.q1, stats.q3)
         )
-        return replace(stats, mean=mean, q1=q1, q3=q3, std=factor * stats.std, trend=part)
+        rise = None if stats.rise is None else factor * stats.rise
+        return replace(stats, mean=mean, q1=q1, q3=q3, std=factor * stats.std, rise=rise, trend=part)
 
     def note(self, rows: slice, sample: FloatArray, stats: BucketStats, zero: FloatArray, seconds: float) -> None:
         """Note samples of a block, shape (t, n), NaN where they do not count; `stats` are those of the buckets."""

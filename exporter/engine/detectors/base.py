@@ -160,6 +160,8 @@ class SampleBatch:
         next one to be learned, and leaves nothing in `state` that the severity of an ordinary sample depends on.
     whole : ndarray of bool, shape (t, n), optional
         Whether samples are whole numbers in source units.
+    line : ndarray of float64, shape (t, n), optional
+        How far the mean of the hour is higher at each instant, baseline units; see `exporter.engine.slope`.
     """
 
     times: FloatArray
@@ -173,6 +175,7 @@ class SampleBatch:
     residual: Residual | None = None
     steps: LearningSteps = field(default_factory=LearningSteps)
     whole: BoolArray | None = None
+    line: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if not len(self.steps):
@@ -182,8 +185,18 @@ class SampleBatch:
         """Return the same for a detector with its state, sooner than by `replace`."""
         return SampleBatch(
             self.times, self.index, self.block, self.sample, self.usable, self.stats, self.resolution, state,
-            self.residual, self.steps, self.whole,
+            self.residual, self.steps, self.whole, self.line,
         )  # fmt: skip
+
+    @property
+    def level(self) -> FloatArray:
+        """The samples as they would be in the middle of the hour, shape (t, n)."""
+        return self.sample if self.line is None else self.sample - self.line
+
+    @property
+    def mean(self) -> FloatArray:
+        """What is expected at these instants, shape (n,) or (t, n)."""
+        return self.stats.mean if self.line is None else self.stats.mean + self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +370,7 @@ def interval_result(batch: SampleBatch, expected: FloatArray, lower: FloatArray,
     """
     lower = np.minimum(lower, expected - batch.resolution)
     upper = np.maximum(upper, expected + batch.resolution)
-    deviation = batch.sample - expected
+    deviation = batch.level - expected
     above = np.minimum(np.maximum(deviation, _ZERO) / (upper - expected), _SEVERITY_MAX)
     below = np.minimum(np.maximum(-deviation, _ZERO) / (expected - lower), _SEVERITY_MAX)
     return DetectorResult(above, below, expected, lower, upper)

@@ -146,7 +146,7 @@ class Collective(StatefulDetector):
         state["spread"][...] = np.where(began, batch.stats.std, state["spread"])
         if batch.steps.count:
             usable = batch.steps.of(batch.usable)
-            add_to(state["sum"], np.where(usable, batch.steps.of(batch.sample), 0.0))
+            add_to(state["sum"], np.where(usable, batch.steps.of(batch.level), 0.0))
             state["count"] += usable.sum(axis=0)
         limit = np.maximum(self.limit, MARGIN * state["longest"])
         severity = np.minimum(np.array((state["above"], state["below"])) / limit, SEVERITY_MAX)

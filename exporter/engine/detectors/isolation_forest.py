@@ -82,7 +82,7 @@ class IsolationForest(StatefulDetector):
         """Judge the samples of every series, and note their scores."""
         state, table = batch.state, _table()
         spread = np.maximum(batch.stats.std, batch.resolution)
-        deviation = (batch.sample - batch.stats.mean) / spread
+        deviation = (batch.level - batch.stats.mean) / spread
         change = np.empty_like(deviation)
         before = state["before"]
         steps = batch.steps
@@ -96,7 +96,7 @@ class IsolationForest(StatefulDetector):
             state["scores"][block] = steps.of(np.where(batch.usable, score, np.nan))
         threshold = self._threshold(table, state["above"])
         severity = np.maximum(score - table.typical, 0.0) / (threshold - table.typical)
-        return split_by_side(batch, severity, batch.stats.mean)
+        return split_by_side(batch, severity, batch.mean)
 
     def learn(self, state: State, block: int) -> None:  # noqa: ARG002
         """Let the threshold follow the scores of the block."""

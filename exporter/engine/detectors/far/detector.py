@@ -188,7 +188,7 @@ class Far(StatefulDetector):
                 severity = np.maximum(severity, jumps)
         severity = np.minimum(severity, SEVERITY_MAX)
         if not all_of(usable):
-            beyond = np.array((batch.sample > batch.stats.mean, batch.sample < batch.stats.mean))
+            beyond = np.array((batch.level > batch.stats.mean, batch.level < batch.stats.mean))
             severity = np.where(usable, severity, CERTAIN * beyond)  # Not finite.
         return severity_result(batch, *np.where(ready, severity, np.nan))
 

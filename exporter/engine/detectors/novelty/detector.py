@@ -155,7 +155,7 @@ class Novelty(StatefulDetector):
         typical, unlike = DayProfile(columns).update(batch.times, sample, usable, steps)
         # The day before a Monday is a Sunday: once the hours of the week are trusted, they are typical instead.
         if batch.stats.fine is not None:
-            typical = np.where(batch.stats.fine, batch.stats.mean, typical)
+            typical = np.where(batch.stats.fine, batch.mean, typical)
         features = recent.features(index, sample, typical, steps)
 
         signals = np.empty((SIGNALS, *sample.shape), np.float32)
@@ -194,7 +194,7 @@ class Novelty(StatefulDetector):
         severity = np.where(usable, evidence / needed, CERTAIN)  # Not finite.
         # After an anomaly the slow signals contain it for hours; it is over when the values are usual again.
         reach = np.maximum(self.usual * batch.stats.std, batch.resolution)
-        distance = np.abs(batch.sample - batch.stats.mean) / reach
+        distance = np.abs(batch.level - batch.stats.mean) / reach
         severity = np.where(age > WARM_UP, np.fmin(severity, distance), np.nan)
         if batch.residual is not None and any_of(holds := batch.residual.repeats > HOLDS):
             inside = self._inside(batch, batch.residual, sample, holds)
@@ -212,7 +212,7 @@ class Novelty(StatefulDetector):
                 row[held] = np.fmax(row[held], 1.0)
         # The side is that of the running median. It follows an anomaly that lasts, so the side of an anomaly is that
         # of the mean of this hour.
-        return split_by_side(batch, severity, np.where(severity >= 1.0, batch.stats.mean, recent.median))
+        return split_by_side(batch, severity, np.where(severity >= 1.0, batch.mean, recent.median))
 
     @staticmethod
     def _inside(batch: SampleBatch, residual: Residual, sample: Array, holds: Array) -> Array:
