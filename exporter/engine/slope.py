@@ -18,17 +18,17 @@ import numpy.typing as npt
 from exporter.engine.columns import Array, Column, Columns
 from exporter.engine.constants import UNITY, ZERO
 from exporter.engine.ordered import add_to, any_of
-from exporter.engine.seconds import HOUR
+from exporter.engine.seconds import DAY, HOUR
 
 __all__ = ["Slope", "line_through", "rise_between"]
 
 FloatArray = npt.NDArray[np.float64]
 
-ERRORS = 2016.0
-"""Samples that the errors are means of: a week of five minutes."""
-SETTLED = 288.0
-"""Samples that are compared before a line is used."""
-TAKEN, KEPT = 0.75, 0.9
+ERRORS = 7.0 * DAY
+"""Seconds that the errors are means of. Of a few hours, a steep one or what an incident has left decides for all."""
+SETTLED = DAY
+"""Seconds that are compared before a line is used."""
+TAKEN, KEPT = 0.6, 0.8
 """Part of the mean square error without the line that the one with it must stay below to be used, and to stay so."""
 CLIP = 3.0
 """Standard deviations beyond the line that a sample counts as away at most: an incident says nothing about it."""
@@ -41,7 +41,7 @@ class Slope(Columns):
         super().__init__(
             {
                 "errors": Column((2,), np.float32),  # Mean square distance from the mean and from the line,
-                "compared": Column((), np.float32),  # of so many samples.
+                "compared": Column((), np.float32),  # of so many seconds.
                 "sums": Column((2,), np.float32),  # Of those of the block.
                 "seen": Column((), np.int16),
                 "used": Column((), np.bool_),
@@ -78,16 +78,17 @@ class Slope(Columns):
         for total, each in zip(state["sums"], squares, strict=True):
             add_to(total, each)
 
-    def end_block(self, rows: slice) -> None:
-        """Learn the block that has ended."""
+    def end_block(self, rows: slice, seconds: float) -> None:
+        """Learn the block that has ended, of samples that stand for so many seconds each."""
         state = self.views(rows)
         seen = state["seen"].astype(np.float32)
         if not any_of(seen):
             return
         compared = state["compared"]
-        compared += seen
+        lasted = seen * np.float32(seconds)
+        compared += lasted
         np.minimum(compared, np.float32(ERRORS), out=compared)
-        share = seen / np.maximum(compared, UNITY)
+        share = lasted / np.maximum(compared, UNITY)
         mean = state["sums"] / np.maximum(seen, UNITY)
         state["errors"] += np.where(seen > 0.0, share * (mean - state["errors"]), ZERO)
         flat, along = state["errors"]

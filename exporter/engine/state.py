@@ -291,7 +291,7 @@ class EngineState(EngineRows):
             awake += self.awakening.end_block(rows, self.pending[:, rows], held, self.seconds, after).tolist()
             self.residuals.end_block(rows)
             self.trend.end_block(rows)
-            self.slope.end_block(rows)
+            self.slope.end_block(rows, self.seconds)
             self.overrides.fade(rows, BLOCK * self.seconds)
             # One sample of a block is enough for the distribution of the values.
             self._note_drift(rows, self.drift.learn(rows, self.pending[-1, rows], self.baseline.all_times(rows)))

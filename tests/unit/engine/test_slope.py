@@ -82,14 +82,24 @@ def test_a_line_is_used_while_it_predicts_clearly_better() -> None:
     def blocks(count: int, distance: FloatArray) -> bool:
         for _ in range(count):
             slope.note(rows, distance, line, noise)
-            slope.end_block(rows)
+            slope.end_block(rows, STEP)
         return slope.used(rows, line) is not None
 
-    few = int(SETTLED / 12.0) - 1
+    few = int(SETTLED / (12.0 * STEP)) - 1
     assert not blocks(few, line)
     assert blocks(1, line)
     assert blocks(12, 0.0 * line)
     assert not blocks(200, 0.0 * line)
+
+
+def test_a_few_steep_hours_of_samples_that_are_ten_seconds_apart_decide_nothing() -> None:
+    slope, rows = Slope(), slice(0, 1)
+    slope.grow(1)
+    line = np.linspace(-5.0, 5.0, 12)[:, None]
+    for _ in range(3 * 30):
+        slope.note(rows, line, line, np.ones(1))
+        slope.end_block(rows, 10.0)
+    assert slope.used(rows, line) is None
 
 
 def test_an_incident_says_little_about_the_line() -> None:
@@ -98,7 +108,7 @@ def test_an_incident_says_little_about_the_line() -> None:
     line = np.full((12, 1), 1.0)
     for distance in [line] * 100 + [line + 1e6] * 3:
         slope.note(rows, distance, line, np.ones(1))
-        slope.end_block(rows)
+        slope.end_block(rows, STEP)
     assert slope.used(rows, line) is not None
 
 
